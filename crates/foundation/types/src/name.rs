@@ -1,0 +1,137 @@
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A name that breaks the rules of its kind.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{name}` is not a {kind} name: {rule}")]
+pub struct NameError {
+    kind: &'static str,
+    name: String,
+    rule: &'static str,
+}
+
+const PORTABLE: &str = "use 1 to 128 letters, digits, `.`, `_` or `-`, beginning with a letter or digit";
+
+/// Safe as a file name, in a URL and on a command line without quotes.
+fn portable(name: &str) -> bool {
+    let bytes = name.as_bytes();
+    (1..=128).contains(&bytes.len())
+        && bytes[0].is_ascii_alphanumeric()
+        && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
+}
+
+/// MLflow's rule for registered models: anything but `/` and `:`; we also refuse control characters.
+fn model(name: &str) -> bool {
+    (1..=250).contains(&name.len())
+        && name.trim() == name
+        && !name.chars().any(|c| matches!(c, '/' | ':') || c.is_control())
+}
+
+/// An alias must not be mistaken for `latest` or for a version number.
+fn alias(name: &str) -> bool {
+    let version_like = name.strip_prefix(['v', 'V']).is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit()));
+    portable(name) && !name.eq_ignore_ascii_case("latest") && !version_like && !name.bytes().all(|b| b.is_ascii_digit())
+}
+
+macro_rules! name {
+    ($(#[$docs:meta])* $name:ident, $kind:literal, $rule:expr, $says:expr) => {
+        $(#[$docs])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(String);
+
+        impl $name {
+            /// Checks `name` against the rule.
+            pub fn new(name: impl Into<String>) -> Result<Self, NameError> {
+                let name = name.into();
+                if $rule(&name) { Ok(Self(name)) } else { Err(NameError { kind: $kind, name, rule: $says }) }
+            }
+
+            /// The name as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = NameError;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                Self::new(text)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                Self::new(String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+name! {
+    /// A dataset, in any zone.
+    DatasetName, "dataset", portable, PORTABLE
+}
+name! {
+    /// A stage of a project's pipeline.
+    StageName, "stage", portable, PORTABLE
+}
+name! {
+    /// A registered model.
+    ModelName, "model", model, "use 1 to 250 bytes without `/`, `:`, control characters or spaces at the ends"
+}
+name! {
+    /// A movable name of one version of a registered model, such as `champion`.
+    Alias, "alias", alias, "use letters, digits, `.`, `_` or `-`; neither `latest`, nor a number, nor `v` and a number"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn portable_names() {
+        for good in ["flights", "a", "F-1_2.x"] {
+            assert!(DatasetName::new(good).is_ok(), "{good}");
+        }
+        for bad in ["", "../x", ".hidden", "-rf", "a/b", "a b", "é", &"x".repeat(129)] {
+            assert!(DatasetName::new(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn aliases_cannot_look_like_versions() {
+        for bad in ["latest", "LATEST", "v12", "3", "v"] {
+            assert!(Alias::new(bad).is_err(), "{bad}");
+        }
+        assert!(Alias::new("champion").is_ok());
+        assert!(Alias::new("vanguard").is_ok());
+    }
+
+    #[test]
+    fn model_names_may_have_spaces_inside() {
+        assert!(ModelName::new("flight delays").is_ok());
+        assert!(ModelName::new("a/b").is_err());
+        assert!(ModelName::new(" a").is_err());
+    }
+}
