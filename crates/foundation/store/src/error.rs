@@ -1,0 +1,196 @@
+use std::error::Error;
+use std::io;
+use std::path::PathBuf;
+
+use ropewalk_types::{Diagnose, Digest};
+
+use crate::files::FileError;
+use crate::reference::RefName;
+
+/// A failure of the store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The URL names a kind of storage that is not built in.
+    #[error("cannot open the store `{url}`: this build knows {built_in}")]
+    UnknownScheme {
+        /// The URL as given.
+        url: String,
+        /// The schemes that are built in, for people.
+        built_in: String,
+    },
+    /// The object store below failed.
+    #[error("cannot {action} `{object}` in the store: {source}")]
+    Backend {
+        /// What was being done, such as `read`.
+        action: &'static str,
+        /// The object, as the backend names it.
+        object: String,
+        /// What the backend says.
+        source: object_store::Error,
+    },
+    /// The local disk failed.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The store has nothing of this name.
+    #[error("the store has no `{digest}`")]
+    NotFound {
+        /// What was asked for.
+        digest: Digest,
+    },
+    /// Stored bytes are not the bytes that were stored.
+    #[error("`{digest}` is damaged in the store object `{object}`: {reason}")]
+    Damaged {
+        /// The blob or chunk that cannot be given.
+        digest: Digest,
+        /// The pack or index where the damage lies.
+        object: String,
+        /// What was found.
+        reason: String,
+    },
+    /// Bytes are not what they are used as.
+    #[error("not a valid {what}: {reason}")]
+    Malformed {
+        /// The format, such as `tree`.
+        what: &'static str,
+        /// What was found.
+        reason: String,
+    },
+    /// Something is larger than the store accepts in this place.
+    #[error("{what} has {size} {unit}: at most {limit} are accepted")]
+    TooLarge {
+        /// What is too large.
+        what: String,
+        /// Its size.
+        size: u64,
+        /// The largest size accepted.
+        limit: u64,
+        /// What is counted.
+        unit: &'static str,
+    },
+    /// Another writer moved the ref first.
+    #[error("the ref `{name}` is at {}, not at {}", generation(*.found), generation(*.expected))]
+    Conflict {
+        /// The ref.
+        name: RefName,
+        /// The generation that the caller had seen.
+        expected: Option<u64>,
+        /// The generation that the ref has.
+        found: Option<u64>,
+    },
+    /// A name that no ref can have.
+    #[error("`{0}` is not a ref name: use segments of 1 to 128 letters, digits, `.`, `_` or `-` between `/`")]
+    RefName(String),
+    /// A tree was asked to hold something that it cannot.
+    #[error("cannot keep `{}` in a tree: {reason}", path.display())]
+    NotStorable {
+        /// The file or directory.
+        path: PathBuf,
+        /// Why.
+        reason: &'static str,
+    },
+    /// A tree was to be laid out over something else.
+    #[error("cannot lay out a tree at `{}`: {reason}", path.display())]
+    TargetOccupied {
+        /// The directory asked for.
+        path: PathBuf,
+        /// What is there.
+        reason: &'static str,
+    },
+    /// A path of a file was asked of a store that was opened without a cache.
+    #[error("the store was opened without a cache for whole files")]
+    NoCache,
+    /// An earlier addition to this writer failed, so that a commit could name chunks that were never written.
+    #[error("an earlier addition to this commit failed or was cancelled")]
+    WriterFailed,
+    /// A pack that this writer had finished is gone.
+    #[error("the pack `{object}` was removed while it was being committed")]
+    PackRemoved {
+        /// The pack.
+        object: String,
+    },
+    /// A background task was stopped before it had finished.
+    #[error("a task of the store was stopped before it had finished")]
+    Interrupted,
+}
+
+fn generation(generation: Option<u64>) -> String {
+    generation.map_or_else(|| "no generation".to_owned(), |number| format!("generation {number}"))
+}
+
+/// Whether some error below came of a lack of space.
+fn disk_is_full(error: &(dyn Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
+        if matches!(kind, Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
+impl Diagnose for StoreError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::UnknownScheme { .. } => "store.unknown_scheme",
+            Self::Backend { .. } => "store.backend",
+            Self::File(error) => error.code(),
+            Self::NotFound { .. } => "store.not_found",
+            Self::Damaged { .. } => "store.damaged",
+            Self::Malformed { .. } => "store.malformed",
+            Self::TooLarge { .. } => "store.too_large",
+            Self::Conflict { .. } => "store.conflict",
+            Self::RefName(_) => "store.ref_name",
+            Self::NotStorable { .. } => "store.not_storable",
+            Self::TargetOccupied { .. } => "store.target_occupied",
+            Self::NoCache => "store.no_cache",
+            Self::WriterFailed => "store.writer_failed",
+            Self::PackRemoved { .. } => "store.pack_removed",
+            Self::Interrupted => "store.interrupted",
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::UnknownScheme { .. } => "write `file:PATH` for a directory on this machine",
+            Self::File(error) => return error.hint(),
+            Self::NotFound { .. } => "fetch it from the store in which it was made, or make it again",
+            Self::Damaged { .. } => "restore that object from a copy of the store",
+            Self::Conflict { .. } => "read the ref again and repeat the change on what it holds now",
+            Self::NotStorable { .. } => "replace it by a regular file, or move it out of the directory",
+            Self::TargetOccupied { .. } => "name an empty or a new directory",
+            Self::WriterFailed | Self::PackRemoved { .. } => {
+                "add the files again; what is stored already costs nothing"
+            }
+            Self::Backend { source, .. } if disk_is_full(source) => {
+                "free some space on that disk and run the same command again"
+            }
+            Self::Backend { .. }
+            | Self::TooLarge { .. }
+            | Self::Malformed { .. }
+            | Self::RefName(_)
+            | Self::NoCache
+            | Self::Interrupted => return None,
+        };
+        Some(hint.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_recognized_below_the_backend() {
+        let full = io::Error::from(io::ErrorKind::StorageFull);
+        let wrapped = FileError::Io { action: "write", path: PathBuf::from("x"), source: full };
+        let error = |source: Box<dyn Error + Send + Sync>| StoreError::Backend {
+            action: "write",
+            object: "packs/x".to_owned(),
+            source: object_store::Error::Generic { store: "test", source },
+        };
+        assert!(error(Box::new(wrapped)).hint().is_some_and(|hint| hint.contains("space")));
+        assert_eq!(error(Box::new(io::Error::from(io::ErrorKind::TimedOut))).hint(), None);
+    }
+}

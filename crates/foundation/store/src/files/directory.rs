@@ -1,0 +1,221 @@
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use super::atomic::temporary_path;
+use super::error::{Doing as _, FileError};
+
+/// The directory that holds `path`; the working directory for a bare name.
+pub(crate) fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// Makes names that were created in or removed from `path` durable.
+pub(super) fn sync_directory(path: &Path) -> Result<(), FileError> {
+    // Windows cannot open a directory as a file, and NTFS journals names by itself.
+    if cfg!(unix) {
+        File::open(path).and_then(|directory| directory.sync_all()).doing("make durable", path)
+    } else {
+        Ok(())
+    }
+}
+
+/// Creates `path` and its missing parents, durably; no error when it is there already.
+pub fn create_directories(path: &Path) -> Result<(), FileError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let above = parent(path);
+    if above != path {
+        create_directories(above)?;
+    }
+    match fs::create_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        result => {
+            result.doing("create directory", path)?;
+            sync_directory(above)
+        }
+    }
+}
+
+/// Removes the directory at `path` and all that it holds; symbolic links inside are removed, not followed.
+///
+/// Says whether there was one.
+pub fn remove_directory(path: &Path) -> Result<bool, FileError> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        result => result.doing("remove directory", path).map(|()| true),
+    }
+}
+
+/// What a directory entry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntryKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link, not followed.
+    Symlink,
+    /// A pipe, a socket or a device.
+    Other,
+}
+
+impl From<fs::FileType> for EntryKind {
+    fn from(kind: fs::FileType) -> Self {
+        match kind {
+            _ if kind.is_symlink() => Self::Symlink,
+            _ if kind.is_dir() => Self::Directory,
+            _ if kind.is_file() => Self::File,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// One entry of a directory, as [`list`] finds it.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Its name, without the directory.
+    pub name: String,
+    /// Its full path.
+    pub path: PathBuf,
+    /// What it is.
+    pub kind: EntryKind,
+    /// Size in bytes of a file.
+    pub size: u64,
+    /// Whether its owner may execute it; always `false` where the platform has no such bit.
+    pub executable: bool,
+    /// When it was last written, where the file system knows.
+    pub modified: Option<SystemTime>,
+}
+
+/// The entries of the directory at `path`, sorted by name; a name that is not UTF-8 is an error.
+pub fn list(path: &Path) -> Result<Vec<Entry>, FileError> {
+    let mut entries = Vec::new();
+    for found in fs::read_dir(path).doing("list", path)? {
+        entries.push(entry(&found.doing("list", path)?)?);
+    }
+    entries.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(entries)
+}
+
+fn entry(found: &fs::DirEntry) -> Result<Entry, FileError> {
+    let path = found.path();
+    let name = found.file_name().into_string().map_err(|_| FileError::Io {
+        action: "list",
+        path: path.clone(),
+        source: io::Error::other("its name is not UTF-8"),
+    })?;
+    let metadata = found.metadata().doing("read the metadata of", &path)?;
+    let kind = metadata.file_type().into();
+    let executable = kind == EntryKind::File && may_execute(&metadata);
+    Ok(Entry { name, path, kind, size: metadata.len(), executable, modified: metadata.modified().ok() })
+}
+
+#[cfg(unix)]
+fn may_execute(metadata: &fs::Metadata) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    metadata.permissions().mode() & 0o100 != 0
+}
+
+#[cfg(not(unix))]
+fn may_execute(_: &fs::Metadata) -> bool {
+    false
+}
+
+/// A directory that is removed with all that it holds when dropped.
+#[derive(Debug)]
+pub struct TemporaryDirectory {
+    path: PathBuf,
+    kept: bool,
+}
+
+/// Creates an empty directory inside `parent`, which is created when it is missing.
+pub fn temporary_directory(parent: &Path) -> Result<TemporaryDirectory, FileError> {
+    create_directories(parent)?;
+    loop {
+        let path = temporary_path(parent);
+        match fs::create_dir(&path) {
+            // A process that died had our number; the next count is free.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            result => {
+                result.doing("create directory", &path)?;
+                return Ok(TemporaryDirectory { path, kept: false });
+            }
+        }
+    }
+}
+
+impl TemporaryDirectory {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Gives it the name `target`, which must be absent or an empty directory; it is no longer removed when dropped.
+    pub fn persist(mut self, target: &Path) -> Result<(), FileError> {
+        fs::rename(&self.path, target).doing("rename to this name", target)?;
+        self.kept = true;
+        sync_directory(parent(target))
+    }
+}
+
+impl Drop for TemporaryDirectory {
+    fn drop(&mut self) {
+        if !self.kept {
+            // A leftover is harmless, and there is nobody to tell.
+            let _ = fs::remove_dir_all(&self.path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::files::{exists, write_atomic};
+
+    #[test]
+    fn list_is_sorted_and_follows_no_link() {
+        let directory = temporary_directory(&std::env::temp_dir()).unwrap();
+        for name in ["b", "a", "c/d"] {
+            write_atomic(&directory.path().join(name), b"12").unwrap();
+        }
+        #[cfg(unix)]
+        std::os::unix::fs::symlink("/etc", directory.path().join("e")).unwrap();
+        let found: Vec<_> = list(directory.path()).unwrap().into_iter().map(|e| (e.name, e.kind, e.size)).collect();
+        assert_eq!(found[0], ("a".to_owned(), EntryKind::File, 2));
+        assert_eq!(found[1].0, "b");
+        assert_eq!(found[2].1, EntryKind::Directory);
+        #[cfg(unix)]
+        assert_eq!(found[3].1, EntryKind::Symlink);
+    }
+
+    #[test]
+    fn temporary_directories_go_unless_persisted() {
+        let directory = temporary_directory(&std::env::temp_dir()).unwrap();
+        let inner = temporary_directory(directory.path()).unwrap();
+        let path = inner.path().to_owned();
+        drop(inner);
+        assert!(!exists(&path).unwrap());
+        let target = directory.path().join("kept");
+        temporary_directory(directory.path()).unwrap().persist(&target).unwrap();
+        assert!(exists(&target).unwrap());
+        write_atomic(&target.join("x"), b"").unwrap();
+        assert!(temporary_directory(directory.path()).unwrap().persist(&target).is_err());
+        assert!(remove_directory(&target).unwrap());
+        assert!(!remove_directory(&target).unwrap());
+    }
+
+    #[test]
+    fn a_file_in_the_way_of_a_directory_is_an_error() {
+        let directory = temporary_directory(&std::env::temp_dir()).unwrap();
+        let path = directory.path().join("file");
+        write_atomic(&path, b"").unwrap();
+        assert!(create_directories(&path.join("below")).is_err());
+        assert!(create_directories(&path).is_err());
+    }
+}

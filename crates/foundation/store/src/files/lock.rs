@@ -1,0 +1,87 @@
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read as _, Seek as _, Write as _};
+use std::path::Path;
+use std::process;
+
+use super::directory::parent;
+use super::error::{Doing as _, FileError};
+
+/// No process describes itself with more.
+const HOLDER_LIMIT: u64 = 1024;
+
+/// An exclusive advisory lock on a file; dropping it, or the death of the process, releases it.
+///
+/// The file stays when the lock is released: removing it would let two processes lock two files of one name.
+#[derive(Debug)]
+pub struct FileLock {
+    _file: File,
+}
+
+/// Locks the file at `path` or fails at once with [`FileError::Held`], which says who holds it.
+///
+/// `command` describes this process to the others, such as `ropewalk run`; its process number is added.
+pub fn lock(path: &Path, command: &str) -> Result<FileLock, FileError> {
+    let file = open(path)?;
+    match file.try_lock() {
+        Ok(()) => held(file, path, command),
+        Err(TryLockError::WouldBlock) => Err(FileError::Held { path: path.to_owned(), holder: holder(&file) }),
+        Err(TryLockError::Error(error)) => Err(error).doing("lock", path),
+    }
+}
+
+/// Locks the file at `path`, waiting for whoever holds it.
+pub fn lock_wait(path: &Path, command: &str) -> Result<FileLock, FileError> {
+    let file = open(path)?;
+    file.lock().doing("lock", path)?;
+    held(file, path, command)
+}
+
+fn open(path: &Path) -> Result<File, FileError> {
+    super::create_directories(parent(path))?;
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).doing("open", path)
+}
+
+fn held(mut file: File, path: &Path, command: &str) -> Result<FileLock, FileError> {
+    file.set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| write!(file, "process {} ({command})", process::id()))
+        .doing("write the holder of", path)?;
+    Ok(FileLock { _file: file })
+}
+
+fn holder(file: &File) -> String {
+    let mut text = Vec::new();
+    // Unreadable on platforms whose locks are mandatory, and empty for an instant after locking.
+    match file.take(HOLDER_LIMIT).read_to_end(&mut text) {
+        Ok(length) if length > 0 => String::from_utf8_lossy(&text).into_owned(),
+        _ => "another process".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::files::temporary_directory;
+
+    #[test]
+    fn the_second_is_told_who_holds_it() {
+        let directory = temporary_directory(&std::env::temp_dir()).unwrap();
+        let path = directory.path().join("deep/lock");
+        let first = lock(&path, "ropewalk run").unwrap();
+        let error = lock(&path, "ropewalk gc").unwrap_err();
+        let FileError::Held { holder, .. } = &error else { panic!("{error}") };
+        assert_eq!(*holder, format!("process {} (ropewalk run)", process::id()));
+        drop(first);
+        drop(lock(&path, "ropewalk gc").unwrap());
+    }
+
+    #[test]
+    fn waiting_ends_when_the_lock_is_released() {
+        let directory = temporary_directory(&std::env::temp_dir()).unwrap();
+        let path = directory.path().join("lock");
+        let first = lock(&path, "first").unwrap();
+        let waiting = std::thread::spawn(move || lock_wait(&path, "second").map(drop));
+        drop(first);
+        waiting.join().unwrap().unwrap();
+    }
+}

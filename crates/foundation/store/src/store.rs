@@ -1,0 +1,202 @@
+mod index_objects;
+mod layout;
+mod read;
+mod refs;
+mod sweep;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use bytes::Bytes;
+use object_store::path::Path as ObjectPath;
+use object_store::{ObjectStore, ObjectStoreExt as _, PutMode, PutOptions};
+use ropewalk_types::Digest;
+
+use crate::backend;
+use crate::error::StoreError;
+use crate::index::Index;
+use crate::tree::Tree;
+use crate::writer::Writer;
+
+pub use sweep::Swept;
+
+/// Says of what kind a store is, so that a later version can tell.
+const FORMAT_OBJECT: &str = "format";
+const FORMAT: &[u8] = b"ropewalk store 1\n";
+
+/// Some bytes in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Blob {
+    /// The BLAKE3 digest of the bytes: their name.
+    pub digest: Digest,
+    /// How many they are.
+    pub size: u64,
+}
+
+/// A content-addressed store on an object store; cloning gives another handle to the same.
+#[derive(Clone)]
+pub struct Store {
+    pub(crate) inner: Arc<Inner>,
+    cache: Option<Arc<Path>>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) backend: Arc<dyn ObjectStore>,
+    index: RwLock<Index>,
+    /// Held while index objects are read, so that many who miss a digest at once read them once.
+    refreshing: tokio::sync::Mutex<()>,
+    /// Where the objects lie when that is a directory of this machine.
+    directory: Option<PathBuf>,
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inner").field("backend", &self.backend).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("backend", &self.inner.backend).field("cache", &self.cache).finish()
+    }
+}
+
+impl Store {
+    /// Opens the store at `url`, creating it if it is missing: `file:PATH`, or `memory:` for one that is empty, private
+    /// to this handle and its clones, and gone with the last of them.
+    pub async fn open(url: &str) -> Result<Self, StoreError> {
+        let resolved = backend::resolve(url)?;
+        Self::start(resolved.backend, resolved.directory).await
+    }
+
+    /// The store in `backend`, which must be strongly consistent and honour `PutMode::Create`.
+    pub async fn with_backend(backend: Arc<dyn ObjectStore>) -> Result<Self, StoreError> {
+        Self::start(backend, None).await
+    }
+
+    async fn start(backend: Arc<dyn ObjectStore>, directory: Option<PathBuf>) -> Result<Self, StoreError> {
+        check_format(backend.as_ref()).await?;
+        let (index, refreshing) = (RwLock::default(), tokio::sync::Mutex::default());
+        let store = Self { inner: Arc::new(Inner { backend, index, refreshing, directory }), cache: None };
+        store.inner.refresh().await?;
+        Ok(store)
+    }
+
+    /// Sets where [`Store::cached_file`] lays out whole files; several stores and processes may share it.
+    #[must_use]
+    pub fn with_cache(mut self, dir: PathBuf) -> Self {
+        self.cache = Some(dir.into());
+        self
+    }
+
+    pub(crate) fn cache(&self) -> Option<&Path> {
+        self.cache.as_deref()
+    }
+
+    /// Begins a commit of many blobs, which share packs and become visible together.
+    pub fn writer(&self) -> Writer {
+        Writer::new(Arc::clone(&self.inner))
+    }
+
+    /// Stores `bytes`; they are durable and visible on return.
+    pub async fn put_bytes(&self, bytes: Bytes) -> Result<Blob, StoreError> {
+        let mut writer = self.writer();
+        let blob = writer.add_bytes(bytes).await?;
+        writer.commit().await?;
+        Ok(blob)
+    }
+
+    /// Stores the file at `path`, holding only a few megabytes of it in memory at a time.
+    pub async fn put_file(&self, path: &Path) -> Result<Blob, StoreError> {
+        let mut writer = self.writer();
+        let blob = writer.add_file(path).await?;
+        writer.commit().await?;
+        Ok(blob)
+    }
+
+    /// Stores the directory `dir` with all below it and gives the digest of its [`Tree`]; see
+    /// [`Writer::add_directory`].
+    pub async fn put_directory(&self, dir: &Path) -> Result<Digest, StoreError> {
+        let mut writer = self.writer();
+        let digest = writer.add_directory(dir).await?;
+        writer.commit().await?;
+        Ok(digest)
+    }
+
+    /// Stores a tree, not what it names.
+    pub async fn tree_put(&self, tree: &Tree) -> Result<Digest, StoreError> {
+        let mut writer = self.writer();
+        let digest = writer.add_tree(tree).await?;
+        writer.commit().await?;
+        Ok(digest)
+    }
+
+    /// The tree of this digest.
+    pub async fn tree_get(&self, digest: &Digest) -> Result<Tree, StoreError> {
+        Tree::decode(&self.get_bounded(digest, Tree::MAX_ENCODED as u64, "the tree").await?)
+    }
+
+    /// Whether the store has the blob or tree; looks for what other processes wrote before it says no.
+    pub async fn contains(&self, digest: &Digest) -> Result<bool, StoreError> {
+        if self.inner.index(|index| index.has_blob(digest)) {
+            return Ok(true);
+        }
+        self.inner.refresh().await?;
+        Ok(self.inner.index(|index| index.has_blob(digest)))
+    }
+}
+
+impl Inner {
+    pub(crate) fn index<T>(&self, read: impl FnOnce(&Index) -> T) -> T {
+        // A poisoned index is whole: it only grows, one finished entry at a time.
+        read(&self.index.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn index_mut(&self, change: impl FnOnce(&mut Index)) {
+        change(&mut self.index.write().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+/// Marks a new store, or checks that the one found is of the kind that is known here.
+async fn check_format(backend: &dyn ObjectStore) -> Result<(), StoreError> {
+    let path = ObjectPath::from(FORMAT_OBJECT);
+    let put = async || backend.put_opts(&path, FORMAT.into(), PutOptions::from(PutMode::Create)).await;
+    match backend.get(&path).await {
+        Err(object_store::Error::NotFound { .. }) => match put().await {
+            // Another process has just marked it; both write the same.
+            Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => Ok(()),
+            Err(source) => Err(failed("mark the store by", &path)(source)),
+        },
+        Err(source) => Err(failed("read", &path)(source)),
+        Ok(found) if found.meta.size == FORMAT.len() as u64 => {
+            let bytes = found.bytes().await.map_err(failed("read", &path))?;
+            if bytes == FORMAT { Ok(()) } else { Err(unknown_format()) }
+        }
+        Ok(_) => Err(unknown_format()),
+    }
+}
+
+fn unknown_format() -> StoreError {
+    StoreError::Malformed { what: "store", reason: "it was not written by this version of Ropewalk".to_owned() }
+}
+
+/// Names the object and the action in an error of the backend.
+pub(crate) fn failed(action: &'static str, path: &ObjectPath) -> impl FnOnce(object_store::Error) -> StoreError {
+    let object = path.to_string();
+    move |source| StoreError::Backend { action, object, source }
+}
+
+/// Runs work that computes or blocks, off the reactor.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        // A panic goes on in the task that asked for the work.
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(StoreError::Interrupted),
+        },
+    }
+}

@@ -1,0 +1,254 @@
+use std::io::Write as _;
+use std::ops::Range;
+use std::path::Path;
+
+use bytes::Bytes;
+use futures::{StreamExt as _, TryStreamExt as _};
+use object_store::ObjectStoreExt as _;
+use ropewalk_types::Digest;
+
+use super::{Inner, Store, blocking, failed};
+use crate::chunk;
+use crate::error::StoreError;
+use crate::files::{AtomicFile, Doing as _};
+use crate::index::{Kind, Location, PackId};
+use crate::recipe::Recipe;
+
+/// The largest blob that is given in memory.
+const MAX_IN_MEMORY: u64 = 4 << 30;
+/// Neighbours in a pack are read together up to this size …
+const MAX_SEGMENT: u64 = 8 << 20;
+/// … also when this much of no use lies between them.
+const MAX_GAP: u64 = 32 << 10;
+const READS_AHEAD: usize = 2;
+
+/// A chunk that is wanted, and where it lies.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Piece {
+    pub(super) digest: Digest,
+    pub(super) location: Location,
+}
+
+/// Chunks that are read from a pack at once.
+#[derive(Debug)]
+pub(super) struct Segment {
+    pack: PackId,
+    range: Range<u64>,
+    pieces: Vec<Piece>,
+}
+
+/// How to put a blob together.
+pub(super) struct Plan {
+    pub(super) digest: Digest,
+    pub(super) size: u64,
+    pub(super) pieces: Vec<Piece>,
+    /// The object to blame when all chunks are right and the blob is not.
+    recipe_pack: Option<PackId>,
+}
+
+impl Store {
+    /// The bytes of the blob, checked against its digest; of a blob of more than 4 GiB, [`Store::materialize`] is the
+    /// only way.
+    pub async fn get_bytes(&self, digest: &Digest) -> Result<Bytes, StoreError> {
+        self.get_bounded(digest, MAX_IN_MEMORY, "the blob").await
+    }
+
+    /// Size in bytes of the blob.
+    pub async fn size(&self, digest: &Digest) -> Result<u64, StoreError> {
+        Ok(self.inner.plan(digest).await?.size)
+    }
+
+    /// Like [`Store::get_bytes`], for a blob that must not be larger than `limit`.
+    pub(super) async fn get_bounded(&self, digest: &Digest, limit: u64, what: &str) -> Result<Bytes, StoreError> {
+        let plan = self.inner.plan(digest).await?;
+        if plan.size > limit {
+            let what = format!("{what} `{digest}`");
+            return Err(StoreError::TooLarge { what, size: plan.size, limit, unit: "bytes" });
+        }
+        let mut chunks = Vec::with_capacity(plan.pieces.len());
+        let mut reads = std::pin::pin!(self.inner.read_ahead(&plan.pieces));
+        while let Some(read) = reads.try_next().await? {
+            chunks.extend(read);
+        }
+        match <[Bytes; 1]>::try_from(chunks) {
+            // One chunk has the digest of its blob, which was checked.
+            Ok([chunk]) => Ok(chunk),
+            Err(chunks) => {
+                blocking(move || {
+                    let bytes = chunks.concat();
+                    plan.check(Digest::of(&bytes))?;
+                    Ok(bytes.into())
+                })
+                .await
+            }
+        }
+    }
+
+    /// Lays the blob out as the file at `path`, which appears whole, checked and durable or not at all.
+    ///
+    /// A file that is there is replaced. Memory use does not grow with the blob.
+    pub async fn materialize(&self, digest: &Digest, path: &Path) -> Result<(), StoreError> {
+        self.lay_out(digest, path, AtomicFile::commit).await
+    }
+
+    /// [`Store::materialize`], with the last step given.
+    pub(super) async fn lay_out<F>(&self, digest: &Digest, path: &Path, finish: F) -> Result<(), StoreError>
+    where
+        F: FnOnce(AtomicFile) -> Result<(), crate::files::FileError> + Send + 'static,
+    {
+        let plan = self.inner.plan(digest).await?;
+        let target = path.to_owned();
+        let mut file = blocking({
+            let path = target.clone();
+            move || Ok(AtomicFile::create(&path)?)
+        })
+        .await?;
+        let mut hasher = blake3::Hasher::new();
+        let mut reads = std::pin::pin!(self.inner.read_ahead(&plan.pieces));
+        while let Some(chunks) = reads.try_next().await? {
+            let target = target.clone();
+            (file, hasher) = blocking(move || {
+                for chunk in chunks {
+                    hasher.update(&chunk);
+                    file.write_all(&chunk).doing("write", &target)?;
+                }
+                Ok((file, hasher))
+            })
+            .await?;
+        }
+        plan.check(hasher.finalize().into())?;
+        blocking(move || Ok(finish(file)?)).await
+    }
+}
+
+impl Plan {
+    /// Every chunk is right by now; this tells whether they are the chunks of this blob.
+    fn check(&self, found: Digest) -> Result<(), StoreError> {
+        if found == self.digest {
+            return Ok(());
+        }
+        let object = self.recipe_pack.map_or_else(String::new, |pack| pack.path().to_string());
+        let reason = "its recipe makes other bytes of right chunks".to_owned();
+        Err(StoreError::Damaged { digest: self.digest, object, reason })
+    }
+}
+
+impl Inner {
+    /// Finds the blob, looking for what other processes wrote before it gives up.
+    pub(super) async fn plan(&self, digest: &Digest) -> Result<Plan, StoreError> {
+        if let Some(plan) = self.plan_known(digest).await? {
+            return Ok(plan);
+        }
+        self.refresh().await?;
+        self.plan_known(digest).await?.ok_or(StoreError::NotFound { digest: *digest })
+    }
+
+    async fn plan_known(&self, digest: &Digest) -> Result<Option<Plan>, StoreError> {
+        let digest = *digest;
+        if let Some(location) = self.index(|index| index.find(Kind::Chunk, &digest)) {
+            let size = u64::from(location.raw_length);
+            let pieces = vec![Piece { digest, location }];
+            return Ok(Some(Plan { digest, size, pieces, recipe_pack: None }));
+        }
+        let Some(location) = self.index(|index| index.find(Kind::Recipe, &digest)) else {
+            return Ok(None);
+        };
+        let stored = self.read(&digest, location.pack, location.offset..location.end()).await?;
+        let damaged = move |reason| StoreError::Damaged { digest, object: location.pack.path().to_string(), reason };
+        let recipe = blocking(move || {
+            let raw = chunk::decode(location.encoding, stored, location.raw_length).map_err(damaged)?;
+            Recipe::decode(&raw).map_err(|error| damaged(error.to_string()))
+        })
+        .await?;
+        let pieces = self.pieces(&recipe).map_err(damaged)?;
+        Ok(Some(Plan { digest, size: recipe.size(), pieces, recipe_pack: Some(location.pack) }))
+    }
+
+    fn pieces(&self, recipe: &Recipe) -> Result<Vec<Piece>, String> {
+        let piece = |index: &crate::index::Index, digest: Digest, length: u32| match index.find(Kind::Chunk, &digest) {
+            Some(location) if location.raw_length == length => Ok(Piece { digest, location }),
+            Some(location) => Err(format!("its chunk `{digest}` has {} bytes, not {length}", location.raw_length)),
+            None => Err(format!("its chunk `{digest}` is in no index")),
+        };
+        self.index(|index| recipe.chunks.iter().map(|(digest, length)| piece(index, *digest, *length)).collect())
+    }
+
+    /// The chunks in order, read a little ahead, decoded and checked.
+    fn read_ahead(
+        &self,
+        pieces: &[Piece],
+    ) -> impl futures::Stream<Item = Result<Vec<Bytes>, StoreError>> + Send + use<'_> {
+        let reads = segments(pieces.iter().copied()).into_iter().map(|segment| self.read_segment(segment));
+        futures::stream::iter(reads).buffered(READS_AHEAD)
+    }
+
+    /// The chunks of a segment, in its order.
+    pub(super) async fn read_segment(&self, segment: Segment) -> Result<Vec<Bytes>, StoreError> {
+        let Segment { pack, range, pieces } = segment;
+        let Some(first) = pieces.first() else { return Ok(Vec::new()) };
+        let stored = self.read(&first.digest, pack, range.clone()).await?;
+        blocking(move || {
+            let chunk = |piece: &Piece| {
+                let Piece { digest, location } = piece;
+                let start = (location.offset - range.start) as usize;
+                let bytes = stored.slice(start..start + location.stored_length as usize);
+                chunk::decode_verified(digest, location.encoding, bytes, location.raw_length)
+                    .map_err(|reason| StoreError::Damaged { digest: *digest, object: pack.path().to_string(), reason })
+            };
+            pieces.iter().map(chunk).collect()
+        })
+        .await
+    }
+
+    /// Bytes of a pack; `digest` is what they are read for.
+    async fn read(&self, digest: &Digest, pack: PackId, range: Range<u64>) -> Result<Bytes, StoreError> {
+        if range.is_empty() {
+            return Ok(Bytes::new());
+        }
+        let path = pack.path();
+        let damaged = |reason| StoreError::Damaged { digest: *digest, object: path.to_string(), reason };
+        match self.backend.get_range(&path, range.clone()).await {
+            Ok(bytes) if bytes.len() as u64 == range.end - range.start => Ok(bytes),
+            Ok(_) => Err(damaged("the pack is too short".to_owned())),
+            Err(object_store::Error::NotFound { .. }) => Err(damaged("the pack is missing".to_owned())),
+            // Back-ends say in different words that a range is not there.
+            Err(source) => match self.backend.head(&path).await {
+                Ok(meta) if meta.size < range.end => Err(damaged("the pack is too short".to_owned())),
+                _ => Err(failed("read", &path)(source)),
+            },
+        }
+    }
+}
+
+/// Joins neighbours in a pack, keeping the order of `pieces`.
+pub(super) fn segments(pieces: impl IntoIterator<Item = Piece>) -> Vec<Segment> {
+    let mut segments: Vec<Segment> = Vec::new();
+    for piece in pieces {
+        let location = &piece.location;
+        match segments.last_mut() {
+            Some(last) if last.takes(location) => {
+                last.range.end = last.range.end.max(location.end());
+                last.pieces.push(piece);
+            }
+            _ => segments.push(Segment {
+                pack: location.pack,
+                range: location.offset..location.end(),
+                pieces: vec![piece],
+            }),
+        }
+    }
+    segments
+}
+
+impl Segment {
+    pub(super) fn piece_count(&self) -> usize {
+        self.pieces.len()
+    }
+
+    fn takes(&self, location: &Location) -> bool {
+        self.pack == location.pack
+            && location.offset >= self.range.start
+            && location.offset <= self.range.end + MAX_GAP
+            && location.end() <= self.range.start + MAX_SEGMENT
+    }
+}

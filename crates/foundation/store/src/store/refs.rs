@@ -1,0 +1,207 @@
+//! Refs: compare-and-swap from nothing but "create if absent", which every object store has.
+//!
+//! A ref is a folder of numbered generations, and its value is the highest. Generation n + 1 is created only if it is
+//! absent, so of all who have seen n exactly one wins. Old generations are removed, but not before they have been out of
+//! date for [`SETTLED`]: else a writer that was stopped for long after it had seen n could create n + 1 a second time,
+//! after that had come, gone out of date and been removed. A writer stopped for longer than that finds, by the clock of
+//! the object store, that its generation came long after a higher one, takes it back and reports the conflict.
+
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use futures::TryStreamExt as _;
+use object_store::path::Path;
+use object_store::{Error, ObjectStoreExt as _, PutMode, PutOptions};
+
+use super::{Store, failed};
+use crate::error::StoreError;
+use crate::reference::{RefName, RefValue};
+
+const FOLDER: &str = "refs";
+/// Marks a generation among the folders of longer names; no segment of a name begins with it.
+const GENERATION_MARK: char = '@';
+/// Refs point; what is large belongs into a blob.
+const MAX_VALUE: u64 = 1 << 20;
+/// Generations that stay for those who look at what a ref was.
+const KEPT: u64 = 4;
+/// How long a generation must have been out of date before it is removed.
+const SETTLED: Duration = Duration::from_mins(1);
+/// Each time round, another writer must have moved the ref by more than [`KEPT`] generations while we read it.
+const MAX_ROUNDS: usize = 16;
+
+/// A generation, and when it was written by the clock of the object store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Generation {
+    number: u64,
+    written: SystemTime,
+}
+
+impl Store {
+    /// What the ref holds, if it was ever set.
+    pub async fn ref_get(&self, name: &RefName) -> Result<Option<RefValue>, StoreError> {
+        for _ in 0..MAX_ROUNDS {
+            let Some(newest) = self.generations(name).await?.last().copied() else { return Ok(None) };
+            let path = generation_path(name, newest.number);
+            match self.inner.backend.get(&path).await {
+                // Superseded and removed since it was listed.
+                Err(Error::NotFound { .. }) => {}
+                Err(source) => return Err(failed("read", &path)(source)),
+                Ok(found) => {
+                    check_size(name, found.meta.size)?;
+                    let bytes = found.bytes().await.map_err(failed("read", &path))?;
+                    return Ok(Some(RefValue { bytes, generation: newest.number }));
+                }
+            }
+        }
+        let reason = format!("the ref `{name}` changes as fast as it is read");
+        Err(StoreError::Malformed { what: "ref", reason })
+    }
+
+    /// Sets the ref if it is still at generation `expected` (`None`: never set), and gives its new generation.
+    ///
+    /// Of several writers that expect the same generation exactly one succeeds; the others get
+    /// [`StoreError::Conflict`] and may read the ref again. The value is at most 1 MiB.
+    pub async fn ref_set(&self, name: &RefName, expected: Option<u64>, bytes: Bytes) -> Result<u64, StoreError> {
+        check_size(name, bytes.len() as u64)?;
+        let found = self.generations(name).await?.last().map(|newest| newest.number);
+        let conflict = |found| StoreError::Conflict { name: name.clone(), expected, found };
+        if found != expected {
+            return Err(conflict(found));
+        }
+        let number = expected.unwrap_or(0) + 1;
+        let path = generation_path(name, number);
+        match self.inner.backend.put_opts(&path, bytes.into(), PutOptions::from(PutMode::Create)).await {
+            Ok(_) => {}
+            Err(Error::AlreadyExists { .. }) => return Err(conflict(Some(number))),
+            Err(source) => return Err(failed("write", &path)(source)),
+        }
+        let generations = self.generations(name).await?;
+        if came_too_late(&generations, number) {
+            self.remove(name, number).await?;
+            return Err(conflict(generations.last().map(|newest| newest.number)));
+        }
+        for number in settled(&generations) {
+            // One that stays costs a few bytes and goes with the next change.
+            let _ = self.remove(name, number).await;
+        }
+        Ok(number)
+    }
+
+    /// The names of all refs that begin with `prefix`, sorted.
+    pub async fn ref_list(&self, prefix: &str) -> Result<Vec<RefName>, StoreError> {
+        let above = prefix.rsplit_once('/').map_or("", |(above, _)| above);
+        let folder = if above.is_empty() { Path::from(FOLDER) } else { folder(&RefName::new(above)?) };
+        let listed: Vec<_> =
+            self.inner.backend.list(Some(&folder)).try_collect().await.map_err(failed("list", &folder))?;
+        let mut names: Vec<_> = listed.iter().filter_map(|meta| name_of(&meta.location)).collect();
+        names.retain(|name| name.as_str().starts_with(prefix));
+        names.sort();
+        names.dedup();
+        Ok(names)
+    }
+
+    /// The generations that are there, rising.
+    async fn generations(&self, name: &RefName) -> Result<Vec<Generation>, StoreError> {
+        let folder = folder(name);
+        let listed =
+            self.inner.backend.list_with_delimiter(Some(&folder)).await.map_err(failed("list", &folder))?.objects;
+        let generation = |meta: &object_store::ObjectMeta| {
+            let number = meta.location.filename()?.strip_prefix(GENERATION_MARK)?.parse().ok()?;
+            Some(Generation { number, written: meta.last_modified.into() })
+        };
+        let mut generations: Vec<_> = listed.iter().filter_map(generation).collect();
+        generations.sort_by_key(|generation| generation.number);
+        Ok(generations)
+    }
+
+    async fn remove(&self, name: &RefName, number: u64) -> Result<(), StoreError> {
+        let path = generation_path(name, number);
+        match self.inner.backend.delete(&path).await {
+            Ok(()) | Err(Error::NotFound { .. }) => Ok(()),
+            Err(source) => Err(failed("remove", &path)(source)),
+        }
+    }
+}
+
+/// Whether generation `number` was written long after a higher one, so that its place had been vacated.
+fn came_too_late(generations: &[Generation], number: u64) -> bool {
+    let Some(mine) = generations.iter().find(|generation| generation.number == number) else {
+        // Only what has been out of date for long is removed.
+        return true;
+    };
+    // Half the time, because the clocks of machines that share a store differ by seconds.
+    generations.iter().any(|other| other.number > number && other.written + SETTLED / 2 < mine.written)
+}
+
+/// The generations that can go: out of date for so long that nobody can still be about to write one of them.
+fn settled(generations: &[Generation]) -> Vec<u64> {
+    let Some(newest) = generations.last() else { return Vec::new() };
+    let goes = |pair: &[Generation]| match *pair {
+        [old, next] => {
+            let superseded = old.written.max(next.written);
+            old.number + KEPT <= newest.number && superseded + SETTLED < newest.written
+        }
+        _ => false,
+    };
+    generations.windows(2).filter(|pair| goes(pair)).filter_map(|pair| pair.first()).map(|old| old.number).collect()
+}
+
+fn folder(name: &RefName) -> Path {
+    Path::from(format!("{FOLDER}/{name}"))
+}
+
+fn generation_path(name: &RefName, number: u64) -> Path {
+    Path::from(format!("{FOLDER}/{name}/{GENERATION_MARK}{number:020}"))
+}
+
+fn name_of(path: &Path) -> Option<RefName> {
+    let (name, generation) = path.as_ref().strip_prefix(FOLDER)?.strip_prefix('/')?.rsplit_once('/')?;
+    generation.strip_prefix(GENERATION_MARK)?;
+    RefName::new(name).ok()
+}
+
+fn check_size(name: &RefName, size: u64) -> Result<(), StoreError> {
+    if size <= MAX_VALUE {
+        return Ok(());
+    }
+    Err(StoreError::TooLarge { what: format!("the value of the ref `{name}`"), size, limit: MAX_VALUE, unit: "bytes" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(generations: &[(u64, u64)]) -> Vec<Generation> {
+        let written = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        generations.iter().map(|&(number, seconds)| Generation { number, written: written(seconds) }).collect()
+    }
+
+    #[test]
+    fn only_what_is_long_out_of_date_goes() {
+        assert_eq!(settled(&at(&[])), [] as [u64; 0]);
+        // Quickly one after another: all stay.
+        assert_eq!(settled(&at(&[(1, 0), (2, 1), (3, 2), (4, 3), (5, 4), (6, 5)])), [] as [u64; 0]);
+        // 1 has been out of date since second 1, 2 only since second 900.
+        assert_eq!(settled(&at(&[(1, 0), (2, 1), (3, 900), (4, 901), (5, 902), (6, 903)])), [1]);
+        // The last few stay, however old.
+        assert_eq!(settled(&at(&[(1, 0), (2, 100), (3, 200), (4, 300)])), [] as [u64; 0]);
+        assert_eq!(settled(&at(&[(3, 0), (9, 100), (10, 200)])), [3]);
+    }
+
+    #[test]
+    fn a_writer_that_slept_is_told() {
+        assert!(!came_too_late(&at(&[(6, 0)]), 6));
+        // Superseded at once by others that had seen it.
+        assert!(!came_too_late(&at(&[(6, 0), (7, 0), (8, 1)]), 6));
+        // Written into a vacated place.
+        assert!(came_too_late(&at(&[(6, 500), (17, 10), (18, 20)]), 6));
+        assert!(came_too_late(&at(&[(17, 10)]), 6));
+    }
+
+    #[test]
+    fn paths_name_refs() {
+        let name = RefName::new("heads/main").unwrap();
+        assert_eq!(name_of(&generation_path(&name, 7)), Some(name));
+        assert_eq!(name_of(&Path::from("refs/heads/main/other")), None);
+    }
+}

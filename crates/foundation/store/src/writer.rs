@@ -1,0 +1,184 @@
+mod directory;
+mod pack;
+mod prepare;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use object_store::ObjectStoreExt as _;
+use ropewalk_types::Digest;
+use tokio::sync::mpsc;
+
+use crate::error::StoreError;
+use crate::files;
+use crate::index::PackEntries;
+use crate::store::{Blob, Inner, blocking, failed};
+use crate::tree::Tree;
+
+use pack::OpenPack;
+use prepare::{Claims, Prepared, prepare_all, prepare_stream};
+
+/// A blob up to this size is prepared as a whole.
+const SMALL: u64 = 1 << 20;
+/// Chunks that wait for their place in a pack; bounds what a slow backend lets pile up.
+const CHUNKS_AHEAD: usize = 32;
+
+/// A commit in the making: blobs that share packs and become visible together at [`Writer::commit`].
+///
+/// Dropped before, it leaves nothing that anybody sees: at most packs that no index names, which
+/// [`crate::Store::sweep_orphans`] removes. What the store or this writer already has is not written again. Memory use
+/// does not grow with what is added, but for about a hundred bytes a chunk.
+#[derive(Debug)]
+pub struct Writer {
+    inner: Arc<Inner>,
+    claims: Arc<Claims>,
+    open: Option<OpenPack>,
+    finished: Vec<PackEntries>,
+    /// Set while something is being added, so that a failed or cancelled addition is noticed.
+    unfinished: bool,
+}
+
+impl Writer {
+    pub(crate) fn new(inner: Arc<Inner>) -> Self {
+        let claims = Arc::new(Claims::new(Arc::clone(&inner)));
+        Self { inner, claims, open: None, finished: Vec::new(), unfinished: false }
+    }
+
+    /// Adds `bytes`.
+    pub async fn add_bytes(&mut self, bytes: Bytes) -> Result<Blob, StoreError> {
+        if bytes.len() as u64 > SMALL {
+            return self.add_stream(move || Ok(std::io::Cursor::new(bytes)), "the bytes in memory".as_ref()).await;
+        }
+        self.add_small(bytes).await
+    }
+
+    /// Adds the content of the file at `path`, holding a few megabytes of it in memory at a time.
+    pub async fn add_file(&mut self, path: &Path) -> Result<Blob, StoreError> {
+        let source = path.to_owned();
+        let small = blocking(move || {
+            let small = files::size(&source)? <= SMALL;
+            small.then(|| Ok(files::read_bounded(&source, SMALL)?)).transpose()
+        });
+        match small.await {
+            Ok(Some(bytes)) => self.add_small(bytes.into()).await,
+            // It grew while it was read.
+            Ok(None) | Err(StoreError::File(files::FileError::TooLarge { .. })) => {
+                let source = path.to_owned();
+                self.add_stream(move || Ok(files::open(&source)?), path).await
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Adds a tree, not what it names.
+    pub async fn add_tree(&mut self, tree: &Tree) -> Result<Digest, StoreError> {
+        Ok(self.add_bytes(encode_tree(tree)?).await?.digest)
+    }
+
+    /// Makes all that was added durable and then visible, all at once.
+    pub async fn commit(mut self) -> Result<(), StoreError> {
+        if self.unfinished {
+            return Err(StoreError::WriterFailed);
+        }
+        self.finish_pack().await?;
+        if self.finished.is_empty() {
+            return Ok(());
+        }
+        for pack in &self.finished {
+            check_present(&self.inner, pack).await?;
+        }
+        self.inner.publish(std::mem::take(&mut self.finished)).await
+    }
+
+    async fn add_small(&mut self, bytes: Bytes) -> Result<Blob, StoreError> {
+        self.begin()?;
+        let claims = Arc::clone(&self.claims);
+        let (blob, prepared) = blocking(move || {
+            let (mut blobs, prepared) = prepare_all(&claims, [bytes])?;
+            Ok((blobs.pop(), prepared))
+        })
+        .await?;
+        self.append_all(prepared).await?;
+        self.unfinished = false;
+        blob.ok_or(StoreError::Interrupted)
+    }
+
+    /// Adds what `open` gives; `path` is named when it cannot be read.
+    async fn add_stream<R: std::io::Read>(
+        &mut self,
+        open: impl FnOnce() -> Result<R, StoreError> + Send + 'static,
+        path: &Path,
+    ) -> Result<Blob, StoreError> {
+        self.begin()?;
+        let (sender, chunks) = mpsc::channel(CHUNKS_AHEAD);
+        let (claims, path) = (Arc::clone(&self.claims), path.to_owned());
+        let preparing = blocking(move || prepare_stream(&claims, open()?, &path, &sender));
+        let (blob, appended) = futures::join!(preparing, self.append_from(chunks));
+        // A backend that failed is why nobody took the chunks.
+        appended?;
+        let blob = blob?;
+        self.unfinished = false;
+        Ok(blob)
+    }
+
+    fn begin(&mut self) -> Result<(), StoreError> {
+        if self.unfinished {
+            return Err(StoreError::WriterFailed);
+        }
+        self.unfinished = true;
+        Ok(())
+    }
+
+    /// Owns `chunks`, so that a failure here ends the preparation too.
+    async fn append_from(&mut self, mut chunks: mpsc::Receiver<Prepared>) -> Result<(), StoreError> {
+        while let Some(prepared) = chunks.recv().await {
+            self.append(prepared).await?;
+        }
+        Ok(())
+    }
+
+    async fn append_all(&mut self, prepared: Vec<Prepared>) -> Result<(), StoreError> {
+        for prepared in prepared {
+            self.append(prepared).await?;
+        }
+        Ok(())
+    }
+
+    async fn append(&mut self, prepared: Prepared) -> Result<(), StoreError> {
+        let mut pack = match self.open.take() {
+            Some(pack) => pack,
+            None => OpenPack::begin(Arc::clone(&self.inner.backend)).await?,
+        };
+        pack.append(prepared).await?;
+        let full = pack.is_full();
+        self.open = Some(pack);
+        if full { self.finish_pack().await } else { Ok(()) }
+    }
+
+    async fn finish_pack(&mut self) -> Result<(), StoreError> {
+        if let Some(pack) = self.open.take() {
+            self.finished.push(pack.finish().await?);
+        }
+        Ok(())
+    }
+}
+
+async fn check_present(inner: &Inner, pack: &PackEntries) -> Result<(), StoreError> {
+    let path = pack.pack.path();
+    match inner.backend.head(&path).await {
+        Ok(_) => Ok(()),
+        Err(object_store::Error::NotFound { .. }) => Err(StoreError::PackRemoved { object: path.to_string() }),
+        Err(source) => Err(failed("look for", &path)(source)),
+    }
+}
+
+/// The encoding of a tree that can be read back.
+fn encode_tree(tree: &Tree) -> Result<Bytes, StoreError> {
+    let bytes = tree.encode();
+    let (size, limit) = (bytes.len() as u64, Tree::MAX_ENCODED as u64);
+    if size > limit {
+        return Err(StoreError::TooLarge { what: "a directory".to_owned(), size, limit, unit: "bytes of names" });
+    }
+    Ok(bytes.into())
+}

@@ -1,0 +1,64 @@
+use std::sync::Arc;
+
+use bytes::Bytes;
+use object_store::ObjectStore;
+use object_store::buffered::BufWriter;
+use tokio::io::AsyncWriteExt as _;
+
+use super::Prepared;
+use crate::error::StoreError;
+use crate::index::{Entry, PackEntries, PackId};
+use crate::store::failed;
+
+/// A pack of at least this many bytes is full.
+const TARGET: u64 = 64 << 20;
+/// A pack is sent in parts of this size; S3 takes none below 5 MiB.
+const PART: usize = 8 << 20;
+const PARTS_AT_ONCE: usize = 2;
+
+/// A pack that is being written: part by part, visible to the backend only once it is whole.
+#[derive(Debug)]
+pub(super) struct OpenPack {
+    id: PackId,
+    upload: BufWriter,
+    length: u64,
+    entries: Vec<Entry>,
+}
+
+impl OpenPack {
+    pub(super) async fn begin(backend: Arc<dyn ObjectStore>) -> Result<Self, StoreError> {
+        let id = PackId::random();
+        let upload = BufWriter::with_capacity(backend, id.path(), PART).with_max_concurrency(PARTS_AT_ONCE);
+        let mut pack = Self { id, upload, length: 0, entries: Vec::new() };
+        pack.put(Bytes::from_static(PackId::MARK)).await?;
+        Ok(pack)
+    }
+
+    pub(super) async fn append(&mut self, prepared: Prepared) -> Result<(), StoreError> {
+        let Prepared { entry, stored } = prepared;
+        self.put(stored).await?;
+        self.entries.push(entry);
+        Ok(())
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.length >= TARGET
+    }
+
+    /// Makes the pack durable.
+    pub(super) async fn finish(mut self) -> Result<PackEntries, StoreError> {
+        let Self { id, entries, .. } = self;
+        self.upload.shutdown().await.map_err(|error| {
+            failed("write", &id.path())(object_store::Error::Generic { store: "pack", source: error.into() })
+        })?;
+        Ok(PackEntries { pack: id, entries })
+    }
+
+    async fn put(&mut self, bytes: Bytes) -> Result<(), StoreError> {
+        self.length += bytes.len() as u64;
+        if !bytes.is_empty() {
+            self.upload.put(bytes).await.map_err(failed("write", &self.id.path()))?;
+        }
+        Ok(())
+    }
+}
