@@ -1,0 +1,34 @@
+//! The evaluator of classical graphs: what a graph means is settled when it is loaded, so that answering is a walk
+//! over a list of steps and numbered slots.
+//!
+//! Operators follow the ONNX operator specification (<https://onnx.ai/onnx/operators/>), and onnxruntime where the
+//! specification leaves a choice (order of additions, one weight for two classes). Where onnxruntime contradicts the
+//! specification the operator says which of both it follows, or refuses the model.
+
+mod attributes;
+mod fault;
+mod graph;
+mod inputs;
+mod interface;
+mod model;
+mod operators;
+
+use std::sync::Arc;
+
+use crate::{Engine, InferenceError, Model, onnx};
+use model::ClassicalModel;
+
+/// Our own engine for classical ONNX graphs: domain `ai.onnx.ml` 1-5 and the plain operators of `ai.onnx` 7-25.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ClassicalEngine;
+
+impl Engine for ClassicalEngine {
+    fn name(&self) -> &'static str {
+        "classical"
+    }
+
+    fn load(&self, model: &[u8]) -> Result<Arc<dyn Model>, InferenceError> {
+        let proto = onnx::decode_model(model)?;
+        Ok(Arc::new(ClassicalModel::new(&proto)?))
+    }
+}

@@ -1,0 +1,264 @@
+use std::collections::HashMap;
+
+use ropewalk_types::ElementType;
+
+use super::attributes::Attributes;
+use super::fault::Fault;
+use super::inputs::Inputs;
+use super::interface::InputInfo;
+use super::operators::{self, Built, Definition, Operator};
+use crate::onnx::{GraphProto, ModelProto, NodeProto, main_domain_normalized, tensor_from_proto};
+use crate::{InferenceError, Tensor, TensorData};
+
+/// The most nodes that a graph may have.
+const NODES_LIMIT: usize = 1 << 17;
+
+/// One node to evaluate; values are slots.
+#[derive(Debug)]
+pub(super) struct Step {
+    pub(super) node: String,
+    pub(super) name: String,
+    pub(super) operator: Box<dyn Operator>,
+    pub(super) inputs: Vec<Option<usize>>,
+    /// None where the graph has no use for an output.
+    pub(super) outputs: Vec<Option<usize>>,
+    /// Slots that no later step and no output needs.
+    pub(super) released: Vec<usize>,
+}
+
+/// What a name stands for once it is known.
+#[derive(Clone, Debug)]
+pub(super) struct Value {
+    pub(super) slot: usize,
+    pub(super) element_type: ElementType,
+    pub(super) class_labels: Option<TensorData>,
+}
+
+/// A graph, compiled: constants, then steps, in an order in which each finds its inputs.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) constants: Vec<(usize, Tensor)>,
+    pub(super) inputs: Vec<usize>,
+    pub(super) steps: Vec<Step>,
+    pub(super) outputs: Vec<Value>,
+    pub(super) slots: usize,
+}
+
+#[derive(Default)]
+struct Compiler<'a> {
+    values: HashMap<&'a str, Value>,
+    constants: HashMap<usize, Tensor>,
+    steps: Vec<Step>,
+    slots: usize,
+}
+
+fn invalid(place: String, reason: impl Into<String>) -> InferenceError {
+    InferenceError::InvalidGraph { place, reason: reason.into() }
+}
+
+/// Checks and compiles the graph of a model for these inputs.
+pub(super) fn compile(model: &ModelProto, graph: &GraphProto, inputs: &[InputInfo]) -> Result<Plan, InferenceError> {
+    if graph.node.len() > NODES_LIMIT {
+        let (size, limit) = (graph.node.len() as u64, NODES_LIMIT as u64);
+        return Err(InferenceError::TooLarge { what: "graph in nodes".into(), size, limit });
+    }
+    if !graph.sparse_initializer.is_empty() {
+        return Err(invalid("the graph".into(), "sparse initializers are not supported"));
+    }
+    let opsets = opsets(model)?;
+    let mut compiler = Compiler::default();
+    for proto in &graph.initializer {
+        let tensor = tensor_from_proto(proto)?;
+        let slot = compiler.define(&proto.name, tensor.element_type(), None, "initializer")?;
+        compiler.constants.insert(slot, tensor);
+    }
+    let mut input_slots = Vec::with_capacity(inputs.len());
+    for input in inputs {
+        input_slots.push(compiler.define(input.name, input.element_type, None, "input")?);
+    }
+    for node in &graph.node {
+        compiler.node(graph, node, &opsets)?;
+    }
+    compiler.finish(graph, input_slots)
+}
+
+/// The imported version of each domain; exporters import one twice, which is harmless if they agree.
+fn opsets(model: &ModelProto) -> Result<HashMap<&str, i64>, InferenceError> {
+    let mut opsets = HashMap::new();
+    for import in &model.opset_import {
+        let domain = main_domain_normalized(&import.domain);
+        if opsets.insert(domain, import.version).is_some_and(|other| other != import.version) {
+            return Err(invalid("opset_import".into(), format!("domain `{domain}` is imported in two versions")));
+        }
+    }
+    Ok(opsets)
+}
+
+fn node_name(node: &NodeProto) -> &str {
+    let first_output = || node.output.first().map_or("", String::as_str);
+    if node.name.is_empty() { first_output() } else { &node.name }
+}
+
+impl<'a> Compiler<'a> {
+    fn define(
+        &mut self,
+        name: &'a str,
+        element_type: ElementType,
+        class_labels: Option<TensorData>,
+        kind: &str,
+    ) -> Result<usize, InferenceError> {
+        let slot = self.slots;
+        self.slots += 1;
+        self.name(name, Value { slot, element_type, class_labels }, kind)?;
+        Ok(slot)
+    }
+
+    /// Values are assigned once (ONNX IR, "Graphs": single static assignment).
+    fn name(&mut self, name: &'a str, value: Value, kind: &str) -> Result<(), InferenceError> {
+        if name.is_empty() {
+            return Err(invalid(kind.to_owned(), "it has no name"));
+        }
+        if self.values.insert(name, value).is_some() {
+            return Err(invalid(format!("{kind} `{name}`"), "the name is given twice"));
+        }
+        Ok(())
+    }
+
+    fn input(&self, graph: &GraphProto, node: &NodeProto, name: &str) -> Result<Option<Value>, InferenceError> {
+        if name.is_empty() {
+            return Ok(None);
+        }
+        if let Some(value) = self.values.get(name) {
+            return Ok(Some(value.clone()));
+        }
+        let later = graph.node.iter().any(|other| other.output.iter().any(|output| output == name));
+        let reason = if later {
+            format!("it uses `{name}`, which itself or a later node makes: a cycle, or nodes out of order")
+        } else {
+            format!("it uses `{name}`, which is no input, initializer or output of a node")
+        };
+        Err(invalid(format!("node `{}` ({})", node_name(node), node.op_type), reason))
+    }
+
+    fn node(
+        &mut self,
+        graph: &GraphProto,
+        node: &'a NodeProto,
+        opsets: &HashMap<&str, i64>,
+    ) -> Result<(), InferenceError> {
+        let values = node.input.iter().map(|name| self.input(graph, node, name)).collect::<Result<Vec<_>, _>>()?;
+        let domain = main_domain_normalized(&node.domain);
+        let opset = opsets.get(domain).copied().unwrap_or(0);
+        let at_load = |fault: Fault| fault.at_load(node_name(node), domain, &node.op_type, opset);
+        let definition = Attributes::new(&node.attribute).map(|attributes| Definition {
+            operator: &node.op_type,
+            opset,
+            attributes,
+            inputs: values.iter().map(|value| value.as_ref().map(|value| value.element_type)).collect(),
+        });
+        let built = definition.and_then(|definition| operators::build(domain, definition)).map_err(at_load)?;
+        if node.output.len() > built.outputs.len() {
+            let reason = format!("{} outputs, expected at most {}", node.output.len(), built.outputs.len());
+            return Err(at_load(Fault::invalid(reason)));
+        }
+        if built.passes_through
+            && let ([output], Some(Some(value))) = (node.output.as_slice(), values.first())
+        {
+            return self.name(output, value.clone(), "value");
+        }
+        self.step(node, built, values).and_then(|step| self.fold_or_push(step, at_load))
+    }
+
+    fn step(&mut self, node: &'a NodeProto, built: Built, values: Vec<Option<Value>>) -> Result<Step, InferenceError> {
+        let mut labels = built.class_labels;
+        let mut outputs = Vec::with_capacity(built.outputs.len());
+        for (index, element_type) in built.outputs.iter().enumerate() {
+            let name = node.output.get(index).filter(|name| !name.is_empty());
+            outputs.push(match name {
+                Some(name) => Some(self.define(name, *element_type, labels.take(), "value")?),
+                None => None,
+            });
+        }
+        Ok(Step {
+            node: node_name(node).to_owned(),
+            name: node.op_type.clone(),
+            operator: built.operator,
+            inputs: values.into_iter().map(|value| value.map(|value| value.slot)).collect(),
+            outputs,
+            released: Vec::new(),
+        })
+    }
+
+    /// A step whose inputs are all constants is taken once, now.
+    fn fold_or_push(&mut self, step: Step, at_load: impl Fn(Fault) -> InferenceError) -> Result<(), InferenceError> {
+        let constants: Option<Vec<Option<&Tensor>>> = step
+            .inputs
+            .iter()
+            .map(|slot| slot.map_or(Some(None), |slot| self.constants.get(&slot).map(Some)))
+            .collect();
+        let Some(constants) = constants else {
+            self.steps.push(step);
+            return Ok(());
+        };
+        let made = step.operator.evaluate(Inputs(&constants)).map_err(at_load)?;
+        let named = step.outputs.iter().zip(made).filter_map(|(slot, tensor)| slot.map(|slot| (slot, tensor)));
+        self.constants.extend(named);
+        Ok(())
+    }
+
+    fn finish(mut self, graph: &'a GraphProto, inputs: Vec<usize>) -> Result<Plan, InferenceError> {
+        let mut outputs: Vec<Value> = Vec::with_capacity(graph.output.len());
+        for (index, output) in graph.output.iter().enumerate() {
+            let place = || format!("output `{}`", output.name);
+            if graph.output.iter().take(index).any(|other| other.name == output.name) {
+                return Err(invalid(place(), "the name is given twice"));
+            }
+            let value = self.values.get(output.name.as_str());
+            outputs.push(value.cloned().ok_or_else(|| invalid(place(), "nothing makes it"))?);
+        }
+        if outputs.is_empty() {
+            return Err(invalid("the graph".into(), "it has no output"));
+        }
+        let last_uses = self.prune(&outputs);
+        for (slot, step) in last_uses {
+            if let Some(step) = self.steps.get_mut(step) {
+                step.released.push(slot);
+            }
+        }
+        let mut constants: Vec<(usize, Tensor)> = self.constants.into_iter().collect();
+        constants.sort_unstable_by_key(|(slot, _)| *slot);
+        Ok(Plan { constants, inputs, steps: self.steps, outputs, slots: self.slots })
+    }
+
+    /// Drops the steps and constants that no output depends on; says which step uses each other slot last.
+    fn prune(&mut self, outputs: &[Value]) -> Vec<(usize, usize)> {
+        let mut needed: Vec<bool> = vec![false; self.slots];
+        let mark = |needed: &mut Vec<bool>, slot: usize| {
+            needed.get_mut(slot).is_some_and(|flag| !std::mem::replace(flag, true))
+        };
+        for value in outputs {
+            mark(&mut needed, value.slot);
+        }
+        let mut last_uses = Vec::new();
+        let mut kept = Vec::with_capacity(self.steps.len());
+        for mut step in std::mem::take(&mut self.steps).into_iter().rev() {
+            let useful = step.outputs.iter().flatten().any(|slot| needed.get(*slot) == Some(&true));
+            if !useful {
+                continue;
+            }
+            for output in &mut step.outputs {
+                *output = output.filter(|slot| needed.get(*slot) == Some(&true));
+            }
+            for slot in step.inputs.iter().flatten() {
+                if mark(&mut needed, *slot) {
+                    last_uses.push((*slot, kept.len()));
+                }
+            }
+            kept.push(step);
+        }
+        let count = kept.len();
+        self.constants.retain(|slot, _| needed.get(*slot) == Some(&true));
+        self.steps = kept.into_iter().rev().collect();
+        last_uses.into_iter().map(|(slot, from_end)| (slot, count - 1 - from_end)).collect()
+    }
+}

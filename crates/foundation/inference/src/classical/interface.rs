@@ -1,0 +1,106 @@
+//! What a graph declares about its inputs and outputs, and what is true.
+
+use std::collections::HashSet;
+
+use bytes::Bytes;
+use ropewalk_types::{ElementType, TensorSpec};
+
+use crate::onnx::{DimensionValue, GraphProto, TensorShapeProto, TypeValue, ValueInfoProto, element_type_of};
+use crate::{InferenceError, Tensor, TensorData};
+
+/// A graph's input that is not an initializer.
+#[derive(Debug)]
+pub(super) struct InputInfo<'a> {
+    pub(super) name: &'a str,
+    pub(super) element_type: ElementType,
+    pub(super) shape: Vec<i64>,
+}
+
+impl InputInfo<'_> {
+    pub(super) fn spec(&self) -> TensorSpec {
+        TensorSpec { name: self.name.to_owned(), datatype: self.element_type, shape: self.shape.clone() }
+    }
+}
+
+/// The most dimensions that a declared shape may have.
+const RANK_LIMIT: usize = 64;
+
+fn invalid(kind: &str, name: &str, reason: impl Into<String>) -> InferenceError {
+    InferenceError::InvalidGraph { place: format!("{kind} `{name}`"), reason: reason.into() }
+}
+
+/// The inputs that a request must give. An initializer of the same name is a constant, not a default.
+pub(super) fn inputs(graph: &GraphProto) -> Result<Vec<InputInfo<'_>>, InferenceError> {
+    let constants: HashSet<&str> = graph.initializer.iter().map(|one| one.name.as_str()).collect();
+    graph.input.iter().filter(|input| !constants.contains(input.name.as_str())).map(input).collect()
+}
+
+fn input(info: &ValueInfoProto) -> Result<InputInfo<'_>, InferenceError> {
+    let name = info.name.as_str();
+    let Some(TypeValue::TensorType(tensor)) = info.r#type.as_ref().and_then(|one| one.value.as_ref()) else {
+        return Err(invalid("input", name, "it is not a tensor"));
+    };
+    let element_type = element_type_of(tensor.elem_type)
+        .ok_or_else(|| invalid("input", name, format!("data type {} is not supported", tensor.elem_type)))?;
+    let shape = tensor.shape.as_ref().ok_or_else(|| invalid("input", name, "its rank is not declared"))?;
+    let shape = extents(shape).ok_or_else(|| invalid("input", name, "it has too many dimensions"))?;
+    Ok(InputInfo { name, element_type, shape })
+}
+
+/// Extents, -1 where one is named, anonymous or negative.
+fn extents(shape: &TensorShapeProto) -> Option<Vec<i64>> {
+    let extent = |value: &Option<DimensionValue>| match value {
+        Some(DimensionValue::DimValue(extent @ 0..)) => *extent,
+        _ => -1,
+    };
+    (shape.dim.len() <= RANK_LIMIT).then(|| shape.dim.iter().map(|dimension| extent(&dimension.value)).collect())
+}
+
+/// The declared shape of an output, if it is declared as a tensor; its declared type must be the real one.
+pub(super) fn declared_shape(info: &ValueInfoProto, found: ElementType) -> Result<Option<Vec<i64>>, InferenceError> {
+    let Some(TypeValue::TensorType(tensor)) = info.r#type.as_ref().and_then(|one| one.value.as_ref()) else {
+        return Ok(None);
+    };
+    // Type 0 is "undefined": some exporters leave the type to be inferred.
+    if tensor.elem_type != 0 && element_type_of(tensor.elem_type) != Some(found) {
+        let reason = format!("it is declared with data type {}, but is {found}", tensor.elem_type);
+        return Err(invalid("output", &info.name, reason));
+    }
+    match &tensor.shape {
+        None => Ok(None),
+        Some(shape) => {
+            extents(shape).map(Some).ok_or_else(|| invalid("output", &info.name, "it has too many dimensions"))
+        }
+    }
+}
+
+/// The most elements of an input that a graph is tried with at load.
+const TRIAL_ELEMENTS_LIMIT: usize = 1 << 22;
+
+/// An input to try the graph with: zeros (as text `0`), with `open` for each open extent; none if it would be large.
+pub(super) fn trial(input: &InputInfo<'_>, open: usize) -> Option<Tensor> {
+    let shape: Vec<usize> = input.shape.iter().map(|extent| usize::try_from(*extent).unwrap_or(open)).collect();
+    let count = crate::tensor::element_count(&shape).filter(|count| *count <= TRIAL_ELEMENTS_LIMIT)?;
+    let data: TensorData = match input.element_type {
+        ElementType::Bool => vec![false; count].into(),
+        ElementType::Uint8 => vec![0_u8; count].into(),
+        ElementType::Uint16 => vec![0_u16; count].into(),
+        ElementType::Uint32 => vec![0_u32; count].into(),
+        ElementType::Uint64 => vec![0_u64; count].into(),
+        ElementType::Int8 => vec![0_i8; count].into(),
+        ElementType::Int16 => vec![0_i16; count].into(),
+        ElementType::Int32 => vec![0_i32; count].into(),
+        ElementType::Int64 => vec![0_i64; count].into(),
+        ElementType::Fp16 => vec![half::f16::ZERO; count].into(),
+        ElementType::Fp32 => vec![0_f32; count].into(),
+        ElementType::Fp64 => vec![0_f64; count].into(),
+        ElementType::Bytes => vec![Bytes::from_static(b"0"); count].into(),
+    };
+    Some(Tensor { shape, data })
+}
+
+/// The shape that two trials of different size agree on; -1 where they don't.
+pub(super) fn common_shape(one: &[usize], other: &[usize]) -> Option<Vec<i64>> {
+    let extents = one.iter().zip(other).map(|(one, other)| if one == other { *one as i64 } else { -1 });
+    (one.len() == other.len()).then(|| extents.collect())
+}

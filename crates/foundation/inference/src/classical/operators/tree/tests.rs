@@ -1,0 +1,183 @@
+//! The laid-out, interleaved walk against the definition, on random trees.
+
+use std::collections::HashMap;
+
+use proptest::prelude::*;
+
+use super::super::post_transform::PostTransform;
+use super::aggregate::Aggregate;
+use super::attributes::{EnsembleAttributes, Mode, NodeRow, Reals, VoteRow};
+use super::forest::Forest;
+
+const FEATURES: usize = 3;
+
+/// Thresholds and values from few numbers, so that they often meet, with the edges of the line and NaN.
+fn number() -> impl Strategy<Value = f32> {
+    prop_oneof![
+        4 => (-2_i8..=2).prop_map(|value| f32::from(value) / 2.0),
+        1 => Just(-0.0),
+        1 => Just(f32::INFINITY),
+        1 => Just(f32::NEG_INFINITY),
+        1 => Just(f32::MIN_POSITIVE),
+    ]
+}
+
+fn mode() -> impl Strategy<Value = Mode> {
+    prop::sample::select(vec![
+        Mode::LessOrEqual,
+        Mode::Less,
+        Mode::GreaterOrEqual,
+        Mode::Greater,
+        Mode::Equal,
+        Mode::NotEqual,
+    ])
+}
+
+/// What makes a branch: mode, feature, threshold, and whether a missing value takes the true child.
+fn branch() -> impl Strategy<Value = (Mode, i64, f32, bool)> {
+    (mode(), 0..FEATURES as i64, number(), any::<bool>())
+}
+
+/// A leaf to split, and the branch that takes its place.
+type Split = (prop::sample::Index, (Mode, i64, f32, bool));
+
+/// Trees grown by splitting leaves.
+fn trees() -> impl Strategy<Value = Vec<Vec<Split>>> {
+    prop::collection::vec(prop::collection::vec((any::<prop::sample::Index>(), branch()), 0..12), 1..20)
+}
+
+fn leaf(tree: i64, node: i64) -> NodeRow {
+    NodeRow { tree, node, feature: 0, mode: Mode::Leaf, when_true: 0, when_false: 0, missing_is_true: false }
+}
+
+fn ensemble(trees: &[Vec<Split>], columns: usize) -> EnsembleAttributes {
+    let (mut nodes, mut thresholds, mut votes, mut weights) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for (tree, splits) in trees.iter().enumerate() {
+        let tree = tree as i64;
+        let mut grown = vec![(leaf(tree, 0), 0.0)];
+        for (pick, (mode, feature, threshold, missing_is_true)) in splits {
+            let leaves: Vec<usize> =
+                grown.iter().enumerate().filter(|(_, (row, _))| row.mode == Mode::Leaf).map(|(at, _)| at).collect();
+            let (at, next) = (leaves[pick.index(leaves.len())], grown.len() as i64);
+            let row = NodeRow {
+                feature: *feature,
+                mode: *mode,
+                when_true: next,
+                when_false: next + 1,
+                missing_is_true: *missing_is_true,
+                ..leaf(tree, at as i64)
+            };
+            grown[at] = (row, *threshold);
+            grown.extend([(leaf(tree, next), 0.0), (leaf(tree, next + 1), 0.0)]);
+        }
+        for (row, threshold) in grown {
+            for column in (0..columns).filter(|_| row.mode == Mode::Leaf) {
+                votes.push(VoteRow { tree, node: row.node, column });
+                weights.push((weights.len() % 17) as f32 - 8.0);
+            }
+            nodes.push(row);
+            thresholds.push(threshold);
+        }
+    }
+    EnsembleAttributes {
+        nodes,
+        thresholds: Reals::Single(thresholds),
+        votes,
+        weights: Reals::Single(weights),
+        base_values: Reals::Single(Vec::new()),
+        post_transform: PostTransform::None,
+    }
+}
+
+/// The specification, read aloud.
+fn holds(row: &NodeRow, value: f32, threshold: f32) -> bool {
+    let test = match row.mode {
+        Mode::LessOrEqual => value <= threshold,
+        Mode::Less => value < threshold,
+        Mode::GreaterOrEqual => value >= threshold,
+        Mode::Greater => value > threshold,
+        Mode::Equal => value == threshold,
+        Mode::NotEqual => value != threshold,
+        Mode::Leaf => unreachable!(),
+    };
+    test || (value.is_nan() && row.missing_is_true)
+}
+
+/// The specification's tables by tree and node id.
+struct Tables<'a> {
+    attributes: &'a EnsembleAttributes,
+    lines: HashMap<(i64, i64), usize>,
+    votes: HashMap<(i64, i64), Vec<(usize, f32)>>,
+}
+
+impl<'a> Tables<'a> {
+    fn new(attributes: &'a EnsembleAttributes) -> Self {
+        let lines = attributes.nodes.iter().enumerate().map(|(line, row)| ((row.tree, row.node), line)).collect();
+        let mut votes: HashMap<(i64, i64), Vec<(usize, f32)>> = HashMap::new();
+        for (vote, weight) in attributes.votes.iter().zip(attributes.weights.widened()) {
+            votes.entry((vote.tree, vote.node)).or_default().push((vote.column, weight as f32));
+        }
+        Self { attributes, lines, votes }
+    }
+
+    fn votes_of(&self, tree: i64, row: &[f32]) -> &[(usize, f32)] {
+        let Reals::Single(thresholds) = &self.attributes.thresholds else { panic!("single precision was made") };
+        let mut at = 0;
+        loop {
+            let line = self.lines[&(tree, at)];
+            let node = &self.attributes.nodes[line];
+            if node.mode == Mode::Leaf {
+                return &self.votes[&(tree, at)];
+            }
+            let value = row[node.feature as usize];
+            at = if holds(node, value, thresholds[line]) { node.when_true } else { node.when_false };
+        }
+    }
+
+    fn scores(&self, trees: usize, row: &[f32], columns: usize, aggregate: Aggregate) -> Vec<f32> {
+        let cast: Vec<(usize, f32)> = (0..trees as i64).flat_map(|tree| self.votes_of(tree, row)).copied().collect();
+        let score = |column: usize| {
+            let votes = cast.iter().filter(|(one, _)| *one == column).map(|(_, weight)| *weight);
+            match aggregate {
+                Aggregate::Sum => votes.sum(),
+                Aggregate::Average => votes.sum::<f32>() / trees as f32,
+                Aggregate::Min => votes.fold(f32::INFINITY, f32::min),
+                Aggregate::Max => votes.fold(f32::NEG_INFINITY, f32::max),
+            }
+        };
+        (0..columns).map(score).collect()
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn the_walk_is_the_specification(
+        trees in trees(),
+        values in prop::collection::vec(prop_oneof![5 => number(), 1 => Just(f32::NAN)], FEATURES..FEATURES * 30),
+        columns in 1_usize..3,
+        aggregate in prop::sample::select(vec![Aggregate::Sum, Aggregate::Average, Aggregate::Min, Aggregate::Max]),
+    ) {
+        let attributes = ensemble(&trees, columns);
+        let summed = matches!(aggregate, Aggregate::Sum | Aggregate::Average);
+        let single: Forest<f32, f32> = Forest::new(&attributes, summed).unwrap();
+        let double: Forest<f64, f32> = Forest::new(&attributes, summed).unwrap();
+        let values = &values[..values.len() / FEATURES * FEATURES];
+        let doubles: Vec<f64> = values.iter().map(|value| f64::from(*value)).collect();
+        let tables = Tables::new(&attributes);
+        let rows = values.chunks(FEATURES);
+        let wanted: Vec<f32> = rows.flat_map(|row| tables.scores(trees.len(), row, columns, aggregate)).collect();
+        prop_assert_eq!(single.scores(values, FEATURES, columns, aggregate), &wanted[..]);
+        prop_assert_eq!(double.scores(&doubles, FEATURES, columns, aggregate), &wanted[..]);
+    }
+}
+
+#[test]
+fn large_batches_are_shared_out_and_answered_alike() {
+    let attributes = ensemble(&vec![Vec::new(); 3], 1);
+    let forest: Forest<f32, f32> = Forest::new(&attributes, true).unwrap();
+    let rows = 50_000;
+    let scores = forest.scores(&vec![0.0; rows * FEATURES], FEATURES, 1, Aggregate::Sum);
+    assert_eq!(scores, vec![-8.0 - 7.0 - 6.0; rows]);
+}

@@ -1,0 +1,20 @@
+//! Runs models: the seam behind which every engine stands, and our own engine for classical ONNX graphs.
+//!
+//! A [`Model`] takes named tensors and gives named tensors, as its [`Signature`](ropewalk_types::Signature) says; an
+//! [`Engine`] makes one from bytes. [`ClassicalEngine`] evaluates what scikit-learn, XGBoost, LightGBM and our own
+//! trainers export (`ai.onnx.ml` and the plain operators around it), in the arithmetic of onnxruntime.
+//! [`onnx`] reads and writes the format.
+//!
+//! This crate does no I/O, starts no thread of its own beyond rayon's pool, and never guesses: an operator,
+//! attribute or type that it cannot evaluate rightly is refused when the model is loaded.
+
+mod classical;
+mod engine;
+mod error;
+pub mod onnx;
+mod tensor;
+
+pub use classical::ClassicalEngine;
+pub use engine::{Engine, Model};
+pub use error::InferenceError;
+pub use tensor::{NamedTensor, Tensor, TensorData};

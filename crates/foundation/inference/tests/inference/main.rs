@@ -1,0 +1,8 @@
+//! The engine from outside: answers of the real onnxruntime, damaged models, wrong requests.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod damage;
+mod golden;
+mod requests;
+mod stump;
