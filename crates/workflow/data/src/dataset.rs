@@ -1,0 +1,159 @@
+use ropewalk_catalog::{Catalog, Migration, MigrationSet};
+use ropewalk_types::{DatasetName, Digest, Timestamp, Zone};
+use serde::{Deserialize, Serialize};
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, FromRow, Row as _};
+
+use crate::similar::similar;
+use crate::{Column, DataError};
+
+/// The tables of this crate.
+pub const MIGRATIONS: MigrationSet = MigrationSet {
+    owner: "data",
+    steps: &[Migration {
+        number: 1,
+        name: "dataset_version",
+        sql: include_str!("../migrations/001_dataset_version.sql"),
+    }],
+};
+
+/// The fewest digits of a digest that name a version.
+const PREFIX_DIGITS: usize = 4;
+
+/// A version of a dataset as the catalogue knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatasetVersion {
+    /// The dataset.
+    pub name: DatasetName,
+    /// Digest of the version's tree.
+    pub digest: Digest,
+    /// Where the dataset stands; the same for all of its versions.
+    pub zone: Zone,
+    /// Rows of the table.
+    pub rows: u64,
+    /// Columns of the table, in order.
+    pub columns: Vec<Column>,
+    /// Bytes of its files.
+    pub bytes: u64,
+    /// Source rows that are not in the table.
+    pub quarantined: u64,
+    /// Key of the stage that made it, if a stage did.
+    pub stage_key: Option<Digest>,
+    /// When it was first recorded.
+    pub created_at: Timestamp,
+}
+
+/// Records `version` and makes it the latest of its dataset, in the caller's transaction.
+///
+/// Recording the latest version again changes nothing; an older one that comes back is the latest again and keeps the
+/// time at which it was first seen. All versions of a dataset are in one zone.
+pub async fn version_record(connection: &mut AnyConnection, version: &DatasetVersion) -> Result<(), DataError> {
+    let name = version.name.as_str();
+    let present: Option<(String,)> = sqlx::query_as("SELECT zone FROM dataset_version WHERE name = $1 LIMIT 1")
+        .bind(name)
+        .fetch_optional(&mut *connection)
+        .await?;
+    if let Some((present,)) = present
+        && present != version.zone.as_str()
+    {
+        return Err(DataError::ZoneChange { name: name.to_owned(), present, wanted: version.zone.to_string() });
+    }
+    let (last,): (i64,) = sqlx::query_as("SELECT COALESCE(MAX(position), 0) FROM dataset_version WHERE name = $1")
+        .bind(name)
+        .fetch_one(&mut *connection)
+        .await?;
+    let columns = serde_json::to_string(&version.columns)
+        .map_err(|error| DataError::Encoding { action: "record the columns", reason: error.to_string() })?;
+    sqlx::query(
+        "INSERT INTO dataset_version \
+         (name, digest, zone, rows, columns_json, bytes, quarantined, stage_key, created_at, position) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
+         ON CONFLICT (name, digest) DO UPDATE SET position = excluded.position, stage_key = excluded.stage_key \
+         WHERE dataset_version.position < $11",
+    )
+    .bind(name)
+    .bind(version.digest.to_string())
+    .bind(version.zone.as_str())
+    .bind(version.rows.cast_signed())
+    .bind(columns)
+    .bind(version.bytes.cast_signed())
+    .bind(version.quarantined.cast_signed())
+    .bind(version.stage_key.map(|key| key.to_string()))
+    .bind(version.created_at.millis())
+    .bind(last + 1)
+    .bind(last)
+    .execute(&mut *connection)
+    .await?;
+    Ok(())
+}
+
+const VERSION_LIST: &str = "SELECT name, digest, zone, rows, columns_json, bytes, quarantined, stage_key, created_at \
+     FROM dataset_version WHERE name = $1 OR $2 = '' ORDER BY name, position DESC";
+
+/// The versions of one dataset or of all, by name, the latest of each first.
+pub async fn version_list(catalog: &Catalog, name: Option<&DatasetName>) -> Result<Vec<DatasetVersion>, DataError> {
+    // An empty name is no dataset's, so it stands for all of them.
+    let name = name.map_or("", DatasetName::as_str);
+    let rows: Vec<VersionRow> = sqlx::query_as(VERSION_LIST).bind(name).bind(name).fetch_all(catalog.pool()).await?;
+    Ok(rows.into_iter().map(|row| row.0).collect())
+}
+
+/// The version of a dataset that `version` names: `latest`, a digest, or at least its first four digits.
+pub async fn version_resolve(
+    catalog: &Catalog,
+    name: &DatasetName,
+    version: &str,
+) -> Result<DatasetVersion, DataError> {
+    let versions = version_list(catalog, Some(name)).await?;
+    let Some(latest) = versions.first() else { return Err(unknown_dataset(catalog, name).await?) };
+    if version == "latest" {
+        return Ok(latest.clone());
+    }
+    let latest = latest.digest;
+    let fits = |found: &&DatasetVersion| found.digest.to_string().starts_with(version);
+    let found: Vec<_> = if version.len() < PREFIX_DIGITS { Vec::new() } else { versions.iter().filter(fits).collect() };
+    let (name, version) = (name.to_string(), version.to_owned());
+    match found.as_slice() {
+        [] => Err(DataError::UnknownVersion { name, version, latest }),
+        [one] => Ok((*one).clone()),
+        many => {
+            let matches = many.iter().map(|found| found.digest).collect();
+            Err(DataError::AmbiguousVersion { name, version, matches })
+        }
+    }
+}
+
+async fn unknown_dataset(catalog: &Catalog, name: &DatasetName) -> Result<DataError, DataError> {
+    let names: Vec<(String,)> =
+        sqlx::query_as("SELECT DISTINCT name FROM dataset_version ORDER BY name").fetch_all(catalog.pool()).await?;
+    let similar = similar(name.as_str(), names.iter().map(|(name,)| name.as_str()));
+    Ok(DataError::UnknownDataset { name: name.to_string(), similar })
+}
+
+struct VersionRow(DatasetVersion);
+
+impl<'r> FromRow<'r, AnyRow> for VersionRow {
+    fn from_row(row: &'r AnyRow) -> Result<Self, sqlx::Error> {
+        fn parsed<T: std::str::FromStr>(text: &str) -> Result<T, sqlx::Error>
+        where
+            T::Err: std::error::Error + Send + Sync + 'static,
+        {
+            text.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))
+        }
+        let text = |column: &str| row.try_get::<String, _>(column);
+        let count = |column: &str| row.try_get::<i64, _>(column).map(i64::cast_unsigned);
+        let stage_key: Option<String> = row.try_get("stage_key")?;
+        let columns = serde_json::from_str(&text("columns_json")?);
+        Ok(Self(DatasetVersion {
+            name: parsed(&text("name")?)?,
+            digest: parsed(&text("digest")?)?,
+            zone: parsed(&text("zone")?)?,
+            rows: count("rows")?,
+            columns: columns.map_err(|error| sqlx::Error::Decode(Box::new(error)))?,
+            bytes: count("bytes")?,
+            quarantined: count("quarantined")?,
+            stage_key: stage_key.as_deref().map(parsed).transpose()?,
+            created_at: Timestamp(row.try_get("created_at")?),
+        }))
+    }
+}

@@ -1,0 +1,96 @@
+use datafusion::common::{Column, DataFusionError, SchemaError};
+
+use crate::DataError;
+use crate::error::Place;
+use crate::similar::similar;
+
+/// Turns DataFusion's errors into ours.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Translation {
+    /// What the session may use, for the error that says it is not enough.
+    pub(crate) memory_limit: usize,
+}
+
+impl Translation {
+    pub(crate) fn error(self, error: &DataFusionError) -> DataError {
+        let place = place(error);
+        match error.find_root() {
+            DataFusionError::SchemaError(schema, _) => {
+                let (message, suggestion) = schema_error(schema);
+                DataError::Sql { message, place, suggestion }
+            }
+            DataFusionError::SQL(parser, _) => {
+                let text = parser.to_string();
+                let text = text.strip_prefix("sql parser error: ").unwrap_or(&text);
+                let (message, inside) = place_in_text(text);
+                DataError::Sql { message, place: inside.or(place), suggestion: None }
+            }
+            DataFusionError::Plan(message) => {
+                let message = unknown_table(message).unwrap_or_else(|| first_line(message));
+                DataError::Sql { message, place, suggestion: None }
+            }
+            DataFusionError::NotImplemented(message) => {
+                DataError::Sql { message: format!("{} is not supported", first_line(message)), place, suggestion: None }
+            }
+            DataFusionError::ResourcesExhausted(reason) => {
+                DataError::Memory { limit: self.memory_limit, reason: first_line(reason) }
+            }
+            root => DataError::Execution(first_line(&root.strip_backtrace())),
+        }
+    }
+}
+
+fn place(error: &DataFusionError) -> Option<Place> {
+    let span = error.diagnostic()?.span?;
+    (span.start.line > 0).then_some(Place { line: span.start.line, column: span.start.column })
+}
+
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().trim_end_matches('.').to_owned()
+}
+
+/// `Expected: …, found: … at Line: 1, Column: 8` without its end, and the place.
+fn place_in_text(text: &str) -> (String, Option<Place>) {
+    let parsed = text.rsplit_once(" at Line: ").and_then(|(message, place)| {
+        let (line, column) = place.split_once(", Column: ")?;
+        let digits = column.trim_end_matches(|c: char| !c.is_ascii_digit());
+        Some((first_line(message), Place { line: line.parse().ok()?, column: digits.parse().ok()? }))
+    });
+    match parsed {
+        Some((message, place)) => (message, Some(place)),
+        None => (first_line(text), None),
+    }
+}
+
+/// `table 'datafusion.public.NAME' not found` in words that do not speak of catalogues that the user never made.
+fn unknown_table(message: &str) -> Option<String> {
+    let name = message.strip_prefix("table '")?.split_once("' not found")?.0;
+    let name = name.strip_prefix("datafusion.public.").unwrap_or(name);
+    Some(format!("there is no table `{name}`"))
+}
+
+fn schema_error(error: &SchemaError) -> (String, Option<String>) {
+    match error {
+        SchemaError::FieldNotFound { field, valid_fields } => {
+            (format!("there is no column `{}`", field.flat_name()), suggestion(field, valid_fields))
+        }
+        SchemaError::AmbiguousReference { field } => (
+            format!("column `{}` is in more than one table", field.name),
+            Some(format!("write the table before it: TABLE.{}", field.name)),
+        ),
+        SchemaError::DuplicateQualifiedField { name, .. } | SchemaError::DuplicateUnqualifiedField { name } => {
+            (format!("two columns of the result are called `{name}`"), Some(format!("name one: … AS {name}_2")))
+        }
+    }
+}
+
+fn suggestion(field: &Column, valid: &[Column]) -> Option<String> {
+    let names = valid.iter().map(|column| column.name.as_str());
+    let best = similar(&field.name, names).into_iter().next()?;
+    if best.chars().any(char::is_uppercase) || best.chars().any(|c| !c.is_alphanumeric() && c != '_') {
+        // SQL reads unquoted names in lower case.
+        Some(format!("did you mean \"{best}\"? the double quotes are needed for its spelling"))
+    } else {
+        Some(format!("did you mean `{best}`?"))
+    }
+}

@@ -1,0 +1,170 @@
+use std::io::{Cursor, Write as _};
+use std::path::PathBuf;
+
+use arrow::array::RecordBatch;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use ropewalk_store::{Store, TreeEntry, files};
+use ropewalk_types::Digest;
+use rust_xlsxwriter::{ExcelDateTime, Format, Formula, Workbook};
+use zip::ZipWriter;
+use zip::write::SimpleFileOptions;
+
+use crate::{DataError, IngestSettings, Ingested, NoProgress, StoreCheckpoints, ingest, read_table};
+
+/// A project folder with a store, both gone when dropped.
+pub(crate) struct Project {
+    directory: tempfile::TempDir,
+    pub(crate) store: Store,
+}
+
+impl Project {
+    pub(crate) async fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open("memory:").await.unwrap().with_cache(directory.path().join("cache"));
+        Self { directory, store }
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        self.directory.path().to_owned()
+    }
+
+    pub(crate) fn scratch(&self) -> PathBuf {
+        self.path().join("scratch")
+    }
+
+    pub(crate) fn settings(&self, name: &str, bytes: &[u8]) -> IngestSettings {
+        files::write_atomic(&self.path().join(name), bytes).unwrap();
+        IngestSettings::new(name, self.scratch())
+    }
+
+    pub(crate) async fn run(&self, settings: &IngestSettings) -> Result<Ingested, DataError> {
+        let checkpoints = StoreCheckpoints::new(self.store.clone());
+        ingest(settings, &self.path(), &self.store, &checkpoints, &NoProgress).await
+    }
+
+    pub(crate) async fn ingest(&self, name: &str, bytes: &[u8]) -> Result<Ingested, DataError> {
+        self.run(&self.settings(name, bytes)).await
+    }
+
+    /// A dataset from CSV text.
+    pub(crate) async fn csv(&self, text: &str) -> Digest {
+        self.ingest("t.csv", text.as_bytes()).await.unwrap().tree
+    }
+
+    /// The rows of a dataset version as texts, nulls as empty ones.
+    pub(crate) async fn rows(&self, tree: &Digest) -> Vec<String> {
+        texts(&read_table(&self.store, tree, None, None).await.unwrap())
+    }
+
+    /// The rows of the quarantine as texts.
+    pub(crate) async fn quarantine(&self, tree: &Digest) -> Vec<String> {
+        let tree = self.store.tree_get(tree).await.unwrap();
+        let Some(TreeEntry::File { digest, .. }) = tree.get("quarantine.parquet") else { return Vec::new() };
+        let file = files::open(&self.store.cached_file(digest).await.unwrap()).unwrap();
+        let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
+        texts(&reader.build().unwrap().collect::<Result<Vec<_>, _>>().unwrap())
+    }
+}
+
+/// The rows of batches, cells joined by bars.
+pub(crate) fn texts(batches: &[RecordBatch]) -> Vec<String> {
+    let options = FormatOptions::default();
+    let mut rows = Vec::new();
+    for batch in batches {
+        let columns: Vec<_> =
+            batch.columns().iter().map(|array| ArrayFormatter::try_new(array, &options).unwrap()).collect();
+        for row in 0..batch.num_rows() {
+            let cells: Vec<_> = columns.iter().map(|column| column.value(row).to_string()).collect();
+            rows.push(cells.join("|"));
+        }
+    }
+    rows
+}
+
+/// A zip of files.
+pub(crate) fn zip(entries: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
+    for (name, bytes) in entries {
+        writer.start_file(*name, SimpleFileOptions::default()).unwrap();
+        writer.write_all(bytes).unwrap();
+    }
+    writer.finish().unwrap().into_inner()
+}
+
+/// What a test puts into a workbook.
+#[derive(Clone, Copy)]
+pub(crate) enum Put<'a> {
+    Text(&'a str),
+    Number(f64),
+    Truth(bool),
+    /// Days since 1899-12-30, shown as a date and time.
+    Moment(f64),
+    /// Days, shown as a time of day.
+    Clock(f64),
+    NotAvailable,
+    Nothing,
+}
+
+/// A workbook of one sheet `data`.
+pub(crate) fn workbook(rows: &[&[Put<'_>]]) -> Vec<u8> {
+    let mut workbook = Workbook::new();
+    let sheet = workbook.add_worksheet().set_name("data").unwrap();
+    let moment = Format::new().set_num_format("yyyy-mm-dd hh:mm");
+    let clock = Format::new().set_num_format("hh:mm:ss");
+    for (row, cells) in (0..).zip(rows) {
+        for (column, cell) in (0..).zip(*cells) {
+            match cell {
+                Put::Text(text) => sheet.write_string(row, column, *text),
+                Put::Number(number) => sheet.write_number(row, column, *number),
+                Put::Truth(value) => sheet.write_boolean(row, column, *value),
+                Put::Moment(serial) => {
+                    let value = ExcelDateTime::from_serial_datetime(*serial).unwrap();
+                    sheet.write_datetime_with_format(row, column, &value, &moment)
+                }
+                Put::Clock(serial) => sheet.write_number_with_format(row, column, *serial, &clock),
+                Put::NotAvailable => sheet.write_formula(row, column, Formula::new("=NA()").set_result("#N/A")),
+                Put::Nothing => continue,
+            }
+            .unwrap();
+        }
+    }
+    workbook.save_to_buffer().unwrap()
+}
+
+/// A workbook of `rows` rows of id, name, price.
+pub(crate) fn flights(first: u32, rows: u32) -> Vec<u8> {
+    let names: Vec<_> = (0..rows).map(|row| format!("name{}", row % 7)).collect();
+    let cells: Vec<[Put<'_>; 3]> = (0..rows)
+        .map(|row| {
+            let id = f64::from(first + row);
+            [Put::Number(id), Put::Text(&names[row as usize]), Put::Number(id / 4.0)]
+        })
+        .collect();
+    let header = [Put::Text("id"), Put::Text("name"), Put::Text("price")];
+    let mut all: Vec<&[Put<'_>]> = vec![&header];
+    all.extend(cells.iter().map(<[Put<'_>; 3]>::as_slice));
+    workbook(&all)
+}
+
+/// A workbook written by hand, for what no program writes: `sheet` is the content of `sheetData`.
+pub(crate) fn raw_workbook(sheet: &str, date1904: bool) -> Vec<u8> {
+    let properties = if date1904 { r#"<workbookPr date1904="1"/>"# } else { "" };
+    let main = "http://schemas.openxmlformats.org/spreadsheetml/2006/main";
+    let relations = "http://schemas.openxmlformats.org/officeDocument/2006/relationships";
+    let book = format!(
+        r#"<workbook xmlns="{main}" xmlns:r="{relations}">{properties}<sheets><sheet name="data" sheetId="1" r:id="r1"/></sheets></workbook>"#
+    );
+    let links = format!(
+        r#"<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships"><Relationship Id="r1" Type="{relations}/worksheet" Target="worksheets/sheet1.xml"/><Relationship Id="r2" Type="{relations}/styles" Target="styles.xml"/></Relationships>"#
+    );
+    let styles = format!(
+        r#"<styleSheet xmlns="{main}"><cellXfs count="2"><xf numFmtId="0"/><xf numFmtId="22"/></cellXfs></styleSheet>"#
+    );
+    let sheet = format!(r#"<worksheet xmlns="{main}"><sheetData>{sheet}</sheetData></worksheet>"#);
+    zip(&[
+        ("xl/workbook.xml", book.as_bytes()),
+        ("xl/_rels/workbook.xml.rels", links.as_bytes()),
+        ("xl/styles.xml", styles.as_bytes()),
+        ("xl/worksheets/sheet1.xml", sheet.as_bytes()),
+    ])
+}
