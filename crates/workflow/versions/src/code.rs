@@ -1,0 +1,157 @@
+use std::collections::BTreeMap;
+use std::path::{Component, Path, PathBuf};
+
+use ropewalk_store::{Store, Tree, TreeEntry};
+use ropewalk_types::{Digest, Uri};
+use serde::Serialize;
+
+use crate::VersionsError;
+use crate::git::{self, GitState};
+
+/// The code of a run: what it was, and what git calls it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CodeState {
+    /// The tree of the code's files, kept in the store.
+    pub tree: Digest,
+    /// The commit that is checked out, whether or not it holds the files as they are.
+    pub commit: Option<String>,
+    /// The branch that is checked out.
+    pub branch: Option<String>,
+    /// Whether the commit holds every file as it is.
+    pub clean: bool,
+    /// Why there is no commit, where there is none.
+    pub note: Option<String>,
+}
+
+impl CodeState {
+    /// The name of the code in lineage: the commit if it holds the code, else the digest of the code itself.
+    pub fn uri(&self) -> Uri {
+        match &self.commit {
+            Some(commit) if self.clean => Uri::Git(commit.clone()),
+            _ => Uri::Code(self.tree),
+        }
+    }
+}
+
+/// Keeps `files` (relative to `root`) in the store and says what git calls them.
+///
+/// # Errors
+/// A file cannot be read, a path leaves the project, or git starts but cannot be followed.
+pub async fn code_state(root: &Path, files: &[PathBuf], store: &Store) -> Result<CodeState, VersionsError> {
+    let mut folder = Folder::default();
+    for file in files {
+        let blob = store.put_file(&root.join(file)).await?;
+        folder.insert(file, TreeEntry::File { digest: blob.digest, size: blob.size, executable: false })?;
+    }
+    let tree = Box::pin(folder.store(store)).await?;
+    let (commit, branch, clean, note) = match git::state(root, files).await? {
+        GitState::None(why) => (None, None, false, Some(why)),
+        GitState::Repository { commit, branch, clean } => {
+            let note = commit.is_none().then(|| "the repository has no commit yet".to_owned());
+            (commit, branch, clean, note)
+        }
+    };
+    Ok(CodeState { tree, commit, branch, clean, note })
+}
+
+#[derive(Default)]
+struct Folder {
+    files: BTreeMap<String, TreeEntry>,
+    folders: BTreeMap<String, Folder>,
+}
+
+impl Folder {
+    fn insert(&mut self, path: &Path, entry: TreeEntry) -> Result<(), VersionsError> {
+        let wrong = || VersionsError::Path(path.display().to_string());
+        let mut names = Vec::new();
+        for part in path.components() {
+            match part {
+                Component::CurDir => {}
+                Component::Normal(name) => names.push(name.to_str().ok_or_else(wrong)?),
+                _ => return Err(wrong()),
+            }
+        }
+        let last = names.pop().ok_or_else(wrong)?;
+        let folder = names.into_iter().fold(self, |folder, name| folder.folders.entry(name.to_owned()).or_default());
+        folder.files.insert(last.to_owned(), entry);
+        Ok(())
+    }
+
+    async fn store(self, store: &Store) -> Result<Digest, VersionsError> {
+        let mut tree = Tree::new();
+        for (name, entry) in self.files {
+            tree.insert(&name, entry)?;
+        }
+        for (name, folder) in self.folders {
+            let digest = Box::pin(folder.store(store)).await?;
+            tree.insert(&name, TreeEntry::Directory { digest })?;
+        }
+        Ok(store.tree_put(&tree).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn git(root: &Path, arguments: &[&str]) {
+        let identity = ["-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "commit.gpgsign=false"];
+        let program = ropewalk_execution::Program {
+            name: "git".into(),
+            arguments: identity.iter().chain(arguments).map(|&one| one.to_owned()).collect(),
+            directory: root.to_owned(),
+            limit: 1 << 20,
+        };
+        let told = program.run().await.expect("git");
+        assert!(told.exit.success(), "{arguments:?}: {}", told.error);
+    }
+
+    fn write(root: &Path, name: &str, text: &str) {
+        ropewalk_store::files::write_atomic(&root.join(name), text.as_bytes()).expect("write");
+    }
+
+    #[tokio::test]
+    async fn a_commit_names_code_only_while_it_holds_it() {
+        let root = tempfile::tempdir().expect("folder");
+        let root = root.path();
+        let store = Store::open("memory:").await.expect("store");
+        ropewalk_store::files::create_directories(&root.join("sql")).expect("folder");
+        let files = [PathBuf::from("ropewalk.toml"), PathBuf::from("sql/a.sql")];
+        write(root, "ropewalk.toml", "one");
+        write(root, "sql/a.sql", "SELECT 1");
+        let state = async || code_state(root, &files, &store).await.expect("state");
+
+        let without = state().await;
+        assert_eq!(without.uri(), Uri::Code(without.tree));
+        assert!(without.note.is_some());
+
+        git(root, &["init", "-q"]).await;
+        git(root, &["add", "ropewalk.toml"]).await;
+        git(root, &["commit", "-q", "-m", "one"]).await;
+        assert!(!state().await.clean, "sql/a.sql is not tracked");
+
+        git(root, &["add", "."]).await;
+        git(root, &["commit", "-q", "-m", "two"]).await;
+        let clean = state().await;
+        assert!(matches!(clean.uri(), Uri::Git(_)), "{clean:?}");
+        assert_eq!(clean.tree, without.tree, "the same bytes have the same name");
+
+        write(root, "sql/a.sql", "SELECT 2");
+        let dirty = state().await;
+        assert_eq!(dirty.uri(), Uri::Code(dirty.tree));
+        assert_eq!(dirty.commit, clean.commit);
+        let tree = store.tree_get(&dirty.tree).await.expect("kept");
+        assert!(tree.get("ropewalk.toml").is_some() && tree.get("sql").is_some());
+    }
+
+    #[tokio::test]
+    async fn a_path_that_leaves_the_project_is_refused() {
+        let root = tempfile::tempdir().expect("folder");
+        write(root.path(), "x", "x");
+        let store = Store::open("memory:").await.expect("store");
+        let inside = root.path().join("project");
+        ropewalk_store::files::create_directories(&inside).expect("folder");
+        let error = code_state(&inside, &[PathBuf::from("../x")], &store).await.expect_err("outside");
+        assert!(matches!(error, VersionsError::Path(_)), "{error}");
+    }
+}
