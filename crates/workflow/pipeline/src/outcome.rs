@@ -1,0 +1,98 @@
+use std::collections::BTreeMap;
+
+use ropewalk_catalog::{Catalog, CatalogError};
+use ropewalk_types::{Digest, RunId, StageName, Timestamp};
+use serde::Serialize;
+use serde_json::Value;
+use sqlx::Row as _;
+
+use crate::{Artifact, PipelineError};
+
+/// What a key once made.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Outcome {
+    /// The key.
+    pub key: Digest,
+    /// The stage's name when it ran.
+    pub stage: StageName,
+    /// Its kind.
+    pub kind: String,
+    /// The run that made it.
+    pub run: RunId,
+    /// What it made, by output name.
+    pub outputs: BTreeMap<String, Artifact>,
+    /// Facts for people and programs.
+    pub summary: Value,
+    /// How long it took, in milliseconds.
+    pub milliseconds: i64,
+    /// When it ended.
+    pub finished_at: Timestamp,
+}
+
+const COLUMNS: &str = "key, stage, kind, run, outputs, summary, milliseconds, finished_at";
+
+/// The outcome of `key`, if it is known.
+pub async fn outcome_get(catalog: &Catalog, key: &Digest) -> Result<Option<Outcome>, PipelineError> {
+    let row = sqlx::query(sqlx::AssertSqlSafe(format!("SELECT {COLUMNS} FROM stage_outcome WHERE key = $1")))
+        .bind(key.to_string())
+        .fetch_optional(catalog.pool())
+        .await
+        .map_err(CatalogError::from)?;
+    row.map(|row| read(&row)).transpose()
+}
+
+/// Every outcome, newest first.
+pub async fn outcome_list(catalog: &Catalog, limit: u32) -> Result<Vec<Outcome>, PipelineError> {
+    let sql = format!("SELECT {COLUMNS} FROM stage_outcome ORDER BY finished_at DESC, key LIMIT $1");
+    let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(i64::from(limit))
+        .fetch_all(catalog.pool())
+        .await
+        .map_err(CatalogError::from)?;
+    rows.iter().map(read).collect()
+}
+
+/// Writes the outcome of a key in the caller's transaction; what was known of the key before is replaced.
+pub(crate) async fn outcome_put(connection: &mut sqlx::AnyConnection, outcome: &Outcome) -> Result<(), PipelineError> {
+    sqlx::query(
+        "INSERT INTO stage_outcome (key, stage, kind, run, outputs, summary, milliseconds, finished_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+         ON CONFLICT (key) DO UPDATE SET stage = excluded.stage, run = excluded.run, outputs = excluded.outputs,
+             summary = excluded.summary, milliseconds = excluded.milliseconds, finished_at = excluded.finished_at",
+    )
+    .bind(outcome.key.to_string())
+    .bind(outcome.stage.to_string())
+    .bind(outcome.kind.clone())
+    .bind(outcome.run.to_string())
+    .bind(json(outcome, &outcome.outputs)?)
+    .bind(json(outcome, &outcome.summary)?)
+    .bind(outcome.milliseconds)
+    .bind(outcome.finished_at.millis())
+    .execute(connection)
+    .await
+    .map_err(CatalogError::from)?;
+    Ok(())
+}
+
+fn json(outcome: &Outcome, value: &impl Serialize) -> Result<String, PipelineError> {
+    serde_json::to_string(value)
+        .map_err(|error| PipelineError::Outcome { stage: outcome.stage.to_string(), reason: error.to_string() })
+}
+
+fn read(row: &sqlx::any::AnyRow) -> Result<Outcome, PipelineError> {
+    let text = |column: &str| row.try_get::<String, _>(column).map_err(CatalogError::from);
+    let number = |column: &str| row.try_get::<i64, _>(column).map_err(CatalogError::from);
+    let stage = text("stage")?;
+    let wrong =
+        |reason: &dyn std::fmt::Display| PipelineError::Outcome { stage: stage.clone(), reason: reason.to_string() };
+    Ok(Outcome {
+        key: text("key")?.parse().map_err(|e| wrong(&e))?,
+        stage: stage.parse().map_err(|e| wrong(&e))?,
+        kind: text("kind")?,
+        run: text("run")?.parse().map_err(|e| wrong(&e))?,
+        outputs: serde_json::from_str(&text("outputs")?).map_err(|e| wrong(&e))?,
+        summary: serde_json::from_str(&text("summary")?).map_err(|e| wrong(&e))?,
+        milliseconds: number("milliseconds")?,
+        finished_at: Timestamp(number("finished_at")?),
+    })
+}

@@ -1,0 +1,252 @@
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use futures::future::BoxFuture;
+use ropewalk_types::{Diagnose, ManualAmbient, RunStatus};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{ArtifactKind, Executed, RunRecorder};
+
+/// Writes its `text` setting and the digests of its inputs into a file, counting how often it is asked to.
+#[derive(Default)]
+struct Copy {
+    executions: AtomicUsize,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("told to fail")]
+struct ToldToFail;
+
+impl Diagnose for ToldToFail {
+    fn code(&self) -> &'static str {
+        "test.told"
+    }
+}
+
+#[async_trait]
+impl StageKind for Copy {
+    fn name(&self) -> &'static str {
+        "copy"
+    }
+
+    fn revision(&self) -> u32 {
+        1
+    }
+
+    async fn fingerprint(&self, _: &StageSpec, _: &Project, _: &Store) -> Result<Value, Failure> {
+        Ok(Value::Null)
+    }
+
+    async fn execute(&self, spec: &StageSpec, context: &StageContext) -> Result<Executed, Failure> {
+        self.executions.fetch_add(1, Ordering::SeqCst);
+        let text = spec.settings["text"].as_str().unwrap_or_default();
+        if text == "fail" {
+            return Err(ToldToFail.into());
+        }
+        let inputs: Vec<String> = context.inputs.values().map(|input| input.artifact.digest.to_string()).collect();
+        let blob = context.store.put_bytes(format!("{text}{inputs:?}").into()).await?;
+        let kind = ArtifactKind::File { path: "out".to_owned() };
+        let artifact = crate::Artifact { kind, digest: blob.digest, size: blob.size };
+        let refuse = text == "refused record";
+        let record: crate::Record = Box::new(move |_| {
+            Box::pin(async move { if refuse { Err(PipelineError::Record(ToldToFail.into())) } else { Ok(()) } })
+        });
+        let outputs = BTreeMap::from([("out".to_owned(), artifact)]);
+        Ok(Executed { outputs, records: vec![record], ..Executed::default() })
+    }
+}
+
+/// Remembers how runs ended.
+#[derive(Default)]
+struct Recorders(Arc<Mutex<Vec<RunStatus>>>);
+
+struct Recorder {
+    run: RunId,
+    ended: Arc<Mutex<Vec<RunStatus>>>,
+}
+
+#[async_trait]
+impl RunRecorders for Recorders {
+    async fn begin(&self, _: &StageSpec, key: &Digest) -> Result<Arc<dyn RunRecorder>, Failure> {
+        let run = key.to_string()[..32].parse().expect("a key begins with a run's id");
+        Ok(Arc::new(Recorder { run, ended: Arc::clone(&self.0) }))
+    }
+}
+
+#[async_trait]
+impl RunRecorder for Recorder {
+    fn run(&self) -> RunId {
+        self.run
+    }
+
+    async fn params(&self, _: &BTreeMap<String, String>) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    async fn metrics(&self, _: &BTreeMap<String, f64>, _: i64) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    async fn tags(&self, _: &BTreeMap<String, String>) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    async fn artifact(&self, _: &str, _: Digest, _: u64) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    async fn environment(&self) -> Result<BTreeMap<String, String>, Failure> {
+        Ok(BTreeMap::new())
+    }
+
+    fn finish<'c>(
+        &'c self,
+        _: &'c mut sqlx::AnyConnection,
+        status: RunStatus,
+    ) -> BoxFuture<'c, Result<(), PipelineError>> {
+        self.ended.lock().expect("lock").push(status);
+        Box::pin(async { Ok(()) })
+    }
+
+    async fn fail(&self, _: &str) -> Result<(), Failure> {
+        self.ended.lock().expect("lock").push(RunStatus::Failed);
+        Ok(())
+    }
+}
+
+struct Silent;
+
+impl Observer for Silent {
+    fn event(&self, _: &Event) {}
+}
+
+struct House {
+    kind: Arc<Copy>,
+    ended: Arc<Mutex<Vec<RunStatus>>>,
+    catalog: Catalog,
+    runner: Runner,
+    _scratch: tempfile::TempDir,
+}
+
+async fn house() -> House {
+    let scratch = tempfile::tempdir().expect("folder");
+    let catalog = Catalog::in_memory(&[ropewalk_lineage::MIGRATIONS, crate::MIGRATIONS]).await.expect("catalogue");
+    let (kind, recorders) = (Arc::new(Copy::default()), Recorders::default());
+    let ended = Arc::clone(&recorders.0);
+    let runner = Runner::new(
+        Project { root: scratch.path().to_owned(), name: "test".to_owned() },
+        Store::open("memory:").await.expect("store"),
+        catalog.clone(),
+        vec![Arc::clone(&kind) as Arc<dyn StageKind>],
+        Arc::new(recorders),
+        Arc::new(Silent),
+        Arc::new(ManualAmbient::default()),
+        "git:aa".parse().expect("uri"),
+        scratch.path().join("work"),
+        2,
+    );
+    House { kind, ended, catalog, runner, _scratch: scratch }
+}
+
+fn stage(name: &str, text: &str, needs: &[&str]) -> StageSpec {
+    let input = |need: &&str| {
+        let stage = need.parse().expect("name");
+        ((*need).to_owned(), InputSource { stage, output: None })
+    };
+    let inputs = needs.iter().map(input).collect();
+    StageSpec { name: name.parse().expect("name"), kind: "copy", settings: json!({ "text": text }), inputs }
+}
+
+fn diamond(text: &str) -> Plan {
+    let stages =
+        vec![stage("a", text, &[]), stage("b", "b", &["a"]), stage("c", "c", &["a"]), stage("d", "d", &["b", "c"])];
+    Plan::new(stages).expect("plan")
+}
+
+fn states(report: &RunReport) -> Vec<StageState> {
+    report.stages.iter().map(|stage| stage.state).collect()
+}
+
+#[tokio::test]
+async fn what_is_known_is_not_done_again() {
+    let house = house().await;
+    let first = house.runner.run(&diamond("one")).await.expect("runs");
+    assert_eq!(states(&first), [StageState::Executed; 4]);
+    let again = house.runner.run(&diamond("one")).await.expect("runs");
+    assert_eq!(states(&again), [StageState::Cached; 4]);
+    assert_eq!(house.kind.executions.load(Ordering::SeqCst), 4);
+    let status = house.runner.status(&diamond("one")).await.expect("status");
+    assert!(status.iter().all(|stage| stage.up_to_date));
+    let changed = house.runner.status(&diamond("two")).await.expect("status");
+    assert!(changed.iter().all(|stage| !stage.up_to_date), "everything hangs on the first stage");
+}
+
+#[tokio::test]
+async fn a_name_is_not_part_of_a_key_and_everything_else_is() {
+    let house = house().await;
+    let run = async |stages: Vec<StageSpec>| house.runner.run(&Plan::new(stages).expect("plan")).await.expect("runs");
+    run(vec![stage("a", "text", &[])]).await;
+    assert_eq!(states(&run(vec![stage("renamed", "text", &[])]).await), [StageState::Cached]);
+    assert_eq!(states(&run(vec![stage("a", "other", &[])]).await), [StageState::Executed]);
+}
+
+#[tokio::test]
+async fn a_failure_stops_what_needs_it_and_nothing_else() {
+    let house = house().await;
+    let stages = vec![stage("bad", "fail", &[]), stage("after", "x", &["bad"]), stage("free", "y", &[])];
+    let report = house.runner.run(&Plan::new(stages).expect("plan")).await.expect("runs");
+    let state = |name: &str| report.stage(name).map(|stage| stage.state);
+    assert_eq!(state("bad"), Some(StageState::Failed));
+    assert_eq!(state("after"), Some(StageState::Skipped));
+    assert_eq!(state("free"), Some(StageState::Executed));
+    assert!(report.failed());
+    assert_eq!(report.stage("bad").and_then(|stage| stage.error.as_deref()), Some("told to fail"));
+    assert!(house.ended.lock().expect("lock").contains(&RunStatus::Failed));
+}
+
+#[tokio::test]
+async fn a_refused_record_leaves_no_outcome_and_no_lineage() {
+    let house = house().await;
+    let plan = Plan::new(vec![stage("a", "refused record", &[])]).expect("plan");
+    let report = house.runner.run(&plan).await.expect("runs");
+    assert_eq!(states(&report), [StageState::Failed]);
+    assert!(crate::outcome_list(&house.catalog, 10).await.expect("outcomes").is_empty());
+    let links: i64 =
+        sqlx::query_scalar("SELECT COUNT(*) FROM lineage_link").fetch_one(house.catalog.pool()).await.expect("count");
+    assert_eq!(links, 0);
+}
+
+#[tokio::test]
+async fn an_output_that_the_store_lost_is_made_again() {
+    let house = house().await;
+    let run = house.runner.run(&diamond("one")).await.expect("runs");
+    let lost = run.stage("a").and_then(|a| a.outputs.get("out")).expect("output").digest;
+    let other = Digest::of(b"not in the store");
+    let change = move |connection: &mut sqlx::AnyConnection| -> BoxFuture<'_, Result<(), PipelineError>> {
+        Box::pin(async move {
+            let statement = sqlx::query("UPDATE stage_outcome SET outputs = replace(outputs, $1, $2)");
+            let statement = statement.bind(lost.to_string()).bind(other.to_string());
+            statement.execute(connection).await.map_err(ropewalk_catalog::CatalogError::from)?;
+            Ok(())
+        })
+    };
+    house.catalog.write(change).await.expect("update");
+    let again = house.runner.run(&diamond("one")).await.expect("runs");
+    assert_eq!(again.stage("a").map(|a| a.state), Some(StageState::Executed));
+    assert_eq!(again.stage("d").map(|d| d.state), Some(StageState::Cached), "the same bytes came back");
+}
+
+#[tokio::test]
+async fn lineage_leads_from_the_last_output_to_the_first_stage() {
+    let house = house().await;
+    let report = house.runner.run(&diamond("one")).await.expect("runs");
+    let last = report.stage("d").expect("d");
+    let run = Uri::Run { run: last.run.expect("run"), path: "out".to_owned() };
+    let steps = ropewalk_lineage::upstream(&house.catalog, &run).await.expect("upstream");
+    let first =
+        Uri::Stage { name: "a".parse().expect("name"), key: report.stage("a").and_then(|a| a.key).expect("key") };
+    assert!(steps.iter().any(|step| step.link.parent == first), "{steps:?}");
+    assert!(steps.iter().any(|step| step.link.parent.to_string() == "git:aa"));
+}
