@@ -1,0 +1,125 @@
+//! What is taken: the limits of MLflow 3.17 (`mlflow/utils/validation.py`), counted in Unicode characters.
+
+use crate::{Batch, TrackingError};
+
+/// Longest key of a param, metric or tag.
+pub const KEY_CHARACTERS: usize = 250;
+/// A param's value is cut here.
+pub const PARAM_CHARACTERS: usize = 6_000;
+/// A run tag's value is cut here.
+pub const TAG_CHARACTERS: usize = 8_000;
+/// Longest value of an experiment's tag; a longer one is refused.
+pub const EXPERIMENT_TAG_CHARACTERS: usize = 20_000;
+/// Longest name of an experiment.
+pub const EXPERIMENT_NAME_CHARACTERS: usize = 500;
+/// Most metrics in one batch.
+pub const BATCH_METRICS: usize = 1_000;
+/// Most params in one batch.
+pub const BATCH_PARAMS: usize = 100;
+/// Most tags in one batch.
+pub const BATCH_TAGS: usize = 100;
+/// Most metrics, params and tags together in one batch.
+pub const BATCH_TOTAL: usize = 1_000;
+/// Most points in one page of a metric's history.
+pub const HISTORY_PAGE: usize = 25_000;
+/// Most runs in one page.
+pub const RUN_PAGE: usize = 50_000;
+/// Longest path of an artifact, in bytes.
+pub const ARTIFACT_PATH_BYTES: usize = 1_024;
+
+/// Longest part of a refused name that an error repeats.
+const SHOWN_CHARACTERS: usize = 80;
+
+/// Refuses a key that could be taken for another one when it is used as a file's path.
+pub(crate) fn key_check(kind: &'static str, key: &str) -> Result<(), TrackingError> {
+    let refuse = |rule: &str| Err(name_error(kind, key, rule));
+    if key.chars().count() > KEY_CHARACTERS {
+        return refuse(&format!("at most {KEY_CHARACTERS} characters are allowed"));
+    }
+    if !key.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | ' ' | ':' | '/')) {
+        return refuse("use letters, digits, `_`, `-`, `.`, ` `, `:` and `/`");
+    }
+    if key.starts_with("..") || key.split('/').any(|part| matches!(part, "" | "." | "..")) {
+        return refuse("it must be a plain relative path, without `.`, `..` or empty parts");
+    }
+    Ok(())
+}
+
+pub(crate) fn experiment_name_check(name: &str) -> Result<(), TrackingError> {
+    let kind = "experiment name";
+    if name.is_empty() || name.chars().any(char::is_control) {
+        return Err(name_error(kind, name, "it must not be empty nor hold control characters"));
+    }
+    if name.chars().count() > EXPERIMENT_NAME_CHARACTERS {
+        return Err(name_error(kind, name, &format!("at most {EXPERIMENT_NAME_CHARACTERS} characters are allowed")));
+    }
+    Ok(())
+}
+
+pub(crate) fn experiment_tag_check(key: &str, value: &str) -> Result<(), TrackingError> {
+    key_check("tag key", key)?;
+    if value.chars().count() > EXPERIMENT_TAG_CHARACTERS {
+        let rule = format!("an experiment's tag holds at most {EXPERIMENT_TAG_CHARACTERS} characters");
+        return Err(name_error("tag value", value, &rule));
+    }
+    Ok(())
+}
+
+pub(crate) fn name_error(kind: &'static str, name: &str, rule: &str) -> TrackingError {
+    let name = name.chars().take(SHOWN_CHARACTERS).flat_map(char::escape_debug).collect();
+    TrackingError::Name { kind, name, rule: rule.to_owned() }
+}
+
+/// The first `limit` characters of `value`, and whether any were left out.
+pub(crate) fn cut(value: &str, limit: usize) -> (&str, bool) {
+    match value.char_indices().nth(limit) {
+        Some((end, _)) => (value.get(..end).unwrap_or(value), true),
+        None => (value, false),
+    }
+}
+
+pub(crate) fn batch_check(batch: &Batch) -> Result<(), TrackingError> {
+    let (metrics, params, tags) = (batch.metrics.len(), batch.params.len(), batch.tags.len());
+    let counts = [
+        ("metrics", metrics, BATCH_METRICS),
+        ("params", params, BATCH_PARAMS),
+        ("tags", tags, BATCH_TAGS),
+        ("metrics, params and tags", metrics + params + tags, BATCH_TOTAL),
+    ];
+    match counts.into_iter().find(|(_, count, limit)| count > limit) {
+        Some((kind, count, limit)) => Err(TrackingError::BatchTooLarge { kind, count, limit }),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_plain_relative_paths() {
+        for good in ["auc", "val/auc", "a b", "é:1", "a.b-c_d", "a..b", ".x"] {
+            assert!(key_check("metric", good).is_ok(), "{good}");
+        }
+        for bad in
+            ["", ".", "..", "../x", "/abs", "a//b", "a/", "a/./b", "a/../b", "..x", "a\\b", "a\nb", "a%2fb", "a\u{0}"]
+        {
+            assert!(key_check("metric", bad).is_err(), "{bad:?}");
+        }
+        assert!(key_check("metric", &"é".repeat(250)).is_ok());
+        assert!(key_check("metric", &"x".repeat(251)).is_err());
+    }
+
+    #[test]
+    fn values_are_cut_between_characters() {
+        assert_eq!(cut("äöü", 2), ("äö", true));
+        assert_eq!(cut("äöü", 3), ("äöü", false));
+        assert_eq!(cut("", 0), ("", false));
+    }
+
+    #[test]
+    fn a_refused_name_is_shown_short_and_without_control_characters() {
+        let error = key_check("param", &format!("\u{1b}[31m{}", "x".repeat(900))).expect_err("refused").to_string();
+        assert!(error.len() < 250 && !error.contains('\u{1b}'), "{error}");
+    }
+}

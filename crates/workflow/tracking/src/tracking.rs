@@ -1,0 +1,228 @@
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ropewalk_catalog::Catalog;
+use ropewalk_store::Store;
+use ropewalk_types::{Ambient, Digest, ExperimentId, RunId, RunStatus};
+
+use crate::run::{read, write};
+use crate::{
+    Artifact, ArtifactEntry, ArtifactPath, Batch, Experiment, HistoryCursor, HistoryPage, Metric, NewRun, Param, Run,
+    RunFilter, RunInfo, RunPage, RunUpdate, Tag, TrackingError, Written, artifact, experiment, metric, transaction,
+};
+
+type Result<T> = std::result::Result<T, TrackingError>;
+
+/// Experiments and runs, in a catalogue and a store. Clones share both.
+#[derive(Clone, Debug)]
+pub struct Tracking {
+    catalog: Catalog,
+    store: Store,
+    ambient: Arc<dyn Ambient>,
+}
+
+/// Runs `$work` with the connection `$connection` in a transaction of the catalogue's writer.
+macro_rules! transaction {
+    ($self:ident, |$connection:ident| $work:expr) => {
+        $self.catalog.write(move |$connection| Box::pin(async move { $work.await })).await
+    };
+}
+
+/// Runs `$work` with the connection `$connection` of the catalogue's readers.
+macro_rules! reading {
+    ($self:ident, |$connection:ident| $work:expr) => {{
+        let mut reader = $self.catalog.pool().acquire().await?;
+        let $connection = &mut *reader;
+        $work.await
+    }};
+}
+
+impl Tracking {
+    /// Tracks in `catalog`, which was opened with [`MIGRATIONS`](crate::MIGRATIONS); artifacts go to `store`.
+    pub fn new(catalog: Catalog, store: Store, ambient: Arc<dyn Ambient>) -> Self {
+        Self { catalog, store, ambient }
+    }
+
+    /// The store that holds the bytes of artifacts.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Where the time and ids come from.
+    pub fn ambient(&self) -> &dyn Ambient {
+        &*self.ambient
+    }
+
+    /// Creates an experiment; a name that is taken is an error.
+    pub async fn experiment_create(&self, name: &str, tags: Vec<Tag>) -> Result<Experiment> {
+        let (name, at) = (name.to_owned(), self.ambient.now());
+        transaction!(self, |connection| transaction::experiment_create(connection, &name, &tags, at))
+    }
+
+    /// The experiment of this name, created if there is none.
+    pub async fn experiment_ensure(&self, name: &str) -> Result<Experiment> {
+        let (name, at) = (name.to_owned(), self.ambient.now());
+        transaction!(self, |connection| transaction::experiment_ensure(connection, &name, at))
+    }
+
+    /// The experiment with this id.
+    pub async fn experiment_get(&self, id: ExperimentId) -> Result<Experiment> {
+        reading!(self, |connection| experiment::get(connection, id))
+    }
+
+    /// The experiment of this name.
+    pub async fn experiment_get_by_name(&self, name: &str) -> Result<Experiment> {
+        reading!(self, |connection| experiment::by_name(connection, name))
+    }
+
+    /// At most `limit` experiments, newest first, beginning after `before` if that is given.
+    pub async fn experiment_list(&self, before: Option<ExperimentId>, limit: usize) -> Result<Vec<Experiment>> {
+        reading!(self, |connection| experiment::list(connection, before, limit))
+    }
+
+    /// Sets a tag of an experiment, in place of one that has its key.
+    pub async fn experiment_tag_set(&self, id: ExperimentId, tag: Tag) -> Result<()> {
+        let at = self.ambient.now();
+        transaction!(self, |connection| experiment::tag_set(connection, id, &tag, at))
+    }
+
+    /// Begins a run, in state RUNNING.
+    pub async fn run_create(&self, new: NewRun) -> Result<Run> {
+        let id = RunId::new(&*self.ambient);
+        transaction!(self, |connection| transaction::run_create(connection, id, &new))
+    }
+
+    /// A run and what was logged to it, deleted or not.
+    pub async fn run_get(&self, run: RunId) -> Result<Run> {
+        reading!(self, |connection| read::get(connection, run))
+    }
+
+    /// What a run is, without what was logged to it.
+    pub async fn run_info(&self, run: RunId) -> Result<RunInfo> {
+        reading!(self, |connection| read::info(connection, run))
+    }
+
+    /// At most `limit` runs (not more than [`RUN_PAGE`](crate::RUN_PAGE)), newest first.
+    pub async fn run_list(&self, filter: RunFilter, limit: usize) -> Result<RunPage> {
+        reading!(self, |connection| read::list(connection, &filter, limit))
+    }
+
+    /// Changes a run's state, end or name.
+    pub async fn run_update(&self, run: RunId, update: RunUpdate) -> Result<RunInfo> {
+        transaction!(self, |connection| transaction::run_update(connection, run, &update))
+    }
+
+    /// Ends a run now.
+    pub async fn run_finish(&self, run: RunId, status: RunStatus) -> Result<RunInfo> {
+        let at = self.ambient.now();
+        transaction!(self, |connection| transaction::run_finish(connection, run, status, at))
+    }
+
+    /// Marks a run as deleted: it is still read, but no longer written nor listed unless asked for.
+    pub async fn run_delete(&self, run: RunId) -> Result<()> {
+        let at = self.ambient.now();
+        transaction!(self, |connection| write::deleted_set(connection, run, Some(at)))
+    }
+
+    /// Takes back [`Tracking::run_delete`].
+    pub async fn run_restore(&self, run: RunId) -> Result<()> {
+        transaction!(self, |connection| write::deleted_set(connection, run, None))
+    }
+
+    /// Ends, as KILLED, the runs of `owner` that are still RUNNING and not among `live`; says which.
+    ///
+    /// For the start of a process that knows that no other one of this owner is alive, as the holder of a lock does.
+    pub async fn run_abandoned_mark(&self, owner: &str, live: Vec<RunId>) -> Result<Vec<RunId>> {
+        let (owner, at) = (owner.to_owned(), self.ambient.now());
+        transaction!(self, |connection| write::abandoned_mark(connection, &owner, &live, at))
+    }
+
+    /// Logs a batch to a run: all of it or nothing.
+    ///
+    /// At most 1000 metrics, 100 params, 100 tags, 1000 together. Params never change: the same value again is
+    /// nothing, another is an error. A point that is there already (same step, time and value) is stored once; the
+    /// latest is that of the highest step, then time, then value. Long values are cut, and said in [`Written`].
+    pub async fn batch_log(&self, run: RunId, batch: Batch) -> Result<Written> {
+        transaction!(self, |connection| transaction::batch_log(connection, run, &batch))
+    }
+
+    /// Logs one param; see [`Tracking::batch_log`].
+    pub async fn param_log(&self, run: RunId, param: Param) -> Result<Written> {
+        self.params_log(run, vec![param]).await
+    }
+
+    /// Logs some params, all or none; see [`Tracking::batch_log`].
+    pub async fn params_log(&self, run: RunId, params: Vec<Param>) -> Result<Written> {
+        self.batch_log(run, Batch { params, ..Batch::default() }).await
+    }
+
+    /// Logs one point of a metric; see [`Tracking::batch_log`].
+    pub async fn metric_log(&self, run: RunId, metric: Metric) -> Result<()> {
+        self.metrics_log(run, vec![metric]).await
+    }
+
+    /// Logs some points of metrics, all or none; see [`Tracking::batch_log`].
+    pub async fn metrics_log(&self, run: RunId, metrics: Vec<Metric>) -> Result<()> {
+        self.batch_log(run, Batch { metrics, ..Batch::default() }).await.map(|_| ())
+    }
+
+    /// At most `limit` points (not more than [`HISTORY_PAGE`](crate::HISTORY_PAGE)) of a metric, oldest first.
+    pub async fn metric_history(
+        &self,
+        run: RunId,
+        key: &str,
+        after: Option<HistoryCursor>,
+        limit: usize,
+    ) -> Result<HistoryPage> {
+        reading!(self, |connection| metric::history(connection, run, key, after, limit))
+    }
+
+    /// Sets a tag of a run, in place of one that has its key.
+    pub async fn tag_set(&self, run: RunId, tag: Tag) -> Result<Written> {
+        self.batch_log(run, Batch { tags: vec![tag], ..Batch::default() }).await
+    }
+
+    /// Deletes a tag of a run.
+    pub async fn tag_delete(&self, run: RunId, key: &str) -> Result<()> {
+        let key = key.to_owned();
+        transaction!(self, |connection| transaction::tag_delete(connection, run, &key))
+    }
+
+    /// Records as an artifact what the store holds already, in place of one that has its path.
+    pub async fn artifact_put(&self, run: RunId, path: ArtifactPath, digest: Digest, size: u64) -> Result<Artifact> {
+        if !self.store.contains(&digest).await? {
+            return Err(TrackingError::ArtifactBytesAbsent { run, path: path.to_string(), digest });
+        }
+        let artifact = Artifact { path, digest, size, created: self.ambient.now() };
+        let recorded = artifact.clone();
+        transaction!(self, |connection| transaction::artifact_put(connection, run, &recorded))?;
+        Ok(artifact)
+    }
+
+    /// Puts `bytes` into the store and records them as an artifact.
+    pub async fn artifact_write(&self, run: RunId, path: ArtifactPath, bytes: Bytes) -> Result<Artifact> {
+        let blob = self.store.put_bytes(bytes).await?;
+        self.artifact_put(run, path, blob.digest, blob.size).await
+    }
+
+    /// The artifact at a path.
+    pub async fn artifact_get(&self, run: RunId, path: &ArtifactPath) -> Result<Artifact> {
+        reading!(self, |connection| artifact::get(connection, run, path))
+    }
+
+    /// The bytes of an artifact, whole: for one that is known to be small.
+    pub async fn artifact_read(&self, run: RunId, path: &ArtifactPath) -> Result<Bytes> {
+        let artifact = self.artifact_get(run, path).await?;
+        Ok(self.store.get_bytes(&artifact.digest).await?)
+    }
+
+    /// What lies directly in a folder of the run, or at its top, by path; empty if there is no such folder.
+    pub async fn artifact_list(&self, run: RunId, folder: Option<&ArtifactPath>) -> Result<Vec<ArtifactEntry>> {
+        reading!(self, |connection| artifact::list(connection, run, folder))
+    }
+
+    /// Forgets an artifact, a folder with all in it, or without a path all artifacts; their bytes stay in the store.
+    pub async fn artifact_delete(&self, run: RunId, path: Option<ArtifactPath>) -> Result<()> {
+        transaction!(self, |connection| artifact::delete(connection, run, path.as_ref()))
+    }
+}
