@@ -1,0 +1,83 @@
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ropewalk_inference::NamedTensor;
+use ropewalk_types::{Digest, ModelName, PredictionId, Signature};
+use serde::Serialize;
+
+/// A model to be served: the bytes that the registry keeps for one version.
+#[derive(Clone, Debug)]
+pub struct HostedModel {
+    /// The registered model.
+    pub name: ModelName,
+    /// Its version, counted from 1.
+    pub version: u64,
+    /// Digest of the bytes.
+    pub digest: Digest,
+    /// The ONNX file.
+    pub onnx: Bytes,
+}
+
+/// What a client asks, in no protocol's words.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct InferenceRequest {
+    /// The client's own name for the request, given back with the answer.
+    pub id: Option<String>,
+    /// The inputs, in any order.
+    pub inputs: Vec<NamedTensor>,
+    /// The outputs wanted, in the order wanted; empty for all.
+    pub outputs: Vec<String>,
+}
+
+/// The answer to one request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InferenceResponse {
+    /// The id under which the answer is logged.
+    pub prediction: PredictionId,
+    /// The client's own name for the request.
+    pub id: Option<String>,
+    /// The model that answered.
+    pub model: ModelName,
+    /// The version that answered.
+    pub version: u64,
+    /// The outputs that were asked for, in that order.
+    pub outputs: Vec<NamedTensor>,
+}
+
+/// What is known of a loaded model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ModelMetadata {
+    /// The model.
+    pub name: ModelName,
+    /// The version that the rest describes.
+    pub version: u64,
+    /// The version that answers where none is asked for.
+    pub default_version: u64,
+    /// All loaded versions, ascending.
+    pub versions: Vec<u64>,
+    /// Digest of the model's bytes.
+    pub digest: Digest,
+    /// Name of the engine that runs it.
+    pub engine: &'static str,
+    /// What it takes and gives.
+    pub signature: Arc<Signature>,
+}
+
+/// Whether requests can be answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// They can.
+    Ready,
+    /// They cannot.
+    NotReady {
+        /// Why, as a clause for the operator.
+        reason: String,
+    },
+}
+
+impl Readiness {
+    /// Whether requests can be answered.
+    pub fn is_ready(&self) -> bool {
+        *self == Self::Ready
+    }
+}
