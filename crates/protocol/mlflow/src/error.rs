@@ -1,0 +1,162 @@
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use ropewalk_store::StoreError;
+use ropewalk_store::files::FileError;
+use ropewalk_tracking::{ErrorKind, TrackingError};
+use ropewalk_types::Diagnose;
+use serde_json::json;
+
+/// Why a request was not served.
+#[derive(Debug, thiserror::Error)]
+pub enum MlflowError {
+    /// A parameter that must be given is not.
+    #[error("missing value for required parameter '{0}'")]
+    Missing(&'static str),
+    /// A parameter has a value that it cannot have.
+    #[error("invalid value for parameter '{parameter}': {reason}")]
+    Invalid {
+        /// The parameter.
+        parameter: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// What MLflow can and this server cannot: said, not ignored.
+    #[error("parameter '{parameter}' has a value that this server does not support: {what}")]
+    Unsupported {
+        /// The parameter.
+        parameter: &'static str,
+        /// What is not supported.
+        what: String,
+    },
+    /// The body or query string does not have the shape of the message.
+    #[error("the request does not fit the message: {0}")]
+    Message(String),
+    /// The body is not JSON.
+    #[error("the request body is not JSON: {0}")]
+    NotJson(String),
+    /// The body is longer than is taken.
+    #[error("the request body is longer than {limit} bytes")]
+    TooLarge {
+        /// How much is taken.
+        limit: u64,
+    },
+    /// The client went away or sent a broken body.
+    #[error("the request body ended early: {0}")]
+    BodyBroken(String),
+    /// There is no such endpoint.
+    #[error("there is no endpoint {method} {path}")]
+    EndpointAbsent {
+        /// The request's method.
+        method: String,
+        /// The request's path.
+        path: String,
+    },
+    /// The request was addressed to a name that is not ours.
+    #[error("this server does not answer for host '{0}'")]
+    Host(String),
+    /// The request carries no token, or another one.
+    #[error("this server expects its token as `Authorization: Bearer`")]
+    Unauthenticated,
+    /// Tracking refused or failed.
+    #[error(transparent)]
+    Tracking(#[from] TrackingError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The disk failed.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// An artifact on its way could not be written to the spool.
+    #[error("cannot write {}: {error}", path.display())]
+    Spool {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What happened.
+        error: std::io::Error,
+    },
+    /// A worker thread ended without an answer.
+    #[error("a worker thread ended without an answer: {0}")]
+    Worker(#[from] tokio::task::JoinError),
+}
+
+impl MlflowError {
+    /// MLflow's `error_code` (`mlflow/protos/databricks.proto`) and its status (`mlflow/exceptions.py`).
+    pub(crate) fn error_code(&self) -> (&'static str, StatusCode) {
+        const INVALID: (&str, StatusCode) = ("INVALID_PARAMETER_VALUE", StatusCode::BAD_REQUEST);
+        match self {
+            Self::Missing(_)
+            | Self::Invalid { .. }
+            | Self::Unsupported { .. }
+            | Self::Message(_)
+            | Self::TooLarge { .. } => INVALID,
+            Self::NotJson(_) | Self::BodyBroken(_) => ("BAD_REQUEST", StatusCode::BAD_REQUEST),
+            Self::EndpointAbsent { .. } => ("ENDPOINT_NOT_FOUND", StatusCode::NOT_FOUND),
+            Self::Host(_) => ("PERMISSION_DENIED", StatusCode::FORBIDDEN),
+            Self::Unauthenticated => ("UNAUTHENTICATED", StatusCode::UNAUTHORIZED),
+            Self::Tracking(error) => match error.kind() {
+                ErrorKind::Absent => ("RESOURCE_DOES_NOT_EXIST", StatusCode::NOT_FOUND),
+                ErrorKind::Exists => ("RESOURCE_ALREADY_EXISTS", StatusCode::BAD_REQUEST),
+                ErrorKind::Invalid => INVALID,
+                ErrorKind::Internal => ("INTERNAL_ERROR", StatusCode::INTERNAL_SERVER_ERROR),
+            },
+            Self::Store(_) | Self::File(_) | Self::Spool { .. } | Self::Worker(_) => {
+                ("INTERNAL_ERROR", StatusCode::INTERNAL_SERVER_ERROR)
+            }
+        }
+    }
+
+    pub(crate) fn invalid(parameter: &'static str, reason: &impl ToString) -> Self {
+        Self::Invalid { parameter, reason: reason.to_string() }
+    }
+}
+
+impl Diagnose for MlflowError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Missing(_) => "mlflow.missing",
+            Self::Invalid { .. } => "mlflow.invalid",
+            Self::Unsupported { .. } => "mlflow.unsupported",
+            Self::Message(_) => "mlflow.message",
+            Self::NotJson(_) => "mlflow.not_json",
+            Self::TooLarge { .. } => "mlflow.too_large",
+            Self::BodyBroken(_) => "mlflow.body_broken",
+            Self::EndpointAbsent { .. } => "mlflow.endpoint_absent",
+            Self::Host(_) => "mlflow.host",
+            Self::Unauthenticated => "mlflow.unauthenticated",
+            Self::Tracking(error) => error.code(),
+            Self::Store(error) => error.code(),
+            Self::File(_) => "mlflow.file",
+            Self::Spool { .. } => "mlflow.spool",
+            Self::Worker(_) => "mlflow.worker",
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Host(_) => Some("allow the host in the server's configuration".to_owned()),
+            Self::Unauthenticated => Some("set MLFLOW_TRACKING_TOKEN to the server's token".to_owned()),
+            Self::Tracking(error) => error.hint(),
+            Self::Store(error) => error.hint(),
+            _ => None,
+        }
+    }
+}
+
+impl IntoResponse for MlflowError {
+    fn into_response(self) -> Response {
+        let (error_code, status) = self.error_code();
+        let mut message = self.to_string();
+        if status.is_server_error() {
+            tracing::error!(code = self.code(), "{message}");
+        }
+        if let Some(hint) = self.hint() {
+            message = format!("{message} (hint: {hint})");
+        }
+        let mut response = (status, Json(json!({ "error_code": error_code, "message": message }))).into_response();
+        if matches!(self, Self::Unauthenticated) {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}

@@ -1,0 +1,30 @@
+//! MLflow's REST API over [`ropewalk_tracking`]: what the plain Python client needs to track runs.
+//!
+//! [`router`] serves experiments, runs, metrics, params, tags and artifacts under `/api` and `/ajax-api`, as MLflow
+//! 3.17 does (`mlflow/protos/service.proto`; JSON as in the protocol buffers' "ProtoJSON Format"). It answers every
+//! error in MLflow's shape, `{"error_code", "message"}`, with MLflow's status, never with HTML; an endpoint or option
+//! that is not there is an error, never ignored.
+//!
+//! This crate translates. It must never hold a rule of tracking nor SQL, and it opens no socket: the product binds
+//! the router, to loopback or behind credentials.
+
+mod artifacts;
+mod error;
+mod experiments;
+mod guard;
+mod logged_models;
+mod logging;
+mod request;
+mod router;
+mod runs;
+mod state;
+#[cfg(test)]
+mod testing;
+mod wire;
+
+pub use error::MlflowError;
+pub use router::router;
+pub use state::{MlflowState, Secret};
+
+/// The version of MLflow whose API is spoken; `GET /version` answers it.
+pub const MLFLOW_VERSION: &str = "3.17.2";

@@ -1,0 +1,127 @@
+use std::sync::Arc;
+
+use axum::http::{Method, Uri};
+use axum::middleware::from_fn_with_state;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde_json::{Value, json};
+
+use crate::guard::guard;
+use crate::{MLFLOW_VERSION, MlflowError, MlflowState, artifacts, experiments, logged_models, logging, runs};
+
+type States = Arc<MlflowState>;
+
+/// All endpoints, behind the check of the request's host and token.
+pub fn router(state: MlflowState) -> Router {
+    let state = Arc::new(state);
+    let mut router = Router::new()
+        .route("/health", get(async || "OK"))
+        .route("/version", get(async || MLFLOW_VERSION))
+        .route("/get-artifact", get(artifacts::get));
+    for prefix in ["/api", "/ajax-api"] {
+        router = router
+            .nest(&format!("{prefix}/2.0/mlflow"), tracking())
+            .nest(&format!("{prefix}/2.0/mlflow-artifacts"), proxied_artifacts())
+            .route(&format!("{prefix}/3.0/mlflow/server-info"), get(server_info));
+    }
+    router
+        .fallback(endpoint_absent)
+        .method_not_allowed_fallback(endpoint_absent)
+        .layer(from_fn_with_state(Arc::clone(&state), guard))
+        .with_state(state)
+}
+
+fn tracking() -> Router<States> {
+    Router::new()
+        .route("/experiments/create", post(experiments::create))
+        .route("/experiments/get", get(experiments::get))
+        .route("/experiments/get-by-name", get(experiments::get_by_name))
+        .route("/experiments/search", get(experiments::search_by_query).post(experiments::search_by_body))
+        .route("/experiments/set-experiment-tag", post(experiments::set_tag))
+        .route("/runs/create", post(runs::create))
+        .route("/runs/get", get(runs::get))
+        .route("/runs/update", post(runs::update))
+        .route("/runs/delete", post(runs::delete))
+        .route("/runs/restore", post(runs::restore))
+        .route("/runs/search", post(runs::search))
+        .route("/runs/log-metric", post(logging::metric))
+        .route("/runs/log-parameter", post(logging::param))
+        .route("/runs/log-batch", post(logging::batch))
+        .route("/runs/set-tag", post(logging::tag))
+        .route("/runs/delete-tag", post(logging::tag_delete))
+        .route("/metrics/get-history", get(logging::history))
+        .route("/artifacts/list", get(artifacts::list))
+        .route("/logged-models/search", post(logged_models::search))
+}
+
+fn proxied_artifacts() -> Router<States> {
+    use artifacts::proxied;
+    Router::new()
+        .route("/artifacts", get(proxied::list))
+        .route("/artifacts/{*path}", get(proxied::download).put(proxied::upload).delete(proxied::delete))
+}
+
+/// What a client asks before it tries what not every server can; see `mlflow/utils/server_info.py`.
+async fn server_info() -> Json<Value> {
+    Json(json!({
+        "store_type": "SqlStore",
+        "workspaces_enabled": false,
+        "trace_archival_enabled": false,
+        "multipart_uploads_enabled": false,
+        "multipart_downloads_enabled": false,
+        "presigned_upload_run_id_supported": false,
+        "presigned_upload_model_id_supported": false,
+        "features_enabled": {},
+    }))
+}
+
+async fn endpoint_absent(method: Method, uri: Uri) -> MlflowError {
+    MlflowError::EndpointAbsent { method: method.to_string(), path: uri.path().chars().take(200).collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::StatusCode;
+    use serde_json::json;
+
+    use crate::testing::{Server, delete, get, post};
+
+    #[tokio::test]
+    async fn what_is_not_there_is_said_in_mlflows_shape() {
+        let server = Server::new().await;
+        let absent = [
+            get("/"),
+            get("/nowhere"),
+            post("/api/2.0/mlflow/registered-models/create", &json!({})),
+            post("/api/3.0/mlflow/traces", &json!({})),
+            get("/api/2.0/mlflow/runs/create"),
+            delete("/health"),
+            get("/api/2.0/mlflow-artifacts/presigned/x"),
+        ];
+        for request in absent {
+            server.refuses(request, 404, "ENDPOINT_NOT_FOUND").await;
+        }
+    }
+
+    #[tokio::test]
+    async fn there_is_no_logged_model_to_find_nor_a_way_to_make_one() {
+        let server = Server::new().await;
+        let search = json!({"experiment_ids": ["0"], "filter": "name = 'model'"});
+        let found = server.ok(post("/api/2.0/mlflow/logged-models/search", &search)).await;
+        assert_eq!(found, json!({"models": []}));
+        let create = post("/api/2.0/mlflow/logged-models", &json!({"experiment_id": "0"}));
+        server.refuses(create, 404, "ENDPOINT_NOT_FOUND").await;
+    }
+
+    #[tokio::test]
+    async fn health_version_and_capabilities_are_told() {
+        let server = Server::new().await;
+        for (path, text) in [("/health", "OK"), ("/version", crate::MLFLOW_VERSION)] {
+            let response = server.raw(get(path)).await;
+            assert_eq!(response.status(), StatusCode::OK);
+            assert_eq!(axum::body::to_bytes(response.into_body(), 100).await.expect("body"), text);
+        }
+        let info = server.ok(get("/api/3.0/mlflow/server-info")).await;
+        assert_eq!(info["workspaces_enabled"], false);
+    }
+}

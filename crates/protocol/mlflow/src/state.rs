@@ -1,0 +1,53 @@
+use std::fmt;
+use std::path::PathBuf;
+
+use ropewalk_tracking::Tracking;
+
+/// Largest artifact that is taken unless said otherwise: 64 GiB.
+const ARTIFACT_BYTES: u64 = 64 << 30;
+
+/// What the endpoints need.
+#[derive(Clone, Debug)]
+pub struct MlflowState {
+    /// Where everything is kept.
+    pub tracking: Tracking,
+    /// A directory on the disk, for artifacts on their way that are too large for memory. Created when needed.
+    pub spool: PathBuf,
+    /// Host names, without port, under which this server may be addressed besides the loopback ones.
+    pub allowed_hosts: Vec<String>,
+    /// Without it every request is taken; with it, those that carry it as `Authorization: Bearer`.
+    pub token: Option<Secret>,
+    /// Who will end the runs that are begun here; see [`ropewalk_tracking::NewRun::owner`].
+    pub owner: Option<String>,
+    /// Largest artifact that is taken, in bytes.
+    pub artifact_bytes: u64,
+}
+
+impl MlflowState {
+    /// For loopback, without a token.
+    pub fn new(tracking: Tracking, spool: PathBuf) -> Self {
+        Self { tracking, spool, allowed_hosts: Vec::new(), token: None, owner: None, artifact_bytes: ARTIFACT_BYTES }
+    }
+}
+
+/// A bearer token, kept as its digest: it is neither shown nor compared in a time that depends on it.
+#[derive(Clone)]
+pub struct Secret(blake3::Hash);
+
+impl Secret {
+    /// The secret that `token` is.
+    pub fn new(token: &str) -> Self {
+        Self(blake3::hash(token.as_bytes()))
+    }
+
+    /// Whether `presented` is the token. `blake3::Hash` compares in constant time.
+    pub(crate) fn is(&self, presented: &[u8]) -> bool {
+        self.0 == blake3::hash(presented)
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}

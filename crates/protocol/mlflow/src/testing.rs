@@ -1,0 +1,92 @@
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{Method, Request, StatusCode, header};
+use axum::response::Response;
+use bytes::Bytes;
+use ropewalk_catalog::Catalog;
+use ropewalk_store::Store;
+use ropewalk_tracking::{MIGRATIONS, Tracking};
+use ropewalk_types::ManualAmbient;
+use serde_json::Value;
+use tempfile::TempDir;
+use tower::ServiceExt as _;
+
+use crate::{MlflowState, router};
+
+/// The router over a tracking of its own, called without a socket.
+pub(crate) struct Server {
+    router: Router,
+    spool: TempDir,
+}
+
+impl Server {
+    pub(crate) async fn new() -> Self {
+        Self::with(|_| ()).await
+    }
+
+    pub(crate) async fn with(change: impl FnOnce(&mut MlflowState)) -> Self {
+        let catalog = Catalog::in_memory(&[MIGRATIONS]).await.expect("catalogue in memory");
+        let store = Store::open("memory:").await.expect("store in memory");
+        let spool = tempfile::tempdir().expect("spool");
+        let tracking = Tracking::new(catalog, store, Arc::new(ManualAmbient::default()));
+        let mut state = MlflowState::new(tracking, spool.path().to_owned());
+        change(&mut state);
+        Self { router: router(state), spool }
+    }
+
+    pub(crate) async fn raw(&self, request: Request<Body>) -> Response {
+        self.router.clone().oneshot(request).await.expect("answer")
+    }
+
+    /// Status and JSON body.
+    pub(crate) async fn call(&self, request: Request<Body>) -> (StatusCode, Value) {
+        let response = self.raw(request).await;
+        let status = response.status();
+        let body = to_bytes(response.into_body(), usize::MAX).await.expect("body");
+        (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
+    }
+
+    pub(crate) async fn ok(&self, request: Request<Body>) -> Value {
+        let shown = format!("{} {}", request.method(), request.uri());
+        let (status, body) = self.call(request).await;
+        assert_eq!(status, StatusCode::OK, "{shown}: {body}");
+        body
+    }
+
+    /// The message of the error that must come.
+    pub(crate) async fn refuses(&self, request: Request<Body>, status: u16, error_code: &str) -> String {
+        let shown = format!("{} {}", request.method(), request.uri());
+        let (found, body) = self.call(request).await;
+        assert_eq!((found.as_u16(), body["error_code"].as_str()), (status, Some(error_code)), "{shown}: {body}");
+        body["message"].as_str().expect("message").to_owned()
+    }
+
+    pub(crate) fn spool_is_empty(&self) -> bool {
+        ropewalk_store::files::list(self.spool.path()).expect("spool").is_empty()
+    }
+}
+
+fn request(method: Method, path: &str, body: impl Into<Body>) -> Request<Body> {
+    let request = Request::builder().method(method).uri(path).header(header::HOST, "localhost:5000");
+    request.body(body.into()).expect("request")
+}
+
+pub(crate) fn get(path: &str) -> Request<Body> {
+    request(Method::GET, path, Body::empty())
+}
+
+pub(crate) fn delete(path: &str) -> Request<Body> {
+    request(Method::DELETE, path, Body::empty())
+}
+
+pub(crate) fn put(path: &str, body: Bytes) -> Request<Body> {
+    request(Method::PUT, path, body)
+}
+
+pub(crate) fn post(path: &str, body: &Value) -> Request<Body> {
+    let mut request = request(Method::POST, path, body.to_string());
+    request.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+    request
+}
