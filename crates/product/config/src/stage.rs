@@ -1,0 +1,191 @@
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::ConfigError;
+
+/// `[stage.NAME]` as it is written: exactly one of `sql`, `train`, `run`, `register` says what it does.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StageTable {
+    /// Path of a file with one SELECT; its tables are the project's datasets.
+    pub sql: Option<String>,
+    /// Settings of a built-in trainer.
+    pub train: Option<Train>,
+    /// A command line for the shell.
+    pub run: Option<String>,
+    /// Registers a model.
+    pub register: Option<Register>,
+    /// `sql`: name of the dataset that it makes. `run`: files that it makes, by name.
+    pub out: Option<Out>,
+    /// `run`: files of the project that it reads; their bytes are part of its key.
+    pub deps: Vec<String>,
+    /// `run`: datasets and stage outputs that it reads.
+    #[serde(rename = "in")]
+    pub inputs: Vec<String>,
+    /// `run`: names of environment variables whose values are part of its key.
+    pub env: Vec<String>,
+    /// `run`: names of environment variables that it gets and that are never part of a key or a log.
+    pub secrets: Vec<String>,
+}
+
+/// What a stage makes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Out {
+    /// One dataset.
+    Dataset(String),
+    /// Files by output name: where the command leaves them.
+    Files(BTreeMap<String, String>),
+}
+
+/// `train = { table = …, … }`: the table, and the trainer's own settings as they are written.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Train {
+    /// The dataset to learn from.
+    pub table: String,
+    /// What the trainer reads; it checks the keys itself.
+    #[serde(flatten)]
+    pub settings: Map<String, Value>,
+}
+
+/// `register = { model = …, name = … }`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Register {
+    /// The stage that makes the model.
+    pub model: String,
+    /// Name of the registered model.
+    pub name: String,
+    /// The conditions under which the alias may move.
+    pub gate: Option<String>,
+    /// The alias that moves to the new version.
+    pub alias: Option<String>,
+}
+
+/// A command of the user's own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Command {
+    /// The command line.
+    pub line: String,
+    /// Files of the project that it reads.
+    pub deps: Vec<String>,
+    /// Datasets and stage outputs that it reads.
+    pub inputs: Vec<String>,
+    /// Files that it makes, by output name.
+    pub outputs: BTreeMap<String, String>,
+    /// Environment variables that are part of its key.
+    pub env: Vec<String>,
+    /// Environment variables that are not.
+    pub secrets: Vec<String>,
+}
+
+/// A stage, one of the kinds.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Stage {
+    /// SQL over datasets makes a dataset.
+    Sql {
+        /// Path of the SELECT.
+        path: String,
+        /// The dataset that it makes.
+        out: String,
+    },
+    /// A built-in trainer makes a model.
+    Train(Train),
+    /// A command makes files.
+    Run(Command),
+    /// A model becomes a version of a registered model.
+    Register(Register),
+}
+
+impl StageTable {
+    /// The stage's kind with its settings; `name` is the default of what a `sql` stage makes.
+    pub(crate) fn resolve(&self, file: &str, name: &str) -> Result<Stage, ConfigError> {
+        let wrong = |message: String, hint: &str| ConfigError::Meaning {
+            file: file.to_owned(),
+            place: format!("[stage.{name}]"),
+            message,
+            hint: Some(hint.to_owned()),
+        };
+        let stage = match (&self.sql, &self.train, &self.run, &self.register) {
+            (Some(path), None, None, None) => Stage::Sql { path: path.clone(), out: self.sql_out(name, &wrong)? },
+            (None, Some(train), None, None) => Stage::Train(train.clone()),
+            (None, None, Some(line), None) => Stage::Run(self.command(line, &wrong)?),
+            (None, None, None, Some(register)) => Stage::Register(register.clone()),
+            (None, None, None, None) => {
+                return Err(wrong("it does nothing".to_owned(), "give it one of `sql`, `train`, `run` or `register`"));
+            }
+            _ => {
+                return Err(wrong(
+                    "it does more than one thing".to_owned(),
+                    "split it: one of `sql`, `train`, `run`, `register` a stage",
+                ));
+            }
+        };
+        self.refuse_strays(&stage, &wrong)?;
+        Ok(stage)
+    }
+
+    fn sql_out(&self, name: &str, wrong: &impl Fn(String, &str) -> ConfigError) -> Result<String, ConfigError> {
+        match &self.out {
+            None => Ok(name.to_owned()),
+            Some(Out::Dataset(out)) => Ok(out.clone()),
+            Some(Out::Files(_)) => {
+                Err(wrong("`out` of a `sql` stage is one dataset".to_owned(), "write out = \"NAME\""))
+            }
+        }
+    }
+
+    fn command(&self, line: &str, wrong: &impl Fn(String, &str) -> ConfigError) -> Result<Command, ConfigError> {
+        let outputs = match &self.out {
+            Some(Out::Files(files)) if !files.is_empty() => files.clone(),
+            _ => {
+                let hint = "write out = { model = \"model.onnx\" }: each file that the command makes, by a name";
+                return Err(wrong("a `run` stage must say which files it makes".to_owned(), hint));
+            }
+        };
+        for path in outputs.values().chain(&self.deps) {
+            if !stays_inside(path) {
+                let hint = "paths are relative to the project, without `..`";
+                return Err(wrong(format!("`{path}` leaves the project"), hint));
+            }
+        }
+        Ok(Command {
+            line: line.to_owned(),
+            deps: self.deps.clone(),
+            inputs: self.inputs.clone(),
+            outputs,
+            env: self.env.clone(),
+            secrets: self.secrets.clone(),
+        })
+    }
+
+    /// A key that belongs to another kind would be ignored in silence: refuse it.
+    fn refuse_strays(&self, stage: &Stage, wrong: &impl Fn(String, &str) -> ConfigError) -> Result<(), ConfigError> {
+        if matches!(stage, Stage::Run(_)) {
+            return Ok(());
+        }
+        let out_is_stray = self.out.is_some() && !matches!(stage, Stage::Sql { .. });
+        let strays = [
+            ("out", out_is_stray),
+            ("deps", !self.deps.is_empty()),
+            ("in", !self.inputs.is_empty()),
+            ("env", !self.env.is_empty()),
+            ("secrets", !self.secrets.is_empty()),
+        ];
+        match strays.iter().find(|(_, stray)| *stray) {
+            Some((key, _)) => Err(wrong(format!("`{key}` has no meaning for this kind of stage"), "remove it")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Whether a path is relative and has no `..`, so that it names something in the project.
+pub(crate) fn stays_inside(path: &str) -> bool {
+    !path.is_empty()
+        && !path.contains(['\0', '\\'])
+        && std::path::Path::new(path)
+            .components()
+            .all(|part| matches!(part, std::path::Component::Normal(_) | std::path::Component::CurDir))
+}

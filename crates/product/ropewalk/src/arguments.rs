@@ -1,0 +1,161 @@
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use ropewalk_types::{StageName, Uri};
+
+/// The whole machine-learning workflow in one program: from raw data to a served, monitored model, with a thread
+/// from any prediction back to the bytes it came from.
+///
+/// Begin with `ropewalk demo`, which does all of it on real data, or with `ropewalk init`.
+#[derive(Debug, Parser)]
+#[command(name = "ropewalk", version, max_term_width = 100, after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) shared: Shared,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXAMPLES: &str = "Examples:
+  ropewalk demo                          everything once, on flights out of New York
+  ropewalk init --template flights air   the same project, to look at and change
+  ropewalk run                           do what has to be done, and nothing else
+  ropewalk serve                         answer requests with the champion
+  ropewalk trace prediction:0192…        where did this answer come from?";
+
+/// Flags that every command has.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Shared {
+    /// The project's folder; by default the nearest one upwards with a ropewalk.toml
+    #[arg(long, global = true, value_name = "FOLDER", env = "ROPEWALK_PROJECT")]
+    pub(crate) project: Option<PathBuf>,
+    /// How results are written to standard output
+    #[arg(long, global = true, value_enum, default_value_t)]
+    pub(crate) output: Format,
+}
+
+/// How results are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    #[default]
+    Text,
+    /// For programs
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Do the whole workflow on real data: ingest, transform, train, register, serve, monitor, trace
+    Demo(Demo),
+    /// Make a new project
+    Init(Init),
+    /// Run the pipeline: what is known already is not done again
+    Run(Run),
+    /// Say what `run` would do, and why
+    Status,
+    /// Serve the project's models over REST and gRPC (Open Inference Protocol v2)
+    Serve(Serve),
+    /// Compare live predictions with what the model was trained on, and with the labels that came later
+    Monitor(Monitor),
+    /// Follow the thread back from a prediction, a model, a run or a dataset
+    Trace(Trace),
+    /// Ask the project's datasets a question in SQL
+    Sql(Sql),
+    /// Datasets
+    #[command(subcommand)]
+    Data(Listing),
+    /// Tracked runs
+    #[command(subcommand)]
+    Runs(Listing),
+    /// Registered models
+    #[command(subcommand)]
+    Models(Listing),
+    /// Look whether everything that the project needs is there
+    Doctor,
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(crate) enum Listing {
+    /// List them
+    Ls,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// Where the project is made; a second run there does nothing twice
+    #[arg(long, default_value = "ropewalk-demo", value_name = "FOLDER")]
+    pub(crate) dir: PathBuf,
+    /// Go on serving when the demo has ended, until Ctrl-C
+    #[arg(long)]
+    pub(crate) keep_serving: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    /// The folder of the new project
+    #[arg(default_value = ".")]
+    pub(crate) folder: PathBuf,
+    /// What to begin with
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) template: Template,
+}
+
+/// What a new project begins with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Template {
+    /// A project file with comments
+    #[default]
+    Empty,
+    /// Flights out of New York in 2013: will a flight arrive late?
+    Flights,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// Only these stages and what they need
+    pub(crate) stages: Vec<StageName>,
+    /// How many stages may run at once; by default as many as there are cores
+    #[arg(long, short)]
+    pub(crate) jobs: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// Models to serve, as models:/NAME/VERSION or models:/NAME@ALIAS; by default those of [serve]
+    pub(crate) models: Vec<Uri>,
+    /// Address to listen on
+    #[arg(long)]
+    pub(crate) host: Option<IpAddr>,
+    /// Port of REST; 0 takes a free one
+    #[arg(long)]
+    pub(crate) rest_port: Option<u16>,
+    /// Port of gRPC; 0 takes a free one
+    #[arg(long)]
+    pub(crate) grpc_port: Option<u16>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Monitor {
+    /// Where the report page is written
+    #[arg(long, default_value = "report.html", value_name = "FILE")]
+    pub(crate) html: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Trace {
+    /// What to follow: prediction:ID, models:/NAME/VERSION, models:/NAME@ALIAS, runs:/ID, data:NAME@VERSION
+    pub(crate) uri: Uri,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Sql {
+    /// The query; each dataset is a table by its name, in its latest version
+    pub(crate) query: String,
+}

@@ -1,0 +1,39 @@
+use std::process::ExitCode;
+
+use ropewalk_server::Thread;
+
+use crate::arguments::{Format, Shared, Trace};
+use crate::failure::Ending;
+use crate::{commands, output};
+
+pub(super) async fn run(shared: &Shared, arguments: &Trace) -> Ending {
+    let project = commands::open(shared).await?;
+    let thread = project.trace(&arguments.uri).await?;
+    project.close().await;
+    match shared.output {
+        Format::Json => output::json(&thread),
+        Format::Text => output::text(&drawn(&thread)),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The thread as a tree, from the thing itself down to where it came from.
+pub(super) fn drawn(thread: &Thread) -> String {
+    let mut lines = vec![described(thread)];
+    branches(thread, "", &mut lines);
+    lines.push(String::new());
+    lines.join("\n")
+}
+
+fn branches(thread: &Thread, indent: &str, lines: &mut Vec<String>) {
+    let last = thread.from.len().saturating_sub(1);
+    for (position, strand) in thread.from.iter().enumerate() {
+        let (joint, below) = if position == last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
+        lines.push(format!("{indent}{joint}{}", described(&strand.to)));
+        branches(&strand.to, &format!("{indent}{below}"), lines);
+    }
+}
+
+fn described(thread: &Thread) -> String {
+    if thread.about.is_empty() { thread.uri.to_string() } else { format!("{}  ({})", thread.uri, thread.about) }
+}

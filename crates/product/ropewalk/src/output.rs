@@ -1,0 +1,63 @@
+//! Data: what a command gives, on standard output.
+#![expect(clippy::print_stdout, reason = "the one place that writes to standard output")]
+
+use comfy_table::{ContentArrangement, Table, presets};
+use serde::Serialize;
+
+use crate::arguments::Format;
+
+/// Prints text as it is.
+pub(crate) fn text(text: &str) {
+    print!("{text}");
+}
+
+/// Prints a value as JSON.
+pub(crate) fn json(value: &impl Serialize) {
+    match serde_json::to_string_pretty(value) {
+        Ok(text) => println!("{text}"),
+        Err(error) => println!("{{\"error\": \"{error}\"}}"),
+    }
+}
+
+/// Prints rows as a table for people, or the values that they were made of as JSON.
+pub(crate) fn listing<T: Serialize>(format: Format, values: &[T], headings: &[&str], row: impl Fn(&T) -> Vec<String>) {
+    if format == Format::Json {
+        return json(&values);
+    }
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(headings);
+    for value in values {
+        table.add_row(row(value));
+    }
+    println!("{}", table.trim_fmt());
+}
+
+/// Milliseconds since the epoch as UTC, to the second.
+pub(crate) fn moment(millis: i64) -> String {
+    chrono::DateTime::from_timestamp_millis(millis)
+        .map_or_else(|| millis.to_string(), |moment| moment.format("%Y-%m-%d %H:%M:%S").to_string())
+}
+
+/// Bytes in the largest unit that leaves at least one before the point.
+pub(crate) fn bytes(count: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
+    let mut value = count as f64;
+    let mut unit = 0;
+    while value >= 1000.0 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{count} B") } else { format!("{value:.1} {}", UNITS[unit]) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_and_sizes_for_people() {
+        assert_eq!(moment(1_700_000_000_123), "2023-11-14 22:13:20");
+        assert_eq!(bytes(999), "999 B");
+        assert_eq!(bytes(1_500_000), "1.5 MB");
+    }
+}

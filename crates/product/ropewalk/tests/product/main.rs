@@ -1,0 +1,10 @@
+//! The binary as a person or a script meets it: real processes, real data, real foreign clients.
+//!
+//! Rules are tested beside the code; what is here needs the whole house. Python with the clients comes from
+//! `cargo xtask test`, which says where in `ROPEWALK_TEST_PYTHON`.
+#![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot go on must say so")]
+
+mod commands;
+mod crash;
+mod demo;
+mod harness;

@@ -1,0 +1,72 @@
+use std::path::Path;
+
+use ropewalk_execution::Program;
+use ropewalk_types::Diagnose;
+use serde::Serialize;
+
+use crate::OpenProject;
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What was looked at.
+    pub what: String,
+    /// Whether it is as it should be.
+    pub good: bool,
+    /// What was found, and what to do about it.
+    pub detail: String,
+}
+
+impl Finding {
+    fn good(what: &str, detail: impl Into<String>) -> Self {
+        Self { what: what.to_owned(), good: true, detail: detail.into() }
+    }
+
+    fn of(what: &str, error: &dyn Diagnose) -> Self {
+        let hint = error.hint().map_or_else(String::new, |hint| format!("; {hint}"));
+        Self { what: what.to_owned(), good: false, detail: format!("{error}{hint}") }
+    }
+}
+
+/// Looks whether what a project needs is there; `start` is in or below its folder.
+pub async fn examine(start: &Path) -> Vec<Finding> {
+    let mut findings = vec![
+        Finding::good("program", format!("ropewalk {}, inference engine `classical`", env!("CARGO_PKG_VERSION"))),
+        git(start).await,
+    ];
+    match OpenProject::find(start) {
+        Err(error) => findings.push(Finding::of("project", &error)),
+        Ok(root) => match OpenProject::open(&root).await {
+            Err(error) => findings.push(Finding::of("project", &error)),
+            Ok(project) => {
+                findings.push(Finding::good("project", format!("{} in {}", project.file.project.name, root.display())));
+                findings.push(Finding::good("storage", project.file.backends.storage.clone()));
+                findings.push(Finding::good("catalog", project.file.backends.catalog.clone()));
+                findings.push(pipeline(&project));
+                project.close().await;
+            }
+        },
+    }
+    findings
+}
+
+fn pipeline(project: &OpenProject) -> Finding {
+    match crate::planning::plan(&project.root, &project.file) {
+        Ok(planned) => Finding::good("pipeline", format!("{} stages", planned.plan.stages().len())),
+        Err(error) => Finding::of("pipeline", &error),
+    }
+}
+
+/// Git is wanted, not needed: without it a run's code is named by its digest.
+async fn git(directory: &Path) -> Finding {
+    let program = Program {
+        name: "git".to_owned(),
+        arguments: vec!["--version".to_owned()],
+        directory: directory.to_owned(),
+        limit: 1 << 16,
+    };
+    match program.run().await {
+        Ok(told) if told.exit.success() => Finding::good("git", told.output.trim_end()),
+        _ => Finding::good("git", "not found: runs name their code by its digest instead of a commit"),
+    }
+}

@@ -1,0 +1,155 @@
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ropewalk_catalog::{Catalog, MigrationSet};
+use ropewalk_config::{FILE_NAME, ProjectFile, STATE_FOLDER};
+use ropewalk_execution::{Executor, LocalExecutor};
+use ropewalk_registry::Registry;
+use ropewalk_store::Store;
+use ropewalk_store::files::{self, FileError, FileLock};
+use ropewalk_tracking::Tracking;
+use ropewalk_types::Ambient;
+
+use crate::{ServerError, SystemAmbient};
+
+/// Longest project file that is read, in bytes.
+const LONGEST_FILE: u64 = 1 << 20;
+
+/// The tables of every box, in the order in which they are made.
+const MIGRATIONS: [MigrationSet; 6] = [
+    ropewalk_lineage::MIGRATIONS,
+    ropewalk_data::MIGRATIONS,
+    ropewalk_pipeline::MIGRATIONS,
+    ropewalk_tracking::MIGRATIONS,
+    ropewalk_registry::MIGRATIONS,
+    ropewalk_serving::MIGRATIONS,
+];
+
+/// A project with its back-ends open.
+#[derive(Clone)]
+pub struct OpenProject {
+    pub(crate) root: PathBuf,
+    pub(crate) file: Arc<ProjectFile>,
+    pub(crate) store: Store,
+    pub(crate) catalog: Catalog,
+    pub(crate) tracking: Tracking,
+    pub(crate) registry: Registry,
+    pub(crate) executor: Arc<dyn Executor>,
+    pub(crate) ambient: Arc<dyn Ambient>,
+}
+
+impl OpenProject {
+    /// The root of the project that `start` lies in: the nearest folder upwards with a project file.
+    pub fn find(start: &Path) -> Result<PathBuf, ServerError> {
+        for folder in start.ancestors() {
+            if files::exists(&folder.join(FILE_NAME))? {
+                return Ok(folder.to_owned());
+            }
+        }
+        Err(ServerError::NoProject(start.to_owned()))
+    }
+
+    /// Reads the project file in `root` and opens what it names; embedded back-ends are made where they are not.
+    pub async fn open(root: &Path) -> Result<Self, ServerError> {
+        let path = root.join(FILE_NAME);
+        if !files::exists(&path)? {
+            return Err(ServerError::NoProject(root.to_owned()));
+        }
+        let file = ProjectFile::parse(FILE_NAME, &files::read_text(&path, LONGEST_FILE)?)?;
+        let state = root.join(STATE_FOLDER);
+        files::create_directories(&state)?;
+        ignore_in_git(&state)?;
+        let executor = executor(&file.backends.executor)?;
+        let storage = below(root, "file:", &file.backends.storage);
+        let store = Store::open(&storage).await?.with_cache(state.join("cache"));
+        let catalog = Catalog::open(&below(root, "sqlite:", &file.backends.catalog), &MIGRATIONS).await?;
+        let ambient: Arc<dyn Ambient> = Arc::new(SystemAmbient);
+        Ok(Self {
+            root: root.to_owned(),
+            file: Arc::new(file),
+            tracking: Tracking::new(catalog.clone(), store.clone(), Arc::clone(&ambient)),
+            registry: Registry::new(catalog.clone()),
+            store,
+            catalog,
+            executor,
+            ambient,
+        })
+    }
+
+    /// Its root.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Its project file.
+    pub fn file(&self) -> &ProjectFile {
+        &self.file
+    }
+
+    /// Its runs.
+    pub fn tracking(&self) -> &Tracking {
+        &self.tracking
+    }
+
+    /// Its registered models.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Its database.
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// Its bytes.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Lets go of the back-ends; what was written is durable before.
+    pub async fn close(self) {
+        self.catalog.close().await;
+    }
+
+    /// The folder of scratch space, caches and embedded back-ends.
+    pub(crate) fn state(&self) -> PathBuf {
+        self.root.join(STATE_FOLDER)
+    }
+
+    /// Keeps other runs of this project out; says who is in before it waits.
+    pub(crate) async fn lock(&self, waits: impl FnOnce(&str) + Send) -> Result<FileLock, ServerError> {
+        let path = self.state().join("run.lock");
+        match files::lock(&path, "ropewalk run") {
+            Err(FileError::Held { holder, .. }) => {
+                waits(&holder);
+                let waited = tokio::task::spawn_blocking(move || files::lock_wait(&path, "ropewalk run")).await;
+                Ok(waited.map_err(|error| ServerError::Serve(error.to_string()))??)
+            }
+            result => Ok(result?),
+        }
+    }
+}
+
+/// A URL whose path is relative to the project.
+fn below(root: &Path, scheme: &str, url: &str) -> String {
+    match url.strip_prefix(scheme) {
+        Some(path) if !path.starts_with('/') && !path.is_empty() => format!("{scheme}{}", root.join(path).display()),
+        _ => url.to_owned(),
+    }
+}
+
+fn executor(name: &str) -> Result<Arc<dyn Executor>, ServerError> {
+    match name {
+        "local" => Ok(Arc::new(LocalExecutor)),
+        other => Err(ServerError::NoBackend { what: "executor", name: other.to_owned(), built_in: "\"local\"" }),
+    }
+}
+
+/// What the embedded back-ends keep is never part of the user's repository.
+fn ignore_in_git(state: &Path) -> Result<(), FileError> {
+    let file = state.join(".gitignore");
+    if files::exists(&file)? {
+        return Ok(());
+    }
+    files::write_atomic(&file, b"*\n")
+}

@@ -1,0 +1,170 @@
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures::future::BoxFuture;
+use ropewalk_mlflow::{MlflowState, Secret};
+use ropewalk_pipeline::{Failure, PipelineError, RunRecorder, RunRecorders, StageSpec};
+use ropewalk_tracking::{ArtifactPath, Batch, Metric, NewRun, Param, Tag, Tracking, TrackingError, transaction};
+use ropewalk_types::{Ambient, Digest, ExperimentId, RunId, RunStatus};
+use ropewalk_versions::CodeState;
+use tokio::sync::OnceCell;
+use tokio::task::JoinHandle;
+
+use crate::{OpenProject, ServerError};
+
+/// Who answers for the runs of pipelines: the holder of the project's lock.
+const OWNER: &str = "pipeline";
+
+/// Opens a tracked run for each stage that is executed.
+pub(crate) struct TrackedRuns {
+    tracking: Tracking,
+    ambient: Arc<dyn Ambient>,
+    experiment: ExperimentId,
+    code: CodeState,
+    spool: PathBuf,
+}
+
+/// The run of one execution, and the tracking API that its commands may call.
+struct TrackedRun {
+    tracking: Tracking,
+    ambient: Arc<dyn Ambient>,
+    run: RunId,
+    /// For artifacts on their way that are too large for memory.
+    spool: PathBuf,
+    endpoint: OnceCell<Endpoint>,
+}
+
+impl OpenProject {
+    /// Runs that a killed process left behind are said to be killed. Only the holder of the lock may call it.
+    pub(crate) async fn runs_abandoned_mark(&self) -> Result<Vec<RunId>, ServerError> {
+        Ok(self.tracking.run_abandoned_mark(OWNER, Vec::new()).await?)
+    }
+}
+
+impl TrackedRuns {
+    pub(crate) async fn new(project: &OpenProject, code: CodeState) -> Result<Self, ServerError> {
+        let experiment = project.tracking.experiment_ensure(&project.file.project.name).await?.id;
+        let (tracking, ambient) = (project.tracking.clone(), Arc::clone(&project.ambient));
+        let spool = project.state().join("spool");
+        Ok(Self { tracking, ambient, experiment, code, spool })
+    }
+
+    fn tags(&self, stage: &StageSpec, key: &Digest) -> Vec<Tag> {
+        let mut tags = vec![
+            Tag::new("ropewalk.stage", stage.name.as_str()),
+            Tag::new("ropewalk.kind", stage.kind),
+            Tag::new("ropewalk.key", key.to_string()),
+            Tag::new("ropewalk.code", self.code.uri().to_string()),
+        ];
+        tags.extend(self.code.commit.iter().map(|commit| Tag::new("mlflow.source.git.commit", commit)));
+        tags.extend(self.code.branch.iter().map(|branch| Tag::new("mlflow.source.git.branch", branch)));
+        tags
+    }
+}
+
+#[async_trait]
+impl RunRecorders for TrackedRuns {
+    async fn begin(&self, stage: &StageSpec, key: &Digest) -> Result<Arc<dyn RunRecorder>, Failure> {
+        let mut new = NewRun::new(self.experiment, self.ambient.now());
+        new.name = Some(format!("{}-{}", stage.name, &key.short()[..7]));
+        new.tags = self.tags(stage, key);
+        new.owner = Some(OWNER.to_owned());
+        let run = self.tracking.run_create(new).await?.info.id;
+        let (tracking, ambient) = (self.tracking.clone(), Arc::clone(&self.ambient));
+        let spool = self.spool.clone();
+        Ok(Arc::new(TrackedRun { tracking, ambient, run, spool, endpoint: OnceCell::new() }))
+    }
+}
+
+#[async_trait]
+impl RunRecorder for TrackedRun {
+    fn run(&self) -> RunId {
+        self.run
+    }
+
+    async fn params(&self, params: &BTreeMap<String, String>) -> Result<(), Failure> {
+        let params: Vec<Param> = params.iter().map(|(key, value)| Param::new(key, value)).collect();
+        for params in params.chunks(ropewalk_tracking::BATCH_PARAMS) {
+            self.tracking.params_log(self.run, params.to_vec()).await?;
+        }
+        Ok(())
+    }
+
+    async fn metrics(&self, metrics: &BTreeMap<String, f64>, step: i64) -> Result<(), Failure> {
+        let at = self.ambient.now();
+        let metrics = metrics.iter().map(|(key, value)| Metric::new(key, *value, step, at)).collect();
+        self.tracking.batch_log(self.run, Batch { metrics, ..Batch::default() }).await?;
+        Ok(())
+    }
+
+    async fn tags(&self, tags: &BTreeMap<String, String>) -> Result<(), Failure> {
+        let tags = tags.iter().map(|(key, value)| Tag::new(key, value)).collect();
+        self.tracking.batch_log(self.run, Batch { tags, ..Batch::default() }).await?;
+        Ok(())
+    }
+
+    async fn artifact(&self, path: &str, digest: Digest, size: u64) -> Result<(), Failure> {
+        let path = ArtifactPath::new(path).map_err(TrackingError::from)?;
+        self.tracking.artifact_put(self.run, path, digest, size).await?;
+        Ok(())
+    }
+
+    async fn environment(&self) -> Result<BTreeMap<String, String>, Failure> {
+        let endpoint = self.endpoint.get_or_try_init(|| self.open()).await?;
+        Ok(BTreeMap::from([
+            ("MLFLOW_TRACKING_URI".to_owned(), endpoint.url.clone()),
+            ("MLFLOW_TRACKING_TOKEN".to_owned(), endpoint.token.clone()),
+            ("MLFLOW_RUN_ID".to_owned(), self.run.to_string()),
+        ]))
+    }
+
+    fn finish<'c>(
+        &'c self,
+        connection: &'c mut sqlx::AnyConnection,
+        status: RunStatus,
+    ) -> BoxFuture<'c, Result<(), PipelineError>> {
+        Box::pin(async move {
+            let ended = transaction::run_finish(connection, self.run, status, self.ambient.now()).await;
+            ended.map(|_| ()).map_err(|error| PipelineError::Record(error.into()))
+        })
+    }
+
+    async fn fail(&self, reason: &str) -> Result<(), Failure> {
+        self.tracking.tag_set(self.run, Tag::new("ropewalk.error", reason)).await?;
+        self.tracking.run_finish(self.run, RunStatus::Failed).await?;
+        Ok(())
+    }
+}
+
+/// The tracking API on a private address of this machine, for as long as one stage runs.
+struct Endpoint {
+    url: String,
+    token: String,
+    server: JoinHandle<()>,
+}
+
+impl TrackedRun {
+    async fn open(&self) -> Result<Endpoint, ServerError> {
+        let refused = |source| ServerError::Listen { address: "127.0.0.1:0".to_owned(), source };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.map_err(refused)?;
+        let url = format!("http://{}", listener.local_addr().map_err(refused)?);
+        let token = format!("{:032x}{:032x}", self.ambient.random(), self.ambient.random());
+        let mut state = MlflowState::new(self.tracking.clone(), self.spool.clone());
+        state.token = Some(Secret::new(&token));
+        state.owner = Some(OWNER.to_owned());
+        let router = ropewalk_mlflow::router(state);
+        let server = tokio::spawn(async move {
+            // It ends with the stage; a client that loses it says so itself.
+            let _ = axum::serve(listener, router).await;
+        });
+        Ok(Endpoint { url, token, server })
+    }
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}

@@ -1,0 +1,86 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ropewalk_inference::ClassicalEngine;
+use ropewalk_pipeline::{CommandKind, Observer, Project, RunReport, Runner, StageKind, StageStatus};
+use ropewalk_store::files;
+use ropewalk_types::StageName;
+use ropewalk_versions::{CodeState, code_state};
+
+use crate::kinds::{IngestKind, RegisterKind, SqlKind, TrainKind};
+use crate::planning::{Planned, plan};
+use crate::recording::TrackedRuns;
+use crate::{OpenProject, ServerError};
+
+/// Memory that a query of a stage may hold before it spills, in bytes.
+const QUERY_MEMORY: usize = 1 << 30;
+
+/// How to run a pipeline.
+pub struct RunOptions {
+    /// Only these stages and what they need; all if empty.
+    pub stages: Vec<StageName>,
+    /// How many stages may run at once.
+    pub jobs: usize,
+    /// The environment of the person who runs it, for stages of kind `run`.
+    pub environment: BTreeMap<String, String>,
+    /// Watches.
+    pub observer: Arc<dyn Observer>,
+}
+
+/// What a run of the pipeline gave.
+pub struct RunResult {
+    /// What became of each stage.
+    pub report: RunReport,
+    /// The code that ran.
+    pub code: CodeState,
+}
+
+impl OpenProject {
+    /// Runs the pipeline. A second run of the same project waits for the first; `waits` hears who holds it.
+    pub async fn run(&self, options: RunOptions, waits: impl FnOnce(&str) + Send) -> Result<RunResult, ServerError> {
+        let _alone = self.lock(waits).await?;
+        self.runs_abandoned_mark().await?;
+        files::remove_directory(&self.state().join("work"))?;
+        let Planned { plan, code } = plan(&self.root, &self.file)?;
+        let plan = if options.stages.is_empty() { plan } else { plan.only(&options.stages)? };
+        let code = code_state(&self.root, &code, &self.store).await?;
+        let runner = self.runner(&code, &options).await?;
+        let report = Box::pin(runner.run(&plan)).await?;
+        Ok(RunResult { report, code })
+    }
+
+    /// What a run would do, stage by stage.
+    pub async fn status(&self, options: RunOptions) -> Result<Vec<StageStatus>, ServerError> {
+        let Planned { plan, code } = plan(&self.root, &self.file)?;
+        let code = code_state(&self.root, &code, &self.store).await?;
+        Ok(self.runner(&code, &options).await?.status(&plan).await?)
+    }
+
+    async fn runner(&self, code: &CodeState, options: &RunOptions) -> Result<Runner, ServerError> {
+        let kinds: Vec<Arc<dyn StageKind>> = vec![
+            Arc::new(IngestKind),
+            Arc::new(SqlKind { memory_limit: QUERY_MEMORY }),
+            Arc::new(CommandKind::new(Arc::clone(&self.executor), options.environment.clone())),
+            Arc::new(TrainKind),
+            Arc::new(RegisterKind {
+                registry: self.registry.clone(),
+                tracking: self.tracking.clone(),
+                engine: Arc::new(ClassicalEngine),
+            }),
+        ];
+        let recorders = TrackedRuns::new(self, code.clone()).await?;
+        let project = Project { root: self.root.clone(), name: self.file.project.name.clone() };
+        Ok(Runner::new(
+            project,
+            self.store.clone(),
+            self.catalog.clone(),
+            kinds,
+            Arc::new(recorders),
+            Arc::clone(&options.observer),
+            Arc::clone(&self.ambient),
+            code.uri(),
+            self.state().join("work"),
+            options.jobs,
+        ))
+    }
+}

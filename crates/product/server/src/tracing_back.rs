@@ -1,0 +1,150 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use ropewalk_data::{version_list, version_resolve};
+use ropewalk_lineage::{Relation, upstream};
+use ropewalk_serving::{LogSettings, PredictionLog, PredictionRecord};
+use ropewalk_types::{PredictionId, Uri};
+use serde::Serialize;
+
+use crate::{OpenProject, ServerError};
+
+/// A thing, what is known of it, and the things that it came from.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Thread {
+    /// Its name.
+    pub uri: Uri,
+    /// What is known of it, in a few words.
+    pub about: String,
+    /// What it came from, and in which way; a thing that was met before is named again without its own parents.
+    pub from: Vec<Strand>,
+}
+
+/// One step back along a thread.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Strand {
+    /// In which way.
+    pub relation: Relation,
+    /// What it leads to.
+    pub to: Thread,
+}
+
+/// Parents of each thing, in the order in which lineage gives them.
+type Parents = BTreeMap<Uri, Vec<(Relation, Uri)>>;
+
+impl OpenProject {
+    /// The thread from `uri` back to the bytes that it came from.
+    ///
+    /// # Errors
+    /// What `uri` names is not known here.
+    pub async fn trace(&self, uri: &Uri) -> Result<Thread, ServerError> {
+        let (start, first) = self.start(uri).await?;
+        let mut parents: Parents = first.iter().cloned().collect();
+        let from = first.as_ref().and_then(|(_, steps)| steps.first()).map_or(&start, |(_, parent)| parent);
+        for step in upstream(&self.catalog, from).await? {
+            parents.entry(step.link.child).or_default().push((step.link.relation, step.link.parent));
+        }
+        if parents.is_empty() {
+            let hint = "see `ropewalk data ls`, `ropewalk models ls` and `ropewalk runs ls`".to_owned();
+            return Err(ServerError::Unknown { what: start.to_string(), hint });
+        }
+        let mut about = BTreeMap::new();
+        for uri in parents.iter().flat_map(|(child, up)| up.iter().map(|(_, parent)| parent).chain([child])) {
+            if !about.contains_key(uri) {
+                about.insert(uri.clone(), self.about(uri).await?);
+            }
+        }
+        Ok(weave(&start, &parents, &about, &mut BTreeSet::new()))
+    }
+
+    /// What a URI means now, and the first step back where that is not in lineage's table.
+    async fn start(&self, uri: &Uri) -> Result<(Uri, Option<(Uri, Vec<(Relation, Uri)>)>), ServerError> {
+        Ok(match uri {
+            Uri::Prediction(id) => {
+                let record = self.prediction(*id).await?;
+                let parent = Uri::ModelVersion { name: record.model, version: record.version };
+                (uri.clone(), Some((uri.clone(), vec![(Relation::AnsweredBy, parent)])))
+            }
+            Uri::ModelAlias { .. } => (self.registry.resolve(uri).await?.uri(), None),
+            Uri::Data { name, version } => {
+                let version = version_resolve(&self.catalog, name, version).await?.digest.to_string();
+                (Uri::Data { name: name.clone(), version }, None)
+            }
+            other => (other.clone(), None),
+        })
+    }
+
+    /// What the prediction log holds of an answer.
+    pub async fn prediction(&self, id: PredictionId) -> Result<PredictionRecord, ServerError> {
+        Ok(self.prediction_log().prediction_get(id).await?)
+    }
+
+    /// The prediction log, for reading.
+    pub(crate) fn prediction_log(&self) -> PredictionLog {
+        PredictionLog::open(self.catalog.clone(), LogSettings::default())
+    }
+
+    async fn about(&self, uri: &Uri) -> Result<String, ServerError> {
+        Ok(match uri {
+            Uri::Prediction(id) => {
+                let record = self.prediction(*id).await?;
+                let outputs = serde_json::Value::Object(record.outputs);
+                format!("request {}: {outputs} in {} µs", record.request.unwrap_or_default(), record.latency_us)
+            }
+            Uri::Data { name, version } => {
+                let versions = version_list(&self.catalog, Some(name)).await?;
+                let found = versions.iter().find(|one| one.digest.to_string() == *version);
+                found.map_or_else(String::new, |one| {
+                    format!("{}, {} rows, {} columns", one.zone, one.rows, one.columns.len())
+                })
+            }
+            Uri::ModelVersion { .. } => {
+                let version = self.registry.resolve(uri).await?;
+                let aliases: Vec<&str> = version.aliases.iter().map(AsRef::as_ref).collect();
+                let inputs = version.signature.inputs.len();
+                let alias = if aliases.is_empty() { String::new() } else { format!("{}, ", aliases.join(", ")) };
+                format!("{alias}{inputs} inputs, {} bytes, digest {}", version.size, version.digest.short())
+            }
+            Uri::Run { run, path } if path.is_empty() => {
+                let info = self.tracking.run_info(*run).await?;
+                format!("{} {}", info.name, info.status)
+            }
+            Uri::Code(_) => "the project's code as it was; no commit holds it".to_owned(),
+            _ => String::new(),
+        })
+    }
+}
+
+fn weave(uri: &Uri, parents: &Parents, about: &BTreeMap<Uri, String>, met: &mut BTreeSet<Uri>) -> Thread {
+    let mut from = Vec::new();
+    if met.insert(uri.clone()) {
+        for (relation, parent) in parents.get(uri).into_iter().flatten() {
+            from.push(Strand { relation: *relation, to: weave(parent, parents, about, met) });
+        }
+    }
+    Thread { uri: uri.clone(), about: about.get(uri).cloned().unwrap_or_default(), from }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn uri(text: &str) -> Uri {
+        text.parse().expect(text)
+    }
+
+    #[test]
+    fn a_thing_met_twice_is_unrolled_once() {
+        let (top, left, right, source) = (uri("git:aa"), uri("git:bb"), uri("git:cc"), uri("git:dd"));
+        let read = |to: &Uri| (Relation::Read, to.clone());
+        let parents = Parents::from([
+            (top.clone(), vec![read(&left), read(&right)]),
+            (left.clone(), vec![read(&source)]),
+            (right.clone(), vec![read(&source)]),
+            (source.clone(), vec![read(&uri("git:ee"))]),
+        ]);
+        let thread = weave(&top, &parents, &BTreeMap::new(), &mut BTreeSet::new());
+        assert_eq!(thread.from.len(), 2);
+        assert_eq!(thread.from[0].to.from[0].to.from.len(), 1);
+        assert_eq!(thread.from[1].to.from[0].to.from.len(), 0);
+    }
+}
