@@ -1,0 +1,35 @@
+//! The project's own chores: `cargo xtask tidy`, `cargo xtask test`.
+#![expect(clippy::print_stdout, reason = "a chore talks to the person who runs it")]
+
+mod process;
+mod test;
+mod tidy;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// The project's chores.
+#[derive(Parser)]
+#[command(name = "cargo xtask", disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Check the habits of the house: which crate may know which, sizes of files, names.
+    Tidy,
+    /// Install what the tests need and run all of them.
+    Test {
+        /// Only tests whose name contains this.
+        filter: Option<String>,
+    },
+}
+
+fn main() -> Result<()> {
+    match Arguments::parse().chore {
+        Chore::Tidy => tidy::run(),
+        Chore::Test { filter } => test::run(filter.as_deref()),
+    }
+}

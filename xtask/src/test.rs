@@ -1,0 +1,66 @@
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::process::{cargo, carry_out, output, root, succeeds};
+
+/// Where the tests find the Python that has the foreign clients.
+const PYTHON_VARIABLE: &str = "ROPEWALK_TEST_PYTHON";
+
+fn run_tests(filter: Option<&str>, python: &Path) -> Result<()> {
+    let nextest = succeeds(cargo().args(["nextest", "--version"]));
+    let mut command = cargo();
+    command.current_dir(root()?).env(PYTHON_VARIABLE, python);
+    if nextest {
+        command.args(["nextest", "run", "--cargo-profile", "release", "--workspace", "--no-fail-fast"]);
+    } else {
+        println!("cargo-nextest is not installed: the same tests run under `cargo test`, which is slower");
+        command.args(["test", "--release", "--workspace", "--no-fail-fast", "--lib", "--bins", "--tests"]);
+    }
+    command.args(filter);
+    carry_out(&mut command)
+}
+
+/// Installs what the tests need, then runs them.
+pub(crate) fn run(filter: Option<&str>) -> Result<()> {
+    let python = python_clients()?;
+    run_tests(filter, &python)
+}
+
+/// A virtual environment with the pinned clients, made anew when the pins change.
+fn python_clients() -> Result<PathBuf> {
+    let root = root()?;
+    let requirements = root.join("tests/python/requirements.txt");
+    let folder = target_folder(&root)?.join("python-clients");
+    let python = folder.join("bin/python");
+    let stamp = folder.join("requirements.txt");
+    let wanted = std::fs::read(&requirements).with_context(|| format!("cannot read {}", requirements.display()))?;
+    if std::fs::read(&stamp).is_ok_and(|installed| installed == wanted) && python.exists() {
+        return Ok(python);
+    }
+    println!("installing the Python clients of tests/python/requirements.txt into {}", folder.display());
+    install_python()?;
+    carry_out(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
+    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"];
+    carry_out(Command::new(&python).args(pip).arg(&requirements))?;
+    std::fs::write(&stamp, wanted).with_context(|| format!("cannot write {}", stamp.display()))?;
+    Ok(python)
+}
+
+/// Python with `venv`, from the system's packages where it is not there.
+fn install_python() -> Result<()> {
+    if succeeds(Command::new("python3").args(["-c", "import venv, ensurepip"])) {
+        return Ok(());
+    }
+    println!("installing python3-venv with apt-get");
+    carry_out(Command::new("apt-get").args(["update", "--quiet"]))?;
+    carry_out(Command::new("apt-get").args(["install", "--quiet", "--yes", "python3", "python3-venv"]))
+}
+
+fn target_folder(root: &Path) -> Result<PathBuf> {
+    let metadata = output(cargo().current_dir(root).args(["metadata", "--format-version=1", "--no-deps"]))?;
+    let metadata: serde_json::Value = serde_json::from_str(&metadata).context("cargo metadata")?;
+    let folder = metadata["target_directory"].as_str().context("cargo metadata names no target folder")?;
+    Ok(PathBuf::from(folder))
+}
