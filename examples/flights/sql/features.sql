@@ -8,8 +8,9 @@ SELECT
            lpad(CAST(CAST(flights.day AS BIGINT) AS VARCHAR), 2, '0'), ' ', flights.carrier, ' ',
            CAST(CAST(flights.flight AS BIGINT) AS VARCHAR), ' ', flights.origin) AS flight_id,
 
-    -- The scheduled hour, UTC: when a prediction's truth belongs to.
-    CAST(flights.time_hour AS TIMESTAMP) AS scheduled_at,
+    -- The day, local: the moment that the truth about a prediction belongs to.
+    CAST(make_date(CAST(flights.year AS INT), CAST(flights.month AS INT), CAST(flights.day AS INT)) AS TIMESTAMP)
+        AS flight_date,
 
     -- When: the day of the week from 0 (Sunday), the scheduled times as minutes since local midnight.
     CAST(flights.month AS BIGINT) AS month,

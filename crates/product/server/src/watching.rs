@@ -7,6 +7,7 @@ use ropewalk_monitoring::{
 };
 use ropewalk_monitoring::{ReferenceTable, ReportFormat};
 use ropewalk_registry::ModelVersion;
+use ropewalk_serving::PredictionFilter;
 use ropewalk_types::{PredictionId, Timestamp};
 
 use crate::{OpenProject, ServerError};
@@ -61,10 +62,10 @@ impl OpenProject {
     /// The first answer of the monitored model's version.
     pub async fn prediction_sample(&self) -> Result<PredictionId, ServerError> {
         let version = self.registry.resolve(&self.monitor_settings()?.model).await?;
-        match self.answers(&version).await?.first() {
-            Some(record) => Ok(record.prediction),
-            None => Err(nothing_answered(&version)),
-        }
+        let model = Some((version.name.clone(), Some(version.version)));
+        let filter = PredictionFilter { model, ..PredictionFilter::default() };
+        let page = self.prediction_log().prediction_list(&filter, None, 1).await?;
+        page.records.first().map(|record| record.prediction).ok_or_else(|| nothing_answered(&version))
     }
 
     fn monitor_settings(&self) -> Result<&Monitor, ServerError> {
@@ -74,15 +75,11 @@ impl OpenProject {
         })
     }
 
+    /// The figures of the run on rows that it had not learnt from.
     async fn training_metrics(&self, version: &ModelVersion) -> Result<TrainingMetrics, ServerError> {
         let run = self.tracking.run_get(version.run).await?;
         let of = |key: &str| run.metric(key).map(|metric| metric.value);
-        Ok(TrainingMetrics {
-            auc: of("validation_auc").or_else(|| of("auc")),
-            log_loss: of("validation_log_loss").or_else(|| of("log_loss")),
-            accuracy: of("validation_accuracy").or_else(|| of("accuracy")),
-            positive_rate: None,
-        })
+        Ok(TrainingMetrics { auc: of("auc"), log_loss: of("log_loss"), accuracy: of("accuracy"), positive_rate: None })
     }
 }
 

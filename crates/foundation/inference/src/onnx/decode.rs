@@ -20,10 +20,10 @@ pub fn decode_model(bytes: &[u8]) -> Result<ModelProto, InferenceError> {
         return Err(InferenceError::TooLarge { what: "model in bytes".into(), size, limit: MODEL_BYTES_LIMIT });
     }
     count_messages(bytes, Kind::Model, &mut 0)?;
-    ModelProto::decode(bytes).map_err(malformed)
+    ModelProto::decode(bytes).map_err(|error| malformed(&error))
 }
 
-fn malformed(error: impl ToString) -> InferenceError {
+fn malformed(error: &impl ToString) -> InferenceError {
     InferenceError::Malformed { reason: error.to_string() }
 }
 
@@ -52,17 +52,17 @@ impl Kind {
 
 /// Walks the wire format before anything is allocated for it.
 fn count_messages(mut bytes: &[u8], kind: Kind, count: &mut u64) -> Result<(), InferenceError> {
-    let cut = || malformed("a field is cut off");
+    let cut = || malformed(&"a field is cut off");
     while !bytes.is_empty() {
-        let (number, wire_type) = decode_key(&mut bytes).map_err(malformed)?;
+        let (number, wire_type) = decode_key(&mut bytes).map_err(|error| malformed(&error))?;
         let length = match wire_type {
-            WireType::Varint => decode_varint(&mut bytes).map(|_| 0).map_err(malformed)?,
+            WireType::Varint => decode_varint(&mut bytes).map(|_| 0).map_err(|error| malformed(&error))?,
             WireType::SixtyFourBit => 8,
             WireType::ThirtyTwoBit => 4,
-            WireType::LengthDelimited => decode_varint(&mut bytes).map_err(malformed)?,
-            WireType::StartGroup | WireType::EndGroup => return Err(malformed("a group, which ONNX does not have")),
+            WireType::LengthDelimited => decode_varint(&mut bytes).map_err(|error| malformed(&error))?,
+            WireType::StartGroup | WireType::EndGroup => return Err(malformed(&"a group, which ONNX does not have")),
         };
-        let length = usize::try_from(length).map_err(malformed)?;
+        let length = usize::try_from(length).map_err(|error| malformed(&error))?;
         let (field, rest) = bytes.split_at_checked(length).ok_or_else(cut)?;
         bytes = rest;
         if let (WireType::LengthDelimited, Some(inner)) = (wire_type, kind.field(number)) {

@@ -122,12 +122,13 @@ impl Story {
 
     fn summary(&self, root: &Path) -> String {
         let held = self.facts.get("gate").and_then(|gate| gate.get("held")).and_then(Value::as_bool);
+        let auc = self.facts.get("auc").and_then(Value::as_f64).unwrap_or(f64::NAN);
         let gate = if held == Some(true) { "held" } else { "did not hold" };
         let parts = [&self.report, &self.thread].into_iter().flatten();
         let mut lines: Vec<String> = parts.flat_map(|part| [String::new(), part.trim_end().to_owned()]).collect();
         lines.extend([
             String::new(),
-            format!("model    {} (AUC {} on later months; its gate {gate})", self.fact("model"), self.fact("auc")),
+            format!("model    {} (AUC {auc:.4} on later months; its gate {gate})", self.fact("model")),
             format!("project  {}", root.display()),
             format!("report   {}", root.join("report.html").display()),
             format!("REST     {}/v2", self.fact("rest_url")),
