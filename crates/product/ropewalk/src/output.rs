@@ -1,5 +1,6 @@
 //! Data: what a command gives, on standard output.
-#![expect(clippy::print_stdout, reason = "the one place that writes to standard output")]
+
+use std::io::Write as _;
 
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
@@ -7,15 +8,18 @@ use serde::Serialize;
 use crate::arguments::Format;
 
 /// Prints text as it is.
+///
+/// Whoever reads may stop early, as `head` does; that is no error, and there is nobody left to tell.
 pub(crate) fn text(text: &str) {
-    print!("{text}");
+    let mut output = std::io::stdout().lock();
+    let _ = output.write_all(text.as_bytes()).and_then(|()| output.flush());
 }
 
 /// Prints a value as JSON.
 pub(crate) fn json(value: &impl Serialize) {
     match serde_json::to_string_pretty(value) {
-        Ok(text) => println!("{text}"),
-        Err(error) => println!("{{\"error\": \"{error}\"}}"),
+        Ok(json) => text(&format!("{json}\n")),
+        Err(error) => crate::terminal::say(&format!("error: the result cannot be written as JSON: {error}")),
     }
 }
 
@@ -29,7 +33,7 @@ pub(crate) fn listing<T: Serialize>(format: Format, values: &[T], headings: &[&s
     for value in values {
         table.add_row(row(value));
     }
-    println!("{}", table.trim_fmt());
+    text(&format!("{}\n", table.trim_fmt()));
 }
 
 /// Milliseconds since the epoch as UTC, to the second.

@@ -17,6 +17,7 @@ mod source;
 mod workbook;
 mod writing;
 
+use futures::future::BoxFuture;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -120,22 +121,24 @@ pub struct Ingested {
 /// Files are read at the same time; each finished one is a checkpoint. Then one schema is chosen from what all of them
 /// hold, and every file is cast to it. The same source and settings give the same version, however the work was
 /// scheduled or cut off. Memory is that of `parallelism` chunks, not of files or rows.
-pub async fn ingest(
-    settings: &IngestSettings,
-    project: &Path,
-    store: &Store,
-    checkpoints: &dyn Checkpoints,
-    progress: &dyn IngestProgress,
-) -> Result<Ingested, DataError> {
-    let scratch = Arc::new(Scratch::new(&settings.scratch)?);
-    let source = reading::source_open(settings, project).await?;
-    progress.files_found(source.files.len());
-    let pieces = reading::pieces_read(settings, &source, store, checkpoints, progress, &scratch).await?;
-    source.check_unchanged().await?;
-    let reused_pieces = pieces.iter().filter(|piece| piece.reused).count();
-    let executed_pieces = pieces.len() - reused_pieces;
-    let written = writing::table_write(settings, &source, &pieces, store, progress, &scratch).await?;
-    let (tree, bytes) = publish(store, &written.parts, written.quarantine.as_ref(), &written.report).await?;
-    let source = SourceFile { path: source.shown, digest: source.digest, size: source.size };
-    Ok(Ingested { tree, report: written.report, bytes, source, reused_pieces, executed_pieces })
+pub fn ingest<'a>(
+    settings: &'a IngestSettings,
+    project: &'a Path,
+    store: &'a Store,
+    checkpoints: &'a dyn Checkpoints,
+    progress: &'a dyn IngestProgress,
+) -> BoxFuture<'a, Result<Ingested, DataError>> {
+    Box::pin(async move {
+        let scratch = Arc::new(Scratch::new(&settings.scratch)?);
+        let source = reading::source_open(settings, project).await?;
+        progress.files_found(source.files.len());
+        let pieces = reading::pieces_read(settings, &source, store, checkpoints, progress, &scratch).await?;
+        source.check_unchanged().await?;
+        let reused_pieces = pieces.iter().filter(|piece| piece.reused).count();
+        let executed_pieces = pieces.len() - reused_pieces;
+        let written = writing::table_write(settings, &source, &pieces, store, progress, &scratch).await?;
+        let (tree, bytes) = publish(store, &written.parts, written.quarantine.as_ref(), &written.report).await?;
+        let source = SourceFile { path: source.shown, digest: source.digest, size: source.size };
+        Ok(Ingested { tree, report: written.report, bytes, source, reused_pieces, executed_pieces })
+    })
 }

@@ -8,6 +8,9 @@
 //! This is the only crate that knows DataFusion. It never drops a row in silence, never changes a version, and lets
 //! no SQL write.
 
+// The functions that do long work are plain ones that return boxed futures. An `async fn` is compiled by whoever awaits
+// it: every caller would compile DataFusion's machinery again, for minutes.
+
 mod blocking;
 mod column;
 mod dataset;

@@ -1,3 +1,4 @@
+use futures::future::BoxFuture;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -58,41 +59,43 @@ pub struct QueryResult {
 /// Answers one SELECT over dataset versions and tables in memory, on several cores; it can only read.
 ///
 /// An `extra` table without a batch has no schema, and so is no table.
-pub async fn query(
-    sql: &str,
-    tables: &[NamedTable],
-    extra: &[(String, Vec<RecordBatch>)],
-    store: &Store,
-    limits: &QueryLimits,
-) -> Result<QueryResult, DataError> {
-    let scratch = Scratch::new(&limits.scratch)?;
-    let order = Order::Free(limits.parallelism);
-    let session = session(order, limits.memory_limit, scratch.path())?;
-    let translation = Translation { memory_limit: limits.memory_limit };
-    let says = |error| translation.error(&error);
-    for table in tables {
-        let parts = PartsTable::open(store, &table.tree, order).await?;
-        session.register_table(TableReference::bare(table.name.as_str()), Arc::new(parts)).map_err(says)?;
-    }
-    for (name, batches) in extra {
-        let Some(first) = batches.first() else { continue };
-        let table = MemTable::try_new(first.schema(), vec![batches.clone()]).map_err(says)?;
-        session.register_table(TableReference::bare(name.as_str()), Arc::new(table)).map_err(says)?;
-    }
-    let plan = select_plan(&session, sql, translation).await?;
-    let schema = plain_schema(plan.schema().as_arrow());
-    let frame = session.execute_logical_plan(plan).await.map_err(says)?;
-    let mut stream = frame.execute_stream().await.map_err(says)?;
-    let (mut batches, mut rows) = (Vec::new(), 0);
-    while let Some(batch) = stream.next().await {
-        let batch = batch.map_err(says)?;
-        rows += batch.num_rows();
-        if rows > limits.rows {
-            return Err(DataError::TooManyRows { limit: limits.rows });
+pub fn query<'a>(
+    sql: &'a str,
+    tables: &'a [NamedTable],
+    extra: &'a [(String, Vec<RecordBatch>)],
+    store: &'a Store,
+    limits: &'a QueryLimits,
+) -> BoxFuture<'a, Result<QueryResult, DataError>> {
+    Box::pin(async move {
+        let scratch = Scratch::new(&limits.scratch)?;
+        let order = Order::Free(limits.parallelism);
+        let session = session(order, limits.memory_limit, scratch.path())?;
+        let translation = Translation { memory_limit: limits.memory_limit };
+        let says = |error| translation.error(&error);
+        for table in tables {
+            let parts = PartsTable::open(store, &table.tree, order).await?;
+            session.register_table(TableReference::bare(table.name.as_str()), Arc::new(parts)).map_err(says)?;
         }
-        batches.push(plain_batch(&batch)?);
-    }
-    Ok(QueryResult { schema, batches })
+        for (name, batches) in extra {
+            let Some(first) = batches.first() else { continue };
+            let table = MemTable::try_new(first.schema(), vec![batches.clone()]).map_err(says)?;
+            session.register_table(TableReference::bare(name.as_str()), Arc::new(table)).map_err(says)?;
+        }
+        let plan = select_plan(&session, sql, translation).await?;
+        let schema = plain_schema(plan.schema().as_arrow());
+        let frame = session.execute_logical_plan(plan).await.map_err(says)?;
+        let mut stream = frame.execute_stream().await.map_err(says)?;
+        let (mut batches, mut rows) = (Vec::new(), 0);
+        while let Some(batch) = stream.next().await {
+            let batch = batch.map_err(says)?;
+            rows += batch.num_rows();
+            if rows > limits.rows {
+                return Err(DataError::TooManyRows { limit: limits.rows });
+            }
+            batches.push(plain_batch(&batch)?);
+        }
+        Ok(QueryResult { schema, batches })
+    })
 }
 
 impl QueryResult {

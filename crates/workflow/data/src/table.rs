@@ -1,3 +1,4 @@
+use futures::future::BoxFuture;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -59,28 +60,30 @@ pub async fn table_schema(store: &Store, tree: &Digest) -> Result<SchemaRef, Dat
 ///
 /// `columns` picks and orders columns by their exact names; `filter` is a SQL condition over any of the table's
 /// columns. Text is `Utf8`. The rows are held in memory: for tables that fit there.
-pub async fn read_table(
-    store: &Store,
-    tree: &Digest,
-    columns: Option<&[&str]>,
-    filter: Option<&str>,
-) -> Result<Vec<RecordBatch>, DataError> {
-    let table = PartsTable::open(store, tree, Order::Fixed).await?;
-    let translation = Translation { memory_limit: usize::MAX };
-    let says = |error| translation.error(&error);
-    let session = reading_session()?;
-    session.register_table(TableReference::bare("table"), Arc::new(table)).map_err(says)?;
-    let mut frame = session.table(TableReference::bare("table")).await.map_err(says)?;
-    if let Some(filter) = filter {
-        let condition = frame.parse_sql_expr(filter).map_err(says)?;
-        frame = frame.filter(condition).map_err(says)?;
-    }
-    if let Some(columns) = columns {
-        let exact = |name: &&str| col(datafusion::common::Column::from_name(*name));
-        frame = frame.select(columns.iter().map(exact).collect::<Vec<_>>()).map_err(says)?;
-    }
-    let batches = frame.collect().await.map_err(says)?;
-    batches.iter().map(plain_batch).collect()
+pub fn read_table<'a>(
+    store: &'a Store,
+    tree: &'a Digest,
+    columns: Option<&'a [&'a str]>,
+    filter: Option<&'a str>,
+) -> BoxFuture<'a, Result<Vec<RecordBatch>, DataError>> {
+    Box::pin(async move {
+        let table = PartsTable::open(store, tree, Order::Fixed).await?;
+        let translation = Translation { memory_limit: usize::MAX };
+        let says = |error| translation.error(&error);
+        let session = reading_session()?;
+        session.register_table(TableReference::bare("table"), Arc::new(table)).map_err(says)?;
+        let mut frame = session.table(TableReference::bare("table")).await.map_err(says)?;
+        if let Some(filter) = filter {
+            let condition = frame.parse_sql_expr(filter).map_err(says)?;
+            frame = frame.filter(condition).map_err(says)?;
+        }
+        if let Some(columns) = columns {
+            let exact = |name: &&str| col(datafusion::common::Column::from_name(*name));
+            frame = frame.select(columns.iter().map(exact).collect::<Vec<_>>()).map_err(says)?;
+        }
+        let batches = frame.collect().await.map_err(says)?;
+        batches.iter().map(plain_batch).collect()
+    })
 }
 
 /// The schema in which results are kept: text is `Utf8` however the query made it, and any column may be null.

@@ -1,3 +1,4 @@
+use futures::future::BoxFuture;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -62,36 +63,38 @@ pub struct Transformed {
 ///
 /// The same SQL over the same inputs gives the same bytes (docs/adr/003-deterministic-sql.md): one partition, and
 /// functions such as `random()` and `now()` are refused.
-pub async fn transform(
-    sql: &str,
-    inputs: &BTreeMap<String, Digest>,
-    store: &Store,
-    settings: &TransformSettings,
-) -> Result<Transformed, DataError> {
-    let scratch = Arc::new(Scratch::new(&settings.scratch)?);
-    let session = session(Order::Fixed, settings.memory_limit, scratch.path())?;
-    let translation = Translation { memory_limit: settings.memory_limit };
-    for (name, tree) in inputs {
-        let table = PartsTable::open(store, tree, Order::Fixed).await?;
-        session
-            .register_table(TableReference::bare(name.as_str()), Arc::new(table))
-            .map_err(|error| translation.error(&error))?;
-    }
-    let plan = select_plan(&session, sql, translation).await?;
-    refuse_volatile(&plan, translation)?;
-    let schema = plain_schema(plan.schema().as_arrow());
-    unique_names(&schema)?;
-    let frame = session.execute_logical_plan(plan).await.map_err(|error| translation.error(&error))?;
-    let rows = frame.execute_stream().await.map_err(|error| translation.error(&error))?;
-    let written = write_stream(rows, schema, &scratch, translation).await?;
-    let mut blobs = Vec::with_capacity(written.parts.len());
-    for part in &written.parts {
-        blobs.push(store.put_file(part.path()).await?);
-    }
-    let (tree, bytes) = publish(store, &blobs, None, &written.report).await?;
-    let columns = written.report.columns;
-    let columns = columns.into_iter().map(|column| Column { name: column.name, data_type: column.data_type });
-    Ok(Transformed { tree, rows: written.report.rows, columns: columns.collect(), bytes })
+pub fn transform<'a>(
+    sql: &'a str,
+    inputs: &'a BTreeMap<String, Digest>,
+    store: &'a Store,
+    settings: &'a TransformSettings,
+) -> BoxFuture<'a, Result<Transformed, DataError>> {
+    Box::pin(async move {
+        let scratch = Arc::new(Scratch::new(&settings.scratch)?);
+        let session = session(Order::Fixed, settings.memory_limit, scratch.path())?;
+        let translation = Translation { memory_limit: settings.memory_limit };
+        for (name, tree) in inputs {
+            let table = PartsTable::open(store, tree, Order::Fixed).await?;
+            session
+                .register_table(TableReference::bare(name.as_str()), Arc::new(table))
+                .map_err(|error| translation.error(&error))?;
+        }
+        let plan = select_plan(&session, sql, translation).await?;
+        refuse_volatile(&plan, translation)?;
+        let schema = plain_schema(plan.schema().as_arrow());
+        unique_names(&schema)?;
+        let frame = session.execute_logical_plan(plan).await.map_err(|error| translation.error(&error))?;
+        let rows = frame.execute_stream().await.map_err(|error| translation.error(&error))?;
+        let written = write_stream(rows, schema, &scratch, translation).await?;
+        let mut blobs = Vec::with_capacity(written.parts.len());
+        for part in &written.parts {
+            blobs.push(store.put_file(part.path()).await?);
+        }
+        let (tree, bytes) = publish(store, &blobs, None, &written.report).await?;
+        let columns = written.report.columns;
+        let columns = columns.into_iter().map(|column| Column { name: column.name, data_type: column.data_type });
+        Ok(Transformed { tree, rows: written.report.rows, columns: columns.collect(), bytes })
+    })
 }
 
 fn unique_names(schema: &SchemaRef) -> Result<(), DataError> {

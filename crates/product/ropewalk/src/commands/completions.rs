@@ -4,8 +4,11 @@ use clap::CommandFactory as _;
 use clap_complete::Shell;
 
 use crate::arguments::Arguments;
+use crate::output;
 
 pub(super) fn run(shell: Shell) -> ExitCode {
-    clap_complete::generate(shell, &mut Arguments::command(), "ropewalk", &mut std::io::stdout());
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "ropewalk", &mut script);
+    output::text(&String::from_utf8_lossy(&script));
     ExitCode::SUCCESS
 }

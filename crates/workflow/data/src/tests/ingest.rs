@@ -111,6 +111,7 @@ async fn quarantine_is_bounded() {
     assert!(matches!(error, DataError::QuarantineFull { limit: 2, .. }), "{error}");
 }
 
+/// Differs from one second to the next: workbooks hold the time at which they were made.
 fn months() -> Vec<u8> {
     let books: Vec<_> = (0..6).map(|month| (format!("2013-{month:02}.xlsx"), flights(month * 1000, 300))).collect();
     // Written in another order than that of their names.
@@ -178,7 +179,8 @@ impl IngestProgress for Heard {
 #[tokio::test]
 async fn an_ingest_that_was_cut_off_does_only_the_rest() {
     let (project, undisturbed) = (Project::new().await, Project::new().await);
-    let mut settings = project.settings("m.zip", &months());
+    let source = months();
+    let mut settings = project.settings("m.zip", &source);
     settings.parallelism = NonZeroUsize::MIN;
     let failing = Failing { inner: StoreCheckpoints::new(project.store.clone()), allowed: AtomicUsize::new(4) };
     let error = ingest(&settings, &project.path(), &project.store, &failing, &NoProgress).await.unwrap_err();
@@ -188,7 +190,7 @@ async fn an_ingest_that_was_cut_off_does_only_the_rest() {
     let made = ingest(&settings, &project.path(), &project.store, &checkpoints, &heard).await.unwrap();
     assert_eq!((made.reused_pieces, made.executed_pieces), (4, 2));
     assert_eq!(heard.0.into_inner().unwrap().iter().filter(|(_, reused)| *reused).count(), 4);
-    let whole = undisturbed.ingest("m.zip", &months()).await.unwrap();
+    let whole = undisturbed.ingest("m.zip", &source).await.unwrap();
     assert_eq!(made.tree, whole.tree);
     let again = project.run(&settings).await.unwrap();
     assert_eq!((again.reused_pieces, again.executed_pieces, again.tree), (6, 0, made.tree));

@@ -224,15 +224,18 @@ async fn an_output_that_the_store_lost_is_made_again() {
     let run = house.runner.run(&diamond("one")).await.expect("runs");
     let lost = run.stage("a").and_then(|a| a.outputs.get("out")).expect("output").digest;
     let other = Digest::of(b"not in the store");
-    let change = move |connection: &mut sqlx::AnyConnection| -> BoxFuture<'_, Result<(), PipelineError>> {
-        Box::pin(async move {
-            let statement = sqlx::query("UPDATE stage_outcome SET outputs = replace(outputs, $1, $2)");
-            let statement = statement.bind(lost.to_string()).bind(other.to_string());
-            statement.execute(connection).await.map_err(ropewalk_catalog::CatalogError::from)?;
-            Ok(())
+    house
+        .catalog
+        .write::<(), PipelineError, _>(move |connection| {
+            Box::pin(async move {
+                let statement = sqlx::query("UPDATE stage_outcome SET outputs = replace(outputs, $1, $2)");
+                let statement = statement.bind(lost.to_string()).bind(other.to_string());
+                statement.execute(connection).await.map_err(ropewalk_catalog::CatalogError::from)?;
+                Ok(())
+            })
         })
-    };
-    house.catalog.write(change).await.expect("update");
+        .await
+        .expect("update");
     let again = house.runner.run(&diamond("one")).await.expect("runs");
     assert_eq!(again.stage("a").map(|a| a.state), Some(StageState::Executed));
     assert_eq!(again.stage("d").map(|d| d.state), Some(StageState::Cached), "the same bytes came back");
