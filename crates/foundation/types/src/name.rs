@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A name that breaks the rules of its kind.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{name}` is not a {kind} name: {rule}")]
+#[error("`{name}` cannot name {kind}: {rule}")]
 pub struct NameError {
     kind: &'static str,
     name: String,
@@ -90,19 +90,19 @@ macro_rules! name {
 
 name! {
     /// A dataset, in any zone.
-    DatasetName, "dataset", portable, PORTABLE
+    DatasetName, "a dataset", portable, PORTABLE
 }
 name! {
     /// A stage of a project's pipeline.
-    StageName, "stage", portable, PORTABLE
+    StageName, "a stage", portable, PORTABLE
 }
 name! {
     /// A registered model.
-    ModelName, "model", model, "use 1 to 250 bytes without `/`, `:`, control characters or spaces at the ends"
+    ModelName, "a model", model, "use 1 to 250 bytes without `/`, `:`, control characters or spaces at the ends"
 }
 name! {
     /// A movable name of one version of a registered model, such as `champion`.
-    Alias, "alias", alias, "use letters, digits, `.`, `_` or `-`; neither `latest`, nor a number, nor `v` and a number"
+    Alias, "an alias", alias, "use letters, digits, `.`, `_` or `-`; neither `latest`, nor a number, nor `v` and a number"
 }
 
 #[cfg(test)]
