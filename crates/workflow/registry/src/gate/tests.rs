@@ -122,7 +122,7 @@ fn anything_else_is_refused_with_its_place() {
         ("1 < auc < 2", "is not a number", Some(1)),
         ("auc % 2 > 1", "is not a number", Some(1)),
         ("a.b.c > 1", "more than one dot", Some(1)),
-        ("latest.auc > 1", "is not a alias name", Some(1)),
+        ("latest.auc > 1", "cannot name an alias", Some(1)),
         ("auc > 1e999", "can be compared", Some(7)),
         ("auc > true", "is not a number", Some(7)),
         ("auc > $1", "is not a number", Some(7)),
