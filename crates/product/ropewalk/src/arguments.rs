@@ -2,7 +2,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use ropewalk_types::{StageName, Uri};
+use ropewalk_types::{DatasetName, StageName, Uri};
 
 /// The whole machine-learning workflow in one program: from raw data to a served, monitored model, with a thread
 /// from any prediction back to the bytes it came from.
@@ -65,7 +65,7 @@ pub(crate) enum Command {
     Sql(Sql),
     /// Datasets
     #[command(subcommand)]
-    Data(Listing),
+    Data(Data),
     /// Tracked runs
     #[command(subcommand)]
     Runs(Listing),
@@ -78,6 +78,20 @@ pub(crate) enum Command {
     Completions {
         /// The shell
         shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum Data {
+    /// List every version of every dataset
+    Ls,
+    /// Show columns, source files and quarantined rows of one version
+    Show {
+        /// The dataset
+        name: DatasetName,
+        /// `latest`, a version's digest or the beginning of one
+        #[arg(long, default_value = "latest")]
+        version: String,
     },
 }
 

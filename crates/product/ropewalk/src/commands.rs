@@ -1,6 +1,7 @@
 //! One file for each command; each turns arguments into one call of the server crate and prints what comes back.
 
 mod completions;
+mod data;
 mod demo;
 mod doctor;
 mod init;
@@ -16,7 +17,7 @@ use std::path::PathBuf;
 
 use ropewalk_server::{OpenProject, ServerError};
 
-use crate::arguments::{Arguments, Command, Shared};
+use crate::arguments::{Arguments, Command, Data, Shared};
 use crate::failure::Ending;
 
 /// Carries out the command that was given.
@@ -31,7 +32,8 @@ pub(crate) async fn dispatch(arguments: Arguments) -> Ending {
         Command::Monitor(arguments) => Box::pin(monitor::run(&shared, &arguments)).await,
         Command::Trace(arguments) => trace::run(&shared, &arguments).await,
         Command::Sql(arguments) => sql::run(&shared, &arguments).await,
-        Command::Data(_) => listings::datasets(&shared).await,
+        Command::Data(Data::Ls) => listings::datasets(&shared).await,
+        Command::Data(Data::Show { name, version }) => data::show(&shared, &name, &version).await,
         Command::Runs(_) => listings::runs(&shared).await,
         Command::Models(_) => listings::models(&shared).await,
         Command::Doctor => doctor::run(&shared).await,

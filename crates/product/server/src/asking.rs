@@ -1,4 +1,9 @@
-use ropewalk_data::{DatasetVersion, NamedTable, QueryLimits, QueryResult, query, version_list};
+use arrow::array::RecordBatch;
+use ropewalk_data::{
+    DatasetVersion, NamedTable, QueryLimits, QueryResult, TableReport, quarantine, query, report, version_list,
+    version_resolve,
+};
+use ropewalk_types::DatasetName;
 
 use crate::kinds::referenced_tables;
 use crate::{OpenProject, ServerError};
@@ -11,6 +16,21 @@ impl OpenProject {
     /// Every version of every dataset, newest first in each.
     pub async fn datasets(&self) -> Result<Vec<DatasetVersion>, ServerError> {
         Ok(version_list(&self.catalog, None).await?)
+    }
+
+    /// What a version of a dataset holds, and the rows of its sources that it does not hold, with the reason.
+    ///
+    /// `version` is `latest`, a digest or the beginning of one. The second value is none where every row fits.
+    pub async fn dataset_report(
+        &self,
+        name: &DatasetName,
+        version: &str,
+    ) -> Result<(DatasetVersion, TableReport, Option<QueryResult>), ServerError> {
+        let version = version_resolve(&self.catalog, name, version).await?;
+        let report = report(&self.store, &version.digest).await?;
+        let batches = quarantine(&self.store, &version.digest).await?;
+        let aside = batches.first().map(RecordBatch::schema).map(|schema| QueryResult { schema, batches });
+        Ok((version, report, aside))
     }
 
     /// Answers a question in SQL over the latest version of each dataset that it names.

@@ -34,7 +34,7 @@ pub use ingest::{
 };
 pub use query::{NamedTable, QueryLimits, QueryResult, query};
 pub use report::{ColumnReport, FileReport, REPORT_FORMAT, Skipped, TableReport};
-pub use table::{read_table, report, table_schema};
+pub use table::{quarantine, read_table, report, table_schema};
 pub use transform::{TransformSettings, Transformed, transform};
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use ropewalk_store::{Store, Tree, TreeEntry, files};
 use ropewalk_types::Digest;
 
 use crate::blocking::blocking;
-use crate::publish::{PARTS, REPORT};
+use crate::publish::{PARTS, QUARANTINE, REPORT};
 use crate::sql::{Order, PartsTable, Translation, reading_session};
 use crate::{DataError, TableReport};
 
@@ -41,6 +41,21 @@ pub async fn report(store: &Store, tree: &Digest) -> Result<TableReport, DataErr
         return Err(damaged(tree, format!("it has no `{REPORT}`")));
     };
     TableReport::decode(&store.get_bytes(digest).await?, tree)
+}
+
+/// What the sources of a version hold that is not in its table, a row each: `file`, `sheet`, `row` (from 1, as the
+/// program that shows the file counts), `column`, `text`, `reason`. Empty if everything fits.
+pub async fn quarantine(store: &Store, tree: &Digest) -> Result<Vec<RecordBatch>, DataError> {
+    let root = store.tree_get(tree).await?;
+    let Some(TreeEntry::File { digest, .. }) = root.get(QUARANTINE) else { return Ok(Vec::new()) };
+    let (path, tree) = (store.cached_file(digest).await?, *tree);
+    blocking(move || {
+        let reader = ParquetRecordBatchReaderBuilder::try_new(files::open(&path)?);
+        let reader = reader.and_then(ParquetRecordBatchReaderBuilder::build);
+        let batches = reader.map_err(|error| damaged(&tree, error.to_string()))?;
+        batches.collect::<Result<_, _>>().map_err(|error| damaged(&tree, error.to_string()))
+    })
+    .await
 }
 
 /// The Arrow schema of a dataset version.

@@ -71,6 +71,11 @@ fn listings_agree(project: &Project) {
     let flights = datasets.as_array().expect("rows").iter().find(|row| row["name"] == "flights").expect("flights");
     assert_eq!(flights["zone"], "raw");
     assert!(flights["quarantined"].as_u64().expect("count") > 0, "the sheets' defects must be in quarantine");
+    let shown = in_demo(project, &["data", "show", "flights"]);
+    let aside = shown["quarantine"].as_array().expect("rows");
+    assert_eq!(aside.len() as u64, shown["report"]["quarantined"].as_u64().expect("count"));
+    let footer = aside.iter().find(|row| row["text"] == "Total").expect("the footer of a sheet");
+    assert_eq!((&footer["file"], &footer["row"]), (&json!("flights-2013-02.xlsx"), &json!(3564)), "{footer}");
     let counted = in_demo(project, &["sql", "SELECT count(*) AS n FROM flights"]);
     assert_eq!(counted[0]["n"], flights["rows"]);
     let models = in_demo(project, &["models", "ls"]);
