@@ -1,7 +1,9 @@
-//! The project's own chores: `cargo xtask tidy`, `cargo xtask test`.
+//! The project's own chores: `cargo xtask tidy`, `cargo xtask lint`, `cargo xtask test`.
 #![expect(clippy::print_stdout, reason = "a chore talks to the person who runs it")]
 
+mod lint;
 mod process;
+mod services;
 mod test;
 mod tidy;
 
@@ -20,6 +22,8 @@ struct Arguments {
 enum Chore {
     /// Check the habits of the house: which crate may know which, sizes of files, names.
     Tidy,
+    /// Check spelling, licences and the origins of dependencies.
+    Lint,
     /// Install what the tests need and run all of them.
     Test {
         /// Only tests whose name contains this.
@@ -30,6 +34,7 @@ enum Chore {
 fn main() -> Result<()> {
     match Arguments::parse().chore {
         Chore::Tidy => tidy::run(),
+        Chore::Lint => lint::run(),
         Chore::Test { filter } => test::run(filter.as_deref()),
     }
 }

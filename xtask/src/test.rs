@@ -4,14 +4,18 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use crate::process::{cargo, carry_out, output, root, succeeds};
+use crate::services::{Services, install_missing};
 
 /// Where the tests find the Python that has the foreign clients.
 const PYTHON_VARIABLE: &str = "ROPEWALK_TEST_PYTHON";
 
-fn run_tests(filter: Option<&str>, python: &Path) -> Result<()> {
+/// The Debian packages whose servers the tests start, each with a program by which it is known to be there.
+const PACKAGES: [(&str, &str); 2] = [("postgresql", "pg_ctlcluster"), ("mariadb-server", "mariadbd")];
+
+fn run_tests(filter: Option<&str>, python: &Path, services: &Services) -> Result<()> {
     let nextest = succeeds(cargo().args(["nextest", "--version"]));
     let mut command = cargo();
-    command.current_dir(root()?).env(PYTHON_VARIABLE, python);
+    command.current_dir(root()?).env(PYTHON_VARIABLE, python).envs(services.variables());
     if nextest {
         command.args(["nextest", "run", "--cargo-profile", "release", "--workspace", "--no-fail-fast"]);
     } else {
@@ -25,11 +29,13 @@ fn run_tests(filter: Option<&str>, python: &Path) -> Result<()> {
 /// Installs what the tests need, then runs them.
 pub(crate) fn run(filter: Option<&str>) -> Result<()> {
     let python = python_clients()?;
-    run_tests(filter, &python)
+    install_missing(&PACKAGES)?;
+    let services = Services::start(&python.with_file_name("weed"))?;
+    run_tests(filter, &python, &services)
 }
 
 /// A virtual environment with the pinned clients, made anew when the pins change.
-fn python_clients() -> Result<PathBuf> {
+pub(crate) fn python_clients() -> Result<PathBuf> {
     let root = root()?;
     let requirements = root.join("tests/python/requirements.txt");
     let folder = target_folder(&root)?.join("python-clients");
@@ -53,12 +59,11 @@ fn install_python() -> Result<()> {
     if succeeds(Command::new("python3").args(["-c", "import venv, ensurepip"])) {
         return Ok(());
     }
-    println!("installing python3-venv with apt-get");
-    carry_out(Command::new("apt-get").args(["update", "--quiet"]))?;
-    carry_out(Command::new("apt-get").args(["install", "--quiet", "--yes", "python3", "python3-venv"]))
+    // Debian's python3 alone can be there without these.
+    install_missing(&[("python3", "python3"), ("python3-venv", "python3-venv-is-missing")])
 }
 
-fn target_folder(root: &Path) -> Result<PathBuf> {
+pub(crate) fn target_folder(root: &Path) -> Result<PathBuf> {
     let metadata = output(cargo().current_dir(root).args(["metadata", "--format-version=1", "--no-deps"]))?;
     let metadata: serde_json::Value = serde_json::from_str(&metadata).context("cargo metadata")?;
     let folder = metadata["target_directory"].as_str().context("cargo metadata names no target folder")?;

@@ -26,15 +26,15 @@ const BOXES: [&str; 11] = [
 /// Heavy or worldly dependencies and the folders that may name them.
 const ROOMS: [(&str, &[&str]); 9] = [
     ("datafusion", &["workflow/data"]),
-    ("calamine", &["workflow/data"]),
+    ("calamine", &["workflow/ingest"]),
     ("hessboost", &["workflow/training"]),
     ("tonic", &["protocol/", "product/"]),
     ("axum", &["protocol/", "product/"]),
     ("clap", &["product/ropewalk"]),
     ("anyhow", &["product/ropewalk"]),
     // DataFusion reads its Parquet through an object store of its own.
-    ("object_store", &["foundation/store", "workflow/data"]),
-    ("reqwest", &["product/ropewalk"]),
+    ("object_store", &["foundation/connectors", "foundation/store", "workflow/data"]),
+    ("reqwest", &["foundation/connectors", "product/ropewalk"]),
 ];
 
 struct Package {

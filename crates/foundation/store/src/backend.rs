@@ -1,19 +1,25 @@
 //! Which URL means which object store.
 
+mod cloud;
 mod local;
+mod options;
+mod profile;
+mod url;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use object_store::ObjectStore;
+use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
+use object_store::path::Path as ObjectPath;
+use object_store::prefix::PrefixStore;
 
 use crate::error::StoreError;
+use url::Address;
 
 pub(crate) use local::DurableLocal;
-
-/// What [`resolve`] knows, for people.
-const BUILT_IN: &str = "`file:PATH` and `memory:`";
+pub use options::BackendOptions;
 
 /// An object store and, when it is a directory of this machine, where that is.
 pub(crate) struct Resolved {
@@ -21,47 +27,68 @@ pub(crate) struct Resolved {
     pub(crate) directory: Option<PathBuf>,
 }
 
-/// The one place that knows back-ends by name: another one is another arm here.
-pub(crate) fn resolve(url: &str) -> Result<Resolved, StoreError> {
-    match url.split_once(':') {
-        Some(("file", path)) if !path.is_empty() => {
-            let local = DurableLocal::open(&local_path(path))?;
-            let directory = Some(local.directory().to_owned());
-            Ok(Resolved { backend: Arc::new(local), directory })
+/// The object store in which a [`crate::Store`] at `url` keeps its objects.
+pub(crate) fn resolve(url: &str, options: &BackendOptions) -> Result<Resolved, StoreError> {
+    if let Address::Directory(path) = Address::parse(url)? {
+        let local = DurableLocal::open(&path)?;
+        let directory = Some(local.directory().to_owned());
+        return Ok(Resolved { backend: Arc::new(local), directory });
+    }
+    let (backend, prefix) = object_store_at(url, options)?;
+    let whole = prefix.as_ref().is_empty();
+    let backend = if whole { backend } else { Arc::new(PrefixStore::new(backend, prefix)) };
+    Ok(Resolved { backend, directory: None })
+}
+
+/// The object store that `url` lies in, and the path there: the same resolution as [`crate::Store::open_with`], for
+/// those who read foreign objects.
+///
+/// A `file:` URL gives the whole file system of this machine, for which the path is absolute.
+pub fn object_store_at(url: &str, options: &BackendOptions) -> Result<(Arc<dyn ObjectStore>, ObjectPath), StoreError> {
+    let unusable = |source| StoreError::Backend { action: "open", object: url.to_owned(), source };
+    // The one place that knows back-ends by name: another one is another arm here.
+    match Address::parse(url)? {
+        Address::Directory(path) => Ok((Arc::new(LocalFileSystem::new()), absolute(&path)?)),
+        Address::Memory => Ok((Arc::new(InMemory::new()), ObjectPath::default())),
+        Address::S3(place) => Ok((Arc::new(cloud::s3(&place, options).map_err(unusable)?), place.path)),
+        Address::GoogleCloud(place) => {
+            Ok((Arc::new(cloud::google_cloud(&place, options).map_err(unusable)?), place.path))
         }
-        Some(("memory", "")) => Ok(Resolved { backend: Arc::new(InMemory::new()), directory: None }),
-        _ => Err(StoreError::UnknownScheme { url: url.to_owned(), built_in: BUILT_IN.to_owned() }),
+        Address::Azure(place) => Ok((Arc::new(cloud::azure(&place, options).map_err(unusable)?), place.path)),
     }
 }
 
-/// `file:a/b` is relative, `file:/a/b` and `file:///a/b` (RFC 8089) are the same.
-fn local_path(path: &str) -> PathBuf {
-    let path = match path.strip_prefix("//") {
-        Some(rest) if rest.starts_with('/') => rest,
-        _ => path,
-    };
-    Path::new(path).to_owned()
+fn absolute(path: &Path) -> Result<ObjectPath, StoreError> {
+    use crate::files::Doing as _;
+    let absolute = std::path::absolute(path).doing("find", path)?;
+    ObjectPath::from_absolute_path(&absolute).map_err(|error| StoreError::Backend {
+        action: "open",
+        object: path.display().to_string(),
+        source: error.into(),
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use ropewalk_types::Diagnose as _;
-
     use super::*;
 
     #[test]
-    fn unknown_schemes_say_what_is_built_in() {
-        for url in ["s3://bucket/x", "store", "", "file:", "memory:x"] {
-            let Err(error) = resolve(url) else { panic!("{url}") };
-            assert!(error.to_string().contains("`file:PATH` and `memory:`"), "{error}");
-            assert_eq!(error.code(), "store.unknown_scheme");
-        }
+    fn foreign_objects_are_found_where_stores_are() {
+        let options = BackendOptions::new([("AWS_REGION", "eu-north-1"), ("AWS_SKIP_SIGNATURE", "true")]);
+        let (store, path) = object_store_at("s3://bucket/a/b.csv", &options).unwrap();
+        assert_eq!((store.to_string().as_str(), path.as_ref()), ("AmazonS3(bucket)", "a/b.csv"));
+        let (_, path) = object_store_at("file:///a/b.csv", &options).unwrap();
+        assert_eq!(path.as_ref(), "a/b.csv");
+        let resolved = resolve("s3://bucket/a/b", &options).unwrap();
+        assert_eq!(resolved.backend.to_string(), "PrefixObjectStore(a/b)");
     }
 
     #[test]
-    fn spellings_of_paths() {
-        assert_eq!(local_path("a/b"), Path::new("a/b"));
-        assert_eq!(local_path("/a/b"), Path::new("/a/b"));
-        assert_eq!(local_path("///a/b"), Path::new("/a/b"));
+    fn no_secret_shows() {
+        let values =
+            [("AWS_ACCESS_KEY_ID", "key-id"), ("AWS_SECRET_ACCESS_KEY", "hush"), ("AWS_ENDPOINT_URL", "ftp://x")];
+        let options = BackendOptions::new(values);
+        assert!(!format!("{options:?}").contains("hush"));
+        assert!(format!("{options:?}").contains("AWS_SECRET_ACCESS_KEY"));
     }
 }

@@ -19,7 +19,7 @@ pub(crate) const MAX_CHUNK: usize = 256 << 10;
 /// What is held in memory of a blob that is being cut.
 const WINDOW: usize = 2 << 20;
 /// The fastest level still takes most of what text and tables have to give.
-const LEVEL: i32 = 3;
+const LEVEL: i32 = 1;
 /// Of a chunk at least this large, a part is tried first.
 const SAMPLED_FROM: usize = 16 << 10;
 const SAMPLE: usize = 4 << 10;
@@ -72,22 +72,32 @@ pub(crate) enum Encoding {
     Zstd,
 }
 
+/// After so many chunks in a row that compression gained too little of …
+const HOPELESS_FROM: u32 = 16;
+/// … only one of so many is still tried: whole files are compressed already, or are not.
+const TRIED_OF_HOPELESS: u32 = 8;
+
 /// Compresses where it pays; keeps its working memory between chunks.
 pub(crate) struct Encoder {
     zstd: zstd::bulk::Compressor<'static>,
+    /// Chunks since the last one that compression paid for.
+    in_vain: u32,
 }
 
 impl Encoder {
     pub(crate) fn new() -> Result<Self, StoreError> {
         match zstd::bulk::Compressor::new(LEVEL) {
-            Ok(zstd) => Ok(Self { zstd }),
+            Ok(zstd) => Ok(Self { zstd, in_vain: 0 }),
             Err(error) => Err(StoreError::Malformed { what: "compression level", reason: error.to_string() }),
         }
     }
 
     /// `raw` as it should lie in a pack.
     pub(crate) fn encode(&mut self, raw: &[u8]) -> (Encoding, Bytes) {
-        match self.compressed(raw) {
+        let skipped = self.in_vain >= HOPELESS_FROM && !self.in_vain.is_multiple_of(TRIED_OF_HOPELESS);
+        let compressed = if skipped { None } else { self.compressed(raw) };
+        self.in_vain = if compressed.is_some() { 0 } else { self.in_vain.saturating_add(1) };
+        match compressed {
             Some(compressed) => (Encoding::Zstd, compressed.into()),
             None => (Encoding::Plain, Bytes::copy_from_slice(raw)),
         }
@@ -197,6 +207,19 @@ mod tests {
             assert!(decode_verified(&Digest::of(b"other"), encoding, stored.clone(), raw.len() as u32).is_err());
             assert!(decode(encoding, stored, raw.len() as u32 + 1).is_err());
         }
+    }
+
+    #[test]
+    fn a_file_that_turns_compressible_is_noticed() {
+        let mut encoder = Encoder::new().unwrap();
+        for seed in 0..100 {
+            assert_eq!(encoder.encode(&noise(seed, 20_000)).0, Encoding::Plain);
+        }
+        let text = b"hemp yarn strand rope ".repeat(1000);
+        let encodings: Vec<_> = (0..20).map(|_| encoder.encode(&text).0).collect();
+        let first = encodings.iter().position(|encoding| *encoding == Encoding::Zstd).unwrap();
+        assert!(first < TRIED_OF_HOPELESS as usize);
+        assert!(encodings[first..].iter().all(|encoding| *encoding == Encoding::Zstd));
     }
 
     #[test]

@@ -26,7 +26,7 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], StoreError> {
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], StoreError> {
         let mut array = [0; N];
         array.copy_from_slice(self.take(N)?);
         Ok(array)

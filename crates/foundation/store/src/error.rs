@@ -18,6 +18,28 @@ pub enum StoreError {
         /// The schemes that are built in, for people.
         built_in: String,
     },
+    /// A URL that cannot name a place in the storage of its kind.
+    #[error("cannot open the store `{url}`: {reason}")]
+    BadUrl {
+        /// The URL as given.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A URL with a user or password in it.
+    #[error("cannot open the store `{url}`: a URL must hold no user and no password")]
+    CredentialsInUrl {
+        /// The URL without them.
+        url: String,
+    },
+    /// A profile of credentials that cannot be used.
+    #[error("cannot use the profile `{name}`: {reason}")]
+    Profile {
+        /// The profile.
+        name: String,
+        /// Why.
+        reason: String,
+    },
     /// The object store below failed.
     #[error("cannot {action} `{object}` in the store: {source}")]
     Backend {
@@ -108,6 +130,22 @@ pub enum StoreError {
         /// The pack.
         object: String,
     },
+    /// A collector has condemned what this commit or transfer took for granted.
+    #[error("`{digest}` was collected as garbage while it was being relied upon")]
+    Collected {
+        /// The chunk or blob.
+        digest: Digest,
+    },
+    /// A link of the kind that was asked for cannot be made.
+    #[error("cannot make `{}` {kind} of a file in the cache: {reason}", path.display())]
+    NoLink {
+        /// The file to be laid out.
+        path: PathBuf,
+        /// `a reflink` or `a hard link`.
+        kind: &'static str,
+        /// Why.
+        reason: String,
+    },
     /// A background task was stopped before it had finished.
     #[error("a task of the store was stopped before it had finished")]
     Interrupted,
@@ -134,6 +172,9 @@ impl Diagnose for StoreError {
     fn code(&self) -> &'static str {
         match self {
             Self::UnknownScheme { .. } => "store.unknown_scheme",
+            Self::BadUrl { .. } => "store.bad_url",
+            Self::CredentialsInUrl { .. } => "store.credentials_in_url",
+            Self::Profile { .. } => "store.profile",
             Self::Backend { .. } => "store.backend",
             Self::File(error) => error.code(),
             Self::NotFound { .. } => "store.not_found",
@@ -147,6 +188,8 @@ impl Diagnose for StoreError {
             Self::NoCache => "store.no_cache",
             Self::WriterFailed => "store.writer_failed",
             Self::PackRemoved { .. } => "store.pack_removed",
+            Self::Collected { .. } => "store.collected",
+            Self::NoLink { .. } => "store.no_link",
             Self::Interrupted => "store.interrupted",
         }
     }
@@ -154,19 +197,27 @@ impl Diagnose for StoreError {
     fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::UnknownScheme { .. } => "write `file:PATH` for a directory on this machine",
+            Self::CredentialsInUrl { .. } => "put them into the environment or the profile file of that vendor",
+            Self::Profile { .. } => {
+                "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, as `aws configure export-credentials` prints them"
+            }
+            Self::NoLink { .. } => {
+                "let files be copied, or keep cache and directory on one file system that has such links"
+            }
             Self::File(error) => return error.hint(),
             Self::NotFound { .. } => "fetch it from the store in which it was made, or make it again",
             Self::Damaged { .. } => "restore that object from a copy of the store",
             Self::Conflict { .. } => "read the ref again and repeat the change on what it holds now",
             Self::NotStorable { .. } => "replace it by a regular file, or move it out of the directory",
             Self::TargetOccupied { .. } => "name an empty or a new directory",
-            Self::WriterFailed | Self::PackRemoved { .. } => {
+            Self::WriterFailed | Self::PackRemoved { .. } | Self::Collected { .. } => {
                 "add the files again; what is stored already costs nothing"
             }
             Self::Backend { source, .. } if disk_is_full(source) => {
                 "free some space on that disk and run the same command again"
             }
             Self::Backend { .. }
+            | Self::BadUrl { .. }
             | Self::TooLarge { .. }
             | Self::Malformed { .. }
             | Self::RefName(_)

@@ -6,18 +6,27 @@
 mod atomic;
 mod directory;
 mod error;
+mod link;
 mod lock;
+mod scan;
+mod scratch_file;
+mod work_tree;
 
 pub use atomic::{AtomicFile, write_atomic};
 pub use directory::{
     Entry, EntryKind, TemporaryDirectory, create_directories, list, remove_directory, temporary_directory,
 };
 pub use error::FileError;
+pub use link::{LinkSupport, link_support};
 pub use lock::{FileLock, lock, lock_wait};
+pub use scan::{ScanEntry, ScanNext, scan};
 
-pub(crate) use atomic::is_leftover;
+pub(crate) use atomic::{is_leftover, temporary_name};
 pub(crate) use directory::parent;
 pub(crate) use error::Doing;
+pub(crate) use link::{hard_link, make_writable, reflink};
+pub(crate) use scratch_file::ScratchFile;
+pub(crate) use work_tree::{FolderId, WorkTree};
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read as _, Write as _};

@@ -34,9 +34,13 @@ mod writer;
 #[cfg(test)]
 mod testing;
 
+pub use backend::{BackendOptions, object_store_at};
 pub use error::StoreError;
-pub use files::FileError;
+pub use files::{FileError, LinkSupport, link_support};
 pub use reference::{RefName, RefValue};
-pub use store::{Blob, Store, Swept};
+pub use store::{
+    Amount, Blob, CollectSettings, Collected, Damage, LaidOut, LinkMode, NoProgress, Root, Store, Swept,
+    TransferProgress, Transferred, TreeFile, Usage, Verified,
+};
 pub use tree::{Tree, TreeEntry};
-pub use writer::Writer;
+pub use writer::{NewFile, Writer};

@@ -1,8 +1,17 @@
+mod collect;
+mod copy;
 mod index_objects;
+mod lay_out;
 mod layout;
+mod reach;
 mod read;
 mod refs;
+mod relied;
+mod stream;
 mod sweep;
+mod trees;
+mod usage;
+mod verify;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -13,13 +22,22 @@ use object_store::path::Path as ObjectPath;
 use object_store::{ObjectStore, ObjectStoreExt as _, PutMode, PutOptions};
 use ropewalk_types::Digest;
 
-use crate::backend;
+use crate::backend::{self, BackendOptions};
 use crate::error::StoreError;
 use crate::index::Index;
 use crate::tree::Tree;
 use crate::writer::Writer;
 
+pub use collect::{Amount, CollectSettings, Collected};
+pub use copy::{NoProgress, TransferProgress, Transferred};
+pub use lay_out::{LaidOut, LinkMode};
+pub use reach::Root;
+pub(crate) use read::Piece;
+pub(crate) use relied::Relied;
 pub use sweep::Swept;
+pub use trees::TreeFile;
+pub use usage::Usage;
+pub use verify::{Damage, Verified};
 
 /// Says of what kind a store is, so that a later version can tell.
 const FORMAT_OBJECT: &str = "format";
@@ -44,41 +62,67 @@ pub struct Store {
 pub(crate) struct Inner {
     pub(crate) backend: Arc<dyn ObjectStore>,
     index: RwLock<Index>,
-    /// Held while index objects are read, so that many who miss a digest at once read them once.
-    refreshing: tokio::sync::Mutex<()>,
+    /// Held alone while index objects are read, so that many who miss a digest at once read them once; shared while
+    /// one is written.
+    refreshing: tokio::sync::RwLock<()>,
     /// Where the objects lie when that is a directory of this machine.
     directory: Option<PathBuf>,
+    /// Index objects that cannot be read are taken to say nothing.
+    tolerant: bool,
 }
 
 impl fmt::Debug for Inner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Inner").field("backend", &self.backend).finish_non_exhaustive()
+        // By its short name: what a back-end shows of itself in full is not ours to answer for.
+        f.debug_struct("Inner").field("backend", &format_args!("{}", self.backend)).finish_non_exhaustive()
     }
 }
 
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Store").field("backend", &self.inner.backend).field("cache", &self.cache).finish()
+        f.debug_struct("Store").field("inner", &self.inner).field("cache", &self.cache).finish()
     }
 }
 
 impl Store {
-    /// Opens the store at `url`, creating it if it is missing: `file:PATH`, or `memory:` for one that is empty, private
-    /// to this handle and its clones, and gone with the last of them.
+    /// Opens the store at `url` as [`Store::open_with`] does, without settings of a remote back-end.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
-        let resolved = backend::resolve(url)?;
-        Self::start(resolved.backend, resolved.directory).await
+        Self::open_with(url, &BackendOptions::default()).await
+    }
+
+    /// Opens the store at `url`, creating it if it is missing.
+    ///
+    /// - `file:PATH`: a directory of this machine.
+    /// - `memory:`: empty, private to this handle and its clones, and gone with the last of them.
+    /// - `s3://BUCKET/PREFIX`: Amazon S3 and what speaks its protocol, which must know conditional writes
+    ///   (`If-None-Match: *`).
+    /// - `gs://BUCKET/PREFIX`: Google Cloud Storage.
+    /// - `az://CONTAINER/PREFIX`: Azure Blob Storage.
+    pub async fn open_with(url: &str, options: &BackendOptions) -> Result<Self, StoreError> {
+        let resolved = backend::resolve(url, options)?;
+        Self::start(resolved.backend, resolved.directory, false).await
+    }
+
+    /// Like [`Store::open_with`], for a store whose index is damaged: what cannot be read of it is passed over, and named
+    /// by [`Store::verify`].
+    pub async fn open_damaged(url: &str, options: &BackendOptions) -> Result<Self, StoreError> {
+        let resolved = backend::resolve(url, options)?;
+        Self::start(resolved.backend, resolved.directory, true).await
     }
 
     /// The store in `backend`, which must be strongly consistent and honour `PutMode::Create`.
     pub async fn with_backend(backend: Arc<dyn ObjectStore>) -> Result<Self, StoreError> {
-        Self::start(backend, None).await
+        Self::start(backend, None, false).await
     }
 
-    async fn start(backend: Arc<dyn ObjectStore>, directory: Option<PathBuf>) -> Result<Self, StoreError> {
+    async fn start(
+        backend: Arc<dyn ObjectStore>,
+        directory: Option<PathBuf>,
+        tolerant: bool,
+    ) -> Result<Self, StoreError> {
         check_format(backend.as_ref()).await?;
-        let (index, refreshing) = (RwLock::default(), tokio::sync::Mutex::default());
-        let store = Self { inner: Arc::new(Inner { backend, index, refreshing, directory }), cache: None };
+        let (index, refreshing) = (RwLock::default(), tokio::sync::RwLock::default());
+        let store = Self { inner: Arc::new(Inner { backend, index, refreshing, directory, tolerant }), cache: None };
         store.inner.refresh().await?;
         Ok(store)
     }
@@ -149,7 +193,7 @@ impl Store {
 
 impl Inner {
     pub(crate) fn index<T>(&self, read: impl FnOnce(&Index) -> T) -> T {
-        // A poisoned index is whole: it only grows, one finished entry at a time.
+        // A poisoned index is whole: it is changed by one finished entry at a time.
         read(&self.index.read().unwrap_or_else(PoisonError::into_inner))
     }
 

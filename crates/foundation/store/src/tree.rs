@@ -161,7 +161,7 @@ fn decode_entry(reader: &mut Reader<'_>) -> Result<(String, TreeEntry), StoreErr
 }
 
 /// A name must be one component of a path on every platform: it must not lead out of its directory.
-fn check_name(name: &str) -> Result<(), StoreError> {
+pub(crate) fn check_name(name: &str) -> Result<(), StoreError> {
     let reason = match name {
         "" => "a name is empty",
         "." | ".." => "a name leads out of its directory",

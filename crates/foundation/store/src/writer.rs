@@ -1,6 +1,8 @@
 mod directory;
 mod pack;
+mod pack_writer;
 mod prepare;
+mod tree_of;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,8 +18,12 @@ use crate::index::PackEntries;
 use crate::store::{Blob, Inner, blocking, failed};
 use crate::tree::Tree;
 
+pub use directory::NewFile;
+pub(crate) use pack_writer::PackWriter;
+pub(crate) use prepare::Prepared;
+
 use pack::OpenPack;
-use prepare::{Claims, Prepared, prepare_all, prepare_stream};
+use prepare::{Claims, prepare_all, prepare_stream};
 
 /// A blob up to this size is prepared as a whole.
 const SMALL: u64 = 1 << 20;
@@ -33,8 +39,7 @@ const CHUNKS_AHEAD: usize = 32;
 pub struct Writer {
     inner: Arc<Inner>,
     claims: Arc<Claims>,
-    open: Option<OpenPack>,
-    finished: Vec<PackEntries>,
+    packs: PackWriter,
     /// Set while something is being added, so that a failed or cancelled addition is noticed.
     unfinished: bool,
 }
@@ -42,7 +47,8 @@ pub struct Writer {
 impl Writer {
     pub(crate) fn new(inner: Arc<Inner>) -> Self {
         let claims = Arc::new(Claims::new(Arc::clone(&inner)));
-        Self { inner, claims, open: None, finished: Vec::new(), unfinished: false }
+        let packs = PackWriter::new(Arc::clone(&inner.backend));
+        Self { inner, claims, packs, unfinished: false }
     }
 
     /// Adds `bytes`.
@@ -50,7 +56,7 @@ impl Writer {
         if bytes.len() as u64 > SMALL {
             return self.add_stream(move || Ok(std::io::Cursor::new(bytes)), "the bytes in memory".as_ref()).await;
         }
-        self.add_small(bytes).await
+        self.add_small(bytes, false).await
     }
 
     /// Adds the content of the file at `path`, holding a few megabytes of it in memory at a time.
@@ -61,7 +67,7 @@ impl Writer {
             small.then(|| Ok(files::read_bounded(&source, SMALL)?)).transpose()
         });
         match small.await {
-            Ok(Some(bytes)) => self.add_small(bytes.into()).await,
+            Ok(Some(bytes)) => self.add_small(bytes.into(), false).await,
             // It grew while it was read.
             Ok(None) | Err(StoreError::File(files::FileError::TooLarge { .. })) => {
                 let source = path.to_owned();
@@ -73,29 +79,32 @@ impl Writer {
 
     /// Adds a tree, not what it names.
     pub async fn add_tree(&mut self, tree: &Tree) -> Result<Digest, StoreError> {
-        Ok(self.add_bytes(encode_tree(tree)?).await?.digest)
+        Ok(self.add_small(encode_tree(tree)?, true).await?.digest)
     }
 
     /// Makes all that was added durable and then visible, all at once.
+    ///
+    /// Fails with [`StoreError::Collected`] when a collector condemned something that was not written because the store
+    /// had it; adding the same again then writes it.
     pub async fn commit(mut self) -> Result<(), StoreError> {
         if self.unfinished {
             return Err(StoreError::WriterFailed);
         }
-        self.finish_pack().await?;
-        if self.finished.is_empty() {
-            return Ok(());
-        }
-        for pack in &self.finished {
+        let finished = self.packs.finish().await?;
+        for pack in &finished {
             check_present(&self.inner, pack).await?;
         }
-        self.inner.publish(std::mem::take(&mut self.finished)).await
+        if !finished.is_empty() {
+            self.inner.publish(finished).await?;
+        }
+        self.claims.relied().check(&self.inner).await
     }
 
-    async fn add_small(&mut self, bytes: Bytes) -> Result<Blob, StoreError> {
+    async fn add_small(&mut self, bytes: Bytes, tree: bool) -> Result<Blob, StoreError> {
         self.begin()?;
         let claims = Arc::clone(&self.claims);
         let (blob, prepared) = blocking(move || {
-            let (mut blobs, prepared) = prepare_all(&claims, [bytes])?;
+            let (mut blobs, prepared) = prepare_all(&claims, [bytes], tree)?;
             Ok((blobs.pop(), prepared))
         })
         .await?;
@@ -133,32 +142,14 @@ impl Writer {
     /// Owns `chunks`, so that a failure here ends the preparation too.
     async fn append_from(&mut self, mut chunks: mpsc::Receiver<Prepared>) -> Result<(), StoreError> {
         while let Some(prepared) = chunks.recv().await {
-            self.append(prepared).await?;
+            self.packs.append(prepared).await?;
         }
         Ok(())
     }
 
     async fn append_all(&mut self, prepared: Vec<Prepared>) -> Result<(), StoreError> {
         for prepared in prepared {
-            self.append(prepared).await?;
-        }
-        Ok(())
-    }
-
-    async fn append(&mut self, prepared: Prepared) -> Result<(), StoreError> {
-        let mut pack = match self.open.take() {
-            Some(pack) => pack,
-            None => OpenPack::begin(Arc::clone(&self.inner.backend)).await?,
-        };
-        pack.append(prepared).await?;
-        let full = pack.is_full();
-        self.open = Some(pack);
-        if full { self.finish_pack().await } else { Ok(()) }
-    }
-
-    async fn finish_pack(&mut self) -> Result<(), StoreError> {
-        if let Some(pack) = self.open.take() {
-            self.finished.push(pack.finish().await?);
+            self.packs.append(prepared).await?;
         }
         Ok(())
     }

@@ -4,14 +4,20 @@
 //! An unknown key is an error that suggests the key that was meant.
 
 mod backends;
+mod data;
+mod edit;
 mod error;
 mod project;
 mod stage;
 
 pub use backends::Backends;
+pub use data::{
+    DataSource, FromEnvironment, Header, HeaderValue, JsonApi, OneOrMany, Paging, Partition, Sheet, SourceLimits,
+};
+pub use edit::{remote_added, remote_removed};
 pub use error::ConfigError;
-pub use project::{DataSource, Monitor, Project, ProjectFile, Serve};
-pub use stage::{Command, Out, Register, Stage, StageTable, Train};
+pub use project::{Monitor, Project, ProjectFile, Remote, Serve};
+pub use stage::{Command, Declares, Out, Register, Stage, StageTable, Train};
 
 /// The project file's name, at the root of a project.
 pub const FILE_NAME: &str = "ropewalk.toml";

@@ -1,12 +1,13 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use ropewalk_types::{DatasetName, StageName, Uri, Zone};
+use ropewalk_types::{DatasetName, StageName, Uri};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::data::holds_password;
 use crate::error::nearest;
-use crate::{Backends, ConfigError, Stage, StageTable};
+use crate::{Backends, ConfigError, DataSource, Stage, StageTable};
 
 /// `ropewalk.toml` as it is written.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -20,6 +21,9 @@ pub struct ProjectFile {
     /// Datasets that come from outside, by name.
     #[serde(default)]
     pub data: BTreeMap<DatasetName, DataSource>,
+    /// Other stores that data is pushed to and pulled from, by name.
+    #[serde(default)]
+    pub remote: BTreeMap<String, Remote>,
     /// Stages, by name.
     #[serde(default)]
     pub stage: BTreeMap<StageName, StageTable>,
@@ -42,28 +46,12 @@ pub struct Project {
     pub description: String,
 }
 
-/// `[data.NAME]`: where a dataset comes from.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// `[remote.NAME]`: another store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct DataSource {
-    /// Its zone; what comes from outside is raw unless it is said otherwise.
-    #[serde(default = "raw")]
-    pub zone: Zone,
-    /// A path, relative to the project.
-    pub source: String,
-    /// The sheet of each workbook; the first if absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sheet: Option<String>,
-    /// Texts that mean "no value"; the reader's own list if absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub null_texts: Option<Vec<String>>,
-    /// Share of a column's cells that may misfit its type before the column becomes text.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub type_tolerance: Option<f64>,
-}
-
-fn raw() -> Zone {
-    Zone::Raw
+pub struct Remote {
+    /// Its URL: `file:PATH`, `s3://BUCKET/PREFIX`, `gs://BUCKET/PREFIX` or `az://CONTAINER/PREFIX`.
+    pub url: String,
 }
 
 /// `[serve]`.
@@ -175,6 +163,7 @@ impl ProjectFile {
                 Stage::Sql { .. } => {}
             }
         }
+        self.check_urls(file)?;
         for model in &self.serve.models {
             if !matches!(model, Uri::ModelVersion { .. } | Uri::ModelAlias { .. }) {
                 let hint = "use models:/NAME/VERSION or models:/NAME@ALIAS".to_owned();
@@ -186,6 +175,29 @@ impl ProjectFile {
                 known(file, "[monitor]", "dataset", monitor.labels.as_str(), makers.keys().map(String::as_str))
             }
             None => Ok(()),
+        }
+    }
+}
+
+impl ProjectFile {
+    fn check_urls(&self, file: &str) -> Result<(), ConfigError> {
+        for (name, data) in &self.data {
+            if data.source.all().iter().any(|url| holds_password(url)) {
+                let hint = "leave it out, and write password = { env = \"VARIABLE\" }".to_owned();
+                return Err(meaning(
+                    file,
+                    &format!("[data.{name}]"),
+                    "the URL holds a password".to_owned(),
+                    Some(hint),
+                ));
+            }
+        }
+        match self.remote.iter().find(|(_, remote)| holds_password(&remote.url)) {
+            None => Ok(()),
+            Some((name, _)) => {
+                let hint = "leave it out: credentials come from the environment and from profile files".to_owned();
+                Err(meaning(file, &format!("[remote.{name}]"), "the URL holds a password".to_owned(), Some(hint)))
+            }
         }
     }
 }
@@ -210,7 +222,7 @@ fn known<'a>(
 
 #[cfg(test)]
 mod tests {
-    use ropewalk_types::Diagnose;
+    use ropewalk_types::{Diagnose, Zone};
 
     use super::*;
 
@@ -263,6 +275,19 @@ models = ["models:/flight-delays@champion"]
         assert_eq!(wrong.to_string(), "ropewalk.toml: [stage.train]: there is no dataset `featurs`");
         assert_eq!(wrong.hint().as_deref(), Some("did you mean `features`?"));
         assert!(error("model = \"train\"", "model = \"flights\"").to_string().contains("no stage `flights`"));
+    }
+
+    #[test]
+    fn a_password_is_in_no_project_file() {
+        for url in ["postgres://me:secret@db/x", "https://a:b@host"] {
+            let wrong = error("source = \"data/flights.zip\"", &format!("source = \"{url}\""));
+            assert!(wrong.to_string().contains("[data.flights]: the URL holds a password"), "{wrong}");
+            assert!(!wrong.to_string().contains("secret"), "{wrong}");
+        }
+        let remote = error("[serve]", "[remote.r]\nurl = \"s3://key:secret@bucket\"\n[serve]");
+        assert!(remote.to_string().contains("[remote.r]"), "{remote}");
+        let text = GOOD.replace("data/flights.zip", "postgres://me@db:5432/x?a=b:c@d");
+        assert!(ProjectFile::parse("ropewalk.toml", &text).is_ok());
     }
 
     #[test]

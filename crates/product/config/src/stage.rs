@@ -28,6 +28,20 @@ pub struct StageTable {
     pub env: Vec<String>,
     /// `run`: names of environment variables that it gets and that are never part of a key or a log.
     pub secrets: Vec<String>,
+    /// `sql`: what must hold of the dataset that it makes; a stage of its own looks before anything reads it.
+    pub checks: Vec<Map<String, Value>>,
+    /// `sql`: what the dataset is declared to be, instead of what it inherits from those it is made from.
+    pub declares: Option<Declares>,
+}
+
+/// `declares = { classification = …, reason = … }`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Declares {
+    /// `public`, `internal`, `confidential` or `personal`.
+    pub classification: String,
+    /// Why it is not what its sources are; kept in the audit trail.
+    pub reason: String,
 }
 
 /// What a stage makes.
@@ -164,11 +178,17 @@ impl StageTable {
     /// A key that belongs to another kind would be ignored in silence: refuse it.
     fn refuse_strays(&self, stage: &Stage, wrong: &impl Fn(String, &str) -> ConfigError) -> Result<(), ConfigError> {
         if matches!(stage, Stage::Run(_)) {
-            return Ok(());
+            return match (self.checks.is_empty(), &self.declares) {
+                (true, None) => Ok(()),
+                _ => Err(wrong("`checks` and `declares` are for `sql` stages".to_owned(), "remove them")),
+            };
         }
         let out_is_stray = self.out.is_some() && !matches!(stage, Stage::Sql { .. });
+        let made = matches!(stage, Stage::Sql { .. });
         let strays = [
             ("out", out_is_stray),
+            ("checks", !made && !self.checks.is_empty()),
+            ("declares", !made && self.declares.is_some()),
             ("deps", !self.deps.is_empty()),
             ("in", !self.inputs.is_empty()),
             ("env", !self.env.is_empty()),

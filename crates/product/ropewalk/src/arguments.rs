@@ -1,8 +1,14 @@
+mod data;
+mod spec;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use ropewalk_types::{DatasetName, StageName, Uri};
+use ropewalk_types::{StageName, Uri};
+
+pub(crate) use data::{Audit, Checkout, Collect, Data, Diff, Fetch, Merge, Pull, Push, Remote, Tag};
+pub(crate) use spec::DataSpec;
 
 /// The whole machine-learning workflow in one program: from raw data to a served, monitored model, with a thread
 /// from any prediction back to the bytes it came from.
@@ -63,9 +69,18 @@ pub(crate) enum Command {
     Trace(Trace),
     /// Ask the project's datasets a question in SQL
     Sql(Sql),
-    /// Datasets
+    /// Datasets: tables and tracked files, their versions, and what is known of them
     #[command(subcommand)]
     Data(Data),
+    /// Other stores that data is pushed to and pulled from
+    #[command(subcommand)]
+    Remote(Remote),
+    /// Send versions of tracked datasets to a remote
+    Push(Push),
+    /// Bring versions of tracked datasets from a remote and lay them out
+    Pull(Pull),
+    /// Bring versions of tracked datasets from a remote, and leave the work tree alone
+    Fetch(Fetch),
     /// Tracked runs
     #[command(subcommand)]
     Runs(Listing),
@@ -78,20 +93,6 @@ pub(crate) enum Command {
     Completions {
         /// The shell
         shell: clap_complete::Shell,
-    },
-}
-
-#[derive(Clone, Debug, Subcommand)]
-pub(crate) enum Data {
-    /// List every version of every dataset
-    Ls,
-    /// Show columns, source files and quarantined rows of one version
-    Show {
-        /// The dataset
-        name: DatasetName,
-        /// `latest`, a version's digest or the beginning of one
-        #[arg(long, default_value = "latest")]
-        version: String,
     },
 }
 
@@ -170,6 +171,32 @@ pub(crate) struct Trace {
 
 #[derive(Debug, Args)]
 pub(crate) struct Sql {
-    /// The query; each dataset is a table by its name, in its latest version
+    /// The query; each dataset is a table by its name, or NAME@VERSION; 'FILE' is a file
     pub(crate) query: String,
+    /// How the answer is written
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<SqlFormat>,
+    /// Where it is written; standard output if absent
+    #[arg(long, short = 'f', value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// Megabytes that the query may hold in memory before it spills to disk
+    #[arg(long, default_value_t = 1024, value_name = "MB")]
+    pub(crate) memory: usize,
+}
+
+/// How an answer is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SqlFormat {
+    /// For people; at most 1,000 rows
+    Table,
+    /// RFC 4180, with a header
+    Csv,
+    /// One array of objects
+    Json,
+    /// One object a line
+    Jsonl,
+    /// Parquet
+    Parquet,
+    /// Arrow IPC stream
+    Arrow,
 }

@@ -1,12 +1,16 @@
 //! One file for each command; each turns arguments into one call of the server crate and prints what comes back.
 
 mod completions;
+mod credentials;
 mod data;
 mod demo;
 mod doctor;
 mod init;
 mod listings;
 mod monitor;
+mod pull;
+mod push;
+mod remote;
 mod run;
 mod serve;
 mod sql;
@@ -15,10 +19,12 @@ mod trace;
 
 use std::path::PathBuf;
 
-use ropewalk_server::{OpenProject, ServerError};
+use ropewalk_server::{Access, DataProject, OpenProject, ServerError};
 
-use crate::arguments::{Arguments, Command, Data, Shared};
+use crate::arguments::{Arguments, Command, Shared};
 use crate::failure::Ending;
+
+use credentials::backend_options;
 
 /// Carries out the command that was given.
 pub(crate) async fn dispatch(arguments: Arguments) -> Ending {
@@ -32,8 +38,11 @@ pub(crate) async fn dispatch(arguments: Arguments) -> Ending {
         Command::Monitor(arguments) => Box::pin(monitor::run(&shared, &arguments)).await,
         Command::Trace(arguments) => trace::run(&shared, &arguments).await,
         Command::Sql(arguments) => sql::run(&shared, &arguments).await,
-        Command::Data(Data::Ls) => listings::datasets(&shared).await,
-        Command::Data(Data::Show { name, version }) => data::show(&shared, &name, &version).await,
+        Command::Data(command) => Box::pin(data::dispatch(&shared, command)).await,
+        Command::Remote(command) => remote::run(&shared, command).await,
+        Command::Push(arguments) => push::run(&shared, &arguments).await,
+        Command::Pull(arguments) => pull::pull(&shared, &arguments).await,
+        Command::Fetch(arguments) => pull::fetch(&shared, &arguments).await,
         Command::Runs(_) => listings::runs(&shared).await,
         Command::Models(_) => listings::models(&shared).await,
         Command::Doctor => doctor::run(&shared).await,
@@ -43,11 +52,33 @@ pub(crate) async fn dispatch(arguments: Arguments) -> Ending {
 
 /// Opens the project that the flags name, or the one around the current folder.
 async fn open(shared: &Shared) -> Result<OpenProject, ServerError> {
-    let root = match &shared.project {
-        Some(root) => root.clone(),
-        None => OpenProject::find(&current_folder()?)?,
-    };
-    OpenProject::open(&root).await
+    OpenProject::open(&root(shared)?, access()?).await
+}
+
+/// Opens the project's tracked files only; `command` describes this process to others that wait for it.
+fn data_project(shared: &Shared, command: &str) -> Result<DataProject, ServerError> {
+    let waits = |holder: &str| crate::terminal::say(&format!("waiting for {holder}"));
+    DataProject::open(&root(shared)?, command, backend_options()?, waits)
+}
+
+/// Who works here: the user of the operating system, with the credentials that the environment has.
+fn access() -> Result<Access, ServerError> {
+    let environment = environment();
+    let who = ["ROPEWALK_USER", "USER", "LOGNAME", "USERNAME"].iter().find_map(|name| environment.get(*name));
+    Ok(Access { who: who.map_or_else(|| "unknown".to_owned(), Clone::clone), backends: backend_options()? })
+}
+
+/// The project's folder: the one that the flags name, or the nearest one upwards.
+fn root(shared: &Shared) -> Result<PathBuf, ServerError> {
+    match &shared.project {
+        Some(root) => Ok(root.clone()),
+        None => OpenProject::find(&current_folder()?),
+    }
+}
+
+/// What was asked for makes no sense.
+fn usage(what: &str, hint: &str) -> ServerError {
+    ServerError::Unknown { what: what.to_owned(), hint: hint.to_owned() }
 }
 
 fn current_folder() -> Result<PathBuf, ServerError> {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use ropewalk_pipeline::{Event, Observer, StageReport, StageState};
+use ropewalk_store::TransferProgress;
 
 /// Says one line.
 pub(crate) fn say(text: &str) {
@@ -105,5 +106,42 @@ impl Observer for Progress {
             Event::Ended(report) => self.end(report),
             _ => {}
         }
+    }
+}
+
+/// Shows bytes on their way: a bar with rate and time left on a terminal, one line at the end elsewhere.
+pub(crate) struct Transfer {
+    bar: ProgressBar,
+    what: &'static str,
+    live: bool,
+}
+
+impl Transfer {
+    pub(crate) fn new(what: &'static str) -> Self {
+        let live = std::io::stderr().is_terminal();
+        let bar = if live { ProgressBar::new(0) } else { ProgressBar::hidden() };
+        let template = "{prefix} {wide_bar} {bytes}/{total_bytes} {binary_bytes_per_sec} {eta} left";
+        bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.set_prefix(what);
+        Self { bar, what, live }
+    }
+
+    /// Takes the bar away; says what was moved where there was none.
+    pub(crate) fn end(self) {
+        let moved = self.bar.position();
+        self.bar.finish_and_clear();
+        if !self.live && moved > 0 {
+            eprintln!("{}: {} in {:.2} s", self.what, crate::output::bytes(moved), self.bar.elapsed().as_secs_f64());
+        }
+    }
+}
+
+impl TransferProgress for Transfer {
+    fn planned(&self, _: u64, bytes: u64) {
+        self.bar.inc_length(bytes);
+    }
+
+    fn moved(&self, _: u64, bytes: u64) {
+        self.bar.inc(bytes);
     }
 }

@@ -1,11 +1,17 @@
+mod logs;
+
+use std::io::Write;
+
 use arrow::array::RecordBatch;
 use ropewalk_data::{
-    DatasetVersion, NamedTable, QueryLimits, QueryResult, TableReport, quarantine, query, report, version_list,
-    version_resolve,
+    Answer, AnswerFormat, AuditAction, DatasetVersion, Description, DiffSettings, FileAccess, QueryLimits, QueryResult,
+    QueryTables, TableDiff, TableMention, describe, query_stream, referenced_tables, table_diff, version_list,
+    version_resolve, write_answer,
 };
-use ropewalk_types::DatasetName;
+use ropewalk_ingest::{Scratch, TableReport, quarantine, report};
+use ropewalk_types::{DatasetName, Uri};
+use serde_json::json;
 
-use crate::kinds::referenced_tables;
 use crate::{OpenProject, ServerError};
 
 impl OpenProject {
@@ -33,17 +39,85 @@ impl OpenProject {
         Ok((version, report, aside))
     }
 
-    /// Answers a question in SQL over the latest version of each dataset that it names.
-    pub async fn sql(&self, question: &str) -> Result<QueryResult, ServerError> {
-        let named = referenced_tables(question)?;
-        let mut tables: Vec<NamedTable> = Vec::new();
-        // Newest first: the first version of a name is its latest.
-        for version in self.datasets().await? {
-            let name = version.name.to_string();
-            if named.contains(&name) && !tables.iter().any(|table| table.name == name) {
-                tables.push(NamedTable { name, tree: version.digest });
-            }
+    /// Answers a question in SQL and writes the answer.
+    ///
+    /// Tables are datasets (`NAME`, in its latest version, or `NAME@VERSION`), files of the project (`'PATH'`), and
+    /// `runs`, `run_params`, `run_metrics` and `predictions`, where no dataset has such a name.
+    pub async fn sql(&self, question: &Question, output: Box<dyn Write + Send>) -> Result<Answer, ServerError> {
+        let mut limits = self.query_limits();
+        limits.memory_limit = question.memory_limit;
+        let scratch = Scratch::new(&limits.scratch)?;
+        let mut tables = QueryTables::default().with_files(FileAccess::inside(&self.root));
+        let wanted = self.logs_named(&question.sql).await?;
+        let files = self.logs_add(&mut tables, &wanted, &scratch).await?;
+        let read = tables.resolve(&question.sql, &self.catalog).await?;
+        let stream = query_stream(&question.sql, &tables, &self.store, &limits).await?;
+        let answer = write_answer(stream, question.format, question.rows, output).await?;
+        drop(files);
+        for version in read {
+            let object = Uri::Data { name: version.name, version: version.digest.to_string() };
+            self.audit(AuditAction::Query, &object, json!({ "sql": question.sql })).await?;
         }
-        Ok(query(question, &tables, &[], &self.store, &self.query_limits()).await?)
+        Ok(answer)
     }
+
+    /// Answers a question over the latest versions of datasets, and holds the answer in memory.
+    pub async fn ask(&self, sql: &str) -> Result<QueryResult, ServerError> {
+        let mut tables = QueryTables::default();
+        tables.resolve(sql, &self.catalog).await?;
+        let limits = self.query_limits();
+        let rows = limits.rows;
+        Ok(query_stream(sql, &tables, &self.store, &limits).await?.collect(rows).await?)
+    }
+
+    /// The logs that `sql` names and no dataset is called.
+    async fn logs_named(&self, sql: &str) -> Result<Vec<&'static str>, ServerError> {
+        let mentions = referenced_tables(sql)?;
+        let names: Vec<&str> = mentions
+            .iter()
+            .filter_map(|mention| match mention {
+                TableMention::Table { name, version: None } => Some(name.as_str()),
+                _ => None,
+            })
+            .collect();
+        let mut wanted: Vec<&'static str> = logs::NAMES.into_iter().filter(|name| names.contains(name)).collect();
+        if !wanted.is_empty() {
+            let datasets = self.datasets().await?;
+            wanted.retain(|name| !datasets.iter().any(|version| version.name.as_str() == *name));
+        }
+        Ok(wanted)
+    }
+
+    /// What is different between two versions of tables; `key` are columns that identify a row.
+    pub async fn table_diff(
+        &self,
+        before: (&DatasetName, &str),
+        after: (&DatasetName, &str),
+        key: &[String],
+    ) -> Result<TableDiff, ServerError> {
+        let before = version_resolve(&self.catalog, before.0, before.1).await?.digest;
+        let after = version_resolve(&self.catalog, after.0, after.1).await?.digest;
+        let settings = DiffSettings::new(self.state().join("scratch"));
+        let key = Some(key).filter(|key| !key.is_empty());
+        Ok(table_diff(&self.store, &before, &after, key, &settings).await?)
+    }
+
+    /// What a version of a table looks like, column by column.
+    pub async fn describe(&self, name: &DatasetName, version: &str) -> Result<Description, ServerError> {
+        let version = version_resolve(&self.catalog, name, version).await?;
+        Ok(describe(&version.digest, &self.store, &self.query_limits()).await?)
+    }
+}
+
+/// A question in SQL.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// One SELECT.
+    pub sql: String,
+    /// How the answer is written.
+    pub format: AnswerFormat,
+    /// Rows at most, of a table for people.
+    pub rows: usize,
+    /// Bytes that joins, sorts and groups may hold before they spill to disk.
+    pub memory_limit: usize,
 }

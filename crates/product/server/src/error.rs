@@ -4,6 +4,7 @@ use ropewalk_catalog::CatalogError;
 use ropewalk_config::ConfigError;
 use ropewalk_data::DataError;
 use ropewalk_inference::InferenceError;
+use ropewalk_ingest::IngestError;
 use ropewalk_lineage::LineageError;
 use ropewalk_monitoring::MonitoringError;
 use ropewalk_pipeline::{Failure, PipelineError};
@@ -83,6 +84,7 @@ part!(
     DataError,
     FileError,
     InferenceError,
+    IngestError,
     LineageError,
     MonitoringError,
     PipelineError,

@@ -1,10 +1,12 @@
 use std::path::Path;
 
+use ropewalk_connectors::MONGODB_EXPERIMENTAL;
 use ropewalk_execution::Program;
+use ropewalk_store::link_support;
 use ropewalk_types::Diagnose;
 use serde::Serialize;
 
-use crate::OpenProject;
+use crate::{Access, OpenProject};
 
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -29,20 +31,22 @@ impl Finding {
 }
 
 /// Looks whether what a project needs is there; `start` is in or below its folder.
-pub async fn examine(start: &Path) -> Vec<Finding> {
+pub async fn examine(start: &Path, access: Access) -> Vec<Finding> {
     let mut findings = vec![
         Finding::good("program", format!("ropewalk {}, inference engine `classical`", env!("CARGO_PKG_VERSION"))),
         git(start).await,
+        document_store(),
     ];
     match OpenProject::find(start) {
         Err(error) => findings.push(Finding::of("project", &error)),
-        Ok(root) => match OpenProject::open(&root).await {
+        Ok(root) => match OpenProject::open(&root, access).await {
             Err(error) => findings.push(Finding::of("project", &error)),
             Ok(project) => {
                 findings.push(Finding::good("project", format!("{} in {}", project.file.project.name, root.display())));
                 findings.push(Finding::good("storage", project.file.backends.storage.clone()));
                 findings.push(Finding::good("catalog", project.file.backends.catalog.clone()));
                 findings.push(pipeline(&project));
+                findings.push(checkout(&root));
                 project.close().await;
             }
         },
@@ -55,6 +59,29 @@ fn pipeline(project: &OpenProject) -> Finding {
         Ok(planned) => Finding::good("pipeline", format!("{} stages", planned.plan.stages().len())),
         Err(error) => Finding::of("pipeline", &error),
     }
+}
+
+/// How files come from the store into the work tree.
+fn checkout(root: &Path) -> Finding {
+    match link_support(root) {
+        Err(error) => Finding::of("checkout", &error),
+        Ok(support) => {
+            let how = match (support.reflink, support.hardlink) {
+                (true, _) => "clones that share their blocks",
+                (false, true) => "copies, and read-only hard links for large files",
+                (false, false) => "copies",
+            };
+            Finding::good("checkout", how)
+        }
+    }
+}
+
+/// What is there but was not tried against a real server says so.
+fn document_store() -> Finding {
+    Finding::good(
+        "mongodb",
+        MONGODB_EXPERIMENTAL.map_or_else(|| "built in".to_owned(), |why| format!("experimental: {why}")),
+    )
 }
 
 /// Git is wanted, not needed: without it a run's code is named by its digest.

@@ -1,12 +1,17 @@
 //! The kinds of stage that boxes other than the pipeline stand behind. A kind only translates: stage in, box called,
 //! artifacts and records out.
 
+mod check;
 mod ingest;
 mod register;
+mod source;
 mod sql;
+mod tracked;
 mod train;
 
+pub(crate) use check::{CheckKind, DeclaredChecks, SUBJECT, declared, described};
 pub(crate) use ingest::IngestKind;
 pub(crate) use register::RegisterKind;
-pub(crate) use sql::{SqlKind, SqlTextError, referenced_tables};
+pub(crate) use sql::{SqlKind, SqlTextError};
+pub(crate) use tracked::{TrackedKind, TrackedSettings};
 pub(crate) use train::TrainKind;

@@ -4,8 +4,11 @@
 //! binary prints; so tests, the demo and a person take the same path.
 
 mod asking;
+mod collecting;
 mod error;
 mod examining;
+mod governing;
+mod importing;
 mod kinds;
 mod planning;
 mod project;
@@ -15,11 +18,16 @@ mod serving;
 mod system;
 mod tracing_back;
 mod watching;
+mod workspace;
 
+pub use asking::Question;
+pub use collecting::Cost;
 pub use error::ServerError;
 pub use examining::{Finding, examine};
-pub use project::OpenProject;
+pub use governing::DatasetLineage;
+pub use project::{Access, OpenProject};
 pub use running::{RunOptions, RunResult};
 pub use serving::{InferenceServer, ServeOptions};
 pub use system::SystemAmbient;
 pub use tracing_back::{Strand, Thread};
+pub use workspace::DataProject;

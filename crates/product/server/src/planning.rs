@@ -1,17 +1,21 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use ropewalk_config::{DataSource, FILE_NAME, ProjectFile, Register, Stage, Train};
+use ropewalk_data::{TableMention, check_tables, referenced_tables};
 use ropewalk_pipeline::{CommandSettings, InputSource, Plan, StageSpec};
 use ropewalk_store::files;
-use ropewalk_types::{DatasetName, StageName};
-use serde_json::{Value, json};
+use ropewalk_types::{DatasetName, StageName, Uri};
+use serde_json::{Map, Value, json};
 
 use crate::ServerError;
-use crate::kinds::referenced_tables;
+use crate::kinds::{DeclaredChecks, SUBJECT, TrackedSettings, declared};
 
 /// Longest file of SQL that is read, in bytes.
 const LONGEST_SQL: u64 = 1 << 20;
+
+/// Stages that look at a dataset are called after it.
+pub(crate) const CHECKS_OF: &str = "check-";
 
 /// The pipeline that a project file describes.
 pub(crate) struct Planned {
@@ -26,12 +30,17 @@ pub(crate) fn plan(root: &std::path::Path, file: &ProjectFile) -> Result<Planned
     let mut code = vec![PathBuf::from(FILE_NAME)];
     let mut specs = Vec::new();
     for (name, source) in &file.data {
-        specs.push(ingest(name, source)?);
+        specs.push(source_stage(name, source)?);
+        specs.extend(checks(&format!("data.{name}"), name, &source.checks, &makers)?);
     }
     for (name, stage) in file.stages(FILE_NAME)? {
         let spec = match stage {
             Stage::Sql { path, out } => {
                 code.push(PathBuf::from(&path));
+                if let Some(table) = file.stage.get(&name) {
+                    let dataset = DatasetName::new(out.clone())?;
+                    specs.extend(checks(&format!("stage.{name}"), &dataset, &table.checks, &makers)?);
+                }
                 sql(root, name, &path, &out, &makers)?
             }
             Stage::Train(settings) => train(name, &settings, &makers)?,
@@ -45,20 +54,63 @@ pub(crate) fn plan(root: &std::path::Path, file: &ProjectFile) -> Result<Planned
     }
     code.sort();
     code.dedup();
+    wait_for_checks(&mut specs);
     Ok(Planned { plan: Plan::new(specs)?, code })
 }
 
-fn ingest(name: &DatasetName, source: &DataSource) -> Result<StageSpec, ServerError> {
-    let mut settings = json!({ "out": name, "zone": source.zone, "source": source.source });
-    if let Value::Object(settings) = &mut settings {
-        let optional = [
-            ("sheet", source.sheet.clone().map(Value::from)),
-            ("null_texts", source.null_texts.clone().map(Value::from)),
-            ("type_tolerance", source.type_tolerance.map(Value::from)),
-        ];
-        settings.extend(optional.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))));
+/// The stage that brings a dataset from outside.
+fn source_stage(name: &DatasetName, source: &DataSource) -> Result<StageSpec, ServerError> {
+    let stage = stage_name(name.as_str())?;
+    let (inputs, after) = (BTreeMap::new(), BTreeSet::new());
+    let tracked = match source.source.all().as_slice() {
+        [one] => one.parse::<Uri>().ok().filter(|uri| matches!(uri, Uri::Data { .. })).or_else(|| named(one)),
+        _ => None,
+    };
+    if let Some(Uri::Data { name: dataset, version }) = tracked {
+        let version = Some(version).filter(|version| !version.is_empty());
+        let settings = TrackedSettings { out: name.clone(), zone: source.zone, dataset, version };
+        return Ok(StageSpec { name: stage, kind: "tracked", settings: json!(settings), inputs, after });
     }
-    Ok(StageSpec { name: stage_name(name.as_str())?, kind: "ingest", settings, inputs: BTreeMap::new() })
+    let settings = json!({ "out": name, "source": source.reading() });
+    Ok(StageSpec { name: stage, kind: "ingest", settings, inputs, after })
+}
+
+/// `data:NAME`, without a version: what the `.dataset` file names.
+fn named(source: &str) -> Option<Uri> {
+    let name = DatasetName::new(source.strip_prefix("data:")?).ok()?;
+    Some(Uri::Data { name, version: String::new() })
+}
+
+/// The stage that looks whether a dataset is what it is declared to be, if it is declared to be anything.
+fn checks(
+    place: &str,
+    dataset: &DatasetName,
+    tables: &[Map<String, Value>],
+    makers: &BTreeMap<String, String>,
+) -> Result<Option<StageSpec>, ServerError> {
+    let checks = declared(place, tables)?;
+    if checks.is_empty() {
+        return Ok(None);
+    }
+    let maker = |name: &str| makers.get(name).map_or(name, String::as_str).to_owned();
+    let mut inputs = BTreeMap::from([(SUBJECT.to_owned(), from_stage(&maker(dataset.as_str()), None)?)]);
+    for other in check_tables(dataset, &checks)? {
+        inputs.insert(other.clone(), from_stage(&maker(&other), None)?);
+    }
+    let settings = json!(DeclaredChecks { dataset: dataset.clone(), checks });
+    let name = stage_name(&format!("{CHECKS_OF}{dataset}"))?;
+    Ok(Some(StageSpec { name, kind: "check", settings, inputs, after: BTreeSet::new() }))
+}
+
+/// Nothing reads a dataset before its checks have held, but the checks themselves.
+fn wait_for_checks(specs: &mut [StageSpec]) {
+    let subjects = specs.iter().filter(|spec| spec.kind == "check");
+    let subjects = subjects.filter_map(|spec| Some((spec.inputs.get(SUBJECT)?.stage.clone(), spec.name.clone())));
+    let checked: BTreeMap<StageName, StageName> = subjects.collect();
+    for spec in specs.iter_mut().filter(|spec| spec.kind != "check") {
+        let waits = spec.inputs.values().filter_map(|input| checked.get(&input.stage).cloned());
+        spec.after.extend(waits.collect::<Vec<_>>());
+    }
 }
 
 fn sql(
@@ -69,18 +121,27 @@ fn sql(
     makers: &BTreeMap<String, String>,
 ) -> Result<StageSpec, ServerError> {
     let text = files::read_bounded(&root.join(path), LONGEST_SQL)?;
-    let tables = referenced_tables(&String::from_utf8_lossy(&text))?;
-    // A table that no stage makes is a common table expression, or a mistake that the engine will name.
-    let inputs = tables.iter().filter_map(|table| Some((table.clone(), makers.get(table)?)));
+    let mentions = referenced_tables(&String::from_utf8_lossy(&text))?;
+    // A table that no stage makes is a mistake that the engine will name.
+    let inputs = mentions.into_iter().filter_map(|mention| match mention {
+        TableMention::Table { name, version: None } => makers.get(&name).map(|maker| (name, maker)),
+        _ => None,
+    });
     let inputs =
         inputs.map(|(table, maker)| Ok((table, from_stage(maker, None)?))).collect::<Result<_, ServerError>>()?;
-    Ok(StageSpec { name, kind: "sql", settings: json!({ "path": path, "out": out }), inputs })
+    Ok(StageSpec { name, kind: "sql", settings: json!({ "path": path, "out": out }), inputs, after: BTreeSet::new() })
 }
 
 fn train(name: StageName, train: &Train, makers: &BTreeMap<String, String>) -> Result<StageSpec, ServerError> {
     let maker = makers.get(&train.table).map_or(train.table.as_str(), String::as_str);
     let inputs = BTreeMap::from([("table".to_owned(), from_stage(maker, None)?)]);
-    Ok(StageSpec { name, kind: "train", settings: Value::Object(train.settings.clone()), inputs })
+    Ok(StageSpec {
+        name,
+        kind: "train",
+        settings: Value::Object(train.settings.clone()),
+        inputs,
+        after: BTreeSet::new(),
+    })
 }
 
 fn run(
@@ -103,13 +164,13 @@ fn run(
         env: command.env,
         secrets: command.secrets,
     };
-    Ok(StageSpec { name, kind: "run", settings: json!(settings), inputs })
+    Ok(StageSpec { name, kind: "run", settings: json!(settings), inputs, after: BTreeSet::new() })
 }
 
 fn register(name: StageName, register: &Register) -> Result<StageSpec, ServerError> {
     let settings = json!({ "name": register.name, "gate": register.gate, "alias": register.alias });
     let inputs = BTreeMap::from([("model".to_owned(), from_stage(&register.model, Some("model".to_owned()))?)]);
-    Ok(StageSpec { name, kind: "register", settings, inputs })
+    Ok(StageSpec { name, kind: "register", settings, inputs, after: BTreeSet::new() })
 }
 
 fn from_stage(stage: &str, output: Option<String>) -> Result<InputSource, ServerError> {

@@ -1,19 +1,21 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use ropewalk_catalog::{Catalog, MigrationSet};
 use ropewalk_config::{FILE_NAME, ProjectFile, STATE_FOLDER};
 use ropewalk_execution::{Executor, LocalExecutor};
 use ropewalk_registry::Registry;
-use ropewalk_store::Store;
 use ropewalk_store::files::{self, FileError, FileLock};
+use ropewalk_store::{BackendOptions, Store};
 use ropewalk_tracking::Tracking;
 use ropewalk_types::Ambient;
+use ropewalk_versions::Workspace;
 
 use crate::{ServerError, SystemAmbient};
 
 /// Longest project file that is read, in bytes.
-const LONGEST_FILE: u64 = 1 << 20;
+pub(crate) const LONGEST_FILE: u64 = 1 << 20;
 
 /// The tables of every box, in the order in which they are made.
 const MIGRATIONS: [MigrationSet; 6] = [
@@ -24,6 +26,15 @@ const MIGRATIONS: [MigrationSet; 6] = [
     ropewalk_registry::MIGRATIONS,
     ropewalk_serving::MIGRATIONS,
 ];
+
+/// Who works with a project, and with what credentials.
+#[derive(Clone, Debug, Default)]
+pub struct Access {
+    /// Who is named in the audit trail.
+    pub who: String,
+    /// Settings and credentials of remote back-ends.
+    pub backends: BackendOptions,
+}
 
 /// A project with its back-ends open.
 #[derive(Clone)]
@@ -36,6 +47,7 @@ pub struct OpenProject {
     pub(crate) registry: Registry,
     pub(crate) executor: Arc<dyn Executor>,
     pub(crate) ambient: Arc<dyn Ambient>,
+    pub(crate) who: String,
 }
 
 impl OpenProject {
@@ -50,7 +62,9 @@ impl OpenProject {
     }
 
     /// Reads the project file in `root` and opens what it names; embedded back-ends are made where they are not.
-    pub async fn open(root: &Path) -> Result<Self, ServerError> {
+    ///
+    /// `access` says who does that, and has the credentials of remote back-ends.
+    pub async fn open(root: &Path, access: Access) -> Result<Self, ServerError> {
         let path = root.join(FILE_NAME);
         if !files::exists(&path)? {
             return Err(ServerError::NoProject(root.to_owned()));
@@ -61,7 +75,7 @@ impl OpenProject {
         ignore_in_git(&state)?;
         let executor = executor(&file.backends.executor)?;
         let storage = below(root, "file:", &file.backends.storage);
-        let store = Store::open(&storage).await?.with_cache(state.join("cache"));
+        let store = Store::open_with(&storage, &access.backends).await?.with_cache(state.join("cache"));
         let catalog = Catalog::open(&below(root, "sqlite:", &file.backends.catalog), &MIGRATIONS).await?;
         let ambient: Arc<dyn Ambient> = Arc::new(SystemAmbient);
         Ok(Self {
@@ -73,6 +87,7 @@ impl OpenProject {
             catalog,
             executor,
             ambient,
+            who: access.who,
         })
     }
 
@@ -106,6 +121,17 @@ impl OpenProject {
         &self.store
     }
 
+    /// Its tracked files, in the same store.
+    pub(crate) fn workspace(&self) -> Workspace {
+        let store = self.store.clone();
+        let opener = Arc::new(move || {
+            let store = store.clone();
+            let opened: BoxFuture<'static, _> = Box::pin(async move { Ok(store) });
+            opened
+        });
+        Workspace::new(self.root.clone(), self.state(), "ropewalk", Arc::clone(&self.ambient), opener)
+    }
+
     /// Lets go of the back-ends; what was written is durable before.
     pub async fn close(self) {
         self.catalog.close().await;
@@ -131,7 +157,7 @@ impl OpenProject {
 }
 
 /// A URL whose path is relative to the project.
-fn below(root: &Path, scheme: &str, url: &str) -> String {
+pub(crate) fn below(root: &Path, scheme: &str, url: &str) -> String {
     match url.strip_prefix(scheme) {
         Some(path) if !path.starts_with('/') && !path.is_empty() => format!("{scheme}{}", root.join(path).display()),
         _ => url.to_owned(),
@@ -146,7 +172,7 @@ fn executor(name: &str) -> Result<Arc<dyn Executor>, ServerError> {
 }
 
 /// What the embedded back-ends keep is never part of the user's repository.
-fn ignore_in_git(state: &Path) -> Result<(), FileError> {
+pub(crate) fn ignore_in_git(state: &Path) -> Result<(), FileError> {
     let file = state.join(".gitignore");
     if files::exists(&file)? {
         return Ok(());

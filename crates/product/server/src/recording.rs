@@ -14,6 +14,9 @@ use tokio::task::JoinHandle;
 
 use crate::{OpenProject, ServerError};
 
+/// The tag in which a run keeps the name of its code.
+pub(crate) const CODE_TAG: &str = "ropewalk.code";
+
 /// Who answers for the runs of pipelines: the holder of the project's lock.
 const OWNER: &str = "pipeline";
 
@@ -56,7 +59,7 @@ impl TrackedRuns {
             Tag::new("ropewalk.stage", stage.name.as_str()),
             Tag::new("ropewalk.kind", stage.kind),
             Tag::new("ropewalk.key", key.to_string()),
-            Tag::new("ropewalk.code", self.code.uri().to_string()),
+            Tag::new(CODE_TAG, self.code.uri().to_string()),
         ];
         tags.extend(self.code.commit.iter().map(|commit| Tag::new("mlflow.source.git.commit", commit)));
         tags.extend(self.code.branch.iter().map(|branch| Tag::new("mlflow.source.git.branch", branch)));

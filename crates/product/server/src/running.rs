@@ -7,7 +7,7 @@ use ropewalk_store::files;
 use ropewalk_types::StageName;
 use ropewalk_versions::{CodeState, code_state};
 
-use crate::kinds::{IngestKind, RegisterKind, SqlKind, TrainKind};
+use crate::kinds::{CheckKind, IngestKind, RegisterKind, SqlKind, TrackedKind, TrainKind};
 use crate::planning::{Planned, plan};
 use crate::recording::TrackedRuns;
 use crate::{OpenProject, ServerError};
@@ -40,7 +40,8 @@ impl OpenProject {
     pub async fn run(&self, options: RunOptions, waits: impl FnOnce(&str) + Send) -> Result<RunResult, ServerError> {
         let _alone = self.lock(waits).await?;
         self.runs_abandoned_mark().await?;
-        files::remove_directory(&self.state().join("work"))?;
+        self.declare().await?;
+        files::remove_directory(&self.stages_folder())?;
         let Planned { plan, code } = plan(&self.root, &self.file)?;
         let plan = if options.stages.is_empty() { plan } else { plan.only(&options.stages)? };
         let code = code_state(&self.root, &code, &self.store).await?;
@@ -58,7 +59,14 @@ impl OpenProject {
 
     async fn runner(&self, code: &CodeState, options: &RunOptions) -> Result<Runner, ServerError> {
         let kinds: Vec<Arc<dyn StageKind>> = vec![
-            Arc::new(IngestKind),
+            Arc::new(IngestKind {
+                environment: options.environment.clone(),
+                ambient: Arc::clone(&self.ambient),
+                catalog: self.catalog.clone(),
+                downloads: self.state().join("downloads"),
+            }),
+            Arc::new(TrackedKind { workspace: self.workspace() }),
+            Arc::new(CheckKind { ambient: Arc::clone(&self.ambient), memory_limit: QUERY_MEMORY }),
             Arc::new(SqlKind { memory_limit: QUERY_MEMORY }),
             Arc::new(CommandKind::new(Arc::clone(&self.executor), options.environment.clone())),
             Arc::new(TrainKind),
@@ -79,8 +87,13 @@ impl OpenProject {
             Arc::clone(&options.observer),
             Arc::clone(&self.ambient),
             code.uri(),
-            self.state().join("work"),
+            self.stages_folder(),
             options.jobs,
         ))
+    }
+
+    /// Where stages work; what a killed run left there goes.
+    fn stages_folder(&self) -> std::path::PathBuf {
+        self.state().join("stages")
     }
 }

@@ -1,24 +1,29 @@
 use ropewalk_catalog::{Catalog, Migration, MigrationSet};
+use ropewalk_ingest::Column;
 use ropewalk_types::{DatasetName, Digest, Timestamp, Zone};
 use serde::{Deserialize, Serialize};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, FromRow, Row as _};
 
-use crate::similar::similar;
-use crate::{Column, DataError};
+use crate::DataError;
+use crate::reading::parsed;
+
+pub(crate) mod history;
+pub(crate) mod removal;
+pub(crate) mod resolve;
+pub(crate) mod tag;
 
 /// The tables of this crate.
 pub const MIGRATIONS: MigrationSet = MigrationSet {
     owner: "data",
-    steps: &[Migration {
-        number: 1,
-        name: "dataset_version",
-        sql: include_str!("../migrations/001_dataset_version.sql"),
-    }],
+    steps: &[
+        Migration { number: 1, name: "dataset_version", sql: include_str!("../migrations/001_dataset_version.sql") },
+        Migration { number: 2, name: "version_number", sql: include_str!("../migrations/002_version_number.sql") },
+        Migration { number: 3, name: "tag_and_removal", sql: include_str!("../migrations/003_tag_and_removal.sql") },
+        Migration { number: 4, name: "declaration", sql: include_str!("../migrations/004_declaration.sql") },
+        Migration { number: 5, name: "audit", sql: include_str!("../migrations/005_audit.sql") },
+    ],
 };
-
-/// The fewest digits of a digest that name a version.
-const PREFIX_DIGITS: usize = 4;
 
 /// A version of a dataset as the catalogue knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,7 +51,8 @@ pub struct DatasetVersion {
 /// Records `version` and makes it the latest of its dataset, in the caller's transaction.
 ///
 /// Recording the latest version again changes nothing; an older one that comes back is the latest again and keeps the
-/// time at which it was first seen. All versions of a dataset are in one zone.
+/// time at which it was first seen and its number. All versions of a dataset are in one zone. A version that was
+/// removed and is made again is there again: its tombstone goes, the audit trail keeps both events.
 pub async fn version_record(connection: &mut AnyConnection, version: &DatasetVersion) -> Result<(), DataError> {
     let name = version.name.as_str();
     let present: Option<(String,)> = sqlx::query_as("SELECT zone FROM dataset_version WHERE name = $1 LIMIT 1")
@@ -58,16 +64,18 @@ pub async fn version_record(connection: &mut AnyConnection, version: &DatasetVer
     {
         return Err(DataError::ZoneChange { name: name.to_owned(), present, wanted: version.zone.to_string() });
     }
-    let (last,): (i64,) = sqlx::query_as("SELECT COALESCE(MAX(position), 0) FROM dataset_version WHERE name = $1")
-        .bind(name)
-        .fetch_one(&mut *connection)
-        .await?;
+    let (last, number): (i64, i64) = sqlx::query_as(
+        "SELECT COALESCE(MAX(position), 0), COALESCE(MAX(number), 0) FROM dataset_version WHERE name = $1",
+    )
+    .bind(name)
+    .fetch_one(&mut *connection)
+    .await?;
     let columns = serde_json::to_string(&version.columns)
         .map_err(|error| DataError::Encoding { action: "record the columns", reason: error.to_string() })?;
     sqlx::query(
         "INSERT INTO dataset_version \
-         (name, digest, zone, rows, columns_json, bytes, quarantined, stage_key, created_at, position) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
+         (name, digest, zone, rows, columns_json, bytes, quarantined, stage_key, created_at, position, number) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $12) \
          ON CONFLICT (name, digest) DO UPDATE SET position = excluded.position, stage_key = excluded.stage_key \
          WHERE dataset_version.position < $11",
     )
@@ -82,15 +90,24 @@ pub async fn version_record(connection: &mut AnyConnection, version: &DatasetVer
     .bind(version.created_at.millis())
     .bind(last + 1)
     .bind(last)
+    .bind(number + 1)
     .execute(&mut *connection)
     .await?;
+    sqlx::query("DELETE FROM dataset_removal WHERE name = $1 AND digest = $2")
+        .bind(name)
+        .bind(version.digest.to_string())
+        .execute(&mut *connection)
+        .await?;
     Ok(())
 }
 
 const VERSION_LIST: &str = "SELECT name, digest, zone, rows, columns_json, bytes, quarantined, stage_key, created_at \
-     FROM dataset_version WHERE name = $1 OR $2 = '' ORDER BY name, position DESC";
+     FROM dataset_version WHERE (name = $1 OR $2 = '') \
+     AND NOT EXISTS (SELECT 1 FROM dataset_removal AS gone \
+                     WHERE gone.name = dataset_version.name AND gone.digest = dataset_version.digest) \
+     ORDER BY name, position DESC";
 
-/// The versions of one dataset or of all, by name, the latest of each first.
+/// The versions of one dataset or of all, by name, the latest of each first; without those that were removed.
 pub async fn version_list(catalog: &Catalog, name: Option<&DatasetName>) -> Result<Vec<DatasetVersion>, DataError> {
     // An empty name is no dataset's, so it stands for all of them.
     let name = name.map_or("", DatasetName::as_str);
@@ -98,48 +115,10 @@ pub async fn version_list(catalog: &Catalog, name: Option<&DatasetName>) -> Resu
     Ok(rows.into_iter().map(|row| row.0).collect())
 }
 
-/// The version of a dataset that `version` names: `latest`, a digest, or at least its first four digits.
-pub async fn version_resolve(
-    catalog: &Catalog,
-    name: &DatasetName,
-    version: &str,
-) -> Result<DatasetVersion, DataError> {
-    let versions = version_list(catalog, Some(name)).await?;
-    let Some(latest) = versions.first() else { return Err(unknown_dataset(catalog, name).await?) };
-    if version == "latest" {
-        return Ok(latest.clone());
-    }
-    let latest = latest.digest;
-    let fits = |found: &&DatasetVersion| found.digest.to_string().starts_with(version);
-    let found: Vec<_> = if version.len() < PREFIX_DIGITS { Vec::new() } else { versions.iter().filter(fits).collect() };
-    let (name, version) = (name.to_string(), version.to_owned());
-    match found.as_slice() {
-        [] => Err(DataError::UnknownVersion { name, version, latest }),
-        [one] => Ok((*one).clone()),
-        many => {
-            let matches = many.iter().map(|found| found.digest).collect();
-            Err(DataError::AmbiguousVersion { name, version, matches })
-        }
-    }
-}
-
-async fn unknown_dataset(catalog: &Catalog, name: &DatasetName) -> Result<DataError, DataError> {
-    let names: Vec<(String,)> =
-        sqlx::query_as("SELECT DISTINCT name FROM dataset_version ORDER BY name").fetch_all(catalog.pool()).await?;
-    let similar = similar(name.as_str(), names.iter().map(|(name,)| name.as_str()));
-    Ok(DataError::UnknownDataset { name: name.to_string(), similar })
-}
-
-struct VersionRow(DatasetVersion);
+pub(crate) struct VersionRow(pub(crate) DatasetVersion);
 
 impl<'r> FromRow<'r, AnyRow> for VersionRow {
     fn from_row(row: &'r AnyRow) -> Result<Self, sqlx::Error> {
-        fn parsed<T: std::str::FromStr>(text: &str) -> Result<T, sqlx::Error>
-        where
-            T::Err: std::error::Error + Send + Sync + 'static,
-        {
-            text.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))
-        }
         let text = |column: &str| row.try_get::<String, _>(column);
         let count = |column: &str| row.try_get::<i64, _>(column).map(i64::cast_unsigned);
         let stage_key: Option<String> = row.try_get("stage_key")?;

@@ -1,82 +1,30 @@
 use arrow::error::ArrowError;
-use parquet::errors::ParquetError;
 use ropewalk_catalog::CatalogError;
-use ropewalk_store::StoreError;
-use ropewalk_store::files::FileError;
+use ropewalk_ingest::IngestError;
+use ropewalk_lineage::LineageError;
+use ropewalk_store::{FileError, StoreError};
 use ropewalk_types::{Diagnose, Digest};
+
+use crate::dataset::removal::Removal;
 
 /// Why data could not be read, transformed, asked or recorded.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
-    /// A local file could not be read or written.
+    /// A dataset version could not be made or read.
     #[error(transparent)]
-    File(#[from] FileError),
+    Ingest(#[from] IngestError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The catalogue failed.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
-    /// A scratch file or a stream of bytes failed.
-    #[error("cannot {action}: {source}")]
-    Stream {
-        /// What was being done, such as `unpack flights.zip`.
-        action: String,
-        /// Why it failed.
-        source: std::io::Error,
-    },
-    /// The file's name says that it is nothing that holds a table.
-    #[error("cannot ingest `{file}`: {reason}")]
-    SourceKind {
-        /// The file.
-        file: String,
-        /// What it seems to be.
-        reason: String,
-    },
-    /// An archive is broken, or unsafe to unpack.
-    #[error("refused to unpack `{archive}`: {reason}")]
-    Archive {
-        /// The archive.
-        archive: String,
-        /// What is wrong, with the entry's name where it is about one.
-        reason: String,
-    },
-    /// A workbook or text file cannot be read as a table.
-    #[error("cannot read `{file}`: {reason}")]
-    Table {
-        /// The file, as it is called in its archive.
-        file: String,
-        /// What is wrong, with the place where that is known.
-        reason: String,
-    },
-    /// The source holds no table with a column.
-    #[error("`{source_name}` holds no table: {reason}")]
-    Empty {
-        /// The source.
-        source_name: String,
-        /// What was looked at.
-        reason: String,
-    },
-    /// So many rows do not fit that this is not the table that it is taken for.
-    #[error("more than {limit} rows of `{file}` and the files before it do not fit the columns; the last: {example}")]
-    QuarantineFull {
-        /// How many were accepted.
-        limit: u64,
-        /// The file at which the limit was passed.
-        file: String,
-        /// One row, column and reason.
-        example: String,
-    },
-    /// A stored blob is not what it is taken for.
-    #[error("the stored {what} {digest} cannot be read: {reason}")]
-    Damaged {
-        /// Table part, report, piece.
-        what: &'static str,
-        /// Which blob or tree.
-        digest: Digest,
-        /// What is wrong with it.
-        reason: String,
-    },
+    /// Lineage could not be followed.
+    #[error(transparent)]
+    Lineage(#[from] LineageError),
+    /// A local file could not be read.
+    #[error(transparent)]
+    LocalFile(#[from] FileError),
     /// SQL that does not parse or has no meaning.
     #[error("the SQL {}is wrong: {message}", .place.map(|place| format!("at {place} ")).unwrap_or_default())]
     Sql {
@@ -133,8 +81,78 @@ pub enum DataError {
         name: String,
         /// The version that was asked for.
         version: String,
-        /// Its latest version.
-        latest: Digest,
+        /// Its latest version, if one is left.
+        latest: Option<Digest>,
+    },
+    /// The version is known, but it was removed.
+    #[error("version {} of dataset `{}` was removed by {}: {}", .0.digest.short(), .0.name, .0.who, .0.why)]
+    Removed(Box<Removal>),
+    /// A name that cannot be a tag.
+    #[error("`{name}` cannot be a tag")]
+    TagName {
+        /// The name.
+        name: String,
+    },
+    /// A tag names another version already.
+    #[error("tag `{tag}` of dataset `{name}` is on version {} already", present.short())]
+    TagTaken {
+        /// The dataset.
+        name: String,
+        /// The tag.
+        tag: String,
+        /// The version that has it.
+        present: Digest,
+    },
+    /// The dataset has no such tag.
+    #[error("dataset `{name}` has no tag `{tag}`")]
+    UnknownTag {
+        /// The dataset.
+        name: String,
+        /// The tag.
+        tag: String,
+    },
+    /// A version with a tag was to be removed.
+    #[error("version {} of dataset `{name}` cannot be removed: it is tagged {}", digest.short(), quoted(tags))]
+    Tagged {
+        /// The dataset.
+        name: String,
+        /// The version.
+        digest: Digest,
+        /// Its tags.
+        tags: Vec<String>,
+    },
+    /// A statement about data without the name of who makes it, or without a reason.
+    #[error("{what} needs to say who makes it and why")]
+    Statement {
+        /// A removal, a declaration.
+        what: &'static str,
+    },
+    /// A file on disk that SQL names and that cannot be a table.
+    #[error("cannot read `{path}` as a table: {reason}")]
+    File {
+        /// As the SQL has it.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The place to which an answer is written failed.
+    #[error("cannot write the answer: {0}")]
+    Output(#[source] std::io::Error),
+    /// A check that makes no sense for the table that it is declared on.
+    #[error("check `{check}` of dataset `{dataset}` cannot be made: {reason}")]
+    Check {
+        /// The check.
+        check: String,
+        /// The dataset.
+        dataset: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Two tables that cannot be compared as was asked.
+    #[error("the versions cannot be compared: {reason}")]
+    Diff {
+        /// What is in the way.
+        reason: String,
     },
     /// The beginning of a digest that several versions share.
     #[error("`{version}` is the beginning of {} versions of dataset `{name}`", matches.len())]
@@ -156,7 +174,7 @@ pub enum DataError {
         /// The zone of the version that was offered.
         wanted: String,
     },
-    /// Arrow or Parquet could not encode or decode a table.
+    /// Arrow or JSON could not encode or decode what was asked.
     #[error("cannot {action}: {reason}")]
     Encoding {
         /// What was being done.
@@ -188,36 +206,22 @@ impl From<sqlx::Error> for DataError {
 }
 
 impl DataError {
-    pub(crate) fn stream(action: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
-        |source| Self::Stream { action: action.into(), source }
-    }
-
     pub(crate) fn arrow(action: &'static str) -> impl FnOnce(ArrowError) -> Self {
-        move |error| Self::Encoding { action, reason: error.to_string() }
-    }
-
-    pub(crate) fn parquet(action: &'static str) -> impl FnOnce(ParquetError) -> Self {
-        move |error| Self::Encoding { action, reason: error.to_string() }
-    }
-
-    pub(crate) fn joined(error: &tokio::task::JoinError) -> Self {
-        Self::Execution(format!("a worker stopped: {error}"))
+        move |error| match error {
+            ArrowError::IoError(_, source) => Self::Output(source),
+            other => Self::Encoding { action, reason: other.to_string() },
+        }
     }
 }
 
 impl Diagnose for DataError {
     fn code(&self) -> &'static str {
         match self {
-            Self::File(error) => error.code(),
+            Self::Ingest(error) => error.code(),
             Self::Store(error) => error.code(),
             Self::Catalog(error) => error.code(),
-            Self::Stream { .. } => "data.stream",
-            Self::SourceKind { .. } => "data.source_kind",
-            Self::Archive { .. } => "data.archive",
-            Self::Table { .. } => "data.table",
-            Self::Empty { .. } => "data.empty",
-            Self::QuarantineFull { .. } => "data.quarantine_full",
-            Self::Damaged { .. } => "data.damaged",
+            Self::Lineage(error) => error.code(),
+            Self::LocalFile(error) => error.code(),
             Self::Sql { .. } => "data.sql",
             Self::Refused { .. } => "data.refused",
             Self::Volatile { .. } => "data.volatile",
@@ -227,6 +231,16 @@ impl Diagnose for DataError {
             Self::UnknownDataset { .. } => "data.unknown_dataset",
             Self::UnknownVersion { .. } => "data.unknown_version",
             Self::AmbiguousVersion { .. } => "data.ambiguous_version",
+            Self::Removed(_) => "data.removed",
+            Self::TagName { .. } => "data.tag_name",
+            Self::TagTaken { .. } => "data.tag_taken",
+            Self::UnknownTag { .. } => "data.unknown_tag",
+            Self::Tagged { .. } => "data.tagged",
+            Self::Statement { .. } => "data.statement",
+            Self::File { .. } => "data.file",
+            Self::Output(_) => "data.output",
+            Self::Check { .. } => "data.check",
+            Self::Diff { .. } => "data.diff",
             Self::ZoneChange { .. } => "data.zone_change",
             Self::Encoding { .. } => "data.encoding",
         }
@@ -234,33 +248,39 @@ impl Diagnose for DataError {
 
     fn hint(&self) -> Option<String> {
         let hint = match self {
-            Self::File(error) => return error.hint(),
+            Self::Ingest(error) => return error.hint(),
             Self::Store(error) => return error.hint(),
             Self::Catalog(error) => return error.hint(),
+            Self::Lineage(error) => return error.hint(),
+            Self::LocalFile(error) => return error.hint(),
             Self::Sql { suggestion, .. } => return suggestion.clone(),
             Self::UnknownDataset { similar, .. } if !similar.is_empty() => {
                 return Some(format!("did you mean {}?", quoted(similar)));
             }
-            Self::UnknownVersion { latest, .. } => return Some(format!("the latest version is {}", latest.short())),
+            Self::UnknownVersion { latest: Some(latest), .. } => {
+                return Some(format!("the latest version is {}", latest.short()));
+            }
             Self::AmbiguousVersion { matches, .. } => {
                 let shown: Vec<_> = matches.iter().take(4).map(ToString::to_string).collect();
                 return Some(format!("write more of the digest: {}", quoted(&shown)));
             }
-            Self::SourceKind { .. } => {
-                "give a .xlsx, .xlsm, .xlsb, .xls, .ods, .csv or .tsv file, or a .zip of such files"
-            }
-            Self::Archive { .. } => "make the archive again from the files themselves, or raise the limit if it is one",
-            Self::Table { .. } => "open the file in the program that wrote it and save it again",
-            Self::Empty { .. } => "check that the first sheet has a header row",
-            Self::QuarantineFull { .. } => "look at the example: the source may have several headers or be cut off",
-            Self::Damaged { .. } => "run the stage that made it again",
             Self::Refused { .. } => "write one SELECT",
             Self::Volatile { .. } => "give the value as a constant in the SQL, or compute it in an earlier stage",
             Self::Memory { .. } => "raise the memory limit, or select fewer columns before the join or sort",
             Self::TooManyRows { .. } => "add a LIMIT",
             Self::ZoneChange { .. } => "give the new dataset another name",
             Self::UnknownDataset { .. } => "list the datasets to see their names",
-            Self::Stream { .. } | Self::Execution(_) | Self::Encoding { .. } => return None,
+            Self::Removed(_) => "run the stage that made it again, or import it again",
+            Self::TagName { .. } => {
+                "use 1 to 128 letters, digits, `.`, `_` or `-`; neither `latest`, nor a number, nor `v` and a number"
+            }
+            Self::TagTaken { .. } => "choose another tag, or move this one explicitly",
+            Self::UnknownTag { .. } | Self::UnknownVersion { .. } => "list the dataset's versions to see their tags",
+            Self::Tagged { .. } => "remove its tags first",
+            Self::Statement { .. } => "give a name and a reason: both are kept",
+            Self::Check { .. } => "correct the check in the project file",
+            Self::Diff { .. } => "give a key whose values are in one row each, or none",
+            Self::Execution(_) | Self::Encoding { .. } | Self::File { .. } | Self::Output(_) => return None,
         };
         Some(hint.to_owned())
     }

@@ -1,9 +1,8 @@
-//! Data: sources become typed tables, tables become dataset versions, SQL makes new ones and answers questions.
+//! Box "data", second half: dataset versions and SQL over them.
 //!
-//! [`ingest`] reads workbooks and text files into a content-addressed version, [`transform`] makes one from others by
-//! SQL, [`query`] asks, [`read_table`] reads, and the catalogue's table of versions is kept by [`version_record`] and
-//! its fellows. A version is a tree in the store: `data/part-NNNN.parquet`, `quarantine.parquet` when rows did not fit,
-//! and `report.json`. The same source or SQL gives the same version on every machine.
+//! [`transform`] makes a dataset version from others by SQL, [`query`] asks, [`read_table`] reads, and the catalogue's
+//! table of versions is kept by [`version_record`] and its fellows. What a version looks like in the store, and how
+//! foreign data becomes one, is `ropewalk_ingest`'s. The same SQL gives the same version on every machine.
 //!
 //! This is the only crate that knows DataFusion. It never drops a row in silence, never changes a version, and lets
 //! no SQL write.
@@ -11,30 +10,44 @@
 // The functions that do long work are plain ones that return boxed futures. An `async fn` is compiled by whoever awaits
 // it: every caller would compile DataFusion's machinery again, for minutes.
 
-mod blocking;
-mod column;
+mod check;
 mod dataset;
+mod describe;
+mod diff;
 mod error;
-mod ingest;
-mod part;
-mod publish;
+mod governance;
 mod query;
-mod report;
-mod scratch;
+mod reading;
 mod similar;
 mod sql;
 mod table;
 mod transform;
 
-pub use column::{Column, ColumnType};
-pub use dataset::{DatasetVersion, MIGRATIONS, version_list, version_record, version_resolve};
-pub use error::{DataError, Place};
-pub use ingest::{
-    Checkpoints, IngestProgress, IngestSettings, Ingested, Limits, NoProgress, SourceFile, StoreCheckpoints, ingest,
+pub use check::{
+    Between, Check, CheckOutcome, CheckReport, CheckRule, CheckSettings, CheckSubject, CheckValue, Columns, ForeignKey,
+    Freshness, Matches, OneOf, RowCount, Severity, check, check_tables,
 };
-pub use query::{NamedTable, QueryLimits, QueryResult, query};
-pub use report::{ColumnReport, FileReport, REPORT_FORMAT, Skipped, TableReport};
-pub use table::{quarantine, read_table, report, table_schema};
+pub use dataset::history::{RecordedVersion, version_history};
+pub use dataset::removal::{Removal, removal_list, version_remove};
+pub use dataset::resolve::{version_resolve, version_resolve_recorded};
+pub use dataset::tag::{TagMove, TagName, VersionTag, tag_list, tag_remove, tag_set};
+pub use dataset::{DatasetVersion, MIGRATIONS, version_list, version_record};
+pub use describe::{
+    ColumnDescription, Description, Distinct, Frequent, Histogram, Quantiles, describe, describe_query,
+};
+pub use diff::{ChangedCell, ChangedRow, DiffSettings, RetypedColumn, TableDiff, table_diff};
+pub use error::{DataError, Place};
+pub use governance::{
+    AuditAction, AuditEntry, AuditEvent, AuditFault, AuditFilter, AuditHead, AuditReport, Classification, DatasetFacts,
+    Declaration, EffectiveFacts, Inherited, Retention, RetentionDue, audit_append, audit_list, audit_verify,
+    classification_effective, declaration_get, declaration_history, declaration_record, facts_effective, retention_due,
+};
+pub use query::{
+    Answer, AnswerFormat, FileAccess, NamedTable, QueryLimits, QueryResult, QueryStream, QueryTables, TableSource,
+    query, query_stream, write_answer,
+};
+pub use sql::{Spilled, TableFormat, TableMention, referenced_tables};
+pub use table::read_table;
 pub use transform::{TransformSettings, Transformed, transform};
 
 #[cfg(test)]

@@ -1,4 +1,3 @@
-use futures::future::BoxFuture;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -6,16 +5,23 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow::util::pretty::pretty_format_batches_with_schema;
-use datafusion::common::TableReference;
-use datafusion::datasource::MemTable;
-use futures::StreamExt as _;
+use futures::future::BoxFuture;
+use ropewalk_ingest::Scratch;
 use ropewalk_store::Store;
 use ropewalk_types::Digest;
 
 use crate::DataError;
-use crate::scratch::Scratch;
-use crate::sql::{Order, PartsTable, Translation, select_plan, session};
-use crate::table::{plain_batch, plain_schema};
+use crate::sql::{Order, Room, Running, Spilled};
+
+mod files;
+mod output;
+mod planning;
+mod tables;
+
+pub use files::FileAccess;
+pub use output::{Answer, AnswerFormat, write_answer};
+pub(crate) use planning::{Refuse, planned};
+pub use tables::{QueryTables, TableSource};
 
 /// A dataset version under the name that SQL has for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +37,7 @@ pub struct NamedTable {
 pub struct QueryLimits {
     /// Bytes that joins, sorts and groups may hold before they spill to disk.
     pub memory_limit: usize,
-    /// Rows of the answer; a longer one is an error.
+    /// Rows of an answer that is held in memory; a longer one is an error. [`query_stream`] has no such limit.
     pub rows: usize,
     /// How many cores may work on it.
     pub parallelism: NonZeroUsize,
@@ -56,9 +62,56 @@ pub struct QueryResult {
     pub batches: Vec<RecordBatch>,
 }
 
-/// Answers one SELECT over dataset versions and tables in memory, on several cores; it can only read.
+/// The answer to a question as it comes: never more than a few batches in memory.
+#[derive(Debug)]
+pub struct QueryStream {
+    running: Running,
+    /// Holds what was spilled until the last batch is read.
+    _scratch: Scratch,
+}
+
+impl QueryStream {
+    /// The columns of every batch.
+    pub fn schema(&self) -> &SchemaRef {
+        self.running.schema()
+    }
+
+    /// The next rows; none at the end.
+    pub fn next_batch(&mut self) -> BoxFuture<'_, Result<Option<RecordBatch>, DataError>> {
+        Box::pin(self.running.next())
+    }
+
+    /// What was spilled to disk so far.
+    pub fn spilled(&self) -> Spilled {
+        self.running.spilled()
+    }
+}
+
+/// Begins to answer one SELECT, on several cores; it can only read.
 ///
-/// An `extra` table without a batch has no schema, and so is no table.
+/// Tables are those of `tables`, datasets by [`QueryTables::resolve`], and files as `'PATH'` where `tables` allows it.
+/// Joins, sorts and groups that need more than the limit spill to `limits.scratch`: hash joins become sort-merge joins.
+/// What cannot spill answers [`DataError::Memory`]: window functions over one huge partition, `NOT IN` over a huge
+/// list that may hold nulls, and aggregates that collect values (`array_agg`, `median`, several `count(DISTINCT …)`).
+pub fn query_stream<'a>(
+    sql: &'a str,
+    tables: &'a QueryTables,
+    store: &'a Store,
+    limits: &'a QueryLimits,
+) -> BoxFuture<'a, Result<QueryStream, DataError>> {
+    Box::pin(async move {
+        let scratch = Scratch::new(&limits.scratch)?;
+        let order = Order::Free(limits.parallelism);
+        let room = Room { order, memory_limit: limits.memory_limit, scratch: scratch.path() };
+        let plan = planned(sql, tables, store, room, Refuse::Writing).await?;
+        let running = Running::start(&plan, room).await?;
+        Ok(QueryStream { running, _scratch: scratch })
+    })
+}
+
+/// Answers one SELECT over dataset versions and tables in memory, and holds the answer.
+///
+/// An `extra` table without a batch has no schema, and so is no table. Errors: [`DataError::TooManyRows`].
 pub fn query<'a>(
     sql: &'a str,
     tables: &'a [NamedTable],
@@ -67,35 +120,33 @@ pub fn query<'a>(
     limits: &'a QueryLimits,
 ) -> BoxFuture<'a, Result<QueryResult, DataError>> {
     Box::pin(async move {
-        let scratch = Scratch::new(&limits.scratch)?;
-        let order = Order::Free(limits.parallelism);
-        let session = session(order, limits.memory_limit, scratch.path())?;
-        let translation = Translation { memory_limit: limits.memory_limit };
-        let says = |error| translation.error(&error);
+        let mut all = QueryTables::default();
         for table in tables {
-            let parts = PartsTable::open(store, &table.tree, order).await?;
-            session.register_table(TableReference::bare(table.name.as_str()), Arc::new(parts)).map_err(says)?;
+            all.insert(table.name.clone(), TableSource::Version(table.tree));
         }
         for (name, batches) in extra {
             let Some(first) = batches.first() else { continue };
-            let table = MemTable::try_new(first.schema(), vec![batches.clone()]).map_err(says)?;
-            session.register_table(TableReference::bare(name.as_str()), Arc::new(table)).map_err(says)?;
+            all.insert(name.clone(), TableSource::Batches { schema: first.schema(), batches: batches.clone() });
         }
-        let plan = select_plan(&session, sql, translation).await?;
-        let schema = plain_schema(plan.schema().as_arrow());
-        let frame = session.execute_logical_plan(plan).await.map_err(says)?;
-        let mut stream = frame.execute_stream().await.map_err(says)?;
-        let (mut batches, mut rows) = (Vec::new(), 0);
-        while let Some(batch) = stream.next().await {
-            let batch = batch.map_err(says)?;
-            rows += batch.num_rows();
-            if rows > limits.rows {
-                return Err(DataError::TooManyRows { limit: limits.rows });
-            }
-            batches.push(plain_batch(&batch)?);
-        }
-        Ok(QueryResult { schema, batches })
+        query_stream(sql, &all, store, limits).await?.collect(limits.rows).await
     })
+}
+
+impl QueryStream {
+    /// The whole answer, which may have at most `limit` rows.
+    pub fn collect(mut self, limit: usize) -> BoxFuture<'static, Result<QueryResult, DataError>> {
+        Box::pin(async move {
+            let (mut batches, mut rows) = (Vec::new(), 0);
+            while let Some(batch) = self.next_batch().await? {
+                rows += batch.num_rows();
+                if rows > limit {
+                    return Err(DataError::TooManyRows { limit });
+                }
+                batches.push(batch);
+            }
+            Ok(QueryResult { schema: Arc::clone(self.schema()), batches })
+        })
+    }
 }
 
 impl QueryResult {
@@ -112,24 +163,22 @@ impl QueryResult {
 
     /// The answer as CSV with a header (RFC 4180); a null is an empty field.
     pub fn write_csv(&self) -> Result<Vec<u8>, DataError> {
-        let mut writer = arrow::csv::WriterBuilder::new().with_header(true).build(Vec::new());
-        let header = RecordBatch::new_empty(Arc::clone(&self.schema));
-        for batch in std::iter::once(&header).chain(&self.batches) {
-            writer.write(batch).map_err(DataError::arrow("write CSV"))?;
-        }
-        Ok(writer.into_inner())
+        self.encode(AnswerFormat::Csv)
     }
 
     /// The answer as a JSON array of objects, one for each row, with nulls.
     pub fn write_json(&self) -> Result<Vec<u8>, DataError> {
-        let builder = arrow::json::WriterBuilder::new().with_explicit_nulls(true);
-        let mut writer = builder.build::<_, arrow::json::writer::JsonArray>(Vec::new());
+        self.encode(AnswerFormat::Json)
+    }
+
+    /// The answer in any form but a table.
+    pub fn encode(&self, format: AnswerFormat) -> Result<Vec<u8>, DataError> {
+        let mut bytes = Vec::new();
+        let mut writer = output::Encoder::new(format, &self.schema, &mut bytes)?;
         for batch in &self.batches {
-            writer.write(batch).map_err(DataError::arrow("write JSON"))?;
+            writer.write(batch)?;
         }
-        writer.finish().map_err(DataError::arrow("write JSON"))?;
-        let bytes = writer.into_inner();
-        // Arrow writes nothing at all when it saw no batch.
-        Ok(if bytes.is_empty() { b"[]".to_vec() } else { bytes })
+        writer.finish()?;
+        Ok(bytes)
     }
 }

@@ -1,9 +1,23 @@
 mod diagnosis;
+mod files_table;
+mod memory;
+mod mention;
 mod parts_table;
 mod plan;
+mod position;
+mod row_digest;
+mod running;
 mod session;
+mod sort_merge;
 
 pub(crate) use diagnosis::Translation;
+pub(crate) use files_table::FilesTable;
+pub use files_table::TableFormat;
+pub use mention::{TableMention, referenced_tables};
+pub(crate) use mention::{mentions, parse, refused};
 pub(crate) use parts_table::PartsTable;
-pub(crate) use plan::{refuse_volatile, select_plan};
-pub(crate) use session::{Order, reading_session, session};
+pub(crate) use plan::{refuse_volatile, statement_plan};
+pub(crate) use row_digest::row_digest;
+pub use running::Spilled;
+pub(crate) use running::{Room, Running};
+pub(crate) use session::{Joins, Order, reading_session, session};

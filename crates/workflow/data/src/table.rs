@@ -1,4 +1,3 @@
-use futures::future::BoxFuture;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -6,70 +5,12 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::TableReference;
 use datafusion::prelude::col;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use ropewalk_store::{Store, Tree, TreeEntry, files};
+use futures::future::BoxFuture;
+use ropewalk_store::Store;
 use ropewalk_types::Digest;
 
-use crate::blocking::blocking;
-use crate::publish::{PARTS, QUARANTINE, REPORT};
+use crate::DataError;
 use crate::sql::{Order, PartsTable, Translation, reading_session};
-use crate::{DataError, TableReport};
-
-fn damaged(tree: &Digest, reason: impl Into<String>) -> DataError {
-    DataError::Damaged { what: "dataset", digest: *tree, reason: reason.into() }
-}
-
-/// The parts of a dataset version in their order: digest and size.
-pub(crate) async fn parts(store: &Store, tree: &Digest) -> Result<Vec<(Digest, u64)>, DataError> {
-    let root = store.tree_get(tree).await?;
-    let Some(TreeEntry::Directory { digest }) = root.get(PARTS) else {
-        return Err(damaged(tree, format!("it has no directory `{PARTS}`")));
-    };
-    let data: Tree = store.tree_get(digest).await?;
-    let parts = data.iter().map(|(name, entry)| match entry {
-        TreeEntry::File { digest, size, .. } => Ok((*digest, *size)),
-        TreeEntry::Directory { .. } => Err(damaged(tree, format!("`{PARTS}/{name}` is a directory"))),
-    });
-    let parts: Vec<_> = parts.collect::<Result<_, _>>()?;
-    if parts.is_empty() { Err(damaged(tree, "it has no part")) } else { Ok(parts) }
-}
-
-/// The report of a dataset version.
-pub async fn report(store: &Store, tree: &Digest) -> Result<TableReport, DataError> {
-    let root = store.tree_get(tree).await?;
-    let Some(TreeEntry::File { digest, .. }) = root.get(REPORT) else {
-        return Err(damaged(tree, format!("it has no `{REPORT}`")));
-    };
-    TableReport::decode(&store.get_bytes(digest).await?, tree)
-}
-
-/// What the sources of a version hold that is not in its table, a row each: `file`, `sheet`, `row` (from 1, as the
-/// program that shows the file counts), `column`, `text`, `reason`. Empty if everything fits.
-pub async fn quarantine(store: &Store, tree: &Digest) -> Result<Vec<RecordBatch>, DataError> {
-    let root = store.tree_get(tree).await?;
-    let Some(TreeEntry::File { digest, .. }) = root.get(QUARANTINE) else { return Ok(Vec::new()) };
-    let (path, tree) = (store.cached_file(digest).await?, *tree);
-    blocking(move || {
-        let reader = ParquetRecordBatchReaderBuilder::try_new(files::open(&path)?);
-        let reader = reader.and_then(ParquetRecordBatchReaderBuilder::build);
-        let batches = reader.map_err(|error| damaged(&tree, error.to_string()))?;
-        batches.collect::<Result<_, _>>().map_err(|error| damaged(&tree, error.to_string()))
-    })
-    .await
-}
-
-/// The Arrow schema of a dataset version.
-pub async fn table_schema(store: &Store, tree: &Digest) -> Result<SchemaRef, DataError> {
-    let parts = parts(store, tree).await?;
-    let (digest, _) = parts.first().ok_or_else(|| damaged(tree, "it has no part"))?;
-    let (path, tree) = (store.cached_file(digest).await?, *tree);
-    blocking(move || {
-        let reader = ParquetRecordBatchReaderBuilder::try_new(files::open(&path)?);
-        let schema = Arc::clone(reader.map_err(|error| damaged(&tree, error.to_string()))?.schema());
-        Ok(Arc::new(Schema::new(schema.fields().clone())))
-    })
-    .await
-}
 
 /// The rows of a dataset version, in their order.
 ///
@@ -83,7 +24,7 @@ pub fn read_table<'a>(
 ) -> BoxFuture<'a, Result<Vec<RecordBatch>, DataError>> {
     Box::pin(async move {
         let table = PartsTable::open(store, tree, Order::Fixed).await?;
-        let translation = Translation { memory_limit: usize::MAX };
+        let translation = Translation::UNLIMITED;
         let says = |error| translation.error(&error);
         let session = reading_session()?;
         session.register_table(TableReference::bare("table"), Arc::new(table)).map_err(says)?;
@@ -97,7 +38,7 @@ pub fn read_table<'a>(
             frame = frame.select(columns.iter().map(exact).collect::<Vec<_>>()).map_err(says)?;
         }
         let batches = frame.collect().await.map_err(says)?;
-        batches.iter().map(plain_batch).collect()
+        batches.iter().map(|batch| plain_batch(batch, &plain_schema(batch.schema_ref()))).collect()
     })
 }
 
@@ -117,13 +58,12 @@ fn plain_type(data_type: &DataType) -> DataType {
     }
 }
 
-/// The batch in its [`plain_schema`].
-pub(crate) fn plain_batch(batch: &RecordBatch) -> Result<RecordBatch, DataError> {
-    let schema = plain_schema(batch.schema_ref());
+/// The batch in `schema`, which is the [`plain_schema`] of its plan.
+pub(crate) fn plain_batch(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, DataError> {
     let columns = batch.columns().iter().zip(schema.fields()).map(|(array, field)| cast(array, field.data_type()));
     let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     columns
         .collect::<Result<Vec<_>, _>>()
-        .and_then(|columns| RecordBatch::try_new_with_options(schema, columns, &options))
+        .and_then(|columns| RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options))
         .map_err(DataError::arrow("convert a result"))
 }

@@ -1,9 +1,10 @@
-//! The crate as its callers use it, on real workbooks that the tests write.
+//! The crate as its callers use it.
 
+mod answers;
+mod checks;
 mod dataset;
-mod fixture;
-mod guards;
-mod ingest;
-mod oddities;
+pub(crate) mod fixture;
+mod governance;
 mod query;
+mod spill;
 mod transform;

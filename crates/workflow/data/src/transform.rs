@@ -1,4 +1,3 @@
-use futures::future::BoxFuture;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -6,22 +5,20 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::compute::BatchCoalescer;
 use arrow::datatypes::SchemaRef;
-use datafusion::common::TableReference;
-use datafusion::execution::SendableRecordBatchStream;
-use futures::StreamExt as _;
+use datafusion::logical_expr::LogicalPlan;
+use futures::future::BoxFuture;
+use ropewalk_ingest::{
+    Column, ColumnReport, IngestError, PartWriter, REPORT_FORMAT, Scratch, TableReport, blocking, publish,
+};
 use ropewalk_store::Store;
 use ropewalk_types::Digest;
 use tempfile::NamedTempFile;
 use tokio::sync::mpsc;
 
-use crate::blocking::blocking;
-use crate::part::PartWriter;
-use crate::publish::publish;
-use crate::report::{ColumnReport, REPORT_FORMAT};
-use crate::scratch::Scratch;
-use crate::sql::{Order, PartsTable, Translation, refuse_volatile, select_plan, session};
-use crate::table::{plain_batch, plain_schema};
-use crate::{Column, DataError, TableReport};
+use crate::DataError;
+use crate::query::{QueryTables, Refuse, TableSource, planned};
+use crate::sql::{Joins, Order, Room, Running};
+use crate::table::plain_schema;
 
 /// Rows of a part: eight row groups.
 const PART_ROWS: usize = 1 << 20;
@@ -32,8 +29,9 @@ const QUEUE: usize = 4;
 /// How a transformation may run.
 #[derive(Clone, Debug)]
 pub struct TransformSettings {
-    /// Bytes that joins, sorts and groups may hold before they spill to disk. What spills decides the order of rows
-    /// that no ORDER BY orders: give the same limit to get the same bytes.
+    /// Bytes that joins, sorts and groups may hold before they spill to disk; a join that needs more is made again as
+    /// a sort-merge join. What spills decides the order of rows that no ORDER BY orders: give the same limit to get the
+    /// same bytes.
     pub memory_limit: usize,
     /// Directory for files of this run, removed when it ends.
     pub scratch: PathBuf,
@@ -71,21 +69,19 @@ pub fn transform<'a>(
 ) -> BoxFuture<'a, Result<Transformed, DataError>> {
     Box::pin(async move {
         let scratch = Arc::new(Scratch::new(&settings.scratch)?);
-        let session = session(Order::Fixed, settings.memory_limit, scratch.path())?;
-        let translation = Translation { memory_limit: settings.memory_limit };
+        let path = scratch.path().to_owned();
+        let room = Room { order: Order::Fixed, memory_limit: settings.memory_limit, scratch: &path };
+        let mut tables = QueryTables::default();
         for (name, tree) in inputs {
-            let table = PartsTable::open(store, tree, Order::Fixed).await?;
-            session
-                .register_table(TableReference::bare(name.as_str()), Arc::new(table))
-                .map_err(|error| translation.error(&error))?;
+            tables.insert(name.clone(), TableSource::Version(*tree));
         }
-        let plan = select_plan(&session, sql, translation).await?;
-        refuse_volatile(&plan, translation)?;
-        let schema = plain_schema(plan.schema().as_arrow());
-        unique_names(&schema)?;
-        let frame = session.execute_logical_plan(plan).await.map_err(|error| translation.error(&error))?;
-        let rows = frame.execute_stream().await.map_err(|error| translation.error(&error))?;
-        let written = write_stream(rows, schema, &scratch, translation).await?;
+        let plan = planned(sql, &tables, store, room, Refuse::Changing).await?;
+        unique_names(&plain_schema(plan.schema().as_arrow()))?;
+        let written = match written(&plan, room, Joins::Hash, &scratch).await {
+            // What was written goes with its scratch files.
+            Err(DataError::Memory { .. }) => written(&plan, room, Joins::SortMerge, &scratch).await?,
+            other => other?,
+        };
         let mut blobs = Vec::with_capacity(written.parts.len());
         for part in &written.parts {
             blobs.push(store.put_file(part.path()).await?);
@@ -97,7 +93,8 @@ pub fn transform<'a>(
     })
 }
 
-fn unique_names(schema: &SchemaRef) -> Result<(), DataError> {
+/// Refuses columns of one name, which a table that is kept cannot have.
+pub(crate) fn unique_names(schema: &SchemaRef) -> Result<(), DataError> {
     let mut names = BTreeSet::new();
     match schema.fields().iter().find(|field| !names.insert(field.name().as_str())) {
         None => Ok(()),
@@ -115,18 +112,18 @@ struct Written {
 }
 
 /// Encodes what the query answers on another thread, some batches behind.
-async fn write_stream(
-    mut rows: SendableRecordBatchStream,
-    schema: SchemaRef,
+async fn written(
+    plan: &LogicalPlan,
+    room: Room<'_>,
+    joins: Joins,
     scratch: &Arc<Scratch>,
-    translation: Translation,
 ) -> Result<Written, DataError> {
+    let mut running = Running::start_with(plan, room, joins).await?;
     let (sender, receiver) = mpsc::channel(QUEUE);
-    let scratch = Arc::clone(scratch);
+    let (schema, scratch) = (Arc::clone(running.schema()), Arc::clone(scratch));
     let writer = blocking(move || write_parts(receiver, schema, &scratch));
     let feed = async move {
-        while let Some(batch) = rows.next().await {
-            let batch = batch.map_err(|error| translation.error(&error))?;
+        while let Some(batch) = running.next().await? {
             if sender.send(batch).await.is_err() {
                 break;
             }
@@ -147,7 +144,7 @@ fn write_parts(
     let mut coalescer = BatchCoalescer::new(schema, WRITE_ROWS);
     let says = || DataError::arrow("cut a result into batches");
     while let Some(batch) = batches.blocking_recv() {
-        coalescer.push_batch(plain_batch(&batch)?).map_err(says())?;
+        coalescer.push_batch(batch).map_err(says())?;
         while let Some(batch) = coalescer.next_completed_batch() {
             parts.write(&batch)?;
         }
@@ -177,7 +174,7 @@ impl<'a> Parts<'a> {
 
     fn begin(&self) -> Result<(NamedTempFile, PartWriter, usize), DataError> {
         let file = self.scratch.file()?;
-        let output = file.as_file().try_clone().map_err(DataError::stream("write a part"))?;
+        let output = file.as_file().try_clone().map_err(IngestError::stream("write a part"))?;
         Ok((file, PartWriter::new(output, &self.schema)?, 0))
     }
 
@@ -217,11 +214,14 @@ impl<'a> Parts<'a> {
             format: REPORT_FORMAT,
             rows: self.rows,
             columns: columns.collect(),
+            notes: Vec::new(),
             files: Vec::new(),
             skipped: Vec::new(),
             quarantined: 0,
             empty_rows: 0,
             error_cells: 0,
+            kept_files: None,
+            origin: None,
         };
         Ok(Written { parts: self.done, report })
     }

@@ -23,8 +23,8 @@ impl Plan {
             }
         }
         for stage in waiting.values() {
-            if let Some(unknown) = stage.inputs.values().find(|input| !waiting.contains_key(&input.stage)) {
-                let needs = unknown.stage.to_string();
+            if let Some(unknown) = stage.needs().into_iter().find(|need| !waiting.contains_key(need)) {
+                let needs = unknown.to_string();
                 return Err(PipelineError::UnknownInput { stage: stage.name.clone(), needs });
             }
         }
@@ -69,7 +69,7 @@ impl Plan {
 impl StageSpec {
     /// The stages that must have ended before this one begins.
     pub(crate) fn needs(&self) -> BTreeSet<StageName> {
-        self.inputs.values().map(|input| input.stage.clone()).collect()
+        self.inputs.values().map(|input| &input.stage).chain(&self.after).cloned().collect()
     }
 }
 
@@ -96,13 +96,30 @@ mod tests {
     use super::*;
     use crate::InputSource;
 
+    #[test]
+    fn a_stage_comes_after_what_it_must_wait_for() {
+        let mut late = stage("a", &[]);
+        late.after.insert("z".parse().expect("name"));
+        let plan = Plan::new(vec![late.clone(), stage("z", &[])]).expect("plan");
+        let names: Vec<_> = plan.stages().iter().map(|stage| stage.name.as_str()).collect();
+        assert_eq!(names, ["z", "a"]);
+        assert_eq!(plan.only(&["a".parse().expect("name")]).expect("only").stages().len(), 2);
+        assert!(matches!(Plan::new(vec![late]), Err(PipelineError::UnknownInput { .. })));
+    }
+
     fn stage(name: &str, needs: &[&str]) -> StageSpec {
         let input = |need: &&str| {
             let source = InputSource { stage: need.parse().expect("name"), output: None };
             ((*need).to_owned(), source)
         };
         let inputs = needs.iter().map(input).collect();
-        StageSpec { name: name.parse().expect("name"), kind: "test", settings: Value::Null, inputs }
+        StageSpec {
+            name: name.parse().expect("name"),
+            kind: "test",
+            settings: Value::Null,
+            inputs,
+            after: BTreeSet::new(),
+        }
     }
 
     fn names(plan: &Plan) -> Vec<&str> {

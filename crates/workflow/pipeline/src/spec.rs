@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ropewalk_types::{DatasetName, Digest, RunId, StageName, Uri, Zone};
 use serde::{Deserialize, Serialize};
@@ -20,6 +20,8 @@ pub struct StageSpec {
     pub settings: Value,
     /// Where each input comes from, by the name under which the stage knows it.
     pub inputs: BTreeMap<String, InputSource>,
+    /// Stages that must have ended well before it begins, though it reads nothing of them; no part of the key.
+    pub after: BTreeSet<StageName>,
 }
 
 /// An output of another stage.

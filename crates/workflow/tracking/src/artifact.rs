@@ -161,6 +161,14 @@ pub(crate) async fn list(
     Ok(entries)
 }
 
+/// The digest of every artifact of every run.
+pub(crate) async fn digests(connection: &mut AnyConnection) -> Result<Vec<Digest>, TrackingError> {
+    let select = "SELECT DISTINCT digest FROM run_artifact ORDER BY digest";
+    let texts: Vec<String> = sqlx::query_scalar(select).fetch_all(connection).await?;
+    let damaged = |value| TrackingError::Damaged { table: "run_artifact", value, expected: "digest" };
+    texts.into_iter().map(|text| text.parse().map_err(|_| damaged(text))).collect()
+}
+
 /// Deletes a file, or a folder with all that lies in it; without a path all artifacts of the run.
 pub(crate) async fn delete(
     connection: &mut AnyConnection,

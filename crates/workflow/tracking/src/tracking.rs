@@ -221,6 +221,16 @@ impl Tracking {
         reading!(self, |connection| artifact::list(connection, run, folder))
     }
 
+    /// The digests of the artifacts of all runs: what a collection of garbage must keep.
+    pub async fn artifact_digests(&self) -> Result<Vec<Digest>> {
+        reading!(self, |connection| artifact::digests(connection))
+    }
+
+    /// All values that some run has for a tag, each once.
+    pub async fn tag_values(&self, key: &str) -> Result<Vec<String>> {
+        reading!(self, |connection| read::tag_values(connection, key))
+    }
+
     /// Forgets an artifact, a folder with all in it, or without a path all artifacts; their bytes stay in the store.
     pub async fn artifact_delete(&self, run: RunId, path: Option<ArtifactPath>) -> Result<()> {
         transaction!(self, |connection| artifact::delete(connection, run, path.as_ref()))

@@ -14,8 +14,13 @@ static NEXT: AtomicU64 = AtomicU64::new(0);
 
 /// A name in `directory` that no other writer of this process has; other processes differ by their number.
 pub(super) fn temporary_path(directory: &Path) -> PathBuf {
+    directory.join(temporary_name())
+}
+
+/// The last part of a [`temporary_path`].
+pub(crate) fn temporary_name() -> String {
     let count = NEXT.fetch_add(1, Ordering::Relaxed);
-    directory.join(format!("{LEFTOVER_PREFIX}{}{count:09}", process::id()))
+    format!("{LEFTOVER_PREFIX}{}{count:09}", process::id())
 }
 
 /// Whether a file name is that of an [`AtomicFile`] whose process may have died.

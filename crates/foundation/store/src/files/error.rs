@@ -24,6 +24,12 @@ pub enum FileError {
         /// The limit, in bytes.
         limit: u64,
     },
+    /// A symbolic link or a file is where a directory should be, or a directory where a file should be.
+    #[error("cannot write at `{}`: something of another kind is in the way", path.display())]
+    InTheWay {
+        /// What is in the way.
+        path: PathBuf,
+    },
     /// Another process holds the lock.
     #[error("cannot lock `{}`: it is held by {holder}", path.display())]
     Held {
@@ -43,7 +49,7 @@ impl FileError {
     fn io_kind(&self) -> Option<io::ErrorKind> {
         match self {
             Self::Io { source, .. } => Some(source.kind()),
-            Self::TooLarge { .. } | Self::Held { .. } => None,
+            Self::TooLarge { .. } | Self::InTheWay { .. } | Self::Held { .. } => None,
         }
     }
 }
@@ -58,6 +64,7 @@ impl Diagnose for FileError {
                 _ => "file.io",
             },
             Self::TooLarge { .. } => "file.too_large",
+            Self::InTheWay { .. } => "file.in_the_way",
             Self::Held { .. } => "file.held",
         }
     }
@@ -73,6 +80,7 @@ impl Diagnose for FileError {
                 _ => return None,
             },
             Self::TooLarge { .. } => "check that this is the file you meant",
+            Self::InTheWay { .. } => "move or remove it, if it is not needed",
             Self::Held { .. } => "wait until it has finished, or stop it",
         };
         Some(hint.to_owned())

@@ -9,13 +9,12 @@ use ropewalk_types::Digest;
 use super::Store;
 use super::blocking;
 use super::read::{Piece, segments};
+use super::trees::{MAX_FILES, check_count};
 use crate::error::StoreError;
 use crate::files::{self, TemporaryDirectory};
 use crate::index::Kind;
 use crate::tree::{MAX_DEPTH, Tree, TreeEntry};
 
-/// Trees may share trees, so that a few kilobytes could stand for any number of files.
-const MAX_FILES: usize = 4_000_000;
 const READS_AT_ONCE: usize = 8;
 const SEGMENTS_AT_ONCE: usize = 2;
 
@@ -100,7 +99,7 @@ impl Store {
         let mut rest = small.into_iter();
         let pieces: Vec<_> = rest.as_slice().iter().map(|small| small.piece).collect();
         let writes = segments(pieces).into_iter().map(|segment| {
-            let files: Vec<_> = rest.by_ref().take(segment.piece_count()).map(|small| small.file).collect();
+            let files: Vec<_> = rest.by_ref().take(segment.pieces().len()).map(|small| small.file).collect();
             async move {
                 let contents = self.inner.read_segment(segment).await?;
                 blocking(move || files.iter().zip(contents).try_for_each(|(file, bytes)| write(file, &bytes))).await
@@ -118,9 +117,9 @@ impl Store {
         let (mut small, mut large) = (Vec::new(), Vec::new());
         self.inner.index(|index| {
             for file in files {
-                match index.find(Kind::Chunk, &file.digest) {
+                match index.find_readable(Kind::Chunk, &file.digest) {
                     Some(location) => {
-                        let piece = Piece { digest: file.digest, location };
+                        let piece = Piece { kind: Kind::Chunk, digest: file.digest, location };
                         small.push(SmallFile { file, piece });
                     }
                     None => large.push(file),
@@ -195,14 +194,6 @@ fn check_size(file: &File, found: u64) -> Result<(), StoreError> {
     }
     let reason = format!("it says that `{}` has {} bytes, but that has {found}", file.digest, file.size);
     Err(StoreError::Malformed { what: "tree", reason })
-}
-
-fn check_count(count: usize, limit: usize) -> Result<(), StoreError> {
-    if count <= limit {
-        return Ok(());
-    }
-    let (size, limit) = (count as u64, limit as u64);
-    Err(StoreError::TooLarge { what: "a tree".to_owned(), size, limit, unit: "files" })
 }
 
 #[cfg(test)]

@@ -1,4 +1,3 @@
-use std::io::Write as _;
 use std::ops::Range;
 use std::path::Path;
 
@@ -10,7 +9,7 @@ use ropewalk_types::Digest;
 use super::{Inner, Store, blocking, failed};
 use crate::chunk;
 use crate::error::StoreError;
-use crate::files::{AtomicFile, Doing as _};
+use crate::files::{AtomicFile, Doing as _, ScratchFile};
 use crate::index::{Kind, Location, PackId};
 use crate::recipe::Recipe;
 
@@ -20,16 +19,17 @@ const MAX_IN_MEMORY: u64 = 4 << 30;
 const MAX_SEGMENT: u64 = 8 << 20;
 /// … also when this much of no use lies between them.
 const MAX_GAP: u64 = 32 << 10;
-const READS_AHEAD: usize = 2;
+pub(super) const READS_AHEAD: usize = 2;
 
-/// A chunk that is wanted, and where it lies.
+/// A piece that is wanted, and where it lies.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Piece {
-    pub(super) digest: Digest,
-    pub(super) location: Location,
+pub(crate) struct Piece {
+    pub(crate) kind: Kind,
+    pub(crate) digest: Digest,
+    pub(crate) location: Location,
 }
 
-/// Chunks that are read from a pack at once.
+/// Pieces that are read from a pack at once.
 #[derive(Debug)]
 pub(super) struct Segment {
     pack: PackId,
@@ -60,28 +60,7 @@ impl Store {
 
     /// Like [`Store::get_bytes`], for a blob that must not be larger than `limit`.
     pub(super) async fn get_bounded(&self, digest: &Digest, limit: u64, what: &str) -> Result<Bytes, StoreError> {
-        let plan = self.inner.plan(digest).await?;
-        if plan.size > limit {
-            let what = format!("{what} `{digest}`");
-            return Err(StoreError::TooLarge { what, size: plan.size, limit, unit: "bytes" });
-        }
-        let mut chunks = Vec::with_capacity(plan.pieces.len());
-        let mut reads = std::pin::pin!(self.inner.read_ahead(&plan.pieces));
-        while let Some(read) = reads.try_next().await? {
-            chunks.extend(read);
-        }
-        match <[Bytes; 1]>::try_from(chunks) {
-            // One chunk has the digest of its blob, which was checked.
-            Ok([chunk]) => Ok(chunk),
-            Err(chunks) => {
-                blocking(move || {
-                    let bytes = chunks.concat();
-                    plan.check(Digest::of(&bytes))?;
-                    Ok(bytes.into())
-                })
-                .await
-            }
-        }
+        self.inner.get_bounded(digest, limit, what).await
     }
 
     /// Lays the blob out as the file at `path`, which appears whole, checked and durable or not at all.
@@ -96,34 +75,52 @@ impl Store {
     where
         F: FnOnce(AtomicFile) -> Result<(), crate::files::FileError> + Send + 'static,
     {
-        let plan = self.inner.plan(digest).await?;
         let target = path.to_owned();
-        let mut file = blocking({
-            let path = target.clone();
-            move || Ok(AtomicFile::create(&path)?)
-        })
-        .await?;
+        let file = blocking(move || Ok(AtomicFile::create(&target)?)).await?;
+        let file = self.write_blob(digest, file, path).await?;
+        blocking(move || Ok(finish(file)?)).await
+    }
+
+    /// Writes the blob as the new file `path`, checked but not forced to the disk; on failure nothing is left.
+    pub(super) async fn write_unsynced(
+        &self,
+        digest: &Digest,
+        path: &Path,
+        executable: bool,
+    ) -> Result<(), StoreError> {
+        let target = path.to_owned();
+        let file = blocking(move || Ok(ScratchFile::create(&target, executable)?)).await?;
+        self.write_blob(digest, file, path).await?.keep();
+        Ok(())
+    }
+
+    /// Writes the blob to `file`, which is at `path`, a few megabytes at a time.
+    async fn write_blob<W>(&self, digest: &Digest, mut file: W, path: &Path) -> Result<W, StoreError>
+    where
+        W: std::io::Write + Send + 'static,
+    {
+        let plan = self.inner.plan(digest).await?;
         let mut hasher = blake3::Hasher::new();
         let mut reads = std::pin::pin!(self.inner.read_ahead(&plan.pieces));
         while let Some(chunks) = reads.try_next().await? {
-            let target = target.clone();
+            let path = path.to_owned();
             (file, hasher) = blocking(move || {
                 for chunk in chunks {
                     hasher.update(&chunk);
-                    file.write_all(&chunk).doing("write", &target)?;
+                    file.write_all(&chunk).doing("write", &path)?;
                 }
                 Ok((file, hasher))
             })
             .await?;
         }
         plan.check(hasher.finalize().into())?;
-        blocking(move || Ok(finish(file)?)).await
+        Ok(file)
     }
 }
 
 impl Plan {
     /// Every chunk is right by now; this tells whether they are the chunks of this blob.
-    fn check(&self, found: Digest) -> Result<(), StoreError> {
+    pub(super) fn check(&self, found: Digest) -> Result<(), StoreError> {
         if found == self.digest {
             return Ok(());
         }
@@ -143,30 +140,64 @@ impl Inner {
         self.plan_known(digest).await?.ok_or(StoreError::NotFound { digest: *digest })
     }
 
+    pub(super) async fn get_bounded(&self, digest: &Digest, limit: u64, what: &str) -> Result<Bytes, StoreError> {
+        let plan = self.plan(digest).await?;
+        if plan.size > limit {
+            let what = format!("{what} `{digest}`");
+            return Err(StoreError::TooLarge { what, size: plan.size, limit, unit: "bytes" });
+        }
+        let mut chunks = Vec::with_capacity(plan.pieces.len());
+        let mut reads = std::pin::pin!(self.read_ahead(&plan.pieces));
+        while let Some(read) = reads.try_next().await? {
+            chunks.extend(read);
+        }
+        match <[Bytes; 1]>::try_from(chunks) {
+            // One chunk has the digest of its blob, which was checked.
+            Ok([chunk]) => Ok(chunk),
+            Err(chunks) => {
+                blocking(move || {
+                    let bytes = chunks.concat();
+                    plan.check(Digest::of(&bytes))?;
+                    Ok(bytes.into())
+                })
+                .await
+            }
+        }
+    }
+
     async fn plan_known(&self, digest: &Digest) -> Result<Option<Plan>, StoreError> {
         let digest = *digest;
-        if let Some(location) = self.index(|index| index.find(Kind::Chunk, &digest)) {
+        if let Some(location) = self.index(|index| index.find_readable(Kind::Chunk, &digest)) {
             let size = u64::from(location.raw_length);
-            let pieces = vec![Piece { digest, location }];
+            let pieces = vec![Piece { kind: Kind::Chunk, digest, location }];
             return Ok(Some(Plan { digest, size, pieces, recipe_pack: None }));
         }
-        let Some(location) = self.index(|index| index.find(Kind::Recipe, &digest)) else {
+        let Some(location) = self.index(|index| index.find_readable(Kind::Recipe, &digest)) else {
             return Ok(None);
         };
-        let stored = self.read(&digest, location.pack, location.offset..location.end()).await?;
-        let damaged = move |reason| StoreError::Damaged { digest, object: location.pack.path().to_string(), reason };
-        let recipe = blocking(move || {
-            let raw = chunk::decode(location.encoding, stored, location.raw_length).map_err(damaged)?;
-            Recipe::decode(&raw).map_err(|error| damaged(error.to_string()))
-        })
-        .await?;
+        self.plan_at(digest, location).await.map(Some)
+    }
+
+    /// The plan that the recipe at a place makes.
+    pub(super) async fn plan_at(&self, digest: Digest, location: Location) -> Result<Plan, StoreError> {
+        let recipe = self.recipe_at(digest, location).await?;
+        let damaged = |reason| StoreError::Damaged { digest, object: location.pack.path().to_string(), reason };
         let pieces = self.pieces(&recipe).map_err(damaged)?;
-        Ok(Some(Plan { digest, size: recipe.size(), pieces, recipe_pack: Some(location.pack) }))
+        Ok(Plan { digest, size: recipe.size(), pieces, recipe_pack: Some(location.pack) })
+    }
+
+    pub(super) async fn recipe_at(&self, digest: Digest, location: Location) -> Result<Recipe, StoreError> {
+        let piece = Piece { kind: Kind::Recipe, digest, location };
+        let stored = self.read_stored(piece.into()).await?;
+        let recipe = |(piece, stored): (Piece, Bytes)| piece.recipe(stored);
+        blocking(move || stored.into_iter().next().map_or(Err(StoreError::NotFound { digest }), recipe)).await
     }
 
     fn pieces(&self, recipe: &Recipe) -> Result<Vec<Piece>, String> {
-        let piece = |index: &crate::index::Index, digest: Digest, length: u32| match index.find(Kind::Chunk, &digest) {
-            Some(location) if location.raw_length == length => Ok(Piece { digest, location }),
+        let piece = |index: &crate::index::Index, digest: Digest, length: u32| match index
+            .find_readable(Kind::Chunk, &digest)
+        {
+            Some(location) if location.raw_length == length => Ok(Piece { kind: Kind::Chunk, digest, location }),
             Some(location) => Err(format!("its chunk `{digest}` has {} bytes, not {length}", location.raw_length)),
             None => Err(format!("its chunk `{digest}` is in no index")),
         };
@@ -182,22 +213,50 @@ impl Inner {
         futures::stream::iter(reads).buffered(READS_AHEAD)
     }
 
-    /// The chunks of a segment, in its order.
+    /// The chunks of a segment, in its order, checked.
     pub(super) async fn read_segment(&self, segment: Segment) -> Result<Vec<Bytes>, StoreError> {
-        let Segment { pack, range, pieces } = segment;
-        let Some(first) = pieces.first() else { return Ok(Vec::new()) };
-        let stored = self.read(&first.digest, pack, range.clone()).await?;
+        let stored = self.read_stored(segment).await?;
+        blocking(move || stored.into_iter().map(|(piece, stored)| piece.decode(stored)).collect()).await
+    }
+
+    /// The pieces of a segment, in its order, as they are stored, checked.
+    pub(super) async fn read_checked(&self, segment: Segment) -> Result<Vec<(Piece, Bytes)>, StoreError> {
+        let stored = self.read_stored(segment).await?;
         blocking(move || {
-            let chunk = |piece: &Piece| {
-                let Piece { digest, location } = piece;
-                let start = (location.offset - range.start) as usize;
-                let bytes = stored.slice(start..start + location.stored_length as usize);
-                chunk::decode_verified(digest, location.encoding, bytes, location.raw_length)
-                    .map_err(|reason| StoreError::Damaged { digest: *digest, object: pack.path().to_string(), reason })
-            };
-            pieces.iter().map(chunk).collect()
+            stored.iter().try_for_each(|(piece, stored)| piece.check(stored.clone()))?;
+            Ok(stored)
         })
         .await
+    }
+
+    /// Checks the pieces of a segment where they are said to lie.
+    pub(super) async fn read_in_place(&self, segment: Segment) -> Result<(), StoreError> {
+        let Some(first) = segment.pieces.first().copied() else { return Ok(()) };
+        let stored = self.read(&first.digest, segment.pack, segment.range.clone()).await?;
+        blocking(move || segment.cut(&stored).into_iter().try_for_each(|(piece, stored)| piece.check(stored))).await
+    }
+
+    /// The pieces of a segment, in its order, as they are stored, and where they were found.
+    pub(super) async fn read_stored(&self, segment: Segment) -> Result<Vec<(Piece, Bytes)>, StoreError> {
+        let Some(first) = segment.pieces.first().copied() else { return Ok(Vec::new()) };
+        let error = match self.read(&first.digest, segment.pack, segment.range.clone()).await {
+            Ok(stored) => return Ok(segment.cut(&stored)),
+            Err(error) => error,
+        };
+        // A collector may have moved what was still needed of that pack to another.
+        self.refresh().await?;
+        let find = |piece: &Piece| self.index(|index| index.find_readable(piece.kind, &piece.digest));
+        let mut found = Vec::with_capacity(segment.pieces.len());
+        for piece in &segment.pieces {
+            let location = match find(piece) {
+                Some(location) if location != piece.location => location,
+                Some(_) => return Err(error),
+                None => return Err(StoreError::NotFound { digest: piece.digest }),
+            };
+            let stored = self.read(&piece.digest, location.pack, location.offset..location.end()).await?;
+            found.push((Piece { location, ..*piece }, stored));
+        }
+        Ok(found)
     }
 
     /// Bytes of a pack; `digest` is what they are read for.
@@ -220,6 +279,45 @@ impl Inner {
     }
 }
 
+impl Piece {
+    /// What tells it from others, also from copies in other packs.
+    pub(super) fn place(&self) -> (PackId, Kind, Digest) {
+        (self.location.pack, self.kind, self.digest)
+    }
+
+    /// The bytes of a chunk.
+    pub(super) fn decode(&self, stored: Bytes) -> Result<Bytes, StoreError> {
+        let Self { digest, location, .. } = self;
+        chunk::decode_verified(digest, location.encoding, stored, location.raw_length)
+            .map_err(|reason| self.damaged(reason))
+    }
+
+    /// Of a recipe only the form can be checked here: it is named by what it makes.
+    pub(super) fn check(&self, stored: Bytes) -> Result<(), StoreError> {
+        match self.kind {
+            Kind::Chunk => self.decode(stored).map(drop),
+            Kind::Recipe => self.recipe(stored).map(drop),
+        }
+    }
+
+    pub(super) fn recipe(&self, stored: Bytes) -> Result<Recipe, StoreError> {
+        let Location { encoding, raw_length, .. } = self.location;
+        let raw = chunk::decode(encoding, stored, raw_length).map_err(|reason| self.damaged(reason))?;
+        Recipe::decode(&raw).map_err(|error| self.damaged(error.to_string()))
+    }
+
+    fn damaged(&self, reason: String) -> StoreError {
+        StoreError::Damaged { digest: self.digest, object: self.location.pack.path().to_string(), reason }
+    }
+}
+
+impl From<Piece> for Segment {
+    fn from(piece: Piece) -> Self {
+        let location = &piece.location;
+        Self { pack: location.pack, range: location.offset..location.end(), pieces: vec![piece] }
+    }
+}
+
 /// Joins neighbours in a pack, keeping the order of `pieces`.
 pub(super) fn segments(pieces: impl IntoIterator<Item = Piece>) -> Vec<Segment> {
     let mut segments: Vec<Segment> = Vec::new();
@@ -230,19 +328,24 @@ pub(super) fn segments(pieces: impl IntoIterator<Item = Piece>) -> Vec<Segment> 
                 last.range.end = last.range.end.max(location.end());
                 last.pieces.push(piece);
             }
-            _ => segments.push(Segment {
-                pack: location.pack,
-                range: location.offset..location.end(),
-                pieces: vec![piece],
-            }),
+            _ => segments.push(piece.into()),
         }
     }
     segments
 }
 
 impl Segment {
-    pub(super) fn piece_count(&self) -> usize {
-        self.pieces.len()
+    /// The pieces in the bytes of the segment.
+    fn cut(self, stored: &Bytes) -> Vec<(Piece, Bytes)> {
+        let bytes = |piece: &Piece| {
+            let start = (piece.location.offset - self.range.start) as usize;
+            stored.slice(start..start + piece.location.stored_length as usize)
+        };
+        self.pieces.iter().map(|piece| (*piece, bytes(piece))).collect()
+    }
+
+    pub(super) fn pieces(&self) -> impl ExactSizeIterator<Item = &Piece> {
+        self.pieces.iter()
     }
 
     fn takes(&self, location: &Location) -> bool {

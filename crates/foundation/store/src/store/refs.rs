@@ -5,13 +5,17 @@
 //! date for [`SETTLED`]: else a writer that was stopped for long after it had seen n could create n + 1 a second time,
 //! after that had come, gone out of date and been removed. A writer stopped for longer than that finds, by the clock of
 //! the object store, that its generation came long after a higher one, takes it back and reports the conflict.
+//!
+//! To delete a ref is to set it to [`DELETED`]: the generation must stay counted, or a writer that had seen the deleted
+//! value could set the ref as if nothing had happened.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures::TryStreamExt as _;
 use object_store::path::Path;
-use object_store::{Error, ObjectStoreExt as _, PutMode, PutOptions};
+use object_store::{Error, ObjectMeta, ObjectStoreExt as _, PutMode, PutOptions};
 
 use super::{Store, failed};
 use crate::error::StoreError;
@@ -22,6 +26,8 @@ const FOLDER: &str = "refs";
 const GENERATION_MARK: char = '@';
 /// Refs point; what is large belongs into a blob.
 const MAX_VALUE: u64 = 1 << 20;
+/// What a ref is set to by deleting it; no other value may be this.
+const DELETED: &[u8] = b"\0ropewalk: this ref was deleted\n";
 /// Generations that stay for those who look at what a ref was.
 const KEPT: u64 = 4;
 /// How long a generation must have been out of date before it is removed.
@@ -34,6 +40,19 @@ const MAX_ROUNDS: usize = 16;
 struct Generation {
     number: u64,
     written: SystemTime,
+    size: u64,
+}
+
+impl Generation {
+    fn of(meta: &ObjectMeta) -> Option<Self> {
+        let number = meta.location.filename()?.strip_prefix(GENERATION_MARK)?.parse().ok()?;
+        Some(Self { number, written: meta.last_modified.into(), size: meta.size })
+    }
+
+    /// Whether the value must be read to know; spares reading all others.
+    fn may_be_deleted(&self) -> bool {
+        self.size == DELETED.len() as u64
+    }
 }
 
 impl Store {
@@ -49,7 +68,8 @@ impl Store {
                 Ok(found) => {
                     check_size(name, found.meta.size)?;
                     let bytes = found.bytes().await.map_err(failed("read", &path))?;
-                    return Ok(Some(RefValue { bytes, generation: newest.number }));
+                    let value = RefValue { bytes, generation: newest.number };
+                    return Ok(Some(value).filter(|value| value.bytes != DELETED));
                 }
             }
         }
@@ -57,18 +77,35 @@ impl Store {
         Err(StoreError::Malformed { what: "ref", reason })
     }
 
-    /// Sets the ref if it is still at generation `expected` (`None`: never set), and gives its new generation.
+    /// Sets the ref if it is still at generation `expected` (`None`: not there), and gives its new generation.
     ///
     /// Of several writers that expect the same generation exactly one succeeds; the others get
     /// [`StoreError::Conflict`] and may read the ref again. The value is at most 1 MiB.
     pub async fn ref_set(&self, name: &RefName, expected: Option<u64>, bytes: Bytes) -> Result<u64, StoreError> {
         check_size(name, bytes.len() as u64)?;
-        let found = self.generations(name).await?.last().map(|newest| newest.number);
+        if bytes == DELETED {
+            return Err(StoreError::Malformed { what: "ref", reason: "the value means that it is deleted".to_owned() });
+        }
+        self.generation_put(name, expected, bytes).await
+    }
+
+    /// Deletes the ref if it is still at generation `expected`, by the same rules as [`Store::ref_set`]; it may be set
+    /// again, and goes on counting its generations.
+    pub async fn ref_delete(&self, name: &RefName, expected: u64) -> Result<(), StoreError> {
+        self.generation_put(name, Some(expected), Bytes::from_static(DELETED)).await.map(drop)
+    }
+
+    async fn generation_put(&self, name: &RefName, expected: Option<u64>, bytes: Bytes) -> Result<u64, StoreError> {
+        let newest = self.generations(name).await?.last().copied();
+        let found = match newest {
+            Some(newest) if newest.may_be_deleted() && self.ref_get(name).await?.is_none() => None,
+            _ => newest.map(|newest| newest.number),
+        };
         let conflict = |found| StoreError::Conflict { name: name.clone(), expected, found };
         if found != expected {
             return Err(conflict(found));
         }
-        let number = expected.unwrap_or(0) + 1;
+        let number = newest.map_or(0, |newest| newest.number) + 1;
         let path = generation_path(name, number);
         match self.inner.backend.put_opts(&path, bytes.into(), PutOptions::from(PutMode::Create)).await {
             Ok(_) => {}
@@ -77,12 +114,12 @@ impl Store {
         }
         let generations = self.generations(name).await?;
         if came_too_late(&generations, number) {
-            self.remove(name, number).await?;
+            self.generation_remove(name, number).await?;
             return Err(conflict(generations.last().map(|newest| newest.number)));
         }
         for number in settled(&generations) {
             // One that stays costs a few bytes and goes with the next change.
-            let _ = self.remove(name, number).await;
+            let _ = self.generation_remove(name, number).await;
         }
         Ok(number)
     }
@@ -93,10 +130,20 @@ impl Store {
         let folder = if above.is_empty() { Path::from(FOLDER) } else { folder(&RefName::new(above)?) };
         let listed: Vec<_> =
             self.inner.backend.list(Some(&folder)).try_collect().await.map_err(failed("list", &folder))?;
-        let mut names: Vec<_> = listed.iter().filter_map(|meta| name_of(&meta.location)).collect();
-        names.retain(|name| name.as_str().starts_with(prefix));
-        names.sort();
-        names.dedup();
+        let mut newest = BTreeMap::new();
+        for meta in listed {
+            let name = name_of(&meta.location).filter(|name| name.as_str().starts_with(prefix));
+            if let Some((name, generation)) = name.zip(Generation::of(&meta)) {
+                let entry = newest.entry(name).or_insert(generation);
+                *entry = if generation.number > entry.number { generation } else { *entry };
+            }
+        }
+        let mut names = Vec::new();
+        for (name, generation) in newest {
+            if !generation.may_be_deleted() || self.ref_get(&name).await?.is_some() {
+                names.push(name);
+            }
+        }
         Ok(names)
     }
 
@@ -105,21 +152,13 @@ impl Store {
         let folder = folder(name);
         let listed =
             self.inner.backend.list_with_delimiter(Some(&folder)).await.map_err(failed("list", &folder))?.objects;
-        let generation = |meta: &object_store::ObjectMeta| {
-            let number = meta.location.filename()?.strip_prefix(GENERATION_MARK)?.parse().ok()?;
-            Some(Generation { number, written: meta.last_modified.into() })
-        };
-        let mut generations: Vec<_> = listed.iter().filter_map(generation).collect();
+        let mut generations: Vec<_> = listed.iter().filter_map(Generation::of).collect();
         generations.sort_by_key(|generation| generation.number);
         Ok(generations)
     }
 
-    async fn remove(&self, name: &RefName, number: u64) -> Result<(), StoreError> {
-        let path = generation_path(name, number);
-        match self.inner.backend.delete(&path).await {
-            Ok(()) | Err(Error::NotFound { .. }) => Ok(()),
-            Err(source) => Err(failed("remove", &path)(source)),
-        }
+    async fn generation_remove(&self, name: &RefName, number: u64) -> Result<(), StoreError> {
+        self.inner.remove(&generation_path(name, number)).await
     }
 }
 
@@ -173,7 +212,7 @@ mod tests {
 
     fn at(generations: &[(u64, u64)]) -> Vec<Generation> {
         let written = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
-        generations.iter().map(|&(number, seconds)| Generation { number, written: written(seconds) }).collect()
+        generations.iter().map(|&(number, seconds)| Generation { number, written: written(seconds), size: 1 }).collect()
     }
 
     #[test]

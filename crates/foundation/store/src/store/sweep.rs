@@ -10,7 +10,7 @@ use crate::error::StoreError;
 use crate::files;
 use crate::index::PackId;
 
-const PACKS: &str = "packs";
+pub(super) const PACKS: &str = "packs";
 
 /// What [`Store::sweep_orphans`] has removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

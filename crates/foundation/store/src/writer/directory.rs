@@ -21,10 +21,13 @@ const BATCH_BYTES: u64 = 8 << 20;
 const BATCH_FILES: usize = 1024;
 const BATCHES_AT_ONCE: usize = 2;
 
-/// A file that was found.
-struct Found {
-    path: PathBuf,
-    size: u64,
+/// A file that is to be added, and its size as it was last seen, by which files are put together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Bytes.
+    pub size: u64,
 }
 
 /// A directory that was found, in the order of its names.
@@ -59,7 +62,7 @@ impl Writer {
         let (root, prepared) = blocking(move || {
             let mut trees = Vec::new();
             let root = seal(folder, &mut blobs.into_iter(), &mut trees)?;
-            Ok((root, prepare_all(&claims, trees)?.1))
+            Ok((root, prepare_all(&claims, trees, true)?.1))
         })
         .await?;
         self.append_all(prepared).await?;
@@ -67,8 +70,8 @@ impl Writer {
         Ok(root)
     }
 
-    /// Adds the files and gives their blobs in the same order.
-    async fn add_files(&mut self, files: Vec<Found>) -> Result<Vec<Blob>, StoreError> {
+    /// Adds the files and gives their blobs in the same order; small ones are prepared together.
+    pub async fn add_files(&mut self, files: Vec<NewFile>) -> Result<Vec<Blob>, StoreError> {
         let mut blobs = vec![None; files.len()];
         let (small, large): (Vec<_>, Vec<_>) = files.into_iter().enumerate().partition(|(_, file)| file.size <= SMALL);
         for (position, blob) in self.add_batches(small).await? {
@@ -80,14 +83,14 @@ impl Writer {
         blobs.into_iter().collect::<Option<_>>().ok_or(StoreError::Interrupted)
     }
 
-    async fn add_batches(&mut self, files: Vec<(usize, Found)>) -> Result<Vec<(usize, Blob)>, StoreError> {
+    async fn add_batches(&mut self, files: Vec<(usize, NewFile)>) -> Result<Vec<(usize, Blob)>, StoreError> {
         self.begin()?;
         let claims = Arc::clone(&self.claims);
-        let prepare = |batch: Vec<(usize, Found)>| {
+        let prepare = |batch: Vec<(usize, NewFile)>| {
             let claims = Arc::clone(&claims);
             blocking(move || {
                 let contents = batch.iter().map(|(_, file)| read_small(&file.path)).collect::<Result<Vec<_>, _>>()?;
-                let (blobs, prepared) = prepare_all(&claims, contents)?;
+                let (blobs, prepared) = prepare_all(&claims, contents, false)?;
                 let positions = batch.into_iter().map(|(position, _)| position);
                 Ok::<(Vec<_>, Vec<Prepared>), _>((positions.zip(blobs).collect(), prepared))
             })
@@ -104,7 +107,7 @@ impl Writer {
 }
 
 /// The files in `directory` and below are appended to `files` in the order in which the result names them.
-fn walk(directory: &Path, depth: usize, files: &mut Vec<Found>) -> Result<Folder, StoreError> {
+fn walk(directory: &Path, depth: usize, files: &mut Vec<NewFile>) -> Result<Folder, StoreError> {
     let refused = |path: &Path, reason| StoreError::NotStorable { path: path.to_owned(), reason };
     let below = depth.checked_sub(1).ok_or_else(|| refused(directory, "it lies more than 128 directories deep"))?;
     let mut entries = Vec::new();
@@ -112,7 +115,7 @@ fn walk(directory: &Path, depth: usize, files: &mut Vec<Found>) -> Result<Folder
         let node = match entry.kind {
             EntryKind::File if files::is_leftover(&entry.name) => continue,
             EntryKind::File => {
-                files.push(Found { path: entry.path, size: entry.size });
+                files.push(NewFile { path: entry.path, size: entry.size });
                 Node::File { executable: entry.executable }
             }
             EntryKind::Directory => Node::Folder(walk(&entry.path, below, files)?),
@@ -148,7 +151,7 @@ fn read_small(path: &Path) -> Result<Bytes, FileError> {
     Ok(files::read_bounded(path, BATCH_BYTES)?.into())
 }
 
-fn batches(files: Vec<(usize, Found)>) -> Vec<Vec<(usize, Found)>> {
+fn batches(files: Vec<(usize, NewFile)>) -> Vec<Vec<(usize, NewFile)>> {
     let mut batches: Vec<Vec<_>> = Vec::new();
     let mut bytes = BATCH_BYTES;
     for file in files {

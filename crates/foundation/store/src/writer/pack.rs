@@ -7,7 +7,7 @@ use tokio::io::AsyncWriteExt as _;
 
 use super::Prepared;
 use crate::error::StoreError;
-use crate::index::{Entry, PackEntries, PackId};
+use crate::index::{PackEntries, PackId, Slot};
 use crate::store::failed;
 
 /// A pack of at least this many bytes is full.
@@ -18,40 +18,40 @@ const PARTS_AT_ONCE: usize = 2;
 
 /// A pack that is being written: part by part, visible to the backend only once it is whole.
 #[derive(Debug)]
-pub(super) struct OpenPack {
+pub(crate) struct OpenPack {
     id: PackId,
     upload: BufWriter,
     length: u64,
-    entries: Vec<Entry>,
+    slots: Vec<Slot>,
 }
 
 impl OpenPack {
-    pub(super) async fn begin(backend: Arc<dyn ObjectStore>) -> Result<Self, StoreError> {
+    pub(crate) async fn begin(backend: Arc<dyn ObjectStore>) -> Result<Self, StoreError> {
         let id = PackId::random();
         let upload = BufWriter::with_capacity(backend, id.path(), PART).with_max_concurrency(PARTS_AT_ONCE);
-        let mut pack = Self { id, upload, length: 0, entries: Vec::new() };
+        let mut pack = Self { id, upload, length: 0, slots: Vec::new() };
         pack.put(Bytes::from_static(PackId::MARK)).await?;
         Ok(pack)
     }
 
-    pub(super) async fn append(&mut self, prepared: Prepared) -> Result<(), StoreError> {
+    pub(crate) async fn append(&mut self, prepared: Prepared) -> Result<(), StoreError> {
         let Prepared { entry, stored } = prepared;
         self.put(stored).await?;
-        self.entries.push(entry);
+        self.slots.push(Slot::Piece(entry));
         Ok(())
     }
 
-    pub(super) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.length >= TARGET
     }
 
     /// Makes the pack durable.
-    pub(super) async fn finish(mut self) -> Result<PackEntries, StoreError> {
-        let Self { id, entries, .. } = self;
+    pub(crate) async fn finish(mut self) -> Result<PackEntries, StoreError> {
+        let Self { id, slots, .. } = self;
         self.upload.shutdown().await.map_err(|error| {
             failed("write", &id.path())(object_store::Error::Generic { store: "pack", source: error.into() })
         })?;
-        Ok(PackEntries { pack: id, entries })
+        Ok(PackEntries { pack: id, slots })
     }
 
     async fn put(&mut self, bytes: Bytes) -> Result<(), StoreError> {

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::io::Read;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use ropewalk_types::Digest;
@@ -15,18 +15,33 @@ use crate::error::StoreError;
 use crate::files::Doing as _;
 use crate::index::{Entry, Kind};
 use crate::recipe::Recipe;
-use crate::store::{Blob, Inner};
+use crate::store::{Blob, Inner, Piece, Relied};
 
 /// A piece that is ready for a pack.
-pub(super) struct Prepared {
-    pub(super) entry: Entry,
-    pub(super) stored: Bytes,
+pub(crate) struct Prepared {
+    pub(crate) entry: Entry,
+    pub(crate) stored: Bytes,
 }
 
-/// Which pieces this writer has taken upon itself, so that nothing is written twice.
+impl Prepared {
+    /// A piece as it was read from another pack.
+    pub(crate) fn stored(piece: &Piece, tree: bool, stored: Bytes) -> Self {
+        let Piece { kind, digest, location } = *piece;
+        let (encoding, raw_length) = (location.encoding, location.raw_length);
+        let entry = Entry { digest, kind, tree, encoding, stored_length: stored.len() as u32, raw_length };
+        Self { entry, stored }
+    }
+}
+
+/// Which pieces this writer has taken upon itself, so that nothing is written twice, and which it need not write.
 pub(super) struct Claims {
     inner: Arc<Inner>,
-    taken: Mutex<HashSet<(Kind, Digest)>>,
+    state: Mutex<State>,
+}
+
+struct State {
+    taken: HashSet<(Kind, Digest)>,
+    relied: Relied,
 }
 
 impl fmt::Debug for Claims {
@@ -37,27 +52,55 @@ impl fmt::Debug for Claims {
 
 impl Claims {
     pub(super) fn new(inner: Arc<Inner>) -> Self {
-        Self { inner, taken: Mutex::default() }
+        let state = Mutex::new(State { taken: HashSet::new(), relied: Relied::new(&inner) });
+        Self { inner, state }
     }
 
     /// Whether the caller must write the piece: neither the store has it nor has anybody else claimed it.
     fn claim(&self, kind: Kind, digest: Digest) -> bool {
-        self.inner.index(|index| index.find(kind, &digest)).is_none()
-            && self.taken.lock().unwrap_or_else(PoisonError::into_inner).insert((kind, digest))
+        let visible = self.inner.index(|index| index.find(kind, &digest)).is_some();
+        let mut state = self.state();
+        if visible {
+            state.relied.add(kind, digest);
+        }
+        !visible && state.taken.insert((kind, digest))
+    }
+
+    /// Whether the blob is in the store or in this commit.
+    pub(super) fn has_blob(&self, digest: &Digest) -> bool {
+        let mut state = self.state();
+        for kind in [Kind::Chunk, Kind::Recipe] {
+            if self.inner.index(|index| index.find(kind, digest)).is_some() {
+                state.relied.add(kind, *digest);
+                return true;
+            }
+        }
+        [Kind::Chunk, Kind::Recipe].iter().any(|kind| state.taken.contains(&(*kind, *digest)))
+    }
+
+    /// What was claimed of the store itself; nothing is left to be checked a second time.
+    pub(super) fn relied(&self) -> Relied {
+        std::mem::replace(&mut self.state().relied, Relied::new(&self.inner))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Prepares blobs that are in memory; gives the pieces that must be written, in an order in which no recipe comes
-/// before its chunks.
+/// before its chunks. `trees` says whether they are trees.
 pub(super) fn prepare_all(
     claims: &Claims,
     blobs: impl IntoIterator<Item = Bytes>,
+    trees: bool,
 ) -> Result<(Vec<Blob>, Vec<Prepared>), StoreError> {
     let mut encoder = Encoder::new()?;
     let mut prepared = Vec::new();
     let mut found = Vec::new();
     for bytes in blobs {
         let mut builder = Builder { claims, encoder: &mut encoder, recipe: Recipe::default() };
+        let begin = prepared.len();
         let mut give = |piece| {
             prepared.push(piece);
             Ok(())
@@ -68,7 +111,11 @@ pub(super) fn prepare_all(
         while let Some(chunk) = first.take().or_else(|| chunks.next()) {
             builder.chunk(chunk, &mut give)?;
         }
-        found.push(builder.finish(|| Digest::of(&bytes), &mut give)?);
+        let blob = builder.finish(|| Digest::of(&bytes), &mut give)?;
+        for piece in &mut prepared[begin..] {
+            piece.entry.tree = trees && piece.entry.digest == blob.digest;
+        }
+        found.push(blob);
     }
     Ok((found, prepared))
 }
@@ -155,7 +202,8 @@ impl Builder<'_> {
             return Ok(());
         }
         let (encoding, stored) = self.encoder.encode(raw);
-        let entry = Entry { digest, kind, encoding, stored_length: stored.len() as u32, raw_length: raw.len() as u32 };
+        let (stored_length, raw_length) = (stored.len() as u32, raw.len() as u32);
+        let entry = Entry { digest, kind, tree: false, encoding, stored_length, raw_length };
         give(Prepared { entry, stored })
     }
 }

@@ -1,6 +1,6 @@
 use std::time::{Duration, SystemTime};
 
-use ropewalk_store::{Store, StoreError, files};
+use ropewalk_store::{BackendOptions, NoProgress, Root, Store, StoreError, files};
 use ropewalk_types::Diagnose as _;
 
 use crate::{Harness, noise};
@@ -105,4 +105,102 @@ async fn a_commit_whose_pack_was_swept_fails() {
     assert_eq!(store.sweep_orphans(SystemTime::now() + Duration::from_mins(1)).await.unwrap().objects, 1);
     assert!(matches!(writer.commit().await, Err(StoreError::PackRemoved { .. })));
     assert!(!store.contains(&blob.digest).await.unwrap());
+}
+
+/// Opens a store of which the other has a copy, and changes the one pack.
+async fn damaged_and_whole(change: impl FnOnce(&mut Vec<u8>)) -> (Harness, Harness, Vec<ropewalk_types::Digest>) {
+    let (harness, other) = (Harness::on_disk(), Harness::in_memory());
+    let store = harness.open().await;
+    let mut writer = store.writer();
+    let mut digests = Vec::new();
+    for bytes in [noise(1, 1000), noise(2, 600_000), b"yarn ".repeat(1000), Vec::new()] {
+        digests.push(writer.add_bytes(bytes.into()).await.unwrap().digest);
+    }
+    writer.commit().await.unwrap();
+    let roots: Vec<_> = digests.iter().map(|digest| Root::Blob(*digest)).collect();
+    store.copy_to(&other.open().await, &roots, &NoProgress).await.unwrap();
+    change_pack(&harness, change);
+    (harness, other, digests)
+}
+
+#[tokio::test]
+async fn what_is_damaged_is_named_and_healed() {
+    let flip: fn(&mut Vec<u8>) = |bytes| bytes[100] ^= 1;
+    let flip_recipe: fn(&mut Vec<u8>) = |bytes| {
+        let recipe = bytes.windows(4).position(|window| window == b"RWRC").unwrap();
+        bytes[recipe + 40] ^= 1;
+    };
+    let cut: fn(&mut Vec<u8>) = |bytes| bytes.truncate(300_000);
+    for (change, least) in [(flip, 1), (flip_recipe, 1), (cut, 3)] {
+        let (harness, other, digests) = damaged_and_whole(change).await;
+        let store = harness.open().await;
+        let found = store.verify(None).await.unwrap();
+        assert!(found.damaged.len() >= least, "{found:?}");
+        assert!(found.damaged.iter().all(|damage| damage.object.starts_with("packs/") && !damage.healed));
+        assert!(found.pieces > 5 && found.bytes > 600_000);
+        // Another handle, which knows the damaged place, sees what was healed.
+        let healed = harness.open().await.verify(Some(&other.open().await)).await.unwrap();
+        assert_eq!(healed.damaged.len(), found.damaged.len());
+        assert!(healed.damaged.iter().all(|damage| damage.healed), "{healed:?}");
+        store.contains(&ropewalk_types::Digest::of(b"never stored")).await.unwrap();
+        for store in [&store, &harness.open().await] {
+            for digest in &digests {
+                let bytes = store.get_bytes(digest).await.unwrap();
+                assert_eq!(ropewalk_types::Digest::of(&bytes), *digest);
+            }
+            assert_eq!(store.verify(None).await.unwrap().damaged, []);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_pack_that_is_missing_is_all_that_was_in_it() {
+    let (harness, other, digests) = damaged_and_whole(|_| ()).await;
+    files::remove_file(&harness.objects("packs")[0].path).unwrap();
+    let store = harness.open().await;
+    let found = store.verify(None).await.unwrap();
+    // But for the piece of no bytes, which can be had of nothing.
+    assert_eq!(found.damaged.len() as u64, found.pieces - 1);
+    assert!(
+        found.damaged.iter().all(|damage| damage.reason.contains("missing") || damage.reason.contains("in no index"))
+    );
+    store.verify(Some(&other.open().await)).await.unwrap();
+    assert_eq!(store.verify(None).await.unwrap().damaged, []);
+    for digest in &digests {
+        store.get_bytes(digest).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_nobody_has_stays_damaged() {
+    let (harness, _, _) = damaged_and_whole(|bytes| bytes[100] ^= 1).await;
+    let empty = Harness::in_memory();
+    let store = harness.open().await;
+    let found = store.verify(Some(&empty.open().await)).await.unwrap();
+    assert_eq!(found.damaged.len(), 1);
+    assert!(!found.damaged[0].healed);
+    assert_eq!(store.verify(None).await.unwrap().damaged.len(), 1);
+}
+
+#[tokio::test]
+async fn a_damaged_index_can_be_put_aside() {
+    let (harness, other, digests) = damaged_and_whole(|_| ()).await;
+    let path = harness.objects("index")[0].path.clone();
+    files::write_atomic(&path, b"RWIX").unwrap();
+    let url = format!("file:{}", harness.directory.path().join("store").display());
+    assert!(Store::open(&url).await.is_err());
+    let store = Store::open_damaged(&url, &BackendOptions::default()).await.unwrap();
+    let found = store.verify(None).await.unwrap();
+    assert_eq!(found.damaged.len(), 1);
+    assert!(found.damaged[0].object.starts_with("index/"), "{found:?}");
+    assert!(Store::open(&url).await.is_err(), "looking changes nothing");
+    let other = other.open().await;
+    store.verify(Some(&other)).await.unwrap();
+    let store = Store::open(&url).await.unwrap();
+    assert_eq!(harness.objects("damaged").len(), 1);
+    let roots: Vec<_> = digests.iter().map(|digest| Root::Blob(*digest)).collect();
+    other.copy_to(&store, &roots, &NoProgress).await.unwrap();
+    for digest in &digests {
+        store.get_bytes(digest).await.unwrap();
+    }
 }

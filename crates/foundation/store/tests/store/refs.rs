@@ -8,6 +8,7 @@ on_every_backend!(
     the_wrong_generation_is_a_conflict,
     exactly_one_wins_each_generation,
     refs_are_listed_by_prefix,
+    refs_are_deleted,
 );
 
 fn name(text: &str) -> RefName {
@@ -110,6 +111,27 @@ async fn refs_are_listed_by_prefix(harness: Harness) {
         assert_eq!(found.iter().map(RefName::as_str).collect::<Vec<_>>(), expected, "{prefix}");
     }
     assert!(store.ref_list("../x/").await.is_err());
+}
+
+async fn refs_are_deleted(harness: Harness) {
+    let (store, other) = (harness.open().await, harness.open().await);
+    let main = name("heads/main");
+    assert!(matches!(store.ref_delete(&main, 1).await, Err(StoreError::Conflict { found: None, .. })));
+    store.ref_set(&main, None, "x".into()).await.unwrap();
+    store.ref_set(&name("heads/other"), None, "x".into()).await.unwrap();
+    assert!(matches!(store.ref_delete(&main, 2).await, Err(StoreError::Conflict { found: Some(1), .. })));
+    store.ref_delete(&main, 1).await.unwrap();
+    assert_eq!(other.ref_get(&main).await.unwrap(), None);
+    assert_eq!(other.ref_list("heads/").await.unwrap(), [name("heads/other")]);
+    // Whoever saw it before, or guesses, is told.
+    for stale in [Some(1), Some(2), Some(3)] {
+        let error = other.ref_set(&main, stale, "y".into()).await.unwrap_err();
+        assert!(matches!(error, StoreError::Conflict { found: None, .. }), "{error}");
+    }
+    assert!(store.ref_delete(&main, 2).await.is_err());
+    assert_eq!(other.ref_set(&main, None, "again".into()).await.unwrap(), 3);
+    assert_eq!(store.ref_get(&main).await.unwrap(), Some(RefValue { bytes: "again".into(), generation: 3 }));
+    assert_eq!(store.ref_list("").await.unwrap().len(), 2);
 }
 
 /// Old generations go once they have been out of date for long; a folder does not grow with every change.

@@ -1,41 +1,66 @@
-use std::process::ExitCode;
+//! `ropewalk data …`: one file for each command.
 
-use ropewalk_data::{ColumnReport, QueryResult};
-use ropewalk_server::ServerError;
-use ropewalk_types::DatasetName;
-use serde_json::{Value, json};
+mod add;
+mod audit;
+mod cat;
+mod check;
+pub(super) mod checkout;
+mod commit;
+mod describe;
+mod diff;
+mod du;
+mod gc;
+mod import;
+mod lineage;
+mod log;
+mod merge;
+mod restore;
+mod retention;
+mod rm;
+mod show;
+mod status;
+mod table_diff;
+mod tag;
+mod take_over;
+mod verify;
 
-use crate::arguments::{Format, Shared};
+use crate::arguments::{Data, Shared};
+use crate::commands::listings;
 use crate::failure::Ending;
-use crate::{commands, output};
 
-/// The report of one version: columns, files, and what was set aside.
-pub(super) async fn show(shared: &Shared, name: &DatasetName, version: &str) -> Ending {
-    let project = commands::open(shared).await?;
-    let (version, report, aside) = project.dataset_report(name, version).await?;
-    project.close().await;
-    if shared.output == Format::Json {
-        let rows = aside.as_ref().map_or(Ok(json!([])), rows)?;
-        output::json(&json!({ "version": version, "report": report, "quarantine": rows }));
-        return Ok(ExitCode::SUCCESS);
+/// Carries out a command about datasets.
+pub(super) async fn dispatch(shared: &Shared, command: Data) -> Ending {
+    match command {
+        Data::Ls => listings::datasets(shared).await,
+        Data::Show { dataset } => show::run(shared, &dataset).await,
+        Data::Add { path, name, force } => add::run(shared, path, name, force).await,
+        Data::Status { names } => status::run(shared, &names).await,
+        Data::Commit { names, message, author } => commit::run(shared, &names, &message, author).await,
+        Data::Log { name } => log::run(shared, &name).await,
+        Data::Diff(arguments) => diff::run(shared, arguments).await,
+        Data::Checkout(arguments) => checkout::run(shared, arguments).await,
+        Data::Restore { name, files } => restore::run(shared, name, files).await,
+        Data::Tag(arguments) => tag::run(shared, arguments).await,
+        Data::Rm { name, files, force } => rm::run(shared, &name, files, force).await,
+        Data::Merge(arguments) => merge::run(shared, arguments).await,
+        Data::Cat { file } => cat::run(shared, &file).await,
+        Data::Import { name } => import::run(shared, &name).await,
+        Data::Describe { dataset } => describe::run(shared, &dataset).await,
+        Data::Check { dataset } => check::run(shared, &dataset).await,
+        Data::Lineage { dataset, up, down } => {
+            let way = match (up, down) {
+                (true, _) => lineage::Way::Up,
+                (_, true) => lineage::Way::Down,
+                _ => lineage::Way::Both,
+            };
+            lineage::run(shared, &dataset, way).await
+        }
+        Data::Audit(arguments) => audit::run(shared, arguments).await,
+        Data::Retention { remove, reason } => retention::run(shared, reason.as_deref().filter(|_| remove)).await,
+        Data::ImportDvc { folder, dry_run } => take_over::dvc(shared, &folder, dry_run).await,
+        Data::ImportLfs { folder, dry_run } => take_over::lfs(shared, &folder, dry_run).await,
+        Data::Gc(arguments) => gc::run(shared, arguments).await,
+        Data::Verify { heal } => verify::run(shared, heal.as_deref()).await,
+        Data::Du { names } => du::run(shared, &names).await,
     }
-    output::text(&format!(
-        "{name} {} ({}): {} rows, {} set aside\n\n",
-        version.digest.short(),
-        version.zone,
-        report.rows,
-        report.quarantined
-    ));
-    output::listing(Format::Text, &report.columns, &["COLUMN", "TYPE", "NULLS", "MISFITS"], |column: &ColumnReport| {
-        vec![column.name.clone(), column.data_type.clone(), column.nulls.to_string(), column.misfits.to_string()]
-    });
-    if let Some(aside) = aside {
-        output::text(&format!("\nset aside:\n{}\n", aside.format_table()?));
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-fn rows(aside: &QueryResult) -> Result<Value, ServerError> {
-    let bytes = aside.write_json()?;
-    serde_json::from_slice(&bytes).map_err(|error| ServerError::Serve(error.to_string()))
 }

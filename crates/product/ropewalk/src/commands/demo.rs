@@ -10,7 +10,7 @@ use ropewalk_store::files;
 use ropewalk_types::Uri;
 
 use crate::arguments::{Demo, Format, Shared, Template};
-use crate::commands::{run, serve};
+use crate::commands::{self, run, serve};
 use crate::failure::{Ending, WORK_FAILED};
 use crate::{output, template, terminal};
 use story::{Step, Story};
@@ -29,7 +29,7 @@ pub(super) async fn run(shared: &Shared, arguments: Demo) -> Ending {
         })
         .await?;
     let root = std::path::absolute(folder).map_err(|error| ServerError::Serve(error.to_string()))?;
-    let project = OpenProject::open(&root).await?;
+    let project = OpenProject::open(&root, commands::access()?).await?;
 
     let result = run::pipeline(&project, run::options(None)).await?;
     story.stages(&result.report);

@@ -6,5 +6,7 @@
 
 mod commands;
 mod crash;
+mod data_tables;
+mod data_versions;
 mod demo;
 mod harness;

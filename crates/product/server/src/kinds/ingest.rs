@@ -1,46 +1,62 @@
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use ropewalk_data::{
-    Column, ColumnReport, DatasetVersion, IngestProgress, IngestSettings, StoreCheckpoints, ingest, version_record,
+use ropewalk_catalog::Catalog;
+use ropewalk_config::DataSource;
+use ropewalk_connectors::FetchLimits;
+use ropewalk_data::{DatasetVersion, version_list, version_record};
+use ropewalk_ingest::{
+    Column, ColumnReport, IngestProgress, IngestSettings, Network, StoreCheckpoints, ingest, source_fingerprint,
 };
 use ropewalk_pipeline::{
     Artifact, ArtifactKind, Executed, Failure, PipelineError, Project, Record, Reporter, StageContext, StageKind,
     StageSpec,
 };
-use ropewalk_store::files::FileError;
-use ropewalk_store::{Store, files};
-use ropewalk_types::{DatasetName, Diagnose, Digest, Timestamp, Uri, Zone};
+use ropewalk_store::Store;
+use ropewalk_types::{Ambient, DatasetName, Digest, Timestamp, Uri, Zone};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// Files, as they were handed over, become a dataset.
-#[derive(Debug)]
-pub(crate) struct IngestKind;
+use super::source;
+use crate::importing::import_token;
+
+/// Data from outside becomes a dataset.
+pub(crate) struct IngestKind {
+    /// The environment of the person who runs it: credentials of connections.
+    pub(crate) environment: BTreeMap<String, String>,
+    pub(crate) ambient: Arc<dyn Ambient>,
+    pub(crate) catalog: Catalog,
+    /// Where downloads wait for being whole.
+    pub(crate) downloads: PathBuf,
+}
 
 #[derive(Debug, Deserialize)]
 struct Settings {
     out: DatasetName,
-    zone: Zone,
-    source: PathBuf,
-    sheet: Option<String>,
-    null_texts: Option<Vec<String>>,
-    type_tolerance: Option<f64>,
+    source: DataSource,
 }
 
-impl Settings {
-    fn ingest(&self, scratch: PathBuf) -> IngestSettings {
-        let mut settings = IngestSettings::new(&self.source, scratch);
-        settings.sheet.clone_from(&self.sheet);
-        if let Some(null_texts) = &self.null_texts {
-            settings.null_texts.clone_from(null_texts);
+impl IngestKind {
+    async fn settings(&self, settings: &Settings, scratch: PathBuf) -> Result<IngestSettings, Failure> {
+        let mut ingest = source::settings(&settings.source, scratch)?;
+        if source::is_local(&settings.source) {
+            return Ok(ingest);
         }
-        if let Some(tolerance) = self.type_tolerance {
-            settings.type_tolerance = tolerance;
+        ingest.network = Some(Network {
+            options: source::connection_options(&settings.source, &self.environment)?,
+            ambient: Arc::clone(&self.ambient),
+            limits: FetchLimits::default(),
+            progress: Arc::new(ropewalk_connectors::NoProgress),
+            downloads: self.downloads.join(settings.out.as_str()),
+        });
+        if settings.source.cursor.is_some() {
+            let versions = version_list(&self.catalog, Some(&settings.out)).await?;
+            ingest.previous = versions.first().map(|latest| latest.digest);
         }
-        settings
+        Ok(ingest)
     }
 }
 
@@ -73,25 +89,6 @@ impl IngestProgress for Watch {
     }
 }
 
-/// The thread that read the source ended without an answer.
-#[derive(Debug, thiserror::Error)]
-#[error("the source was not read to its end: {0}")]
-struct Unfinished(String);
-
-impl Diagnose for Unfinished {
-    fn code(&self) -> &'static str {
-        "data.unfinished"
-    }
-}
-
-/// The digest of a file's bytes, in bounded memory.
-fn file_digest(path: &Path) -> Result<Digest, FileError> {
-    let mut hasher = blake3::Hasher::new();
-    let read = hasher.update_reader(files::open(path)?);
-    read.map_err(|source| FileError::Io { action: "read", path: path.to_owned(), source })?;
-    Ok(hasher.finalize().into())
-}
-
 #[async_trait]
 impl StageKind for IngestKind {
     fn name(&self) -> &'static str {
@@ -102,16 +99,19 @@ impl StageKind for IngestKind {
         1
     }
 
-    async fn fingerprint(&self, spec: &StageSpec, project: &Project, _: &Store) -> Result<Value, Failure> {
+    async fn fingerprint(&self, spec: &StageSpec, project: &Project, store: &Store) -> Result<Value, Failure> {
         let settings: Settings = spec.settings()?;
-        let path = project.root.join(&settings.source);
-        let digest = tokio::task::spawn_blocking(move || file_digest(&path)).await;
-        Ok(json!({ "source": digest.map_err(|error| Unfinished(error.to_string()))?? }))
+        if !source::is_local(&settings.source) {
+            return Ok(json!({ "asked": import_token(store, &settings.out).await? }));
+        }
+        let ingest = source::settings(&settings.source, PathBuf::new())?;
+        let found = source_fingerprint(&ingest, &project.root).await?;
+        Ok(json!({ "source": found.digest }))
     }
 
     async fn execute(&self, spec: &StageSpec, context: &StageContext) -> Result<Executed, Failure> {
         let settings: Settings = spec.settings()?;
-        let ingest_settings = settings.ingest(context.scratch.clone());
+        let ingest_settings = self.settings(&settings, context.scratch.clone()).await?;
         let checkpoints = StoreCheckpoints::new(context.store.clone());
         let reporter = context.reporter.clone();
         let watch = Watch { reporter, steps: AtomicU64::new(0), done: AtomicU64::new(0) };
@@ -130,7 +130,7 @@ impl StageKind for IngestKind {
         });
         let dataset = MadeDataset {
             name: settings.out,
-            zone: settings.zone,
+            zone: settings.source.zone,
             digest: made.tree,
             rows: report.rows,
             columns: report.columns.iter().map(column).collect(),

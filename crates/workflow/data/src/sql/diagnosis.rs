@@ -12,6 +12,9 @@ pub(crate) struct Translation {
 }
 
 impl Translation {
+    /// For what holds no memory that could run out.
+    pub(crate) const UNLIMITED: Self = Self { memory_limit: usize::MAX };
+
     pub(crate) fn error(self, error: &DataFusionError) -> DataError {
         let place = place(error);
         match error.find_root() {
@@ -35,7 +38,7 @@ impl Translation {
             DataFusionError::ResourcesExhausted(reason) => {
                 DataError::Memory { limit: self.memory_limit, reason: first_line(reason) }
             }
-            root => DataError::Execution(first_line(&root.strip_backtrace())),
+            root => DataError::Execution(in_one_line(&root.strip_backtrace())),
         }
     }
 }
@@ -47,6 +50,16 @@ fn place(error: &DataFusionError) -> Option<Place> {
 
 fn first_line(text: &str) -> String {
     text.lines().next().unwrap_or_default().trim_end_matches('.').to_owned()
+}
+
+/// The first line, or what the last one says where the first only announces it, as for regular expressions.
+fn in_one_line(text: &str) -> String {
+    let text = text.strip_prefix("External error: ").unwrap_or(text);
+    let first = first_line(text);
+    match (first.strip_suffix(':'), text.lines().rfind(|line| !line.trim().is_empty())) {
+        (Some(announced), Some(last)) => format!("{announced}: {}", last.trim()),
+        _ => first,
+    }
 }
 
 /// `Expected: …, found: … at Line: 1, Column: 8` without its end, and the place.

@@ -13,12 +13,12 @@ use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use object_store::path::Path as StorePath;
+use ropewalk_ingest::{parts, report, table_schema};
 use ropewalk_store::Store;
 use ropewalk_types::Digest;
 
 use super::session::Order;
 use crate::DataError;
-use crate::table::{parts, report, table_schema};
 
 /// A dataset version as a table: its parts, in their order, as local Parquet files.
 ///
@@ -38,17 +38,19 @@ impl PartsTable {
         let rows = report(store, tree).await?.rows;
         let mut files = Vec::new();
         for (digest, size) in parts(store, tree).await? {
-            files.push(file(&store.cached_file(&digest).await?, size)?);
+            files.push(partitioned_file(&store.cached_file(&digest).await?, size)?);
         }
         Ok(Self { schema, files, rows, order })
     }
 }
 
-fn file(path: &Path, size: u64) -> Result<PartitionedFile, DataError> {
+/// A local file as DataFusion knows it.
+pub(crate) fn partitioned_file(path: &Path, size: u64) -> Result<PartitionedFile, DataError> {
     let location = std::path::absolute(path)
         .map_err(|error| error.to_string())
         .and_then(|path| StorePath::from_absolute_path(path).map_err(|error| error.to_string()))
-        .map_err(|reason| DataError::Encoding { action: "name a cached part", reason })?;
+        .map_err(|reason| DataError::Encoding { action: "name a file", reason })?;
+    // Made from the parts, since a path goes through `PartitionedFile::new` as a text that it would decode.
     let mut file = PartitionedFile::new("part", size);
     file.object_meta.location = location;
     Ok(file)
@@ -82,7 +84,7 @@ impl TableProvider for PartsTable {
         let source = ParquetSource::new(Arc::clone(&self.schema)).with_table_parquet_options(options);
         let groups = match self.order {
             Order::Fixed => vec![FileGroup::new(self.files.clone())],
-            Order::Free(partitions) => FileGroup::new(self.files.clone()).split_files(partitions.get()),
+            Order::Free(_) => FileGroup::new(self.files.clone()).split_files(state.config().target_partitions()),
         };
         let config = FileScanConfigBuilder::new(ObjectStoreUrl::local_filesystem(), Arc::new(source))
             .with_file_groups(groups)

@@ -2,16 +2,23 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 
+use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
 use super::Translation;
+use super::memory::SpillPool;
+use super::sort_merge::SortMergeJoins;
 use crate::DataError;
 
 /// Rows of the batches that flow between operators.
-pub(crate) const BATCH_ROWS: usize = 8192;
+const BATCH_ROWS: usize = 8192;
+
+/// The part of the memory that each sort keeps back for merging what it spilled, and the most that it keeps.
+const MERGE_SHARE: usize = 64;
+const MERGE_LIMIT: usize = 10 << 20;
 
 /// Whether rows must come out in the same order at every run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,21 +29,39 @@ pub(crate) enum Order {
     Free(NonZeroUsize),
 }
 
+/// How tables are joined on equal values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Joins {
+    /// One side in memory: fast, and an error where it does not fit.
+    Hash,
+    /// Both sides sorted, on disk where they do not fit.
+    SortMerge,
+}
+
 /// A session that reads one table in its order and never touches the disk by itself.
 pub(crate) fn reading_session() -> Result<SessionContext, DataError> {
     let disk = DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled);
-    session_with(Order::Fixed, RuntimeEnvBuilder::new().with_disk_manager_builder(disk), usize::MAX)
+    session_with(Order::Fixed, RuntimeEnvBuilder::new().with_disk_manager_builder(disk), usize::MAX, Joins::Hash)
 }
 
 /// A DataFusion session that knows no table yet, spills to `scratch` and uses at most `memory_limit` bytes for it.
-pub(crate) fn session(order: Order, memory_limit: usize, scratch: &Path) -> Result<SessionContext, DataError> {
-    let runtime = RuntimeEnvBuilder::new()
-        .with_memory_pool(Arc::new(FairSpillPool::new(memory_limit)))
-        .with_temp_file_path(scratch);
-    session_with(order, runtime, memory_limit)
+pub(crate) fn session(
+    order: Order,
+    memory_limit: usize,
+    scratch: &Path,
+    joins: Joins,
+) -> Result<SessionContext, DataError> {
+    let runtime =
+        RuntimeEnvBuilder::new().with_memory_pool(Arc::new(SpillPool::new(memory_limit))).with_temp_file_path(scratch);
+    session_with(order, runtime, memory_limit, joins)
 }
 
-fn session_with(order: Order, runtime: RuntimeEnvBuilder, memory_limit: usize) -> Result<SessionContext, DataError> {
+fn session_with(
+    order: Order,
+    runtime: RuntimeEnvBuilder,
+    memory_limit: usize,
+    joins: Joins,
+) -> Result<SessionContext, DataError> {
     let partitions = match order {
         Order::Fixed => 1,
         Order::Free(partitions) => partitions.get(),
@@ -49,6 +74,18 @@ fn session_with(order: Order, runtime: RuntimeEnvBuilder, memory_limit: usize) -
     let options = config.options_mut();
     options.sql_parser.collect_spans = true;
     options.execution.parquet.schema_force_view_types = false;
+    options.execution.sort_spill_reservation_bytes = (memory_limit / MERGE_SHARE).min(MERGE_LIMIT);
     let runtime = runtime.build_arc().map_err(|error| Translation { memory_limit }.error(&error))?;
-    Ok(SessionContext::new_with_config_rt(config, runtime))
+    let mut rules = PhysicalOptimizer::new().rules;
+    if joins == Joins::SortMerge {
+        // Before all others, so that they see what the new joins ask for.
+        rules.insert(0, Arc::new(SortMergeJoins));
+    }
+    let state = SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(runtime)
+        .with_default_features()
+        .with_physical_optimizer_rules(rules)
+        .build();
+    Ok(SessionContext::new_with_state(state))
 }

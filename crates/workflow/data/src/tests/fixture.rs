@@ -1,15 +1,17 @@
-use std::io::{Cursor, Write as _};
+use std::io::Cursor;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use arrow::compute::cast;
+use arrow::csv::reader::Format;
+use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use ropewalk_store::{Store, TreeEntry, files};
+use ropewalk_ingest::{Column, ColumnReport, PartWriter, REPORT_FORMAT, Scratch, TableReport, publish};
+use ropewalk_store::Store;
 use ropewalk_types::Digest;
-use rust_xlsxwriter::{ExcelDateTime, Format, Formula, Workbook};
-use zip::ZipWriter;
-use zip::write::SimpleFileOptions;
 
-use crate::{DataError, IngestSettings, Ingested, NoProgress, StoreCheckpoints, ingest, read_table};
+use crate::read_table;
 
 /// A project folder with a store, both gone when dropped.
 pub(crate) struct Project {
@@ -29,41 +31,66 @@ impl Project {
     }
 
     pub(crate) fn scratch(&self) -> PathBuf {
-        self.path().join("scratch")
-    }
-
-    pub(crate) fn settings(&self, name: &str, bytes: &[u8]) -> IngestSettings {
-        files::write_atomic(&self.path().join(name), bytes).unwrap();
-        IngestSettings::new(name, self.scratch())
-    }
-
-    pub(crate) async fn run(&self, settings: &IngestSettings) -> Result<Ingested, DataError> {
-        let checkpoints = StoreCheckpoints::new(self.store.clone());
-        ingest(settings, &self.path(), &self.store, &checkpoints, &NoProgress).await
-    }
-
-    pub(crate) async fn ingest(&self, name: &str, bytes: &[u8]) -> Result<Ingested, DataError> {
-        self.run(&self.settings(name, bytes)).await
+        self.directory.path().join("scratch")
     }
 
     /// A dataset from CSV text.
     pub(crate) async fn csv(&self, text: &str) -> Digest {
-        self.ingest("t.csv", text.as_bytes()).await.unwrap().tree
+        self.table(&[csv(text)]).await
+    }
+
+    /// A dataset of batches, each a part of its own.
+    pub(crate) async fn table(&self, batches: &[RecordBatch]) -> Digest {
+        let scratch = Scratch::new(&self.scratch()).unwrap();
+        let schema = batches[0].schema();
+        let mut blobs = Vec::new();
+        for batch in batches {
+            let file = scratch.file().unwrap();
+            let mut writer = PartWriter::new(file.as_file().try_clone().unwrap(), &schema).unwrap();
+            writer.write(batch).unwrap();
+            writer.finish().unwrap();
+            blobs.push(self.store.put_file(file.path()).await.unwrap());
+        }
+        let columns = schema.fields().iter().map(|field| {
+            let Column { name, data_type } = Column::of(field);
+            ColumnReport { name, data_type, nulls: 0, misfits: 0, notes: Vec::new() }
+        });
+        let report = TableReport {
+            format: REPORT_FORMAT,
+            rows: batches.iter().map(|batch| batch.num_rows() as u64).sum(),
+            columns: columns.collect(),
+            files: Vec::new(),
+            skipped: Vec::new(),
+            quarantined: 0,
+            empty_rows: 0,
+            error_cells: 0,
+            notes: Vec::new(),
+            kept_files: None,
+            origin: None,
+        };
+        publish(&self.store, &blobs, None, &report).await.unwrap().0
     }
 
     /// The rows of a dataset version as texts, nulls as empty ones.
     pub(crate) async fn rows(&self, tree: &Digest) -> Vec<String> {
         texts(&read_table(&self.store, tree, None, None).await.unwrap())
     }
+}
 
-    /// The rows of the quarantine as texts.
-    pub(crate) async fn quarantine(&self, tree: &Digest) -> Vec<String> {
-        let tree = self.store.tree_get(tree).await.unwrap();
-        let Some(TreeEntry::File { digest, .. }) = tree.get("quarantine.parquet") else { return Vec::new() };
-        let file = files::open(&self.store.cached_file(digest).await.unwrap()).unwrap();
-        let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
-        texts(&reader.build().unwrap().collect::<Result<Vec<_>, _>>().unwrap())
-    }
+/// The table that a CSV text holds; times in microseconds, as datasets have them.
+pub(crate) fn csv(text: &str) -> RecordBatch {
+    let format = Format::default().with_header(true);
+    let (schema, _) = format.infer_schema(Cursor::new(text), None).unwrap();
+    let reader = arrow::csv::ReaderBuilder::new(Arc::new(schema)).with_format(format).with_batch_size(1 << 20);
+    let batch = reader.build(Cursor::new(text)).unwrap().next().unwrap().unwrap();
+    let plain = |field: &Field| match field.data_type() {
+        DataType::Timestamp(..) => DataType::Timestamp(TimeUnit::Microsecond, None),
+        other => other.clone(),
+    };
+    let fields: Vec<_> =
+        batch.schema().fields().iter().map(|field| Field::new(field.name(), plain(field), true)).collect();
+    let columns = batch.columns().iter().zip(&fields).map(|(array, field)| cast(array, field.data_type()).unwrap());
+    RecordBatch::try_new(Arc::new(Schema::new(fields.clone())), columns.collect()).unwrap()
 }
 
 /// The rows of batches, cells joined by bars.
@@ -79,96 +106,4 @@ pub(crate) fn texts(batches: &[RecordBatch]) -> Vec<String> {
         }
     }
     rows
-}
-
-/// A zip of files.
-pub(crate) fn zip(entries: &[(&str, &[u8])]) -> Vec<u8> {
-    let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
-    for (name, bytes) in entries {
-        writer.start_file(*name, SimpleFileOptions::default()).unwrap();
-        writer.write_all(bytes).unwrap();
-    }
-    writer.finish().unwrap().into_inner()
-}
-
-/// What a test puts into a workbook.
-#[derive(Clone, Copy)]
-pub(crate) enum Put<'a> {
-    Text(&'a str),
-    Number(f64),
-    Truth(bool),
-    /// Days since 1899-12-30, shown as a date and time.
-    Moment(f64),
-    /// Days, shown as a time of day.
-    Clock(f64),
-    NotAvailable,
-    Nothing,
-}
-
-/// A workbook of one sheet `data`.
-pub(crate) fn workbook(rows: &[&[Put<'_>]]) -> Vec<u8> {
-    let mut workbook = Workbook::new();
-    let sheet = workbook.add_worksheet().set_name("data").unwrap();
-    let moment = Format::new().set_num_format("yyyy-mm-dd hh:mm");
-    let clock = Format::new().set_num_format("hh:mm:ss");
-    for (row, cells) in (0..).zip(rows) {
-        for (column, cell) in (0..).zip(*cells) {
-            match cell {
-                Put::Text(text) => sheet.write_string(row, column, *text),
-                Put::Number(number) => sheet.write_number(row, column, *number),
-                Put::Truth(value) => sheet.write_boolean(row, column, *value),
-                Put::Moment(serial) => {
-                    let value = ExcelDateTime::from_serial_datetime(*serial).unwrap();
-                    sheet.write_datetime_with_format(row, column, &value, &moment)
-                }
-                Put::Clock(serial) => sheet.write_number_with_format(row, column, *serial, &clock),
-                Put::NotAvailable => sheet.write_formula(row, column, Formula::new("=NA()").set_result("#N/A")),
-                Put::Nothing => continue,
-            }
-            .unwrap();
-        }
-    }
-    workbook.save_to_buffer().unwrap()
-}
-
-/// A workbook of `rows` rows of id, name, price.
-pub(crate) fn flights(first: u32, rows: u32) -> Vec<u8> {
-    let names: Vec<_> = (0..rows).map(|row| format!("name{}", row % 7)).collect();
-    let cells: Vec<[Put<'_>; 3]> = (0..rows)
-        .map(|row| {
-            let id = f64::from(first + row);
-            [Put::Number(id), Put::Text(&names[row as usize]), Put::Number(id / 4.0)]
-        })
-        .collect();
-    let header = [Put::Text("id"), Put::Text("name"), Put::Text("price")];
-    let mut all: Vec<&[Put<'_>]> = vec![&header];
-    all.extend(cells.iter().map(<[Put<'_>; 3]>::as_slice));
-    workbook(&all)
-}
-
-/// A workbook written by hand, for what no program writes: `sheet` is the content of `sheetData`.
-pub(crate) fn raw_workbook(sheet: &str, date1904: bool) -> Vec<u8> {
-    let properties = if date1904 { r#"<workbookPr date1904="1"/>"# } else { "" };
-    let main = "http://schemas.openxmlformats.org/spreadsheetml/2006/main";
-    let relations = "http://schemas.openxmlformats.org/officeDocument/2006/relationships";
-    let book = format!(
-        r#"<workbook xmlns="{main}" xmlns:r="{relations}">{properties}<sheets><sheet name="data" sheetId="1" r:id="r1"/></sheets></workbook>"#
-    );
-    let links = format!(
-        r#"<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships"><Relationship Id="r1" Type="{relations}/worksheet" Target="worksheets/sheet1.xml"/><Relationship Id="r2" Type="{relations}/styles" Target="styles.xml"/></Relationships>"#
-    );
-    let root = format!(
-        r#"<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships"><Relationship Id="r1" Type="{relations}/officeDocument" Target="xl/workbook.xml"/></Relationships>"#
-    );
-    let styles = format!(
-        r#"<styleSheet xmlns="{main}"><cellXfs count="2"><xf numFmtId="0"/><xf numFmtId="22"/></cellXfs></styleSheet>"#
-    );
-    let sheet = format!(r#"<worksheet xmlns="{main}"><sheetData>{sheet}</sheetData></worksheet>"#);
-    zip(&[
-        ("_rels/.rels", root.as_bytes()),
-        ("xl/workbook.xml", book.as_bytes()),
-        ("xl/_rels/workbook.xml.rels", links.as_bytes()),
-        ("xl/styles.xml", styles.as_bytes()),
-        ("xl/worksheets/sheet1.xml", sheet.as_bytes()),
-    ])
 }

@@ -1,10 +1,11 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use ropewalk_ingest::{report, table_schema};
 use ropewalk_types::{Diagnose as _, Digest};
 
 use super::fixture::Project;
-use crate::{DataError, Place, TransformSettings, Transformed, report, table_schema, transform};
+use crate::{DataError, Place, TransformSettings, Transformed, transform};
 
 async fn inputs(project: &Project) -> BTreeMap<String, Digest> {
     let mut flights = String::from("id,carrier,Delay,at\n");
@@ -102,7 +103,7 @@ async fn only_one_select_is_accepted() {
         assert_eq!(error.code(), "data.refused", "{sql}: {error}");
     }
     let error = run(&project, "SELECT * FROM '/etc/passwd'").await.unwrap_err();
-    assert_eq!(error.code(), "data.sql", "{error}");
+    assert_eq!(error.code(), "data.refused", "{error}");
 }
 
 #[tokio::test]

@@ -156,7 +156,13 @@ fn stage(name: &str, text: &str, needs: &[&str]) -> StageSpec {
         ((*need).to_owned(), InputSource { stage, output: None })
     };
     let inputs = needs.iter().map(input).collect();
-    StageSpec { name: name.parse().expect("name"), kind: "copy", settings: json!({ "text": text }), inputs }
+    StageSpec {
+        name: name.parse().expect("name"),
+        kind: "copy",
+        settings: json!({ "text": text }),
+        inputs,
+        after: std::collections::BTreeSet::new(),
+    }
 }
 
 fn diamond(text: &str) -> Plan {

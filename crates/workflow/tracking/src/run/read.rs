@@ -201,6 +201,12 @@ async fn latest_points(
     Ok(())
 }
 
+/// All values that some run has for a tag, each once.
+pub(crate) async fn tag_values(connection: &mut AnyConnection, key: &str) -> Result<Vec<String>, TrackingError> {
+    let select = "SELECT DISTINCT value FROM run_tag WHERE key = $1 ORDER BY value";
+    Ok(sqlx::query_scalar(select).bind(key).fetch_all(connection).await?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

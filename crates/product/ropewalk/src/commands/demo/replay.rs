@@ -15,7 +15,7 @@ pub(super) async fn flights(project: &OpenProject, server: &InferenceServer) -> 
         .flat_map(|model| &model.signature.inputs)
         .map(|input| (input.name.clone(), input.datatype.to_string()))
         .collect();
-    let rows = project.sql("SELECT * FROM features WHERE split = 'test'").await?.write_json()?;
+    let rows = project.ask("SELECT * FROM features WHERE split = 'test'").await?.write_json()?;
     let rows: Vec<Value> = serde_json::from_slice(&rows).map_err(|error| ServerError::Serve(error.to_string()))?;
     Ok(rows.iter().map(|row| request(row, &inputs)).collect())
 }

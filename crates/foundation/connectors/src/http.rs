@@ -1,0 +1,170 @@
+//! One GET request after another: redirects, what may be tried again, and which host gets a secret.
+
+mod retry;
+
+use std::time::Duration;
+
+use reqwest::header::{HeaderMap, LOCATION};
+use reqwest::redirect::Policy;
+use reqwest::{Client, Proxy, Response, StatusCode, Url};
+
+use crate::{ConnectionOptions, ConnectorError, Header, redacted};
+
+pub(crate) use retry::{Failure, Pauses};
+
+/// Bytes of an error's body that are shown.
+const SHOWN: usize = 300;
+
+/// A client for one source.
+pub(crate) struct Http {
+    client: Client,
+    /// Sent to `origin` only.
+    headers: HeaderMap,
+    origin: Url,
+    redirects: usize,
+}
+
+impl Http {
+    /// For requests to the host of `url`.
+    pub(crate) fn new(
+        url: &Url,
+        headers: &[Header],
+        options: &ConnectionOptions,
+        redirects: usize,
+        connect_timeout: Duration,
+        read_timeout: Duration,
+    ) -> Result<Self, ConnectorError> {
+        let headers = headers.iter().map(|header| header.resolve(options)).collect::<Result<HeaderMap, _>>()?;
+        let mut builder = Client::builder()
+            // Redirects are followed here, where it is known which headers are secret.
+            .redirect(Policy::none())
+            .connect_timeout(connect_timeout)
+            .read_timeout(read_timeout)
+            .user_agent(concat!("ropewalk/", env!("CARGO_PKG_VERSION")))
+            // The environment's proxies are the product's to give.
+            .no_proxy();
+        for proxy in proxies(options)? {
+            builder = builder.proxy(proxy);
+        }
+        let client = builder.build().map_err(|error| connect_error(url, &error))?;
+        Ok(Self { client, headers, origin: url.clone(), redirects })
+    }
+
+    /// The answer to a GET for `url` with `extra` headers, after redirects; statuses of 400 and more are failures,
+    /// 304 and 416 answers.
+    pub(crate) async fn get(&self, url: &Url, extra: &HeaderMap) -> Result<Response, Failure> {
+        let mut url = url.clone();
+        for _ in 0..=self.redirects {
+            let mut request = self.client.get(url.clone()).headers(extra.clone());
+            if same_origin(&url, &self.origin) {
+                request = request.headers(self.headers.clone());
+            }
+            let response = request.send().await.map_err(|error| failed(&url, error))?;
+            match response.status() {
+                StatusCode::NOT_MODIFIED | StatusCode::RANGE_NOT_SATISFIABLE => return Ok(response),
+                status if status.is_redirection() => url = redirected(&url, &response)?,
+                status if status.is_success() => return Ok(response),
+                status => return Err(refused(&url, status, response).await),
+            }
+        }
+        let reason = format!("more than {} redirects", self.redirects);
+        Err(Failure::Final(ConnectorError::Redirect { url: shown(&self.origin), reason }))
+    }
+}
+
+/// A web URL.
+pub(crate) fn web_url(text: &str) -> Result<Url, ConnectorError> {
+    let wrong = |reason: String| ConnectorError::Url { url: redacted(text), reason };
+    let url = Url::parse(text).map_err(|error| wrong(error.to_string()))?;
+    match url.scheme() {
+        "http" | "https" => Ok(url),
+        other => Err(wrong(format!("`{other}` is not a scheme of the web"))),
+    }
+}
+
+/// Whether two URLs have scheme, host and port in common (RFC 6454, section 4).
+pub(crate) fn same_origin(one: &Url, other: &Url) -> bool {
+    one.origin() == other.origin()
+}
+
+pub(crate) fn shown(url: &Url) -> String {
+    redacted(url.as_str())
+}
+
+fn proxies(options: &ConnectionOptions) -> Result<Vec<Proxy>, ConnectorError> {
+    let mut proxies = Vec::new();
+    let except = options.get("NO_PROXY").and_then(reqwest::NoProxy::from_string);
+    for (name, is_secure) in [("HTTP_PROXY", false), ("HTTPS_PROXY", true)] {
+        let Some(url) = options.get(name).filter(|url| !url.is_empty()) else { continue };
+        let proxy = if is_secure { Proxy::https(url) } else { Proxy::http(url) };
+        let proxy = proxy.map_err(|error| ConnectorError::Request {
+            what: format!("option `{name}`"),
+            reason: error.without_url().to_string(),
+        })?;
+        proxies.push(proxy.no_proxy(except.clone()));
+    }
+    Ok(proxies)
+}
+
+fn redirected(url: &Url, response: &Response) -> Result<Url, Failure> {
+    let stop = |reason: String| Failure::Final(ConnectorError::Redirect { url: shown(url), reason });
+    let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
+    let location = location.ok_or_else(|| stop("it says not where to".to_owned()))?;
+    let next = url.join(location).map_err(|error| stop(error.to_string()))?;
+    match (url.scheme(), next.scheme()) {
+        ("https", "https") | ("http", "http" | "https") => Ok(next),
+        ("https", "http") => Err(stop(format!("it leads from https to `{}`", shown(&next)))),
+        _ => Err(stop(format!("`{}` is not on the web", shown(&next)))),
+    }
+}
+
+fn failed(url: &Url, error: reqwest::Error) -> Failure {
+    let reason = chain(&error.without_url());
+    Failure::Again { reason, after: None, url: shown(url) }
+}
+
+async fn refused(url: &Url, status: StatusCode, response: Response) -> Failure {
+    let after = retry::after_header(response.headers());
+    let reason = beginning(response).await;
+    let again =
+        matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT) || status.is_server_error();
+    // A server that does not know how will not learn it by being asked again.
+    if again && !matches!(status, StatusCode::NOT_IMPLEMENTED | StatusCode::HTTP_VERSION_NOT_SUPPORTED) {
+        return Failure::Again { reason: format!("it answered {status}"), after, url: shown(url) };
+    }
+    Failure::Final(ConnectorError::Status { url: shown(url), status: status.as_u16(), reason })
+}
+
+/// What the server says about it, if it is short text.
+async fn beginning(mut response: Response) -> Option<String> {
+    let mut bytes = Vec::new();
+    while bytes.len() < SHOWN {
+        match response.chunk().await {
+            Ok(Some(chunk)) => bytes.extend_from_slice(&chunk),
+            _ => break,
+        }
+    }
+    bytes.truncate(SHOWN);
+    let text = String::from_utf8_lossy(&bytes);
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    (!text.is_empty() && !text.starts_with('<')).then_some(text)
+}
+
+fn connect_error(url: &Url, error: &reqwest::Error) -> ConnectorError {
+    ConnectorError::Connect { location: shown(url), reason: chain(error) }
+}
+
+/// An error and what caused it: reqwest's own text says little.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(error) = next {
+        let cause = error.to_string();
+        if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+        next = error.source();
+    }
+    text
+}

@@ -1,0 +1,94 @@
+use reqwest::Url;
+
+/// What is shown in the place of a secret.
+const HIDDEN: &str = "***";
+
+/// Endings of the names of query parameters that hold secrets, in lower case: presigned URLs, tokens, keys.
+const SECRET_PARAMETERS: [&str; 10] =
+    ["password", "passwd", "secret", "token", "signature", "sig", "credential", "key", "auth", "pwd"];
+
+/// `url` without its password and without the values of query parameters that hold secrets.
+///
+/// The only form in which a URL may stand in an error, a log or a record.
+pub fn redacted(url: &str) -> String {
+    match Url::parse(url) {
+        Ok(parsed) if parsed.has_host() => redacted_url(parsed),
+        // A list of hosts, as MongoDB has it, is no URL by the WHATWG's rules.
+        _ => redacted_text(url),
+    }
+}
+
+fn redacted_url(mut url: Url) -> String {
+    if url.password().is_some() {
+        // Fails only for URLs without a host.
+        let _ = url.set_password(Some(HIDDEN));
+    }
+    if let Some(query) = url.query() {
+        let query = redacted_query(query);
+        url.set_query(Some(&query));
+    }
+    url.to_string()
+}
+
+fn redacted_text(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let (rest, query) = match rest.rsplit_once('?') {
+        Some((rest, query)) => (rest, format!("?{}", redacted_query(query))),
+        None => (rest, String::new()),
+    };
+    // The last `@`: an unescaped one may stand in the password.
+    let shown = match rest.rsplit_once('@') {
+        Some((user, place)) => match user.split_once(':') {
+            Some((user, _)) => format!("{user}:{HIDDEN}@{place}"),
+            None => format!("{user}@{place}"),
+        },
+        None => rest.to_owned(),
+    };
+    format!("{scheme}://{shown}{query}")
+}
+
+fn redacted_query(query: &str) -> String {
+    let pairs = query.split('&').map(|pair| match pair.split_once('=') {
+        Some((name, _)) if is_secret(name) => format!("{name}={HIDDEN}"),
+        _ => pair.to_owned(),
+    });
+    pairs.collect::<Vec<_>>().join("&")
+}
+
+fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    SECRET_PARAMETERS.iter().any(|ending| name.ends_with(ending))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn passwords_and_signatures_are_hidden() {
+        for (url, shown) in [
+            (
+                "postgres://anna:hunter2@db.example/x?sslmode=require",
+                "postgres://anna:***@db.example/x?sslmode=require",
+            ),
+            ("https://a.example/x?X-Amz-Signature=abc&part=1", "https://a.example/x?X-Amz-Signature=***&part=1"),
+            ("https://a.example/x?api_key=abc", "https://a.example/x?api_key=***"),
+            ("mongodb://u:p@h1:1,h2:2/x", "mongodb://u:***@h1:1,h2:2/x"),
+            ("postgres://u:p@ss@host:x/y", "postgres://u:***@host:x/y"),
+            ("sqlite:data/x.db", "sqlite:data/x.db"),
+            ("https://a.example/", "https://a.example/"),
+        ] {
+            assert_eq!(redacted(url), shown);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_password_survives(user in "[a-z]{1,8}", password in "[A-Z0-9@:!]{6,20}", scheme in "(mysql|mongodb|https)") {
+            let shown = redacted(&format!("{scheme}://{user}:{password}@h.example/x"));
+            prop_assert!(!shown.contains(&password), "{}", shown);
+        }
+    }
+}

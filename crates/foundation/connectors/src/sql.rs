@@ -1,0 +1,158 @@
+//! Tables from SQL databases, read only, streamed.
+
+mod dialect;
+mod mysql;
+mod open;
+mod plan;
+mod postgres;
+mod server;
+mod source;
+mod sqlite;
+mod statement;
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType};
+use futures::future::BoxFuture;
+use ropewalk_types::Ambient;
+
+use crate::{ConnectionOptions, ConnectorError, MisfitPolicy, Table};
+
+use dialect::Dialect;
+
+/// The option that holds a database's password when its URL has none.
+const PASSWORD: &str = "DATABASE_PASSWORD";
+
+/// What to read from which database.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SqlRequest {
+    /// `postgres://`, `postgresql://`, `mysql://`, `mariadb://` (`USER:PASSWORD@HOST:PORT/DATABASE?sslmode=…`) or
+    /// `sqlite:PATH`.
+    ///
+    /// Parameters: `sslmode`, `sslrootcert`, `sslcert`, `sslkey`; PostgreSQL also `application_name`; MySQL also
+    /// `charset`, `collation` and `socket`. Any other one is an error.
+    pub url: String,
+    /// One statement that gives rows.
+    pub query: String,
+    /// To read in several parts at once.
+    pub partition: Option<Partition>,
+    /// To read only what is new.
+    pub cursor: Option<Cursor>,
+    /// Rows of a batch, at most.
+    pub batch_rows: usize,
+    /// What to do about values that no column can hold: infinite dates, zero dates, SQLite's misfits.
+    pub misfits: MisfitPolicy,
+    /// Precision and scale of decimal columns for which the database tells none; without them these are text.
+    pub decimals: BTreeMap<String, (u8, i8)>,
+    /// How long a connection may take.
+    pub connect_timeout: Duration,
+}
+
+impl SqlRequest {
+    /// All rows of `query` in one part.
+    pub fn new(url: impl Into<String>, query: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            query: query.into(),
+            partition: None,
+            cursor: None,
+            batch_rows: 65_536,
+            misfits: MisfitPolicy::default(),
+            decimals: BTreeMap::new(),
+            connect_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// How to cut a query's rows into parts: by half-open ranges of a column of whole or other numbers, dates or timestamps.
+///
+/// Every row is in exactly one part whatever the bounds are: they only place the cuts. Rows without a value are in the
+/// first part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Partition {
+    /// The column, one that the query gives.
+    pub column: String,
+    /// Into how many parts; fewer when there are fewer values.
+    pub count: NonZeroUsize,
+    /// The least value; asked of the database when it is not given.
+    pub lower: Option<String>,
+    /// The greatest value; asked of the database when it is not given.
+    pub upper: Option<String>,
+}
+
+/// An incremental read: only rows whose column is greater than the greatest value of the last read.
+///
+/// Rows without a value are never read this way; a note says how many there are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    /// The column, one that the query gives: numbers, dates, timestamps or text.
+    pub column: String,
+    /// [`Table::cursor`] of the last read; none for the first.
+    pub after: Option<String>,
+}
+
+/// Opens the rows of a query, in a transaction that cannot write.
+///
+/// PostgreSQL: `REPEATABLE READ READ ONLY`; all partitions see one exported snapshot. MySQL and MariaDB: `START
+/// TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY`; every partition has a snapshot of its own, so that rows which
+/// change while it is read can be missed or seen twice when the partition column changes with them. SQLite: the file
+/// is opened read-only, each partition reads the state at its start.
+///
+/// Columns get the Arrow type of their declared type, never one guessed from values; PostgreSQL types without an Arrow
+/// type (intervals, ranges, addresses, composites) are cast to text by the server. SQLite columns have the type of
+/// their declaration; those without one get it from the first rows. Columns must have different names.
+///
+/// Nothing is taken from `PGHOST`, `PGUSER`, `PGPASSWORD`, `PGDATABASE` or `.pgpass`; sqlx itself reads
+/// `PGSSLROOTCERT`, `PGSSLCERT`, `PGSSLKEY` and `PGOPTIONS` where the URL does not say otherwise.
+///
+/// # Errors
+/// When the database cannot be reached, refuses the query, or the partition or cursor column does not fit.
+pub fn sql_open<'a>(
+    request: &'a SqlRequest,
+    options: &'a ConnectionOptions,
+    ambient: &'a dyn Ambient,
+) -> BoxFuture<'a, Result<Table, ConnectorError>> {
+    Box::pin(async move {
+        let dialect = Dialect::of(&request.url)?;
+        let query = statement::single(&request.query, dialect)?;
+        match dialect {
+            Dialect::Postgres => open::open(postgres::Postgres::new(request, options)?, query, request, ambient).await,
+            Dialect::Mysql => open::open(mysql::Mysql::new(request, options)?, query, request, ambient).await,
+            Dialect::Sqlite => open::open(sqlite::Sqlite::new(request)?, query, request, ambient).await,
+        }
+    })
+}
+
+/// The Arrow type of decimals with `precision` digits, `scale` of them after the point; none when it has no such type.
+///
+/// PostgreSQL allows a scale below zero or above the precision; a wider type without these holds the same values.
+fn decimal_type(precision: u8, scale: i8) -> Option<DataType> {
+    let (precision, scale) = if scale < 0 {
+        (precision.checked_add(scale.unsigned_abs())?, 0)
+    } else {
+        (precision.max(scale.unsigned_abs()), scale)
+    };
+    match precision {
+        1..=DECIMAL128_MAX_PRECISION => Some(DataType::Decimal128(precision, scale)),
+        0 => None,
+        _ if precision <= DECIMAL256_MAX_PRECISION => Some(DataType::Decimal256(precision, scale)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decimals_that_arrow_has() {
+        assert_eq!(decimal_type(10, 2), Some(DataType::Decimal128(10, 2)));
+        assert_eq!(decimal_type(3, 5), Some(DataType::Decimal128(5, 5)));
+        assert_eq!(decimal_type(5, -3), Some(DataType::Decimal128(8, 0)));
+        assert_eq!(decimal_type(65, 30), Some(DataType::Decimal256(65, 30)));
+        assert_eq!(decimal_type(77, 0), None);
+        assert_eq!(decimal_type(0, 0), None);
+    }
+}

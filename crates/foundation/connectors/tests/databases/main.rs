@@ -1,0 +1,7 @@
+//! Against real servers: PostgreSQL and MariaDB, whose URLs the test set-up exports, with rights to create tables.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod mariadb;
+mod postgres;
+mod support;

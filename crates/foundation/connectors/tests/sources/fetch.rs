@@ -1,0 +1,218 @@
+use std::path::Path;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use ropewalk_connectors::{
+    ConnectionOptions, ConnectorError, FetchLimits, FetchProgress, FetchRequest, Fetched, FetchedFile, Header,
+    HeaderValue, NoProgress, files_fetch,
+};
+use ropewalk_store::files;
+use ropewalk_types::{Digest, ManualAmbient};
+
+use super::support::{Act, Server, scratch};
+
+pub(crate) fn limits() -> FetchLimits {
+    FetchLimits { retry_pause: Duration::from_millis(1), attempts: 4, ..FetchLimits::default() }
+}
+
+pub(crate) async fn fetch(
+    request: &FetchRequest,
+    directory: &Path,
+    limits: &FetchLimits,
+) -> Result<Vec<Fetched>, ConnectorError> {
+    let options = ConnectionOptions::new([("TOKEN".to_owned(), "hunter2".to_owned())]);
+    files_fetch(request, &options, directory, limits, &ManualAmbient::default(), &NoProgress).await
+}
+
+async fn one(server: &Server, directory: &Path) -> Result<FetchedFile, ConnectorError> {
+    let mut fetched = fetch(&FetchRequest::new(server.url("data/rope.bin")), directory, &limits()).await?;
+    match fetched.pop() {
+        Some(Fetched::File(file)) => Ok(*file),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn content(number: usize, seed: u8) -> Vec<u8> {
+    (0..number).map(|at| (at % 251) as u8 ^ seed).collect()
+}
+
+fn ranges(server: &Server) -> Vec<Option<String>> {
+    let range = |headers: &axum::http::HeaderMap| headers.get("range").map(|range| range.to_str().unwrap().to_owned());
+    server.seen().iter().map(|(_, headers)| range(headers)).collect()
+}
+
+#[tokio::test]
+async fn a_file_arrives_with_what_the_server_says_of_it() {
+    let bytes = content(100_000, 0);
+    let server = Server::start(&bytes, Some("\"v1\""), []).await;
+    let (_kept, directory) = scratch();
+    let file = one(&server, &directory).await.unwrap();
+    assert_eq!(files::read(&file.path).unwrap(), bytes);
+    assert_eq!((file.name.as_str(), file.size, file.digest), ("rope.bin", 100_000, Digest::of(&bytes)));
+    assert_eq!(file.etag.as_deref(), Some("\"v1\""));
+    assert_eq!(file.provenance.digest, Some(file.digest));
+    assert_eq!(file.provenance.facts["last-modified"], "Wed, 21 Oct 2015 07:28:00 GMT");
+    assert!(files::list(&directory.join(".partial")).unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_cut_connection_is_continued_where_it_was() {
+    let bytes = content(100_000, 0);
+    let server =
+        Server::start(&bytes, Some("\"v1\""), [Act::Cut(30_000), Act::Status(503, vec![]), Act::Cut(20_000)]).await;
+    let (_kept, directory) = scratch();
+    let file = one(&server, &directory).await.unwrap();
+    assert_eq!(file.digest, Digest::of(&bytes));
+    let ranges = ranges(&server);
+    assert_eq!(ranges.len(), 4);
+    assert_eq!(ranges[0], None);
+    assert_eq!(ranges[1], Some("bytes=30000-".to_owned()));
+    assert_eq!(ranges[3], Some("bytes=50000-".to_owned()));
+    assert_eq!(server.seen()[3].1["if-range"], "\"v1\"");
+}
+
+#[tokio::test]
+async fn the_next_call_continues_what_this_one_could_not_end() {
+    let bytes = content(100_000, 0);
+    let acts = [
+        Act::Cut(40_000),
+        Act::Status(500, vec![]),
+        Act::Status(500, vec![]),
+        Act::Status(500, vec![]),
+        Act::Status(500, vec![]),
+    ];
+    let server = Server::start(&bytes, Some("\"v1\""), acts).await;
+    let (_kept, directory) = scratch();
+    let error = one(&server, &directory).await.unwrap_err();
+    assert!(matches!(error, ConnectorError::Transfer { attempts: 4, .. }), "{error}");
+    assert!(!files::exists(&directory.join("rope.bin")).unwrap());
+    server.served.lock().unwrap().acts.clear();
+    assert_eq!(one(&server, &directory).await.unwrap().digest, Digest::of(&bytes));
+    assert_eq!(ranges(&server).pop().unwrap(), Some("bytes=40000-".to_owned()));
+}
+
+#[tokio::test]
+async fn a_file_that_changes_in_the_middle_is_never_mixed() {
+    let (old, new) = (content(100_000, 0), content(90_000, 7));
+    let server = Server::start(&old, Some("\"v1\""), [Act::Cut(30_000), Act::Change(new.clone(), "\"v2\"")]).await;
+    let (_kept, directory) = scratch();
+    let file = one(&server, &directory).await.unwrap();
+    assert_eq!((file.digest, file.etag.as_deref()), (Digest::of(&new), Some("\"v2\"")));
+    // A server that gives another range, or ignores ranges.
+    for act in [Act::WrongRange, Act::Whole] {
+        let server = Server::start(&old, Some("\"v1\""), [Act::Cut(30_000), act]).await;
+        let (_kept, directory) = scratch();
+        assert_eq!(one(&server, &directory).await.unwrap().digest, Digest::of(&old));
+    }
+    // One that changes for ever.
+    let changes = (0..20).flat_map(|index| {
+        let etag = ["\"a\"", "\"b\""][index % 2];
+        [Act::Change(content(50_000, index as u8), etag), Act::Cut(10_000)]
+    });
+    let server = Server::start(&old, Some("\"v1\""), changes).await;
+    let (_kept, directory) = scratch();
+    assert!(matches!(one(&server, &directory).await, Err(ConnectorError::Transfer { .. })));
+}
+
+#[tokio::test]
+async fn without_a_strong_validator_it_begins_anew() {
+    let bytes = content(50_000, 0);
+    for etag in [Some("W/\"v1\""), None] {
+        let server = Server::start(&bytes, etag, [Act::Cut(30_000), Act::Cut(10_000)]).await;
+        let (_kept, directory) = scratch();
+        assert_eq!(one(&server, &directory).await.unwrap().digest, Digest::of(&bytes));
+        if etag.is_some() {
+            // `Last-Modified` is strong enough where the ETag is not.
+            assert_eq!(ranges(&server)[1], Some("bytes=30000-".to_owned()));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_known_version_is_not_received_again() {
+    let server = Server::start(b"rope", Some("\"v1\""), []).await;
+    let (_kept, directory) = scratch();
+    let mut request = FetchRequest::new(server.url("rope.bin"));
+    request.known.insert("rope.bin".to_owned(), "\"v1\"".to_owned());
+    let fetched = fetch(&request, &directory, &limits()).await.unwrap();
+    assert_eq!(fetched, [Fetched::Unchanged { name: "rope.bin".to_owned(), etag: "\"v1\"".to_owned() }]);
+    request.known.insert("rope.bin".to_owned(), "\"v0\"".to_owned());
+    assert!(matches!(fetch(&request, &directory, &limits()).await.unwrap()[..], [Fetched::File(_)]));
+}
+
+#[tokio::test]
+async fn limits_and_refusals_are_said() {
+    let server = Server::start(&content(1000, 0), None, []).await;
+    let (_kept, directory) = scratch();
+    let small = FetchLimits { file_bytes: 999, ..limits() };
+    let request = FetchRequest::new(server.url("rope.bin?token=hunter2"));
+    let error = fetch(&request, &directory, &small).await.unwrap_err();
+    assert!(matches!(error, ConnectorError::TooLarge { limit: 999, .. }), "{error}");
+    for status in [401, 404, 501] {
+        server.served.lock().unwrap().acts.push_back(Act::Status(status, vec![]));
+        let error = fetch(&request, &directory, &limits()).await.unwrap_err();
+        assert!(matches!(error, ConnectorError::Status { .. } | ConnectorError::Transfer { .. }), "{error}");
+        assert!(!error.to_string().contains("hunter2"), "{error}");
+    }
+    assert_eq!(server.seen().len(), 4);
+    for url in ["ftp://h/x", "rope.bin", "http://", "file:///etc/passwd"] {
+        assert!(fetch(&FetchRequest::new(url), &directory, &limits()).await.is_err(), "{url}");
+    }
+}
+
+#[tokio::test]
+async fn secrets_go_to_their_own_host_only() {
+    let other = Server::start(b"rope", None, []).await;
+    let moved = |url: String| Act::Status(302, vec![("location", url)]);
+    let server = Server::start(b"rope", None, [moved("/there".to_owned()), moved(other.url("rope.bin"))]).await;
+    let (_kept, directory) = scratch();
+    let mut request = FetchRequest::new(server.url("rope.bin"));
+    let value = HeaderValue::Option { name: "TOKEN".to_owned(), prefix: "Bearer ".to_owned() };
+    request.headers.push(Header { name: "X-Api-Key".to_owned(), value });
+    assert!(matches!(fetch(&request, &directory, &limits()).await.unwrap()[..], [Fetched::File(_)]));
+    let seen = server.seen();
+    assert_eq!(seen[1].0, "/there");
+    assert!(seen.iter().all(|(_, headers)| headers["x-api-key"] == "Bearer hunter2"));
+    assert!(!other.seen()[0].1.contains_key("x-api-key"));
+}
+
+#[tokio::test]
+async fn redirects_have_an_end() {
+    let around = (0..20).map(|_| Act::Status(307, vec![("location", "/again".to_owned())]));
+    let server = Server::start(b"rope", None, around).await;
+    let (_kept, directory) = scratch();
+    let error = one(&server, &directory).await.unwrap_err();
+    assert!(matches!(error, ConnectorError::Redirect { .. }), "{error}");
+    assert_eq!(server.seen().len(), 11);
+    let server =
+        Server::start(b"rope", None, [Act::Status(302, vec![("location", "file:///etc/passwd".to_owned())])]).await;
+    assert!(matches!(one(&server, &directory).await, Err(ConnectorError::Redirect { .. })));
+}
+
+#[tokio::test]
+async fn a_full_file_that_was_not_put_in_place_is_only_checked() {
+    #[derive(Default)]
+    struct Heard(Mutex<Vec<String>>);
+    impl FetchProgress for Heard {
+        fn planned(&self, files: usize, bytes: Option<u64>) {
+            self.0.lock().unwrap().push(format!("planned {files} {bytes:?}"));
+        }
+        fn received(&self, _: &str, bytes: u64) {
+            self.0.lock().unwrap().push(format!("received {bytes}"));
+        }
+        fn restarted(&self, _: &str) {
+            self.0.lock().unwrap().push("restarted".to_owned());
+        }
+        fn finished(&self, _: &str) {
+            self.0.lock().unwrap().push("finished".to_owned());
+        }
+    }
+    let server = Server::start(&content(5000, 0), Some("\"v1\""), [Act::Cut(3000), Act::Cut(2000), Act::Cut(0)]).await;
+    let (_kept, directory) = scratch();
+    let heard = Heard::default();
+    let request = FetchRequest::new(server.url("rope.bin"));
+    let options = ConnectionOptions::default();
+    files_fetch(&request, &options, &directory, &limits(), &ManualAmbient::default(), &heard).await.unwrap();
+    let heard = heard.0.into_inner().unwrap();
+    assert_eq!(heard, ["planned 1 Some(5000)", "received 0", "received 3000", "received 2000", "finished"]);
+}

@@ -1,0 +1,145 @@
+use std::num::NonZeroUsize;
+use std::path::Path;
+
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
+use futures::TryStreamExt as _;
+use ropewalk_connectors::{
+    ConnectionOptions, ConnectorError, Cursor, Misfit, MisfitPolicy, Partition, SqlRequest, Table, sql_open,
+};
+use ropewalk_types::ManualAmbient;
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
+
+use super::support::scratch;
+
+async fn database(directory: &Path, sql: &str) -> String {
+    let path = directory.join("x.db");
+    let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+    let mut connection = options.connect().await.unwrap();
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+    format!("sqlite:{}", path.display())
+}
+
+async fn open(request: &SqlRequest) -> Result<Table, ConnectorError> {
+    sql_open(request, &ConnectionOptions::default(), &ManualAmbient::default()).await
+}
+
+async fn read(request: &SqlRequest) -> Result<(RecordBatch, Vec<Misfit>), ConnectorError> {
+    let table = open(request).await?;
+    let (mut batches, mut misfits) = (Vec::new(), Vec::new());
+    for partition in table.partitions {
+        let mut stream = partition.open();
+        while let Some(batch) = stream.try_next().await? {
+            batches.push(batch.records);
+            misfits.extend(batch.misfits);
+        }
+    }
+    Ok((concat_batches(&table.schema, &batches).unwrap(), misfits))
+}
+
+fn row(batch: &RecordBatch, row: usize) -> Vec<String> {
+    batch.columns().iter().map(|array| arrow::util::display::array_value_to_string(array, row).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn declarations_give_the_types_and_misfits_are_said() {
+    let (_kept, directory) = scratch();
+    let url = database(
+        &directory,
+        "CREATE TABLE t (a INTEGER, b REAL, c TEXT, d BLOB, e BOOLEAN, f DATE, g DATETIME, h DECIMAL(10, 2), i TIME, j ANYTHING); \
+         INSERT INTO t VALUES (9223372036854775807, 0.1, 'größe', x'00ff', 1, '2024-02-29', '2024-02-29T12:00:00.5', 1.1, '12:30', 7); \
+         INSERT INTO t VALUES (NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL); \
+         INSERT INTO t VALUES ('many', 'x', x'ff', 'text', 2, '29.2.2024', 1709208000, 1.005, 'noon', 'eight')",
+    )
+    .await;
+    let mut request = SqlRequest::new(url, "SELECT *, a + 1 AS k, upper(c) AS l FROM t;");
+    let error = read(&request).await.unwrap_err();
+    let ConnectorError::Misfit { misfit, .. } = &error else { panic!("{error}") };
+    assert_eq!((misfit.row, misfit.column.as_str(), misfit.value.as_str()), (3, "a", "many"));
+    request.misfits = MisfitPolicy::Collect { limit: 100 };
+    let (batch, misfits) = read(&request).await.unwrap();
+    assert_eq!(
+        row(&batch, 0),
+        [
+            "9223372036854775807",
+            "0.1",
+            "größe",
+            "00ff",
+            "true",
+            "2024-02-29",
+            "2024-02-29T12:00:00.500",
+            "1.10",
+            "12:30:00",
+            "7",
+            "9.223372036854776e18",
+            "GRößE"
+        ]
+    );
+    assert!(batch.columns().iter().all(|array| array.is_null(1)));
+    let found: Vec<_> = misfits.iter().map(|misfit| misfit.column.as_str()).collect();
+    // The last is no UTF-8 either.
+    assert_eq!(found, ["a", "b", "c", "d", "e", "f", "g", "h", "i", "l"]);
+    assert_eq!(row(&batch, 2)[9], "eight");
+}
+
+#[tokio::test]
+async fn the_file_is_only_read() {
+    let (_kept, directory) = scratch();
+    let url = database(&directory, "CREATE TABLE t (a INTEGER); INSERT INTO t VALUES (1)").await;
+    for query in [
+        "DELETE FROM t RETURNING a",
+        "INSERT INTO t VALUES (2) RETURNING a",
+        "SELECT 1 AS a; DELETE FROM t",
+        "DROP TABLE t",
+        "COMMIT",
+        "ATTACH 'other.db' AS o",
+        "SELECT",
+        "SELECT * FROM none",
+    ] {
+        assert!(read(&SqlRequest::new(url.clone(), query)).await.is_err(), "{query}");
+    }
+    let (batch, _) = read(&SqlRequest::new(url, "SELECT count(*) AS n FROM t")).await.unwrap();
+    assert_eq!(row(&batch, 0), ["1"]);
+    for url in ["sqlite:", "sqlite::memory:", "sqlite:none.db", "sqlite://x.db", "sqlite:x.db?mode=rwc"] {
+        assert!(matches!(open(&SqlRequest::new(url, "SELECT 1 AS a")).await, Err(ConnectorError::Url { .. })), "{url}");
+    }
+}
+
+#[tokio::test]
+async fn partitions_and_cursors() {
+    let (_kept, directory) = scratch();
+    let url = database(
+        &directory,
+        "CREATE TABLE t (id INTEGER, day DATE, x REAL, at TEXT); \
+         WITH RECURSIVE s(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM s WHERE i < 997) \
+         INSERT INTO t SELECT i, date('2024-01-01', i || ' days'), i / 10.0, datetime('2024-01-01', i || ' minutes') FROM s; \
+         INSERT INTO t VALUES (NULL, NULL, NULL, NULL)",
+    )
+    .await;
+    for column in ["id", "day", "x"] {
+        let mut request = SqlRequest::new(url.clone(), "SELECT * FROM t");
+        let count = NonZeroUsize::new(7).unwrap();
+        request.partition = Some(Partition { column: column.to_owned(), count, lower: None, upper: None });
+        let table = open(&request).await.unwrap();
+        assert_eq!(table.partitions.len(), 7);
+        let streams = table.partitions.into_iter().map(|partition| partition.open().try_collect::<Vec<_>>());
+        let parts = futures::future::try_join_all(streams).await.unwrap();
+        let sizes: Vec<usize> =
+            parts.iter().map(|part| part.iter().map(|batch| batch.records.num_rows()).sum()).collect();
+        assert_eq!(sizes.iter().sum::<usize>(), 998, "{column}: {sizes:?}");
+        assert!(sizes.iter().all(|size| (100..200).contains(size)), "{column}: {sizes:?}");
+    }
+    for column in ["id", "day", "x", "at"] {
+        let mut request = SqlRequest::new(url.clone(), "SELECT * FROM t ORDER BY id");
+        request.cursor = Some(Cursor { column: column.to_owned(), after: None });
+        let table = open(&request).await.unwrap();
+        let after = table.cursor.clone();
+        assert!(after.is_some());
+        assert_eq!(read(&request).await.unwrap().0.num_rows(), 997);
+        request.cursor = Some(Cursor { column: column.to_owned(), after: after.clone() });
+        let table = open(&request).await.unwrap();
+        assert_eq!(table.cursor, after, "{column}");
+        assert_eq!(read(&request).await.unwrap().0.num_rows(), 0, "{column}");
+    }
+}

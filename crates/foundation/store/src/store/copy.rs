@@ -1,0 +1,184 @@
+//! Moving blobs and trees from one store to another.
+//!
+//! Only pieces that the other store lacks are moved, as they are stored: nothing is encoded again. Leaves go first and
+//! become visible from time to time, so that a transfer that was killed goes on where it was; recipes and trees become
+//! visible all at once at the end, so that a tree that is visible is whole and need not be looked into.
+
+use std::sync::Arc;
+
+use futures::{StreamExt as _, TryStreamExt as _};
+
+use super::reach::{Gaps, Reached, Root};
+use super::read::{Piece, segments};
+use super::{Inner, Relied, Store};
+use crate::error::StoreError;
+use crate::index::Kind;
+use crate::writer::{PackWriter, Prepared};
+
+/// Segments of up to 8 MiB that are read ahead of the writing, which holds four more parts of that size.
+const SEGMENTS_AHEAD: usize = 3;
+/// So much is lost at most when a transfer is killed.
+const PUBLISH_EVERY: u64 = 256 << 20;
+/// Each time round, a collector has condemned what the transfer had taken for granted.
+const MAX_ROUNDS: usize = 4;
+
+/// Told how a transfer goes on.
+pub trait TransferProgress: Send + Sync {
+    /// What is to be moved; once at the beginning, and again if a transfer has to begin anew.
+    fn planned(&self, pieces: u64, bytes: u64);
+    /// What has just been moved, in addition to what was before.
+    fn moved(&self, pieces: u64, bytes: u64);
+}
+
+/// Tells nobody.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoProgress;
+
+impl TransferProgress for NoProgress {
+    fn planned(&self, _: u64, _: u64) {}
+    fn moved(&self, _: u64, _: u64) {}
+}
+
+/// What a transfer has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Transferred {
+    /// Pieces that were moved: chunks and recipes.
+    pub pieces: u64,
+    /// Their bytes, as they are stored.
+    pub bytes: u64,
+    /// Pieces and whole trees that the other store had.
+    pub present: u64,
+}
+
+/// A piece that is to be moved.
+#[derive(Clone, Copy, Debug)]
+struct Wanted {
+    piece: Piece,
+    tree: bool,
+}
+
+impl Store {
+    /// Moves to `other` what it lacks of `roots` and all below them; they are durable and visible there on return.
+    ///
+    /// Every piece is checked against its digest on the way. A transfer that is dropped or killed has lost at most the
+    /// last 256 MiB and goes on when it is called again. Memory use is bounded by 64 MiB, and a hundred bytes a piece.
+    /// A root or piece that this store does not have is [`StoreError::NotFound`].
+    pub async fn copy_to(
+        &self,
+        other: &Self,
+        roots: &[Root],
+        progress: &dyn TransferProgress,
+    ) -> Result<Transferred, StoreError> {
+        self.inner.refresh().await?;
+        let mut done = Transferred::default();
+        for _ in 1..MAX_ROUNDS {
+            match self.inner.copy_round(&other.inner, roots, progress, &mut done).await {
+                Err(StoreError::Collected { .. }) => {}
+                result => return result.map(|()| done),
+            }
+        }
+        self.inner.copy_round(&other.inner, roots, progress, &mut done).await.map(|()| done)
+    }
+}
+
+impl Inner {
+    async fn copy_round(
+        &self,
+        other: &Inner,
+        roots: &[Root],
+        progress: &dyn TransferProgress,
+        done: &mut Transferred,
+    ) -> Result<(), StoreError> {
+        other.refresh().await?;
+        let mut relied = Relied::new(other);
+        let has = |kind, digest: &_| other.index(|index| index.find(kind, digest)).is_some();
+        let reached = self.reach(roots, Gaps::Refused, &has).await?;
+        if let Some(digest) = reached.absent.first() {
+            return Err(StoreError::NotFound { digest: *digest });
+        }
+        reached.passed.iter().for_each(|(kind, digest)| relied.add(*kind, *digest));
+        done.present = relied.len() as u64;
+        let (leaves, tops) = self.wanted(&reached)?;
+        let bytes = leaves.iter().chain(&tops).map(Wanted::bytes).sum();
+        progress.planned((leaves.len() + tops.len()) as u64, bytes);
+        // Once they are visible, a collector may condemn them as anything else, before the tops that need them are there.
+        reached.leaves.iter().for_each(|digest| relied.add(Kind::Chunk, *digest));
+        let packs = PackWriter::new(Arc::clone(&other.backend));
+        let mut moving = Moving { from: self, to: other, progress, done, packs, hidden: 0 };
+        moving.pieces(leaves, PUBLISH_EVERY).await?;
+        moving.publish().await?;
+        moving.pieces(tops, u64::MAX).await?;
+        moving.publish().await?;
+        relied.check(other).await
+    }
+
+    /// Leaves and tops in the order in which they lie in packs.
+    fn wanted(&self, reached: &Reached) -> Result<(Vec<Wanted>, Vec<Wanted>), StoreError> {
+        let locate = |kind, digest, tree| {
+            let location = self.index(|index| index.find_readable(kind, &digest));
+            let location = location.ok_or(StoreError::NotFound { digest })?;
+            Ok(Wanted { piece: Piece { kind, digest, location }, tree })
+        };
+        let sorted = |mut wanted: Vec<Wanted>| {
+            wanted.sort_unstable_by_key(|wanted| (wanted.piece.location.pack, wanted.piece.location.offset));
+            wanted
+        };
+        let leaves = reached.leaves.iter().map(|digest| locate(Kind::Chunk, *digest, false));
+        let tops = reached.tops.iter().map(|((kind, digest), tree)| locate(*kind, *digest, *tree));
+        Ok((sorted(leaves.collect::<Result<_, StoreError>>()?), sorted(tops.collect::<Result<_, StoreError>>()?)))
+    }
+}
+
+impl Wanted {
+    fn bytes(&self) -> u64 {
+        u64::from(self.piece.location.stored_length)
+    }
+}
+
+/// A transfer on its way.
+struct Moving<'a> {
+    from: &'a Inner,
+    to: &'a Inner,
+    progress: &'a dyn TransferProgress,
+    done: &'a mut Transferred,
+    packs: PackWriter,
+    /// Bytes that were written and are not visible yet.
+    hidden: u64,
+}
+
+impl Moving<'_> {
+    async fn pieces(&mut self, wanted: Vec<Wanted>, publish_every: u64) -> Result<(), StoreError> {
+        let from = self.from;
+        let reads = segments(wanted.iter().map(|wanted| wanted.piece)).into_iter();
+        let mut reads = std::pin::pin!(
+            futures::stream::iter(reads.map(|segment| from.read_checked(segment))).buffered(SEGMENTS_AHEAD)
+        );
+        let mut wanted = wanted.iter();
+        while let Some(pieces) = reads.try_next().await? {
+            // In this order: the second of the two is not asked for more than the first has.
+            for ((piece, stored), wanted) in pieces.into_iter().zip(wanted.by_ref()) {
+                self.append(Prepared::stored(&piece, wanted.tree, stored)).await?;
+            }
+            if self.hidden >= publish_every {
+                self.publish().await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn append(&mut self, prepared: Prepared) -> Result<(), StoreError> {
+        let bytes = prepared.stored.len() as u64;
+        self.packs.append(prepared).await?;
+        self.hidden += bytes;
+        self.done.pieces += 1;
+        self.done.bytes += bytes;
+        self.progress.moved(1, bytes);
+        Ok(())
+    }
+
+    async fn publish(&mut self) -> Result<(), StoreError> {
+        let finished = self.packs.finish().await?;
+        self.hidden = 0;
+        if finished.is_empty() { Ok(()) } else { self.to.publish(finished).await }
+    }
+}

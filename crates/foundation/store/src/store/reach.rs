@@ -1,0 +1,249 @@
+//! What roots need: the walk behind transfers, the collection of garbage and the count of usage.
+
+use std::collections::{HashMap, HashSet};
+
+use futures::{StreamExt as _, TryStreamExt as _};
+use ropewalk_types::Digest;
+
+use super::Inner;
+use crate::error::StoreError;
+use crate::index::Kind;
+use crate::recipe::Recipe;
+use crate::tree::{MAX_DEPTH, Tree, TreeEntry};
+
+const RECIPES_AT_ONCE: usize = 16;
+
+/// Something that is wanted, with all below it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Root {
+    /// Some bytes.
+    Blob(Digest),
+    /// A directory.
+    Tree(Digest),
+}
+
+impl Root {
+    /// Its digest.
+    pub fn digest(&self) -> &Digest {
+        let (Self::Blob(digest) | Self::Tree(digest)) = self;
+        digest
+    }
+}
+
+/// What becomes of a walk when something below a root is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Gaps {
+    Refused,
+    Accepted,
+}
+
+/// The pieces that roots need, and how they hang together.
+#[derive(Debug, Default)]
+pub(super) struct Reached {
+    /// Chunks of blobs that are not trees.
+    pub(super) leaves: HashSet<Digest>,
+    /// Recipes and all of trees, which must not be visible before the leaves are; whether it is a tree by itself.
+    pub(super) tops: HashMap<(Kind, Digest), bool>,
+    /// What was passed over.
+    pub(super) passed: HashSet<(Kind, Digest)>,
+    /// Roots that are not there.
+    pub(super) absent: Vec<Digest>,
+    /// What each tree holds itself.
+    pub(super) trees: HashMap<Digest, TreeContent>,
+}
+
+/// The content of a tree without those below.
+#[derive(Debug, Default)]
+pub(super) struct TreeContent {
+    /// Bytes of its files.
+    pub(super) bytes: u64,
+    pub(super) trees: Vec<Digest>,
+}
+
+impl Reached {
+    /// All pieces.
+    pub(super) fn pieces(&self) -> impl Iterator<Item = (Kind, Digest)> {
+        self.leaves.iter().map(|digest| (Kind::Chunk, *digest)).chain(self.tops.keys().copied())
+    }
+}
+
+impl Inner {
+    /// Walks from `roots` through all that `pass` does not pass over; what it passes over is taken to be whole.
+    ///
+    /// A root that is not there is noted. Anything else that is not there is [`StoreError::NotFound`], unless gaps are
+    /// accepted.
+    pub(super) async fn reach(
+        &self,
+        roots: &[Root],
+        gaps: Gaps,
+        pass: &(dyn Fn(Kind, &Digest) -> bool + Sync),
+    ) -> Result<Reached, StoreError> {
+        let mut walk = Walk { inner: self, gaps, pass, reached: Reached::default(), recipes: HashMap::new() };
+        let (mut trees, mut blobs) = (Vec::new(), Vec::new());
+        for root in roots {
+            match root {
+                Root::Blob(digest) => blobs.push(*digest),
+                Root::Tree(digest) => trees.push(*digest),
+            }
+        }
+        walk.blobs(&blobs, true)?;
+        walk.trees(trees).await?;
+        walk.recipes().await?;
+        let Reached { leaves, tops, .. } = &mut walk.reached;
+        leaves.retain(|digest| !tops.contains_key(&(Kind::Chunk, *digest)));
+        Ok(walk.reached)
+    }
+
+    /// The recipe of a blob that has one.
+    pub(super) async fn recipe(&self, digest: Digest) -> Result<Option<Recipe>, StoreError> {
+        let Some(location) = self.index(|index| index.find_readable(Kind::Recipe, &digest)) else { return Ok(None) };
+        self.recipe_at(digest, location).await.map(Some)
+    }
+}
+
+struct Walk<'a> {
+    inner: &'a Inner,
+    gaps: Gaps,
+    pass: &'a (dyn Fn(Kind, &Digest) -> bool + Sync),
+    reached: Reached,
+    /// Recipes that are still to be read, and whether they are those of trees.
+    recipes: HashMap<Digest, bool>,
+}
+
+impl Walk<'_> {
+    async fn trees(&mut self, roots: Vec<Digest>) -> Result<(), StoreError> {
+        let mut seen = HashSet::new();
+        let mut level = roots;
+        for depth in 0..=MAX_DEPTH {
+            level.retain(|digest| seen.insert(*digest) && !self.passes_blob(digest));
+            let mut here = Vec::with_capacity(level.len());
+            for digest in level {
+                if self.top(&digest, depth == 0)? {
+                    here.push(digest);
+                }
+            }
+            if here.is_empty() {
+                return Ok(());
+            }
+            let mut below = Vec::new();
+            let mut files = Vec::new();
+            let inner = self.inner;
+            inner
+                .trees_each(&here, &mut |digest, tree| {
+                    let content = content(tree, &mut files);
+                    below.extend(&content.trees);
+                    self.reached.trees.insert(digest, content);
+                    // The files of one tree at a time, so that memory holds what is new of them only.
+                    self.blobs(&std::mem::take(&mut files), false)
+                })
+                .await?;
+            level = below;
+        }
+        let reason = format!("its directories lie more than {MAX_DEPTH} deep");
+        Err(StoreError::Malformed { what: "tree", reason })
+    }
+
+    /// Notes a tree; says whether it is there.
+    fn top(&mut self, digest: &Digest, root: bool) -> Result<bool, StoreError> {
+        match self.kind(digest) {
+            None => self.missing(digest, root).map(|()| false),
+            Some(kind) => {
+                self.reached.tops.insert((kind, *digest), true);
+                if kind == Kind::Recipe {
+                    self.recipes.insert(*digest, true);
+                }
+                Ok(true)
+            }
+        }
+    }
+
+    fn blobs(&mut self, digests: &[Digest], roots: bool) -> Result<(), StoreError> {
+        for digest in digests {
+            if self.reached.leaves.contains(digest) || self.recipes.contains_key(digest) || self.passes_blob(digest) {
+                continue;
+            }
+            match self.kind(digest) {
+                None => self.missing(digest, roots)?,
+                Some(Kind::Chunk) => {
+                    self.reached.leaves.insert(*digest);
+                }
+                Some(Kind::Recipe) => {
+                    self.reached.tops.entry((Kind::Recipe, *digest)).or_insert(false);
+                    self.recipes.insert(*digest, false);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn recipes(&mut self) -> Result<(), StoreError> {
+        let inner = self.inner;
+        let recipes = std::mem::take(&mut self.recipes);
+        let reads = recipes.into_iter().map(async |(digest, tree)| {
+            let recipe = inner.recipe(digest).await?.ok_or(StoreError::NotFound { digest })?;
+            Ok::<_, StoreError>((recipe, tree))
+        });
+        let mut reads = std::pin::pin!(futures::stream::iter(reads).buffer_unordered(RECIPES_AT_ONCE));
+        while let Some((recipe, tree)) = reads.try_next().await? {
+            for (digest, _) in &recipe.chunks {
+                self.chunk(digest, tree)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn chunk(&mut self, digest: &Digest, of_tree: bool) -> Result<(), StoreError> {
+        if self.passes(Kind::Chunk, digest) {
+            return Ok(());
+        }
+        if self.inner.index(|index| index.find_readable(Kind::Chunk, digest)).is_none() {
+            return self.missing(digest, false);
+        }
+        if of_tree {
+            self.reached.tops.entry((Kind::Chunk, *digest)).or_insert(false);
+        } else {
+            self.reached.leaves.insert(*digest);
+        }
+        Ok(())
+    }
+
+    fn passes_blob(&mut self, digest: &Digest) -> bool {
+        self.passes(Kind::Chunk, digest) || self.passes(Kind::Recipe, digest)
+    }
+
+    fn passes(&mut self, kind: Kind, digest: &Digest) -> bool {
+        let passes = (self.pass)(kind, digest);
+        if passes {
+            self.reached.passed.insert((kind, *digest));
+        }
+        passes
+    }
+
+    fn kind(&self, digest: &Digest) -> Option<Kind> {
+        let has = |kind: &Kind| self.inner.index(|index| index.find_readable(*kind, digest)).is_some();
+        [Kind::Chunk, Kind::Recipe].into_iter().find(has)
+    }
+
+    fn missing(&mut self, digest: &Digest, root: bool) -> Result<(), StoreError> {
+        if root {
+            self.reached.absent.push(*digest);
+        } else if self.gaps == Gaps::Refused {
+            return Err(StoreError::NotFound { digest: *digest });
+        }
+        Ok(())
+    }
+}
+
+fn content(tree: &Tree, files: &mut Vec<Digest>) -> TreeContent {
+    let mut content = TreeContent::default();
+    for (_, entry) in tree.iter() {
+        match *entry {
+            TreeEntry::File { digest, size, .. } => {
+                content.bytes = content.bytes.saturating_add(size);
+                files.push(digest);
+            }
+            TreeEntry::Directory { digest } => content.trees.push(digest),
+        }
+    }
+    content
+}

@@ -1,0 +1,103 @@
+//! Blobs as streams.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use futures::{StreamExt as _, TryStreamExt as _};
+use ropewalk_types::Digest;
+
+use super::read::{Plan, READS_AHEAD, segments};
+use super::{Inner, Store, blocking};
+use crate::error::StoreError;
+
+impl Store {
+    /// The bytes of a blob that lie in `range`, as far as the blob has them; reads only the chunks that the range touches.
+    ///
+    /// Every chunk is checked against its digest before it is given. That the chunks are those of this blob only the
+    /// whole can tell: when the range is the whole blob, and that has another digest, the stream ends with
+    /// [`StoreError::Damaged`].
+    pub fn blob_stream(&self, digest: &Digest, range: Range<u64>) -> BoxStream<'static, Result<Bytes, StoreError>> {
+        let (inner, digest) = (Arc::clone(&self.inner), *digest);
+        let reading = async move {
+            let plan = inner.plan(&digest).await?;
+            let parts = Reading::new(&inner, plan, range);
+            Ok::<_, StoreError>(futures::stream::try_unfold(parts, |mut reading| async move {
+                Ok(reading.next().await?.map(|bytes| (bytes, reading)))
+            }))
+        };
+        futures::stream::once(reading).try_flatten().boxed()
+    }
+}
+
+/// A stream on its way.
+struct Reading {
+    plan: Plan,
+    reads: BoxStream<'static, Result<Vec<Bytes>, StoreError>>,
+    ready: VecDeque<Bytes>,
+    /// Bytes of the next chunk that lie before the range.
+    skip: usize,
+    left: u64,
+    /// When all is read.
+    hasher: Option<blake3::Hasher>,
+}
+
+impl Reading {
+    fn new(inner: &Arc<Inner>, plan: Plan, range: Range<u64>) -> Self {
+        let range = range.start.min(plan.size)..range.end.min(plan.size);
+        let (mut offset, mut skip, mut wanted) = (0, 0, Vec::new());
+        for piece in &plan.pieces {
+            let end = offset + u64::from(piece.location.raw_length);
+            if end > range.start && offset < range.end {
+                if wanted.is_empty() {
+                    skip = (range.start - offset) as usize;
+                }
+                wanted.push(*piece);
+            }
+            offset = end;
+        }
+        let whole = plan.pieces.len() > 1 && wanted.len() == plan.pieces.len() && range == (0..plan.size);
+        let inner = Arc::clone(inner);
+        let read = move |segment| {
+            let inner = Arc::clone(&inner);
+            async move { inner.read_segment(segment).await }
+        };
+        let reads = futures::stream::iter(segments(wanted)).map(read).buffered(READS_AHEAD).boxed();
+        let hasher = whole.then(blake3::Hasher::new);
+        Self { plan, reads, ready: VecDeque::new(), skip, left: range.end.saturating_sub(range.start), hasher }
+    }
+
+    async fn next(&mut self) -> Result<Option<Bytes>, StoreError> {
+        loop {
+            if let Some(mut chunk) = self.ready.pop_front() {
+                let chunk = chunk.split_off(std::mem::take(&mut self.skip));
+                let length = self.left.min(chunk.len() as u64);
+                self.left -= length;
+                return Ok(Some(chunk.slice(..length as usize)));
+            }
+            match self.reads.try_next().await? {
+                Some(chunks) => self.ready = self.hashed(chunks).await?.into(),
+                None => break,
+            }
+        }
+        match self.hasher.take() {
+            Some(hasher) => self.plan.check(hasher.finalize().into()).map(|()| None),
+            None => Ok(None),
+        }
+    }
+
+    async fn hashed(&mut self, chunks: Vec<Bytes>) -> Result<Vec<Bytes>, StoreError> {
+        let Some(mut hasher) = self.hasher.take() else { return Ok(chunks) };
+        let (hasher, chunks) = blocking(move || {
+            for chunk in &chunks {
+                hasher.update(chunk);
+            }
+            Ok((hasher, chunks))
+        })
+        .await?;
+        self.hasher = Some(hasher);
+        Ok(chunks)
+    }
+}

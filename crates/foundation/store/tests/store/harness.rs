@@ -1,0 +1,83 @@
+//! Places for stores, one for each kind of back-end.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use object_store::ObjectStore;
+use object_store::memory::InMemory;
+use ropewalk_store::files::{self, Entry, TemporaryDirectory};
+use ropewalk_store::{BackendOptions, Store};
+
+/// A place for one store, of which any number of independent handles can be opened, and a directory for files.
+pub(crate) struct Harness {
+    pub(crate) directory: TemporaryDirectory,
+    place: Place,
+}
+
+enum Place {
+    Disk,
+    Memory(Arc<dyn ObjectStore>),
+    Remote(String, BackendOptions),
+}
+
+impl Harness {
+    pub(crate) fn on_disk() -> Self {
+        Self { directory: scratch(), place: Place::Disk }
+    }
+
+    pub(crate) fn in_memory() -> Self {
+        Self { directory: scratch(), place: Place::Memory(Arc::new(InMemory::new())) }
+    }
+
+    /// A new place below `url`.
+    pub(crate) fn remote(url: &str, options: BackendOptions) -> Self {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
+        let place = format!("{url}/{time}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        Self { directory: scratch(), place: Place::Remote(place, options) }
+    }
+
+    /// A place for another store of the same kind.
+    pub(crate) fn beside(&self) -> Self {
+        match &self.place {
+            Place::Disk => Self::on_disk(),
+            Place::Memory(_) => Self::in_memory(),
+            Place::Remote(url, options) => Self::remote(url, options.clone()),
+        }
+    }
+
+    /// A handle with an index of its own, as another process would have.
+    pub(crate) async fn open(&self) -> Store {
+        match &self.place {
+            Place::Disk => Store::open(&format!("file:{}", self.directory.path().join("store").display())).await,
+            Place::Memory(backend) => Store::with_backend(Arc::clone(backend)).await,
+            Place::Remote(url, options) => Store::open_with(url, options).await,
+        }
+        .unwrap()
+    }
+
+    /// Writes a file and gives its path.
+    pub(crate) fn file(&self, name: &str, bytes: &[u8]) -> std::path::PathBuf {
+        let path = self.directory.path().join(name);
+        files::write_atomic(&path, bytes).unwrap();
+        path
+    }
+
+    /// The objects in a folder of a store on disk.
+    pub(crate) fn objects(&self, folder: &str) -> Vec<Entry> {
+        let path = self.directory.path().join("store").join(folder);
+        if files::exists(&path).unwrap() { files::list(&path).unwrap() } else { Vec::new() }
+    }
+}
+
+fn scratch() -> TemporaryDirectory {
+    files::temporary_directory(&std::env::temp_dir()).unwrap()
+}
+
+/// Bytes that cannot be compressed, the same for the same seed.
+pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
+    bytes
+}

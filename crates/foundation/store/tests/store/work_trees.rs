@@ -1,0 +1,138 @@
+use ropewalk_store::files::{self, EntryKind};
+use ropewalk_store::{LinkMode, NewFile, NoProgress, TreeEntry, TreeFile};
+use ropewalk_types::{Diagnose as _, Digest};
+
+use crate::transfer::directory_in;
+use crate::{Harness, noise, on_every_backend};
+
+on_every_backend!(
+    flat_lists_and_trees_are_the_same,
+    files_are_laid_out,
+    what_is_there_is_replaced,
+    lists_that_lead_out_are_refused,
+    what_is_not_whole_does_not_appear,
+);
+
+async fn flat_lists_and_trees_are_the_same(harness: Harness) {
+    let store = harness.open().await;
+    let tree = directory_in(&store, &harness, 1).await;
+    let found = store.tree_files(&tree).await.unwrap();
+    assert!(found.is_sorted_by_key(|file| file.path.clone()));
+    assert_eq!(found.len(), 55);
+    let mut writer = store.writer();
+    assert_eq!(writer.add_tree_of(&found).await.unwrap(), tree);
+    writer.commit().await.unwrap();
+
+    let source = harness.directory.path().join("source1");
+    let new = found.iter().map(|file| NewFile { path: source.join(&file.path), size: file.size }).collect();
+    let other = harness.beside().open().await;
+    let mut writer = other.writer();
+    let blobs = writer.add_files(new).await.unwrap();
+    assert!(blobs.iter().map(|blob| blob.digest).eq(found.iter().map(|file| file.digest)));
+    assert_eq!(writer.add_tree_of(&found).await.unwrap(), tree);
+    writer.commit().await.unwrap();
+    assert_eq!(other.tree_files(&tree).await.unwrap(), found);
+
+    let absent = TreeFile { path: "x".to_owned(), digest: Digest::of(b"never stored"), size: 1, executable: false };
+    assert_eq!(other.writer().add_tree_of(&[absent]).await.unwrap_err().code(), "store.not_found");
+
+    let entry = store.tree_find(&tree, "sub/deep/text").await.unwrap().unwrap();
+    assert!(matches!(entry, TreeEntry::File { size: 85_000, .. }));
+    assert!(matches!(store.tree_find(&tree, "sub").await.unwrap(), Some(TreeEntry::Directory { .. })));
+    for nothing in ["", "x", "sub/x", "a.txt/x", "/sub", "sub/", "sub/../a.txt"] {
+        assert_eq!(store.tree_find(&tree, nothing).await.unwrap(), None, "{nothing}");
+    }
+}
+
+async fn files_are_laid_out(harness: Harness) {
+    let store = harness.open().await.with_cache(harness.directory.path().join("cache"));
+    let tree = directory_in(&store, &harness, 1).await;
+    let mut list = store.tree_files(&tree).await.unwrap();
+    for file in &mut list {
+        file.executable = file.path == "a.txt";
+    }
+    let support = files::link_support(harness.directory.path()).unwrap();
+    for mode in [LinkMode::Auto, LinkMode::Hardlink, LinkMode::Copy] {
+        let target = harness.directory.path().join(format!("{mode:?}/deep"));
+        let done = store.files_lay_out(&list, &target, mode, &NoProgress).await.unwrap();
+        let linked = u64::from(mode != LinkMode::Copy && (support.hardlink || support.reflink));
+        assert_eq!((done.hardlinked + done.reflinked, done.copied), (linked, 55 - linked), "{mode:?}");
+        assert_eq!(done.bytes, list.iter().map(|file| file.size).sum::<u64>());
+        for file in &list {
+            let path = target.join(&file.path);
+            assert_eq!(Digest::of(&files::read(&path).unwrap()), file.digest);
+        }
+        let found = files::list(&target).unwrap();
+        #[cfg(unix)]
+        assert!(found.iter().all(|entry| entry.executable == (entry.name == "a.txt")), "{found:?}");
+        let large = target.join("sub/large").metadata().unwrap().permissions();
+        assert_eq!(large.readonly(), done.hardlinked == 1, "{mode:?}");
+    }
+    let target = harness.directory.path().join("reflinks");
+    let reflinks = store.files_lay_out(&list, &target, LinkMode::Reflink, &NoProgress).await;
+    match reflinks {
+        Ok(done) => assert!(support.reflink && done.reflinked == 1),
+        Err(error) => {
+            assert!(!support.reflink);
+            assert_eq!(error.code(), "store.no_link");
+            assert!(error.to_string().contains("sub/large"), "{error}");
+        }
+    }
+}
+
+async fn what_is_there_is_replaced(harness: Harness) {
+    let store = harness.open().await;
+    let tree = directory_in(&store, &harness, 1).await;
+    let list = store.tree_files(&tree).await.unwrap();
+    let target = harness.directory.path().join("target");
+    files::write_atomic(&target.join("a.txt"), b"old").unwrap();
+    files::write_atomic(&target.join("sub/large"), b"old").unwrap();
+    files::write_atomic(&target.join("sub/mine"), b"mine").unwrap();
+    for _ in 0..2 {
+        store.files_lay_out(&list, &target, LinkMode::Auto, &NoProgress).await.unwrap();
+    }
+    assert_eq!(files::read(&target.join("a.txt")).unwrap(), b"hemp");
+    assert_eq!(files::read(&target.join("sub/mine")).unwrap(), b"mine");
+    assert!(files::read(&target.join("sub/large")).unwrap() == noise(1, 3 << 20));
+    let names: Vec<_> = files::list(&target.join("sub")).unwrap().into_iter().map(|entry| entry.name).collect();
+    assert_eq!(names, ["deep", "large", "mine", "same"]);
+}
+
+async fn lists_that_lead_out_are_refused(harness: Harness) {
+    let store = harness.open().await;
+    let blob = store.put_bytes("evil".into()).await.unwrap();
+    let target = harness.directory.path().join("target");
+    files::create_directories(&target).unwrap();
+    for path in ["../evil", "/evil", "a/../../evil", "", "a//b", "a/", "./a"] {
+        let file = TreeFile { path: path.to_owned(), digest: blob.digest, size: blob.size, executable: false };
+        let error = store.files_lay_out(&[file], &target, LinkMode::Auto, &NoProgress).await.unwrap_err();
+        assert_eq!(error.code(), "store.malformed", "{path}");
+    }
+    assert!(files::list(&target).unwrap().is_empty());
+    assert_eq!(files::kind(&harness.directory.path().join("evil")).unwrap(), None);
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink(harness.directory.path(), target.join("link")).unwrap();
+        let file = TreeFile { path: "link/evil".to_owned(), digest: blob.digest, size: blob.size, executable: false };
+        let error = store.files_lay_out(&[file], &target, LinkMode::Auto, &NoProgress).await.unwrap_err();
+        assert_eq!(error.code(), "file.in_the_way");
+        assert_eq!(files::kind(&harness.directory.path().join("evil")).unwrap(), None);
+        assert_eq!(files::kind(&target.join("link")).unwrap(), Some(EntryKind::Symlink));
+    }
+}
+
+async fn what_is_not_whole_does_not_appear(harness: Harness) {
+    let store = harness.open().await;
+    let (small, large) = (noise(1, 1000), noise(2, 3 << 20));
+    let never = Digest::of(b"never stored");
+    let target = harness.directory.path().join("target");
+    for bytes in [small, large] {
+        let blob = store.put_bytes(bytes.into()).await.unwrap();
+        for (digest, size, code) in [(blob.digest, blob.size + 1, "store.malformed"), (never, 12, "store.not_found")] {
+            let file = TreeFile { path: "x/y".to_owned(), digest, size, executable: false };
+            let error = store.files_lay_out(&[file], &target, LinkMode::Auto, &NoProgress).await.unwrap_err();
+            assert_eq!(error.code(), code);
+            assert!(files::list(&target.join("x")).unwrap().is_empty());
+        }
+    }
+}

@@ -1,0 +1,316 @@
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Args, Subcommand, ValueEnum};
+use ropewalk_store::LinkMode;
+use ropewalk_types::DatasetName;
+
+use super::DataSpec;
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum Data {
+    /// List every version of every dataset
+    Ls,
+    /// Show columns, source files and quarantined rows of one version
+    Show {
+        /// The dataset, as NAME or NAME@VERSION
+        dataset: DataSpec,
+    },
+    /// Begin to track a file or folder, or take in what changed in it
+    Add {
+        /// The file or folder
+        path: PathBuf,
+        /// Name of the dataset; by default the last part of the path
+        #[arg(long)]
+        name: Option<DatasetName>,
+        /// Also when git tracks files in it, or a part of it is laid out only
+        #[arg(long)]
+        force: bool,
+    },
+    /// Say what changed in tracked files since they were added or checked out
+    Status {
+        /// Only these datasets
+        names: Vec<DatasetName>,
+    },
+    /// Make a version of each tracked dataset that changed
+    Commit {
+        /// Only these datasets
+        names: Vec<DatasetName>,
+        /// What the version is
+        #[arg(long, short)]
+        message: String,
+        /// Who made it; by default the author that git knows
+        #[arg(long)]
+        author: Option<String>,
+    },
+    /// List the versions of a tracked dataset, newest first
+    Log {
+        /// The dataset
+        name: DatasetName,
+    },
+    /// Compare two versions, or a version with what lies in the work tree
+    Diff(Diff),
+    /// Lay out a version of a tracked dataset in the work tree
+    Checkout(Checkout),
+    /// Lay out files again as they were added or checked out
+    Restore {
+        /// The dataset
+        name: DatasetName,
+        /// Only files of these paths and patterns, relative to the dataset
+        files: Vec<String>,
+    },
+    /// Give a version a name, or list the names
+    Tag(Tag),
+    /// Track a dataset no longer; its versions stay
+    Rm {
+        /// The dataset
+        name: DatasetName,
+        /// Remove the files from the work tree too
+        #[arg(long)]
+        files: bool,
+        /// Also when files have changes that no version holds
+        #[arg(long)]
+        force: bool,
+    },
+    /// Merge two lines of versions file by file, as after a conflict in a `.dataset` file
+    Merge(Merge),
+    /// Write a file of a version to standard output
+    Cat {
+        /// The file, as data:NAME@VERSION/PATH
+        file: DataSpec,
+    },
+    /// Read a source of the project file now, also when it is known already
+    Import {
+        /// The dataset: a [data.NAME] of the project file
+        name: DatasetName,
+    },
+    /// Take over the data of a DVC project
+    ImportDvc {
+        /// The DVC project's folder
+        #[arg(default_value = ".")]
+        folder: PathBuf,
+        /// Only say what would be done
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Take over files of Git LFS
+    ImportLfs {
+        /// The git repository's folder
+        #[arg(default_value = ".")]
+        folder: PathBuf,
+        /// Only say what would be done
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Show types, distributions and the most frequent values of each column
+    Describe {
+        /// The dataset, as NAME or NAME@VERSION
+        dataset: DataSpec,
+    },
+    /// Look whether what the project file declares of a dataset holds
+    Check {
+        /// The dataset, as NAME or NAME@VERSION
+        dataset: DataSpec,
+    },
+    /// Show what a dataset came from and what came from it
+    Lineage {
+        /// The dataset, as NAME or NAME@VERSION
+        dataset: DataSpec,
+        /// Only what it came from
+        #[arg(long, conflicts_with = "down")]
+        up: bool,
+        /// Only what came from it
+        #[arg(long)]
+        down: bool,
+    },
+    /// Remove from the store what no version, tag, run or model needs
+    Gc(Collect),
+    /// Read every stored byte again and name what is damaged
+    Verify {
+        /// Heal what is damaged from this remote
+        #[arg(long, value_name = "REMOTE")]
+        heal: Option<String>,
+    },
+    /// Show what datasets cost in the store
+    Du {
+        /// Only these datasets
+        names: Vec<DatasetName>,
+    },
+    /// Show who read, wrote, tagged or deleted what
+    Audit(Audit),
+    /// List versions that are kept longer than their dataset's retention allows, or remove them
+    Retention {
+        /// Remove them
+        #[arg(long, requires = "reason")]
+        remove: bool,
+        /// Why, for the audit trail
+        #[arg(long)]
+        reason: Option<String>,
+    },
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Diff {
+    /// The dataset or version that is compared, as NAME or NAME@VERSION
+    pub(crate) from: DataSpec,
+    /// What it is compared with; by default what lies in the work tree
+    pub(crate) to: Option<DataSpec>,
+    /// Tables: columns that identify a row, so that changed rows are told from removed and added ones
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) key: Vec<String>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Checkout {
+    /// The dataset, as NAME or NAME@VERSION; by default the version of the `.dataset` file
+    pub(crate) dataset: DataSpec,
+    /// Only files of these paths and patterns, relative to the dataset
+    pub(crate) files: Vec<String>,
+    #[command(flatten)]
+    pub(crate) laying_out: LayingOut,
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct LayingOut {
+    /// How files come into the work tree
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) link: Link,
+    /// Overwrite changes that no version holds
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+impl From<Link> for LinkMode {
+    fn from(link: Link) -> Self {
+        match link {
+            Link::Auto => Self::Auto,
+            Link::Reflink => Self::Reflink,
+            Link::Hardlink => Self::Hardlink,
+            Link::Copy => Self::Copy,
+        }
+    }
+}
+
+/// How files come into the work tree.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Link {
+    /// Clones where the file system has them, else read-only hard links for large files, else copies
+    #[default]
+    Auto,
+    /// Clones that share their blocks until one is changed
+    Reflink,
+    /// Read-only hard links
+    Hardlink,
+    /// Copies
+    Copy,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Tag {
+    /// The dataset, as NAME or NAME@VERSION
+    pub(crate) dataset: DataSpec,
+    /// The tag; without one, the tags are listed
+    pub(crate) tag: Option<String>,
+    /// Move the tag if it is at another version
+    #[arg(long, requires = "tag", conflicts_with = "delete")]
+    pub(crate) r#move: bool,
+    /// Remove the tag
+    #[arg(long, requires = "tag")]
+    pub(crate) delete: bool,
+}
+
+#[derive(Clone, Debug, Args)]
+#[command(group = ArgGroup::new("prefer").args(["ours", "theirs"]))]
+pub(crate) struct Merge {
+    /// The dataset; its `.dataset` file may hold git's conflict marks
+    pub(crate) name: DatasetName,
+    /// The version to merge; by default the other side of the conflict
+    pub(crate) version: Option<String>,
+    /// Where both changed a file, keep ours
+    #[arg(long)]
+    pub(crate) ours: bool,
+    /// Where both changed a file, take theirs
+    #[arg(long)]
+    pub(crate) theirs: bool,
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Collect {
+    /// Hours that something must have been unneeded; 0 only when nobody else works on the store
+    #[arg(long, default_value_t = 24, value_name = "HOURS")]
+    pub(crate) grace: u32,
+    /// Only say what would go
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Audit {
+    /// Only what concerns this dataset
+    pub(crate) name: Option<DatasetName>,
+    /// Only what this person did
+    #[arg(long)]
+    pub(crate) who: Option<String>,
+    /// How many entries, the newest
+    #[arg(long, default_value_t = 100)]
+    pub(crate) limit: u32,
+    /// Look whether an entry was changed or removed
+    #[arg(long)]
+    pub(crate) verify: bool,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum Remote {
+    /// Add a remote to the project file
+    Add {
+        /// Its name
+        name: String,
+        /// file:PATH, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX
+        url: String,
+    },
+    /// List the remotes
+    Ls,
+    /// Remove a remote from the project file
+    Rm {
+        /// Its name
+        name: String,
+    },
+}
+
+/// Which datasets, and between here and where.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct With {
+    /// Only these datasets
+    pub(crate) names: Vec<DatasetName>,
+    /// The remote; by default the only one, or `origin`
+    #[arg(long, short)]
+    pub(crate) remote: Option<String>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Push {
+    #[command(flatten)]
+    pub(crate) to: With,
+    /// Move tags of the remote that are at other versions there
+    #[arg(long)]
+    pub(crate) move_tags: bool,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Pull {
+    #[command(flatten)]
+    pub(crate) from: With,
+    /// Lay out the latest version, not the one of the `.dataset` file
+    #[arg(long)]
+    pub(crate) latest: bool,
+    #[command(flatten)]
+    pub(crate) laying_out: LayingOut,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Fetch {
+    #[command(flatten)]
+    pub(crate) from: With,
+    /// The files of every version, not only of the latest
+    #[arg(long)]
+    pub(crate) all: bool,
+}

@@ -1,0 +1,75 @@
+use std::process::ExitCode;
+
+use ropewalk_data::{ColumnDescription, Description, Distinct};
+use serde_json::Value;
+
+use crate::arguments::{DataSpec, Format, Shared};
+use crate::failure::Ending;
+use crate::{commands, output};
+
+/// The heights of a histogram's bars.
+const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+/// Frequent values that are named.
+const NAMED: usize = 3;
+
+pub(super) async fn run(shared: &Shared, dataset: &DataSpec) -> Ending {
+    let project = commands::open(shared).await?;
+    let description = project.describe(&dataset.name, dataset.version()).await?;
+    project.close().await;
+    if shared.output == Format::Json {
+        output::json(&description);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let Description { rows, columns } = &description;
+    output::text(&format!("{} {}: {rows} rows, {} columns\n\n", dataset.name, dataset.version(), columns.len()));
+    let headings = ["COLUMN", "TYPE", "NULLS", "DISTINCT", "MIN", "MEDIAN", "MEAN", "MAX", "DISTRIBUTION"];
+    output::listing(Format::Text, columns, &headings, |column| {
+        let median = column.quantiles.as_ref().map(|quantiles| &quantiles.q50);
+        vec![
+            column.name.clone(),
+            column.data_type.clone(),
+            column.nulls.to_string(),
+            distinct(&column.distinct),
+            shown(column.min.as_ref()),
+            shown(median),
+            shown(column.mean.as_ref()),
+            shown(column.max.as_ref()),
+            distribution(column),
+        ]
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A figure with six digits, a text without its quotes.
+fn shown(value: Option<&Value>) -> String {
+    match value {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => text.chars().take(24).collect(),
+        Some(Value::Number(number)) => match (number.as_i64(), number.as_f64()) {
+            (Some(whole), _) => whole.to_string(),
+            (None, Some(float)) => format!("{float:.6}").trim_end_matches('0').trim_end_matches('.').to_owned(),
+            (None, None) => number.to_string(),
+        },
+        Some(other) => other.to_string(),
+    }
+}
+
+/// A count, or an estimate of one.
+fn distinct(distinct: &Distinct) -> String {
+    format!("{}{}", if distinct.exact { "" } else { "~" }, distinct.count)
+}
+
+/// Bars for numbers and times, the most frequent values for texts.
+fn distribution(column: &ColumnDescription) -> String {
+    if let Some(histogram) = &column.histogram {
+        let highest = histogram.counts.iter().copied().max().unwrap_or(0).max(1);
+        let bar = |count: &u64| match count * (BARS.len() as u64 - 1) / highest {
+            0 if *count == 0 => ' ',
+            height => BARS.get(height as usize).copied().unwrap_or('█'),
+        };
+        return histogram.counts.iter().map(bar).collect();
+    }
+    let Some(frequent) = &column.frequent else { return String::new() };
+    let named = frequent.values.iter().take(NAMED);
+    named.map(|(value, count)| format!("{value} {count}")).collect::<Vec<_>>().join(", ")
+}

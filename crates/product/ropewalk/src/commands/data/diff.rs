@@ -1,0 +1,64 @@
+use std::process::ExitCode;
+
+use ropewalk_versions::Side;
+
+use crate::arguments::{DataSpec, Diff, Format, Shared};
+use crate::failure::Ending;
+use crate::output::bytes;
+use crate::{commands, output};
+
+pub(super) async fn run(shared: &Shared, arguments: Diff) -> Ending {
+    let Diff { from, to, key } = arguments;
+    let tracked = commands::data_project(shared, "ropewalk data diff")?;
+    if !tracked.is_tracked(&from.name).await? {
+        return tables(shared, &from, to.as_ref(), &key).await;
+    }
+    let before = from.version.clone().map_or(Side::Pointer, Side::Version);
+    let (name, after) = match &to {
+        Some(to) => (&to.name, to.version.clone().map_or(Side::Pointer, Side::Version)),
+        None => (&from.name, Side::Work),
+    };
+    if *name != from.name {
+        return Err(commands::usage(
+            &format!("`{}` and `{name}` are two datasets", from.name),
+            "name two versions of one",
+        ));
+    }
+    let diff = tracked.workspace().diff(name, &before, &after).await?;
+    if shared.output == Format::Json {
+        output::json(&diff);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut text = String::new();
+    for file in &diff.added {
+        text.push_str(&format!("+ {} ({})\n", file.path, bytes(file.size)));
+    }
+    for file in &diff.removed {
+        text.push_str(&format!("- {} ({})\n", file.path, bytes(file.size)));
+    }
+    for file in &diff.changed {
+        text.push_str(&format!("~ {} ({} to {})\n", file.path, bytes(file.from), bytes(file.to)));
+    }
+    for file in &diff.moved {
+        text.push_str(&format!("> {} to {}\n", file.from, file.to));
+    }
+    text.push_str(&format!(
+        "{} added, {} removed, {} changed, {} moved\n",
+        diff.added.len(),
+        diff.removed.len(),
+        diff.changed.len(),
+        diff.moved.len()
+    ));
+    output::text(&text);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Versions of a table: which rows and columns.
+async fn tables(shared: &Shared, from: &DataSpec, to: Option<&DataSpec>, key: &[String]) -> Ending {
+    let project = commands::open(shared).await?;
+    let later = to.map_or("latest", DataSpec::version);
+    let other = to.map_or(&from.name, |to| &to.name);
+    let diff = project.table_diff((&from.name, from.version()), (other, later), key).await?;
+    project.close().await;
+    crate::commands::data::table_diff::told(shared, &diff)
+}

@@ -1,0 +1,41 @@
+use std::process::ExitCode;
+use std::time::Duration;
+
+use ropewalk_store::Amount;
+use serde_json::json;
+
+use crate::arguments::{Collect, Format, Shared};
+use crate::failure::Ending;
+use crate::output::bytes;
+use crate::{commands, output};
+
+pub(super) async fn run(shared: &Shared, arguments: Collect) -> Ending {
+    let project = commands::open(shared).await?;
+    let grace = Duration::from_hours(u64::from(arguments.grace));
+    let collected = project.collect(grace, arguments.dry_run).await?;
+    project.close().await;
+    if shared.output == Format::Json {
+        let amount = |amount: Amount| json!({ "pieces": amount.pieces, "bytes": amount.bytes });
+        output::json(&json!({
+            "removed": amount(collected.removed),
+            "condemned": amount(collected.condemned),
+            "waiting": amount(collected.waiting),
+            "restored": amount(collected.restored),
+            "kept": amount(collected.kept),
+            "freed_bytes": collected.freed,
+        }));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let would = if arguments.dry_run { "would be " } else { "" };
+    output::text(&format!(
+        "{would}removed: {} pieces, {}\n{would}set aside for {} h: {} pieces, {}\nkept: {} pieces, {}\n",
+        collected.removed.pieces,
+        bytes(collected.removed.bytes),
+        arguments.grace,
+        collected.condemned.pieces,
+        bytes(collected.condemned.bytes),
+        collected.kept.pieces,
+        bytes(collected.kept.bytes)
+    ));
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,66 @@
+use std::process::ExitCode;
+
+use ropewalk_store::LinkMode;
+use ropewalk_versions::{ConflictKind, MergeOutcome, MergeRequest, Prefer};
+
+use crate::arguments::{Format, Merge, Shared};
+use crate::commands::data::checkout::described;
+use crate::failure::{Ending, WORK_FAILED};
+use crate::terminal::Transfer;
+use crate::{commands, output};
+
+pub(super) async fn run(shared: &Shared, arguments: Merge) -> Ending {
+    let Merge { name, version, ours, theirs } = arguments;
+    let prefer = match (ours, theirs) {
+        (true, _) => Some(Prefer::Ours),
+        (_, true) => Some(Prefer::Theirs),
+        _ => None,
+    };
+    let project = commands::data_project(shared, "ropewalk data merge")?;
+    let (workspace, author) = (project.workspace(), project.author().await);
+    let progress = Transfer::new("merging");
+    let conflicted = workspace.conflicted(&name).await?;
+    let outcome = match (conflicted, version) {
+        (Some(pointer), None) => workspace.merge_pointer(&pointer, prefer, &author, LinkMode::Auto, &progress).await?,
+        (_, theirs) => {
+            let mode = LinkMode::Auto;
+            let request =
+                MergeRequest { name: name.clone(), theirs, base: None, prefer, message: String::new(), author, mode };
+            workspace.merge(request, &progress).await?
+        }
+    };
+    progress.end();
+    if shared.output == Format::Json {
+        output::json(&outcome);
+    } else {
+        output::text(&told(&outcome));
+    }
+    Ok(if matches!(outcome, MergeOutcome::Conflicts { .. }) { WORK_FAILED.into() } else { ExitCode::SUCCESS })
+}
+
+fn told(outcome: &MergeOutcome) -> String {
+    match outcome {
+        MergeOutcome::UpToDate { version } => format!("{} has it all already\n", version.short()),
+        MergeOutcome::FastForward { checked_out, .. } | MergeOutcome::Merged { checked_out, .. } => {
+            described(checked_out)
+        }
+        MergeOutcome::Conflicts { conflicts } => {
+            let mut text = format!("{} files were changed by both sides; nothing was done:\n", conflicts.len());
+            for conflict in conflicts {
+                text.push_str(&format!("  {} ({})\n", conflict.path, happened(conflict.kind)));
+            }
+            text.push_str("decide with --ours or --theirs, or change one side and commit\n");
+            text
+        }
+    }
+}
+
+fn happened(kind: ConflictKind) -> &'static str {
+    match kind {
+        ConflictKind::BothChanged => "both changed it",
+        ConflictKind::BothAdded => "both added it",
+        ConflictKind::RemovedByUs => "removed here, changed there",
+        ConflictKind::RemovedByThem => "changed here, removed there",
+        ConflictKind::FileAgainstFolder => "a file on one side, a folder on the other",
+    }
+}

@@ -1,0 +1,28 @@
+use std::process::ExitCode;
+
+use ropewalk_store::LinkMode;
+use ropewalk_types::DatasetName;
+use ropewalk_versions::RestoreRequest;
+
+use crate::arguments::{Format, Shared};
+use crate::failure::Ending;
+use crate::terminal::Transfer;
+use crate::{commands, output};
+
+pub(super) async fn run(shared: &Shared, name: DatasetName, patterns: Vec<String>) -> Ending {
+    let project = commands::data_project(shared, "ropewalk data restore")?;
+    let request = RestoreRequest { name, patterns, version: None, mode: LinkMode::Auto };
+    let progress = Transfer::new("restoring");
+    let restored = project.workspace().restore(request, &progress).await?;
+    progress.end();
+    match shared.output {
+        Format::Json => output::json(&restored),
+        Format::Text => output::text(&format!(
+            "{}: {} files written, {} removed\n",
+            restored.name,
+            restored.written.len(),
+            restored.removed.len()
+        )),
+    }
+    Ok(ExitCode::SUCCESS)
+}

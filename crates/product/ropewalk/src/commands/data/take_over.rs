@@ -1,0 +1,61 @@
+use std::path::Path;
+use std::process::ExitCode;
+
+use ropewalk_server::DataProject;
+use ropewalk_store::LinkMode;
+use ropewalk_versions::ImportPlan;
+use serde_json::json;
+
+use crate::arguments::{Format, Shared};
+use crate::failure::{Ending, WORK_FAILED};
+use crate::output::bytes;
+use crate::terminal::{self, Transfer};
+use crate::{commands, output};
+
+/// Takes over the data of a DVC project.
+pub(super) async fn dvc(shared: &Shared, folder: &Path, dry_run: bool) -> Ending {
+    let project = commands::data_project(shared, "ropewalk data import-dvc")?;
+    let plan = project.workspace().dvc_plan(&commands::current_folder()?.join(folder)).await?;
+    take_over(shared, &project, &plan, dry_run).await
+}
+
+/// Takes over files of Git LFS.
+pub(super) async fn lfs(shared: &Shared, path: &Path, dry_run: bool) -> Ending {
+    let project = commands::data_project(shared, "ropewalk data import-lfs")?;
+    let plan = project.workspace().lfs_plan(&commands::current_folder()?.join(path), None).await?;
+    take_over(shared, &project, &plan, dry_run).await
+}
+
+/// What cannot be found is said, and makes the exit code 1; the rest is taken over.
+async fn take_over(shared: &Shared, project: &DataProject, plan: &ImportPlan, dry_run: bool) -> Ending {
+    let incomplete = plan.outputs.iter().any(|output| !output.missing.is_empty());
+    for output in plan.outputs.iter().filter(|output| !output.missing.is_empty()) {
+        let (first, count) = (output.missing.first().map_or("", String::as_str), output.missing.len());
+        terminal::say(&format!("not found: {count} files of {}, such as {first}: it is not taken over", output.path));
+    }
+    for skipped in &plan.skipped {
+        terminal::say(&format!("passed over: {} of {}: {}", skipped.path, skipped.declared_in, skipped.reason));
+    }
+    let imported = if dry_run {
+        Vec::new()
+    } else {
+        let progress = Transfer::new("taking over");
+        let author = project.author().await;
+        let imported = project.workspace().import(plan, &author, LinkMode::Auto, &progress).await?;
+        progress.end();
+        imported
+    };
+    if shared.output == Format::Json {
+        output::json(&json!({ "plan": plan, "imported": imported }));
+    } else if dry_run {
+        for output in plan.outputs.iter().filter(|output| output.missing.is_empty()) {
+            let size = output.files.iter().map(|file| file.size).sum();
+            output::text(&format!("{}: {} files, {}\n", output.path, output.files.len(), bytes(size)));
+        }
+    } else {
+        for one in &imported {
+            output::text(&format!("{} {}: {} files, {}\n", one.name, one.version.short(), one.files, bytes(one.bytes)));
+        }
+    }
+    Ok(if incomplete { WORK_FAILED.into() } else { ExitCode::SUCCESS })
+}

@@ -1,0 +1,70 @@
+use std::process::ExitCode;
+
+use ropewalk_versions::{Fetched, PullOptions, PullTo, Selection};
+use serde_json::json;
+
+use crate::arguments::{Fetch, Format, Pull, Shared};
+use crate::commands::data::checkout::described;
+use crate::failure::Ending;
+use crate::terminal::{self, Transfer};
+use crate::{commands, output};
+
+/// Fetches and lays out.
+pub(super) async fn pull(shared: &Shared, arguments: &Pull) -> Ending {
+    let project = commands::data_project(shared, "ropewalk pull")?;
+    let (remote, store) = project.remote_open(arguments.from.remote.as_deref()).await?;
+    let options = PullOptions {
+        to: if arguments.latest { PullTo::Latest } else { PullTo::Pointer },
+        selection: Selection::Recorded,
+        mode: arguments.laying_out.link.into(),
+        force: arguments.laying_out.force,
+    };
+    let progress = Transfer::new("pulling");
+    let pulled = project.workspace().pull(&store, &arguments.from.names, options, &progress).await?;
+    progress.end();
+    if shared.output == Format::Json {
+        output::json(&json!({ "remote": remote, "pulled": pulled }));
+        return Ok(ExitCode::SUCCESS);
+    }
+    told(&remote, &pulled.fetched);
+    for made in &pulled.checked_out {
+        output::text(&described(made));
+    }
+    for (name, head) in &pulled.behind {
+        output::text(&format!("{name}: {} is later; --latest takes it\n", head.short()));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Fetches only.
+pub(super) async fn fetch(shared: &Shared, arguments: &Fetch) -> Ending {
+    let project = commands::data_project(shared, "ropewalk fetch")?;
+    let (remote, store) = project.remote_open(arguments.from.remote.as_deref()).await?;
+    let progress = Transfer::new("fetching");
+    let fetched = project.workspace().fetch(&store, &arguments.from.names, arguments.all, &progress).await?;
+    progress.end();
+    match shared.output {
+        Format::Json => output::json(&json!({ "remote": remote, "fetched": fetched })),
+        Format::Text => told(&remote, &fetched),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn told(remote: &str, fetched: &Fetched) {
+    for (name, version) in &fetched.moved {
+        output::text(&format!("{name}: {} is the latest now\n", version.short()));
+    }
+    for (name, version) in &fetched.diverged {
+        output::text(&format!(
+            "{name}: {} of {remote} went another way: `ropewalk data merge {name}`\n",
+            version.short()
+        ));
+    }
+    for name in &fetched.missing {
+        terminal::say(&format!("warning: {remote} has nothing of {name}"));
+    }
+    for tag in &fetched.refused_tags {
+        let (here, there) = (tag.local.short(), tag.remote.short());
+        terminal::say(&format!("warning: {}@{} is {here} here and {there} in {remote}", tag.name, tag.tag));
+    }
+}

@@ -1,0 +1,100 @@
+//! What the project's store must keep, what it costs, and what can go.
+
+use std::time::{Duration, SystemTime};
+
+use ropewalk_data::version_list;
+use ropewalk_pipeline::{ArtifactKind, outcome_list};
+use ropewalk_store::{CollectSettings, Collected, Root};
+use ropewalk_types::{DatasetName, Digest, Uri};
+use serde::Serialize;
+
+use crate::recording::CODE_TAG;
+use crate::{OpenProject, ServerError};
+
+/// Checkpoints of pieces of stages, by the folder of their refs.
+const PIECES: &str = "piece/";
+
+/// What a version of a dataset costs.
+#[derive(Clone, Debug, Serialize)]
+pub struct Cost {
+    /// The dataset.
+    pub name: DatasetName,
+    /// The version.
+    pub version: Digest,
+    /// Bytes of its files.
+    pub logical_bytes: u64,
+    /// Bytes in the store that it needs, shared ones among them.
+    pub stored_bytes: u64,
+    /// Bytes in the store that nothing else listed here needs.
+    pub own_bytes: u64,
+}
+
+impl OpenProject {
+    /// Removes from the store what nothing needs, once that has been so for `grace`.
+    ///
+    /// Kept is what versions and tags of tracked files need, what any commit of git ever named, every version of every
+    /// dataset, what stages made, artifacts of runs, model versions, and finished pieces of stages.
+    pub async fn collect(&self, grace: Duration, dry_run: bool) -> Result<Collected, ServerError> {
+        let roots = self.roots().await?;
+        let now = SystemTime::UNIX_EPOCH + Duration::from_millis(self.ambient.now().millis().cast_unsigned());
+        Ok(self.store.collect(&roots, &CollectSettings { grace, dry_run, now: now }).await?)
+    }
+
+    /// What each version of these datasets, or of all, costs in the store.
+    pub async fn costs(&self, names: &[DatasetName]) -> Result<Vec<Cost>, ServerError> {
+        let wanted = |name: &DatasetName| names.is_empty() || names.contains(name);
+        let mut versions: Vec<(DatasetName, Digest, Vec<Root>)> = Vec::new();
+        for version in version_list(&self.catalog, None).await? {
+            if wanted(&version.name) && self.store.contains(&version.digest).await? {
+                versions.push((version.name, version.digest, vec![Root::Tree(version.digest)]));
+            }
+        }
+        let workspace = self.workspace();
+        for name in workspace.names().await?.into_iter().filter(wanted) {
+            for entry in workspace.log(&name).await? {
+                let roots = workspace.version_roots(&name, &entry.digest.to_string()).await?;
+                versions.push((name.clone(), entry.digest, roots));
+            }
+        }
+        let groups: Vec<Vec<Root>> = versions.iter().map(|(_, _, roots)| roots.clone()).collect();
+        let usage = self.store.usage(&groups).await?;
+        let cost = |((name, version, _), usage): ((DatasetName, Digest, _), ropewalk_store::Usage)| Cost {
+            name,
+            version,
+            logical_bytes: usage.logical,
+            stored_bytes: usage.stored,
+            own_bytes: usage.exclusive,
+        };
+        Ok(versions.into_iter().zip(usage).map(cost).collect())
+    }
+
+    /// Everything that must be kept.
+    async fn roots(&self) -> Result<Vec<Root>, ServerError> {
+        let mut roots = self.workspace().roots().await?;
+        roots.extend(version_list(&self.catalog, None).await?.into_iter().map(|version| Root::Tree(version.digest)));
+        for outcome in outcome_list(&self.catalog, u32::MAX).await? {
+            roots.extend(outcome.outputs.values().map(|artifact| match artifact.kind {
+                ArtifactKind::Dataset { .. } => Root::Tree(artifact.digest),
+                _ => Root::Blob(artifact.digest),
+            }));
+        }
+        roots.extend(self.tracking.artifact_digests().await?.into_iter().map(Root::Blob));
+        for model in self.registry.model_list().await? {
+            let versions = self.registry.version_list(&model.name).await?;
+            roots.extend(versions.into_iter().map(|version| Root::Blob(version.digest)));
+        }
+        for code in self.tracking.tag_values(CODE_TAG).await? {
+            if let Ok(Uri::Code(tree)) = code.parse() {
+                roots.push(Root::Tree(tree));
+            }
+        }
+        for name in self.store.ref_list(PIECES).await? {
+            let value = self.store.ref_get(&name).await?;
+            let digest = value.and_then(|value| std::str::from_utf8(&value.bytes).ok()?.parse().ok());
+            roots.extend(digest.map(Root::Blob));
+        }
+        roots.sort();
+        roots.dedup();
+        Ok(roots)
+    }
+}

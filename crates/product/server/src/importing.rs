@@ -1,0 +1,41 @@
+//! Sources that cannot say whether they changed are read again when a person asks for it.
+
+use bytes::Bytes;
+use ropewalk_store::{RefName, Store, StoreError};
+use ropewalk_types::DatasetName;
+
+use crate::{OpenProject, ServerError};
+
+impl OpenProject {
+    /// Makes the stage that reads the source of `name` one that has to be executed.
+    ///
+    /// A source on this disk is looked at by its content, and so is read only if that is new.
+    pub async fn import_renew(&self, name: &DatasetName) -> Result<(), ServerError> {
+        if !self.file.data.contains_key(name) {
+            let known: Vec<&str> = self.file.data.keys().map(DatasetName::as_str).collect();
+            return Err(ServerError::Unknown {
+                what: format!("the project file has no [data.{name}]"),
+                hint: format!("it has: {}", known.join(", ")),
+            });
+        }
+        let token = format!("{}", self.ambient.now().millis());
+        let reference = reference(name)?;
+        loop {
+            let found = self.store.ref_get(&reference).await?.map(|found| found.generation);
+            match self.store.ref_set(&reference, found, Bytes::from(token.clone())).await {
+                Err(StoreError::Conflict { .. }) => {}
+                result => return Ok(result.map(|_| ())?),
+            }
+        }
+    }
+}
+
+/// What stands for the last time that somebody asked for the source of `name` to be read; empty before the first.
+pub(crate) async fn import_token(store: &Store, name: &DatasetName) -> Result<String, StoreError> {
+    let found = store.ref_get(&reference(name)?).await?;
+    Ok(found.map(|found| String::from_utf8_lossy(&found.bytes).into_owned()).unwrap_or_default())
+}
+
+fn reference(name: &DatasetName) -> Result<RefName, StoreError> {
+    RefName::new(format!("imports/{name}"))
+}

@@ -1,0 +1,323 @@
+//! `[data.NAME]` as the reader of sources wants it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use ropewalk_config::{
+    DataSource, Header as HeaderRowSetting, HeaderValue as HeaderSetting, JsonApi, OneOrMany, Paging as PagingSetting,
+    Sheet,
+};
+use ropewalk_connectors::{
+    ConnectionOptions, Cursor, FetchRequest, Header, HeaderValue, JsonApiRequest, MongoRequest, Paging, Partition,
+    SqlRequest,
+};
+use ropewalk_ingest::{Content, HeaderRow, IngestSettings, Limits, SheetName, Sheets, Source, TableFormat};
+use ropewalk_types::Diagnose;
+
+/// Under which name connectors look for the password of a database.
+const PASSWORD: &str = "DATABASE_PASSWORD";
+/// Variables that connections may need, by the beginnings of their names.
+const FAMILIES: [&str; 6] = ["AWS_", "AZURE_", "GOOGLE_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"];
+const DATABASES: [&str; 5] = ["postgres", "postgresql", "mysql", "mariadb", "sqlite"];
+
+const FORMATS: [TableFormat; 10] = [
+    TableFormat::Csv,
+    TableFormat::Tsv,
+    TableFormat::Json,
+    TableFormat::JsonLines,
+    TableFormat::Parquet,
+    TableFormat::Arrow,
+    TableFormat::Xlsx,
+    TableFormat::Xlsb,
+    TableFormat::Xls,
+    TableFormat::Ods,
+];
+
+/// What a table of the project file says does not fit together.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{what}")]
+pub(crate) struct SourceError {
+    what: String,
+    hint: String,
+}
+
+impl SourceError {
+    fn new(what: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { what: what.into(), hint: hint.into() }
+    }
+}
+
+impl Diagnose for SourceError {
+    fn code(&self) -> &'static str {
+        "data.source"
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(self.hint.clone())
+    }
+}
+
+/// The settings of an ingest, without a network.
+pub(crate) fn settings(data: &DataSource, scratch: PathBuf) -> Result<IngestSettings, SourceError> {
+    let mut settings = IngestSettings::new(source(data)?, scratch);
+    settings.content = match data.content.as_deref() {
+        None => Content::Detect,
+        Some("tables") => Content::Tables,
+        Some("files") => Content::Files,
+        Some(other) => return Err(SourceError::new(format!("content `{other}` is not known"), "use tables or files")),
+    };
+    settings.format = data.format.as_deref().map(table_format).transpose()?;
+    settings.sheets = sheets(data.sheet.as_ref());
+    settings.header = header(data.header.as_ref())?;
+    dialect(data, &mut settings)?;
+    if let Some(null_texts) = &data.null_texts {
+        settings.null_texts.clone_from(null_texts);
+    }
+    if let Some(tolerance) = data.type_tolerance {
+        settings.type_tolerance = tolerance;
+    }
+    settings.inferred_records = data.inferred_records;
+    limits(data, &mut settings.limits);
+    Ok(settings)
+}
+
+/// Whether the source lies on this disk, so that its content says whether it changed.
+pub(crate) fn is_local(data: &DataSource) -> bool {
+    !matches!(&data.source, OneOrMany::One(url) if scheme(url).is_some_and(|scheme| scheme != "file"))
+}
+
+/// The settings and secrets that connections of this source may use: those of the families, and what it names.
+pub(crate) fn connection_options(
+    data: &DataSource,
+    environment: &BTreeMap<String, String>,
+) -> Result<ConnectionOptions, SourceError> {
+    let missing = |name: &str| {
+        SourceError::new(format!("the environment variable `{name}` is not set"), "set it to the secret and run again")
+    };
+    let family = |name: &str| FAMILIES.iter().any(|family| name.to_ascii_uppercase().starts_with(family));
+    let mut options: Vec<(String, String)> = environment
+        .iter()
+        .filter(|(name, _)| family(name))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    for header in data.headers.values() {
+        if let HeaderSetting::Environment { env, .. } = header {
+            options.push((env.clone(), environment.get(env).ok_or_else(|| missing(env))?.clone()));
+        }
+    }
+    if let Some(password) = &data.password {
+        let value = environment.get(&password.env).ok_or_else(|| missing(&password.env))?;
+        options.push((PASSWORD.to_owned(), value.clone()));
+    }
+    Ok(ConnectionOptions::new(options))
+}
+
+fn scheme(url: &str) -> Option<&str> {
+    let (scheme, _) = url.split_once(':')?;
+    // One letter is a drive of Windows.
+    let letters = scheme.len() > 1 && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'+');
+    letters.then_some(scheme)
+}
+
+fn source(data: &DataSource) -> Result<Source, SourceError> {
+    let url = match &data.source {
+        OneOrMany::Many(paths) => return Ok(Source::Files(paths.clone())),
+        OneOrMany::One(one) => one,
+    };
+    match scheme(url) {
+        None => Ok(Source::Files(vec![url.clone()])),
+        Some("file") => Ok(Source::Files(vec![url.trim_start_matches("file:").to_owned()])),
+        Some(scheme) if DATABASES.contains(&scheme) => sql(data, url),
+        Some("mongodb" | "mongodb+srv") => documents(data, url),
+        Some("http" | "https") if data.api.is_some() => Ok(json_api(data, url)),
+        Some("http" | "https" | "s3" | "gs" | "az") => {
+            let mut request = FetchRequest::new(url.clone());
+            request.headers = headers(data);
+            Ok(Source::Remote(request))
+        }
+        Some(other) => Err(SourceError::new(
+            format!("sources of `{other}:` are not known"),
+            "use a path, https, s3, gs, az, postgres, mysql, mariadb, sqlite or mongodb",
+        )),
+    }
+}
+
+fn sql(data: &DataSource, url: &str) -> Result<Source, SourceError> {
+    let query = data.query.clone();
+    let query = query.ok_or_else(|| SourceError::new("a database needs a `query`", "write query = \"SELECT …\""))?;
+    let mut request = SqlRequest::new(url.to_owned(), query);
+    request.partition = data.partition.as_ref().map(|partition| Partition {
+        column: partition.column.clone(),
+        count: partition.count,
+        lower: partition.lower.clone(),
+        upper: partition.upper.clone(),
+    });
+    request.cursor = data.cursor.clone().map(|column| Cursor { column, after: None });
+    Ok(Source::Sql(request))
+}
+
+fn documents(data: &DataSource, url: &str) -> Result<Source, SourceError> {
+    let collection = data.collection.clone();
+    let collection = collection
+        .ok_or_else(|| SourceError::new("a document store needs a `collection`", "write collection = \"NAME\""))?;
+    let mut request = MongoRequest::new(url.to_owned(), collection);
+    request.filter.clone_from(&data.filter);
+    request.projection.clone_from(&data.projection);
+    Ok(Source::Documents(request))
+}
+
+fn json_api(data: &DataSource, url: &str) -> Source {
+    let JsonApi { items, paging, pages, allowed_hosts } = data.api.clone().unwrap_or_default();
+    let mut request = JsonApiRequest::new(url.to_owned());
+    request.headers = headers(data);
+    request.items = items;
+    request.paging = paging.map_or(Paging::None, self::paging);
+    request.allowed_hosts = allowed_hosts;
+    if let Some(pages) = pages {
+        request.limits.pages = pages;
+    }
+    Source::JsonApi(request)
+}
+
+fn paging(paging: PagingSetting) -> Paging {
+    match paging {
+        PagingSetting::LinkHeader {} => Paging::LinkHeader,
+        PagingSetting::NextUrl { pointer } => Paging::NextUrl { pointer },
+        PagingSetting::PageNumber { parameter, first } => Paging::PageNumber { parameter, first },
+        PagingSetting::Offset { parameter, limit_parameter, limit } => {
+            Paging::Offset { parameter, limit_parameter, limit }
+        }
+        PagingSetting::Cursor { parameter, pointer } => Paging::CursorToken { parameter, pointer },
+    }
+}
+
+fn headers(data: &DataSource) -> Vec<Header> {
+    let header = |(name, value): (&String, &HeaderSetting)| Header {
+        name: name.clone(),
+        value: match value {
+            HeaderSetting::Plain(text) => HeaderValue::Plain(text.clone()),
+            HeaderSetting::Environment { env, prefix } => {
+                HeaderValue::Option { name: env.clone(), prefix: prefix.clone() }
+            }
+        },
+    };
+    data.headers.iter().map(header).collect()
+}
+
+fn table_format(name: &str) -> Result<TableFormat, SourceError> {
+    FORMATS.into_iter().find(|format| format.as_str() == name).ok_or_else(|| {
+        let known: Vec<&str> = FORMATS.iter().map(|format| format.as_str()).collect();
+        SourceError::new(format!("format `{name}` is not known"), format!("use one of {}", known.join(", ")))
+    })
+}
+
+fn sheets(sheet: Option<&Sheet>) -> Sheets {
+    fn one(sheet: &Sheet) -> Vec<SheetName> {
+        match sheet {
+            Sheet::Number(number) => vec![SheetName::Number(*number)],
+            Sheet::Name(name) => vec![SheetName::Name(name.clone())],
+            Sheet::Many(sheets) => sheets.iter().flat_map(one).collect(),
+        }
+    }
+    match sheet {
+        None => Sheets::First,
+        Some(Sheet::Name(name)) if name == "*" => Sheets::All,
+        Some(sheet) => Sheets::Chosen(one(sheet)),
+    }
+}
+
+fn header(header: Option<&HeaderRowSetting>) -> Result<HeaderRow, SourceError> {
+    match header {
+        None => Ok(HeaderRow::First),
+        Some(HeaderRowSetting::Row(row)) => Ok(HeaderRow::Row(*row)),
+        Some(HeaderRowSetting::Word(word)) if word == "none" => Ok(HeaderRow::Absent),
+        Some(HeaderRowSetting::Word(word)) => {
+            Err(SourceError::new(format!("header `{word}` is not known"), "write a row's number, or \"none\""))
+        }
+    }
+}
+
+fn dialect(data: &DataSource, settings: &mut IngestSettings) -> Result<(), SourceError> {
+    let dialect = &mut settings.dialect;
+    dialect.delimiter = data.delimiter.or(dialect.delimiter);
+    dialect.comment = data.comment.or(dialect.comment);
+    dialect.encoding = data.encoding.clone().or(dialect.encoding.take());
+    if let Some(quote) = &data.quote {
+        let mut characters = quote.chars();
+        dialect.quote = characters.next();
+        if characters.next().is_some() {
+            let what = format!("`{quote}` is no quote");
+            return Err(SourceError::new(what, "write one character, or \"\" for none"));
+        }
+    }
+    Ok(())
+}
+
+fn limits(data: &DataSource, limits: &mut Limits) {
+    let Some(wanted) = &data.limits else { return };
+    limits.entries = wanted.entries.unwrap_or(limits.entries);
+    limits.total_bytes = wanted.total_bytes.unwrap_or(limits.total_bytes);
+    limits.held_bytes = wanted.held_bytes.unwrap_or(limits.held_bytes);
+    limits.ratio = wanted.ratio.unwrap_or(limits.ratio);
+    limits.archive_depth = wanted.archive_depth.unwrap_or(limits.archive_depth);
+    limits.files = wanted.files.unwrap_or(limits.files);
+    limits.quarantined_rows = wanted.quarantined_rows.unwrap_or(limits.quarantined_rows);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn data(text: &str) -> DataSource {
+        let file = format!("[project]\nname = \"x\"\n[data.x]\n{text}\n");
+        let file = ropewalk_config::ProjectFile::parse("f", &file).expect("project file");
+        file.data.into_values().next().expect("data")
+    }
+
+    fn read(text: &str) -> Result<IngestSettings, SourceError> {
+        settings(&data(text), PathBuf::from("scratch"))
+    }
+
+    #[test]
+    fn a_source_is_what_its_url_says() {
+        assert!(matches!(read("source = \"a.csv\"").expect("path").source, Source::Files(paths) if paths == ["a.csv"]));
+        assert!(
+            matches!(read("source = [\"a\", \"b/*.csv\"]").expect("paths").source, Source::Files(paths) if paths.len() == 2)
+        );
+        assert!(matches!(read("source = \"s3://b/*.csv\"").expect("s3").source, Source::Remote(_)));
+        let query = read("source = \"postgres://db/x\"\nquery = \"SELECT 1\"\ncursor = \"id\"").expect("sql").source;
+        assert!(matches!(query, Source::Sql(request) if request.cursor.is_some()));
+        assert!(matches!(
+            read("source = \"https://x/y\"\napi = { items = \"/data\" }").expect("api").source,
+            Source::JsonApi(_)
+        ));
+        assert!(read("source = \"postgres://db/x\"").unwrap_err().to_string().contains("query"));
+        assert!(read("source = \"ftp://x\"").unwrap_err().to_string().contains("ftp"));
+        assert!(is_local(&data("source = \"a.csv\"")) && !is_local(&data("source = \"gs://b/x\"")));
+    }
+
+    #[test]
+    fn ways_of_reading_are_checked() {
+        let settings =
+            read("source = \"a.csv\"\nsheet = [1, \"two\"]\nheader = \"none\"\nquote = \"\"\ndelimiter = \";\"")
+                .expect("settings");
+        assert_eq!(settings.header, HeaderRow::Absent);
+        assert_eq!((settings.dialect.quote, settings.dialect.delimiter), (None, Some(';')));
+        assert!(matches!(settings.sheets, Sheets::Chosen(sheets) if sheets.len() == 2));
+        for wrong in ["format = \"docx\"", "header = \"some\"", "content = \"all\"", "quote = \"''\""] {
+            assert!(read(&format!("source = \"a\"\n{wrong}")).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn secrets_come_from_the_environment() {
+        let data = data("source = \"postgres://me@db/x\"\nquery = \"SELECT 1\"\npassword = { env = \"ORDERS\" }");
+        let missing = connection_options(&data, &BTreeMap::new()).unwrap_err();
+        assert!(missing.to_string().contains("`ORDERS`"), "{missing}");
+        let environment =
+            BTreeMap::from([("ORDERS".to_owned(), "hush".to_owned()), ("OTHER".to_owned(), "x".to_owned())]);
+        let options = connection_options(&data, &environment).expect("options");
+        assert_eq!((options.get(PASSWORD), options.get("OTHER")), (Some("hush"), None));
+        assert!(!format!("{options:?}").contains("hush"));
+    }
+}

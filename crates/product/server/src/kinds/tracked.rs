@@ -1,0 +1,92 @@
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use ropewalk_pipeline::{Artifact, ArtifactKind, Executed, Failure, Project, StageContext, StageKind, StageSpec};
+use ropewalk_store::Store;
+use ropewalk_types::{DatasetName, Diagnose, Digest, Zone};
+use ropewalk_versions::{Kind, VersionsError, Workspace};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+/// Tracked files stand at the beginning of a pipeline: `source = "data:NAME"` or `"data:NAME@VERSION"`.
+#[derive(Debug)]
+pub(crate) struct TrackedKind {
+    pub(crate) workspace: Workspace,
+}
+
+/// Which version of which tracked dataset.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct TrackedSettings {
+    pub(crate) out: DatasetName,
+    pub(crate) zone: Zone,
+    pub(crate) dataset: DatasetName,
+    /// What the `.dataset` file names, if none is said.
+    pub(crate) version: Option<String>,
+}
+
+/// A single file where a folder is wanted.
+#[derive(Debug, thiserror::Error)]
+#[error("the tracked dataset `{0}` is a single file")]
+struct SingleFile(DatasetName);
+
+impl Diagnose for SingleFile {
+    fn code(&self) -> &'static str {
+        "data.single_file"
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("track the folder that holds it, or name the file itself as the source".to_owned())
+    }
+}
+
+impl TrackedKind {
+    /// The content that is meant: its tree and its bytes.
+    async fn content(&self, settings: &TrackedSettings) -> Result<(Digest, u64), Failure> {
+        let (kind, root, bytes) = match &settings.version {
+            Some(version) => {
+                let found = self.workspace.resolve(&settings.dataset, version).await?.version;
+                (found.kind, found.root, found.bytes)
+            }
+            None => {
+                let datasets = self.workspace.datasets().await?;
+                let found = datasets.iter().find(|dataset| dataset.pointer.name == settings.dataset);
+                let pointer = found.map(|dataset| &dataset.pointer).ok_or_else(|| VersionsError::UnknownDataset {
+                    name: settings.dataset.to_string(),
+                    known: datasets.iter().map(|dataset| dataset.pointer.name.to_string()).collect(),
+                })?;
+                (pointer.kind, pointer.digest, pointer.bytes)
+            }
+        };
+        match kind {
+            Kind::Folder => Ok((root, bytes)),
+            Kind::File | Kind::Executable => Err(SingleFile(settings.dataset.clone()).into()),
+        }
+    }
+}
+
+#[async_trait]
+impl StageKind for TrackedKind {
+    fn name(&self) -> &'static str {
+        "tracked"
+    }
+
+    fn revision(&self) -> u32 {
+        1
+    }
+
+    async fn fingerprint(&self, spec: &StageSpec, _: &Project, _: &Store) -> Result<Value, Failure> {
+        let (tree, _) = self.content(&spec.settings()?).await?;
+        Ok(json!({ "tree": tree }))
+    }
+
+    async fn execute(&self, spec: &StageSpec, context: &StageContext) -> Result<Executed, Failure> {
+        let settings: TrackedSettings = spec.settings()?;
+        let (digest, size) = self.content(&settings).await?;
+        // What is named must be here before anything builds on it.
+        let files = context.store.tree_files(&digest).await?.len();
+        let kind = ArtifactKind::Dataset { name: settings.out.clone(), zone: settings.zone };
+        let outputs = BTreeMap::from([(settings.out.to_string(), Artifact { kind, digest, size })]);
+        let summary = json!({ "files": files, "bytes": size });
+        Ok(Executed { outputs, summary, sources: Vec::new(), records: Vec::new() })
+    }
+}

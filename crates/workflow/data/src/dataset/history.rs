@@ -1,0 +1,55 @@
+use std::collections::BTreeMap;
+
+use ropewalk_catalog::Catalog;
+use ropewalk_types::{DatasetName, Digest};
+use serde::{Deserialize, Serialize};
+use sqlx::any::AnyRow;
+use sqlx::{FromRow, Row as _};
+
+use super::removal::{Removal, removal_list};
+use super::tag::{VersionTag, tag_list};
+use super::{DatasetVersion, VersionRow};
+use crate::DataError;
+
+/// A version with all that was recorded about it afterwards.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordedVersion {
+    /// The version.
+    pub version: DatasetVersion,
+    /// Its place among the versions of its dataset, counted from 1 in the order of their first recording: `vN`.
+    pub number: u64,
+    /// Its tags, by name.
+    pub tags: Vec<VersionTag>,
+    /// That it was removed, if it was.
+    pub removed: Option<Removal>,
+}
+
+struct NumberedRow(DatasetVersion, u64);
+
+impl<'r> FromRow<'r, AnyRow> for NumberedRow {
+    fn from_row(row: &'r AnyRow) -> Result<Self, sqlx::Error> {
+        let number: i64 = row.try_get("number")?;
+        Ok(Self(VersionRow::from_row(row)?.0, number.cast_unsigned()))
+    }
+}
+
+const HISTORY: &str = "SELECT name, digest, zone, rows, columns_json, bytes, quarantined, stage_key, created_at, number \
+     FROM dataset_version WHERE name = $1 OR $2 = '' ORDER BY name, position DESC";
+
+/// All that was ever recorded of one dataset or of all, removed versions too: by name, the latest of each first.
+pub async fn version_history(catalog: &Catalog, name: Option<&DatasetName>) -> Result<Vec<RecordedVersion>, DataError> {
+    let text = name.map_or("", DatasetName::as_str);
+    let rows: Vec<NumberedRow> = sqlx::query_as(HISTORY).bind(text).bind(text).fetch_all(catalog.pool()).await?;
+    let mut tags: BTreeMap<(DatasetName, Digest), Vec<VersionTag>> = BTreeMap::new();
+    for tag in tag_list(catalog, name).await? {
+        tags.entry((tag.name.clone(), tag.digest)).or_default().push(tag);
+    }
+    let mut removed: BTreeMap<(DatasetName, Digest), Removal> =
+        removal_list(catalog, name).await?.into_iter().map(|one| ((one.name.clone(), one.digest), one)).collect();
+    let recorded = rows.into_iter().map(|NumberedRow(version, number)| {
+        let key = (version.name.clone(), version.digest);
+        let (tags, removed) = (tags.remove(&key).unwrap_or_default(), removed.remove(&key));
+        RecordedVersion { version, number, tags, removed }
+    });
+    Ok(recorded.collect())
+}

@@ -1,0 +1,94 @@
+use ropewalk_catalog::Catalog;
+use ropewalk_types::{DatasetName, Digest, Timestamp};
+use serde::{Deserialize, Serialize};
+use sqlx::AnyConnection;
+
+use crate::DataError;
+use crate::reading::parsed;
+
+/// The tombstone of a version: its bytes may be gone, what was recorded of it stays.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Removal {
+    /// The dataset.
+    pub name: DatasetName,
+    /// The version.
+    pub digest: Digest,
+    /// Who removed it.
+    pub who: String,
+    /// Why.
+    pub why: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+type Row = (String, String, String, String, i64);
+
+fn removal((name, digest, who, why, at): Row) -> Result<Removal, DataError> {
+    Ok(Removal { name: parsed(&name)?, digest: parsed(&digest)?, who, why, at: Timestamp(at) })
+}
+
+/// Puts a tombstone on a version in the caller's transaction: nothing resolves to it any more, lineage still knows it.
+///
+/// The bytes stay in the store until it is swept. A version that is removed already keeps its first tombstone; false is
+/// given. Errors: [`DataError::Tagged`] while it has a tag, [`DataError::Statement`] without a name or a reason.
+pub async fn version_remove(connection: &mut AnyConnection, removal: &Removal) -> Result<bool, DataError> {
+    let (name, digest) = (removal.name.as_str(), removal.digest.to_string());
+    if removal.who.trim().is_empty() || removal.why.trim().is_empty() {
+        return Err(DataError::Statement { what: "a removal" });
+    }
+    let known: Option<(i64,)> = sqlx::query_as("SELECT number FROM dataset_version WHERE name = $1 AND digest = $2")
+        .bind(name)
+        .bind(&digest)
+        .fetch_optional(&mut *connection)
+        .await?;
+    if known.is_none() {
+        return Err(DataError::UnknownVersion { name: name.to_owned(), version: digest, latest: None });
+    }
+    let tags: Vec<(String,)> =
+        sqlx::query_as("SELECT tag FROM dataset_tag WHERE name = $1 AND digest = $2 ORDER BY tag")
+            .bind(name)
+            .bind(&digest)
+            .fetch_all(&mut *connection)
+            .await?;
+    if !tags.is_empty() {
+        let tags = tags.into_iter().map(|(tag,)| tag).collect();
+        return Err(DataError::Tagged { name: name.to_owned(), digest: removal.digest, tags });
+    }
+    let done = sqlx::query(
+        "INSERT INTO dataset_removal (name, digest, who, why, at) VALUES ($1, $2, $3, $4, $5) \
+         ON CONFLICT (name, digest) DO NOTHING",
+    )
+    .bind(name)
+    .bind(digest)
+    .bind(removal.who.as_str())
+    .bind(removal.why.as_str())
+    .bind(removal.at.millis())
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// The tombstone of one version, if it has one.
+pub(crate) async fn removal_of(
+    connection: &mut AnyConnection,
+    name: &DatasetName,
+    digest: &Digest,
+) -> Result<Option<Removal>, DataError> {
+    let row: Option<Row> =
+        sqlx::query_as("SELECT name, digest, who, why, at FROM dataset_removal WHERE name = $1 AND digest = $2")
+            .bind(name.as_str())
+            .bind(digest.to_string())
+            .fetch_optional(connection)
+            .await?;
+    row.map(removal).transpose()
+}
+
+const REMOVAL_LIST: &str =
+    "SELECT name, digest, who, why, at FROM dataset_removal WHERE name = $1 OR $2 = '' ORDER BY name, at, digest";
+
+/// The removed versions of one dataset or of all, by name and time.
+pub async fn removal_list(catalog: &Catalog, name: Option<&DatasetName>) -> Result<Vec<Removal>, DataError> {
+    let name = name.map_or("", DatasetName::as_str);
+    let rows: Vec<Row> = sqlx::query_as(REMOVAL_LIST).bind(name).bind(name).fetch_all(catalog.pool()).await?;
+    rows.into_iter().map(removal).collect()
+}

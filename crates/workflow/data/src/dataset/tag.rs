@@ -1,0 +1,162 @@
+use std::fmt;
+use std::str::FromStr;
+
+use ropewalk_catalog::Catalog;
+use ropewalk_types::{DatasetName, Digest, Timestamp};
+use serde::{Deserialize, Deserializer, Serialize};
+use sqlx::AnyConnection;
+
+use super::removal::removal_of;
+use crate::DataError;
+use crate::reading::parsed;
+
+/// A name that a person gives to a version of a dataset, such as `before-2013`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct TagName(String);
+
+impl TagName {
+    /// Checks a name: a portable one that is neither `latest`, nor `v` and a number, nor a whole digest.
+    pub fn new(name: impl Into<String>) -> Result<Self, DataError> {
+        let name = name.into();
+        let number = name.strip_prefix(['v', 'V']).unwrap_or(&name);
+        let taken = name.eq_ignore_ascii_case("latest")
+            || number.bytes().all(|byte| byte.is_ascii_digit())
+            || name.parse::<Digest>().is_ok();
+        // A tag follows the rule of a dataset's name, so that `NAME@TAG` can be cut anywhere and read again.
+        if taken || DatasetName::new(name.as_str()).is_err() {
+            Err(DataError::TagName { name })
+        } else {
+            Ok(Self(name))
+        }
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for TagName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl FromStr for TagName {
+    type Err = DataError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::new(text)
+    }
+}
+
+impl<'de> Deserialize<'de> for TagName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::new(String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
+/// A tag on a version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VersionTag {
+    /// The dataset.
+    pub name: DatasetName,
+    /// The tag.
+    pub tag: TagName,
+    /// The version that it names.
+    pub digest: Digest,
+    /// Who set it there.
+    pub who: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// What to do with a tag that names another version already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TagMove {
+    /// Refuse: a tag stays where it is.
+    Refused,
+    /// Move it.
+    Allowed,
+}
+
+/// Sets a tag in the caller's transaction; gives the version from which it moved, if it did.
+///
+/// Setting it where it is already changes nothing. Errors: [`DataError::TagTaken`] when it names another version and
+/// may not move; [`DataError::UnknownVersion`], [`DataError::Removed`].
+pub async fn tag_set(
+    connection: &mut AnyConnection,
+    tag: &VersionTag,
+    moving: TagMove,
+) -> Result<Option<Digest>, DataError> {
+    let (name, digest) = (tag.name.as_str(), tag.digest.to_string());
+    let known: Option<(i64,)> = sqlx::query_as("SELECT number FROM dataset_version WHERE name = $1 AND digest = $2")
+        .bind(name)
+        .bind(&digest)
+        .fetch_optional(&mut *connection)
+        .await?;
+    if known.is_none() {
+        return Err(DataError::UnknownVersion { name: name.to_owned(), version: digest, latest: None });
+    }
+    if let Some(removal) = removal_of(connection, &tag.name, &tag.digest).await? {
+        return Err(DataError::Removed(Box::new(removal)));
+    }
+    let present: Option<(String,)> = sqlx::query_as("SELECT digest FROM dataset_tag WHERE name = $1 AND tag = $2")
+        .bind(name)
+        .bind(tag.tag.as_str())
+        .fetch_optional(&mut *connection)
+        .await?;
+    let present: Option<Digest> = present.as_ref().map(|(digest,)| parsed(digest)).transpose()?;
+    match present {
+        Some(present) if present == tag.digest => return Ok(None),
+        Some(present) if moving == TagMove::Refused => {
+            return Err(DataError::TagTaken { name: name.to_owned(), tag: tag.tag.to_string(), present });
+        }
+        _ => {}
+    }
+    sqlx::query(
+        "INSERT INTO dataset_tag (name, tag, digest, who, at) VALUES ($1, $2, $3, $4, $5) \
+         ON CONFLICT (name, tag) DO UPDATE SET digest = excluded.digest, who = excluded.who, at = excluded.at",
+    )
+    .bind(name)
+    .bind(tag.tag.as_str())
+    .bind(digest)
+    .bind(tag.who.as_str())
+    .bind(tag.at.millis())
+    .execute(connection)
+    .await?;
+    Ok(present)
+}
+
+/// Removes a tag in the caller's transaction; gives the version that it named. The version stays.
+pub async fn tag_remove(
+    connection: &mut AnyConnection,
+    name: &DatasetName,
+    tag: &TagName,
+) -> Result<Digest, DataError> {
+    let removed: Option<(String,)> =
+        sqlx::query_as("DELETE FROM dataset_tag WHERE name = $1 AND tag = $2 RETURNING digest")
+            .bind(name.as_str())
+            .bind(tag.as_str())
+            .fetch_optional(connection)
+            .await?;
+    match removed {
+        Some((digest,)) => Ok(parsed(&digest)?),
+        None => Err(DataError::UnknownTag { name: name.to_string(), tag: tag.to_string() }),
+    }
+}
+
+const TAG_LIST: &str =
+    "SELECT name, tag, digest, who, at FROM dataset_tag WHERE name = $1 OR $2 = '' ORDER BY name, tag";
+
+/// The tags of one dataset or of all, by dataset and name.
+pub async fn tag_list(catalog: &Catalog, name: Option<&DatasetName>) -> Result<Vec<VersionTag>, DataError> {
+    type Row = (String, String, String, String, i64);
+    let name = name.map_or("", DatasetName::as_str);
+    let rows: Vec<Row> = sqlx::query_as(TAG_LIST).bind(name).bind(name).fetch_all(catalog.pool()).await?;
+    let tags = rows.into_iter().map(|(name, tag, digest, who, at)| {
+        Ok(VersionTag { name: parsed(&name)?, tag: TagName(tag), digest: parsed(&digest)?, who, at: Timestamp(at) })
+    });
+    tags.collect()
+}

@@ -1,0 +1,52 @@
+use ropewalk_types::Diagnose as _;
+
+use crate::tests::fixture::{Project, texts};
+use crate::{ChangedCell, DiffSettings, TableDiff, table_diff};
+
+const BEFORE: &str = "id,name,price,old\n1,a,1.5,x\n2,b,2.5,x\n3,,3.5,x\n4,d,4.5,x\n";
+const AFTER: &str = "name,id,price,new\na,1,1.5,9\nB,2,2.25,9\nc,3,3.5,9\ne,5,5.5,9\nf,6,6.5,9\n";
+
+async fn compared(before: &str, after: &str, key: Option<&[&str]>) -> Result<TableDiff, crate::DataError> {
+    let project = Project::new().await;
+    let (before, after) = (project.csv(before).await, project.csv(after).await);
+    let key: Option<Vec<String>> = key.map(|key| key.iter().map(ToString::to_string).collect());
+    table_diff(&project.store, &before, &after, key.as_deref(), &DiffSettings::new(project.scratch())).await
+}
+
+#[tokio::test]
+async fn by_a_key_changes_are_told_column_by_column() {
+    let diff = compared(BEFORE, AFTER, Some(&["id"])).await.unwrap();
+    assert_eq!((diff.rows_before, diff.rows_after), (4, 5));
+    assert_eq!((diff.rows_added, diff.rows_removed, diff.rows_changed, diff.rows_same()), (2, 1, 2, 1));
+    assert_eq!(diff.changed_columns, [("name".to_owned(), 2), ("price".to_owned(), 1)]);
+    assert_eq!((diff.columns_added[0].name.as_str(), diff.columns_removed[0].name.as_str()), ("new", "old"));
+    assert_eq!(texts(&[diff.added.clone().unwrap()]), ["e|5|5.5|9", "f|6|6.5|9"]);
+    assert_eq!(texts(&[diff.removed.clone().unwrap()]), ["4|d|4.5|x"]);
+    assert_eq!((diff.changed[0].key.clone(), diff.changed[0].cells.len()), (vec![Some("2".to_owned())], 2));
+    let cell = ChangedCell { column: "name".to_owned(), before: None, after: Some("c".to_owned()) };
+    assert_eq!(diff.changed[1].cells, [cell]);
+}
+
+#[tokio::test]
+async fn without_a_key_rows_are_a_multiset() {
+    let diff = compared("a,b\n1,x\n1,x\n1,x\n2,\n3,z\n", "a,b\n3,z\n1,x\n2,\n2,\n", None).await.unwrap();
+    assert_eq!((diff.rows_added, diff.rows_removed, diff.rows_changed), (1, 2, 0));
+    assert_eq!(texts(&[diff.removed.unwrap()]), ["1|1|x", "2|1|x", "3|1|x"]);
+    assert_eq!(texts(&[diff.added.unwrap()]), ["3|2|", "4|2|"]);
+    let same = compared("a,b\n1,x\n2,y\n", "b,a\ny,2\nx,1\n", None).await.unwrap();
+    assert!(same.is_empty(), "{same:?}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_compared_is_said() {
+    let error = compared("a\n1\n1\n2\n", "a\n1\n", Some(&["a"])).await.unwrap_err();
+    assert_eq!(error.code(), "data.diff");
+    assert!(error.to_string().contains("2 rows of the first version share their `a`"), "{error}");
+    assert_eq!(compared("a\n1\n", "b\n1\n", None).await.unwrap_err().code(), "data.diff");
+    assert_eq!(compared("a\n1\n", "b\n1\n", Some(&["a"])).await.unwrap_err().code(), "data.diff");
+    let retyped = compared("a,b\n1,2\n", "a,b\n1,x\n", Some(&["a"])).await.unwrap();
+    assert_eq!(retyped.columns_retyped[0].after, "text");
+    assert_eq!((retyped.rows_changed, retyped.is_empty()), (0, false));
+    let nulls = compared("a,b\n1,2\n,3\n", "a,b\n1,2\n,4\n", Some(&["a"])).await.unwrap();
+    assert_eq!((nulls.rows_changed, nulls.changed[0].key.clone()), (1, vec![None]));
+}

@@ -1,0 +1,241 @@
+use std::fmt;
+use std::str::FromStr;
+
+use ropewalk_catalog::Catalog;
+use ropewalk_types::{DatasetName, StageName, Timestamp};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sqlx::AnyConnection;
+use sqlx::any::AnyRow;
+use sqlx::{FromRow, Row as _};
+
+use crate::DataError;
+use crate::reading::parsed;
+
+/// How carefully data must be handled; the later ones need more care.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Classification {
+    /// For anyone.
+    Public,
+    /// For the organisation.
+    Internal,
+    /// For those who need it.
+    Confidential,
+    /// About people: the law says who may have it and for how long.
+    Personal,
+}
+
+/// A text that is no classification.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a classification: use one of `public`, `internal`, `confidential`, `personal`")]
+pub struct UnknownClassification(pub String);
+
+impl Classification {
+    const ALL: [Self; 4] = [Self::Public, Self::Internal, Self::Confidential, Self::Personal];
+
+    /// The text in the catalogue, in TOML and on the command line.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::Internal => "internal",
+            Self::Confidential => "confidential",
+            Self::Personal => "personal",
+        }
+    }
+}
+
+impl fmt::Display for Classification {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for Classification {
+    type Err = UnknownClassification;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let found = Self::ALL.into_iter().find(|one| one.as_str() == text);
+        found.ok_or_else(|| UnknownClassification(text.to_owned()))
+    }
+}
+
+/// How long a version may be kept after it was first recorded: `30` days, or `"forever"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Retention {
+    /// This many days.
+    Days(u32),
+    /// No end is set.
+    Forever,
+}
+
+/// Retention as it is written.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged, expecting = "expected a number of days or \"forever\"")]
+enum WrittenRetention {
+    Days(u32),
+    Word(RetentionWord),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum RetentionWord {
+    Forever,
+}
+
+impl Serialize for Retention {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Days(days) => WrittenRetention::Days(*days).serialize(serializer),
+            Self::Forever => WrittenRetention::Word(RetentionWord::Forever).serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Retention {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(match WrittenRetention::deserialize(deserializer)? {
+            WrittenRetention::Days(days) => Self::Days(days),
+            WrittenRetention::Word(RetentionWord::Forever) => Self::Forever,
+        })
+    }
+}
+
+/// What stands for [`Retention::Forever`] in the catalogue.
+const FOREVER: i64 = -1;
+
+/// What can be said about a dataset; what is not said is inherited.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DatasetFacts {
+    /// Who answers for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// One sentence for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// How carefully it must be handled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub classification: Option<Classification>,
+    /// How long its versions may be kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retention: Option<Retention>,
+}
+
+impl DatasetFacts {
+    /// These facts, and those of `before` where these say nothing.
+    #[must_use]
+    pub fn over(self, before: &Self) -> Self {
+        Self {
+            owner: self.owner.or_else(|| before.owner.clone()),
+            description: self.description.or_else(|| before.description.clone()),
+            classification: self.classification.or(before.classification),
+            retention: self.retention.or(before.retention),
+        }
+    }
+}
+
+/// Facts about a dataset, and who said them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Declaration {
+    /// The dataset.
+    pub name: DatasetName,
+    /// What is said: all that holds from now on.
+    pub facts: DatasetFacts,
+    /// The stage that says it of what it makes, if a stage does.
+    pub stage: Option<StageName>,
+    /// Who says it.
+    pub who: String,
+    /// Why.
+    pub why: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Records a declaration in the caller's transaction; false when the same facts hold already.
+///
+/// Earlier declarations stay on record. Errors: [`DataError::Statement`] without a name or a reason.
+pub async fn declaration_record(connection: &mut AnyConnection, declaration: &Declaration) -> Result<bool, DataError> {
+    if declaration.who.trim().is_empty() || declaration.why.trim().is_empty() {
+        return Err(DataError::Statement { what: "a declaration" });
+    }
+    let last: Option<DeclarationRow> =
+        sqlx::query_as(LAST).bind(declaration.name.as_str()).fetch_optional(&mut *connection).await?;
+    let number = match last {
+        Some(DeclarationRow(last, _)) if last.facts == declaration.facts && last.stage == declaration.stage => {
+            return Ok(false);
+        }
+        Some(DeclarationRow(_, number)) => number + 1,
+        None => 1,
+    };
+    let facts = &declaration.facts;
+    let retention = facts.retention.map(|retention| match retention {
+        Retention::Days(days) => i64::from(days),
+        Retention::Forever => FOREVER,
+    });
+    sqlx::query(
+        "INSERT INTO dataset_declaration \
+         (name, number, owner, description, classification, retention_days, stage, who, why, at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+    )
+    .bind(declaration.name.as_str())
+    .bind(number)
+    .bind(facts.owner.clone())
+    .bind(facts.description.clone())
+    .bind(facts.classification.map(Classification::as_str))
+    .bind(retention)
+    .bind(declaration.stage.as_ref().map(|stage| stage.as_str().to_owned()))
+    .bind(declaration.who.as_str())
+    .bind(declaration.why.as_str())
+    .bind(declaration.at.millis())
+    .execute(connection)
+    .await?;
+    Ok(true)
+}
+
+const LAST: &str = "SELECT name, number, owner, description, classification, retention_days, stage, who, why, at \
+     FROM dataset_declaration WHERE name = $1 ORDER BY number DESC LIMIT 1";
+
+const HISTORY: &str = "SELECT name, number, owner, description, classification, retention_days, stage, who, why, at \
+     FROM dataset_declaration WHERE name = $1 OR $2 = '' ORDER BY name, number DESC";
+
+/// The declaration of a dataset that holds, if there is one.
+pub async fn declaration_get(catalog: &Catalog, name: &DatasetName) -> Result<Option<Declaration>, DataError> {
+    let row: Option<DeclarationRow> = sqlx::query_as(LAST).bind(name.as_str()).fetch_optional(catalog.pool()).await?;
+    Ok(row.map(|row| row.0))
+}
+
+/// Every declaration of one dataset or of all, by name, the one that holds first.
+pub async fn declaration_history(catalog: &Catalog, name: Option<&DatasetName>) -> Result<Vec<Declaration>, DataError> {
+    let name = name.map_or("", DatasetName::as_str);
+    let rows: Vec<DeclarationRow> = sqlx::query_as(HISTORY).bind(name).bind(name).fetch_all(catalog.pool()).await?;
+    Ok(rows.into_iter().map(|row| row.0).collect())
+}
+
+struct DeclarationRow(Declaration, i64);
+
+impl<'r> FromRow<'r, AnyRow> for DeclarationRow {
+    fn from_row(row: &'r AnyRow) -> Result<Self, sqlx::Error> {
+        let text = |column: &str| row.try_get::<String, _>(column);
+        let maybe = |column: &str| row.try_get::<Option<String>, _>(column);
+        let retention: Option<i64> = row.try_get("retention_days")?;
+        let retention = retention.map(|days| match u32::try_from(days) {
+            Ok(days) => Ok(Retention::Days(days)),
+            Err(_) if days == FOREVER => Ok(Retention::Forever),
+            Err(error) => Err(sqlx::Error::Decode(Box::new(error))),
+        });
+        let declaration = Declaration {
+            name: parsed(&text("name")?)?,
+            facts: DatasetFacts {
+                owner: maybe("owner")?,
+                description: maybe("description")?,
+                classification: maybe("classification")?.as_deref().map(parsed).transpose()?,
+                retention: retention.transpose()?,
+            },
+            stage: maybe("stage")?.as_deref().map(parsed).transpose()?,
+            who: text("who")?,
+            why: text("why")?,
+            at: Timestamp(row.try_get("at")?),
+        };
+        Ok(Self(declaration, row.try_get("number")?))
+    }
+}

@@ -1,0 +1,142 @@
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use datafusion::common::DataFusionError;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation};
+
+/// The part of the memory that operators which can spill leave to those that cannot.
+const KEPT_BACK: usize = 8;
+/// The part of the memory that an operator is always granted: a count cannot spill and must not fail for a byte.
+const TINY: usize = 256;
+
+/// The memory of one query.
+///
+/// As DataFusion's `FairSpillPool`, operators that can spill share evenly what the others leave them. That pool lets
+/// them take all, and the merge of two sorts or a count, which hold little but cannot spill, then fail for a few bytes:
+/// here an eighth is kept back for these, and what is tiny is always granted.
+#[derive(Debug)]
+pub(crate) struct SpillPool {
+    limit: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    spillers: usize,
+    spillable: usize,
+    unspillable: usize,
+}
+
+impl SpillPool {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { limit, state: Mutex::default() }
+    }
+
+    /// The counts stay right through a panic elsewhere: each is changed in one step.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl MemoryPool for SpillPool {
+    fn name(&self) -> &'static str {
+        "spill"
+    }
+
+    fn register(&self, consumer: &MemoryConsumer) {
+        if consumer.can_spill() {
+            self.state().spillers += 1;
+        }
+    }
+
+    fn unregister(&self, consumer: &MemoryConsumer) {
+        if consumer.can_spill() {
+            let mut state = self.state();
+            state.spillers = state.spillers.saturating_sub(1);
+        }
+    }
+
+    fn grow(&self, reservation: &MemoryReservation, additional: usize) {
+        let mut state = self.state();
+        let held = state.held(reservation);
+        *held = held.saturating_add(additional);
+    }
+
+    fn shrink(&self, reservation: &MemoryReservation, shrink: usize) {
+        let mut state = self.state();
+        let held = state.held(reservation);
+        *held = held.saturating_sub(shrink);
+    }
+
+    fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> Result<(), DataFusionError> {
+        let mut state = self.state();
+        let available = if reservation.consumer().can_spill() {
+            let others = state.unspillable.max(self.limit / KEPT_BACK);
+            (self.limit.saturating_sub(others) / state.spillers.max(1)).saturating_sub(reservation.size())
+        } else {
+            // Those who came early hold more than their share of now, so the sum can be past the limit for a while.
+            let free = self.limit.saturating_sub(state.spillable).max(self.limit / KEPT_BACK);
+            let tiny = (self.limit / TINY).saturating_sub(reservation.size());
+            free.saturating_sub(state.unspillable).max(tiny)
+        };
+        if additional > available {
+            let name = reservation.consumer().name();
+            let held = reservation.size();
+            return Err(DataFusionError::ResourcesExhausted(format!(
+                "{name} holds {held} bytes and asked for {additional} more, {available} are left for it"
+            )));
+        }
+        *state.held(reservation) += additional;
+        Ok(())
+    }
+
+    fn reserved(&self) -> usize {
+        let state = self.state();
+        state.spillable.saturating_add(state.unspillable)
+    }
+
+    fn memory_limit(&self) -> MemoryLimit {
+        MemoryLimit::Finite(self.limit)
+    }
+}
+
+impl State {
+    fn held(&mut self, reservation: &MemoryReservation) -> &mut usize {
+        if reservation.consumer().can_spill() { &mut self.spillable } else { &mut self.unspillable }
+    }
+}
+
+impl fmt::Display for SpillPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.limit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn what_cannot_spill_finds_something_left() {
+        let pool: Arc<dyn MemoryPool> = Arc::new(SpillPool::new(6400));
+        let spiller = |name: &str| MemoryConsumer::new(name).with_can_spill(true).register(&pool);
+        let (one, two) = (spiller("one"), spiller("two"));
+        one.try_grow(2800).unwrap();
+        assert!(one.try_grow(1).is_err());
+        two.try_grow(2800).unwrap();
+        let plain = |name: &str| MemoryConsumer::new(name).register(&pool);
+        let (merge, count) = (plain("merge"), plain("count"));
+        merge.try_grow(800).unwrap();
+        let error = merge.try_grow(1).unwrap_err().to_string();
+        assert!(error.contains("merge holds 800 bytes and asked for 1 more, 0 are left"), "{error}");
+        count.try_grow(25).unwrap();
+        assert!(count.try_grow(1).is_err());
+        drop(two);
+        merge.try_grow(2775).unwrap();
+        assert_eq!(pool.reserved(), 6400);
+        drop((one, count, merge));
+        assert_eq!(pool.reserved(), 0);
+    }
+}

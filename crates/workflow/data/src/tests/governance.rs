@@ -1,0 +1,225 @@
+use futures::FutureExt as _;
+use ropewalk_catalog::Catalog;
+use ropewalk_lineage::{Link, Relation, link};
+use ropewalk_types::{DatasetName, Diagnose as _, Digest, Timestamp, Uri, Zone};
+use serde_json::json;
+
+use crate::{
+    AuditAction, AuditEvent, AuditFilter, AuditHead, Classification, DataError, DatasetFacts, DatasetVersion,
+    Declaration, MIGRATIONS, Removal, Retention, audit_append, audit_list, audit_verify, classification_effective,
+    declaration_get, declaration_history, declaration_record, facts_effective, retention_due, version_record,
+    version_remove, version_resolve,
+};
+
+const DAY: i64 = 86_400_000;
+
+async fn catalog() -> Catalog {
+    Catalog::in_memory(&[MIGRATIONS, ropewalk_lineage::MIGRATIONS]).await.unwrap()
+}
+
+fn data(name: &str) -> Uri {
+    Uri::Data { name: DatasetName::new(name).unwrap(), version: Digest::of(name.as_bytes()).to_string() }
+}
+
+async fn declare(catalog: &Catalog, name: &str, facts: DatasetFacts, why: &str) -> Result<bool, DataError> {
+    let declaration = Declaration {
+        name: DatasetName::new(name).unwrap(),
+        facts,
+        stage: None,
+        who: "ann".to_owned(),
+        why: why.to_owned(),
+        at: Timestamp(7),
+    };
+    catalog.write(move |connection| async move { declaration_record(connection, &declaration).await }.boxed()).await
+}
+
+fn classified(classification: Classification) -> DatasetFacts {
+    DatasetFacts { classification: Some(classification), ..DatasetFacts::default() }
+}
+
+async fn linked(catalog: &Catalog, links: &[(Uri, Uri)]) {
+    let relation = Relation::Read;
+    let links: Vec<_> =
+        links.iter().map(|(child, parent)| Link { child: child.clone(), parent: parent.clone(), relation }).collect();
+    catalog.write(move |connection| async move { link(connection, &links, Timestamp(1)).await }.boxed()).await.unwrap();
+}
+
+async fn record(catalog: &Catalog, name: &str, at: i64) {
+    let version = DatasetVersion {
+        name: DatasetName::new(name).unwrap(),
+        digest: Digest::of(name.as_bytes()),
+        zone: Zone::Raw,
+        rows: 1,
+        columns: Vec::new(),
+        bytes: 1,
+        quarantined: 0,
+        stage_key: None,
+        created_at: Timestamp(at),
+    };
+    catalog.write(move |connection| async move { version_record(connection, &version).await }.boxed()).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_made_from_personal_data_is_personal_unless_it_is_declared_otherwise() {
+    let catalog = catalog().await;
+    let stage: Uri = format!("stage:join@{}", Digest::of(b"key")).parse().unwrap();
+    let (people, prices, joined, report) = (data("people"), data("prices"), data("joined"), data("report"));
+    let unknown = data("unknown");
+    linked(
+        &catalog,
+        &[
+            (joined.clone(), stage.clone()),
+            (stage.clone(), people.clone()),
+            (stage, prices.clone()),
+            (report.clone(), joined.clone()),
+            (report.clone(), unknown.clone()),
+        ],
+    )
+    .await;
+    assert_eq!(classification_effective(&catalog, &report).await.unwrap().value, None);
+    declare(&catalog, "people", classified(Classification::Personal), "names").await.unwrap();
+    declare(&catalog, "prices", classified(Classification::Public), "on the web").await.unwrap();
+    let found = facts_effective(&catalog, &report).await.unwrap();
+    assert_eq!(found.classification.value, Some(Classification::Personal));
+    assert_eq!((found.classification.from, found.undeclared), (vec![people.clone()], vec![unknown]));
+    declare(&catalog, "joined", classified(Classification::Internal), "aggregated to 100 and more").await.unwrap();
+    let found = facts_effective(&catalog, &joined).await.unwrap();
+    assert_eq!(
+        (found.classification.value, found.inherited),
+        (Some(Classification::Internal), Some(Classification::Personal))
+    );
+    assert_eq!(found.declared.unwrap().why, "aggregated to 100 and more");
+    let found = classification_effective(&catalog, &report).await.unwrap();
+    assert_eq!((found.value, found.from), (Some(Classification::Internal), vec![joined]));
+}
+
+#[tokio::test]
+async fn declarations_are_kept_and_need_a_reason() {
+    let catalog = catalog().await;
+    let facts: DatasetFacts = toml::from_str("owner = 'ann'\nclassification = 'public'\nretention = 30").unwrap();
+    assert!(declare(&catalog, "a", facts.clone(), "first").await.unwrap());
+    assert!(!declare(&catalog, "a", facts.clone(), "again").await.unwrap());
+    let longer = DatasetFacts { retention: Some(Retention::Forever), ..DatasetFacts::default() };
+    assert!(declare(&catalog, "a", longer.over(&facts), "the law").await.unwrap());
+    let name = DatasetName::new("a").unwrap();
+    let held = declaration_get(&catalog, &name).await.unwrap().unwrap();
+    assert_eq!((held.facts.owner.as_deref(), held.facts.retention), (Some("ann"), Some(Retention::Forever)));
+    assert_eq!(declaration_history(&catalog, Some(&name)).await.unwrap().len(), 2);
+    assert_eq!(declare(&catalog, "a", facts, " ").await.unwrap_err().code(), "data.statement");
+    for wrong in ["retention = -1", "retention = 'never'", "classification = 'secret'", "ower = 'x'"] {
+        assert!(toml::from_str::<DatasetFacts>(wrong).is_err(), "{wrong}");
+    }
+    assert_eq!(toml::from_str::<DatasetFacts>("retention = 'forever'").unwrap().retention, Some(Retention::Forever));
+}
+
+#[tokio::test]
+async fn retention_is_inherited_and_what_is_over_is_due() {
+    let catalog = catalog().await;
+    for (name, at) in [("people", 0), ("made", DAY), ("kept", 0), ("other", 0)] {
+        record(&catalog, name, at).await;
+    }
+    linked(&catalog, &[(data("made"), data("people")), (data("kept"), data("people"))]).await;
+    let days = |retention| DatasetFacts { retention: Some(retention), ..DatasetFacts::default() };
+    assert!(retention_due(&catalog, Timestamp(100 * DAY)).await.unwrap().is_empty());
+    declare(&catalog, "people", days(Retention::Days(30)), "the law").await.unwrap();
+    declare(&catalog, "kept", days(Retention::Forever), "no names in it").await.unwrap();
+    let due = async |now| {
+        let due = retention_due(&catalog, Timestamp(now)).await.unwrap();
+        due.into_iter().map(|due| (due.version.version.name.to_string(), due.since.0, due.from)).collect::<Vec<_>>()
+    };
+    assert!(due(30 * DAY - 1).await.is_empty());
+    let people = ("people".to_owned(), 30 * DAY, vec![data("people")]);
+    assert_eq!(due(30 * DAY).await, std::slice::from_ref(&people));
+    assert_eq!(due(31 * DAY).await, [people, ("made".to_owned(), 31 * DAY, vec![data("people")])]);
+    let removal = Removal {
+        name: DatasetName::new("people").unwrap(),
+        digest: Digest::of(b"people"),
+        who: "ann".to_owned(),
+        why: "retention".to_owned(),
+        at: Timestamp(32 * DAY),
+    };
+    assert!(
+        catalog
+            .write(move |connection| async move { version_remove(connection, &removal).await }.boxed())
+            .await
+            .unwrap()
+    );
+    assert_eq!(due(40 * DAY).await.len(), 1);
+    let name = DatasetName::new("people").unwrap();
+    let error = version_resolve(&catalog, &name, "v1").await.unwrap_err();
+    assert!(error.to_string().contains("removed by ann: retention"), "{error}");
+}
+
+fn event(who: &str, action: AuditAction, object: &str, at: i64) -> AuditEvent {
+    let details = json!({"b": 1.5, "a": "ü"});
+    AuditEvent { at: Timestamp(at), who: who.to_owned(), action, object: object.to_owned(), details }
+}
+
+async fn append(catalog: &Catalog, event: AuditEvent) -> AuditHead {
+    catalog
+        .write::<_, DataError, _>(move |connection| async move { audit_append(connection, &event).await }.boxed())
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn the_trail_is_listed_and_paged() {
+    let catalog = catalog().await;
+    for number in 0..10 {
+        let who = if number % 2 == 0 { "ann" } else { "bob" };
+        let action = if number < 5 { AuditAction::Read } else { AuditAction::Write };
+        append(&catalog, event(who, action, &format!("data:t{}@x", number % 3), number)).await;
+    }
+    let numbers = async |filter: AuditFilter, before| {
+        let found = audit_list(&catalog, &filter, before, 3).await.unwrap();
+        found.into_iter().map(|entry| entry.number).collect::<Vec<_>>()
+    };
+    assert_eq!(numbers(AuditFilter::default(), None).await, [10, 9, 8]);
+    assert_eq!(numbers(AuditFilter::default(), Some(3)).await, [2, 1]);
+    let ann = AuditFilter { who: Some("ann".to_owned()), action: Some(AuditAction::Read), ..AuditFilter::default() };
+    assert_eq!(numbers(ann, None).await, [5, 3, 1]);
+    let object = AuditFilter { object: Some("data:t2@".to_owned()), ..AuditFilter::default() };
+    assert_eq!(numbers(object, None).await, [9, 6, 3]);
+    let time = AuditFilter { since: Some(Timestamp(2)), until: Some(Timestamp(4)), ..AuditFilter::default() };
+    assert_eq!(numbers(time, None).await, [4, 3]);
+    let entry = audit_list(&catalog, &AuditFilter::default(), None, 1).await.unwrap().remove(0);
+    assert_eq!(
+        (entry.details, entry.action, entry.at),
+        (json!({"b": 1.5, "a": "ü"}), AuditAction::Write, Timestamp(9))
+    );
+}
+
+#[tokio::test]
+async fn tampering_with_the_trail_is_seen() {
+    for (statement, says) in [
+        ("UPDATE audit SET who = 'eve' WHERE number = 3", vec![(3, "changed")]),
+        ("UPDATE audit SET details_json = '{}' WHERE number = 5", vec![(5, "changed"), (5, "is not there")]),
+        ("DELETE FROM audit WHERE number = 2", vec![(3, "missing"), (3, "does not follow")]),
+        ("UPDATE audit SET digest = previous WHERE number = 4", vec![(4, "changed"), (5, "does not follow")]),
+        ("DELETE FROM audit WHERE number = 5", vec![(5, "is not there")]),
+        ("DELETE FROM audit", vec![(5, "is not there")]),
+        ("SELECT 1", Vec::new()),
+    ] {
+        let catalog = catalog().await;
+        let mut head = None;
+        for number in 1..=5 {
+            head = Some(append(&catalog, event("ann", AuditAction::Delete, "data:a@b", number)).await);
+        }
+        catalog
+            .write(move |connection| {
+                async move { Ok::<_, DataError>(sqlx::raw_sql(statement).execute(connection).await.map(|_| ())?) }
+                    .boxed()
+            })
+            .await
+            .unwrap();
+        let report = audit_verify(&catalog, head).await.unwrap();
+        let found: Vec<_> = report.faults.iter().map(|fault| fault.number).collect();
+        assert_eq!(found, says.iter().map(|(number, _)| *number).collect::<Vec<_>>(), "{statement}: {report:?}");
+        for (fault, (_, text)) in report.faults.iter().zip(&says) {
+            assert!(fault.reason.contains(text), "{statement}: {report:?}");
+        }
+        if says.is_empty() {
+            assert_eq!((report.entries, report.head), (5, head));
+        }
+    }
+}

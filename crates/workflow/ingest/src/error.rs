@@ -1,0 +1,174 @@
+use arrow::error::ArrowError;
+use parquet::errors::ParquetError;
+use ropewalk_connectors::ConnectorError;
+use ropewalk_store::StoreError;
+use ropewalk_store::files::FileError;
+use ropewalk_types::{Diagnose, Digest};
+
+/// Why foreign data could not be made into a dataset version, or such a version be read.
+#[derive(Debug, thiserror::Error)]
+pub enum IngestError {
+    /// A local file could not be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A foreign system failed.
+    #[error(transparent)]
+    Connector(#[from] ConnectorError),
+    /// A scratch file or a stream of bytes failed.
+    #[error("cannot {action}: {source}")]
+    Stream {
+        /// What was being done, such as `unpack flights.zip`.
+        action: String,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// The settings contradict themselves or the source.
+    #[error("cannot ingest: {reason}")]
+    Settings {
+        /// What is wrong.
+        reason: String,
+    },
+    /// A column has types in two files that no type holds together.
+    #[error("column `{column}` is {first_type} in `{first}` and {second_type} in `{second}`")]
+    Types {
+        /// The column.
+        column: String,
+        /// The file that decided its type so far.
+        first: String,
+        /// The type so far.
+        first_type: String,
+        /// The file that does not fit.
+        second: String,
+        /// Its type there.
+        second_type: String,
+    },
+    /// The file's name says that it is nothing that holds a table.
+    #[error("cannot ingest `{file}`: {reason}")]
+    SourceKind {
+        /// The file.
+        file: String,
+        /// What it seems to be.
+        reason: String,
+    },
+    /// An archive is broken, or unsafe to unpack.
+    #[error("refused to unpack `{archive}`: {reason}")]
+    Archive {
+        /// The archive.
+        archive: String,
+        /// What is wrong, with the entry's name where it is about one.
+        reason: String,
+    },
+    /// A workbook or text file cannot be read as a table.
+    #[error("cannot read `{file}`: {reason}")]
+    Table {
+        /// The file, as it is called in its archive.
+        file: String,
+        /// What is wrong, with the place where that is known.
+        reason: String,
+    },
+    /// The source holds no table with a column.
+    #[error("`{source_name}` holds no table: {reason}")]
+    Empty {
+        /// The source.
+        source_name: String,
+        /// What was looked at.
+        reason: String,
+    },
+    /// So many rows do not fit that this is not the table that it is taken for.
+    #[error("more than {limit} rows of `{file}` and the files before it do not fit the columns; the last: {example}")]
+    QuarantineFull {
+        /// How many were accepted.
+        limit: u64,
+        /// The file at which the limit was passed.
+        file: String,
+        /// One row, column and reason.
+        example: String,
+    },
+    /// A stored blob is not what it is taken for.
+    #[error("the stored {what} {digest} cannot be read: {reason}")]
+    Damaged {
+        /// Table part, report, piece.
+        what: &'static str,
+        /// Which blob or tree.
+        digest: Digest,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A background task was stopped before it had finished.
+    #[error("a worker stopped: {0}")]
+    Interrupted(String),
+    /// Arrow or Parquet could not encode or decode a table.
+    #[error("cannot {action}: {reason}")]
+    Encoding {
+        /// What was being done.
+        action: &'static str,
+        /// Why it failed.
+        reason: String,
+    },
+}
+
+impl IngestError {
+    /// Gives an `io::Error` what was being done, such as `read part 3`.
+    pub fn stream(action: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+        |source| Self::Stream { action: action.into(), source }
+    }
+
+    /// Gives an Arrow error what was being done.
+    pub fn arrow(action: &'static str) -> impl FnOnce(ArrowError) -> Self {
+        move |error| Self::Encoding { action, reason: error.to_string() }
+    }
+
+    /// Gives a Parquet error what was being done.
+    pub fn parquet(action: &'static str) -> impl FnOnce(ParquetError) -> Self {
+        move |error| Self::Encoding { action, reason: error.to_string() }
+    }
+
+    pub(crate) fn joined(error: &tokio::task::JoinError) -> Self {
+        Self::Interrupted(error.to_string())
+    }
+}
+
+impl Diagnose for IngestError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::File(error) => error.code(),
+            Self::Store(error) => error.code(),
+            Self::Connector(error) => error.code(),
+            Self::Stream { .. } => "ingest.stream",
+            Self::Settings { .. } => "ingest.settings",
+            Self::Types { .. } => "ingest.types",
+            Self::SourceKind { .. } => "ingest.source_kind",
+            Self::Archive { .. } => "ingest.archive",
+            Self::Table { .. } => "ingest.table",
+            Self::Empty { .. } => "ingest.empty",
+            Self::QuarantineFull { .. } => "ingest.quarantine_full",
+            Self::Damaged { .. } => "ingest.damaged",
+            Self::Interrupted(_) => "ingest.interrupted",
+            Self::Encoding { .. } => "ingest.encoding",
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::File(error) => return error.hint(),
+            Self::Store(error) => return error.hint(),
+            Self::Connector(error) => return error.hint(),
+            Self::SourceKind { .. } => {
+                "give .csv, .tsv, .json, .jsonl, .parquet, .arrow, .xlsx, .xlsb, .xls or .ods files, images or audio, or \
+                 a .zip or .tar of them; or declare the format"
+            }
+            Self::Settings { .. } => "change the settings of the source",
+            Self::Types { .. } => "ingest the files as two datasets, or make the column the same in both",
+            Self::Archive { .. } => "make the archive again from the files themselves, or raise the limit if it is one",
+            Self::Table { .. } => "open the file in the program that wrote it and save it again",
+            Self::Empty { .. } => "check that the first sheet has a header row",
+            Self::QuarantineFull { .. } => "look at the example: the source may have several headers or be cut off",
+            Self::Damaged { .. } => "run the stage that made it again",
+            Self::Stream { .. } | Self::Interrupted(_) | Self::Encoding { .. } => return None,
+        };
+        Some(hint.to_owned())
+    }
+}

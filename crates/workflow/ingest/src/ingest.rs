@@ -1,0 +1,307 @@
+mod appending;
+mod archive;
+mod cast;
+mod cell;
+mod checkpoint;
+mod column_buffer;
+mod connected;
+mod decompress;
+mod delimited;
+mod encoding;
+mod evidence;
+mod format;
+mod header;
+mod json;
+mod limits;
+mod media;
+mod nulls;
+mod opening;
+mod part_sink;
+mod piece;
+mod place;
+mod quarantine;
+mod reading;
+mod record;
+mod remote;
+mod schema;
+mod typed;
+mod walk;
+mod widen;
+mod workbook;
+mod writing;
+
+use futures::future::BoxFuture;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ropewalk_store::Store;
+use ropewalk_types::Digest;
+
+use self::appending::Previous;
+use self::format::FileKind;
+use self::opening::{OpenedSource, local_fingerprint, local_open};
+use self::place::FoundFile;
+use self::reading::{TableFile, pieces_read};
+use self::schema::{FileColumns, TableSchema};
+use self::writing::{Writing, WrittenTable, quarantine_file};
+use crate::publish::{publish, publish_files};
+use crate::report::{Origin, Skipped};
+use crate::scratch::Scratch;
+use crate::{Content, IngestError, IngestSettings, Source, TableReport};
+
+pub use checkpoint::{Checkpoints, StoreCheckpoints};
+pub use format::TableFormat;
+pub use limits::Limits;
+
+/// Hears how far an ingest has come. Calls come from several threads' work, in no fixed order.
+pub trait IngestProgress: Send + Sync {
+    /// The source was opened and holds `count` files.
+    fn files_found(&self, count: usize);
+    /// A file was read, or its piece was found finished (`reused`). `rows` is 0 where only writing tells them.
+    fn file_read(&self, name: &str, rows: u64, reused: bool);
+    /// A file's rows were typed and written.
+    fn file_written(&self, name: &str, rows: u64);
+}
+
+/// Nobody listens.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoProgress;
+
+impl IngestProgress for NoProgress {
+    fn files_found(&self, _: usize) {}
+    fn file_read(&self, _: &str, _: u64, _: bool) {}
+    fn file_written(&self, _: &str, _: u64) {}
+}
+
+/// What was ingested, as it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceFile {
+    /// Of one file its path, relative to the project when it lies inside; otherwise the patterns, or the place without
+    /// any secret.
+    pub path: PathBuf,
+    /// Of one file the digest of its bytes; otherwise of the list of all names and digests.
+    pub digest: Digest,
+    /// Bytes of all files; 0 where there are none.
+    pub size: u64,
+}
+
+/// A new dataset version.
+#[derive(Clone, Debug)]
+pub struct Ingested {
+    /// Digest of its tree: the version.
+    pub tree: Digest,
+    /// What it holds.
+    pub report: TableReport,
+    /// Bytes of its files.
+    pub bytes: u64,
+    /// Where it came from.
+    pub source: SourceFile,
+    /// Files, sheets and partitions whose piece was finished by an earlier run.
+    pub reused_pieces: usize,
+    /// Files, sheets and partitions that were read now.
+    pub executed_pieces: usize,
+}
+
+/// What the local files of a source are now, without reading anything of them but their bytes: what decides whether an
+/// ingest of them would give another version.
+pub fn source_fingerprint<'a>(
+    settings: &'a IngestSettings,
+    project: &'a Path,
+) -> BoxFuture<'a, Result<SourceFile, IngestError>> {
+    Box::pin(async move {
+        match &settings.source {
+            Source::Files(patterns) => local_fingerprint(patterns, settings, project).await,
+            other => Err(IngestError::Settings { reason: format!("`{}` is no local file", other.shown()) }),
+        }
+    })
+}
+
+/// Reads a source into a dataset version: Parquet parts, one for each file in the order of their names, what did not
+/// fit, and a report.
+///
+/// Files are read at the same time; each finished one is a checkpoint. Then one schema is chosen from what all of them
+/// hold, and every file is cast to it. The same local files and settings give the same version, however the work was
+/// scheduled or cut off. Memory is that of `parallelism` chunks, not of files or rows.
+///
+/// A source of images or audio becomes a version of files: the files as they are in `files/`, and a table of what they
+/// are.
+pub fn ingest<'a>(
+    settings: &'a IngestSettings,
+    project: &'a Path,
+    store: &'a Store,
+    checkpoints: &'a dyn Checkpoints,
+    progress: &'a dyn IngestProgress,
+) -> BoxFuture<'a, Result<Ingested, IngestError>> {
+    Box::pin(async move {
+        settings.dialect.check()?;
+        let scratch = Arc::new(Scratch::new(&settings.scratch)?);
+        let work = Work { settings, store, checkpoints, progress, scratch: &scratch };
+        match (&settings.source, &settings.network) {
+            (Source::Files(patterns), _) => {
+                let source = local_open(patterns, settings, project, &scratch).await?;
+                work.files(source, None).await
+            }
+            (Source::Remote(request), Some(network)) => work.remote(request, network).await,
+            (Source::Sql(_) | Source::Documents(_) | Source::JsonApi(_), Some(network)) => {
+                work.connected(network).await
+            }
+            (other, None) => {
+                let reason = format!("`{}` needs a network, and none is given", other.shown());
+                Err(IngestError::Settings { reason })
+            }
+        }
+    })
+}
+
+/// What an ingest works with.
+#[derive(Clone, Copy)]
+struct Work<'a> {
+    settings: &'a IngestSettings,
+    store: &'a Store,
+    checkpoints: &'a dyn Checkpoints,
+    progress: &'a dyn IngestProgress,
+    scratch: &'a Arc<Scratch>,
+}
+
+impl Work<'_> {
+    async fn files(self, mut source: OpenedSource, origin: Option<Origin>) -> Result<Ingested, IngestError> {
+        let files = std::mem::take(&mut source.files);
+        let shown = source.shown.path.display().to_string();
+        match content_of(&shown, self.settings.content, files, &mut source.skipped)? {
+            Found::Tables(tables) => self.tables(source, tables, origin).await,
+            Found::Files(files) => self.keep(source, files, origin).await,
+        }
+    }
+
+    async fn tables(
+        self,
+        source: OpenedSource,
+        tables: Vec<TableFile>,
+        origin: Option<Origin>,
+    ) -> Result<Ingested, IngestError> {
+        let Work { settings, store, checkpoints, progress, scratch } = self;
+        progress.files_found(tables.len());
+        let pieces = pieces_read(settings, &tables, store, checkpoints, progress, scratch).await?;
+        source.check_unchanged().await?;
+        let reused_pieces = pieces.iter().filter(|piece| piece.reused).count();
+        let executed_pieces = pieces.len() - reused_pieces;
+        let schema = self.unite(pieces.iter().map(|piece| (piece.name.as_str(), piece.columns())), None)?;
+        if schema.columns.is_empty() {
+            let reason = format!("{} files were read and none has a column", tables.len());
+            return Err(IngestError::Empty { source_name: source.shown.path.display().to_string(), reason });
+        }
+        let writing = Writing { settings, store, checkpoints, progress, scratch };
+        let mut written = writing.table(pieces, schema, source.skipped).await?;
+        written.report.origin = origin;
+        let (tree, bytes, report) = self.publish(written, None).await?;
+        Ok(Ingested { tree, report, bytes, source: source.shown, reused_pieces, executed_pieces })
+    }
+
+    /// The schema of what was read, after that of the version that it is added to.
+    fn unite<'b>(
+        self,
+        files: impl Iterator<Item = (&'b str, FileColumns<'b>)>,
+        previous: Option<&'b Previous>,
+    ) -> Result<TableSchema, IngestError> {
+        let before = previous.map(|previous| (previous.name(), FileColumns::Typed(&previous.schema)));
+        let schema = TableSchema::unite(before.into_iter().chain(files), self.settings.type_tolerance)?;
+        if let Some(previous) = previous {
+            previous.check(&schema)?;
+        }
+        Ok(schema)
+    }
+
+    async fn publish(
+        self,
+        written: WrittenTable,
+        previous: Option<Previous>,
+    ) -> Result<(Digest, u64, TableReport), IngestError> {
+        let written = match previous {
+            Some(previous) => previous.append(written, self.settings.limits.quarantined_rows)?,
+            None => written,
+        };
+        let WrittenTable { parts, misfits, report } = written;
+        let quarantine = quarantine_file(misfits, self.scratch).await?;
+        let (tree, bytes) = publish(self.store, &parts, quarantine.as_ref(), &report).await?;
+        Ok((tree, bytes, report))
+    }
+
+    async fn keep(
+        self,
+        source: OpenedSource,
+        files: Vec<FoundFile>,
+        origin: Option<Origin>,
+    ) -> Result<Ingested, IngestError> {
+        let Work { settings, store, progress, scratch, .. } = self;
+        progress.files_found(files.len());
+        let executed_pieces = files.len();
+        let skipped = source.skipped.clone();
+        let kept = media::files_keep(settings, files, skipped, store, progress, scratch).await?;
+        source.check_unchanged().await?;
+        let report = TableReport { origin, ..kept.report };
+        let table = store.put_file(kept.table.path()).await?;
+        let quarantine = quarantine_file(kept.misfits, scratch).await?;
+        let files = Some((kept.tree, kept.bytes));
+        let (tree, bytes) = publish_files(store, &[table], quarantine.as_ref(), &report, files).await?;
+        Ok(Ingested { tree, report, bytes, source: source.shown, reused_pieces: 0, executed_pieces })
+    }
+}
+
+/// What a source turns out to hold.
+enum Found {
+    Tables(Vec<TableFile>),
+    Files(Vec<FoundFile>),
+}
+
+/// Chooses what the version is made of; what is not part of it is listed in `skipped`.
+fn content_of(
+    shown: &str,
+    content: Content,
+    files: Vec<FoundFile>,
+    skipped: &mut Vec<Skipped>,
+) -> Result<Found, IngestError> {
+    let count =
+        |wanted: fn(&FileKind) -> bool| files.iter().filter(|file| file.kind.as_ref().is_ok_and(wanted)).count();
+    let tables = count(|kind| matches!(kind, FileKind::Table(_)));
+    let media = count(|kind| matches!(kind, FileKind::Media));
+    let empty = |what: &str| {
+        let reason = format!("none of its {} files is {what}", files.len() + skipped.len());
+        IngestError::Empty { source_name: shown.to_owned(), reason }
+    };
+    match (content, tables, media) {
+        (Content::Detect, 1.., 1..) => Err(IngestError::Settings {
+            reason: format!("`{shown}` holds {tables} tables and {media} images or audio files: say which are wanted"),
+        }),
+        (Content::Detect, 0, 1..) | (Content::Files, ..) if !files.is_empty() => {
+            Ok(Found::Files(if content == Content::Files { files } else { only_media(files, skipped) }))
+        }
+        (_, 0, _) if content == Content::Files => Err(empty("one that can be kept")),
+        (_, 0, _) => Err(empty("a table that is read")),
+        _ => Ok(Found::Tables(only_tables(files, skipped))),
+    }
+}
+
+fn only_tables(files: Vec<FoundFile>, skipped: &mut Vec<Skipped>) -> Vec<TableFile> {
+    let mut tables = Vec::new();
+    for file in files {
+        match file.kind {
+            Ok(FileKind::Table(format)) => tables.push(TableFile { file, format }),
+            kind => {
+                let reason = kind.err().unwrap_or("an image or audio, not a table").to_owned();
+                skipped.push(Skipped { name: file.name, reason });
+            }
+        }
+    }
+    skipped.sort_by(|a, b| a.name.cmp(&b.name));
+    tables
+}
+
+fn only_media(files: Vec<FoundFile>, skipped: &mut Vec<Skipped>) -> Vec<FoundFile> {
+    let (media, others): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| file.kind == Ok(FileKind::Media));
+    for file in others {
+        let reason = file.kind.err().unwrap_or("not an image or audio").to_owned();
+        skipped.push(Skipped { name: file.name, reason });
+    }
+    skipped.sort_by(|a, b| a.name.cmp(&b.name));
+    media
+}

@@ -1,0 +1,145 @@
+use std::sync::Arc;
+
+use arrow::array::{Array as _, AsArray as _, RecordBatch};
+use arrow::datatypes::{Int64Type, SchemaRef};
+use ropewalk_store::{Blob, Store};
+use ropewalk_types::Digest;
+
+use super::quarantine::Misfit;
+use super::schema::TableSchema;
+use super::writing::WrittenTable;
+use crate::report::Origin;
+use crate::{IngestError, TableReport, parts, quarantine, report, table_schema};
+
+/// The version that new parts are added to.
+pub(crate) struct Previous {
+    tree: Digest,
+    bytes: u64,
+    name: String,
+    pub(crate) schema: SchemaRef,
+    pub(crate) report: TableReport,
+    parts: Vec<Blob>,
+    misfits: Vec<Misfit>,
+}
+
+impl Previous {
+    /// Reads what has to be known of the version `tree`; none when there is none.
+    pub(crate) async fn open(tree: Option<&Digest>, store: &Store) -> Result<Option<Self>, IngestError> {
+        let Some(tree) = tree else { return Ok(None) };
+        let report = report(store, tree).await?;
+        let schema = table_schema(store, tree).await?;
+        let parts = parts(store, tree).await?.into_iter().map(|(digest, size)| Blob { digest, size }).collect();
+        let damaged = || IngestError::Damaged {
+            what: "quarantine of dataset",
+            digest: *tree,
+            reason: "a column is missing".to_owned(),
+        };
+        let mut misfits = Vec::new();
+        for batch in quarantine(store, tree).await? {
+            misfits.extend(misfits_of(&batch).ok_or_else(damaged)?);
+        }
+        let bytes = version_bytes(store, tree).await?;
+        Ok(Some(Self { tree: *tree, bytes, name: format!("version {}", tree.short()), schema, report, parts, misfits }))
+    }
+
+    /// The version itself: its digest, the bytes of its files and its report.
+    pub(crate) fn into_version(self) -> (Digest, u64, TableReport) {
+        (self.tree, self.bytes, self.report)
+    }
+
+    /// What errors call it.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The largest value of the cursor column that it holds.
+    pub(crate) fn cursor(&self) -> Option<&str> {
+        self.report.origin.as_ref().and_then(|origin| origin.cursor.as_deref())
+    }
+
+    /// An error when its parts do not have the columns of `schema`: they are not written again.
+    pub(crate) fn check(&self, schema: &TableSchema) -> Result<(), IngestError> {
+        if self.report.kept_files.is_some() {
+            let reason = format!("{} is one of files, to which rows cannot be added", self.name);
+            return Err(IngestError::Settings { reason });
+        }
+        for column in &schema.columns {
+            let reason = match self.schema.field_with_name(&column.name) {
+                Err(_) => format!("column `{}` is new", column.name),
+                Ok(field) if *field.data_type() != column.data_type => {
+                    format!("column `{}` was {} and would be {}", column.name, field.data_type(), column.data_type)
+                }
+                Ok(_) => continue,
+            };
+            let reason = format!("rows cannot be added to {}: {reason}; ingest everything anew", self.name);
+            return Err(IngestError::Settings { reason });
+        }
+        Ok(())
+    }
+
+    /// Its parts, then the new ones, and one report of both.
+    pub(crate) fn append(self, new: WrittenTable, limit: u64) -> Result<WrittenTable, IngestError> {
+        let mut report = self.report;
+        let self_notes = report.notes.clone();
+        for column in &mut report.columns {
+            let Some(added) = new.report.columns.iter().find(|added| added.name == column.name) else { continue };
+            column.nulls += added.nulls;
+            column.misfits += added.misfits;
+            for note in &added.notes {
+                if !column.notes.contains(note) {
+                    column.notes.push(note.clone());
+                }
+            }
+        }
+        report.rows += new.report.rows;
+        report.quarantined += new.report.quarantined;
+        report.empty_rows += new.report.empty_rows;
+        report.error_cells += new.report.error_cells;
+        report.files.extend(new.report.files);
+        report.notes.extend(new.report.notes.into_iter().filter(|note| !self_notes.contains(note)));
+        report.skipped.extend(new.report.skipped);
+        report.origin = origins(report.origin, new.report.origin);
+        let parts = [self.parts, new.parts].concat();
+        let misfits = [self.misfits, new.misfits].concat();
+        match misfits.last() {
+            Some(last) if report.quarantined > limit => {
+                Err(IngestError::QuarantineFull { limit, file: last.file.clone(), example: last.to_string() })
+            }
+            _ => Ok(WrittenTable { parts, misfits, report }),
+        }
+    }
+}
+
+async fn version_bytes(store: &Store, tree: &Digest) -> Result<u64, IngestError> {
+    let files = store.tree_files(tree).await?;
+    Ok(files.iter().map(|file| file.size).sum())
+}
+
+fn origins(before: Option<Origin>, new: Option<Origin>) -> Option<Origin> {
+    match (before, new) {
+        (Some(before), Some(new)) => {
+            let imports = [before.imports, new.imports].concat();
+            Some(Origin { imports, cursor: new.cursor.or(before.cursor) })
+        }
+        (before, new) => new.or(before),
+    }
+}
+
+fn misfits_of(batch: &RecordBatch) -> Option<Vec<Misfit>> {
+    let text = |name: &str| batch.column_by_name(name).and_then(|column| column.as_string_opt::<i32>());
+    let (file, sheet, column, value, reason) =
+        (text("file")?, text("sheet")?, text("column")?, text("text")?, text("reason")?);
+    let row = Arc::clone(batch.column_by_name("row")?);
+    let row = row.as_primitive_opt::<Int64Type>()?;
+    let optional =
+        |array: &arrow::array::StringArray, place| array.is_valid(place).then(|| array.value(place).to_owned());
+    let misfit = |place| Misfit {
+        file: file.value(place).to_owned(),
+        sheet: optional(sheet, place),
+        row: row.value(place).cast_unsigned(),
+        column: optional(column, place),
+        text: optional(value, place),
+        reason: reason.value(place).to_owned(),
+    };
+    Some((0..batch.num_rows()).map(misfit).collect())
+}

@@ -1,0 +1,158 @@
+//! Tables of databases, document stores and JSON APIs: every partition is a part and a checkpoint.
+
+mod partition;
+
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use ropewalk_connectors::{Table, json_api_open, mongo_open, sql_open};
+use ropewalk_store::Blob;
+use ropewalk_types::Digest;
+use serde_json::json;
+
+use self::partition::{PartitionJob, ReadPartition};
+use super::appending::Previous;
+use super::schema::{FileColumns, TableSchema};
+use super::writing::{WrittenTable, columns_report};
+use super::{Ingested, SourceFile, Work};
+use crate::report::{FileReport, Import, Origin, REPORT_FORMAT};
+use crate::{IngestError, Network, Source, TableReport};
+
+impl Work<'_> {
+    /// Reads a table of a foreign system. With a cursor and a previous version, what is new is added to that version,
+    /// and nothing new gives it again; otherwise everything is read.
+    pub(super) async fn connected(self, network: &Network) -> Result<Ingested, IngestError> {
+        let mut source = self.settings.source.clone();
+        let mut previous = None;
+        if let Source::Sql(request) = &mut source
+            && let Some(cursor) = &mut request.cursor
+        {
+            previous = Previous::open(self.settings.previous.as_ref(), self.store).await?;
+            if let Some(previous) = &previous {
+                cursor.after = previous.cursor().map(str::to_owned).or(cursor.after.take());
+            }
+        }
+        let table = table_open(&source, network).await?;
+        let name = table.provenance.location.clone();
+        let typed = std::iter::once((name.as_str(), FileColumns::Typed(&table.schema)));
+        let mut schema = self.unite(typed, previous.as_ref())?;
+        for note in &table.notes {
+            match schema.columns.iter_mut().find(|column| Some(&column.name) == note.column.as_ref()) {
+                Some(column) => column.notes.push(note.text.clone()),
+                None => schema.notes.push(note.text.clone()),
+            }
+        }
+        let read = self.partitions(table, &source, schema, network).await?;
+        self.finish(read, previous).await
+    }
+
+    async fn partitions(
+        self,
+        table: Table,
+        source: &Source,
+        schema: TableSchema,
+        network: &Network,
+    ) -> Result<ReadTable, IngestError> {
+        let Table { partitions, cursor, provenance, .. } = table;
+        self.progress.files_found(partitions.len());
+        let count = partitions.len();
+        let previous = self.settings.previous.map(|digest| digest.to_string());
+        let after = match source {
+            Source::Sql(request) => request.cursor.as_ref().map(|cursor| (&cursor.column, &cursor.after)),
+            _ => None,
+        };
+        let identity = json!({
+            "kind": "partition",
+            "location": provenance.location,
+            "query": provenance.query,
+            "after": after,
+            "count": count,
+            "previous": previous,
+            "schema": format!("{:?}", schema.arrow().fields()),
+        });
+        let job = PartitionJob { work: self, schema: schema.into(), identity, network: network.clone() };
+        let works: Vec<_> = partitions.into_iter().map(|partition| job.clone().read(partition)).collect();
+        let parts: Vec<ReadPartition> =
+            stream::iter(works).buffered(self.settings.parallelism.get()).try_collect().await?;
+        let rows = parts.iter().map(|part| part.written.outcome.rows + part.written.outcome.quarantined).sum();
+        let digests: Vec<_> = parts.iter().map(|part| part.written.digest.to_string()).collect();
+        let digest = Digest::of_json(&json!(digests));
+        let (query, facts) = (provenance.query, provenance.facts);
+        // A partition that an earlier run finished was asked for earlier.
+        let retrieved_at = parts.iter().map(|part| part.retrieved_at).min().unwrap_or(provenance.retrieved_at);
+        let import =
+            Import { location: provenance.location, retrieved_at, query, file: None, rows: Some(rows), digest, facts };
+        Ok(ReadTable { schema: job.schema.as_ref().clone(), parts, import, cursor })
+    }
+
+    async fn finish(self, read: ReadTable, previous: Option<Previous>) -> Result<Ingested, IngestError> {
+        let keys: Vec<Digest> = read.parts.iter().map(|part| part.key).collect();
+        let reused_pieces = read.parts.iter().filter(|part| part.reused).count();
+        let executed_pieces = read.parts.len() - reused_pieces;
+        let source = SourceFile { path: read.import.location.clone().into(), digest: read.import.digest, size: 0 };
+        let (tree, bytes, report) = match (read.import.rows, previous) {
+            (Some(0), Some(previous)) => previous.into_version(),
+            (_, previous) => self.publish(read.written(), previous).await?,
+        };
+        // The next import asks again: what is kept of this one is in the version.
+        let forgotten = self.store.put_bytes(bytes::Bytes::from_static(partition::FORGOTTEN)).await?;
+        for key in &keys {
+            self.checkpoints.put(key, &forgotten.digest).await?;
+        }
+        Ok(Ingested { tree, report, bytes, source, reused_pieces, executed_pieces })
+    }
+}
+
+async fn table_open(source: &Source, network: &Network) -> Result<Table, IngestError> {
+    let (options, ambient) = (&network.options, &network.ambient);
+    Ok(match source {
+        Source::Sql(request) => sql_open(request, options, ambient.as_ref()).await?,
+        Source::Documents(request) => mongo_open(request, options, ambient.as_ref()).await?,
+        Source::JsonApi(request) => json_api_open(request, options, ambient.clone()).await?,
+        Source::Files(_) | Source::Remote(_) => {
+            return Err(IngestError::Settings { reason: "files are no table of a database".to_owned() });
+        }
+    })
+}
+
+/// What was read of a table, in its partitions.
+struct ReadTable {
+    schema: TableSchema,
+    parts: Vec<ReadPartition>,
+    import: Import,
+    cursor: Option<String>,
+}
+
+impl ReadTable {
+    fn written(mut self) -> WrittenTable {
+        let outcomes: Vec<_> = self.parts.iter().map(|part| &part.written.outcome).collect();
+        let files = self.parts.iter().map(|part| FileReport {
+            name: part.name.clone(),
+            digest: part.written.digest,
+            sheet: None,
+            delimiter: None,
+            encoding: None,
+            rows: part.written.outcome.rows,
+            quarantined: part.written.outcome.quarantined,
+            missing_columns: Vec::new(),
+            notes: Vec::new(),
+        });
+        let report = TableReport {
+            format: REPORT_FORMAT,
+            rows: outcomes.iter().map(|outcome| outcome.rows).sum(),
+            columns: columns_report(&self.schema, &outcomes),
+            files: files.collect(),
+            skipped: Vec::new(),
+            quarantined: outcomes.iter().map(|outcome| outcome.quarantined).sum(),
+            empty_rows: 0,
+            error_cells: 0,
+            notes: std::mem::take(&mut self.schema.notes),
+            kept_files: None,
+            origin: Some(Origin { imports: vec![self.import], cursor: self.cursor }),
+        };
+        // A part without rows is of use only when there is no other.
+        let filled = self.parts.iter().any(|part| part.written.outcome.rows > 0);
+        let kept = self.parts.iter().filter(|part| !filled || part.written.outcome.rows > 0);
+        let parts: Vec<Blob> = kept.map(|part| part.written.blob()).collect();
+        let misfits = self.parts.into_iter().flat_map(|part| part.written.outcome.quarantine).collect();
+        WrittenTable { parts, misfits, report }
+    }
+}

@@ -1,0 +1,284 @@
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use ropewalk_store::files;
+use ropewalk_types::Digest;
+
+use super::archive::{Budget, plain_name, refused, tar_unpack, zip_list};
+use super::decompress::{decompressed, decompressed_file};
+use super::format::{ArchiveFormat, Compression, FileKind, NamedKind, aside, kind_of_name};
+use super::place::{FoundFile, OpenedZip, Place, Readable, Reopened};
+use super::walk::{LocalFile, walk};
+use super::{IngestSettings, SourceFile};
+use crate::blocking::blocking;
+use crate::report::Skipped;
+use crate::scratch::Scratch;
+use crate::{Content, IngestError};
+
+/// An opened source: what it holds, and what it was when it was opened.
+pub(crate) struct OpenedSource {
+    /// What lineage shows of it.
+    pub(crate) shown: SourceFile,
+    stamps: Vec<(PathBuf, Stamp)>,
+    /// Its files, sorted by name, archives unfolded.
+    pub(crate) files: Vec<FoundFile>,
+    pub(crate) skipped: Vec<Skipped>,
+}
+
+/// Size and time of the last change.
+type Stamp = (u64, Option<SystemTime>);
+
+impl OpenedSource {
+    /// An error when a file was written to since it was opened: its digest would be a lie.
+    pub(crate) async fn check_unchanged(&self) -> Result<(), IngestError> {
+        let stamps = self.stamps.clone();
+        blocking(move || {
+            for (path, before) in stamps {
+                if stamp(&files::open(&path)?, &path)? != before {
+                    let file = path.display().to_string();
+                    return Err(IngestError::Table { file, reason: "it was changed while it was read".to_owned() });
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+}
+
+fn stamp(file: &File, path: &Path) -> Result<Stamp, IngestError> {
+    let metadata = file.metadata().map_err(IngestError::stream(format!("look at `{}`", path.display())))?;
+    Ok((metadata.len(), metadata.modified().ok()))
+}
+
+/// A local file that was looked at.
+struct Looked {
+    file: LocalFile,
+    digest: Digest,
+    stamp: Stamp,
+}
+
+fn look(file: LocalFile) -> Result<Looked, IngestError> {
+    let opened = files::open(&file.path)?;
+    let stamp = stamp(&opened, &file.path)?;
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(opened).map_err(IngestError::stream(format!("read `{}`", file.path.display())))?;
+    Ok(Looked { digest: hasher.finalize().into(), stamp, file })
+}
+
+/// What the files of `patterns` are together: of one file its path and the digest of its bytes; of several the first
+/// pattern and a digest of all names and digests.
+fn shown_source(patterns: &[String], looked: &[Looked], single: bool) -> SourceFile {
+    if let ([one], true) = (looked, single) {
+        return SourceFile { path: one.file.shown.clone(), digest: one.digest, size: one.stamp.0 };
+    }
+    let listing: Vec<_> = looked.iter().map(|looked| (&looked.file.name, looked.digest.to_string())).collect();
+    SourceFile {
+        path: patterns.join(", ").into(),
+        digest: Digest::of_json(&serde_json::json!(listing)),
+        size: looked.iter().map(|looked| looked.stamp.0).sum(),
+    }
+}
+
+async fn looked(
+    patterns: &[String],
+    settings: &IngestSettings,
+    project: &Path,
+) -> Result<(Vec<Looked>, Vec<Skipped>, bool), IngestError> {
+    let (project, patterns, limits) = (project.to_owned(), patterns.to_vec(), settings.limits.clone());
+    let walked = blocking(move || walk(&project, &patterns, &limits)).await?;
+    let works: Vec<_> = walked.files.into_iter().map(|file| blocking(move || look(file))).collect();
+    let looked = stream::iter(works).buffered(settings.parallelism.get()).try_collect().await?;
+    Ok((looked, walked.skipped, walked.single))
+}
+
+/// What local files are before anything is read of them, as [`super::Ingested::source`] shows it.
+pub(crate) async fn local_fingerprint(
+    patterns: &[String],
+    settings: &IngestSettings,
+    project: &Path,
+) -> Result<SourceFile, IngestError> {
+    let (looked, _, single) = looked(patterns, settings, project).await?;
+    Ok(shown_source(patterns, &looked, single))
+}
+
+/// Opens local files, hashes them and lists what they hold; guards archives before anything is unpacked.
+pub(crate) async fn local_open(
+    patterns: &[String],
+    settings: &IngestSettings,
+    project: &Path,
+    scratch: &Arc<Scratch>,
+) -> Result<OpenedSource, IngestError> {
+    let (looked, mut skipped, single) = looked(patterns, settings, project).await?;
+    let shown = shown_source(patterns, &looked, single);
+    let stamps = looked.iter().map(|looked| (looked.file.path.clone(), looked.stamp)).collect();
+    let works: Vec<_> = looked
+        .into_iter()
+        .map(|looked| {
+            let (settings, scratch) = (settings.clone(), Arc::clone(scratch));
+            blocking(move || {
+                let mut unfolding = Unfolding::new(&settings, &scratch);
+                unfolding.local(looked, single)?;
+                Ok::<_, IngestError>((unfolding.files, unfolding.skipped))
+            })
+        })
+        .collect();
+    let unfolded: Vec<_> = stream::iter(works).buffered(settings.parallelism.get()).try_collect().await?;
+    let mut files = Vec::new();
+    for (found, passed_over) in unfolded {
+        files.extend(found);
+        skipped.extend(passed_over);
+    }
+    files.sort_by(|a, b| a.name.cmp(&b.name));
+    skipped.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(OpenedSource { shown, stamps, files, skipped })
+}
+
+/// Lists what one local file holds, through archives in archives.
+struct Unfolding<'a> {
+    settings: &'a IngestSettings,
+    scratch: &'a Scratch,
+    budget: Budget,
+    files: Vec<FoundFile>,
+    skipped: Vec<Skipped>,
+}
+
+/// An archive that is to be listed.
+struct ArchivePlace {
+    /// What errors call it.
+    shown: String,
+    /// What stands before the names of its entries.
+    prefix: String,
+    readable: Readable,
+    format: ArchiveFormat,
+    compression: Option<Compression>,
+    depth: u32,
+}
+
+impl<'a> Unfolding<'a> {
+    fn new(settings: &'a IngestSettings, scratch: &'a Scratch) -> Self {
+        let budget = Budget::new(&settings.limits);
+        Self { settings, scratch, budget, files: Vec::new(), skipped: Vec::new() }
+    }
+
+    fn local(&mut self, looked: Looked, single: bool) -> Result<(), IngestError> {
+        let LocalFile { path, name, shown } = looked.file;
+        let kind = kind_of_name(&name, self.settings.format);
+        let keeps_all = self.settings.content == Content::Files;
+        if let (Err(reason), true, false) = (kind, single, keeps_all) {
+            return Err(IngestError::SourceKind { file: shown.display().to_string(), reason: reason.to_owned() });
+        }
+        let readable = Readable::Local(path);
+        if let Ok(NamedKind { kind: FileKind::Archive(format), compression }) = kind {
+            let prefix = if single { String::new() } else { format!("{name}/") };
+            let shown = shown.display().to_string();
+            return self.archive(&ArchivePlace { shown, prefix, readable, format, compression, depth: 1 });
+        }
+        self.file(name, kind, Place::Whole(readable, looked.digest));
+        Ok(())
+    }
+
+    fn file(&mut self, name: String, kind: Result<NamedKind, &'static str>, place: Place) {
+        if let Some(reason) = aside(&name) {
+            return self.skipped.push(Skipped { name, reason: reason.to_owned() });
+        }
+        let compression = kind.ok().and_then(|kind| kind.compression);
+        self.files.push(FoundFile { name, kind: kind.map(|kind| kind.kind), compression, place });
+    }
+
+    fn archive(&mut self, archive: &ArchivePlace) -> Result<(), IngestError> {
+        let limit = self.settings.limits.archive_depth;
+        if archive.depth > limit {
+            return Err(refused(
+                &archive.shown,
+                format!("it lies in {} archives, and {limit} in each other are accepted", archive.depth - 1),
+            ));
+        }
+        match archive.format {
+            ArchiveFormat::Zip => self.zip(archive),
+            ArchiveFormat::Tar => self.tar(archive),
+        }
+    }
+
+    fn zip(&mut self, archive: &ArchivePlace) -> Result<(), IngestError> {
+        let readable = self.plain(archive)?;
+        let limits = &self.settings.limits;
+        let (zip, entries) = zip_list(&archive.shown, Reopened::new(readable), limits, &mut self.budget)?;
+        let opened = Arc::new(OpenedZip { name: archive.shown.clone(), zip });
+        for entry in entries {
+            let kind = kind_of_name(&entry.name, self.settings.format);
+            let name = format!("{}{}", archive.prefix, plain_name(&entry.name));
+            let place = Place::Zipped(Arc::clone(&opened), entry);
+            match kind {
+                Ok(NamedKind { kind: FileKind::Archive(_), .. }) => self.inner(archive, name, kind, place)?,
+                kind => self.file(name, kind, place),
+            }
+        }
+        Ok(())
+    }
+
+    /// The archive without the compression around it, for formats that are not read from their beginning.
+    fn plain(&self, archive: &ArchivePlace) -> Result<Readable, IngestError> {
+        let name = archive.shown.clone();
+        let Some(compression) = archive.compression else { return Ok(archive.readable.clone()) };
+        let limits = &self.settings.limits;
+        let file = archive.readable.open()?;
+        let target = decompressed_file(&name, file, compression, limits, self.scratch)?;
+        Ok(Readable::Scratch(Arc::new(target)))
+    }
+
+    fn tar(&mut self, archive: &ArchivePlace) -> Result<(), IngestError> {
+        let (limits, scratch) = (&self.settings.limits, self.scratch);
+        let (declared, all) = (self.settings.format, self.settings.content == Content::Files);
+        let wanted = |name: &str| kind_of_name(name, declared).is_ok() || (all && aside(name).is_none());
+        let file = archive.readable.open()?;
+        let budget = &mut self.budget;
+        let entries = match archive.compression {
+            None => {
+                let reader = std::io::BufReader::new(file);
+                tar_unpack(&archive.shown, reader, limits, budget, scratch, wanted)?
+            }
+            Some(compression) => {
+                let reader = decompressed(&archive.shown, file, compression, limits)?;
+                tar_unpack(&archive.shown, reader, limits, budget, scratch, wanted)?
+            }
+        };
+        for entry in entries {
+            let kind = kind_of_name(&entry.name, declared);
+            let name = format!("{}{}", archive.prefix, plain_name(&entry.name));
+            match (entry.unpacked, kind) {
+                (None, kind) => {
+                    let reason = kind.err().unwrap_or("nothing that is read").to_owned();
+                    self.skipped.push(Skipped { name, reason });
+                }
+                (Some((file, digest)), kind) => {
+                    let place = Place::Whole(Readable::Scratch(Arc::new(file)), digest);
+                    match kind {
+                        Ok(NamedKind { kind: FileKind::Archive(_), .. }) => self.inner(archive, name, kind, place)?,
+                        kind => self.file(name, kind, place),
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn inner(
+        &mut self,
+        outer: &ArchivePlace,
+        name: String,
+        kind: Result<NamedKind, &'static str>,
+        place: Place,
+    ) -> Result<(), IngestError> {
+        let Ok(NamedKind { kind: FileKind::Archive(format), compression }) = kind else { return Ok(()) };
+        let entry = name.strip_prefix(&outer.prefix).unwrap_or(&name);
+        let shown = format!("{}/{entry}", outer.shown);
+        let prefix = format!("{name}/");
+        let depth = outer.depth + 1;
+        let found = FoundFile { name, kind: Ok(FileKind::Archive(format)), compression: None, place };
+        let (readable, _) = found.unpack(self.scratch)?;
+        self.archive(&ArchivePlace { shown, prefix, readable, format, compression, depth })
+    }
+}

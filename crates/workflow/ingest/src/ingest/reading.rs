@@ -1,0 +1,339 @@
+use std::fs::File;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arrow::datatypes::SchemaRef;
+use bytes::Bytes;
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use ropewalk_store::{Store, files};
+use ropewalk_types::Digest;
+use serde_json::json;
+use tempfile::NamedTempFile;
+use tokio::sync::Semaphore;
+
+use super::delimited::DelimitedReader;
+use super::encoding::utf8_text;
+use super::format::{TableFormat, check_content};
+use super::json::{JsonFile, JsonSummary};
+use super::nulls::NullTexts;
+use super::piece::{PieceReader, PieceSummary, READER_VERSION};
+use super::place::{FoundFile, Readable};
+use super::schema::FileColumns;
+use super::typed::TypedFile;
+use super::workbook::{SheetTask, WorkbookReader};
+use super::{Checkpoints, IngestProgress, IngestSettings};
+use crate::blocking::blocking;
+use crate::scratch::Scratch;
+use crate::{IngestError, Sheets};
+
+/// A table of the source.
+#[derive(Clone)]
+pub(crate) struct TableFile {
+    pub(crate) file: FoundFile,
+    pub(crate) format: TableFormat,
+}
+
+/// A file, or a sheet of one, that was looked at: what its columns are is known.
+pub(crate) struct Piece {
+    pub(crate) name: String,
+    pub(crate) format: TableFormat,
+    /// Of the file's bytes as the source has them.
+    pub(crate) digest: Digest,
+    /// Stands for all that decides what the piece holds.
+    pub(crate) key: Digest,
+    pub(crate) content: PieceContent,
+    pub(crate) reused: bool,
+}
+
+/// The rows of a piece, or where they are.
+pub(crate) enum PieceContent {
+    /// Loosely typed, in a scratch file.
+    Cells { file: NamedTempFile, summary: PieceSummary },
+    /// In a text of JSON.
+    Json { source: Readable, summary: JsonSummary },
+    /// In a file that has types of its own.
+    Typed { source: Readable, schema: SchemaRef },
+}
+
+impl Piece {
+    pub(crate) fn columns(&self) -> FileColumns<'_> {
+        match &self.content {
+            PieceContent::Cells { summary, .. } => FileColumns::Cells(summary),
+            PieceContent::Json { summary, .. } => FileColumns::Json(summary),
+            PieceContent::Typed { schema, .. } => FileColumns::Typed(schema),
+        }
+    }
+
+    /// What reading cells found, if the piece holds cells.
+    pub(crate) fn summary(&self) -> Option<&PieceSummary> {
+        match &self.content {
+            PieceContent::Cells { summary, .. } => Some(summary),
+            PieceContent::Json { .. } | PieceContent::Typed { .. } => None,
+        }
+    }
+
+    pub(crate) fn sheet(&self) -> Option<&str> {
+        self.summary().and_then(|summary| summary.sheet.as_deref())
+    }
+
+    /// Rows that are known before the piece is written.
+    fn rows(&self) -> u64 {
+        self.summary().map_or(0, |summary| summary.rows)
+    }
+}
+
+pub(crate) fn piece_opened(file: &NamedTempFile, digest: &Digest) -> Result<(PieceReader, PieceSummary), IngestError> {
+    let damaged = |reason| IngestError::Damaged { what: "piece", digest: *digest, reason };
+    PieceReader::open(files::open(file.path())?).map_err(damaged)
+}
+
+/// Looks at every file of the source, some at the same time; what no earlier run has read is read, and kept as a
+/// checkpoint.
+///
+/// After a failure, files that are being read are finished (their checkpoints count for the next run) and no other is
+/// begun; the error is that of the first file by name.
+pub(crate) async fn pieces_read(
+    settings: &IngestSettings,
+    tables: &[TableFile],
+    store: &Store,
+    checkpoints: &dyn Checkpoints,
+    progress: &dyn IngestProgress,
+    scratch: &Arc<Scratch>,
+) -> Result<Vec<Piece>, IngestError> {
+    let failed = AtomicBool::new(false);
+    let workers = Semaphore::new(settings.parallelism.get());
+    let reading = Reading { settings, store, checkpoints, scratch, workers: &workers };
+    // A closure that is called inside the stream would make the whole future's `Send` too general to prove.
+    let works: Vec<_> = tables
+        .iter()
+        .map(|table| {
+            let (reading, failed) = (&reading, &failed);
+            async move {
+                if failed.load(Ordering::Relaxed) {
+                    return None;
+                }
+                let result = reading.pieces(table).await;
+                match &result {
+                    Ok(pieces) => {
+                        let rows = pieces.iter().map(Piece::rows).sum();
+                        progress.file_read(&table.file.name, rows, pieces.iter().all(|piece| piece.reused));
+                    }
+                    Err(_) => failed.store(true, Ordering::Relaxed),
+                }
+                Some(result)
+            }
+        })
+        .collect();
+    let results: Vec<Option<Result<Vec<Piece>, IngestError>>> =
+        stream::iter(works).buffered(settings.parallelism.get()).collect().await;
+    let pieces: Vec<Vec<Piece>> = results.into_iter().flatten().collect::<Result<_, _>>()?;
+    Ok(pieces.into_iter().flatten().collect())
+}
+
+#[derive(Clone, Copy)]
+struct Reading<'a> {
+    settings: &'a IngestSettings,
+    store: &'a Store,
+    checkpoints: &'a dyn Checkpoints,
+    scratch: &'a Arc<Scratch>,
+    /// Bounds what is read at once, over files and over sheets.
+    workers: &'a Semaphore,
+}
+
+impl Reading<'_> {
+    async fn pieces(self, table: &TableFile) -> Result<Vec<Piece>, IngestError> {
+        let (file, scratch) = (table.file.clone(), Arc::clone(self.scratch));
+        let (source, digest) = self.worker(move || file.unpack(&scratch)).await?;
+        match (table.format, &self.settings.sheets) {
+            (TableFormat::Json | TableFormat::JsonLines, _) => Ok(vec![self.json(table, source, digest).await?]),
+            (TableFormat::Parquet | TableFormat::Arrow, _) => Ok(vec![self.typed(table, source, digest).await?]),
+            (format, Sheets::All) if format.is_workbook() => self.sheets(table, source, digest).await,
+            (format, Sheets::Chosen(names)) if format.is_workbook() && names.len() > 1 => {
+                self.sheets(table, source, digest).await
+            }
+            _ => Ok(vec![self.cells(table, source, digest, None).await?]),
+        }
+    }
+
+    /// Does work that computes, when fewer than all workers are busy.
+    async fn worker<T, F>(self, work: F) -> Result<T, IngestError>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> Result<T, IngestError> + Send + 'static,
+    {
+        let permit = self.workers.acquire().await;
+        let _permit = permit.map_err(|error| IngestError::Interrupted(error.to_string()))?;
+        blocking(work).await
+    }
+
+    /// All that decides what a file's piece holds.
+    fn key(self, format: TableFormat, digest: &Digest, sheet: Option<&SheetTask>) -> Digest {
+        let settings = self.settings;
+        Digest::of_json(&json!({
+            "kind": "piece",
+            "reader": READER_VERSION,
+            "file": digest.to_string(),
+            "format": format.as_str(),
+            "sheet": sheet.map(|sheet| &sheet.name),
+            "sheets": format!("{:?}", settings.sheets),
+            "header": format!("{:?}", settings.header),
+            "dialect": format!("{:?}", settings.dialect),
+            "null_texts": settings.null_texts,
+            "inferred_records": settings.inferred_records,
+        }))
+    }
+
+    async fn sheets(self, table: &TableFile, source: Readable, digest: Digest) -> Result<Vec<Piece>, IngestError> {
+        let (job, input) = (self.job(table), source.clone());
+        let (source, tasks) = self
+            .worker(move || {
+                let plain = job.plain(input)?;
+                let nulls = NullTexts::new(&[]);
+                let reader = job.workbook_reader(&nulls);
+                let tasks =
+                    reader.sheets(&job.table.file.name, job.table.format, &plain.open()?, &job.settings.sheets)?;
+                Ok((plain, tasks))
+            })
+            .await?;
+        let table = TableFile { file: FoundFile { compression: None, ..table.file.clone() }, format: table.format };
+        let works: Vec<_> =
+            tasks.into_iter().map(|task| self.cells(&table, source.clone(), digest, Some(task))).collect();
+        stream::iter(works).buffered(self.settings.parallelism.get()).try_collect().await
+    }
+
+    async fn cells(
+        self,
+        table: &TableFile,
+        source: Readable,
+        digest: Digest,
+        sheet: Option<SheetTask>,
+    ) -> Result<Piece, IngestError> {
+        let key = self.key(table.format, &digest, sheet.as_ref());
+        let (name, format) = (table.file.name.clone(), table.format);
+        if let Some(value) = self.checkpoints.get(&key).await?
+            && let Some((file, summary)) = self.reuse(value).await?
+        {
+            let content = PieceContent::Cells { file, summary };
+            return Ok(Piece { name, format, digest, key, content, reused: true });
+        }
+        let job = self.job(table);
+        let (file, summary) = self.worker(move || job.cells(source, sheet.as_ref())).await?;
+        let blob = self.store.put_file(file.path()).await?;
+        self.checkpoints.put(&key, &blob.digest).await?;
+        Ok(Piece { name, format, digest, key, content: PieceContent::Cells { file, summary }, reused: false })
+    }
+
+    /// The piece that an earlier run made; none when it is gone, so that it is made again.
+    async fn reuse(self, value: Digest) -> Result<Option<(NamedTempFile, PieceSummary)>, IngestError> {
+        let scratch = Arc::clone(self.scratch);
+        let file = blocking(move || scratch.file()).await?;
+        if !self.store.contains(&value).await? {
+            return Ok(None);
+        }
+        self.store.materialize(&value, file.path()).await?;
+        self.worker(move || {
+            let (_, summary) = piece_opened(&file, &value)?;
+            Ok(Some((file, summary)))
+        })
+        .await
+    }
+
+    async fn json(self, table: &TableFile, source: Readable, digest: Digest) -> Result<Piece, IngestError> {
+        let key = self.key(table.format, &digest, None);
+        let (name, format) = (table.file.name.clone(), table.format);
+        let mut known = None;
+        if let Some(value) = self.checkpoints.get(&key).await?
+            && self.store.contains(&value).await?
+        {
+            let bytes = self.store.get_bytes(&value).await?;
+            // One that an earlier version of this program wrote is made again.
+            known = serde_json::from_slice::<JsonSummary>(&bytes).ok();
+        }
+        let (reused, job) = (known.is_some(), self.job(table));
+        let (source, summary) = self.worker(move || job.json(source, known)).await?;
+        if !reused {
+            let bytes = serde_json::to_vec(&summary)
+                .map_err(|error| IngestError::Encoding { action: "encode a checkpoint", reason: error.to_string() })?;
+            let blob = self.store.put_bytes(Bytes::from(bytes)).await?;
+            self.checkpoints.put(&key, &blob.digest).await?;
+        }
+        Ok(Piece { name, format, digest, key, content: PieceContent::Json { source, summary }, reused })
+    }
+
+    /// Reads the schema alone, so there is nothing to keep.
+    async fn typed(self, table: &TableFile, source: Readable, digest: Digest) -> Result<Piece, IngestError> {
+        let (key, job) = (self.key(table.format, &digest, None), self.job(table));
+        let (name, format) = (table.file.name.clone(), table.format);
+        let (source, schema) = self
+            .worker(move || {
+                let source = job.plain(source)?;
+                let (name, format, limits) = (&job.table.file.name, job.table.format, &job.settings.limits);
+                let schema = TypedFile { name, format, limits }.schema(job.opened(&source)?)?;
+                Ok((source, schema))
+            })
+            .await?;
+        Ok(Piece { name, format, digest, key, content: PieceContent::Typed { source, schema }, reused: false })
+    }
+
+    fn job(self, table: &TableFile) -> Job {
+        Job { table: table.clone(), settings: self.settings.clone(), scratch: Arc::clone(self.scratch) }
+    }
+}
+
+/// What a worker needs to read one file.
+struct Job {
+    table: TableFile,
+    settings: IngestSettings,
+    scratch: Arc<Scratch>,
+}
+
+impl Job {
+    fn plain(&self, source: Readable) -> Result<Readable, IngestError> {
+        self.table.file.decompress(source, &self.settings.limits, &self.scratch)
+    }
+
+    fn opened(&self, source: &Readable) -> Result<File, IngestError> {
+        let mut file = source.open()?;
+        check_content(&self.table.file.name, self.table.format, &mut file)?;
+        Ok(file)
+    }
+
+    fn workbook_reader<'a>(&'a self, nulls: &'a NullTexts) -> WorkbookReader<'a> {
+        WorkbookReader { header: self.settings.header, nulls, limits: &self.settings.limits }
+    }
+
+    fn cells(&self, source: Readable, sheet: Option<&SheetTask>) -> Result<(NamedTempFile, PieceSummary), IngestError> {
+        let (name, format, settings) = (&self.table.file.name, self.table.format, &self.settings);
+        let input = self.opened(&self.plain(source)?)?;
+        let target = self.scratch.file()?;
+        let output = target.as_file().try_clone().map_err(IngestError::stream("write a scratch file"))?;
+        let nulls = NullTexts::new(&settings.null_texts);
+        let reader = self.workbook_reader(&nulls);
+        let summary = match sheet {
+            Some(task) => reader.read(name, format, input, output, task)?,
+            None if format.is_workbook() => reader.read_one(name, format, input, output, &settings.sheets)?,
+            None => {
+                let (text, encoding) = utf8_text(name, input, settings.dialect.encoding.as_deref(), &self.scratch)?;
+                let tab = format == TableFormat::Tsv;
+                let reader =
+                    DelimitedReader { dialect: &settings.dialect, header: settings.header, nulls: &nulls, tab };
+                reader.read(name, text, output, encoding)?
+            }
+        };
+        Ok((target, summary))
+    }
+
+    /// The text that is read, and what is known of it.
+    fn json(&self, source: Readable, known: Option<JsonSummary>) -> Result<(Readable, JsonSummary), IngestError> {
+        let source = self.plain(source)?;
+        if let Some(known) = known {
+            return Ok((source, known));
+        }
+        let (name, declared) = (&self.table.file.name, self.settings.dialect.encoding.as_deref());
+        let (text, encoding) = utf8_text(name, self.opened(&source)?, declared, &self.scratch)?;
+        let json = JsonFile { name, lines: self.table.format == TableFormat::JsonLines };
+        let mut summary = json.infer(text, self.settings.inferred_records)?;
+        summary.encoding = encoding.map(str::to_owned);
+        Ok((source, summary))
+    }
+}

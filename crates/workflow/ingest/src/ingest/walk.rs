@@ -1,0 +1,172 @@
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use globset::{GlobBuilder, GlobMatcher};
+use ropewalk_store::files::{self, EntryKind};
+use walkdir::WalkDir;
+
+use super::limits::Limits;
+use crate::IngestError;
+use crate::report::Skipped;
+
+/// A file that a source names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LocalFile {
+    pub(crate) path: PathBuf,
+    /// What reports call it.
+    pub(crate) name: String,
+    /// The path that lineage shows: below the project when it lies inside.
+    pub(crate) shown: PathBuf,
+}
+
+/// The files that `patterns` stand for, sorted by name, and what was passed over.
+#[derive(Debug, Default)]
+pub(crate) struct Walked {
+    pub(crate) files: Vec<LocalFile>,
+    pub(crate) skipped: Vec<Skipped>,
+    /// Whether the source is one file that is named itself.
+    pub(crate) single: bool,
+}
+
+/// Finds the files of paths and glob patterns, relative to `project`.
+pub(crate) fn walk(project: &Path, patterns: &[String], limits: &Limits) -> Result<Walked, IngestError> {
+    let mut walked = Walked::default();
+    let mut walking = Walking { project, limits, several: patterns.len() > 1, seen: BTreeSet::new() };
+    for pattern in patterns {
+        let path = project.join(pattern);
+        if !has_wildcard(pattern) || files::exists(&path)? {
+            walking.path(path, &mut walked)?;
+            continue;
+        }
+        let before = walked.files.len();
+        walking.pattern(pattern, &mut walked)?;
+        if walked.files.len() == before {
+            let reason = "no file fits the pattern".to_owned();
+            return Err(IngestError::Empty { source_name: pattern.clone(), reason });
+        }
+    }
+    walked.files.sort_by(|a, b| a.name.cmp(&b.name));
+    if let Some(pair) = walked.files.windows(2).find(|pair| pair[0].name == pair[1].name) {
+        let reason = format!("it and `{}` would have the same name", pair[0].path.display());
+        return Err(IngestError::SourceKind { file: pair[1].path.display().to_string(), reason });
+    }
+    Ok(walked)
+}
+
+fn has_wildcard(pattern: &str) -> bool {
+    pattern.contains(['*', '?', '[', '{'])
+}
+
+struct Walking<'a> {
+    project: &'a Path,
+    limits: &'a Limits,
+    /// Whether names are those below the project, so that files of several folders can be told apart.
+    several: bool,
+    seen: BTreeSet<PathBuf>,
+}
+
+impl Walking<'_> {
+    /// A file or a folder that is named itself. That nothing is there is found when it is opened.
+    fn path(&mut self, path: PathBuf, walked: &mut Walked) -> Result<(), IngestError> {
+        let is_folder = match files::kind(&path)? {
+            Some(EntryKind::Directory) => true,
+            None => false,
+            // A link to a folder that is named itself is followed.
+            Some(_) => {
+                let opened = files::open(&path)?.metadata();
+                opened.map_err(IngestError::stream(format!("look at `{}`", path.display())))?.is_dir()
+            }
+        };
+        if is_folder {
+            return self.folder(&path, None, walked);
+        }
+        walked.single = !self.several;
+        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+        self.file(path, name, walked)
+    }
+
+    fn pattern(&mut self, pattern: &str, walked: &mut Walked) -> Result<(), IngestError> {
+        let wrong =
+            |error: globset::Error| IngestError::Settings { reason: format!("`{pattern}` is no pattern ({error})") };
+        let glob = GlobBuilder::new(pattern).literal_separator(true).build().map_err(wrong)?;
+        let fixed: PathBuf = pattern.split('/').take_while(|part| !has_wildcard(part)).collect();
+        // An absolute pattern begins with an empty part.
+        let root = if pattern.starts_with('/') { Path::new("/").join(fixed) } else { self.project.join(fixed) };
+        self.folder(&root, Some(&glob.compile_matcher()), walked)
+    }
+
+    fn folder(&mut self, root: &Path, fits: Option<&GlobMatcher>, walked: &mut Walked) -> Result<(), IngestError> {
+        for entry in WalkDir::new(root).follow_links(false) {
+            let entry = entry.map_err(|error| {
+                let path = error.path().unwrap_or(root).display().to_string();
+                IngestError::Stream { action: format!("look into `{path}`"), source: error.into() }
+            })?;
+            if entry.file_type().is_dir() {
+                continue;
+            }
+            let path = entry.path();
+            let below = path.strip_prefix(self.project).unwrap_or(path);
+            if fits.is_some_and(|fits| !fits.is_match(below)) {
+                continue;
+            }
+            let name = path.strip_prefix(root).unwrap_or(path);
+            let Some(name) = name.to_str().map(str::to_owned) else {
+                let name = name.to_string_lossy().into_owned();
+                walked.skipped.push(Skipped { name, reason: "its name is not UTF-8".to_owned() });
+                continue;
+            };
+            if entry.file_type().is_file() {
+                self.file(path.to_owned(), name, walked)?;
+            } else {
+                let reason = if entry.path_is_symlink() { "a symbolic link" } else { "not a regular file" };
+                walked.skipped.push(Skipped { name, reason: reason.to_owned() });
+            }
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, path: PathBuf, name: String, walked: &mut Walked) -> Result<(), IngestError> {
+        if walked.files.len() >= self.limits.files {
+            let reason = format!("the source has more than {} files", self.limits.files);
+            return Err(IngestError::Settings { reason });
+        }
+        let shown = path.strip_prefix(self.project).unwrap_or(&path).to_owned();
+        let name = if self.several { shown.to_string_lossy().into_owned() } else { name };
+        if self.seen.insert(path.clone()) {
+            walked.files.push(LocalFile { path, name, shown });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(patterns: &[&str]) -> Result<Vec<String>, String> {
+        let directory = tempfile::tempdir().unwrap();
+        for path in ["a/1.csv", "a/b/2.csv", "a/b/3.txt", "c.csv"] {
+            let path = directory.path().join(path);
+            files::create_directories(path.parent().unwrap()).unwrap();
+            files::write_atomic(&path, b"x").unwrap();
+        }
+        #[cfg(unix)]
+        std::os::unix::fs::symlink("/etc/passwd", directory.path().join("a/link.csv")).unwrap();
+        let patterns: Vec<_> = patterns.iter().map(|pattern| (*pattern).to_owned()).collect();
+        let walked = walk(directory.path(), &patterns, &Limits::default()).map_err(|error| error.to_string())?;
+        assert!(walked.skipped.iter().all(|skipped| skipped.reason == "a symbolic link"));
+        Ok(walked.files.into_iter().map(|file| file.name).collect())
+    }
+
+    #[test]
+    fn folders_files_and_patterns() {
+        assert_eq!(names(&["a"]).unwrap(), ["1.csv", "b/2.csv", "b/3.txt"]);
+        assert_eq!(names(&["c.csv"]).unwrap(), ["c.csv"]);
+        assert_eq!(names(&["a/*.csv"]).unwrap(), ["1.csv"]);
+        assert_eq!(names(&["a/**/*.csv"]).unwrap(), ["1.csv", "b/2.csv"]);
+        assert_eq!(names(&["**/{1,2}.csv"]).unwrap(), ["a/1.csv", "a/b/2.csv"]);
+        assert_eq!(names(&["a/**/*.csv", "c.csv", "a/1.csv"]).unwrap(), ["a/1.csv", "a/b/2.csv", "c.csv"]);
+        assert!(names(&["z/*.csv"]).is_err());
+        assert!(names(&["a/*.pdf"]).unwrap_err().contains("no file fits the pattern"));
+    }
+}

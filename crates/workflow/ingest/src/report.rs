@@ -1,0 +1,149 @@
+use std::collections::BTreeMap;
+
+use ropewalk_types::{Digest, Timestamp, canonical_json};
+use serde::{Deserialize, Serialize};
+
+use crate::IngestError;
+
+/// The form of the report that this program writes.
+pub const REPORT_FORMAT: u32 = 1;
+
+/// What a dataset version holds and what was seen while it was made: `report.json` of its tree.
+///
+/// For local files it has no times and no absolute paths, so the same source gives the same bytes on every machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableReport {
+    /// [`REPORT_FORMAT`].
+    pub format: u32,
+    /// Rows of the table, without those in quarantine.
+    pub rows: u64,
+    /// Its columns, in order.
+    pub columns: Vec<ColumnReport>,
+    /// The source files, in the order of the parts; empty for a table that SQL made.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<FileReport>,
+    /// What the source holds beside tables.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<Skipped>,
+    /// Rows with a cell that does not fit; they are listed in `quarantine.parquet`.
+    pub quarantined: u64,
+    /// Rows without any cell, passed over.
+    pub empty_rows: u64,
+    /// Cells that hold an error such as `#N/A`, read as null.
+    pub error_cells: u64,
+    /// What a reader of the table should know, beside what is said of columns and files.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+    /// Files in the tree's `files`, for a version of files; their table has a row for each that could be looked into.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_files: Option<u64>,
+    /// Where the rows came from and when, for a source that need not answer the same again; none for local files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
+}
+
+/// Where rows came from that were asked for over a network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// What was asked, the latest last: a version that adds to another one keeps what that one was made from.
+    pub imports: Vec<Import>,
+    /// The largest value of the cursor column so far, which the next import goes on after.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
+
+/// One time that a source was asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Import {
+    /// The place, without any secret.
+    pub location: String,
+    /// When it was asked, milliseconds since 1970-01-01 UTC.
+    pub retrieved_at: Timestamp,
+    /// What was asked for, if that was more than the place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub query: Option<String>,
+    /// What the file that came is called, if it was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// Rows that came, with those in quarantine; none for one of several files, whose rows the report lists by file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u64>,
+    /// Digest of what came: of one file its bytes; otherwise of the list of the digests of the parts.
+    pub digest: Digest,
+    /// What else the source said, such as an entity tag or the version of the server.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub facts: BTreeMap<String, String>,
+}
+
+/// One column of a table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ColumnReport {
+    /// Its name.
+    pub name: String,
+    /// Its type; see [`crate::Column`].
+    #[serde(rename = "type")]
+    pub data_type: String,
+    /// Rows without a value.
+    pub nulls: u64,
+    /// Cells that did not fit the type; their rows are in quarantine.
+    pub misfits: u64,
+    /// What a reader of the table should know.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+}
+
+/// One file of the source.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileReport {
+    /// Its name: the path inside the archive, or the file's own name.
+    pub name: String,
+    /// The digest of its bytes.
+    pub digest: Digest,
+    /// Which sheet was read, for a workbook.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sheet: Option<String>,
+    /// What parts the fields, for text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delimiter: Option<String>,
+    /// The encoding, for text that is not UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encoding: Option<String>,
+    /// Rows that went into the table.
+    pub rows: u64,
+    /// Rows that did not fit.
+    pub quarantined: u64,
+    /// Columns of the table that this file lacks; they are null in its rows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing_columns: Vec<String>,
+    /// What a reader of the table should know.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+}
+
+/// Something in the source that is not a table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Skipped {
+    /// Its name.
+    pub name: String,
+    /// Why it was passed over.
+    pub reason: String,
+}
+
+impl TableReport {
+    /// The canonical JSON text.
+    pub fn encode(&self) -> Result<Vec<u8>, IngestError> {
+        let value = serde_json::to_value(self)
+            .map_err(|error| IngestError::Encoding { action: "encode the report", reason: error.to_string() })?;
+        Ok(canonical_json(&value).into_bytes())
+    }
+
+    /// Reads what [`TableReport::encode`] wrote for the tree `tree`.
+    pub fn decode(bytes: &[u8], tree: &Digest) -> Result<Self, IngestError> {
+        let damaged = |reason: String| IngestError::Damaged { what: "report of dataset", digest: *tree, reason };
+        let report: Self = serde_json::from_slice(bytes).map_err(|error| damaged(error.to_string()))?;
+        if report.format != REPORT_FORMAT {
+            return Err(damaged(format!("its format is {}, this program reads {REPORT_FORMAT}", report.format)));
+        }
+        Ok(report)
+    }
+}

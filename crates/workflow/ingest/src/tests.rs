@@ -1,0 +1,13 @@
+//! The crate as its callers use it, on real files that the tests write.
+
+mod archives;
+mod connected;
+mod fixture;
+mod folders;
+mod formats;
+mod guards;
+mod ingest;
+mod json;
+mod media;
+mod oddities;
+mod sheets;

@@ -1,0 +1,198 @@
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use ropewalk_connectors::{
+    ConnectionOptions, Cursor, FetchLimits, FetchRequest, MisfitPolicy, NoProgress as NoFetchProgress, Partition,
+    SqlRequest,
+};
+use ropewalk_types::{Digest, ManualAmbient};
+use sqlx::{Connection as _, SqliteConnection};
+
+use super::fixture::{Project, zip};
+use crate::{
+    Checkpoints, IngestError, IngestSettings, Network, NoProgress, Source, StoreCheckpoints, ingest, source_fingerprint,
+};
+
+fn network(project: &Project) -> Network {
+    Network {
+        options: ConnectionOptions::default(),
+        ambient: Arc::new(ManualAmbient::default()),
+        limits: FetchLimits::default(),
+        progress: Arc::new(NoFetchProgress),
+        downloads: project.path().join("downloads"),
+    }
+}
+
+fn settings(project: &Project, source: Source) -> IngestSettings {
+    let network = Some(network(project));
+    IngestSettings { source, network, ..IngestSettings::new("", project.scratch()) }
+}
+
+async fn statements(path: &Path, statements: &[&'static str]) {
+    let url = format!("sqlite://{}?mode=rwc", path.display());
+    let mut connection = SqliteConnection::connect(&url).await.unwrap();
+    for statement in statements {
+        sqlx::query(*statement).execute(&mut connection).await.unwrap();
+    }
+    connection.close().await.unwrap();
+}
+
+async fn orders(project: &Project) -> SqlRequest {
+    let path = project.path().join("shop.db");
+    statements(
+        &path,
+        &[
+            "CREATE TABLE orders (id INTEGER NOT NULL, name TEXT)",
+            "INSERT INTO orders VALUES (1, 'a'), (2, NULL), (3, 'c'), (4, 'd')",
+        ],
+    )
+    .await;
+    SqlRequest::new(format!("sqlite://{}", path.display()), "SELECT id, name FROM orders")
+}
+
+fn by_id(count: usize) -> Partition {
+    let (lower, upper) = (Some("1".to_owned()), Some("5".to_owned()));
+    Partition { column: "id".to_owned(), count: NonZeroUsize::new(count).unwrap(), lower, upper }
+}
+
+#[tokio::test]
+async fn a_query_is_read_in_partitions_with_its_provenance() {
+    let project = Project::new().await;
+    let request = SqlRequest { partition: Some(by_id(2)), ..orders(&project).await };
+    let made = project.run(&settings(&project, Source::Sql(request))).await.unwrap();
+    let mut rows = project.rows(&made.tree).await;
+    rows.sort();
+    assert_eq!(rows, ["1|a", "2|", "3|c", "4|d"]);
+    assert_eq!((made.executed_pieces, made.report.columns[0].data_type.as_str()), (made.report.files.len(), "int64"));
+    let origin = made.report.origin.unwrap();
+    let import = &origin.imports[0];
+    assert!(import.location.starts_with("sqlite:") && import.location.contains("shop.db"), "{import:?}");
+    assert!(import.query.as_ref().unwrap().contains("SELECT id, name FROM orders"));
+    assert_eq!((import.rows, made.source.digest), (Some(4), import.digest));
+}
+
+#[tokio::test]
+async fn what_is_new_is_added_to_the_previous_version() {
+    let project = Project::new().await;
+    let cursor = Some(Cursor { column: "id".to_owned(), after: None });
+    let request = SqlRequest { cursor, ..orders(&project).await };
+    let mut settings = settings(&project, Source::Sql(request));
+    let first = project.run(&settings).await.unwrap();
+    assert_eq!(first.report.origin.as_ref().unwrap().cursor.as_deref(), Some("4"));
+    settings.previous = Some(first.tree);
+    let same = project.run(&settings).await.unwrap();
+    assert_eq!((same.tree, same.report, same.bytes), (first.tree, first.report, first.bytes));
+    statements(&project.path().join("shop.db"), &["INSERT INTO orders VALUES (9, 'new')"]).await;
+    let second = project.run(&settings).await.unwrap();
+    assert_eq!(project.rows(&second.tree).await, ["1|a", "2|", "3|c", "4|d", "9|new"]);
+    assert_eq!((second.report.rows, second.report.columns[1].nulls), (5, 1));
+    let origin = second.report.origin.unwrap();
+    let rows: Vec<_> = origin.imports.iter().map(|import| import.rows).collect();
+    assert_eq!((rows, origin.cursor.as_deref()), (vec![Some(4), Some(1)], Some("9")));
+    statements(&project.path().join("shop.db"), &["DROP TABLE orders", "CREATE TABLE orders (id INTEGER, name REAL)"])
+        .await;
+    statements(&project.path().join("shop.db"), &["INSERT INTO orders VALUES (10, 1.5)"]).await;
+    settings.previous = Some(second.tree);
+    let error = project.run(&settings).await.unwrap_err();
+    assert!(matches!(error, IngestError::Types { .. } | IngestError::Settings { .. }), "{error}");
+}
+
+/// Stops after some puts, as a killed process would.
+struct Failing(StoreCheckpoints, AtomicUsize);
+
+#[async_trait]
+impl Checkpoints for Failing {
+    async fn get(&self, key: &Digest) -> Result<Option<Digest>, IngestError> {
+        self.0.get(key).await
+    }
+
+    async fn put(&self, key: &Digest, value: &Digest) -> Result<(), IngestError> {
+        match self.1.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)) {
+            Ok(_) => self.0.put(key, value).await,
+            Err(_) => Err(IngestError::Interrupted("the machine was switched off".to_owned())),
+        }
+    }
+}
+
+#[tokio::test]
+async fn finished_partitions_count_until_the_import_is_whole() {
+    let project = Project::new().await;
+    let request = SqlRequest { partition: Some(by_id(4)), ..orders(&project).await };
+    let mut settings = settings(&project, Source::Sql(request));
+    settings.parallelism = NonZeroUsize::MIN;
+    let failing = Failing(StoreCheckpoints::new(project.store.clone()), AtomicUsize::new(2));
+    let error = ingest(&settings, &project.path(), &project.store, &failing, &NoProgress).await.unwrap_err();
+    assert!(error.to_string().contains("switched off"), "{error}");
+    let made = project.run(&settings).await.unwrap();
+    assert_eq!((made.reused_pieces, made.report.rows), (2, 4));
+    statements(&project.path().join("shop.db"), &["INSERT INTO orders VALUES (2, 'late')"]).await;
+    let made = project.run(&settings).await.unwrap();
+    assert_eq!((made.reused_pieces, made.report.rows), (0, 5));
+}
+
+#[tokio::test]
+async fn values_that_no_column_holds_are_in_quarantine() {
+    let project = Project::new().await;
+    let mut request = orders(&project).await;
+    statements(&project.path().join("shop.db"), &["INSERT INTO orders VALUES ('many', 'x')"]).await;
+    request.misfits = MisfitPolicy::Collect { limit: 10 };
+    let made = project.run(&settings(&project, Source::Sql(request))).await.unwrap();
+    assert_eq!((made.report.rows, made.report.quarantined, made.report.columns[0].misfits), (4, 1, 1));
+    let listed = project.quarantine(&made.tree).await;
+    assert!(listed[0].contains("|5|id|many|"), "{listed:?}");
+}
+
+struct Served {
+    body: Vec<u8>,
+    requests: AtomicUsize,
+}
+
+async fn serve(State(served): State<Arc<Served>>, headers: HeaderMap) -> Response {
+    served.requests.fetch_add(1, Ordering::SeqCst);
+    let tag = format!("\"{}\"", Digest::of(&served.body).short());
+    let tagged = [(header::ETAG, tag.clone())];
+    if headers.get(header::IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes()) {
+        return (StatusCode::NOT_MODIFIED, tagged).into_response();
+    }
+    (tagged, served.body.clone()).into_response()
+}
+
+#[tokio::test]
+async fn a_url_is_read_as_a_file_and_asked_whether_it_changed() {
+    let served = Arc::new(Served { body: zip(&[("a.csv", b"id\n1\n2\n")]), requests: AtomicUsize::new(0) });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/data.zip?token=secret", listener.local_addr().unwrap());
+    let router = Router::new().route("/data.zip", get(serve)).with_state(Arc::clone(&served));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let project = Project::new().await;
+    let mut settings = settings(&project, Source::Remote(FetchRequest::new(&url)));
+    let made = project.run(&settings).await.unwrap();
+    assert_eq!(project.rows(&made.tree).await, ["1", "2"]);
+    let import = &made.report.origin.as_ref().unwrap().imports[0];
+    assert_eq!((import.file.as_deref(), import.digest), (Some("data.zip"), Digest::of(&served.body)));
+    assert!(import.facts.contains_key("etag"));
+    let shown = format!("{settings:?} {:?}", made.report);
+    assert!(!shown.contains("secret"), "{shown}");
+    settings.previous = Some(made.tree);
+    let again = project.run(&settings).await.unwrap();
+    assert_eq!((again.tree, again.bytes, again.executed_pieces), (made.tree, made.bytes, 0));
+    assert_eq!(served.requests.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn a_network_has_to_be_given() {
+    let project = Project::new().await;
+    let source = Source::Remote(FetchRequest::new("https://example.org/a.csv"));
+    let settings = IngestSettings { source, ..IngestSettings::new("", project.scratch()) };
+    let error = project.run(&settings).await.unwrap_err().to_string();
+    assert!(error.contains("`https://example.org/a.csv` needs a network"), "{error}");
+    assert!(source_fingerprint(&settings, &project.path()).await.is_err());
+}

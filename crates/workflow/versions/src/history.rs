@@ -1,0 +1,508 @@
+//! Versions and the refs that name them.
+//!
+//! Of each dataset the store has the refs `datasets/NAME/head` (the latest version), `datasets/NAME/tags/TAG` and
+//! `datasets/NAME/tips/DIGEST` (versions beside the head, such as those of other branches of git, which must be kept
+//! until the head descends from them). Each holds the digest of a version object as text.
+
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet};
+
+use bytes::Bytes;
+use futures::{StreamExt as _, TryStreamExt as _};
+use ropewalk_store::{RefName, Store, StoreError};
+use ropewalk_types::{DatasetName, Digest};
+use serde::Serialize;
+
+use crate::error::VersionsError;
+use crate::version::{self, TagName, Version, version_number};
+
+const FOLDER: &str = "datasets";
+const READS_AT_ONCE: usize = 16;
+/// Each time round, another writer must have moved the head while we looked at its ancestors.
+const MAX_ROUNDS: usize = 32;
+/// The shortest beginning of a digest that names a version.
+const SHORTEST: usize = 4;
+/// A history longer than this is no history.
+const MAX_VERSIONS: usize = 1 << 20;
+
+/// A ref as it was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RefAt {
+    pub(crate) version: Digest,
+    pub(crate) generation: u64,
+}
+
+/// The refs of one dataset.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Refs {
+    pub(crate) head: Option<RefAt>,
+    pub(crate) tags: BTreeMap<TagName, RefAt>,
+    pub(crate) tips: BTreeSet<Digest>,
+}
+
+impl Refs {
+    /// The versions that are named.
+    pub(crate) fn versions(&self) -> Vec<Digest> {
+        let tags = self.tags.values().map(|at| at.version);
+        let all: BTreeSet<_> =
+            self.head.iter().map(|at| at.version).chain(tags).chain(self.tips.iter().copied()).collect();
+        all.into_iter().collect()
+    }
+}
+
+/// A version in a log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LogEntry {
+    /// The version's name.
+    pub digest: Digest,
+    /// What it is.
+    pub version: Version,
+    /// N of `vN`: its place among the first parents of the head; none for versions of other lines.
+    pub number: Option<u64>,
+    /// Tags that name it.
+    pub tags: Vec<TagName>,
+    /// Whether it is the head.
+    pub head: bool,
+}
+
+/// A version that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Resolved {
+    /// The version's name.
+    pub digest: Digest,
+    /// What it is.
+    pub version: Version,
+}
+
+/// The names of the datasets of which `store` has refs.
+pub(crate) async fn names(store: &Store) -> Result<Vec<DatasetName>, VersionsError> {
+    let refs = store.ref_list(&format!("{FOLDER}/")).await?;
+    let names: BTreeSet<_> = refs.iter().filter_map(|name| parts(name).map(|(dataset, _)| dataset)).collect();
+    Ok(names.into_iter().collect())
+}
+
+/// The refs of the given datasets, read with one listing; of those that have none, no refs.
+pub(crate) async fn refs_of(
+    store: &Store,
+    names: &[DatasetName],
+) -> Result<BTreeMap<DatasetName, Refs>, VersionsError> {
+    let prefix = match names {
+        [only] => format!("{FOLDER}/{only}/"),
+        _ => format!("{FOLDER}/"),
+    };
+    let wanted: HashSet<_> = names.iter().collect();
+    let listed = store.ref_list(&prefix).await?;
+    let listed = listed.into_iter().filter_map(|name| parts(&name).map(|(dataset, part)| (dataset, part, name)));
+    let mut found: BTreeMap<_, _> = names.iter().map(|name| (name.clone(), Refs::default())).collect();
+    let mut reads = Vec::new();
+    for (dataset, part, name) in listed.filter(|(dataset, ..)| wanted.contains(dataset)) {
+        match part {
+            Part::Tip(digest) => drop(found.entry(dataset).or_default().tips.insert(digest)),
+            part => reads.push(async move { Ok::<_, VersionsError>((dataset, part, ref_at(store, &name).await?)) }),
+        }
+    }
+    let reads: Vec<_> = futures::stream::iter(reads).buffer_unordered(READS_AT_ONCE).try_collect().await?;
+    for (dataset, part, at) in reads {
+        let refs = found.entry(dataset).or_default();
+        match (part, at) {
+            (Part::Head, at) => refs.head = at,
+            (Part::Tag(tag), Some(at)) => drop(refs.tags.insert(tag, at)),
+            _ => {}
+        }
+    }
+    Ok(found)
+}
+
+/// The refs of one dataset.
+pub(crate) async fn refs(store: &Store, name: &DatasetName) -> Result<Refs, VersionsError> {
+    Ok(refs_of(store, std::slice::from_ref(name)).await?.remove(name).unwrap_or_default())
+}
+
+enum Part {
+    Head,
+    Tag(TagName),
+    Tip(Digest),
+}
+
+fn parts(name: &RefName) -> Option<(DatasetName, Part)> {
+    let mut segments = name.as_str().split('/');
+    let (folder, dataset, part) = (segments.next()?, segments.next()?, segments.next()?);
+    let rest = segments.next();
+    let part = match (part, rest) {
+        ("head", None) => Part::Head,
+        ("tags", Some(tag)) => Part::Tag(TagName::new(tag).ok()?),
+        ("tips", Some(digest)) => Part::Tip(digest.parse().ok()?),
+        _ => return None,
+    };
+    (folder == FOLDER && segments.next().is_none()).then_some((DatasetName::new(dataset).ok()?, part))
+}
+
+pub(crate) fn head_ref(name: &DatasetName) -> Result<RefName, VersionsError> {
+    Ok(RefName::new(format!("{FOLDER}/{name}/head"))?)
+}
+
+pub(crate) fn tag_ref(name: &DatasetName, tag: &TagName) -> Result<RefName, VersionsError> {
+    Ok(RefName::new(format!("{FOLDER}/{name}/tags/{tag}"))?)
+}
+
+fn tip_ref(name: &DatasetName, version: &Digest) -> Result<RefName, VersionsError> {
+    Ok(RefName::new(format!("{FOLDER}/{name}/tips/{version}"))?)
+}
+
+pub(crate) fn ref_text(version: &Digest) -> Bytes {
+    Bytes::from(format!("{version}\n"))
+}
+
+pub(crate) async fn ref_at(store: &Store, name: &RefName) -> Result<Option<RefAt>, VersionsError> {
+    let Some(value) = store.ref_get(name).await? else { return Ok(None) };
+    let text = std::str::from_utf8(&value.bytes).unwrap_or_default();
+    let version = text.strip_suffix('\n').unwrap_or(text).parse();
+    let version =
+        version.map_err(|_| StoreError::Malformed { what: "ref", reason: format!("`{name}` holds no digest") })?;
+    Ok(Some(RefAt { version, generation: value.generation }))
+}
+
+/// Whether an error only says that another writer was faster.
+pub(crate) fn lost_race(error: &StoreError) -> bool {
+    matches!(error, StoreError::Conflict { .. })
+}
+
+/// Where versions are read from; the first store that has one gives it.
+#[derive(Clone, Copy)]
+pub(crate) struct History<'a> {
+    pub(crate) stores: &'a [&'a Store],
+}
+
+impl History<'_> {
+    /// The version object, if any of the stores has it.
+    pub(crate) async fn find(&self, digest: &Digest) -> Result<Option<Version>, VersionsError> {
+        for store in self.stores {
+            let size = match store.size(digest).await {
+                Err(StoreError::NotFound { .. }) => continue,
+                size => size?,
+            };
+            if size > version::MAX_BYTES {
+                let reason = format!("it has {size} bytes");
+                return Err(VersionsError::Malformed { digest: *digest, reason });
+            }
+            return Version::decode(digest, &store.get_bytes(digest).await?).map(Some);
+        }
+        Ok(None)
+    }
+
+    /// The version object.
+    pub(crate) async fn get(&self, digest: &Digest) -> Result<Version, VersionsError> {
+        self.find(digest).await?.ok_or_else(|| StoreError::NotFound { digest: *digest }.into())
+    }
+
+    /// All versions from `start` back, nearest first, without those in `known` and what lies behind them.
+    ///
+    /// History ends where no store has the object.
+    pub(crate) async fn ancestors(
+        &self,
+        start: &[Digest],
+        known: &HashSet<Digest>,
+    ) -> Result<Vec<(Digest, Version)>, VersionsError> {
+        let (mut seen, mut found) = (known.clone(), Vec::new());
+        let mut level: Vec<_> = start.iter().copied().filter(|digest| seen.insert(*digest)).collect();
+        while !level.is_empty() {
+            let reads = level
+                .into_iter()
+                .map(|digest| async move { Ok::<_, VersionsError>((digest, self.find(&digest).await?)) });
+            let read: Vec<_> = futures::stream::iter(reads).buffered(READS_AT_ONCE).try_collect().await?;
+            level = Vec::new();
+            for (digest, version) in read {
+                let Some(version) = version else { continue };
+                level.extend(version.parents.iter().copied().filter(|parent| seen.insert(*parent)));
+                found.push((digest, version));
+            }
+            if found.len() > MAX_VERSIONS {
+                let what = "a history".to_owned();
+                let (size, limit) = (found.len() as u64, MAX_VERSIONS as u64);
+                return Err(StoreError::TooLarge { what, size, limit, unit: "versions" }.into());
+            }
+        }
+        Ok(found)
+    }
+
+    /// Whether `old` is `new` or one of its ancestors.
+    pub(crate) async fn descends(&self, new: &Digest, old: &Digest) -> Result<bool, VersionsError> {
+        let (mut seen, mut level) = (HashSet::new(), vec![*new]);
+        while let Some(digest) = level.pop() {
+            if digest == *old {
+                return Ok(true);
+            }
+            if seen.insert(digest)
+                && let Some(version) = self.find(&digest).await?
+            {
+                // First parents first: the head mostly lies on that line.
+                level.extend(version.parents.into_iter().rev());
+            }
+        }
+        Ok(false)
+    }
+
+    /// The latest common ancestor that is no ancestor of another one.
+    pub(crate) async fn merge_base(&self, ours: &Digest, theirs: &Digest) -> Result<Option<Digest>, VersionsError> {
+        let nothing = HashSet::new();
+        let ours: HashMap<_, _> = self.ancestors(&[*ours], &nothing).await?.into_iter().collect();
+        let theirs = self.ancestors(&[*theirs], &nothing).await?;
+        let common: HashMap<_, _> = theirs.into_iter().filter(|(digest, _)| ours.contains_key(digest)).collect();
+        let behind: HashSet<_> = common.values().flat_map(|version| version.parents.iter().copied()).collect();
+        let best = common.iter().filter(|(digest, _)| !behind.contains(digest));
+        Ok(best.max_by_key(|(digest, version)| (version.created_at, **digest)).map(|(digest, _)| *digest))
+    }
+
+    /// The first parents of `head`, from the first version on: `v1`, `v2`, …
+    pub(crate) async fn line(&self, head: &Digest) -> Result<Vec<Digest>, VersionsError> {
+        let (mut line, mut next) = (Vec::new(), Some(*head));
+        while let Some(digest) = next {
+            line.push(digest);
+            // A digest cannot be among its own ancestors, so this ends.
+            next = self.find(&digest).await?.and_then(|version| version.parents.first().copied());
+        }
+        line.reverse();
+        Ok(line)
+    }
+}
+
+/// Versions in an order in which children come before parents, and else the newest first.
+pub(crate) fn in_order(versions: Vec<(Digest, Version)>) -> Vec<(Digest, Version)> {
+    let mut children: HashMap<Digest, usize> = HashMap::new();
+    for parent in versions.iter().flat_map(|(_, version)| &version.parents) {
+        *children.entry(*parent).or_default() += 1;
+    }
+    let mut waiting: HashMap<_, _> = versions.into_iter().collect();
+    let key = |digest: &Digest, version: &Version| (version.created_at, *digest);
+    let ready = waiting.iter().filter(|(digest, _)| !children.contains_key(*digest));
+    let mut ready: BinaryHeap<_> = ready.map(|(digest, version)| key(digest, version)).collect();
+    let mut ordered = Vec::with_capacity(waiting.len());
+    while let Some((_, digest)) = ready.pop() {
+        let Some(version) = waiting.remove(&digest) else { continue };
+        for parent in &version.parents {
+            let left = children.get_mut(parent).map_or(0, |count| {
+                *count -= 1;
+                *count
+            });
+            if let Some(parent_version) = waiting.get(parent).filter(|_| left == 0) {
+                ready.push(key(parent, parent_version));
+            }
+        }
+        ordered.push((digest, version));
+    }
+    ordered
+}
+
+/// All versions that the refs name and what lies behind them, newest first.
+pub(crate) async fn log(store: &Store, name: &DatasetName) -> Result<Vec<LogEntry>, VersionsError> {
+    let refs = refs(store, name).await?;
+    let history = History { stores: &[store] };
+    let versions = in_order(history.ancestors(&refs.versions(), &HashSet::new()).await?);
+    let line = match &refs.head {
+        Some(head) => history.line(&head.version).await?,
+        None => Vec::new(),
+    };
+    let numbers: HashMap<_, _> = line.into_iter().zip(1_u64..).collect();
+    let entry = |(digest, version)| LogEntry {
+        digest,
+        version,
+        number: numbers.get(&digest).copied(),
+        tags: refs.tags.iter().filter(|(_, at)| at.version == digest).map(|(tag, _)| tag.clone()).collect(),
+        head: refs.head.is_some_and(|head| head.version == digest),
+    };
+    Ok(versions.into_iter().map(entry).collect())
+}
+
+/// The version that `spec` names: `latest` or `head`, a tag, `vN`, or the beginning of a digest of a version or of its
+/// content.
+pub(crate) async fn resolve(store: &Store, name: &DatasetName, spec: &str) -> Result<Resolved, VersionsError> {
+    let refs = refs(store, name).await?;
+    let history = History { stores: &[store] };
+    let unknown = |reason: &str| VersionsError::UnknownVersion {
+        name: name.clone(),
+        spec: spec.to_owned(),
+        reason: reason.to_owned(),
+    };
+    let tagged = || TagName::new(spec).ok().and_then(|tag| refs.tags.get(&tag)).map(|at| at.version);
+    let digest = match (spec, &refs.head) {
+        ("latest" | "head", None) => return Err(unknown(": nothing is committed yet")),
+        ("latest" | "head", Some(head)) => head.version,
+        (_, head) => match (tagged(), version_number(spec), head) {
+            (Some(digest), ..) => digest,
+            (None, Some(number), Some(head)) => {
+                let line = history.line(&head.version).await?;
+                let place = number.checked_sub(1).and_then(|place| usize::try_from(place).ok());
+                let found = place.and_then(|place| line.get(place)).copied();
+                found.ok_or_else(|| unknown(&format!(": the latest is v{}", line.len())))?
+            }
+            _ => by_digest(&history, &refs, name, spec).await?.ok_or_else(|| unknown(""))?,
+        },
+    };
+    Ok(Resolved { digest, version: history.get(&digest).await? })
+}
+
+async fn by_digest(
+    history: &History<'_>,
+    refs: &Refs,
+    name: &DatasetName,
+    spec: &str,
+) -> Result<Option<Digest>, VersionsError> {
+    if spec.len() < SHORTEST || !spec.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+        return Ok(None);
+    }
+    let versions = in_order(history.ancestors(&refs.versions(), &HashSet::new()).await?);
+    let begins = |digest: &Digest| digest.to_string().starts_with(spec);
+    let named: Vec<_> = versions.iter().map(|(digest, _)| *digest).filter(begins).collect();
+    match named.as_slice() {
+        [] => {}
+        [only] => return Ok(Some(*only)),
+        _ => return Err(VersionsError::AmbiguousVersion { name: name.clone(), spec: spec.to_owned(), found: named }),
+    }
+    let with_root: Vec<_> = versions.iter().filter(|(_, version)| begins(&version.root)).collect();
+    let roots: BTreeSet<_> = with_root.iter().map(|(_, version)| version.root).collect();
+    if roots.len() > 1 {
+        let found = roots.into_iter().collect();
+        return Err(VersionsError::AmbiguousVersion { name: name.clone(), spec: spec.to_owned(), found });
+    }
+    if let Some((newest, _)) = with_root.first() {
+        return Ok(Some(*newest));
+    }
+    // A version that git knows from a pointer, and no ref names here.
+    let Ok(whole) = spec.parse() else { return Ok(None) };
+    Ok(history.find(&whole).await?.filter(|version| version.name == *name).map(|_| whole))
+}
+
+/// What became of a version that was to be the latest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Advance {
+    /// It is the head now.
+    Moved,
+    /// The head is it, or descends from it.
+    Present,
+    /// The head does not lie behind it, and stays.
+    Beside(Digest),
+}
+
+/// Moves the head of `store` to `version` if it descends from it; else keeps the version as a tip.
+pub(crate) async fn advance(
+    store: &Store,
+    history: History<'_>,
+    name: &DatasetName,
+    version: &Digest,
+) -> Result<Advance, VersionsError> {
+    let advance = advance_only(store, history, name, version).await?;
+    if let Advance::Beside(_) = advance {
+        tip_keep(store, name, version).await?;
+    }
+    Ok(advance)
+}
+
+/// Moves the head of `store` to `version` if it descends from it.
+pub(crate) async fn advance_only(
+    store: &Store,
+    history: History<'_>,
+    name: &DatasetName,
+    version: &Digest,
+) -> Result<Advance, VersionsError> {
+    let head_name = head_ref(name)?;
+    for _ in 0..MAX_ROUNDS {
+        let head = ref_at(store, &head_name).await?;
+        if let Some(head) = head {
+            if history.descends(&head.version, version).await? {
+                return Ok(Advance::Present);
+            }
+            if !history.descends(version, &head.version).await? {
+                return Ok(Advance::Beside(head.version));
+            }
+        }
+        match store.ref_set(&head_name, head.map(|head| head.generation), ref_text(version)).await {
+            Err(error) if lost_race(&error) => {}
+            result => {
+                result?;
+                tips_release(store, history, name, version).await?;
+                return Ok(Advance::Moved);
+            }
+        }
+    }
+    Err(VersionsError::Busy { name: name.clone() })
+}
+
+/// Keeps a version that the head does not descend from.
+pub(crate) async fn tip_keep(store: &Store, name: &DatasetName, version: &Digest) -> Result<(), VersionsError> {
+    let tip = tip_ref(name, version)?;
+    if ref_at(store, &tip).await?.is_some() {
+        return Ok(());
+    }
+    match store.ref_set(&tip, None, ref_text(version)).await {
+        // Another process keeps the same version.
+        Err(error) if lost_race(&error) => Ok(()),
+        result => Ok(result.map(drop)?),
+    }
+}
+
+/// Removes the refs of tips that `head` descends from.
+async fn tips_release(
+    store: &Store,
+    history: History<'_>,
+    name: &DatasetName,
+    head: &Digest,
+) -> Result<(), VersionsError> {
+    for tip in refs(store, name).await?.tips {
+        if history.descends(head, &tip).await? {
+            ref_remove(store, &tip_ref(name, &tip)?).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes a ref; says whether there was one.
+pub(crate) async fn ref_remove(store: &Store, name: &RefName) -> Result<bool, VersionsError> {
+    for _ in 0..MAX_ROUNDS {
+        let Some(value) = store.ref_get(name).await? else { return Ok(false) };
+        match store.ref_delete(name, value.generation).await {
+            Err(error) if lost_race(&error) => {}
+            result => return Ok(result.map(|()| true)?),
+        }
+    }
+    Err(StoreError::Malformed { what: "ref", reason: format!("`{name}` changes as fast as it is read") }.into())
+}
+
+/// Stores a version object and gives its name.
+pub(crate) async fn version_put(store: &Store, version: &Version) -> Result<Digest, VersionsError> {
+    Ok(store.put_bytes(version.encode()?).await?.digest)
+}
+
+/// Removes every ref of a dataset; says how many there were.
+pub(crate) async fn forget(store: &Store, name: &DatasetName) -> Result<u64, VersionsError> {
+    let mut removed = 0;
+    for found in store.ref_list(&format!("{FOLDER}/{name}/")).await? {
+        removed += u64::from(ref_remove(store, &found).await?);
+    }
+    Ok(removed)
+}
+
+/// Sets a tag; one that names another version is only moved if that is forced.
+pub(crate) async fn tag_set(
+    store: &Store,
+    name: &DatasetName,
+    tag: &TagName,
+    version: &Digest,
+    force: bool,
+) -> Result<(), VersionsError> {
+    let tag_name = tag_ref(name, tag)?;
+    for _ in 0..MAX_ROUNDS {
+        let known = ref_at(store, &tag_name).await?;
+        match known {
+            Some(known) if known.version == *version => return Ok(()),
+            Some(known) if !force => {
+                let (name, tag) = (name.clone(), tag.to_string());
+                return Err(VersionsError::TagExists { name, tag, version: known.version });
+            }
+            _ => {}
+        }
+        match store.ref_set(&tag_name, known.map(|known| known.generation), ref_text(version)).await {
+            Err(error) if lost_race(&error) => {}
+            result => return Ok(result.map(drop)?),
+        }
+    }
+    Err(VersionsError::Busy { name: name.clone() })
+}

@@ -1,0 +1,293 @@
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use futures::future::BoxFuture;
+use ropewalk_store::{LinkMode, Root, Store, TransferProgress, Transferred};
+use ropewalk_types::{DatasetName, Digest};
+use serde::Serialize;
+
+use super::{RefusedTag, content_root, has, lacking, of};
+use crate::discovery::Place;
+use crate::error::VersionsError;
+use crate::history::{self, Advance, History, Refs};
+use crate::index::Index;
+use crate::pointer::{Pointer, PointerState};
+use crate::selection::Selection;
+use crate::workspace::{CheckedOut, CheckoutRequest, Laying, Opened, Workspace};
+
+/// Which version a pull lays out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PullTo {
+    /// What the pointer names, as git has it; without a pointer the latest.
+    #[default]
+    Pointer,
+    /// The latest version.
+    Latest,
+}
+
+/// How to pull.
+#[derive(Clone, Debug)]
+pub struct PullOptions {
+    /// Which version is laid out.
+    pub to: PullTo,
+    /// Which of its files.
+    pub selection: Selection,
+    /// How files come from the store.
+    pub mode: LinkMode,
+    /// Whether changes that no version holds may be lost.
+    pub force: bool,
+}
+
+impl Default for PullOptions {
+    fn default() -> Self {
+        Self { to: PullTo::Pointer, selection: Selection::Recorded, mode: LinkMode::Auto, force: false }
+    }
+}
+
+/// What was fetched.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Fetched {
+    /// Datasets whose head here was moved to the remote's.
+    pub moved: Vec<(DatasetName, Digest)>,
+    /// Datasets whose head in the remote went another way than the one here: to be merged.
+    pub diverged: Vec<(DatasetName, Digest)>,
+    /// Tags that are new here.
+    pub tags: u64,
+    /// Tags that name other versions here.
+    pub refused_tags: Vec<RefusedTag>,
+    /// Datasets of which the remote has neither versions nor what the pointer names.
+    pub missing: Vec<DatasetName>,
+    /// What travelled.
+    #[serde(skip)]
+    pub transferred: Transferred,
+}
+
+/// What was pulled.
+#[derive(Clone, Debug, Serialize)]
+pub struct Pulled {
+    /// What was fetched.
+    pub fetched: Fetched,
+    /// What was laid out.
+    pub checked_out: Vec<CheckedOut>,
+    /// Datasets whose head is not what is laid out now, and that head.
+    pub behind: Vec<(DatasetName, Digest)>,
+}
+
+/// Whose content comes along with the versions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    /// Of what pointers name; of the head where there is no pointer.
+    Pointers,
+    /// Also of the head.
+    Heads,
+    /// Also of the versions beside the head.
+    Tips,
+    /// Of every version.
+    Everything,
+}
+
+impl Workspace {
+    /// Brings versions, tags and content from another store: of these datasets, or of all that are tracked.
+    ///
+    /// The content of pointers, heads and versions beside them comes along, or that of every version. The head here is
+    /// moved if it lies behind the remote's; else the remote's is kept beside it, to be merged. Nothing is laid out.
+    pub fn fetch<'a>(
+        &'a self,
+        remote: &'a Store,
+        names: &'a [DatasetName],
+        every_version: bool,
+        progress: &'a dyn TransferProgress,
+    ) -> BoxFuture<'a, Result<Fetched, VersionsError>> {
+        let wanted = if every_version { Wanted::Everything } else { Wanted::Tips };
+        Box::pin(async move { Ok(self.bring(remote, names, wanted, progress).await?.0) })
+    }
+
+    /// Fetches, and lays out what the pointers name, or the latest versions.
+    ///
+    /// A pointer is enough: its content is found by digest even where the remote has no ref of that dataset. A dataset
+    /// without a pointer is laid out where it lay in the project that made its latest version.
+    pub fn pull<'a>(
+        &'a self,
+        remote: &'a Store,
+        names: &'a [DatasetName],
+        options: PullOptions,
+        progress: &'a dyn TransferProgress,
+    ) -> BoxFuture<'a, Result<Pulled, VersionsError>> {
+        Box::pin(async move {
+            let _lock = self.lock().await?;
+            let wanted = if options.to == PullTo::Latest { Wanted::Heads } else { Wanted::Pointers };
+            let (fetched, names) = self.bring(remote, names, wanted, progress).await?;
+            let refs = history::refs_of(self.store().await?, &names).await?;
+            let tracked: HashSet<_> = self.pointers().await?.into_iter().map(|pointer| pointer.name).collect();
+            let mut pulled = Pulled { fetched, checked_out: Vec::new(), behind: Vec::new() };
+            for name in names {
+                let laid_out = if tracked.contains(&name) {
+                    let version = (options.to == PullTo::Latest).then(|| "latest".to_owned());
+                    let (selection, mode, force) = (options.selection.clone(), options.mode, options.force);
+                    let request = CheckoutRequest { name: name.clone(), version, selection, mode, force };
+                    self.checkout_locked(request, progress).await?
+                } else {
+                    self.lay_first(&name, &options, progress).await?
+                };
+                let head = of(&refs, &name).head.map(|head| head.version);
+                pulled.behind.extend(head.filter(|head| laid_out.version != Some(*head)).map(|head| (name, head)));
+                pulled.checked_out.push(laid_out);
+            }
+            Ok(pulled)
+        })
+    }
+
+    /// Lays out the latest version of a dataset that has no pointer here.
+    async fn lay_first(
+        &self,
+        name: &DatasetName,
+        options: &PullOptions,
+        progress: &dyn TransferProgress,
+    ) -> Result<CheckedOut, VersionsError> {
+        let latest = self.resolve(name, "latest").await?;
+        let place = Place::of(self.root(), latest.version.path.as_ref())?;
+        let (content, _) = self.content_of(name, "latest").await?;
+        let pointer = Pointer {
+            name: name.clone(),
+            kind: content.kind,
+            path: place.file_name().to_owned(),
+            digest: content.root,
+            bytes: content.bytes,
+            files: content.files,
+            state: PointerState::Committed { version: latest.digest },
+        };
+        let opened = Opened { place, pointer, index: None::<Index> };
+        let (selection, mode, force) = (&options.selection, options.mode, options.force);
+        self.lay(Laying { opened, content, selection, mode, force }, progress).await
+    }
+
+    /// Brings what is wanted and moves refs; gives the names that were meant.
+    async fn bring(
+        &self,
+        remote: &Store,
+        names: &[DatasetName],
+        wanted: Wanted,
+        progress: &dyn TransferProgress,
+    ) -> Result<(Fetched, Vec<DatasetName>), VersionsError> {
+        let store = self.store().await?;
+        let pointers = self.pointers().await?;
+        let names: Vec<_> = match names {
+            [] => pointers.iter().map(|pointer| pointer.name.clone()).collect::<BTreeSet<_>>().into_iter().collect(),
+            names => names.to_vec(),
+        };
+        let (ours, theirs) = futures::try_join!(history::refs_of(store, &names), history::refs_of(remote, &names))?;
+        let mut fetched = Fetched::default();
+        let mut roots = BTreeSet::new();
+        for name in &names {
+            let pointers: Vec<_> = pointers.iter().filter(|pointer| pointer.name == *name).collect();
+            let found = self.wanted(remote, &of(&ours, name), &of(&theirs, name), &pointers, wanted).await?;
+            if !found.known {
+                fetched.missing.push(name.clone());
+            }
+            roots.extend(found.roots);
+        }
+        if !roots.is_empty() {
+            let roots: Vec<_> = roots.into_iter().collect();
+            fetched.transferred = remote.copy_to(store, &roots, progress).await?;
+        }
+        for name in &names {
+            refs_fetch(store, name, &of(&ours, name), &of(&theirs, name), &mut fetched).await?;
+        }
+        Ok((fetched, names))
+    }
+
+    async fn wanted(
+        &self,
+        remote: &Store,
+        ours: &Refs,
+        theirs: &Refs,
+        pointers: &[&Pointer],
+        wanted: Wanted,
+    ) -> Result<Found, VersionsError> {
+        let store = self.store().await?;
+        let history = History { stores: &[store, remote] };
+        let mut versions: BTreeMap<_, _> = lacking(history, theirs, ours).await?.into_iter().collect();
+        let mut found = Found { roots: Vec::new(), known: !theirs.versions().is_empty() };
+        for pointer in pointers {
+            let root = content_root(pointer.kind, pointer.digest);
+            let (here, there) = (has(store, &root).await?, has(remote, &root).await?);
+            found.known |= here || there;
+            found.roots.extend((!here && there).then_some(root));
+            // A version that only the pointer names, with those behind it.
+            if let Some(version) = pointer.ancestor().filter(|version| !versions.contains_key(version)) {
+                let known = ours.versions().into_iter().collect();
+                versions.extend(history.ancestors(&[version], &known).await?);
+            }
+        }
+        let mut named = BTreeSet::new();
+        if wanted != Wanted::Pointers || pointers.is_empty() {
+            named.extend(theirs.head.map(|head| head.version));
+        }
+        if wanted == Wanted::Tips {
+            named.extend(theirs.tips.iter().copied());
+        }
+        if wanted == Wanted::Everything {
+            named.extend(
+                history.ancestors(&theirs.versions(), &HashSet::new()).await?.into_iter().map(|(digest, _)| digest),
+            );
+        }
+        for digest in named {
+            if let Some(version) = history.find(&digest).await? {
+                let root = content_root(version.kind, version.root);
+                if !has(store, &root).await? && has(remote, &root).await? {
+                    found.roots.push(root);
+                }
+            }
+        }
+        for digest in versions.into_keys() {
+            let root = Root::Blob(digest);
+            if !has(store, &root).await? && has(remote, &root).await? {
+                found.roots.push(root);
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// What a remote has of a dataset.
+struct Found {
+    /// What is to be brought.
+    roots: Vec<Root>,
+    /// Whether it has anything, or nothing is needed.
+    known: bool,
+}
+
+async fn refs_fetch(
+    store: &Store,
+    name: &DatasetName,
+    ours: &Refs,
+    theirs: &Refs,
+    fetched: &mut Fetched,
+) -> Result<(), VersionsError> {
+    let history = History { stores: &[store] };
+    if let Some(head) = theirs.head.filter(|head| ours.head.is_none_or(|ours| ours.version != head.version)) {
+        match history::advance(store, history, name, &head.version).await? {
+            Advance::Moved => fetched.moved.push((name.clone(), head.version)),
+            Advance::Beside(_) => fetched.diverged.push((name.clone(), head.version)),
+            Advance::Present => {}
+        }
+    }
+    for tip in theirs.tips.difference(&ours.tips) {
+        history::advance(store, history, name, tip).await?;
+    }
+    for (tag, at) in &theirs.tags {
+        match ours.tags.get(tag) {
+            Some(known) if known.version == at.version => {}
+            Some(known) => fetched.refused_tags.push(RefusedTag {
+                name: name.clone(),
+                tag: tag.clone(),
+                local: known.version,
+                remote: at.version,
+            }),
+            None => {
+                history::tag_set(store, name, tag, &at.version, false).await?;
+                fetched.tags += 1;
+            }
+        }
+    }
+    Ok(())
+}

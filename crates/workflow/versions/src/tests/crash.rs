@@ -1,0 +1,98 @@
+//! Operations that end in their middle, as when the process is killed: a dropped future goes no further.
+
+use std::future::Future;
+use std::task::Poll;
+
+use ropewalk_store::{NoProgress, Store};
+
+use super::{AUTHOR, Project, name};
+use crate::{AddRequest, CheckoutRequest, CommitOutcome, PullOptions, PushOptions};
+
+/// Lets a future wake up `times` times at most and drops it; says whether it had ended.
+async fn dropped_after<F: Future>(times: usize, future: F) -> bool {
+    let (mut future, mut left) = (Box::pin(future), times);
+    std::future::poll_fn(|context| match left.checked_sub(1) {
+        None => Poll::Ready(false),
+        Some(less) => {
+            left = less;
+            future.as_mut().poll(context).map(|_| true)
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn add_and_commit_again() {
+    for times in (1..90).step_by(3) {
+        let project = Project::new().await;
+        for number in 0..5 {
+            project.write(&format!("data/{number}"), &format!("{times} {number}"));
+        }
+        let add = project.workspace.add(AddRequest { path: "data".into(), name: None, force: false });
+        let ended = dropped_after(times, add).await;
+        project.add("data").await;
+        let commit = project.workspace.commit(&[], "first", AUTHOR);
+        dropped_after(times, commit).await;
+        project.commit("first").await;
+        assert!(project.status().await.is_clean(), "{times}");
+        let log = project.workspace.log(&name("data")).await.unwrap();
+        assert_eq!(log.len(), 1, "{times}: a commit that was killed is not made twice");
+        if ended {
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn checkout_again() {
+    let project = Project::new().await;
+    for number in 0..5 {
+        project.write(&format!("data/{number}"), "1");
+    }
+    project.commit_data("first").await;
+    for number in 2..8 {
+        project.write(&format!("data/{number}"), "2");
+    }
+    project.delete("data/0");
+    project.commit("second").await;
+    for times in (1..90).step_by(3) {
+        let version = if times % 2 == 0 { "v2" } else { "v1" };
+        let request = CheckoutRequest { version: Some(version.to_owned()), ..CheckoutRequest::of(name("data")) };
+        let ended = dropped_after(times, project.workspace.checkout(request.clone(), &NoProgress)).await;
+        project.workspace.checkout(request, &NoProgress).await.unwrap();
+        let expected = if version == "v2" { ("2", None) } else { ("1", Some("1")) };
+        assert_eq!(
+            (project.read("data/3").as_deref(), project.read("data/0").as_deref()),
+            (Some(expected.0), expected.1)
+        );
+        assert!(project.status().await.is_clean(), "{times}");
+        if ended && times > 4 {
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn push_and_pull_again() {
+    for times in (1..90).step_by(3) {
+        let remote = Store::open("memory:").await.unwrap();
+        let ada = Project::new().await;
+        for number in 0..5 {
+            ada.write(&format!("data/{number}"), &format!("{number}"));
+        }
+        ada.commit_data("first").await;
+        let push = || ada.workspace.push(&remote, &[], PushOptions::default(), &NoProgress);
+        let pushed = dropped_after(times, push()).await;
+        push().await.unwrap();
+        let bob = Project::new().await;
+        bob.write("data.dataset", &ada.read("data.dataset").unwrap());
+        let pull = || bob.workspace.pull(&remote, &[], PullOptions::default(), &NoProgress);
+        let pulled = dropped_after(times, pull()).await;
+        pull().await.unwrap();
+        assert!(bob.status().await.is_clean(), "{times}");
+        assert!(matches!(bob.commit("nothing").await[0].outcome, CommitOutcome::Unchanged { .. }));
+        if pushed && pulled {
+            return;
+        }
+    }
+}

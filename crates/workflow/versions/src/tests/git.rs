@@ -1,0 +1,56 @@
+use ropewalk_store::Root;
+use ropewalk_types::Diagnose as _;
+
+use super::Project;
+
+#[tokio::test]
+async fn what_git_ignores_or_tracks_is_no_dataset() {
+    let project = Project::new().await;
+    project.git(&["init", "-q"]).await;
+    project.write(".gitignore", "/scratch/\n");
+    project.write("scratch/data/a", "1");
+    project.write("code/a.py", "1");
+    project.git(&["add", "."]).await;
+    let ignored = project.try_add("scratch/data").await.unwrap_err();
+    assert!(ignored.to_string().contains("git ignores its folder"), "{ignored}");
+    let tracked = project.try_add("code").await.unwrap_err();
+    assert!(tracked.to_string().contains("git tracks it already"), "{tracked}");
+    assert!(tracked.hint().unwrap().contains("git rm"), "{tracked}");
+}
+
+#[tokio::test]
+async fn what_any_commit_of_git_names_is_kept() {
+    let project = Project::new().await;
+    project.git(&["init", "-q"]).await;
+    project.write(".gitignore", "/.ropewalk\n");
+    let mut trees = Vec::new();
+    for text in ["first", "second", "third"] {
+        project.write("data/a", text);
+        trees.push(project.add("data").await.pointer.digest);
+        if text != "third" {
+            project.git(&["add", "."]).await;
+            project.git(&["commit", "-q", "-m", text]).await;
+        }
+        if text == "first" {
+            project.git(&["checkout", "-q", "-b", "topic"]).await;
+        }
+    }
+    project.git(&["checkout", "-q", "-f", "-"]).await;
+    // Nothing was ever committed as a version: only pointers name these trees.
+    let roots = project.workspace.roots().await.unwrap();
+    let mut expected: Vec<_> = trees.into_iter().map(Root::Tree).collect();
+    expected.sort();
+    assert_eq!(roots, expected);
+}
+
+#[tokio::test]
+async fn the_data_stays_out_of_git_and_the_pointer_does_not() {
+    let project = Project::new().await;
+    project.git(&["init", "-q"]).await;
+    project.write("data/a", "1");
+    project.add("data").await;
+    project.git(&["add", "."]).await;
+    assert!(crate::git::tracks(project.root(), "data.dataset".as_ref()).await.unwrap());
+    assert!(!crate::git::tracks(project.root(), "data".as_ref()).await.unwrap());
+    assert!(crate::git::ignores(project.root(), "data/a".as_ref()).await.unwrap());
+}

@@ -1,0 +1,119 @@
+use ropewalk_store::{LinkMode, NoProgress};
+use ropewalk_types::Diagnose as _;
+
+use super::{AUTHOR, Project, name};
+use crate::{CheckoutRequest, CommitOutcome, ConflictKind, MergeOutcome, MergeRequest, Prefer};
+
+pub(super) fn request(prefer: Option<Prefer>) -> MergeRequest {
+    MergeRequest {
+        name: name("data"),
+        theirs: None,
+        base: None,
+        prefer,
+        message: String::new(),
+        author: AUTHOR.to_owned(),
+        mode: LinkMode::Auto,
+    }
+}
+
+/// Two lines from one version, as two branches of git make them: the pointers of ours and theirs.
+async fn branches(project: &Project, ours: &[(&str, &str)], theirs: &[(&str, &str)]) -> (String, String) {
+    project.write("data/a", "1");
+    project.write("data/b", "1");
+    project.commit_data("first").await;
+    let first = project.read("data.dataset").unwrap();
+    let mut pointers = Vec::new();
+    for (branch, changes) in [("theirs", theirs), ("ours", ours)] {
+        project.write("data.dataset", &first);
+        project.workspace.checkout(CheckoutRequest::of(name("data")), &NoProgress).await.unwrap();
+        for (path, text) in changes {
+            project.write(&format!("data/{path}"), text);
+        }
+        let committed = project.commit(branch).await;
+        let CommitOutcome::Committed { beside, .. } = committed[0].outcome else { panic!("{committed:?}") };
+        assert_eq!(beside.is_some(), branch == "ours", "the second line stands beside the head");
+        pointers.push(project.read("data.dataset").unwrap());
+    }
+    (pointers.remove(1), pointers.remove(0))
+}
+
+/// What git leaves of a pointer that both changed.
+fn conflicted(ours: &str, theirs: &str) -> String {
+    let lines = ours.lines().zip(theirs.lines()).map(|(ours, theirs)| {
+        if ours == theirs {
+            format!("{ours}\n")
+        } else {
+            format!("<<<<<<< HEAD\n{ours}\n=======\n{theirs}\n>>>>>>> topic\n")
+        }
+    });
+    lines.collect()
+}
+
+#[tokio::test]
+async fn two_lines_become_one() {
+    let project = Project::new().await;
+    branches(&project, &[("a", "ours")], &[("b", "theirs"), ("c", "new")]).await;
+    let outcome = project.workspace.merge(request(None), &NoProgress).await.unwrap();
+    let MergeOutcome::Merged { version, base: Some(_), .. } = outcome else { panic!("{outcome:?}") };
+    assert_eq!(project.read("data/a").unwrap(), "ours");
+    assert_eq!(project.read("data/b").unwrap(), "theirs");
+    assert_eq!(project.read("data/c").unwrap(), "new");
+    assert!(project.status().await.is_clean());
+    let log = project.workspace.log(&name("data")).await.unwrap();
+    assert_eq!((log[0].digest, log[0].head, log[0].version.parents.len()), (version, true, 2));
+    assert_eq!(project.store.ref_list("datasets/data/tips/").await.unwrap(), [], "nothing stands beside the head now");
+    let again = project.workspace.merge(request(None), &NoProgress).await.unwrap();
+    assert!(matches!(again, MergeOutcome::UpToDate { .. }), "{again:?}");
+}
+
+#[tokio::test]
+async fn conflicts_are_listed_and_can_be_decided() {
+    let project = Project::new().await;
+    branches(&project, &[("a", "ours")], &[("a", "theirs")]).await;
+    let outcome = project.workspace.merge(request(None), &NoProgress).await.unwrap();
+    let MergeOutcome::Conflicts { conflicts } = outcome else { panic!("{outcome:?}") };
+    assert_eq!((conflicts.len(), conflicts[0].path.as_str(), conflicts[0].kind), (1, "a", ConflictKind::BothChanged));
+    assert_eq!(project.read("data/a").unwrap(), "ours");
+    let decided = project.workspace.merge(request(Some(Prefer::Theirs)), &NoProgress).await.unwrap();
+    assert!(matches!(decided, MergeOutcome::Merged { .. }), "{decided:?}");
+    assert_eq!(project.read("data/a").unwrap(), "theirs");
+}
+
+#[tokio::test]
+async fn a_conflict_of_git_is_merged_through_its_pointer() {
+    let project = Project::new().await;
+    let (ours, theirs) = branches(&project, &[("a", "ours")], &[("b", "theirs")]).await;
+    project.write("data.dataset", &conflicted(&ours, &theirs));
+    let error = project.workspace.status(&[]).await.unwrap_err();
+    assert_eq!(error.code(), "versions.pointer_conflict");
+    let path = "data.dataset".as_ref();
+    let outcome = project.workspace.merge_pointer(path, None, AUTHOR, LinkMode::Auto, &NoProgress).await.unwrap();
+    assert!(matches!(outcome, MergeOutcome::Merged { base: Some(_), .. }), "{outcome:?}");
+    assert_eq!(project.read("data/a").unwrap(), "ours");
+    assert_eq!(project.read("data/b").unwrap(), "theirs");
+    assert!(project.status().await.is_clean());
+    let error = project.workspace.merge_pointer(path, None, AUTHOR, LinkMode::Auto, &NoProgress).await.unwrap_err();
+    assert_eq!(error.code(), "versions.no_conflict");
+}
+
+#[tokio::test]
+async fn a_later_version_is_simply_taken() {
+    let project = Project::new().await;
+    project.write("data/a", "1");
+    project.commit_data("first").await;
+    project.write("data/a", "2");
+    project.commit("second").await;
+    project.checkout("v1").await.unwrap();
+    let outcome = project.workspace.merge(request(None), &NoProgress).await.unwrap();
+    assert!(matches!(outcome, MergeOutcome::FastForward { .. }), "{outcome:?}");
+    assert_eq!(project.read("data/a").unwrap(), "2");
+}
+
+#[tokio::test]
+async fn changes_in_the_work_tree_come_first() {
+    let project = Project::new().await;
+    branches(&project, &[("a", "ours")], &[("b", "theirs")]).await;
+    project.write("data/b", "mine");
+    let error = project.workspace.merge(request(None), &NoProgress).await.unwrap_err();
+    assert_eq!(error.code(), "versions.would_overwrite");
+}

@@ -1,0 +1,206 @@
+use std::path::{Path, PathBuf};
+
+use futures::future::BoxFuture;
+use ropewalk_store::files::EntryKind;
+use ropewalk_types::{DatasetName, Digest};
+use serde::Serialize;
+
+use super::snapshot::Snapshot;
+use super::{Opened, Workspace, gitignore};
+use crate::discovery::{Place, Tracked, untrackable};
+use crate::error::{VersionsError, blocking};
+use crate::git;
+use crate::history::History;
+use crate::index::{Index, IndexHead};
+use crate::pointer::{Kind, Pointer, PointerState};
+
+/// What to track.
+#[derive(Clone, Debug, Default)]
+pub struct AddRequest {
+    /// The file or folder, relative to the project or below it.
+    pub path: PathBuf,
+    /// What to call it; by default the name of the file or folder.
+    pub name: Option<DatasetName>,
+    /// Whether to go on from what is laid out when the pointer names something else.
+    pub force: bool,
+}
+
+/// What was tracked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Added {
+    /// The data, relative to the project.
+    pub path: String,
+    /// What git is to keep.
+    pub pointer: Pointer,
+    /// Whether the content is another than before.
+    pub changed: bool,
+    /// How many files were read; the others were known by their metadata.
+    pub read: u64,
+}
+
+impl Workspace {
+    /// Tracks a file or folder: stores what is new of it, and writes its pointer and a line of `.gitignore` beside it.
+    ///
+    /// For data that is tracked already, takes in what changed.
+    pub fn add(&self, request: AddRequest) -> BoxFuture<'_, Result<Added, VersionsError>> {
+        Box::pin(async move {
+            let _lock = self.lock().await?;
+            let place = Place::of(self.root(), &request.path)?;
+            let (known, all) = self.known_at(&place).await?;
+            let opened = match known {
+                Some(pointer) => self.known_open(place.clone(), pointer, request.name.as_ref())?,
+                None => self.first(&place, &all, request.name).await?,
+            };
+            self.add_opened(opened, request.force).await
+        })
+    }
+
+    /// Takes in what changed; needs the lock.
+    pub(super) async fn add_opened(&self, opened: Opened, force: bool) -> Result<Added, VersionsError> {
+        let Opened { place, pointer: old, index } = opened;
+        let base = base_of(&old, index.as_ref(), &place, force)?;
+        let (root, here) = (self.root().to_owned(), place.clone());
+        let folder = blocking(move || Ok(here.check_kind(&root)? == EntryKind::Directory)).await?;
+        let index = index.filter(|index| (index.head.kind == Kind::Folder) == folder);
+        let before = index.clone();
+        let mut snapshot = self.snapshot(&place, folder, index).await?;
+        let state = self.state_of(&snapshot, &old, base).await?;
+        let pointer = Pointer {
+            kind: snapshot.kind,
+            digest: snapshot.root,
+            bytes: snapshot.bytes,
+            files: snapshot.files,
+            state,
+            ..old.clone()
+        };
+        snapshot.index.head = IndexHead { state, ..snapshot.index.head };
+        let changed = (pointer.digest, pointer.kind) != (old.digest, old.kind);
+        let (read, index) = (snapshot.read, Some(snapshot.index));
+        self.write_down(&place, &pointer, index.filter(|index| before.as_ref() != Some(index))).await?;
+        Ok(Added { path: place.path, pointer, changed, read })
+    }
+
+    /// Writes the index if it changed, `.gitignore` and, last, the pointer.
+    pub(crate) async fn write_down(
+        &self,
+        place: &Place,
+        pointer: &Pointer,
+        index: Option<Index>,
+    ) -> Result<(), VersionsError> {
+        let (index_path, place, pointer) = (self.index_path(&pointer.name), place.clone(), pointer.clone());
+        blocking(move || {
+            if let Some(index) = index {
+                index.save(&index_path)?;
+            }
+            gitignore::ignore(place.folder(), place.file_name())?;
+            pointer.write(&place.pointer)
+        })
+        .await
+    }
+
+    /// Whether the content is that of the version that it was made from.
+    async fn state_of(
+        &self,
+        snapshot: &Snapshot,
+        old: &Pointer,
+        base: Option<Digest>,
+    ) -> Result<PointerState, VersionsError> {
+        let same = (snapshot.root, snapshot.kind) == (old.digest, old.kind);
+        if same && base == old.ancestor() {
+            return Ok(old.state);
+        }
+        let Some(version) = base else { return Ok(PointerState::Added { base }) };
+        let history = History { stores: &[self.store().await?] };
+        let back = history.find(&version).await?;
+        let back = back.is_some_and(|object| (object.root, object.kind) == (snapshot.root, snapshot.kind));
+        Ok(if back { PointerState::Committed { version } } else { PointerState::Added { base } })
+    }
+
+    /// The pointer at `place`, and all others.
+    async fn known_at(&self, place: &Place) -> Result<(Option<Pointer>, Vec<Tracked>), VersionsError> {
+        let mut others = self.discover().await?;
+        let at = others.iter().position(|tracked| tracked.place.path == place.path);
+        let known = at.map(|at| others.remove(at).pointer).transpose()?;
+        Ok((known, others))
+    }
+
+    fn known_open(&self, place: Place, pointer: Pointer, name: Option<&DatasetName>) -> Result<Opened, VersionsError> {
+        if let Some(other) = name.filter(|name| **name != pointer.name) {
+            let reason = format!("it is tracked as `{}` already, not as `{other}`", pointer.name);
+            return Err(untrackable(&place.path, &reason, "leave `--name` out"));
+        }
+        let index = Index::load(&self.index_path(&pointer.name))?;
+        Ok(Opened { place, pointer, index })
+    }
+
+    /// Checks a path that was not tracked before.
+    async fn first(
+        &self,
+        place: &Place,
+        others: &[Tracked],
+        name: Option<DatasetName>,
+    ) -> Result<Opened, VersionsError> {
+        for other in others {
+            let (inner, outer) = (&other.place.path, &place.path);
+            if is_below(inner, outer) || is_below(outer, inner) {
+                let reason = format!("`{inner}` is tracked already, and one lies within the other");
+                return Err(untrackable(outer, &reason, "track folders beside each other"));
+            }
+        }
+        let name = match name {
+            Some(name) => name,
+            None => DatasetName::new(place.file_name())?,
+        };
+        let same = |other: &&Tracked| other.pointer.as_ref().is_ok_and(|pointer| pointer.name == name);
+        if let Some(other) = others.iter().find(same) {
+            let (path, other) = (place.path.clone(), other.place.path.clone());
+            return Err(VersionsError::NameTaken { name, path, other });
+        }
+        let (root, here) = (self.root().to_owned(), place.clone());
+        blocking(move || here.check_kind(&root)).await?;
+        self.check_git(place).await?;
+        let pointer = Pointer {
+            name,
+            kind: Kind::Folder,
+            path: place.file_name().to_owned(),
+            digest: Digest::of(b""),
+            bytes: 0,
+            files: 0,
+            state: PointerState::Added { base: None },
+        };
+        Ok(Opened { place: place.clone(), pointer, index: None })
+    }
+
+    /// Git must keep the pointer, and not the data.
+    async fn check_git(&self, place: &Place) -> Result<(), VersionsError> {
+        let pointer = place.pointer.strip_prefix(self.root()).unwrap_or(&place.pointer);
+        if git::ignores(self.root(), pointer).await? {
+            let reason = "git ignores its folder, and so would never see the pointer";
+            return Err(untrackable(&place.path, reason, "change `.gitignore`, or move the data"));
+        }
+        if git::tracks(self.root(), Path::new(&place.path)).await? {
+            let reason = "git tracks it already";
+            return Err(untrackable(&place.path, reason, "take it out of git first: `git rm -r --cached PATH`"));
+        }
+        Ok(())
+    }
+}
+
+/// The version that the work tree was made from.
+fn base_of(old: &Pointer, index: Option<&Index>, place: &Place, force: bool) -> Result<Option<Digest>, VersionsError> {
+    match index {
+        // Content made from the same version is what an `add` that was killed had stored.
+        Some(index) if index.head.root != old.digest && index.head.state.ancestor() != old.ancestor() => {
+            if force {
+                return Ok(index.head.state.ancestor());
+            }
+            let (name, path) = (old.name.clone(), place.path.clone());
+            Err(VersionsError::Outdated { name, path, wanted: old.digest, laid_out: index.head.root })
+        }
+        _ => Ok(old.ancestor()),
+    }
+}
+
+fn is_below(inner: &str, outer: &str) -> bool {
+    inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with('/'))
+}

@@ -1,0 +1,292 @@
+use std::path::Path;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use ropewalk_store::files::{self, EntryKind};
+use ropewalk_store::{LaidOut, LinkMode, TransferProgress, TreeFile};
+use ropewalk_types::{DatasetName, Digest};
+use serde::Serialize;
+
+use super::plan::{Plan, Planning, find};
+use super::{Content, Opened, Workspace};
+use crate::error::{VersionsError, blocking};
+use crate::index::{Index, IndexEntry, IndexHead, Stat};
+use crate::pointer::{Kind, Pointer, PointerState};
+use crate::selection::{Matcher, Selection};
+use crate::work::{Data, clock, look};
+
+/// How long to wait for the clock of the file system to move on.
+const TICK: Duration = Duration::from_millis(25);
+
+/// What to lay out.
+#[derive(Clone, Debug)]
+pub struct CheckoutRequest {
+    /// The dataset.
+    pub name: DatasetName,
+    /// The version by any of its names; none for what the pointer names.
+    pub version: Option<String>,
+    /// Which of its files.
+    pub selection: Selection,
+    /// How files come from the store.
+    pub mode: LinkMode,
+    /// Whether changes that no version holds may be lost.
+    pub force: bool,
+}
+
+impl CheckoutRequest {
+    /// All that the pointer of `name` names, with nothing lost.
+    pub fn of(name: DatasetName) -> Self {
+        Self { name, version: None, selection: Selection::Recorded, mode: LinkMode::Auto, force: false }
+    }
+}
+
+/// What was laid out.
+#[derive(Clone, Debug, Serialize)]
+pub struct CheckedOut {
+    /// The dataset.
+    pub name: DatasetName,
+    /// The data, relative to the project.
+    pub path: String,
+    /// The version, if the content is one.
+    pub version: Option<Digest>,
+    /// The content.
+    pub root: Digest,
+    /// Files that were written.
+    pub written: u64,
+    /// Files that were removed.
+    pub removed: u64,
+    /// Files with changes that were left as they are, because the version changes nothing about them.
+    pub kept: Vec<String>,
+    /// Files that were not asked for.
+    pub left_out: u64,
+    /// How the files came from the store.
+    #[serde(skip)]
+    pub laid_out: LaidOut,
+}
+
+/// Content on its way into the work tree.
+pub(crate) struct Laying<'a> {
+    pub(crate) opened: Opened,
+    pub(crate) content: Content,
+    pub(crate) selection: &'a Selection,
+    pub(crate) mode: LinkMode,
+    pub(crate) force: bool,
+}
+
+impl Workspace {
+    /// Lays out a version, or what the pointer names, and removes files that it lacks.
+    ///
+    /// Files that hold changes are not touched: it fails before it begins with [`VersionsError::WouldOverwrite`] if one
+    /// would have to be, unless forced. Files that were never added stay where they are.
+    pub fn checkout<'a>(
+        &'a self,
+        request: CheckoutRequest,
+        progress: &'a dyn TransferProgress,
+    ) -> BoxFuture<'a, Result<CheckedOut, VersionsError>> {
+        Box::pin(async move {
+            let _lock = self.lock().await?;
+            self.checkout_locked(request, progress).await
+        })
+    }
+
+    pub(crate) async fn checkout_locked(
+        &self,
+        request: CheckoutRequest,
+        progress: &dyn TransferProgress,
+    ) -> Result<CheckedOut, VersionsError> {
+        let CheckoutRequest { name, version, selection, mode, force } = request;
+        let opened = self.open_one(&name).await?;
+        let content = match version {
+            None => Content::of(&opened.pointer),
+            Some(spec) => self.content_of(&name, &spec).await?.0,
+        };
+        self.lay(Laying { opened, content, selection: &selection, mode, force }, progress).await
+    }
+
+    /// Brings the work tree to some content; needs the lock. The index comes after the files, the pointer last.
+    pub(crate) async fn lay(
+        &self,
+        laying: Laying<'_>,
+        progress: &dyn TransferProgress,
+    ) -> Result<CheckedOut, VersionsError> {
+        let Laying { opened, content, selection, mode, force } = laying;
+        let Opened { place, pointer, index } = opened;
+        let name = pointer.name.clone();
+        check_committed(&pointer, index.as_ref(), &content, force)?;
+        let (here, root, named) = (place.clone(), self.root().to_owned(), name.clone());
+        blocking(move || {
+            if files::kind(&here.data)?.is_some() {
+                here.check_kind(&root)?;
+            }
+            let in_the_way = || VersionsError::WouldOverwrite { name: named, paths: vec![here.path.clone()] };
+            if make_room(&here.data, content.kind, force)? { Ok(()) } else { Err(in_the_way()) }
+        })
+        .await?;
+
+        let patterns = selection.patterns(index.as_ref().and_then(|index| index.head.selection.as_deref()));
+        let matcher = Matcher::new(patterns.as_deref())?;
+        let target = self.files_of(&name, &content, place.file_name()).await?;
+        let data = Data::at(&place.data, content.kind);
+        let (here, old) = (data.clone(), index);
+        let (plan, target, matcher) = blocking(move || {
+            let plan = plan(&here, old.as_ref(), &target, &matcher, force)?;
+            Ok((plan, target, matcher))
+        })
+        .await?;
+        if !plan.blocked.is_empty() {
+            return Err(VersionsError::WouldOverwrite { name, paths: plan.blocked });
+        }
+
+        let (written, removed) = (plan.write.len() as u64, plan.remove.len() as u64);
+        let (gone, folder, is_folder) = (plan.remove, data.directory.clone(), content.kind == Kind::Folder);
+        blocking(move || {
+            remove_files(&folder, &gone)?;
+            if is_folder { Ok(()) } else { Ok(files::create_directories(&folder)?) }
+        })
+        .await?;
+        let laid_out = if plan.write.is_empty() {
+            LaidOut::default()
+        } else {
+            self.store().await?.files_lay_out(&plan.write, &data.directory, mode, progress).await?
+        };
+        if is_folder && target.is_empty() {
+            let folder = data.directory.clone();
+            blocking(move || Ok(files::create_directories(&folder)?)).await?;
+        }
+        let state = content.version.map_or(pointer.state, |version| PointerState::Committed { version });
+        let head = IndexHead {
+            root: content.root,
+            kind: content.kind,
+            state,
+            path: place.path.clone(),
+            selection: patterns,
+            settled: 0,
+        };
+        let (clock_folder, wrote, kept) = (self.work_folder(), written > 0, plan.kept.clone());
+        let (index, left_out) =
+            blocking(move || index_of(head, &data, &clock_folder, &target, &matcher, &kept, wrote)).await?;
+        let pointer = Pointer {
+            kind: content.kind,
+            digest: content.root,
+            bytes: content.bytes,
+            files: content.files,
+            state,
+            ..pointer
+        };
+        self.write_down(&place, &pointer, Some(index)).await?;
+        Ok(CheckedOut {
+            name,
+            path: place.path,
+            version: content.version,
+            root: content.root,
+            written,
+            removed,
+            kept: plan.kept,
+            left_out,
+            laid_out,
+        })
+    }
+}
+
+/// What was added and is in no version may only go if that was asked for.
+fn check_committed(
+    pointer: &Pointer,
+    index: Option<&Index>,
+    content: &Content,
+    force: bool,
+) -> Result<(), VersionsError> {
+    let added = index.is_some_and(|index| {
+        let head = &index.head;
+        head.state.version().is_none() && head.root == pointer.digest && pointer.version().is_none()
+    });
+    if added && !force && content.root != pointer.digest {
+        return Err(VersionsError::Uncommitted { name: pointer.name.clone() });
+    }
+    Ok(())
+}
+
+/// Removes a folder where a file is to be, or a file where a folder is to be, if that was asked for; says whether there
+/// is room then.
+fn make_room(data: &Path, kind: Kind, force: bool) -> Result<bool, VersionsError> {
+    match (files::kind(data)?, kind) {
+        (Some(EntryKind::File), Kind::Folder) if force => Ok(files::remove_file(data)?),
+        (Some(EntryKind::Directory), Kind::File | Kind::Executable) if force => Ok(files::remove_directory(data)?),
+        (Some(EntryKind::File), Kind::Folder) | (Some(EntryKind::Directory), Kind::File | Kind::Executable) => {
+            Ok(false)
+        }
+        _ => Ok(true),
+    }
+}
+
+fn plan(
+    data: &Data,
+    index: Option<&Index>,
+    target: &[TreeFile],
+    matcher: &Matcher,
+    force: bool,
+) -> Result<Plan, VersionsError> {
+    let mut work = look(data, index)?;
+    // A file that is neither known nor wanted need not be read.
+    work.hash(|file| file.at.is_some() || find(target, &file.path).is_some())?;
+    Ok(Planning { index, work: &work, target, matcher, force }.plan())
+}
+
+/// Removes files, and the folders that are empty then.
+pub(super) fn remove_files(folder: &Path, paths: &[String]) -> Result<(), VersionsError> {
+    let mut folders = std::collections::BTreeSet::new();
+    for path in paths {
+        files::remove_file(&folder.join(path))?;
+        folders.extend(path.match_indices('/').filter_map(|(end, _)| path.get(..end)));
+    }
+    // The longest first: a folder comes after what lies in it.
+    for path in folders.into_iter().rev() {
+        let path = folder.join(path);
+        if files::kind(&path)? == Some(EntryKind::Directory) && files::list(&path)?.is_empty() {
+            files::remove_directory(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// The index of what was laid out, and how many files were left out.
+fn index_of(
+    head: IndexHead,
+    data: &Data,
+    clock_folder: &Path,
+    target: &[TreeFile],
+    matcher: &Matcher,
+    kept: &[String],
+    wrote: bool,
+) -> Result<(Index, u64), VersionsError> {
+    let settled = if wrote { next_tick(clock_folder)? } else { clock(clock_folder)? };
+    let work = look(data, None)?;
+    let mut index = Index::new(IndexHead { settled, ..head });
+    let mut left_out = 0;
+    for file in target {
+        let unknown = Stat { size: file.size, executable: file.executable, ..Stat::default() };
+        let absent = !matcher.matches(&file.path);
+        left_out += u64::from(absent);
+        let kept = kept.binary_search(&file.path).is_ok();
+        // What somebody changed meanwhile must not look as if it were the version's.
+        let fits = |stat: &Stat| (stat.size, stat.executable) == (file.size, file.executable);
+        let found = work.find(&file.path).map(|found| found.stat).filter(|stat| !absent && !kept && fits(stat));
+        let stat = found.unwrap_or(unknown);
+        index.push(IndexEntry { path: &file.path, stat, digest: file.digest, absent });
+    }
+    Ok((index, left_out))
+}
+
+/// A moment of the file system's clock after all that was written until now, so that it need not be read again.
+///
+/// Where the clock stands still for longer, as it does for two seconds on FAT, those files will be read once more.
+fn next_tick(folder: &Path) -> Result<i64, VersionsError> {
+    let written = clock(folder)?;
+    let started = std::time::Instant::now();
+    loop {
+        let now = clock(folder)?;
+        if now > written || started.elapsed() > TICK {
+            return Ok(now);
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}

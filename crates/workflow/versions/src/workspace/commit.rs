@@ -1,0 +1,165 @@
+use futures::future::BoxFuture;
+use ropewalk_store::files;
+use ropewalk_types::{DatasetName, Digest};
+use serde::Serialize;
+
+use super::{Opened, Workspace};
+use crate::error::{VersionsError, blocking};
+use crate::history::{self, Advance, History};
+use crate::index::{Index, IndexHead};
+use crate::pointer::{Pointer, PointerState};
+use crate::version::Version;
+
+/// What a commit did with one dataset.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Committed {
+    /// The dataset.
+    pub name: DatasetName,
+    /// The data, relative to the project.
+    pub path: String,
+    /// What became of it.
+    pub outcome: CommitOutcome,
+}
+
+/// What became of a dataset that was to be committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "outcome")]
+pub enum CommitOutcome {
+    /// It is just what its version is.
+    Unchanged {
+        /// The version.
+        version: Digest,
+    },
+    /// It is a new version now.
+    Committed {
+        /// The new version.
+        version: Digest,
+        /// The head, if that does not lie behind the new version and so stayed what it was.
+        beside: Option<Digest>,
+        /// Number of files.
+        files: u64,
+        /// Their bytes.
+        bytes: u64,
+        /// How many files were read; the others were known by their metadata.
+        read: u64,
+    },
+}
+
+impl Workspace {
+    /// Takes in what changed in these datasets, or in all, and makes a version of each that is not one.
+    ///
+    /// The new version comes after the one that the pointer names. If the head lies behind it, it becomes the head; else
+    /// it is kept beside the head, to be merged. Data that is not laid out is committed as it was added.
+    pub fn commit<'a>(
+        &'a self,
+        names: &'a [DatasetName],
+        message: &'a str,
+        author: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<Committed>, VersionsError>> {
+        Box::pin(async move {
+            let _lock = self.lock().await?;
+            let mut committed = Vec::new();
+            for opened in self.open(names).await? {
+                committed.push(self.commit_one(opened, message, author).await?);
+            }
+            Ok(committed)
+        })
+    }
+
+    async fn commit_one(&self, opened: Opened, message: &str, author: &str) -> Result<Committed, VersionsError> {
+        let (place, name) = (opened.place.clone(), opened.pointer.name.clone());
+        let data = place.data.clone();
+        let there = blocking(move || Ok(files::kind(&data)?.is_some())).await?;
+        let (pointer, read) = if there {
+            let added = self.add_opened(opened, false).await?;
+            (added.pointer, added.read)
+        } else {
+            (opened.pointer, 0)
+        };
+        let path = place.path.clone();
+        let base = match pointer.state {
+            PointerState::Committed { version } => {
+                return Ok(Committed { name, path, outcome: CommitOutcome::Unchanged { version } });
+            }
+            PointerState::Added { base } => base,
+        };
+        let (version, advance) = self.version_make(&pointer, &path, base, message, author).await?;
+        let pointer = Pointer { state: PointerState::Committed { version }, ..pointer };
+        let (index_path, state) = (self.index_path(&name), pointer.state);
+        let index = blocking(move || Index::load(&index_path)).await?;
+        let index = index.filter(|index| index.head.root == pointer.digest);
+        let index = index.map(|index| {
+            let head = IndexHead { state, ..index.head.clone() };
+            index.with_head(head)
+        });
+        self.write_down(&place, &pointer, index).await?;
+        let beside = match advance {
+            Advance::Beside(head) => Some(head),
+            Advance::Moved | Advance::Present => None,
+        };
+        let Pointer { files, bytes, .. } = pointer;
+        let outcome = CommitOutcome::Committed { version, beside, files, bytes, read };
+        Ok(Committed { name, path, outcome })
+    }
+
+    /// Makes the version of a pointer's content, unless a commit that was killed had made it already.
+    pub(crate) async fn version_make(
+        &self,
+        pointer: &Pointer,
+        path: &str,
+        base: Option<Digest>,
+        message: &str,
+        author: &str,
+    ) -> Result<(Digest, Advance), VersionsError> {
+        let store = self.store().await?;
+        if let Some(head) = self.unfinished(pointer, base).await? {
+            return Ok((head, Advance::Present));
+        }
+        let version = self.version_of(pointer, path, base.into_iter().collect(), message, author);
+        let digest = history::version_put(store, &version).await?;
+        let advance = history::advance(store, History { stores: &[store] }, &pointer.name, &digest).await?;
+        Ok((digest, advance))
+    }
+
+    /// A version of a pointer's content, made now.
+    pub(crate) fn version_of(
+        &self,
+        pointer: &Pointer,
+        path: &str,
+        parents: Vec<Digest>,
+        message: &str,
+        author: &str,
+    ) -> Version {
+        Version {
+            author: author.to_owned(),
+            bytes: pointer.bytes,
+            created_at: self.ambient().now(),
+            files: pointer.files,
+            format: Version::FORMAT,
+            kind: pointer.kind,
+            message: message.to_owned(),
+            name: pointer.name.clone(),
+            parents,
+            path: path.to_owned(),
+            root: pointer.digest,
+        }
+    }
+
+    /// The head, or a version beside it, if it is just what is to be committed.
+    async fn unfinished(&self, pointer: &Pointer, base: Option<Digest>) -> Result<Option<Digest>, VersionsError> {
+        let store = self.store().await?;
+        let refs = history::refs(store, &pointer.name).await?;
+        let history = History { stores: &[store] };
+        for digest in refs.head.iter().map(|head| head.version).chain(refs.tips) {
+            let version = history.find(&digest).await?;
+            let same = |version: &Version| {
+                (version.root, version.kind) == (pointer.digest, pointer.kind)
+                    && version.parents.iter().copied().eq(base)
+            };
+            if version.as_ref().is_some_and(same) {
+                return Ok(Some(digest));
+            }
+        }
+        Ok(None)
+    }
+}

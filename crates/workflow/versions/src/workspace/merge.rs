@@ -1,0 +1,290 @@
+use std::path::Path;
+
+use futures::future::BoxFuture;
+use ropewalk_store::{LinkMode, TransferProgress, TreeFile, files};
+use ropewalk_types::{DatasetName, Digest};
+use serde::Serialize;
+
+use super::checkout::{CheckedOut, Laying};
+use super::{Content, Opened, Workspace, tree_commit};
+use crate::discovery::Place;
+use crate::error::{VersionsError, blocking};
+use crate::history::{self, History};
+use crate::index::Index;
+use crate::merge::{Conflict, Prefer, merge_files};
+use crate::pointer::{self, EXTENSION, Kind, Pointer, PointerState};
+use crate::selection::Selection;
+
+/// What to merge.
+#[derive(Clone, Debug)]
+pub struct MergeRequest {
+    /// The dataset; its pointer names our side.
+    pub name: DatasetName,
+    /// The version to take in; by default the one that the head and the versions beside it have and ours lacks.
+    pub theirs: Option<String>,
+    /// The version that both came from; by default the latest common ancestor.
+    pub base: Option<String>,
+    /// For whom conflicts are decided; by default they are only listed.
+    pub prefer: Option<Prefer>,
+    /// Why, for the version that is made; empty for a text that names both sides.
+    pub message: String,
+    /// Who merges.
+    pub author: String,
+    /// How files come from the store.
+    pub mode: LinkMode,
+}
+
+/// What a merge came to.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "snake_case", tag = "outcome")]
+pub enum MergeOutcome {
+    /// Ours has all of theirs already.
+    UpToDate {
+        /// Our version.
+        version: Digest,
+    },
+    /// Theirs came after ours, and is laid out now.
+    FastForward {
+        /// Their version.
+        version: Digest,
+        /// What was laid out.
+        checked_out: CheckedOut,
+    },
+    /// A version with two parents was made, and is laid out now.
+    Merged {
+        /// The new version.
+        version: Digest,
+        /// The version that both came from.
+        base: Option<Digest>,
+        /// What was laid out.
+        checked_out: CheckedOut,
+    },
+    /// Files that both sides changed; nothing was done.
+    Conflicts {
+        /// Sorted by path.
+        conflicts: Vec<Conflict>,
+    },
+}
+
+/// One side of a merge.
+struct Party {
+    content: Content,
+    /// The version of that content, or the one that it was made from.
+    ancestor: Option<Digest>,
+}
+
+impl Party {
+    fn of(pointer: &Pointer) -> Self {
+        Self { content: Content::of(pointer), ancestor: pointer.ancestor() }
+    }
+}
+
+/// Both sides of a merge, and where the result goes.
+struct Merging {
+    opened: Opened,
+    ours: Party,
+    theirs: Party,
+    base: Option<Digest>,
+    prefer: Option<Prefer>,
+    message: String,
+    author: String,
+    mode: LinkMode,
+}
+
+impl Workspace {
+    /// Merges another version into the one that is laid out, file by file, and lays the result out.
+    ///
+    /// What is laid out must be a version, without changes.
+    pub fn merge<'a>(
+        &'a self,
+        request: MergeRequest,
+        progress: &'a dyn TransferProgress,
+    ) -> BoxFuture<'a, Result<MergeOutcome, VersionsError>> {
+        Box::pin(async move {
+            let _lock = self.lock().await?;
+            let MergeRequest { name, theirs, base, prefer, message, author, mode } = request;
+            let opened = self.open_one(&name).await?;
+            let ours = opened.pointer.version().ok_or_else(|| VersionsError::Uncommitted { name: name.clone() })?;
+            self.check_unchanged(&opened).await?;
+            let theirs = match theirs {
+                Some(spec) => spec,
+                None => self.other_side(&name, &ours).await?.to_string(),
+            };
+            let content = self.content_of(&name, &theirs).await?.0;
+            let theirs = Party { ancestor: content.version, content };
+            let base = match base {
+                Some(spec) => Some(history::resolve(self.store().await?, &name, &spec).await?.digest),
+                None => None,
+            };
+            let ours = Party::of(&opened.pointer);
+            self.join(Merging { opened, ours, theirs, base, prefer, message, author, mode }, progress).await
+        })
+    }
+
+    /// Merges what two branches of git made of a dataset: both sides of the conflict in its pointer at `path`.
+    pub fn merge_pointer<'a>(
+        &'a self,
+        path: &'a Path,
+        prefer: Option<Prefer>,
+        author: &'a str,
+        mode: LinkMode,
+        progress: &'a dyn TransferProgress,
+    ) -> BoxFuture<'a, Result<MergeOutcome, VersionsError>> {
+        Box::pin(async move {
+            let _lock = self.lock().await?;
+            let data = path.to_str().map(|text| text.strip_suffix(EXTENSION).unwrap_or(text));
+            let place = Place::of(self.root(), data.map_or(path, Path::new))?;
+            let file = place.pointer.clone();
+            let text = blocking(move || Ok(files::read_text(&file, pointer::MAX_BYTES)?)).await?;
+            let (ours, theirs) = both_sides(&text, &place.pointer)?;
+            let index_path = self.index_path(&ours.name);
+            let index = blocking(move || Index::load(&index_path)).await?;
+            let opened = Opened { place, pointer: ours.clone(), index };
+            self.check_unchanged(&opened).await?;
+            let (ours, theirs) = (Party::of(&ours), Party::of(&theirs));
+            let (base, message, author) = (None, String::new(), author.to_owned());
+            self.join(Merging { opened, ours, theirs, base, prefer, message, author, mode }, progress).await
+        })
+    }
+
+    /// The one version that is named in the store and does not lie behind ours.
+    async fn other_side(&self, name: &DatasetName, ours: &Digest) -> Result<Digest, VersionsError> {
+        let store = self.store().await?;
+        let refs = history::refs(store, name).await?;
+        let history = History { stores: &[store] };
+        let mut others = Vec::new();
+        for version in refs.head.iter().map(|head| head.version).chain(refs.tips) {
+            if !others.contains(&version) && !history.descends(ours, &version).await? {
+                others.push(version);
+            }
+        }
+        match others.as_slice() {
+            [] => Ok(*ours),
+            [only] => Ok(*only),
+            several => {
+                let shorts: Vec<_> = several.iter().map(Digest::short).collect();
+                let reason = format!("several versions are not in yours: {}; name one of them", shorts.join(", "));
+                Err(VersionsError::Merge { name: name.clone(), reason })
+            }
+        }
+    }
+
+    async fn join(&self, merging: Merging, progress: &dyn TransferProgress) -> Result<MergeOutcome, VersionsError> {
+        let Merging { opened, ours, theirs, base, prefer, message, author, mode } = merging;
+        let store = self.store().await?;
+        let history = History { stores: &[store] };
+        let selection = &Selection::Recorded;
+        let mut common = base;
+        if let (Some(our), Some(their)) = (ours.ancestor, theirs.ancestor) {
+            if let (Some(version), true) = (ours.content.version, history.descends(&our, &their).await?)
+                && theirs.content.version.is_some()
+            {
+                let content = ours.content;
+                self.lay(Laying { opened, content, selection, mode, force: false }, progress).await?;
+                return Ok(MergeOutcome::UpToDate { version });
+            }
+            if let (Some(version), true) = (theirs.content.version, history.descends(&their, &our).await?)
+                && ours.content.version.is_some()
+            {
+                let laying = Laying { opened, content: theirs.content, selection, mode, force: false };
+                let checked_out = self.lay(laying, progress).await?;
+                return Ok(MergeOutcome::FastForward { version, checked_out });
+            }
+            if common.is_none() {
+                common = history.merge_base(&our, &their).await?;
+            }
+        }
+        let name = &opened.pointer.name;
+        let merged = match self.join_files(name, &opened.place, &ours, &theirs, common, prefer).await? {
+            Ok(merged) => merged,
+            Err(conflicts) => return Ok(MergeOutcome::Conflicts { conflicts }),
+        };
+        let mut parents: Vec<_> = ours.ancestor.into_iter().chain(theirs.ancestor).collect();
+        parents.dedup();
+        let message = match (message, theirs.ancestor) {
+            (message, Some(theirs)) if message.is_empty() => format!("Merge {}", theirs.short()),
+            (message, _) => message,
+        };
+        let state = PointerState::Added { base: None };
+        let pointer = Pointer {
+            digest: merged.root,
+            bytes: merged.bytes,
+            files: merged.files,
+            kind: merged.kind,
+            state,
+            ..opened.pointer.clone()
+        };
+        let object = self.version_of(&pointer, &opened.place.path, parents, &message, &author);
+        let version = history::version_put(store, &object).await?;
+        history::advance(store, history, name, &version).await?;
+        let content = Content { version: Some(version), ..merged };
+        let checked_out = self.lay(Laying { opened, content, selection, mode, force: false }, progress).await?;
+        Ok(MergeOutcome::Merged { version, base: common, checked_out })
+    }
+
+    /// The merged content, stored; or the conflicts.
+    async fn join_files(
+        &self,
+        name: &DatasetName,
+        place: &Place,
+        ours: &Party,
+        theirs: &Party,
+        base: Option<Digest>,
+        prefer: Option<Prefer>,
+    ) -> Result<Result<Content, Vec<Conflict>>, VersionsError> {
+        if (ours.content.kind == Kind::Folder) != (theirs.content.kind == Kind::Folder) {
+            let reason = "one side is a file, the other a folder".to_owned();
+            return Err(VersionsError::Merge { name: name.clone(), reason });
+        }
+        let our_files = self.files_of(name, &ours.content, place.file_name()).await?;
+        let their_files = self.files_of(name, &theirs.content, place.file_name()).await?;
+        let base_files = match base {
+            None => Vec::new(),
+            Some(base) => {
+                let base = self.content_of(name, &base.to_string()).await?.0;
+                self.files_of(name, &base, place.file_name()).await?
+            }
+        };
+        let merged = blocking(move || Ok(merge_files(&base_files, &our_files, &their_files, prefer))).await?;
+        if !merged.conflicts.is_empty() {
+            return Ok(Err(merged.conflicts));
+        }
+        self.content_store(name, ours.content.kind, merged.files).await.map(Ok)
+    }
+
+    async fn content_store(
+        &self,
+        name: &DatasetName,
+        kind: Kind,
+        files: Vec<TreeFile>,
+    ) -> Result<Content, VersionsError> {
+        let (bytes, count) = (files.iter().map(|file| file.size).sum(), files.len() as u64);
+        let (root, kind) = match (kind, files.as_slice()) {
+            (Kind::Folder, _) => (tree_commit(self.store().await?.writer(), files).await?, kind),
+            (_, [file]) => (file.digest, Kind::of_file(file.executable)),
+            _ => {
+                let reason = "one side removed the file".to_owned();
+                return Err(VersionsError::Merge { name: name.clone(), reason });
+            }
+        };
+        Ok(Content { root, kind, bytes, files: count, version: None })
+    }
+}
+
+/// What both branches say.
+fn both_sides(text: &str, path: &Path) -> Result<(Pointer, Pointer), VersionsError> {
+    let sides = pointer::sides(text).map_err(|(line, reason)| VersionsError::Pointer {
+        path: path.to_owned(),
+        line,
+        reason,
+    })?;
+    if sides.ours == sides.theirs {
+        return Err(VersionsError::NoConflict(path.to_owned()));
+    }
+    let (ours, theirs) = (Pointer::parse(&sides.ours, path)?, Pointer::parse(&sides.theirs, path)?);
+    if ours.name == theirs.name {
+        return Ok((ours, theirs));
+    }
+    let reason = format!("the branches call it `{}` and `{}`", ours.name, theirs.name);
+    Err(VersionsError::Merge { name: ours.name, reason })
+}

@@ -1,0 +1,94 @@
+use futures::future::BoxFuture;
+use ropewalk_store::files::{self, EntryKind};
+use ropewalk_types::DatasetName;
+use serde::Serialize;
+
+use super::{Opened, Workspace, gitignore};
+use crate::error::{VersionsError, blocking};
+use crate::history;
+use crate::work::{Data, look};
+
+/// What is no longer tracked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Removed {
+    /// The dataset.
+    pub name: DatasetName,
+    /// The data, relative to the project.
+    pub path: String,
+    /// Whether the files were removed too.
+    pub files_removed: bool,
+}
+
+impl Workspace {
+    /// Ends the tracking of a dataset: removes its pointer, and its files unless they are kept.
+    ///
+    /// Its versions stay in the store, and can be pulled by name again. Changes that no version holds are only lost if
+    /// that is forced.
+    pub fn remove<'a>(
+        &'a self,
+        name: &'a DatasetName,
+        keep_files: bool,
+        force: bool,
+    ) -> BoxFuture<'a, Result<Removed, VersionsError>> {
+        Box::pin(async move {
+            let _lock = self.lock().await?;
+            let opened = self.open_one(name).await?;
+            if !keep_files && !force {
+                if opened.pointer.version().is_none() {
+                    return Err(VersionsError::Uncommitted { name: name.clone() });
+                }
+                self.check_unchanged(&opened).await?;
+            }
+            let (index, place) = (self.index_path(name), opened.place.clone());
+            blocking(move || {
+                // The pointer first: without it, nothing speaks of the rest any more.
+                files::remove_file(&place.pointer)?;
+                if !keep_files {
+                    match files::kind(&place.data)? {
+                        Some(EntryKind::Directory) => drop(files::remove_directory(&place.data)?),
+                        Some(_) => drop(files::remove_file(&place.data)?),
+                        None => {}
+                    }
+                }
+                files::remove_file(&index)?;
+                gitignore::forget(place.folder(), place.file_name())
+            })
+            .await?;
+            Ok(Removed { name: name.clone(), path: opened.place.path, files_removed: !keep_files })
+        })
+    }
+
+    /// Removes every ref of a dataset from the store, so that a collection removes what nothing else needs.
+    ///
+    /// Says how many refs there were. Fails while the project tracks it.
+    pub fn forget<'a>(&'a self, name: &'a DatasetName) -> BoxFuture<'a, Result<u64, VersionsError>> {
+        Box::pin(async move {
+            let _lock = self.lock().await?;
+            if let Some(tracked) = self.datasets().await?.into_iter().find(|dataset| dataset.pointer.name == *name) {
+                let (path, reason) = (tracked.path, "it is still tracked");
+                return Err(crate::discovery::untrackable(&path, reason, "run `ropewalk data rm` first"));
+            }
+            history::forget(self.store().await?, name).await
+        })
+    }
+
+    /// Fails if a file holds changes that its version lacks, or was never added.
+    pub(super) async fn check_unchanged(&self, opened: &Opened) -> Result<(), VersionsError> {
+        let opened = match &opened.index {
+            Some(_) => opened.clone(),
+            None => self.index_again(opened.clone()).await?,
+        };
+        blocking(move || {
+            let Opened { place, pointer, index } = opened;
+            let mut work = look(&Data::at(&place.data, pointer.kind), index.as_ref())?;
+            work.hash(|file| file.at.is_some())?;
+            let changed = work.files.iter().filter(|file| {
+                let entry = file.at.and_then(|at| index.as_ref()?.get(at));
+                entry.is_none_or(|entry| file.digest != Some(entry.digest))
+            });
+            let paths: Vec<_> = changed.map(|file| file.path.clone()).collect();
+            if paths.is_empty() { Ok(()) } else { Err(VersionsError::WouldOverwrite { name: pointer.name, paths }) }
+        })
+        .await
+    }
+}

@@ -1,0 +1,112 @@
+use futures::future::BoxFuture;
+use ropewalk_store::{LaidOut, LinkMode, TransferProgress, TreeFile};
+use ropewalk_types::DatasetName;
+use serde::Serialize;
+
+use super::checkout::remove_files;
+use super::{Content, Opened, Workspace};
+use crate::error::{VersionsError, blocking};
+use crate::index::Index;
+use crate::selection::Matcher;
+use crate::work::{Data, Found, Work, clock, look};
+
+/// Which files to bring back.
+#[derive(Clone, Debug)]
+pub struct RestoreRequest {
+    /// The dataset.
+    pub name: DatasetName,
+    /// Paths, folders or globs inside the dataset; none for all.
+    pub patterns: Vec<String>,
+    /// The version that they come from; by default what the pointer names.
+    pub version: Option<String>,
+    /// How files come from the store.
+    pub mode: LinkMode,
+}
+
+/// What was brought back.
+#[derive(Clone, Debug, Serialize)]
+pub struct Restored {
+    /// The dataset.
+    pub name: DatasetName,
+    /// Files that were written.
+    pub written: Vec<String>,
+    /// Files that were removed, because the version lacks them.
+    pub removed: Vec<String>,
+    /// How the files came from the store.
+    #[serde(skip)]
+    pub laid_out: LaidOut,
+}
+
+impl Workspace {
+    /// Gives up changes: brings files back to what the pointer, or a version, has. The pointer stays as it is.
+    ///
+    /// Files that were never added stay where they are.
+    pub fn restore<'a>(
+        &'a self,
+        request: RestoreRequest,
+        progress: &'a dyn TransferProgress,
+    ) -> BoxFuture<'a, Result<Restored, VersionsError>> {
+        Box::pin(async move {
+            let _lock = self.lock().await?;
+            let RestoreRequest { name, patterns, version, mode } = request;
+            let matcher = Matcher::new(Some(patterns.as_slice()).filter(|patterns| !patterns.is_empty()))?;
+            let opened = self.open_one(&name).await?;
+            let content = match &version {
+                None => Content::of(&opened.pointer),
+                Some(spec) => self.content_of(&name, spec).await?.0,
+            };
+            let mut target = self.files_of(&name, &content, opened.place.file_name()).await?;
+            target.retain(|file| matcher.matches(&file.path));
+            if target.is_empty() && !patterns.is_empty() {
+                let (version, path) = (version.unwrap_or_else(|| "of the pointer".to_owned()), patterns.join(", "));
+                return Err(VersionsError::UnknownFile { name, version, path });
+            }
+            let data = Data::at(&opened.place.data, content.kind);
+            let (here, old) = (data.clone(), opened.index.clone());
+            let (write, remove) = blocking(move || differences(&here, old.as_ref(), target, &matcher)).await?;
+            let (folder, gone) = (data.directory.clone(), remove.clone());
+            blocking(move || remove_files(&folder, &gone)).await?;
+            let laid_out = if write.is_empty() {
+                LaidOut::default()
+            } else {
+                self.store().await?.files_lay_out(&write, &data.directory, mode, progress).await?
+            };
+            let written = write.into_iter().map(|file| file.path).collect();
+            self.index_catch_up(opened, data).await?;
+            Ok(Restored { name, written, removed: remove, laid_out })
+        })
+    }
+
+    /// Reads again what looks changed, so that files that are as the index has them are known by their metadata.
+    async fn index_catch_up(&self, opened: Opened, data: Data) -> Result<(), VersionsError> {
+        let Opened { pointer, index, .. } = opened;
+        let Some(index) = index else { return Ok(()) };
+        let (path, clock_folder) = (self.index_path(&pointer.name), self.work_folder());
+        blocking(move || {
+            let settled = clock(&clock_folder)?;
+            let mut work = look(&data, Some(&index))?;
+            work.hash(|file| file.at.is_some())?;
+            index.refreshed(&work.files, settled).save(&path)
+        })
+        .await
+    }
+}
+
+/// What of `target` is not there as it should be, and what is there and should not be.
+fn differences(
+    data: &Data,
+    index: Option<&Index>,
+    target: Vec<TreeFile>,
+    matcher: &Matcher,
+) -> Result<(Vec<TreeFile>, Vec<String>), VersionsError> {
+    let mut work: Work = look(data, index)?;
+    work.hash(|file| super::plan::find(&target, &file.path).is_some())?;
+    let known = |file: &&Found| file.at.and_then(|at| index?.get(at)).is_some_and(|entry| !entry.absent);
+    let gone = |file: &&Found| matcher.matches(&file.path) && super::plan::find(&target, &file.path).is_none();
+    let remove = work.files.iter().filter(known).filter(gone).map(|file| file.path.clone()).collect();
+    let as_it_is = |file: &TreeFile| {
+        let found = work.find(&file.path);
+        found.is_some_and(|found| found.digest == Some(file.digest) && found.stat.executable == file.executable)
+    };
+    Ok((target.into_iter().filter(|file| !as_it_is(file)).collect(), remove))
+}

@@ -1,0 +1,145 @@
+//! What lies in the work tree, taken into the store.
+
+use std::path::PathBuf;
+
+use ropewalk_store::{NewFile, Store, TreeFile, Writer};
+use ropewalk_types::Digest;
+
+use super::{Workspace, tree_commit};
+use crate::discovery::{Place, untrackable};
+use crate::error::{VersionsError, blocking};
+use crate::index::{Index, IndexEntry, IndexHead};
+use crate::pointer::{Kind, PointerState};
+use crate::work::{Data, Work, clock, look};
+
+/// The content of a work tree, which the store holds.
+pub(super) struct Snapshot {
+    pub(super) root: Digest,
+    pub(super) kind: Kind,
+    pub(super) bytes: u64,
+    pub(super) files: u64,
+    /// How many files were read.
+    pub(super) read: u64,
+    /// The index that goes with it; what it was made from is filled in later.
+    pub(super) index: Index,
+}
+
+/// A work tree held against its index.
+struct Looked {
+    work: Work,
+    index: Option<Index>,
+    settled: i64,
+}
+
+impl Workspace {
+    /// Stores what is new or changed at `place`, in one commit, and gives the whole content.
+    ///
+    /// Files that were not to be laid out count as unchanged.
+    pub(super) async fn snapshot(
+        &self,
+        place: &Place,
+        folder: bool,
+        index: Option<Index>,
+    ) -> Result<Snapshot, VersionsError> {
+        let data = Data::at(&place.data, if folder { Kind::Folder } else { Kind::File });
+        let (clock_folder, data) = (self.work_folder(), data);
+        let mut looked = blocking(move || {
+            // The clock first: what changes from now on is not trusted.
+            let settled = clock(&clock_folder)?;
+            let work = look(&data, index.as_ref())?;
+            Ok(Looked { work, index, settled })
+        })
+        .await?;
+        if let Some(snapshot) = looked.unchanged() {
+            return Ok(snapshot);
+        }
+        let store = self.store().await?;
+        looked.forget_what_the_store_lacks(store).await?;
+        let mut writer = store.writer();
+        let read = looked.add(&mut writer).await?;
+        let (files, index) = looked.list(place)?;
+        let (bytes, count) = (files.iter().map(|file| file.size).sum(), files.len() as u64);
+        let (root, kind) = match (folder, files.as_slice()) {
+            (true, _) => (tree_commit(writer, files).await?, Kind::Folder),
+            (false, [file]) => {
+                writer.commit().await?;
+                (file.digest, Kind::of_file(file.executable))
+            }
+            (false, _) => return Err(untrackable(&place.path, "the file is gone", "check the path")),
+        };
+        let head = IndexHead { root, kind, ..index.head.clone() };
+        Ok(Snapshot { root, kind, bytes, files: count, read, index: index.with_head(head) })
+    }
+}
+
+impl Looked {
+    /// The content as the index has it, if the metadata says that nothing changed.
+    fn unchanged(&self) -> Option<Snapshot> {
+        let index = self.index.as_ref()?;
+        let same = |file: &crate::work::Found| file.at.is_some() && file.digest.is_some();
+        if !self.work.missing.is_empty() || !self.work.files.iter().all(same) {
+            return None;
+        }
+        let IndexHead { root, kind, .. } = index.head;
+        let bytes = index.iter().map(|entry| entry.stat.size).sum();
+        Some(Snapshot { root, kind, bytes, files: index.len() as u64, read: 0, index: index.clone() })
+    }
+
+    /// An index may speak of blobs that a lost or another store had: then all is read again.
+    async fn forget_what_the_store_lacks(&mut self, store: &Store) -> Result<(), VersionsError> {
+        for file in &self.work.files {
+            if let Some(digest) = &file.digest
+                && !store.contains(digest).await?
+            {
+                self.work.files.iter_mut().for_each(|file| file.digest = None);
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the files whose content is not known and says how many they are.
+    async fn add(&mut self, writer: &mut Writer) -> Result<u64, VersionsError> {
+        let unknown = self.work.files.iter().filter(|file| file.digest.is_none());
+        let new = |file: &crate::work::Found| -> NewFile {
+            let path: PathBuf = self.work.directory.join(&file.path);
+            NewFile { path, size: file.stat.size }
+        };
+        let added: Vec<_> = unknown.map(new).collect();
+        let count = added.len() as u64;
+        let mut blobs = writer.add_files(added).await?.into_iter();
+        for file in self.work.files.iter_mut().filter(|file| file.digest.is_none()) {
+            file.digest = blobs.next().map(|blob| blob.digest);
+        }
+        Ok(count)
+    }
+
+    /// The files of the content and the index that goes with them.
+    fn list(self, place: &Place) -> Result<(Vec<TreeFile>, Index), VersionsError> {
+        let Self { work, index: old, settled } = self;
+        let selection = old.as_ref().and_then(|old| old.head.selection.clone());
+        let (nothing, state) = (Digest::of(b""), PointerState::Added { base: None });
+        let path = place.path.clone();
+        let head = IndexHead { root: nothing, kind: Kind::Folder, state, path, selection, settled };
+        let mut index = Index::new(head);
+        let mut files = work.tree_files();
+        let absent = old.iter().flat_map(Index::iter).filter(|entry| entry.absent && work.find(entry.path).is_none());
+        files.extend(absent.map(|entry| TreeFile {
+            path: entry.path.to_owned(),
+            digest: entry.digest,
+            size: entry.stat.size,
+            executable: entry.stat.executable,
+        }));
+        files.sort_by(|a, b| a.path.as_bytes().cmp(b.path.as_bytes()));
+        for file in &files {
+            let found = work.find(&file.path);
+            let unknown = crate::index::Stat { size: file.size, executable: file.executable, ..Default::default() };
+            let stat = found.map_or(unknown, |found| found.stat);
+            let entry = IndexEntry { path: &file.path, stat, digest: file.digest, absent: found.is_none() };
+            if !index.push(entry) {
+                return Err(untrackable(&place.path, "it holds more than 16 million files", "split it"));
+            }
+        }
+        Ok((files, index))
+    }
+}

@@ -1,0 +1,174 @@
+use futures::future::BoxFuture;
+use ropewalk_store::files;
+use ropewalk_types::{DatasetName, Digest};
+use serde::Serialize;
+
+use super::{Content, Opened, Workspace};
+use crate::diff::{ChangedFile, SizedFile};
+use crate::error::{VersionsError, blocking};
+use crate::index::{Index, IndexEntry, IndexHead, Stat};
+use crate::pointer::Pointer;
+use crate::work::{Data, Found, Work, clock, look};
+
+/// What the work tree holds of a dataset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "layout")]
+pub enum Layout {
+    /// What the pointer names was laid out or added here.
+    Current,
+    /// Nothing is there: `pull` or `checkout` brings it.
+    Missing,
+    /// The pointer names other content than what was last laid out, as after `git checkout`.
+    Outdated {
+        /// What was laid out.
+        laid_out: Digest,
+    },
+    /// Files are there, and what the pointer names is not in the store, so that they cannot be compared.
+    Unknown,
+}
+
+/// How the work tree of a dataset stands to its pointer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Status {
+    /// The data, relative to the project.
+    pub path: String,
+    /// What git keeps of it.
+    pub pointer: Pointer,
+    /// What is laid out.
+    #[serde(flatten)]
+    pub layout: Layout,
+    /// The patterns of the files that are to be laid out, if not all are.
+    pub selection: Option<Vec<String>>,
+    /// Files that are new.
+    pub added: Vec<SizedFile>,
+    /// Files that are gone.
+    pub removed: Vec<SizedFile>,
+    /// Files that were changed.
+    pub changed: Vec<ChangedFile>,
+}
+
+impl Status {
+    /// Whether a commit would change nothing and everything that belongs there is there.
+    pub fn is_clean(&self) -> bool {
+        let unchanged = self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty();
+        self.layout == Layout::Current && unchanged && self.pointer.version().is_some()
+    }
+}
+
+/// A dataset that was looked at.
+struct Examined {
+    status: Status,
+    /// The index is missing or damaged, and there are files to compare.
+    blind: bool,
+}
+
+impl Workspace {
+    /// What changed in the work tree since it was laid out or added, of these datasets or of all.
+    ///
+    /// Reads metadata, and those files whose metadata differs from that of the index. Neither opens the store nor waits
+    /// for another process, unless an index is missing or damaged.
+    pub fn status<'a>(&'a self, names: &'a [DatasetName]) -> BoxFuture<'a, Result<Vec<Status>, VersionsError>> {
+        Box::pin(async move {
+            let (this, wanted) = (self.clone(), names.to_vec());
+            let examined = blocking(move || {
+                let opened = this.open_now(&wanted)?;
+                opened.into_iter().map(|opened| Ok((this.examine(&opened)?, opened))).collect::<Result<Vec<_>, _>>()
+            })
+            .await?;
+            let mut statuses = Vec::with_capacity(examined.len());
+            for (examined, opened) in examined {
+                statuses.push(if examined.blind { self.status_blind(opened).await? } else { examined.status });
+            }
+            Ok(statuses)
+        })
+    }
+
+    /// Compares with the files of the pointer, all of which are read.
+    async fn status_blind(&self, opened: Opened) -> Result<Status, VersionsError> {
+        let opened = match self.index_again(opened.clone()).await {
+            Ok(opened) => opened,
+            Err(VersionsError::ContentMissing { .. }) => {
+                let this = self.clone();
+                let mut status = blocking(move || Ok(this.examine(&opened)?.status)).await?;
+                status.layout = Layout::Unknown;
+                return Ok(status);
+            }
+            Err(error) => return Err(error),
+        };
+        let this = self.clone();
+        blocking(move || Ok(this.examine(&opened)?.status)).await
+    }
+
+    /// An index of what the pointer names, which trusts no file.
+    pub(crate) async fn index_again(&self, opened: Opened) -> Result<Opened, VersionsError> {
+        let Opened { place, pointer, .. } = opened;
+        let content = Content::of(&pointer);
+        let files = self.files_of(&pointer.name, &content, place.file_name()).await?;
+        let (root, kind, state) = (content.root, content.kind, pointer.state);
+        let head = IndexHead { root, kind, state, path: place.path.clone(), selection: None, settled: i64::MIN };
+        let mut index = Index::new(head);
+        for file in &files {
+            let stat = Stat { size: file.size, executable: file.executable, ..Stat::default() };
+            index.push(IndexEntry { path: &file.path, stat, digest: file.digest, absent: false });
+        }
+        Ok(Opened { place, pointer, index: Some(index) })
+    }
+
+    /// Looks at one dataset; blocks.
+    fn examine(&self, opened: &Opened) -> Result<Examined, VersionsError> {
+        let Opened { place, pointer, index } = opened;
+        // With the lock, what is read now need not be read again next time.
+        let lock = self.lock_now();
+        let settled = lock.as_ref().and_then(|_| clock(&self.work_folder()).ok());
+        let mut status = Status {
+            path: place.path.clone(),
+            pointer: pointer.clone(),
+            layout: Layout::Missing,
+            selection: index.as_ref().and_then(|index| index.head.selection.clone()),
+            added: Vec::new(),
+            removed: Vec::new(),
+            changed: Vec::new(),
+        };
+        if files::kind(&place.data)?.is_none() {
+            return Ok(Examined { status, blind: false });
+        }
+        let mut work = look(&Data::at(&place.data, pointer.kind), index.as_ref())?;
+        let unsure = work.files.iter().any(|file| file.digest.is_none() && file.at.is_some());
+        work.hash(|file| file.at.is_some())?;
+        status.fill(&work, index.as_ref());
+        if let (Some(index), Some(settled), true) = (index, settled, unsure) {
+            self.index_refresh(&pointer.name, index, &work, settled);
+        }
+        let blind = index.is_none() && !work.files.is_empty();
+        Ok(Examined { status, blind })
+    }
+
+    fn index_refresh(&self, name: &DatasetName, index: &Index, work: &Work, settled: i64) {
+        // An index that cannot be written now costs the same reading next time, and nothing else.
+        let _ = index.refreshed(&work.files, settled).save(&self.index_path(name));
+    }
+}
+
+impl Status {
+    fn fill(&mut self, work: &Work, index: Option<&Index>) {
+        self.layout = match index {
+            Some(index) if index.head.root != self.pointer.digest => Layout::Outdated { laid_out: index.head.root },
+            _ => Layout::Current,
+        };
+        for file in &work.files {
+            let entry = file.at.and_then(|at| index?.get(at));
+            match entry {
+                None => self.added.push(SizedFile { path: file.path.clone(), size: file.stat.size }),
+                Some(entry) => self.changed.extend(change(file, &entry)),
+            }
+        }
+        let missing = work.missing.iter().filter_map(|at| index?.get(*at));
+        self.removed = missing.map(|entry| SizedFile { path: entry.path.to_owned(), size: entry.stat.size }).collect();
+    }
+}
+
+fn change(file: &Found, entry: &IndexEntry<'_>) -> Option<ChangedFile> {
+    let content = file.digest != Some(entry.digest);
+    let differs = content || file.stat.executable != entry.stat.executable;
+    differs.then(|| ChangedFile { path: file.path.clone(), from: entry.stat.size, to: file.stat.size, content })
+}
