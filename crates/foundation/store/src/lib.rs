@@ -9,7 +9,7 @@
 //! ```text
 //! format                      what kind of store this is
 //! packs/<random id>           RWPK, then pieces without gaps
-//! index/<digest>              which pack holds what
+//! index/<digest>              which pack holds what, and what of that is condemned
 //! refs/<name>/@<generation>   what a ref was set to
 //! ```
 //!
@@ -17,7 +17,7 @@
 //! - Bytes are given out that were not checked against the digest that was asked for.
 //! - Something is visible that is not durable, or half of a commit is.
 //! - Memory grows with the size of a file.
-//! - This crate knows what its blobs mean, or removes one that an index names.
+//! - This crate knows what its blobs mean, or removes one but by `Store::collect`, which is given all that is to stay.
 
 mod backend;
 mod chunk;

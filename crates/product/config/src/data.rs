@@ -276,6 +276,7 @@ pub(crate) fn holds_password(url: &str) -> bool {
 
 impl DataSource {
     /// What the stage that reads the source depends on: all but what people say about the dataset, and its checks.
+    #[must_use]
     pub fn reading(&self) -> Self {
         Self {
             description: None,

@@ -37,7 +37,7 @@ impl OpenProject {
     pub async fn collect(&self, grace: Duration, dry_run: bool) -> Result<Collected, ServerError> {
         let roots = self.roots().await?;
         let now = SystemTime::UNIX_EPOCH + Duration::from_millis(self.ambient.now().millis().cast_unsigned());
-        Ok(self.store.collect(&roots, &CollectSettings { grace, dry_run, now: now }).await?)
+        Ok(self.store.collect(&roots, &CollectSettings { grace, dry_run, now }).await?)
     }
 
     /// What each version of these datasets, or of all, costs in the store.

@@ -12,7 +12,7 @@ use crate::dataset::removal::Removal;
 pub enum DataError {
     /// A dataset version could not be made or read.
     #[error(transparent)]
-    Ingest(#[from] IngestError),
+    Ingest(Box<IngestError>),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -196,6 +196,12 @@ pub struct Place {
 impl std::fmt::Display for Place {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "line {}, column {}", self.line, self.column)
+    }
+}
+
+impl From<IngestError> for DataError {
+    fn from(error: IngestError) -> Self {
+        Self::Ingest(Box::new(error))
     }
 }
 

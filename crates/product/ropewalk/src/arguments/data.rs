@@ -209,7 +209,8 @@ pub(crate) struct Tag {
     /// The dataset, as NAME or NAME@VERSION
     pub(crate) dataset: DataSpec,
     /// The tag; without one, the tags are listed
-    pub(crate) tag: Option<String>,
+    #[arg(value_name = "TAG", id = "tag")]
+    pub(crate) name: Option<String>,
     /// Move the tag if it is at another version
     #[arg(long, requires = "tag", conflicts_with = "delete")]
     pub(crate) r#move: bool,

@@ -44,7 +44,7 @@ mod tests {
         let spec: DataSpec = "data:flights@v2/2013/one.csv".parse().expect("spec");
         assert_eq!((spec.name.as_str(), spec.version(), spec.path.as_deref()), ("flights", "v2", Some("2013/one.csv")));
         let spec: DataSpec = "flights".parse().expect("spec");
-        assert_eq!((spec.version(), spec.path), ("latest", None));
+        assert_eq!((spec.version(), spec.path.as_deref()), ("latest", None));
         assert!("@v1".parse::<DataSpec>().is_err());
     }
 }

@@ -7,17 +7,17 @@ use crate::arguments::{Format, Remote, Shared};
 use crate::failure::Ending;
 use crate::{commands, output};
 
-pub(super) async fn run(shared: &Shared, command: Remote) -> Ending {
+pub(super) fn run(shared: &Shared, command: Remote) -> Ending {
     match command {
         Remote::Ls => list(shared),
         Remote::Add { name, url } => {
             let root = commands::root(shared)?;
             DataProject::remote_add(&root, &name, &url, &commands::backend_options()?)?;
-            told(shared, &name, Some(&url))
+            Ok(told(shared, &name, Some(&url)))
         }
         Remote::Rm { name } => {
             DataProject::remote_remove(&commands::root(shared)?, &name)?;
-            told(shared, &name, None)
+            Ok(told(shared, &name, None))
         }
     }
 }
@@ -30,11 +30,11 @@ fn list(shared: &Shared) -> Ending {
     Ok(ExitCode::SUCCESS)
 }
 
-fn told(shared: &Shared, name: &str, url: Option<&str>) -> Ending {
+fn told(shared: &Shared, name: &str, url: Option<&str>) -> ExitCode {
     match (shared.output, url) {
         (Format::Json, url) => output::json(&json!({ "remote": name, "url": url })),
         (Format::Text, Some(url)) => output::text(&format!("the remote {name} is {url}\n")),
         (Format::Text, None) => output::text(&format!("removed the remote {name}; what lies there stays\n")),
     }
-    Ok(ExitCode::SUCCESS)
+    ExitCode::SUCCESS
 }

@@ -1,5 +1,5 @@
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 
 use ropewalk_data::AnswerFormat;
@@ -67,7 +67,7 @@ struct Written {
 }
 
 impl WholeFile {
-    fn create(path: &PathBuf) -> Result<(Self, Written), ServerError> {
+    fn create(path: &Path) -> Result<(Self, Written), ServerError> {
         let shared = std::sync::Arc::new(std::sync::Mutex::new(Some(AtomicFile::create(path)?)));
         Ok((Self { shared: std::sync::Arc::clone(&shared) }, Written { shared }))
     }

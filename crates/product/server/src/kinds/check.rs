@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -125,10 +126,10 @@ pub(crate) fn described(report: &CheckReport) -> Result<String, ropewalk_data::D
     let mut text = String::new();
     for outcome in report.outcomes.iter().filter(|outcome| !outcome.passed) {
         let severity = if outcome.severity == Severity::Warning { "warning" } else { "broken" };
-        text.push_str(&format!("\n{severity}: {}: {}", outcome.check, outcome.message));
+        let _ = write!(text, "\n{severity}: {}: {}", outcome.check, outcome.message);
         if let Some(sample) = &outcome.sample {
             let rows = QueryResult { schema: sample.schema(), batches: vec![sample.clone()] };
-            text.push_str(&format!("\n{}", rows.format_table()?));
+            let _ = write!(text, "\n{}", rows.format_table()?);
         }
     }
     Ok(text)

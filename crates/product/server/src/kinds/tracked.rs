@@ -42,20 +42,17 @@ impl Diagnose for SingleFile {
 impl TrackedKind {
     /// The content that is meant: its tree and its bytes.
     async fn content(&self, settings: &TrackedSettings) -> Result<(Digest, u64), Failure> {
-        let (kind, root, bytes) = match &settings.version {
-            Some(version) => {
-                let found = self.workspace.resolve(&settings.dataset, version).await?.version;
-                (found.kind, found.root, found.bytes)
-            }
-            None => {
-                let datasets = self.workspace.datasets().await?;
-                let found = datasets.iter().find(|dataset| dataset.pointer.name == settings.dataset);
-                let pointer = found.map(|dataset| &dataset.pointer).ok_or_else(|| VersionsError::UnknownDataset {
-                    name: settings.dataset.to_string(),
-                    known: datasets.iter().map(|dataset| dataset.pointer.name.to_string()).collect(),
-                })?;
-                (pointer.kind, pointer.digest, pointer.bytes)
-            }
+        let (kind, root, bytes) = if let Some(version) = &settings.version {
+            let found = self.workspace.resolve(&settings.dataset, version).await?.version;
+            (found.kind, found.root, found.bytes)
+        } else {
+            let datasets = self.workspace.datasets().await?;
+            let found = datasets.iter().find(|dataset| dataset.pointer.name == settings.dataset);
+            let pointer = found.map(|dataset| &dataset.pointer).ok_or_else(|| VersionsError::UnknownDataset {
+                name: settings.dataset.to_string(),
+                known: datasets.iter().map(|dataset| dataset.pointer.name.to_string()).collect(),
+            })?;
+            (pointer.kind, pointer.digest, pointer.bytes)
         };
         match kind {
             Kind::Folder => Ok((root, bytes)),

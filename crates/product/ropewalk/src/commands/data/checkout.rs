@@ -1,3 +1,4 @@
+use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use ropewalk_versions::{CheckedOut, CheckoutRequest, Selection};
@@ -33,15 +34,15 @@ pub(in crate::commands) fn described(made: &CheckedOut) -> String {
     let mut text = format!("{name} {version} in {path}: {written} files written, {removed} removed");
     for (count, how) in [(laid_out.reflinked, "cloned"), (laid_out.hardlinked, "linked, read-only")] {
         if count > 0 {
-            text.push_str(&format!(", {count} of them {how}"));
+            let _ = write!(text, ", {count} of them {how}");
         }
     }
     if *left_out > 0 {
-        text.push_str(&format!(", {left_out} not asked for"));
+        let _ = write!(text, ", {left_out} not asked for");
     }
     text.push('\n');
     for path in kept {
-        text.push_str(&format!("  kept with its changes: {path}\n"));
+        let _ = writeln!(text, "  kept with its changes: {path}");
     }
     text
 }

@@ -1,3 +1,4 @@
+use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use ropewalk_versions::Side;
@@ -31,24 +32,25 @@ pub(super) async fn run(shared: &Shared, arguments: Diff) -> Ending {
     }
     let mut text = String::new();
     for file in &diff.added {
-        text.push_str(&format!("+ {} ({})\n", file.path, bytes(file.size)));
+        let _ = writeln!(text, "+ {} ({})", file.path, bytes(file.size));
     }
     for file in &diff.removed {
-        text.push_str(&format!("- {} ({})\n", file.path, bytes(file.size)));
+        let _ = writeln!(text, "- {} ({})", file.path, bytes(file.size));
     }
     for file in &diff.changed {
-        text.push_str(&format!("~ {} ({} to {})\n", file.path, bytes(file.from), bytes(file.to)));
+        let _ = writeln!(text, "~ {} ({} to {})", file.path, bytes(file.from), bytes(file.to));
     }
     for file in &diff.moved {
-        text.push_str(&format!("> {} to {}\n", file.from, file.to));
+        let _ = writeln!(text, "> {} to {}", file.from, file.to);
     }
-    text.push_str(&format!(
-        "{} added, {} removed, {} changed, {} moved\n",
+    let _ = writeln!(
+        text,
+        "{} added, {} removed, {} changed, {} moved",
         diff.added.len(),
         diff.removed.len(),
         diff.changed.len(),
         diff.moved.len()
-    ));
+    );
     output::text(&text);
     Ok(ExitCode::SUCCESS)
 }

@@ -1,3 +1,4 @@
+use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use serde_json::json;
@@ -26,7 +27,7 @@ pub(super) async fn run(shared: &Shared, dataset: &DataSpec, way: Way) -> Ending
     let mut text = format!("{}\n", lineage.uri);
     if let Some(classification) = facts.classification.value {
         let from: Vec<String> = facts.classification.from.iter().map(ToString::to_string).collect();
-        text.push_str(&format!("  {classification}, said of {}\n", from.join(", ")));
+        let _ = writeln!(text, "  {classification}, said of {}", from.join(", "));
     }
     for (heading, steps, shown) in
         [("came from", &lineage.up, way != Way::Down), ("went into", &lineage.down, way != Way::Up)]
@@ -34,10 +35,10 @@ pub(super) async fn run(shared: &Shared, dataset: &DataSpec, way: Way) -> Ending
         if !shown {
             continue;
         }
-        text.push_str(&format!("{heading}\n"));
+        let _ = writeln!(text, "{heading}");
         for step in steps {
             let other = if heading == "came from" { &step.link.parent } else { &step.link.child };
-            text.push_str(&format!("{}{other}  ({})\n", "  ".repeat(step.depth as usize), step.link.relation));
+            let _ = writeln!(text, "{}{other}  ({})", "  ".repeat(step.depth as usize), step.link.relation);
         }
     }
     output::text(&text);

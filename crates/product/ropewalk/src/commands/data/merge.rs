@@ -1,3 +1,4 @@
+use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use ropewalk_store::LinkMode;
@@ -47,7 +48,7 @@ fn told(outcome: &MergeOutcome) -> String {
         MergeOutcome::Conflicts { conflicts } => {
             let mut text = format!("{} files were changed by both sides; nothing was done:\n", conflicts.len());
             for conflict in conflicts {
-                text.push_str(&format!("  {} ({})\n", conflict.path, happened(conflict.kind)));
+                let _ = writeln!(text, "  {} ({})", conflict.path, happened(conflict.kind));
             }
             text.push_str("decide with --ours or --theirs, or change one side and commit\n");
             text

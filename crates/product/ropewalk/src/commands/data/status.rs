@@ -1,3 +1,4 @@
+use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use ropewalk_types::DatasetName;
@@ -41,17 +42,17 @@ fn described(status: &Status) -> String {
     let version = pointer.version().map_or_else(|| "no version".to_owned(), |version| version.short());
     let mut text = format!("{} ({path}, {version}): {state}\n", pointer.name);
     if let Some(selection) = selection {
-        text.push_str(&format!("  only {} is laid out\n", selection.join(", ")));
+        let _ = writeln!(text, "  only {} is laid out", selection.join(", "));
     }
     let lines = (added.iter().map(|file| ('+', &file.path)))
         .chain(removed.iter().map(|file| ('-', &file.path)))
         .chain(changed.iter().map(|file| ('~', &file.path)));
     let total = added.len() + removed.len() + changed.len();
     for (mark, path) in lines.take(SHOWN) {
-        text.push_str(&format!("  {mark} {path}\n"));
+        let _ = writeln!(text, "  {mark} {path}");
     }
     if total > SHOWN {
-        text.push_str(&format!("  and {} more\n", total - SHOWN));
+        let _ = writeln!(text, "  and {} more", total - SHOWN);
     }
     text
 }

@@ -1,3 +1,4 @@
+use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use arrow::array::RecordBatch;
@@ -15,23 +16,24 @@ pub(super) fn told(shared: &Shared, diff: &TableDiff) -> Ending {
     }
     let mut text = String::new();
     for column in &diff.columns_added {
-        text.push_str(&format!("+ column {} ({})\n", column.name, column.data_type));
+        let _ = writeln!(text, "+ column {} ({})", column.name, column.data_type);
     }
     for column in &diff.columns_removed {
-        text.push_str(&format!("- column {} ({})\n", column.name, column.data_type));
+        let _ = writeln!(text, "- column {} ({})", column.name, column.data_type);
     }
     for column in &diff.columns_retyped {
-        text.push_str(&format!("~ column {}: {} to {}\n", column.name, column.before, column.after));
+        let _ = writeln!(text, "~ column {}: {} to {}", column.name, column.before, column.after);
     }
-    text.push_str(&format!(
-        "{} rows added, {} removed, {} changed, {} the same\n",
+    let _ = writeln!(
+        text,
+        "{} rows added, {} removed, {} changed, {} the same",
         diff.rows_added,
         diff.rows_removed,
         diff.rows_changed,
         diff.rows_same()
-    ));
+    );
     for (column, rows) in &diff.changed_columns {
-        text.push_str(&format!("  {rows} rows changed in {column}\n"));
+        let _ = writeln!(text, "  {rows} rows changed in {column}");
     }
     for row in &diff.changed {
         let key: Vec<&str> = row.key.iter().map(|value| value.as_deref().unwrap_or("NULL")).collect();
@@ -41,11 +43,11 @@ pub(super) fn told(shared: &Shared, diff: &TableDiff) -> Ending {
             .iter()
             .map(|one| format!("{}: {} to {}", one.column, cell(&one.before), cell(&one.after)))
             .collect();
-        text.push_str(&format!("  ~ {}: {}\n", key.join(", "), cells.join("; ")));
+        let _ = writeln!(text, "  ~ {}: {}", key.join(", "), cells.join("; "));
     }
     for (heading, rows) in [("added, some of them:", &diff.added), ("removed, some of them:", &diff.removed)] {
         if let Some(rows) = rows.as_ref().filter(|rows| rows.num_rows() > 0) {
-            text.push_str(&format!("{heading}\n{}\n", table(rows)?));
+            let _ = writeln!(text, "{heading}\n{}", table(rows)?);
         }
     }
     output::text(&text);

@@ -8,10 +8,10 @@ use crate::failure::Ending;
 use crate::{commands, output};
 
 pub(super) async fn run(shared: &Shared, arguments: Tag) -> Ending {
-    let Tag { dataset, tag, r#move, delete } = arguments;
+    let Tag { dataset, name, r#move, delete } = arguments;
     let project = commands::data_project(shared, "ropewalk data tag")?;
     let workspace = project.workspace();
-    let Some(tag) = tag else {
+    let Some(tag) = name else {
         let tags: Vec<_> = workspace.tags(&dataset.name).await?.into_iter().collect();
         output::listing(shared.output, &tags, &["TAG", "VERSION"], |(tag, version)| {
             vec![tag.to_string(), version.short()]
