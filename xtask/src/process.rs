@@ -31,8 +31,18 @@ pub(crate) fn succeeds(command: &mut Command) -> bool {
 }
 
 /// Cargo, as this chore was started by it.
+///
+/// What the outer cargo said of `xtask` itself is taken away: build scripts that look at such variables (ring's does)
+/// would run again, and all that depends on them would be compiled anew.
 pub(crate) fn cargo() -> Command {
-    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let ours = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(ours) {
+            command.env_remove(name);
+        }
+    }
+    command
 }
 
 fn shown(command: &Command) -> String {
