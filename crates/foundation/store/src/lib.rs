@@ -24,6 +24,8 @@ mod chunk;
 mod codec;
 mod error;
 pub mod files;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod index;
 mod recipe;
 mod reference;

@@ -58,7 +58,7 @@ async fn open(shared: &Shared) -> Result<OpenProject, ServerError> {
 /// Opens the project's tracked files only; `command` describes this process to others that wait for it.
 fn data_project(shared: &Shared, command: &str) -> Result<DataProject, ServerError> {
     let waits = |holder: &str| crate::terminal::say(&format!("waiting for {holder}"));
-    DataProject::open(&root(shared)?, command, backend_options()?, waits)
+    DataProject::open(&root(shared)?, command, access()?, waits)
 }
 
 /// Who works here: the user of the operating system, with the credentials that the environment has.

@@ -9,7 +9,9 @@ use ropewalk_data::{
     version_resolve, write_answer,
 };
 use ropewalk_ingest::{Scratch, TableReport, quarantine, report};
-use ropewalk_types::{DatasetName, Uri};
+use ropewalk_store::TreeEntry;
+use ropewalk_types::{DatasetName, Digest, Uri};
+use ropewalk_versions::Dataset;
 use serde_json::json;
 
 use crate::{OpenProject, ServerError};
@@ -22,6 +24,11 @@ impl OpenProject {
     /// Every version of every dataset, newest first in each.
     pub async fn datasets(&self) -> Result<Vec<DatasetVersion>, ServerError> {
         Ok(version_list(&self.catalog, None).await?)
+    }
+
+    /// Every tracked file and folder of the project, as its `.dataset` file has it.
+    pub async fn tracked(&self) -> Result<Vec<Dataset>, ServerError> {
+        Ok(self.workspace().datasets().await?)
     }
 
     /// What a version of a dataset holds, and the rows of its sources that it does not hold, with the reason.
@@ -86,6 +93,27 @@ impl OpenProject {
             wanted.retain(|name| !datasets.iter().any(|version| version.name.as_str() == *name));
         }
         Ok(wanted)
+    }
+
+    /// A file of a version of a table, such as `report.json` or `data/part-0000.parquet`: its digest and size.
+    pub async fn dataset_file(
+        &self,
+        name: &DatasetName,
+        version: &str,
+        path: &str,
+    ) -> Result<(Digest, u64), ServerError> {
+        let version = version_resolve(&self.catalog, name, version).await?;
+        match self.store.tree_find(&version.digest, path).await? {
+            Some(TreeEntry::File { digest, size, .. }) => {
+                let object = Uri::Data { name: version.name, version: version.digest.to_string() };
+                self.audit(AuditAction::Read, &object, json!({ "file": path })).await?;
+                Ok((digest, size))
+            }
+            _ => Err(ServerError::Unknown {
+                what: format!("version {} of `{name}` has no file `{path}`", version.digest.short()),
+                hint: "its files are report.json, data/part-0000.parquet and so on, and quarantine.parquet".to_owned(),
+            }),
+        }
     }
 
     /// What is different between two versions of tables; `key` are columns that identify a row.

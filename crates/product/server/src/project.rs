@@ -76,7 +76,7 @@ impl OpenProject {
         let executor = executor(&file.backends.executor)?;
         let storage = below(root, "file:", &file.backends.storage);
         let store = Store::open_with(&storage, &access.backends).await?.with_cache(state.join("cache"));
-        let catalog = Catalog::open(&below(root, "sqlite:", &file.backends.catalog), &MIGRATIONS).await?;
+        let catalog = catalog_open(root, &file).await?;
         let ambient: Arc<dyn Ambient> = Arc::new(SystemAmbient);
         Ok(Self {
             root: root.to_owned(),
@@ -154,6 +154,12 @@ impl OpenProject {
             result => Ok(result?),
         }
     }
+}
+
+/// The project's database, with the tables of every box.
+pub(crate) async fn catalog_open(root: &Path, file: &ProjectFile) -> Result<Catalog, ServerError> {
+    files::create_directories(&root.join(STATE_FOLDER))?;
+    Ok(Catalog::open(&below(root, "sqlite:", &file.backends.catalog), &MIGRATIONS).await?)
 }
 
 /// A URL whose path is relative to the project.

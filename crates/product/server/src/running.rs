@@ -64,10 +64,11 @@ impl OpenProject {
                 ambient: Arc::clone(&self.ambient),
                 catalog: self.catalog.clone(),
                 downloads: self.state().join("downloads"),
+                who: self.who.clone(),
             }),
             Arc::new(TrackedKind { workspace: self.workspace() }),
             Arc::new(CheckKind { ambient: Arc::clone(&self.ambient), memory_limit: QUERY_MEMORY }),
-            Arc::new(SqlKind { memory_limit: QUERY_MEMORY }),
+            Arc::new(SqlKind { memory_limit: QUERY_MEMORY, who: self.who.clone() }),
             Arc::new(CommandKind::new(Arc::clone(&self.executor), options.environment.clone())),
             Arc::new(TrainKind),
             Arc::new(RegisterKind {

@@ -4,13 +4,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ropewalk_config::{ConfigError, FILE_NAME, ProjectFile, STATE_FOLDER, remote_added, remote_removed};
+use ropewalk_data::{AuditAction, AuditEvent, DataError, audit_append};
 use ropewalk_execution::Program;
 use ropewalk_store::{BackendOptions, Store, files, object_store_at};
-use ropewalk_types::{Ambient, DatasetName};
+use ropewalk_types::{Ambient, DatasetName, Digest, Uri};
 use ropewalk_versions::Workspace;
+use serde_json::Value;
 
-use crate::project::{LONGEST_FILE, below, ignore_in_git};
-use crate::{ServerError, SystemAmbient};
+use crate::project::{LONGEST_FILE, below, catalog_open, ignore_in_git};
+use crate::{Access, ServerError, SystemAmbient};
 
 /// The remote that is meant when several are there and none is named.
 const DEFAULT_REMOTE: &str = "origin";
@@ -21,18 +23,19 @@ pub struct DataProject {
     root: PathBuf,
     file: Arc<ProjectFile>,
     options: BackendOptions,
+    who: String,
     workspace: Workspace,
 }
 
 impl DataProject {
     /// Reads the project file in `root`; the store is opened when it is first needed.
     ///
-    /// `command` describes this process to others that wait for it; `options` are the settings and credentials of
-    /// remote back-ends; `waits` is told who holds the lock of the work tree.
+    /// `command` describes this process to others that wait for it; `access` says who works here, with which
+    /// credentials; `waits` is told who holds the lock of the work tree.
     pub fn open(
         root: &Path,
         command: &str,
-        options: BackendOptions,
+        access: Access,
         waits: impl Fn(&str) + Send + Sync + 'static,
     ) -> Result<Self, ServerError> {
         let path = root.join(FILE_NAME);
@@ -41,6 +44,7 @@ impl DataProject {
         }
         let file = ProjectFile::parse(FILE_NAME, &files::read_text(&path, LONGEST_FILE)?)?;
         let state = root.join(STATE_FOLDER);
+        let Access { who, backends: options } = access;
         let (storage, settings, home) = (below(root, "file:", &file.backends.storage), options.clone(), state.clone());
         let opener = Arc::new(move || {
             let (storage, settings, home) = (storage.clone(), settings.clone(), home.clone());
@@ -53,7 +57,7 @@ impl DataProject {
         });
         let ambient: Arc<dyn Ambient> = Arc::new(SystemAmbient);
         let workspace = Workspace::new(root.to_owned(), state, command, ambient, opener).on_wait(waits);
-        Ok(Self { root: root.to_owned(), file: Arc::new(file), options, workspace })
+        Ok(Self { root: root.to_owned(), file: Arc::new(file), options, who, workspace })
     }
 
     /// The project's folder.
@@ -124,6 +128,27 @@ impl DataProject {
         // `Name <address> seconds zone`
         let author = told.and_then(|told| Some(told.output.split_once('>')?.0.to_owned() + ">"));
         author.unwrap_or_else(|| "unknown".to_owned())
+    }
+
+    /// Writes into the audit trail of the project what was done to a tracked dataset, or to one version of it.
+    pub async fn audit(
+        &self,
+        action: AuditAction,
+        name: &DatasetName,
+        version: Option<&Digest>,
+        details: Value,
+    ) -> Result<(), ServerError> {
+        let object = match version {
+            Some(version) => Uri::Data { name: name.clone(), version: version.to_string() }.to_string(),
+            None => format!("data:{name}"),
+        };
+        let event = AuditEvent { at: SystemAmbient.now(), who: self.who.clone(), action, object, details };
+        let catalog = catalog_open(&self.root, &self.file).await?;
+        let written: Result<(), DataError> = catalog
+            .write(move |connection| Box::pin(async move { audit_append(connection, &event).await.map(|_| ()) }))
+            .await;
+        catalog.close().await;
+        Ok(written?)
     }
 
     /// Whether a dataset is one of tracked files: here, or by versions in the store.

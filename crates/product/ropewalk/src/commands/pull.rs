@@ -1,5 +1,6 @@
 use std::process::ExitCode;
 
+use ropewalk_data::AuditAction;
 use ropewalk_versions::{Fetched, PullOptions, PullTo, Selection};
 use serde_json::json;
 
@@ -22,6 +23,10 @@ pub(super) async fn pull(shared: &Shared, arguments: &Pull) -> Ending {
     let progress = Transfer::new("pulling");
     let pulled = project.workspace().pull(&store, &arguments.from.names, options, &progress).await?;
     progress.end();
+    for made in &pulled.checked_out {
+        let details = json!({ "pulled_from": remote, "files": made.written });
+        project.audit(AuditAction::Read, &made.name, made.version.as_ref(), details).await?;
+    }
     if shared.output == Format::Json {
         output::json(&json!({ "remote": remote, "pulled": pulled }));
         return Ok(ExitCode::SUCCESS);

@@ -1,5 +1,6 @@
 use std::process::ExitCode;
 
+use ropewalk_data::AuditAction;
 use ropewalk_versions::{PushOptions, Pushed, PushedHead};
 use serde_json::json;
 
@@ -16,6 +17,11 @@ pub(super) async fn run(shared: &Shared, arguments: &Push) -> Ending {
     let progress = Transfer::new("pushing");
     let pushed = project.workspace().push(&store, &arguments.to.names, options, &progress).await?;
     progress.end();
+    for (name, head) in &pushed.heads {
+        if let PushedHead::Moved { version } = head {
+            project.audit(AuditAction::Read, name, Some(version), json!({ "pushed_to": remote })).await?;
+        }
+    }
     if shared.output == Format::Json {
         let moved = json!({ "pieces": pushed.transferred.pieces, "bytes": pushed.transferred.bytes });
         output::json(&json!({ "remote": remote, "pushed": pushed, "transferred": moved }));

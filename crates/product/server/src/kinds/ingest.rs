@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use ropewalk_catalog::Catalog;
 use ropewalk_config::DataSource;
 use ropewalk_connectors::FetchLimits;
-use ropewalk_data::{DatasetVersion, version_list, version_record};
+use ropewalk_data::{AuditAction, AuditEvent, DataError, DatasetVersion, audit_append, version_list, version_record};
 use ropewalk_ingest::{
     Column, ColumnReport, IngestProgress, IngestSettings, Network, StoreCheckpoints, ingest, source_fingerprint,
 };
@@ -31,6 +31,8 @@ pub(crate) struct IngestKind {
     pub(crate) catalog: Catalog,
     /// Where downloads wait for being whole.
     pub(crate) downloads: PathBuf,
+    /// Who is named in the audit trail.
+    pub(crate) who: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -136,6 +138,7 @@ impl StageKind for IngestKind {
             columns: report.columns.iter().map(column).collect(),
             bytes: made.bytes,
             quarantined: report.quarantined,
+            who: self.who.clone(),
         };
         let path = made.source.path.display().to_string();
         let mut executed = dataset.executed(context, summary);
@@ -157,6 +160,8 @@ pub(super) struct MadeDataset {
     pub(super) columns: Vec<Column>,
     pub(super) bytes: u64,
     pub(super) quarantined: u64,
+    /// Who made it, for the audit trail.
+    pub(super) who: String,
 }
 
 impl MadeDataset {
@@ -169,7 +174,11 @@ impl MadeDataset {
         Executed { outputs, summary, sources: Vec::new(), records: vec![record] }
     }
 
+    /// The row of the version and the entry of the audit trail, which stand or fall together.
     fn record(self, key: Digest, at: Timestamp) -> Record {
+        let object = Uri::Data { name: self.name.clone(), version: self.digest.to_string() }.to_string();
+        let details = json!({ "rows": self.rows, "bytes": self.bytes, "stage_key": key });
+        let event = AuditEvent { at, who: self.who, action: AuditAction::Write, object, details };
         let version = DatasetVersion {
             name: self.name,
             digest: self.digest,
@@ -183,7 +192,9 @@ impl MadeDataset {
         };
         Box::new(move |connection| {
             Box::pin(async move {
-                version_record(connection, &version).await.map_err(|error| PipelineError::Record(error.into()))
+                let failed = |error: DataError| PipelineError::Record(error.into());
+                version_record(connection, &version).await.map_err(failed)?;
+                audit_append(connection, &event).await.map(|_| ()).map_err(failed)
             })
         })
     }

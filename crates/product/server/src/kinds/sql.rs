@@ -19,6 +19,8 @@ const LONGEST_TEXT: u64 = 1 << 20;
 pub(crate) struct SqlKind {
     /// Bytes that a query may hold in memory before it spills.
     pub(crate) memory_limit: usize,
+    /// Who is named in the audit trail.
+    pub(crate) who: String,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -75,6 +77,7 @@ impl StageKind for SqlKind {
             columns: made.columns,
             bytes: made.bytes,
             quarantined: 0,
+            who: self.who.clone(),
         };
         Ok(dataset.executed(context, summary))
     }

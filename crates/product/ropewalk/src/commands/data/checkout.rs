@@ -1,7 +1,9 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
+use ropewalk_data::AuditAction;
 use ropewalk_versions::{CheckedOut, CheckoutRequest, Selection};
+use serde_json::json;
 
 use crate::arguments::{Checkout, Format, Shared};
 use crate::failure::Ending;
@@ -21,6 +23,7 @@ pub(super) async fn run(shared: &Shared, arguments: Checkout) -> Ending {
     let progress = Transfer::new("laying out");
     let made = project.workspace().checkout(request, &progress).await?;
     progress.end();
+    project.audit(AuditAction::Read, &made.name, made.version.as_ref(), json!({ "files": made.written })).await?;
     match shared.output {
         Format::Json => output::json(&made),
         Format::Text => output::text(&described(&made)),

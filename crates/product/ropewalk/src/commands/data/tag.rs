@@ -1,5 +1,6 @@
 use std::process::ExitCode;
 
+use ropewalk_data::AuditAction;
 use ropewalk_versions::TagName;
 use serde_json::json;
 
@@ -26,6 +27,8 @@ pub(super) async fn run(shared: &Shared, arguments: Tag) -> Ending {
         let version = workspace.tag(&dataset.name, dataset.version(), &tag, r#move).await?;
         json!({ "dataset": dataset.name, "tag": tag.as_str(), "version": version })
     };
+    let action = if delete { AuditAction::Delete } else { AuditAction::Tag };
+    project.audit(action, &dataset.name, None, said.clone()).await?;
     match shared.output {
         Format::Json => output::json(&said),
         Format::Text if delete => output::text(&format!("removed the tag {} of {}\n", tag.as_str(), dataset.name)),
