@@ -121,7 +121,8 @@ fn sql(
     makers: &BTreeMap<String, String>,
 ) -> Result<StageSpec, ServerError> {
     let text = files::read_bounded(&root.join(path), LONGEST_SQL)?;
-    let mentions = referenced_tables(&String::from_utf8_lossy(&text))?;
+    // SQL that cannot be read has no inputs: the stage fails and says why, and those that do not need it go on.
+    let mentions = referenced_tables(&String::from_utf8_lossy(&text)).unwrap_or_default();
     // A table that no stage makes is a mistake that the engine will name.
     let inputs = mentions.into_iter().filter_map(|mention| match mention {
         TableMention::Table { name, version: None } => makers.get(&name).map(|maker| (name, maker)),

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use ropewalk_config::{ConfigError, FILE_NAME, ProjectFile, STATE_FOLDER, remote_added, remote_removed};
 use ropewalk_data::{AuditAction, AuditEvent, DataError, audit_append};
 use ropewalk_execution::Program;
-use ropewalk_store::{BackendOptions, Store, files, object_store_at};
+use ropewalk_store::{BackendOptions, Root, Store, TransferProgress, files, object_store_at};
 use ropewalk_types::{Ambient, DatasetName, Digest, Uri};
-use ropewalk_versions::Workspace;
+use ropewalk_versions::{Kind, Workspace};
 use serde_json::Value;
 
 use crate::project::{LONGEST_FILE, below, catalog_open, ignore_in_git};
@@ -149,6 +149,23 @@ impl DataProject {
             .await;
         catalog.close().await;
         Ok(written?)
+    }
+
+    /// Brings the content of one version from the remote, which a pull of another version has left there.
+    pub async fn version_fetch(
+        &self,
+        name: &DatasetName,
+        version: &str,
+        progress: &dyn TransferProgress,
+    ) -> Result<(), ServerError> {
+        let found = self.workspace.resolve(name, version).await?.version;
+        let root = match found.kind {
+            Kind::Folder => Root::Tree(found.root),
+            Kind::File | Kind::Executable => Root::Blob(found.root),
+        };
+        let (_, remote) = self.remote_open(None).await?;
+        remote.copy_to(self.workspace.store().await?, &[root], progress).await?;
+        Ok(())
     }
 
     /// Whether a dataset is one of tracked files: here, or by versions in the store.

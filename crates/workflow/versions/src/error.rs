@@ -294,7 +294,7 @@ impl Diagnose for VersionsError {
                      the pointer names, with `--force`"
                 ));
             }
-            Self::ContentMissing { .. } => "fetch it from the remote in which it is: `ropewalk pull`",
+            Self::ContentMissing { .. } => "fetch it from the remote in which it is: `ropewalk fetch --all`",
             Self::Diverged { name, .. } => {
                 return Some(format!("run `ropewalk fetch` and `ropewalk data merge {name}`, then push again"));
             }

@@ -2,7 +2,7 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use ropewalk_data::AuditAction;
-use ropewalk_versions::{CheckedOut, CheckoutRequest, Selection};
+use ropewalk_versions::{CheckedOut, CheckoutRequest, Selection, VersionsError};
 use serde_json::json;
 
 use crate::arguments::{Checkout, Format, Shared};
@@ -21,7 +21,15 @@ pub(super) async fn run(shared: &Shared, arguments: Checkout) -> Ending {
         force: laying_out.force,
     };
     let progress = Transfer::new("laying out");
-    let made = project.workspace().checkout(request, &progress).await?;
+    let (name, version) = (request.name.clone(), request.version.clone());
+    let made = match (project.workspace().checkout(request.clone(), &progress).await, version) {
+        // A pull brings what the `.dataset` file names; other versions come when they are wanted.
+        (Err(VersionsError::ContentMissing { .. }), Some(version)) if !project.file().remote.is_empty() => {
+            project.version_fetch(&name, &version, &progress).await?;
+            project.workspace().checkout(request, &progress).await?
+        }
+        (made, _) => made?,
+    };
     progress.end();
     project.audit(AuditAction::Read, &made.name, made.version.as_ref(), json!({ "files": made.written })).await?;
     match shared.output {
