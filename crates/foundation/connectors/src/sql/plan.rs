@@ -245,9 +245,9 @@ mod tests {
             condition.compare(axis(Comparable::Integer), ">", "5");
             condition
         });
-        let wheres: Vec<_> = parts.iter().map(|part| part.sql.split_once("WHERE ").unwrap().1).collect();
+        let conditions: Vec<_> = parts.iter().map(|part| part.sql.split_once("WHERE ").unwrap().1).collect();
         assert_eq!(
-            wheres,
+            conditions,
             [
                 "\"at\" > $1::text::bigint AND (\"at\" < $2::text::bigint OR \"at\" IS NULL)",
                 "\"at\" > $1::text::bigint AND \"at\" >= $2::text::bigint AND \"at\" < $3::text::bigint",
