@@ -62,7 +62,7 @@ fn fill_large(path: &Path, bytes: u64, insert: bool, append: u64) {
 
 fn scan(directory: &Path) -> Vec<NewFile> {
     let mut found = Vec::new();
-    files::scan(directory, &mut |entry| {
+    files::scan(directory, files::OddNames::Refused, &mut |entry| {
         if entry.kind == files::EntryKind::File {
             found.push(NewFile { path: directory.join(entry.path), size: entry.size });
         }
@@ -134,7 +134,8 @@ async fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     let [_, directory, count, bytes] = arguments.as_slice() else { panic!("measure DIRECTORY FILES BYTES") };
     let root = PathBuf::from(directory);
-    files::create_new_directory(&root).unwrap();
+    assert!(!files::exists(&root).unwrap(), "measure in a new directory");
+    files::create_directories(&root).unwrap();
     many(&root, count.parse().unwrap()).await;
     large(&root, bytes.parse().unwrap()).await;
 }

@@ -1,6 +1,7 @@
 //! Which URL means which object store.
 
 mod cloud;
+mod connection_string;
 mod local;
 mod options;
 mod profile;

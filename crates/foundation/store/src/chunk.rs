@@ -103,6 +103,11 @@ impl Encoder {
         }
     }
 
+    /// Whether compression makes `raw` much smaller.
+    pub(crate) fn pays(&mut self, raw: &[u8]) -> bool {
+        self.compressed(raw).is_some()
+    }
+
     /// `None` when compression gains too little.
     fn compressed(&mut self, raw: &[u8]) -> Option<Vec<u8>> {
         if raw.len() >= SAMPLED_FROM {

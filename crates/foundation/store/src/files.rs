@@ -12,19 +12,20 @@ mod scan;
 mod scratch_file;
 mod work_tree;
 
-pub use atomic::{AtomicFile, write_atomic};
+pub use atomic::{AtomicFile, is_leftover, write_atomic};
 pub use directory::{
-    Entry, EntryKind, TemporaryDirectory, create_directories, list, remove_directory, temporary_directory,
+    Entry, EntryKind, TemporaryDirectory, create_directories, list, remove_directory, rename_directory,
+    temporary_directory,
 };
 pub use error::FileError;
 pub use link::{LinkSupport, link_support};
 pub use lock::{FileLock, lock, lock_wait};
-pub use scan::{ScanEntry, ScanNext, scan};
+pub use scan::{OddNames, ScanEntry, ScanNext, scan};
 
-pub(crate) use atomic::{is_leftover, temporary_name};
+pub(crate) use atomic::temporary_name;
 pub(crate) use directory::parent;
 pub(crate) use error::Doing;
-pub(crate) use link::{hard_link, make_writable, reflink};
+pub(crate) use link::{SHARED_BLOCK, hard_link, make_writable, reflink};
 pub(crate) use scratch_file::ScratchFile;
 pub(crate) use work_tree::{FolderId, WorkTree};
 
@@ -90,11 +91,6 @@ pub fn write_new(path: &Path, bytes: &[u8], executable: bool) -> Result<(), File
         options.mode(0o777);
     }
     options.open(path).and_then(|mut file| file.write_all(bytes)).doing("write", path)
-}
-
-/// Creates a directory that must not be there yet; not durable, see [`write_new`].
-pub fn create_new_directory(path: &Path) -> Result<(), FileError> {
-    fs::create_dir(path).doing("create directory", path)
 }
 
 /// Removes the file at `path`; says whether there was one.

@@ -1,3 +1,4 @@
+mod cache;
 mod collect;
 mod copy;
 mod index_objects;
@@ -24,7 +25,7 @@ use ropewalk_types::Digest;
 
 use crate::backend::{self, BackendOptions};
 use crate::error::StoreError;
-use crate::index::Index;
+use crate::index::{Index, PackId};
 use crate::tree::Tree;
 use crate::writer::Writer;
 
@@ -101,6 +102,17 @@ impl Store {
     pub async fn open_with(url: &str, options: &BackendOptions) -> Result<Self, StoreError> {
         let resolved = backend::resolve(url, options)?;
         Self::start(resolved.backend, resolved.directory, false).await
+    }
+
+    /// Opens the store at `url` if there is one, and creates nothing; none also where its place cannot be seen.
+    pub async fn open_existing(url: &str, options: &BackendOptions) -> Result<Option<Self>, StoreError> {
+        let (objects, place) = backend::object_store_at(url, options)?;
+        let mark = place.join(FORMAT_OBJECT);
+        match objects.head(&mark).await {
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(source) => Err(failed("look for", &mark)(source)),
+            Ok(_) => Self::open_with(url, options).await.map(Some),
+        }
     }
 
     /// Like [`Store::open_with`], for a store whose index is damaged: what cannot be read of it is passed over, and named
@@ -195,6 +207,12 @@ impl Inner {
     pub(crate) fn index<T>(&self, read: impl FnOnce(&Index) -> T) -> T {
         // A poisoned index is whole: it is changed by one finished entry at a time.
         read(&self.index.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The file that is the pack, when the store is a directory of this machine.
+    pub(crate) fn pack_file(&self, pack: PackId) -> Option<PathBuf> {
+        let directory = self.directory.as_deref()?;
+        Some(pack.path().parts().fold(directory.to_owned(), |path, part| path.join(part.as_ref())))
     }
 
     fn index_mut(&self, change: impl FnOnce(&mut Index)) {

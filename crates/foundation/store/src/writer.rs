@@ -2,6 +2,7 @@ mod directory;
 mod pack;
 mod pack_writer;
 mod prepare;
+mod shared;
 mod tree_of;
 
 use std::path::Path;
@@ -60,21 +61,29 @@ impl Writer {
     }
 
     /// Adds the content of the file at `path`, holding a few megabytes of it in memory at a time.
+    ///
+    /// In a store on the same file system, where that can share blocks, a large file that compression would not make
+    /// smaller is not copied.
     pub async fn add_file(&mut self, path: &Path) -> Result<Blob, StoreError> {
         let source = path.to_owned();
-        let small = blocking(move || {
-            let small = files::size(&source)? <= SMALL;
-            small.then(|| Ok(files::read_bounded(&source, SMALL)?)).transpose()
-        });
-        match small.await {
-            Ok(Some(bytes)) => self.add_small(bytes.into(), false).await,
-            // It grew while it was read.
-            Ok(None) | Err(StoreError::File(files::FileError::TooLarge { .. })) => {
-                let source = path.to_owned();
-                self.add_stream(move || Ok(files::open(&source)?), path).await
+        let found = blocking(move || {
+            let size = files::size(&source)?;
+            let small = (size <= SMALL).then(|| files::read_bounded(&source, SMALL)).transpose();
+            match small {
+                // It grew while it was read.
+                Err(files::FileError::TooLarge { .. }) => Ok((size, None)),
+                small => Ok((size, small?)),
             }
-            Err(error) => Err(error),
+        });
+        let (size, small) = found.await?;
+        if let Some(bytes) = small {
+            return self.add_small(bytes.into(), false).await;
         }
+        if let Some(blob) = self.add_shared(path, size).await? {
+            return Ok(blob);
+        }
+        let source = path.to_owned();
+        self.add_stream(move || Ok(files::open(&source)?), path).await
     }
 
     /// Adds a tree, not what it names.

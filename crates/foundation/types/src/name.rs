@@ -35,6 +35,15 @@ fn alias(name: &str) -> bool {
     portable(name) && !name.eq_ignore_ascii_case("latest") && !version_like && !name.bytes().all(|b| b.is_ascii_digit())
 }
 
+/// A tag must not be mistaken for another way to name a version: `latest`, `head`, `v` and a number, a digest.
+fn tag(name: &str) -> bool {
+    let number = name.strip_prefix(['v', 'V']).unwrap_or(name);
+    let taken = ["latest", "head"].iter().any(|word| name.eq_ignore_ascii_case(word))
+        || number.bytes().all(|byte| byte.is_ascii_digit())
+        || name.parse::<crate::Digest>().is_ok();
+    portable(name) && !taken
+}
+
 macro_rules! name {
     ($(#[$docs:meta])* $name:ident, $kind:literal, $rule:expr, $says:expr) => {
         $(#[$docs])*
@@ -93,6 +102,11 @@ name! {
     DatasetName, "a dataset", portable, PORTABLE
 }
 name! {
+    /// A name that a person gives to one version of a dataset, such as `before-2013`.
+    TagName, "a version", tag,
+    "use 1 to 128 letters, digits, `.`, `_` or `-`, beginning with a letter or digit, but not `latest`, `head`, a number, `v` and a number, or a digest"
+}
+name! {
     /// A stage of a project's pipeline.
     StageName, "a stage", portable, PORTABLE
 }
@@ -126,6 +140,19 @@ mod tests {
         }
         assert!(Alias::new("champion").is_ok());
         assert!(Alias::new("vanguard").is_ok());
+    }
+
+    #[test]
+    fn tags_cannot_look_like_versions() {
+        let digest = crate::Digest::of(b"x").to_string();
+        for bad in
+            ["", "latest", "Head", "v1", "V3", "V", "2013", "a b", "a/b", "-x", ".x", "é", &"x".repeat(129), &digest]
+        {
+            assert!(TagName::new(bad).is_err(), "{bad}");
+        }
+        for good in ["2013-01-31", "beef", "cafe", "train", "v1.0", "2024-q1", "q1-final_2.0", "vanguard"] {
+            assert!(TagName::new(good).is_ok(), "{good}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::{Component, Path, PathBuf};
 
-use ropewalk_store::files::{self, EntryKind, ScanEntry, ScanNext};
+use ropewalk_store::files::{self, EntryKind, OddNames, ScanEntry, ScanNext};
 
 use crate::error::VersionsError;
 use crate::pointer::{self, EXTENSION, Pointer};
@@ -106,6 +106,14 @@ fn check_names(names: &[&str]) -> Result<(), (&'static str, &'static str)> {
     Ok(())
 }
 
+/// Whether one path is the other, or lies below it.
+pub(crate) fn overlap(one: &str, other: &str) -> bool {
+    let within = |inner: &str, outer: &str| {
+        inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    within(one, other) || within(other, one)
+}
+
 pub(crate) fn untrackable(path: &str, reason: &str, advice: &'static str) -> VersionsError {
     VersionsError::Untrackable { path: path.to_owned(), reason: reason.to_owned(), advice }
 }
@@ -137,7 +145,7 @@ impl Tracked {
 /// Not looked into are the data of datasets, hidden folders, folders tagged as caches and those of package managers.
 pub(crate) fn discover(root: &Path) -> Result<Vec<Tracked>, VersionsError> {
     let mut walk = Walk::default();
-    files::scan(root, &mut |entry| walk.visit(entry))?;
+    files::scan(root, OddNames::LeftOut, &mut |entry| walk.visit(entry))?;
     if walk.data.len() > MAX_POINTERS {
         let reason = format!("it holds more than {MAX_POINTERS} pointers");
         return Err(untrackable(&root.display().to_string(), &reason, "split the project"));
@@ -145,7 +153,12 @@ pub(crate) fn discover(root: &Path) -> Result<Vec<Tracked>, VersionsError> {
     let mut tracked = Vec::new();
     for path in walk.data {
         let place = Place::at(root, path);
-        let pointer = Pointer::read(&place.pointer).and_then(|pointer| beside(&place, pointer));
+        let pointer = match Pointer::is_at(&place.pointer) {
+            // A file of something else that is named like a pointer.
+            Ok(false) => continue,
+            Ok(true) => Pointer::read(&place.pointer).and_then(|pointer| beside(&place, pointer)),
+            Err(error) => Err(error),
+        };
         tracked.push(Tracked { place, pointer });
     }
     tracked.sort_by(|a, b| a.place.path.cmp(&b.place.path));
@@ -157,10 +170,14 @@ fn beside(place: &Place, pointer: Pointer) -> Result<Pointer, VersionsError> {
     if pointer.path == place.file_name() {
         return Ok(pointer);
     }
-    let reason = format!("`path` names `{}`, but this pointer lies beside `{}`", pointer.path, place.file_name());
     let text = pointer.render();
     let line = text.lines().position(|line| line.starts_with("path ")).map_or(1, |position| position + 1);
-    Err(VersionsError::Pointer { path: place.pointer.clone(), line, reason })
+    Err(VersionsError::PointerMoved { path: place.pointer.clone(), line, data: pointer.path })
+}
+
+/// Whether a folder of this name is not looked into.
+pub(crate) fn is_passed_over(name: &str) -> bool {
+    name.starts_with('.') || FOREIGN.contains(&name)
 }
 
 #[derive(Default)]
@@ -179,7 +196,7 @@ impl Walk {
         match entry.kind {
             // The scan shows `x.dataset` before it enters `x`.
             EntryKind::Directory if self.data.contains(entry.path) => ScanNext::PassOver,
-            EntryKind::Directory if name.starts_with('.') || FOREIGN.contains(&name) => ScanNext::PassOver,
+            EntryKind::Directory if is_passed_over(name) => ScanNext::PassOver,
             EntryKind::File if name == CACHE_MARK && !folder.is_empty() => {
                 self.passed = Some(format!("{folder}/"));
                 ScanNext::PassOver
@@ -197,7 +214,7 @@ impl Walk {
 
 #[cfg(test)]
 mod tests {
-    use ropewalk_types::{DatasetName, Digest};
+    use ropewalk_types::{DatasetName, Diagnose as _, Digest};
 
     use super::*;
     use crate::pointer::{Kind, PointerState};
@@ -222,7 +239,7 @@ mod tests {
     #[test]
     fn pointers_are_found_where_they_may_be() {
         let folder = tempfile::tempdir().unwrap();
-        let pointer = |path: &str| {
+        let track = |path: &str| {
             let pointer = Pointer {
                 name: DatasetName::new("x").unwrap(),
                 kind: Kind::Folder,
@@ -236,16 +253,24 @@ mod tests {
         };
         let hidden = ["a/inside", ".hidden/x", "target/x", "node_modules/x"];
         for path in ["a", "b/c"].into_iter().chain(hidden) {
-            pointer(path);
+            track(path);
         }
         files::write_atomic(&folder.path().join("target/CACHEDIR.TAG"), b"").unwrap();
-        files::write_atomic(&folder.path().join("b/other.dataset"), b"nonsense").unwrap();
+        files::write_atomic(&folder.path().join("b/other.dataset"), b"# A dataset kept by Ropewalk\nnonsense").unwrap();
+        // Those of other tools: short, long, empty.
+        let long = vec![0_u8; 2 * usize::try_from(pointer::MAX_BYTES).unwrap()];
+        for (path, bytes) in [("b/short", b"x".as_slice()), ("b/long", &long), ("empty", b"")] {
+            files::write_atomic(&folder.path().join(format!("{path}{EXTENSION}")), bytes).unwrap();
+            assert!(Pointer::check_place(&folder.path().join(format!("{path}{EXTENSION}"))).is_err(), "{path}");
+        }
         files::rename(&folder.path().join("b/c.dataset"), &folder.path().join("b/moved.dataset")).unwrap();
         let found = discover(folder.path()).unwrap();
         let paths: Vec<_> = found.iter().map(|tracked| tracked.place.path.as_str()).collect();
         assert_eq!(paths, ["a", "b/moved", "b/other"]);
         assert!(found[0].pointer.is_ok());
-        assert!(found[1].pointer.as_ref().unwrap_err().to_string().contains("lies beside `moved`"));
+        let moved = found[1].pointer.as_ref().unwrap_err();
+        assert!(moved.to_string().contains("belongs beside `c`"), "{moved}");
+        assert!(moved.hint().unwrap().contains("name it `c.dataset` again"), "{:?}", moved.hint());
         assert!(found[2].pointer.is_err());
     }
 }

@@ -1,8 +1,11 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ropewalk_execution::ExecutionError;
 use ropewalk_store::{FileError, StoreError};
 use ropewalk_types::{DatasetName, Diagnose, Digest, NameError};
+
+use crate::pointer::EXTENSION;
+use crate::version::Version;
 
 /// How many file names an error lists before it only counts.
 const NAMED: usize = 5;
@@ -46,6 +49,19 @@ pub enum VersionsError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A pointer was renamed, and its data was not.
+    #[error("the pointer `{}` belongs beside `{data}`, which its line {line} names", path.display())]
+    PointerMoved {
+        /// The pointer file.
+        path: PathBuf,
+        /// The line that says `path`, counted from 1.
+        line: usize,
+        /// The data that it names.
+        data: String,
+    },
+    /// A file of something else lies where a pointer is to be.
+    #[error("`{}` is in the way: it is no pointer of Ropewalk", .0.display())]
+    NotAPointer(PathBuf),
     /// A pointer file holds the conflict markers of git.
     #[error("two branches changed the dataset of `{}`: line {line} is a conflict marker of git", path.display())]
     PointerConflict {
@@ -58,7 +74,7 @@ pub enum VersionsError {
     #[error("`{}` holds no conflict markers of git", .0.display())]
     NoConflict(PathBuf),
     /// No pointer of this name lies in the project.
-    #[error("no dataset `{name}` is tracked in this project")]
+    #[error("there is no dataset `{name}` in this project")]
     UnknownDataset {
         /// The name or path that was asked for.
         name: String,
@@ -85,6 +101,16 @@ pub enum VersionsError {
         /// More about it; begins with `: `, or is empty.
         reason: String,
     },
+    /// Several versions, of different lines, have the same number.
+    #[error("`{name}@v{number}` names {} versions: {}", found.len(), numbered(found))]
+    AmbiguousNumber {
+        /// The dataset.
+        name: DatasetName,
+        /// The number.
+        number: u64,
+        /// Whom it fits.
+        found: Vec<NumberedVersion>,
+    },
     /// The beginning of a digest fits several versions.
     #[error("`{spec}` is the beginning of {} versions of `{name}`: {}", found.len(), shorts(found))]
     AmbiguousVersion {
@@ -96,21 +122,27 @@ pub enum VersionsError {
         found: Vec<Digest>,
     },
     /// A version has no file of this path.
-    #[error("version `{version}` of `{name}` has no file `{path}`")]
+    #[error("{} of `{name}` has no file `{path}`", asked(version.as_ref()))]
     UnknownFile {
         /// The dataset.
         name: DatasetName,
-        /// The version, as asked for.
-        version: String,
-        /// The path inside the dataset.
+        /// The version, as asked for; none for what the pointer names.
+        version: Option<String>,
+        /// The path or pattern inside the dataset.
         path: String,
+        /// What there is at the top of the dataset.
+        known: Vec<String>,
+        /// Whether `path` is the name of another dataset.
+        dataset: bool,
     },
-    /// A text that no tag can be.
-    #[error(
-        "`{0}` cannot be a tag: use 1 to 128 letters, digits, `.`, `_` or `-`, beginning with a letter or digit; \
-         neither `latest` nor `head`, nor `v` and a number, nor a whole digest"
-    )]
-    TagName(String),
+    /// One file of a folder was wanted, and not said which.
+    #[error("the dataset `{name}` is a folder: it is not said which of its files is meant")]
+    WhichFile {
+        /// The dataset.
+        name: DatasetName,
+        /// What there is at its top.
+        known: Vec<String>,
+    },
     /// A tag names another version already.
     #[error("the tag `{tag}` of `{name}` names the version {} already", version.short())]
     TagExists {
@@ -145,6 +177,17 @@ pub enum VersionsError {
         /// Paths inside the dataset.
         paths: Vec<String>,
     },
+    /// A merge needs a work tree without changes.
+    #[error("cannot merge `{name}`: {} in no version yet{}", kept_back(paths), colon_listed(paths))]
+    Unmergeable {
+        /// The dataset.
+        name: DatasetName,
+        /// Files with changes; none if what was added last was not committed.
+        paths: Vec<String>,
+    },
+    /// A version must say why it was made.
+    #[error("a version needs a message")]
+    NoMessage,
     /// What was added was never committed.
     #[error("dataset `{name}`: what was added last is in no version yet")]
     Uncommitted {
@@ -170,6 +213,39 @@ pub enum VersionsError {
         name: DatasetName,
         /// The content.
         root: Digest,
+    },
+    /// Files that were left out of the work tree are needed, and not in the store either.
+    #[error("dataset `{name}` is laid out in part, and the store does not hold the files that were left out")]
+    LaidOutInPart {
+        /// The dataset.
+        name: DatasetName,
+    },
+    /// The project names no other store.
+    #[error("the project has no remote")]
+    NoRemote,
+    /// The project has no remote of this name.
+    #[error("the project has no remote `{name}`")]
+    UnknownRemote {
+        /// What was asked for.
+        name: String,
+        /// The names of those that it has.
+        known: Vec<String>,
+    },
+    /// Nothing was ever pushed to where a remote should be, or it cannot be seen.
+    #[error("the remote `{name}` is not there: no store was found at {url}")]
+    RemoteMissing {
+        /// Its name.
+        name: String,
+        /// Where it should be.
+        url: String,
+    },
+    /// Two versions of different datasets were to be compared.
+    #[error("`{first}` and `{second}` are two datasets")]
+    TwoDatasets {
+        /// One of them.
+        first: DatasetName,
+        /// The other.
+        second: DatasetName,
     },
     /// The remote moved on in another direction.
     #[error("cannot push `{name}`: the remote is at {}, which is no ancestor of {}", remote.short(), local.short())]
@@ -216,6 +292,45 @@ pub enum VersionsError {
     Interrupted,
 }
 
+/// One of several versions that have the same number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NumberedVersion {
+    /// Its name.
+    pub digest: Digest,
+    /// Who made it.
+    pub author: String,
+    /// The first line of why it was made.
+    pub message: String,
+}
+
+impl NumberedVersion {
+    pub(crate) fn of(digest: Digest, version: &Version) -> Self {
+        let message = version.message.lines().next().unwrap_or_default().to_owned();
+        Self { digest, author: version.author.clone(), message }
+    }
+}
+
+fn numbered(found: &[NumberedVersion]) -> String {
+    let told = |one: &NumberedVersion| format!("{} by {} ({})", one.digest.short(), one.author, one.message);
+    let mut text = found.iter().take(NAMED).map(told).collect::<Vec<_>>().join(", ");
+    if found.len() > NAMED {
+        text.push_str(", …");
+    }
+    text
+}
+
+fn asked(version: Option<&String>) -> String {
+    version.map_or_else(|| "what the `.dataset` file".to_owned(), |version| format!("version `{version}`"))
+}
+
+fn kept_back(paths: &[String]) -> String {
+    if paths.is_empty() { "what was added last is".to_owned() } else { format!("changes to {} are", count(paths)) }
+}
+
+fn colon_listed(paths: &[String]) -> String {
+    if paths.is_empty() { String::new() } else { format!(": {}", listed(paths)) }
+}
+
 fn shorts(digests: &[Digest]) -> String {
     digests.iter().take(NAMED).map(Digest::short).collect::<Vec<_>>().join(", ")
 }
@@ -225,7 +340,7 @@ fn count(paths: &[String]) -> String {
 }
 
 fn listed(paths: &[String]) -> String {
-    let mut text = paths.iter().take(NAMED).map(|path| format!("`{path}`")).collect::<Vec<_>>().join(", ");
+    let mut text = paths.iter().take(NAMED).map(|path| format!("`{}`", printable(path))).collect::<Vec<_>>().join(", ");
     if paths.len() > NAMED {
         text.push_str(", …");
     }
@@ -242,21 +357,30 @@ impl Diagnose for VersionsError {
             Self::Path(_) => "versions.path",
             Self::Untrackable { .. } => "versions.untrackable",
             Self::Pointer { .. } => "versions.pointer",
+            Self::PointerMoved { .. } => "versions.pointer_moved",
+            Self::NotAPointer(_) => "versions.not_a_pointer",
             Self::PointerConflict { .. } => "versions.pointer_conflict",
             Self::NoConflict(_) => "versions.no_conflict",
             Self::UnknownDataset { .. } => "versions.unknown_dataset",
             Self::NameTaken { .. } => "versions.name_taken",
             Self::UnknownVersion { .. } => "versions.unknown_version",
-            Self::AmbiguousVersion { .. } => "versions.ambiguous_version",
+            Self::AmbiguousVersion { .. } | Self::AmbiguousNumber { .. } => "versions.ambiguous_version",
             Self::UnknownFile { .. } => "versions.unknown_file",
-            Self::TagName(_) => "versions.tag_name",
+            Self::WhichFile { .. } => "versions.which_file",
             Self::TagExists { .. } => "versions.tag_exists",
             Self::UnknownTag { .. } => "versions.unknown_tag",
             Self::Pattern { .. } => "versions.pattern",
             Self::WouldOverwrite { .. } => "versions.would_overwrite",
+            Self::Unmergeable { .. } => "versions.unmergeable",
+            Self::NoMessage => "versions.no_message",
             Self::Uncommitted { .. } => "versions.uncommitted",
             Self::Outdated { .. } => "versions.outdated",
             Self::ContentMissing { .. } => "versions.content_missing",
+            Self::LaidOutInPart { .. } => "versions.laid_out_in_part",
+            Self::NoRemote => "versions.no_remote",
+            Self::UnknownRemote { .. } => "versions.unknown_remote",
+            Self::RemoteMissing { .. } => "versions.remote_missing",
+            Self::TwoDatasets { .. } => "versions.two_datasets",
             Self::Diverged { .. } => "versions.diverged",
             Self::Busy { .. } => "versions.busy",
             Self::Merge { .. } => "versions.merge",
@@ -271,48 +395,92 @@ impl Diagnose for VersionsError {
             Self::Store(error) => return error.hint(),
             Self::File(error) => return error.hint(),
             Self::Execution(error) => return error.hint(),
+            Self::Merge { .. } | Self::Name(_) | Self::Malformed { .. } | Self::Interrupted => return None,
             Self::Untrackable { advice, .. } => advice,
             Self::Path(_) => "name files relative to the project, without `..`",
             Self::Pointer { .. } => "take the file back from git: `git checkout -- FILE`",
-            Self::PointerConflict { path, .. } => {
-                return Some(format!("run `ropewalk data merge {}`", path.display()));
-            }
+            Self::NotAPointer(_) => "move that file away, or give the data another name",
             Self::NoConflict(_) => "name the dataset instead, to merge it with another of its versions",
-            Self::UnknownDataset { known, .. } => return Some(known_datasets(known)),
             Self::NameTaken { .. } => "give it another name with `--name`",
-            Self::UnknownVersion { name, .. } => return Some(format!("`ropewalk data log {name}` lists the versions")),
+            Self::AmbiguousNumber { .. } => "name the one that is meant by its digest, or give it a tag",
             Self::AmbiguousVersion { .. } => "give more digits",
-            Self::UnknownFile { name, .. } => return Some(format!("`ropewalk data list {name}` lists the files")),
-            Self::TagExists { .. } => "choose another tag, or move this one with `--force`",
-            Self::UnknownTag { name, .. } => return Some(format!("`ropewalk data tag {name}` lists the tags")),
+            Self::TagExists { .. } => "choose another tag, or move this one with `--move`",
             Self::Pattern { .. } => "write a path inside the dataset, or a glob such as `images/**/*.png`",
             Self::WouldOverwrite { .. } => "commit them with `ropewalk data commit`, or give them up with `--force`",
+            Self::NoMessage => "say with `-m` what the version is",
             Self::Uncommitted { .. } => "run `ropewalk data commit`, or give it up with `--force`",
-            Self::Outdated { name, .. } => {
-                return Some(format!(
-                    "run `ropewalk data checkout {name}`; or keep what is laid out, as a version beside the one that \
-                     the pointer names, with `--force`"
-                ));
-            }
             Self::ContentMissing { .. } => "fetch it from the remote in which it is: `ropewalk fetch --all`",
-            Self::Diverged { name, .. } => {
-                return Some(format!("run `ropewalk fetch` and `ropewalk data merge {name}`, then push again"));
+            Self::NoRemote => "add one: `ropewalk remote add origin URL`",
+            Self::RemoteMissing { .. } => {
+                "`ropewalk push` creates it; if it should be there, check the path, or whether the disk is mounted"
             }
+            Self::TwoDatasets { .. } => "name two versions of one",
             Self::Busy { .. } => "try again",
             Self::Foreign { .. } => "take the file back from git, or remove it",
-            Self::Merge { .. } | Self::Name(_) | Self::TagName(_) | Self::Malformed { .. } | Self::Interrupted => {
-                return None;
-            }
+            _ => return self.hint_with_names(),
         };
         Some(hint.to_owned())
     }
+}
+
+impl VersionsError {
+    /// Hints that name what the error is about.
+    fn hint_with_names(&self) -> Option<String> {
+        let hint = match self {
+            Self::PointerConflict { path, .. } => format!("run `ropewalk data merge {}`", path.display()),
+            Self::PointerMoved { path, line, data } => moved(path, *line, data),
+            Self::UnknownDataset { known, .. } => known_datasets(known),
+            Self::UnknownVersion { name, .. } => format!("`ropewalk data log {name}` lists the versions"),
+            Self::UnknownFile { path, dataset: true, .. } => {
+                format!("`{path}` is a dataset of its own: `ropewalk data checkout {path}`")
+            }
+            Self::UnknownFile { known, .. } if known.is_empty() => "it has no files at all".to_owned(),
+            Self::UnknownFile { known, .. } => {
+                format!("paths begin inside the dataset; at its top are {}", listed(known))
+            }
+            Self::WhichFile { name, known } => format!("write `{name}/PATH`; at its top are {}", listed(known)),
+            Self::UnknownTag { name, .. } => format!("`ropewalk data tag {name}` lists the tags"),
+            Self::Unmergeable { paths, .. } if paths.is_empty() => "run `ropewalk data commit` first".to_owned(),
+            Self::Unmergeable { name, .. } => format!(
+                "commit them with `ropewalk data commit {name}`, or give them up with `ropewalk data restore {name}`"
+            ),
+            Self::Outdated { name, path, .. } => format!(
+                "run `ropewalk data checkout {name}`; or keep what is laid out, as a version beside the one that the \
+                 pointer names: `ropewalk data add {path} --force`"
+            ),
+            Self::LaidOutInPart { name } => format!("bring them: `ropewalk fetch {name}`"),
+            Self::UnknownRemote { known, .. } => format!("it has {}", listed(known)),
+            Self::Diverged { name, .. } => {
+                format!("run `ropewalk fetch` and `ropewalk data merge {name}`, then push again")
+            }
+            _ => return None,
+        };
+        Some(hint)
+    }
+}
+
+/// What to do with a pointer that was renamed alone.
+fn moved(path: &Path, line: usize, data: &str) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let beside = name.strip_suffix(EXTENSION).unwrap_or(&name);
+    format!(
+        "name it `{data}{EXTENSION}` again; or rename the data too: move `{data}` to `{beside}`, write `path {beside}` \
+         into line {line} of `{name}`, and run `ropewalk data add` on it"
+    )
 }
 
 fn known_datasets(known: &[String]) -> String {
     if known.is_empty() {
         return "track a file or a folder with `ropewalk data add PATH`".to_owned();
     }
-    format!("tracked are {}", listed(known))
+    format!("there are {}", listed(known))
+}
+
+/// A text with its control characters escaped, so that a name cannot move the cursor of a terminal or begin a line.
+fn printable(text: &str) -> String {
+    let letter =
+        |letter: char| if letter.is_control() { letter.escape_default().collect() } else { letter.to_string() };
+    text.chars().map(letter).collect()
 }
 
 /// Runs work that computes or blocks, off the reactor.

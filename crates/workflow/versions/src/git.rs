@@ -56,6 +56,21 @@ pub(crate) async fn tracks(root: &Path, path: &Path) -> Result<bool, ExecutionEr
     }
 }
 
+/// The files that git tracks at `path` or below it, given relative to `root`; none without git or a repository.
+pub(crate) async fn tracked_files(root: &Path, path: &str) -> Result<Vec<String>, ExecutionError> {
+    listed(root, &["--literal-pathspecs", "ls-files", "-z", "--", path]).await
+}
+
+/// The files that git tracks below `root` and leaves to Git LFS; none without git or a repository.
+pub(crate) async fn lfs_files(root: &Path) -> Result<Vec<String>, ExecutionError> {
+    listed(root, &["ls-files", "-z", "--", ":(attr:filter=lfs)"]).await
+}
+
+async fn listed(root: &Path, arguments: &[&str]) -> Result<Vec<String>, ExecutionError> {
+    let told = answer(root, arguments).await?.unwrap_or_default();
+    Ok(told.split('\0').filter(|path| !path.is_empty()).map(str::to_owned).collect())
+}
+
 /// The folder in which git keeps what all work trees share; none without git or a repository.
 pub(crate) async fn common_folder(root: &Path) -> Result<Option<PathBuf>, ExecutionError> {
     let told = answer(root, &["rev-parse", "--git-common-dir"]).await?;

@@ -4,23 +4,25 @@
 //! `datasets/NAME/tips/DIGEST` (versions beside the head, such as those of other branches of git, which must be kept
 //! until the head descends from them). Each holds the digest of a version object as text.
 
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet};
+mod names;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
 use ropewalk_store::{RefName, Store, StoreError};
-use ropewalk_types::{DatasetName, Digest};
-use serde::Serialize;
+use ropewalk_types::{DatasetName, Digest, TagName};
 
 use crate::error::VersionsError;
-use crate::version::{self, TagName, Version, version_number};
+use crate::version::{self, Version};
+
+pub use names::{LogEntry, Resolved};
+pub(crate) use names::{log, resolve};
 
 const FOLDER: &str = "datasets";
 const READS_AT_ONCE: usize = 16;
 /// Each time round, another writer must have moved the head while we looked at its ancestors.
 const MAX_ROUNDS: usize = 32;
-/// The shortest beginning of a digest that names a version.
-const SHORTEST: usize = 4;
 /// A history longer than this is no history.
 const MAX_VERSIONS: usize = 1 << 20;
 
@@ -47,30 +49,6 @@ impl Refs {
             self.head.iter().map(|at| at.version).chain(tags).chain(self.tips.iter().copied()).collect();
         all.into_iter().collect()
     }
-}
-
-/// A version in a log.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct LogEntry {
-    /// The version's name.
-    pub digest: Digest,
-    /// What it is.
-    pub version: Version,
-    /// N of `vN`: its place among the first parents of the head; none for versions of other lines.
-    pub number: Option<u64>,
-    /// Tags that name it.
-    pub tags: Vec<TagName>,
-    /// Whether it is the head.
-    pub head: bool,
-}
-
-/// A version that was asked for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Resolved {
-    /// The version's name.
-    pub digest: Digest,
-    /// What it is.
-    pub version: Version,
 }
 
 /// The names of the datasets of which `store` has refs.
@@ -251,124 +229,6 @@ impl History<'_> {
         let best = common.iter().filter(|(digest, _)| !behind.contains(digest));
         Ok(best.max_by_key(|(digest, version)| (version.created_at, **digest)).map(|(digest, _)| *digest))
     }
-
-    /// The first parents of `head`, from the first version on: `v1`, `v2`, …
-    pub(crate) async fn line(&self, head: &Digest) -> Result<Vec<Digest>, VersionsError> {
-        let (mut line, mut next) = (Vec::new(), Some(*head));
-        while let Some(digest) = next {
-            line.push(digest);
-            // A digest cannot be among its own ancestors, so this ends.
-            next = self.find(&digest).await?.and_then(|version| version.parents.first().copied());
-        }
-        line.reverse();
-        Ok(line)
-    }
-}
-
-/// Versions in an order in which children come before parents, and else the newest first.
-pub(crate) fn in_order(versions: Vec<(Digest, Version)>) -> Vec<(Digest, Version)> {
-    let mut children: HashMap<Digest, usize> = HashMap::new();
-    for parent in versions.iter().flat_map(|(_, version)| &version.parents) {
-        *children.entry(*parent).or_default() += 1;
-    }
-    let mut waiting: HashMap<_, _> = versions.into_iter().collect();
-    let key = |digest: &Digest, version: &Version| (version.created_at, *digest);
-    let ready = waiting.iter().filter(|(digest, _)| !children.contains_key(*digest));
-    let mut ready: BinaryHeap<_> = ready.map(|(digest, version)| key(digest, version)).collect();
-    let mut ordered = Vec::with_capacity(waiting.len());
-    while let Some((_, digest)) = ready.pop() {
-        let Some(version) = waiting.remove(&digest) else { continue };
-        for parent in &version.parents {
-            let left = children.get_mut(parent).map_or(0, |count| {
-                *count -= 1;
-                *count
-            });
-            if let Some(parent_version) = waiting.get(parent).filter(|_| left == 0) {
-                ready.push(key(parent, parent_version));
-            }
-        }
-        ordered.push((digest, version));
-    }
-    ordered
-}
-
-/// All versions that the refs name and what lies behind them, newest first.
-pub(crate) async fn log(store: &Store, name: &DatasetName) -> Result<Vec<LogEntry>, VersionsError> {
-    let refs = refs(store, name).await?;
-    let history = History { stores: &[store] };
-    let versions = in_order(history.ancestors(&refs.versions(), &HashSet::new()).await?);
-    let line = match &refs.head {
-        Some(head) => history.line(&head.version).await?,
-        None => Vec::new(),
-    };
-    let numbers: HashMap<_, _> = line.into_iter().zip(1_u64..).collect();
-    let entry = |(digest, version)| LogEntry {
-        digest,
-        version,
-        number: numbers.get(&digest).copied(),
-        tags: refs.tags.iter().filter(|(_, at)| at.version == digest).map(|(tag, _)| tag.clone()).collect(),
-        head: refs.head.is_some_and(|head| head.version == digest),
-    };
-    Ok(versions.into_iter().map(entry).collect())
-}
-
-/// The version that `spec` names: `latest` or `head`, a tag, `vN`, or the beginning of a digest of a version or of its
-/// content.
-pub(crate) async fn resolve(store: &Store, name: &DatasetName, spec: &str) -> Result<Resolved, VersionsError> {
-    let refs = refs(store, name).await?;
-    let history = History { stores: &[store] };
-    let unknown = |reason: &str| VersionsError::UnknownVersion {
-        name: name.clone(),
-        spec: spec.to_owned(),
-        reason: reason.to_owned(),
-    };
-    let tagged = || TagName::new(spec).ok().and_then(|tag| refs.tags.get(&tag)).map(|at| at.version);
-    let digest = match (spec, &refs.head) {
-        ("latest" | "head", None) => return Err(unknown(": nothing is committed yet")),
-        ("latest" | "head", Some(head)) => head.version,
-        (_, head) => match (tagged(), version_number(spec), head) {
-            (Some(digest), ..) => digest,
-            (None, Some(number), Some(head)) => {
-                let line = history.line(&head.version).await?;
-                let place = number.checked_sub(1).and_then(|place| usize::try_from(place).ok());
-                let found = place.and_then(|place| line.get(place)).copied();
-                found.ok_or_else(|| unknown(&format!(": the latest is v{}", line.len())))?
-            }
-            _ => by_digest(&history, &refs, name, spec).await?.ok_or_else(|| unknown(""))?,
-        },
-    };
-    Ok(Resolved { digest, version: history.get(&digest).await? })
-}
-
-async fn by_digest(
-    history: &History<'_>,
-    refs: &Refs,
-    name: &DatasetName,
-    spec: &str,
-) -> Result<Option<Digest>, VersionsError> {
-    if spec.len() < SHORTEST || !spec.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
-        return Ok(None);
-    }
-    let versions = in_order(history.ancestors(&refs.versions(), &HashSet::new()).await?);
-    let begins = |digest: &Digest| digest.to_string().starts_with(spec);
-    let named: Vec<_> = versions.iter().map(|(digest, _)| *digest).filter(begins).collect();
-    match named.as_slice() {
-        [] => {}
-        [only] => return Ok(Some(*only)),
-        _ => return Err(VersionsError::AmbiguousVersion { name: name.clone(), spec: spec.to_owned(), found: named }),
-    }
-    let with_root: Vec<_> = versions.iter().filter(|(_, version)| begins(&version.root)).collect();
-    let roots: BTreeSet<_> = with_root.iter().map(|(_, version)| version.root).collect();
-    if roots.len() > 1 {
-        let found = roots.into_iter().collect();
-        return Err(VersionsError::AmbiguousVersion { name: name.clone(), spec: spec.to_owned(), found });
-    }
-    if let Some((newest, _)) = with_root.first() {
-        return Ok(Some(*newest));
-    }
-    // A version that git knows from a pointer, and no ref names here.
-    let Ok(whole) = spec.parse() else { return Ok(None) };
-    Ok(history.find(&whole).await?.filter(|version| version.name == *name).map(|_| whole))
 }
 
 /// What became of a version that was to be the latest.

@@ -8,16 +8,17 @@ mod lfs;
 pub(crate) use digests::md5_of;
 
 use std::collections::{BTreeSet, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use futures::future::BoxFuture;
-use ropewalk_store::files::{self, EntryKind, ScanNext};
+use ropewalk_store::files::{self, EntryKind, OddNames, ScanNext};
 use ropewalk_store::{LinkMode, NewFile, TransferProgress, TreeFile};
 use ropewalk_types::{DatasetName, Digest};
 use serde::Serialize;
 
 use crate::discovery::{Place, Tracked};
 use crate::error::{VersionsError, blocking};
+use crate::git;
 use crate::pointer::{Kind, Pointer, PointerState};
 use crate::selection::Selection;
 use crate::workspace::{Content, Laying, Opened, Workspace, tree_commit};
@@ -129,18 +130,35 @@ impl Workspace {
 
     /// Looks at a folder or file whose files are kept by Git LFS, and at its objects in `.git/lfs`.
     ///
-    /// Every object is read and held against its SHA-256. Other files are taken as they are.
+    /// Every object is read and held against its SHA-256. Other files are taken as they are. The project as a whole stands
+    /// for each topmost folder that holds files of Git LFS, and each such file at its top; a folder in which git tracks
+    /// other files too is passed over then.
     pub fn lfs_plan<'a>(
         &'a self,
         path: &'a Path,
         name: Option<DatasetName>,
     ) -> BoxFuture<'a, Result<ImportPlan, VersionsError>> {
         Box::pin(async move {
-            let place = Place::of(self.root(), path)?;
             let storage = lfs::storage(self.root()).await?;
             let (root, tracked) = (self.root().to_owned(), self.discover().await?);
+            if name.is_none() && is_root(&root, path) {
+                return self.lfs_plan_all(storage, tracked).await;
+            }
+            let place = Place::of(self.root(), path)?;
             blocking(move || lfs::plan(&root, &place, name, &storage, &tracked)).await
         })
+    }
+
+    async fn lfs_plan_all(&self, storage: PathBuf, tracked: Vec<Tracked>) -> Result<ImportPlan, VersionsError> {
+        let (root, marked) = (self.root().to_owned(), git::lfs_files(self.root()).await?);
+        let (tops, tracked) = blocking(move || Ok((lfs::tops(&root, marked, &tracked)?, tracked))).await?;
+        let mut with_git = Vec::with_capacity(tops.len());
+        for top in tops {
+            let of_git = git::tracked_files(self.root(), &top.path).await?;
+            with_git.push((top, of_git));
+        }
+        let root = self.root().to_owned();
+        blocking(move || lfs::plan_all(&root, &with_git, &storage, &tracked)).await
     }
 
     /// Makes datasets of what a plan found whole: content into the store, a first version, a pointer, the work tree.
@@ -194,7 +212,7 @@ impl Workspace {
         blocking(move || remove_stand_ins(&data, kind, &stand_ins)).await?;
         let content = Content::of(&pointer);
         let selection = &Selection::Recorded;
-        let laid_out = self.lay(Laying { opened, content, selection, mode, force: false }, progress).await?;
+        let laid_out = self.lay(Laying::of(opened, content, selection, mode), progress).await?;
         Ok(Imported {
             name: output.name.clone(),
             path: output.path.clone(),
@@ -230,16 +248,21 @@ impl Workspace {
                 writer.commit().await?;
                 file.digest
             }
-            _ => tree_commit(writer, files.clone()).await?,
+            _ => tree_commit(writer, &files).await?,
         };
         Ok((root, output.kind, files))
     }
 }
 
+/// Whether `path`, absolute or relative to `root`, is `root` itself.
+fn is_root(root: &Path, path: &Path) -> bool {
+    root.join(path).components().filter(|part| *part != Component::CurDir).eq(root.components())
+}
+
 /// The files below `folder` that may be executed; links are passed over.
 fn executables(folder: &Path) -> Result<HashSet<String>, VersionsError> {
     let mut found = HashSet::new();
-    let scanned = files::scan(folder, &mut |entry| {
+    let scanned = files::scan(folder, OddNames::Refused, &mut |entry| {
         if entry.executable {
             found.insert(entry.path.to_owned());
         }

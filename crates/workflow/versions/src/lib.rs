@@ -34,7 +34,7 @@ mod workspace;
 
 pub use code::{CodeState, code_state};
 pub use diff::{ChangedFile, Diff, MovedFile, SizedFile};
-pub use error::VersionsError;
+pub use error::{NumberedVersion, VersionsError};
 pub use history::{LogEntry, Resolved};
 pub use import::{FileSource, ImportPlan, Imported, PlannedFile, PlannedOutput, SkippedOutput};
 pub use merge::{Conflict, ConflictKind, Prefer};
@@ -42,10 +42,10 @@ pub use pointer::{Kind, Pointer, PointerState};
 pub use remote::{Fetched, PullOptions, PullTo, Pulled, PushOptions, Pushed, PushedHead, RefusedTag};
 pub use roots::store_roots;
 pub use selection::Selection;
-pub use version::{TagName, Version};
+pub use version::Version;
 pub use workspace::{
     AddRequest, Added, CheckedOut, CheckoutRequest, CommitOutcome, Committed, Dataset, FileOf, Layout, MergeOutcome,
-    MergeRequest, Removed, RestoreRequest, Restored, Side, Status, StoreOpener, Workspace,
+    MergeRequest, Problem, RemoteOpener, Removed, RestoreRequest, Restored, Side, Status, StoreOpener, Workspace,
 };
 
 #[cfg(test)]

@@ -3,9 +3,10 @@
 mod conflict;
 
 use std::fmt::Write as _;
+use std::io::Read as _;
 use std::path::Path;
 
-use ropewalk_store::files;
+use ropewalk_store::files::{self, EntryKind};
 use ropewalk_types::{DatasetName, Digest};
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +21,10 @@ pub(crate) const MAX_BYTES: u64 = 64 << 10;
 const FORMAT: &str = "1";
 const COMMENT: &str =
     "# A dataset kept by Ropewalk: `ropewalk pull` brings its files back. Written by `ropewalk data`.";
+/// What every pointer begins with: other tools have files with the same ending.
+const MARK: &str = "# A dataset kept by Ropewalk";
+/// What a file begins with of which git could merge nothing.
+const CONFLICT: &str = "<<<<<<<";
 /// Keys in the order in which they are written.
 const KEYS: [&str; 9] = ["base", "bytes", "digest", "files", "format", "kind", "name", "path", "version"];
 
@@ -157,12 +162,30 @@ impl Pointer {
         lines.map_err(|(line, reason)| VersionsError::Pointer { path: path.to_owned(), line, reason })
     }
 
+    /// Whether the file at `path` is a pointer, be it a damaged one, and not a file of something else.
+    pub(crate) fn is_at(path: &Path) -> Result<bool, VersionsError> {
+        let mut beginning = Vec::new();
+        let read = files::open(path)?.take(MARK.len() as u64).read_to_end(&mut beginning);
+        read.map_err(|source| files::FileError::Io { action: "read", path: path.to_owned(), source })?;
+        Ok(beginning == MARK.as_bytes() || beginning.starts_with(CONFLICT.as_bytes()))
+    }
+
+    /// Refuses a path where a file of something else lies.
+    pub(crate) fn check_place(path: &Path) -> Result<(), VersionsError> {
+        match files::kind(path)? {
+            None => Ok(()),
+            Some(EntryKind::File) if Self::is_at(path)? => Ok(()),
+            Some(_) => Err(VersionsError::NotAPointer(path.to_owned())),
+        }
+    }
+
     pub(crate) fn read(path: &Path) -> Result<Self, VersionsError> {
         Self::parse(&files::read_text(path, MAX_BYTES)?, path)
     }
 
     /// Writes the file, whole and durable; not when it is the same already.
     pub(crate) fn write(&self, path: &Path) -> Result<(), VersionsError> {
+        Self::check_place(path)?;
         let text = self.render();
         let same = files::exists(path)? && files::read_bounded(path, MAX_BYTES).is_ok_and(|old| old == text.as_bytes());
         if same { Ok(()) } else { Ok(files::write_atomic(path, text.as_bytes())?) }

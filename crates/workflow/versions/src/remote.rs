@@ -6,13 +6,13 @@ mod push;
 use std::collections::{BTreeMap, HashSet};
 
 use ropewalk_store::{Root, Store};
-use ropewalk_types::{DatasetName, Digest};
+use ropewalk_types::{DatasetName, Digest, TagName};
 use serde::Serialize;
 
 use crate::error::VersionsError;
 use crate::history::{History, Refs};
 use crate::pointer::Kind;
-use crate::version::{TagName, Version};
+use crate::version::Version;
 
 pub use fetch::{Fetched, PullOptions, PullTo, Pulled};
 pub use push::{PushOptions, Pushed, PushedHead};

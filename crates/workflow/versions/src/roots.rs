@@ -33,11 +33,27 @@ impl Workspace {
                 wanted.versions.extend(pointer.ancestor());
             }
             let folder = self.work_folder();
-            wanted.roots.extend(blocking(move || index_roots(&folder)).await?);
+            wanted.roots.extend(blocking(move || index_roots(&folder, Trees::All)).await?);
             for text in git::texts_ever(self.root(), EXTENSION).await? {
                 wanted.read(&text);
             }
             wanted.in_store(store).await
+        })
+    }
+
+    /// What must be in the project's store: the versions that refs name, and what the work tree was laid out from or added
+    /// as. The content of other versions may lie in a remote only.
+    pub fn expected(&self) -> BoxFuture<'_, Result<Vec<Root>, VersionsError>> {
+        Box::pin(async move {
+            let store = self.store().await?;
+            let names = history::names(store).await?;
+            let mut roots: BTreeSet<Root> = BTreeSet::new();
+            for refs in history::refs_of(store, &names).await?.into_values() {
+                roots.extend(refs.versions().into_iter().map(Root::Blob));
+            }
+            let folder = self.work_folder();
+            roots.extend(blocking(move || index_roots(&folder, Trees::OfWhole)).await?);
+            Ok(roots.into_iter().collect())
         })
     }
 
@@ -100,13 +116,28 @@ impl Wanted {
     }
 }
 
-fn index_roots(folder: &std::path::Path) -> Result<Vec<Root>, VersionsError> {
+/// Of which work trees the content is meant as a whole; what is laid out in part may be whole in a remote only.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Trees {
+    All,
+    OfWhole,
+}
+
+/// What work trees were laid out from: the content as a whole, and of one that is laid out in part the files of that part.
+fn index_roots(folder: &std::path::Path, trees: Trees) -> Result<Vec<Root>, VersionsError> {
     if files::kind(folder)? != Some(EntryKind::Directory) {
         return Ok(Vec::new());
     }
     let mut roots = Vec::new();
     for entry in files::list(folder)?.into_iter().filter(|entry| entry.name.strip_suffix(".index").is_some()) {
-        roots.extend(Index::load(&entry.path)?.map(|index| content_root(index.head.kind, index.head.root)));
+        let Some(index) = Index::load(&entry.path)? else { continue };
+        let in_part = index.iter().any(|entry| entry.absent);
+        if in_part {
+            roots.extend(index.iter().filter(|entry| !entry.absent).map(|entry| Root::Blob(entry.digest)));
+        }
+        if !in_part || trees == Trees::All {
+            roots.push(content_root(index.head.kind, index.head.root));
+        }
     }
     Ok(roots)
 }

@@ -1,9 +1,12 @@
 //! Which files of a dataset are meant: by path, by folder, by glob.
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use ropewalk_store::TreeFile;
 
 use crate::error::VersionsError;
 
+/// Fits every file.
+const ALL: &str = "**";
 /// More patterns than anybody writes.
 const MAX_PATTERNS: usize = 10_000;
 
@@ -18,13 +21,21 @@ pub enum Selection {
     Recorded,
     /// All files.
     Everything,
-    /// Exactly these.
+    /// Exactly these; the others go from the work tree.
     Only(Vec<String>),
     /// These, and what was chosen before.
     Also(Vec<String>),
 }
 
 impl Selection {
+    /// The patterns that were named now.
+    pub(crate) fn chosen(&self) -> Option<&[String]> {
+        match self {
+            Self::Recorded | Self::Everything => None,
+            Self::Only(patterns) | Self::Also(patterns) => Some(patterns),
+        }
+    }
+
     /// The patterns that hold from now on; none stands for all files.
     pub(crate) fn patterns(&self, recorded: Option<&[String]>) -> Option<Vec<String>> {
         match self {
@@ -68,19 +79,39 @@ impl Matcher {
         Ok(Self { chosen: Some((paths, globs)) })
     }
 
+    /// The patterns that fit none of `files`; what means all of them is none of these.
+    pub(crate) fn idle(&self, files: &[TreeFile]) -> Vec<&str> {
+        let Some((paths, globs)) = &self.chosen else { return Vec::new() };
+        let mut met: Vec<bool> = paths.iter().map(|path| path == ALL).collect();
+        let mut fitting = Vec::new();
+        for file in files {
+            globs.matches_into(&file.path, &mut fitting);
+            // Two globs were made of each pattern.
+            for glob in &fitting {
+                if let Some(met) = met.get_mut(glob / 2) {
+                    *met = true;
+                }
+            }
+        }
+        let unmet = paths.iter().zip(met).filter(|(_, met)| !met).map(|(path, _)| path.as_str());
+        unmet.filter(|folder| !files.iter().any(|file| is_within(folder, &file.path))).collect()
+    }
+
     pub(crate) fn matches(&self, path: &str) -> bool {
         let Some((paths, globs)) = &self.chosen else { return true };
-        let within =
-            |folder: &String| path.strip_prefix(folder.as_str()).is_some_and(|r| r.is_empty() || r.starts_with('/'));
-        paths.iter().any(within) || globs.is_match(path)
+        paths.iter().any(|folder| is_within(folder, path)) || globs.is_match(path)
     }
+}
+
+fn is_within(folder: &str, path: &str) -> bool {
+    path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// A pattern without what means nothing, such as a slash at its end.
 fn plain(pattern: &str) -> Result<&str, &'static str> {
     let path = pattern.strip_prefix("./").unwrap_or(pattern).trim_end_matches('/');
     match path {
-        "" | "." => Ok("**"),
+        "" | "." => Ok(ALL),
         _ if pattern.starts_with('/') => Err("it begins at the root of the disk, not at that of the dataset"),
         _ if path.split('/').any(|part| part == "..") => Err("`..` leads out of the dataset"),
         _ => Ok(path),
@@ -107,6 +138,14 @@ mod tests {
         assert_eq!(matching("a[1]"), ["a[1]/x"]);
         assert_eq!(matching(".").len(), 5);
         assert!(Matcher::new(None).unwrap().matches("anything"));
+    }
+
+    #[test]
+    fn patterns_that_fit_nothing_are_named() {
+        let files = crate::diff::tests::files(&[("a.csv", "1"), ("a[1]/x", "1"), ("images/a.png", "1")]);
+        let patterns = ["a.csv", "b.csv", "a[1]", "images", "*.png", "**/*.png", ".", "image"].map(str::to_owned);
+        assert_eq!(Matcher::new(Some(&patterns)).unwrap().idle(&files), ["b.csv", "*.png", "image"]);
+        assert!(Matcher::new(None).unwrap().idle(&[]).is_empty());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Stories of one or two people, a project each, and a remote between them.
 
+mod clones;
 mod crash;
 mod git;
 mod lifecycle;
@@ -115,6 +116,10 @@ impl Project {
         let mut statuses = self.workspace.status(&[]).await.unwrap();
         assert_eq!(statuses.len(), 1);
         statuses.remove(0)
+    }
+
+    pub(crate) async fn status_of(&self, dataset: &str) -> Status {
+        self.workspace.status(&[name(dataset)]).await.unwrap().remove(0)
     }
 
     pub(crate) async fn checkout(&self, version: &str) -> Result<crate::CheckedOut, VersionsError> {

@@ -1,8 +1,5 @@
 //! The objects of the store that make history.
 
-use std::fmt;
-use std::str::FromStr;
-
 use bytes::Bytes;
 use ropewalk_types::{DatasetName, Digest, Timestamp, canonical_json};
 use serde::{Deserialize, Serialize};
@@ -87,48 +84,6 @@ fn malformed(digest: Digest, reason: String) -> VersionsError {
     VersionsError::Malformed { digest, reason }
 }
 
-/// A name of one version that people chose, such as `2024-q1` or `train`.
-///
-/// 1 to 128 letters, digits, `.`, `_` or `-`, beginning with a letter or digit; neither `latest` nor `head`, nor `v` and
-/// a number, nor a whole digest, so that it cannot be mistaken for another way to name a version.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(transparent)]
-pub struct TagName(String);
-
-impl TagName {
-    /// Checks `text` against the rule.
-    pub fn new(text: impl Into<String>) -> Result<Self, VersionsError> {
-        let text = text.into();
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-        let portable = (1..=128).contains(&text.len())
-            && text.bytes().all(plain)
-            && text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
-        let taken = ["latest", "head"].iter().any(|word| text.eq_ignore_ascii_case(word))
-            || version_number(&text.to_ascii_lowercase()).is_some()
-            || text.parse::<Digest>().is_ok();
-        if portable && !taken { Ok(Self(text)) } else { Err(VersionsError::TagName(text)) }
-    }
-
-    /// The tag as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for TagName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
-    }
-}
-
-impl FromStr for TagName {
-    type Err = VersionsError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::new(text)
-    }
-}
-
 /// The number in `v12`.
 pub(crate) fn version_number(text: &str) -> Option<u64> {
     text.strip_prefix('v').filter(|rest| rest.bytes().all(|byte| byte.is_ascii_digit()))?.parse().ok()
@@ -186,14 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_cannot_be_mistaken_for_other_names_of_versions() {
-        for good in ["2024", "cafe", "q1-final_2.0", "vanguard"] {
-            assert!(TagName::new(good).is_ok(), "{good}");
-        }
-        let digest = Digest::of(b"x").to_string();
-        for bad in ["", "latest", "HEAD", "v3", "V3", "a/b", ".x", "a b", "é", &digest, &"x".repeat(129)] {
-            assert!(TagName::new(bad).is_err(), "{bad}");
-        }
+    fn numbers_of_versions() {
         assert_eq!(version_number("v12"), Some(12));
         assert_eq!(version_number("v"), None);
     }

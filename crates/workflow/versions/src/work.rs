@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
-use ropewalk_store::files::{self, EntryKind, ScanEntry, ScanNext};
+use ropewalk_store::files::{self, EntryKind, OddNames, ScanEntry, ScanNext};
 use ropewalk_store::{StoreError, TreeFile};
 use ropewalk_types::Digest;
 
@@ -31,6 +31,8 @@ pub(crate) struct Work {
     pub(crate) files: Vec<Found>,
     /// Entries of the index that should be there and are not.
     pub(crate) missing: Vec<usize>,
+    /// What an operation that was killed had begun to write, by path.
+    pub(crate) leftovers: Vec<String>,
 }
 
 /// Where the files of a dataset lie.
@@ -55,7 +57,8 @@ impl Data {
 
 /// Reads the metadata of all files, in step with the index; reads no file.
 pub(crate) fn look(data: &Data, index: Option<&Index>) -> Result<Work, VersionsError> {
-    let mut work = Work { directory: data.directory.clone(), files: Vec::new(), missing: Vec::new() };
+    let (files, missing, leftovers) = (Vec::new(), Vec::new(), Vec::new());
+    let mut work = Work { directory: data.directory.clone(), files, missing, leftovers };
     work.files.reserve(index.map_or(0, Index::len));
     let mut step = Step { index, next: 0 };
     let mut refused = None;
@@ -69,13 +72,19 @@ pub(crate) fn look(data: &Data, index: Option<&Index>) -> Result<Work, VersionsE
             ScanNext::Enter
         }
         Ok(Taken::Within) => ScanNext::Enter,
+        Ok(Taken::Leftover) => {
+            work.leftovers.push(entry.path.to_owned());
+            ScanNext::PassOver
+        }
         Ok(Taken::No) => ScanNext::PassOver,
         Err(error) => {
             refused = Some(error);
             ScanNext::Stop
         }
     };
-    match files::scan(&data.directory, &mut visit) {
+    // Beside a single file, whatever else lies there is nobody's data.
+    let odd_names = if data.file.is_some() { OddNames::LeftOut } else { OddNames::Refused };
+    match files::scan(&data.directory, odd_names, &mut visit) {
         // Nothing is laid out.
         Err(error) if error.is_not_found() => {}
         result => result?,
@@ -90,6 +99,7 @@ pub(crate) fn look(data: &Data, index: Option<&Index>) -> Result<Work, VersionsE
 enum Taken {
     File,
     Within,
+    Leftover,
     No,
 }
 
@@ -110,18 +120,13 @@ fn take(data: &Data, entry: &ScanEntry<'_>) -> Result<Taken, VersionsError> {
             reason: "it belongs to git or to Ropewalk, and is no data".to_owned(),
             advice: "track the folders beside it instead",
         }),
-        EntryKind::File if is_leftover(name) => Ok(Taken::No),
+        EntryKind::File if files::is_leftover(name) => Ok(Taken::Leftover),
         EntryKind::File => Ok(Taken::File),
         EntryKind::Directory if data.file.is_none() => Ok(Taken::Within),
         EntryKind::Directory => not_storable("a folder is where the file should be"),
         EntryKind::Symlink => not_storable("it is a symbolic link"),
         EntryKind::Other => not_storable("it is neither a file nor a directory"),
     }
-}
-
-/// The store's own half-written files, which a process that died may have left.
-fn is_leftover(name: &str) -> bool {
-    name.strip_prefix(".tmp#").is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 fn stat(entry: &ScanEntry<'_>) -> Stat {
@@ -182,6 +187,14 @@ impl Work {
                 Err(error) => Err(error),
             }
         })
+    }
+
+    /// Removes what an operation that was killed had begun to write; only for who holds the lock of the work tree.
+    pub(crate) fn clear_leftovers(&mut self) -> Result<(), VersionsError> {
+        for path in self.leftovers.drain(..) {
+            files::remove_file(&self.directory.join(path))?;
+        }
+        Ok(())
     }
 
     /// The file at `path`.
@@ -307,7 +320,7 @@ mod tests {
             assert!(look(&data(folder.path()), None).is_err(), "{hostile}");
         }
         let folder = tempfile::tempdir().unwrap();
-        write(folder.path(), ".tmp#12", "half");
+        write(folder.path(), ".tmp#12000000000", "half");
         assert!(look(&data(folder.path()), None).unwrap().files.is_empty());
     }
 

@@ -12,6 +12,7 @@ mod plan;
 mod remove;
 mod restore;
 mod snapshot;
+mod source;
 mod status;
 
 use std::fmt;
@@ -39,10 +40,13 @@ pub use merge::{MergeOutcome, MergeRequest};
 pub use names::FileOf;
 pub use remove::Removed;
 pub use restore::{RestoreRequest, Restored};
-pub use status::{Layout, Status};
+pub use status::{Layout, Problem, Status};
 
 /// Opens the project's store when an operation first needs it; `status` of an unchanged tree never does.
 pub type StoreOpener = Arc<dyn Fn() -> BoxFuture<'static, Result<Store, StoreError>> + Send + Sync>;
+
+/// Opens the project's remote when something is needed that the project's store lacks.
+pub type RemoteOpener = Arc<dyn Fn() -> BoxFuture<'static, Result<Store, VersionsError>> + Send + Sync>;
 
 /// Told who holds the lock of the work tree when an operation has to wait for it.
 type OnWait = Arc<dyn Fn(&str) + Send + Sync>;
@@ -55,6 +59,7 @@ pub struct Workspace {
     inner: Arc<Inner>,
 }
 
+#[derive(Clone)]
 struct Inner {
     root: PathBuf,
     state: PathBuf,
@@ -62,6 +67,8 @@ struct Inner {
     ambient: Arc<dyn Ambient>,
     opener: StoreOpener,
     store: OnceCell<Store>,
+    remote_opener: Option<RemoteOpener>,
+    remote: OnceCell<Store>,
     on_wait: Option<OnWait>,
 }
 
@@ -111,23 +118,27 @@ impl Workspace {
     ///
     /// `command` describes this process to others that wait for it, such as `ropewalk data add`.
     pub fn new(root: PathBuf, state: PathBuf, command: &str, ambient: Arc<dyn Ambient>, opener: StoreOpener) -> Self {
-        let (command, store) = (command.to_owned(), OnceCell::new());
-        Self { inner: Arc::new(Inner { root, state, command, ambient, opener, store, on_wait: None }) }
+        let (command, store, remote) = (command.to_owned(), OnceCell::new(), OnceCell::new());
+        let (remote_opener, on_wait) = (None, None);
+        Self { inner: Arc::new(Inner { root, state, command, ambient, opener, store, remote_opener, remote, on_wait }) }
     }
 
     /// Sets who is told, with a description of the holder, when an operation waits for another process.
     #[must_use]
     pub fn on_wait(self, told: impl Fn(&str) + Send + Sync + 'static) -> Self {
-        let Inner { root, state, command, ambient, opener, store, .. } = &*self.inner;
-        let inner = Inner {
-            root: root.clone(),
-            state: state.clone(),
-            command: command.clone(),
-            ambient: Arc::clone(ambient),
-            opener: Arc::clone(opener),
-            store: store.clone(),
-            on_wait: Some(Arc::new(told)),
-        };
+        let on_wait: OnWait = Arc::new(told);
+        self.changed(|inner| inner.on_wait = Some(on_wait))
+    }
+
+    /// Sets where content comes from that the project's store lacks, opened when it is first needed.
+    #[must_use]
+    pub fn with_remote(self, opener: RemoteOpener) -> Self {
+        self.changed(|inner| inner.remote_opener = Some(opener))
+    }
+
+    fn changed(self, change: impl FnOnce(&mut Inner)) -> Self {
+        let mut inner = (*self.inner).clone();
+        change(&mut inner);
         Self { inner: Arc::new(inner) }
     }
 
@@ -141,8 +152,21 @@ impl Workspace {
         Ok(self.inner.store.get_or_try_init(|| (self.inner.opener)()).await?)
     }
 
+    /// The project's remote, if it has one, opened when it is first asked for.
+    pub(crate) async fn remote(&self) -> Result<Option<&Store>, VersionsError> {
+        match &self.inner.remote_opener {
+            Some(opener) => self.inner.remote.get_or_try_init(|| opener()).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
     pub(crate) fn ambient(&self) -> &dyn Ambient {
         self.inner.ambient.as_ref()
+    }
+
+    /// Where files lie of which those in the work tree may be second names.
+    pub(crate) fn cache_folder(&self) -> PathBuf {
+        self.inner.state.join("cache")
     }
 
     /// Where indexes and the lock lie.
@@ -159,6 +183,22 @@ impl Workspace {
         let tracked = self.discover().await?;
         let dataset = |tracked: Tracked| Ok(Dataset { path: tracked.place.path, pointer: tracked.pointer? });
         tracked.into_iter().map(dataset).collect()
+    }
+
+    /// Whether a dataset is tracked here, also by a pointer with conflict markers, or has versions in the store.
+    pub async fn is_tracked(&self, name: &DatasetName) -> Result<bool, VersionsError> {
+        let pointers = self.pointers().await?;
+        Ok(pointers.iter().any(|pointer| pointer.name == *name) || self.names().await?.contains(name))
+    }
+
+    /// The names that pointers here have, also those with conflict markers.
+    pub async fn tracked_names(&self) -> Result<Vec<DatasetName>, VersionsError> {
+        Ok(self.pointers().await?.into_iter().map(|pointer| pointer.name).collect())
+    }
+
+    /// Whether git tracks `path` or something below it.
+    pub async fn git_tracks(&self, path: &str) -> Result<bool, VersionsError> {
+        Ok(crate::git::tracks(self.root(), Path::new(path)).await?)
     }
 
     pub(crate) async fn discover(&self) -> Result<Vec<Tracked>, VersionsError> {
@@ -179,13 +219,14 @@ impl Workspace {
 
     pub(crate) fn open_now(&self, names: &[DatasetName]) -> Result<Vec<Opened>, VersionsError> {
         let chosen = choose(discover(&self.inner.root)?, names)?;
-        let open = |(place, pointer): (Place, Pointer)| {
-            // The index of another kind of data says nothing of this one.
-            let index = Index::load(&self.index_path(&pointer.name))?;
-            let index = index.filter(|index| (index.head.kind == Kind::Folder) == (pointer.kind == Kind::Folder));
-            Ok(Opened { place, pointer, index })
-        };
-        chosen.into_iter().map(open).collect()
+        chosen.into_iter().map(|(place, pointer)| self.with_index(place, pointer)).collect()
+    }
+
+    fn with_index(&self, place: Place, pointer: Pointer) -> Result<Opened, VersionsError> {
+        // The index of another kind of data says nothing of this one.
+        let index = Index::load(&self.index_path(&pointer.name))?;
+        let index = index.filter(|index| (index.head.kind == Kind::Folder) == (pointer.kind == Kind::Folder));
+        Ok(Opened { place, pointer, index })
     }
 
     /// Takes the lock of the work tree, waiting for whoever holds it.
@@ -214,28 +255,6 @@ impl Workspace {
     fn lock_path(&self) -> PathBuf {
         self.work_folder().join("lock")
     }
-
-    /// The files of some content, as they lie below the folder of `place`; a single file by its name.
-    pub(crate) async fn files_of(
-        &self,
-        name: &DatasetName,
-        content: &Content,
-        file_name: &str,
-    ) -> Result<Vec<TreeFile>, VersionsError> {
-        let Content { root, kind, bytes, .. } = *content;
-        let store = self.store().await?;
-        let files = match kind {
-            Kind::Folder => store.tree_files(&root).await,
-            Kind::File | Kind::Executable => store.size(&root).await.map(|size| {
-                let executable = kind == Kind::Executable;
-                vec![TreeFile { path: file_name.to_owned(), digest: root, size: size.max(bytes), executable }]
-            }),
-        };
-        files.map_err(|error| match error {
-            StoreError::NotFound { .. } => VersionsError::ContentMissing { name: name.clone(), root },
-            error => error.into(),
-        })
-    }
 }
 
 /// The pointers of these names, or all.
@@ -248,10 +267,8 @@ fn choose(tracked: Vec<Tracked>, names: &[DatasetName]) -> Result<Vec<(Place, Po
         }
     }
     for (place, pointer) in &good {
-        let other = good.iter().find(|(other, named)| named.name == pointer.name && other.path < place.path);
-        if let Some((other, _)) = other.filter(|_| names.is_empty() || names.contains(&pointer.name)) {
-            let (path, other) = (place.path.clone(), other.path.clone());
-            return Err(VersionsError::NameTaken { name: pointer.name.clone(), path, other });
+        if names.is_empty() || names.contains(&pointer.name) {
+            check_name(place, pointer, &good)?;
         }
     }
     let mut bad = bad.into_iter();
@@ -269,17 +286,20 @@ fn choose(tracked: Vec<Tracked>, names: &[DatasetName]) -> Result<Vec<(Place, Po
     names.iter().map(find).collect()
 }
 
+/// Of two datasets with one name, the second by path is refused.
+fn check_name(place: &Place, pointer: &Pointer, all: &[(Place, Pointer)]) -> Result<(), VersionsError> {
+    match all.iter().find(|(other, named)| named.name == pointer.name && other.path < place.path) {
+        Some((other, _)) => {
+            let (path, other) = (place.path.clone(), other.path.clone());
+            Err(VersionsError::NameTaken { name: pointer.name.clone(), path, other })
+        }
+        None => Ok(()),
+    }
+}
+
 /// Adds the nested trees of sorted files and commits; gives the digest of the outermost.
-///
-/// On a thread of its own, because the store's future cannot move between threads while it holds the writer.
-pub(crate) async fn tree_commit(mut writer: Writer, files: Vec<TreeFile>) -> Result<Digest, VersionsError> {
-    blocking(move || {
-        let runtime = tokio::runtime::Handle::current();
-        runtime.block_on(async move {
-            let root = writer.add_tree_of(&files).await?;
-            writer.commit().await?;
-            Ok(root)
-        })
-    })
-    .await
+pub(crate) async fn tree_commit(mut writer: Writer, files: &[TreeFile]) -> Result<Digest, VersionsError> {
+    let root = writer.add_tree_of(files).await?;
+    writer.commit().await?;
+    Ok(root)
 }

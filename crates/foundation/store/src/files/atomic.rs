@@ -1,11 +1,13 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::directory::{parent, sync_directory};
 use super::error::{Doing as _, FileError};
+use super::link::reflink_part;
 
 /// Files being written are `.tmp#DIGITS`: `object_store` passes over names that end so when it lists a directory.
 const LEFTOVER_PREFIX: &str = ".tmp#";
@@ -24,8 +26,9 @@ pub(crate) fn temporary_name() -> String {
 }
 
 /// Whether a file name is that of an [`AtomicFile`] whose process may have died.
-pub(crate) fn is_leftover(name: &str) -> bool {
-    name.strip_prefix(LEFTOVER_PREFIX).is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit()))
+pub fn is_leftover(name: &str) -> bool {
+    // The number of a process and nine digits of a count: a user's `.tmp#1` is a user's.
+    name.strip_prefix(LEFTOVER_PREFIX).is_some_and(|rest| rest.len() > 9 && rest.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// Writes `bytes` to `path` so that a reader, also after a crash, sees either the old file or the whole new one.
@@ -79,6 +82,18 @@ impl AtomicFile {
         let mut permissions = self.metadata()?.permissions();
         permissions.set_readonly(true);
         self.set_permissions(permissions)
+    }
+
+    /// Puts the `length` bytes of `from` from `start` on at `at`, sharing their blocks, so that they cost no space and
+    /// stay as they are now whatever becomes of `from`; see [`super::link::reflink_part`] for what must hold.
+    pub(crate) fn share(&self, from: &File, start: u64, at: u64, length: NonZeroU64) -> Result<(), FileError> {
+        let shared = self.open_file().and_then(|file| reflink_part(from, start, file, at, length));
+        shared.doing("share blocks with", &self.target)
+    }
+
+    /// What was written so far, opened for reading.
+    pub(crate) fn reader(&self) -> Result<File, FileError> {
+        File::open(&self.temporary).doing("read what was written for", &self.target)
     }
 
     /// Makes the bytes durable and gives the file its name, replacing what was there.
@@ -182,6 +197,7 @@ mod tests {
         let temporary = temporary_path(Path::new("x"));
         assert!(is_leftover(temporary.file_name().unwrap().to_str().unwrap()));
         assert!(!is_leftover(".tmp#"));
+        assert!(!is_leftover(".tmp#123456789"));
         assert!(!is_leftover(".tmp#1a"));
         assert!(!is_leftover("rope"));
     }

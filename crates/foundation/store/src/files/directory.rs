@@ -131,7 +131,6 @@ fn may_execute(_: &fs::Metadata) -> bool {
 #[derive(Debug)]
 pub struct TemporaryDirectory {
     path: PathBuf,
-    kept: bool,
 }
 
 /// Creates an empty directory inside `parent`, which is created when it is missing.
@@ -144,7 +143,7 @@ pub fn temporary_directory(parent: &Path) -> Result<TemporaryDirectory, FileErro
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             result => {
                 result.doing("create directory", &path)?;
-                return Ok(TemporaryDirectory { path, kept: false });
+                return Ok(TemporaryDirectory { path });
             }
         }
     }
@@ -155,21 +154,18 @@ impl TemporaryDirectory {
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
 
-    /// Gives it the name `target`, which must be absent or an empty directory; it is no longer removed when dropped.
-    pub fn persist(mut self, target: &Path) -> Result<(), FileError> {
-        fs::rename(&self.path, target).doing("rename to this name", target)?;
-        self.kept = true;
-        sync_directory(parent(target))
-    }
+/// Gives the directory at `path` the name `target`, which must be absent or an empty directory; durable on return.
+pub fn rename_directory(path: &Path, target: &Path) -> Result<(), FileError> {
+    fs::rename(path, target).doing("rename to this name", target)?;
+    sync_directory(parent(target))
 }
 
 impl Drop for TemporaryDirectory {
     fn drop(&mut self) {
-        if !self.kept {
-            // A leftover is harmless, and there is nobody to tell.
-            let _ = fs::remove_dir_all(&self.path);
-        }
+        // It may have got another name. A leftover is harmless, and there is nobody to tell.
+        let _ = fs::remove_dir_all(&self.path);
     }
 }
 
@@ -195,17 +191,20 @@ mod tests {
     }
 
     #[test]
-    fn temporary_directories_go_unless_persisted() {
+    fn temporary_directories_go_unless_they_get_another_name() {
         let directory = temporary_directory(&std::env::temp_dir()).unwrap();
         let inner = temporary_directory(directory.path()).unwrap();
         let path = inner.path().to_owned();
         drop(inner);
         assert!(!exists(&path).unwrap());
         let target = directory.path().join("kept");
-        temporary_directory(directory.path()).unwrap().persist(&target).unwrap();
+        let inner = temporary_directory(directory.path()).unwrap();
+        rename_directory(inner.path(), &target).unwrap();
+        drop(inner);
         assert!(exists(&target).unwrap());
         write_atomic(&target.join("x"), b"").unwrap();
-        assert!(temporary_directory(directory.path()).unwrap().persist(&target).is_err());
+        let inner = temporary_directory(directory.path()).unwrap();
+        assert!(rename_directory(inner.path(), &target).is_err());
         assert!(remove_directory(&target).unwrap());
         assert!(!remove_directory(&target).unwrap());
     }

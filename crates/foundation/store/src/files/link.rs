@@ -1,6 +1,8 @@
 //! Second names and shared copies of files.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io;
+use std::num::NonZeroU64;
 use std::path::Path;
 
 use super::error::{Doing as _, FileError};
@@ -28,6 +30,16 @@ pub fn link_support(directory: &Path) -> Result<LinkSupport, FileError> {
 /// Makes `to`, which must not be there, a copy of `from` that shares its blocks.
 pub(crate) fn reflink(from: &Path, to: &Path) -> Result<(), FileError> {
     reflink_copy::reflink(from, to).doing("make a reflink at", to)
+}
+
+/// Where shared blocks may begin: a multiple of the block size of every file system that can share them.
+pub(crate) const SHARED_BLOCK: u64 = 64 << 10;
+
+/// Makes what lies in `to` from `at` on the `length` bytes of `from` from `start` on, sharing their blocks.
+///
+/// `start` and `at` are multiples of [`SHARED_BLOCK`], and `from` ends with the last of the bytes.
+pub(super) fn reflink_part(from: &File, start: u64, to: &File, at: u64, length: NonZeroU64) -> io::Result<()> {
+    reflink_copy::ReflinkBlockBuilder::new(from, to, length).from_offset(start).to_offset(at).reflink_block()
 }
 
 /// Makes `to`, which must not be there, a second name of `from`.

@@ -43,13 +43,27 @@ pub enum ScanNext {
     Stop,
 }
 
+/// What [`scan`] does about a name that is not UTF-8.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OddNames {
+    /// It is an error: what is looked at must be known in full.
+    Refused,
+    /// It is left out with all below it: what is looked for has other names. Where a platform lists no such name, it is
+    /// an error all the same.
+    LeftOut,
+}
+
 /// Shows everything below `directory` to `visit`, a directory before what is in it.
 ///
-/// The order of files is the byte order of their paths. What is removed during the walk is left out. A name that is not
-/// UTF-8 and a directory more than 128 levels down are errors. Nothing is read but names and metadata, and memory is
-/// taken for the names of the directories from the top to the current one only.
-pub fn scan(directory: &Path, visit: &mut dyn FnMut(&ScanEntry<'_>) -> ScanNext) -> Result<(), FileError> {
-    walk(directory, visit)
+/// The order of files is the byte order of their paths. What is removed during the walk is left out. A directory more than
+/// 128 levels down is an error. Nothing is read but names and metadata, and memory is taken for the names of the
+/// directories from the top to the current one only.
+pub fn scan(
+    directory: &Path,
+    odd_names: OddNames,
+    visit: &mut dyn FnMut(&ScanEntry<'_>) -> ScanNext,
+) -> Result<(), FileError> {
+    walk(directory, odd_names, visit)
 }
 
 fn too_deep(path: std::path::PathBuf) -> FileError {
@@ -70,21 +84,26 @@ mod descriptor {
     use rustix::fs::{AtFlags, Dir, DirEntry, FileType, Mode, OFlags, Stat, openat, statat};
     use rustix::io::Errno;
 
-    use super::{EntryKind, FileError, MAX_DEPTH, ScanEntry, ScanNext, not_utf8, too_deep};
+    use super::{EntryKind, FileError, MAX_DEPTH, OddNames, ScanEntry, ScanNext, not_utf8, too_deep};
     use crate::files::error::Doing as _;
 
     const NANOSECONDS: i64 = 1_000_000_000;
 
-    pub(super) fn walk(directory: &Path, visit: &mut dyn FnMut(&ScanEntry<'_>) -> ScanNext) -> Result<(), FileError> {
+    pub(super) fn walk(
+        directory: &Path,
+        odd_names: OddNames,
+        visit: &mut dyn FnMut(&ScanEntry<'_>) -> ScanNext,
+    ) -> Result<(), FileError> {
         let opened = rustix::fs::open(directory, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
         let opened = opened.map_err(Into::into).doing("scan", directory)?;
-        Walk { root: directory, path: String::new(), visit }.directory(opened, MAX_DEPTH).map(drop)
+        Walk { root: directory, path: String::new(), odd_names, visit }.directory(opened, MAX_DEPTH).map(drop)
     }
 
     struct Walk<'a> {
         root: &'a Path,
         /// Of the directory that is being read, with a slash at its end, or empty.
         path: String,
+        odd_names: OddNames,
         visit: &'a mut dyn FnMut(&ScanEntry<'_>) -> ScanNext,
     }
 
@@ -140,8 +159,11 @@ mod descriptor {
                 if bytes == b"." || bytes == b".." {
                     continue;
                 }
-                let name = std::str::from_utf8(bytes)
-                    .map_err(|_| not_utf8(self.current().join(String::from_utf8_lossy(bytes).as_ref())))?;
+                let name = match std::str::from_utf8(bytes) {
+                    Ok(name) => name,
+                    Err(_) if self.odd_names == OddNames::LeftOut => continue,
+                    Err(_) => return Err(not_utf8(self.current().join(String::from_utf8_lossy(bytes).as_ref()))),
+                };
                 let start = names.text.len();
                 names.text.push_str(name);
                 if self.is_directory(directory, &found)? {
@@ -217,10 +239,14 @@ mod portable {
     use std::path::Path;
     use std::time::{SystemTime, UNIX_EPOCH};
 
-    use super::{EntryKind, FileError, MAX_DEPTH, ScanEntry, ScanNext, too_deep};
+    use super::{EntryKind, FileError, MAX_DEPTH, OddNames, ScanEntry, ScanNext, too_deep};
     use crate::files::directory::list;
 
-    pub(super) fn walk(directory: &Path, visit: &mut dyn FnMut(&ScanEntry<'_>) -> ScanNext) -> Result<(), FileError> {
+    pub(super) fn walk(
+        directory: &Path,
+        _: OddNames,
+        visit: &mut dyn FnMut(&ScanEntry<'_>) -> ScanNext,
+    ) -> Result<(), FileError> {
         below(directory, "", MAX_DEPTH, visit).map(drop)
     }
 
@@ -273,7 +299,7 @@ mod tests {
             found.push((entry.path.to_owned(), entry.kind, entry.size, entry.executable));
             next(entry.path)
         };
-        scan(directory, &mut visit).unwrap();
+        scan(directory, OddNames::Refused, &mut visit).unwrap();
         found
     }
 
@@ -307,7 +333,11 @@ mod tests {
         assert_eq!(paths, ["a", "b", "b/x", "c"]);
         let next = |path: &str| if path == "b/x" { ScanNext::Stop } else { ScanNext::Enter };
         assert_eq!(all(directory.path(), next).len(), 4);
-        assert!(scan(&directory.path().join("none"), &mut |_| ScanNext::Enter).unwrap_err().is_not_found());
+        assert!(
+            scan(&directory.path().join("none"), OddNames::Refused, &mut |_| ScanNext::Enter)
+                .unwrap_err()
+                .is_not_found()
+        );
     }
 
     #[cfg(unix)]
@@ -319,7 +349,7 @@ mod tests {
         write_atomic(&path, b"hemp").unwrap();
         std::os::unix::fs::symlink("/etc", directory.path().join("link")).unwrap();
         let metadata = path.metadata().unwrap();
-        scan(directory.path(), &mut |entry| {
+        scan(directory.path(), OddNames::Refused, &mut |entry| {
             match entry.path {
                 "file" => {
                     assert_eq!(entry.inode, metadata.ino());
@@ -344,10 +374,17 @@ mod tests {
             deep.push("d");
         }
         super::super::create_directories(&deep).unwrap();
-        let error = scan(directory.path(), &mut |_| ScanNext::Enter).unwrap_err();
+        let error = scan(directory.path(), OddNames::Refused, &mut |_| ScanNext::Enter).unwrap_err();
         assert!(error.to_string().contains("directories deep"), "{error}");
         write_atomic(&directory.path().join(std::ffi::OsStr::from_bytes(b"\xff")), b"").unwrap();
-        let error = scan(directory.path(), &mut |_| ScanNext::PassOver).unwrap_err();
+        let error = scan(directory.path(), OddNames::Refused, &mut |_| ScanNext::PassOver).unwrap_err();
         assert!(error.to_string().contains("not UTF-8"), "{error}");
+        let mut seen = Vec::new();
+        scan(directory.path(), OddNames::LeftOut, &mut |entry| {
+            seen.push(entry.path.to_owned());
+            ScanNext::PassOver
+        })
+        .unwrap();
+        assert_eq!(seen, ["deep"]);
     }
 }

@@ -77,9 +77,21 @@ impl Store {
         mode: LinkMode,
         progress: &dyn TransferProgress,
     ) -> Result<LaidOut, StoreError> {
+        self.lay_out_below(files.to_vec(), Vec::new(), directory, mode, progress).await
+    }
+
+    /// [`Store::files_lay_out`], with directories that must be there whether or not they have a file.
+    pub(super) async fn lay_out_below(
+        &self,
+        files: Vec<TreeFile>,
+        directories: Vec<String>,
+        directory: &Path,
+        mode: LinkMode,
+        progress: &dyn TransferProgress,
+    ) -> Result<LaidOut, StoreError> {
         let bytes = files.iter().map(|file| file.size).sum();
         progress.planned(files.len() as u64, bytes);
-        let (tree, targets) = prepare(files, directory).await?;
+        let (tree, targets) = prepare(files, directories, directory).await?;
         let (small, large) = self.split_targets(targets);
         let mut done = LaidOut { bytes, ..LaidOut::default() };
         done.copied += self.lay_out_small(&tree, small, progress).await?;
@@ -178,11 +190,17 @@ impl Store {
     }
 }
 
-async fn prepare(files: &[TreeFile], directory: &Path) -> Result<(Arc<WorkTree>, Vec<Target>), StoreError> {
-    let (files, directory) = (files.to_vec(), directory.to_owned());
+async fn prepare(
+    files: Vec<TreeFile>,
+    directories: Vec<String>,
+    directory: &Path,
+) -> Result<(Arc<WorkTree>, Vec<Target>), StoreError> {
+    let directory = directory.to_owned();
     blocking(move || {
-        files.iter().try_for_each(|file| file.path.split('/').try_for_each(check_name))?;
+        let paths = files.iter().map(|file| &file.path).chain(&directories);
+        paths.flat_map(|path| path.split('/')).try_for_each(check_component)?;
         let mut tree = WorkTree::open(&directory)?;
+        directories.iter().try_for_each(|path| tree.enter(path).map(drop))?;
         let mut targets = Vec::with_capacity(files.len());
         for TreeFile { mut path, digest, size, executable } in files {
             let (above, begin) = path.rsplit_once('/').map_or(("", 0), |(above, _)| (above, above.len() + 1));
@@ -193,6 +211,19 @@ async fn prepare(files: &[TreeFile], directory: &Path) -> Result<(Arc<WorkTree>,
         Ok((Arc::new(tree), targets))
     })
     .await
+}
+
+/// The rule of trees, and what the platform makes of a name, such as `C:` on Windows.
+fn check_component(name: &str) -> Result<(), StoreError> {
+    check_name(name)?;
+    let mut components = Path::new(name).components();
+    match (components.next(), components.next()) {
+        (Some(std::path::Component::Normal(only)), None) if only == name => Ok(()),
+        _ => {
+            let reason = format!("the name `{}` is no file name on this platform", name.escape_debug());
+            Err(StoreError::Malformed { what: "tree", reason })
+        }
+    }
 }
 
 /// Gives the number of files and their bytes.

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use futures::{StreamExt as _, TryStreamExt as _};
 use ropewalk_types::Digest;
 
-use super::Inner;
+use super::{Inner, Store};
 use crate::error::StoreError;
 use crate::index::Kind;
 use crate::recipe::Recipe;
@@ -48,6 +48,8 @@ pub(super) struct Reached {
     pub(super) passed: HashSet<(Kind, Digest)>,
     /// Roots that are not there.
     pub(super) absent: Vec<Digest>,
+    /// What else is not there, where that is accepted.
+    pub(super) gaps: Vec<Root>,
     /// What each tree holds itself.
     pub(super) trees: HashMap<Digest, TreeContent>,
 }
@@ -64,6 +66,21 @@ impl Reached {
     /// All pieces.
     pub(super) fn pieces(&self) -> impl Iterator<Item = (Kind, Digest)> {
         self.leaves.iter().map(|digest| (Kind::Chunk, *digest)).chain(self.tops.keys().copied())
+    }
+}
+
+impl Store {
+    /// What `roots` need and the store does not have, each once; a root itself, a blob, a chunk of one, or a tree, below
+    /// which more may be missing.
+    pub async fn missing(&self, roots: &[Root]) -> Result<Vec<Root>, StoreError> {
+        self.inner.refresh().await?;
+        let reached = self.inner.reach(roots, Gaps::Accepted, &|_, _| false).await?;
+        let absent: HashSet<_> = reached.absent.iter().collect();
+        let mut missing = reached.gaps;
+        missing.extend(roots.iter().filter(|root| absent.contains(root.digest())));
+        missing.sort();
+        missing.dedup();
+        Ok(missing)
     }
 }
 
@@ -146,7 +163,7 @@ impl Walk<'_> {
     /// Notes a tree; says whether it is there.
     fn top(&mut self, digest: &Digest, root: bool) -> Result<bool, StoreError> {
         match self.kind(digest) {
-            None => self.missing(digest, root).map(|()| false),
+            None => self.missing(Root::Tree(*digest), root).map(|()| false),
             Some(kind) => {
                 self.reached.tops.insert((kind, *digest), true);
                 if kind == Kind::Recipe {
@@ -163,7 +180,7 @@ impl Walk<'_> {
                 continue;
             }
             match self.kind(digest) {
-                None => self.missing(digest, roots)?,
+                None => self.missing(Root::Blob(*digest), roots)?,
                 Some(Kind::Chunk) => {
                     self.reached.leaves.insert(*digest);
                 }
@@ -197,7 +214,7 @@ impl Walk<'_> {
             return Ok(());
         }
         if self.inner.index(|index| index.find_readable(Kind::Chunk, digest)).is_none() {
-            return self.missing(digest, false);
+            return self.missing(Root::Blob(*digest), false);
         }
         if of_tree {
             self.reached.tops.entry((Kind::Chunk, *digest)).or_insert(false);
@@ -224,11 +241,13 @@ impl Walk<'_> {
         [Kind::Chunk, Kind::Recipe].into_iter().find(has)
     }
 
-    fn missing(&mut self, digest: &Digest, root: bool) -> Result<(), StoreError> {
+    fn missing(&mut self, what: Root, root: bool) -> Result<(), StoreError> {
         if root {
-            self.reached.absent.push(*digest);
+            self.reached.absent.push(*what.digest());
         } else if self.gaps == Gaps::Refused {
-            return Err(StoreError::NotFound { digest: *digest });
+            return Err(StoreError::NotFound { digest: *what.digest() });
+        } else {
+            self.reached.gaps.push(what);
         }
         Ok(())
     }

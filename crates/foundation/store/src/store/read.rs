@@ -7,9 +7,9 @@ use object_store::ObjectStoreExt as _;
 use ropewalk_types::Digest;
 
 use super::{Inner, Store, blocking, failed};
-use crate::chunk;
+use crate::chunk::{self, Encoding};
 use crate::error::StoreError;
-use crate::files::{AtomicFile, Doing as _, ScratchFile};
+use crate::files::{AtomicFile, Doing as _, SHARED_BLOCK, ScratchFile};
 use crate::index::{Kind, Location, PackId};
 use crate::recipe::Recipe;
 
@@ -119,6 +119,19 @@ impl Store {
 }
 
 impl Plan {
+    /// The pack in which the bytes of the blob lie one after another and as they are, at a place where blocks can be
+    /// shared, and that place.
+    pub(super) fn lies_whole(&self) -> Option<(PackId, u64)> {
+        let first = self.pieces.first()?.location;
+        let mut end = first.offset;
+        let whole = self.pieces.iter().all(|Piece { location, .. }| {
+            let next = location.pack == first.pack && location.offset == end && location.encoding == Encoding::Plain;
+            end = location.end();
+            next
+        });
+        (whole && first.offset.is_multiple_of(SHARED_BLOCK)).then_some((first.pack, first.offset))
+    }
+
     /// Every chunk is right by now; this tells whether they are the chunks of this blob.
     pub(super) fn check(&self, found: Digest) -> Result<(), StoreError> {
         if found == self.digest {

@@ -38,7 +38,12 @@ impl Store {
     }
 
     async fn tree_files_bounded(&self, tree: &Digest, limit: usize) -> Result<Vec<TreeFile>, StoreError> {
-        let mut flat = Flat { files: Vec::new(), directories: 0, limit };
+        Ok(self.tree_flat(tree, limit).await?.files)
+    }
+
+    /// The files of the tree and its directories, each sorted by path; at most `limit` together.
+    pub(super) async fn tree_flat(&self, tree: &Digest, limit: usize) -> Result<Flat, StoreError> {
+        let mut flat = Flat { files: Vec::new(), directories: Vec::new(), limit };
         let mut level = HashMap::from([(*tree, vec![String::new()])]);
         for _ in 0..=MAX_DEPTH {
             let digests: Vec<_> = level.keys().copied().collect();
@@ -110,24 +115,25 @@ fn decode((digest, bytes): (Digest, Bytes)) -> Result<(Digest, Tree), StoreError
     Ok((digest, Tree::decode(&bytes)?))
 }
 
-/// What was found so far.
-struct Flat {
-    files: Vec<TreeFile>,
-    directories: usize,
+/// A tree without its nesting.
+pub(super) struct Flat {
+    pub(super) files: Vec<TreeFile>,
+    /// Their paths, also of those without a file.
+    pub(super) directories: Vec<String>,
     limit: usize,
 }
 
 impl Flat {
     /// `path` is that of the tree, with a slash at its end, or empty.
     fn add(&mut self, path: &str, tree: &Tree, below: &mut HashMap<Digest, Vec<String>>) -> Result<(), StoreError> {
-        check_count(self.directories + self.files.len() + tree.len(), self.limit)?;
+        check_count(self.directories.len() + self.files.len() + tree.len(), self.limit)?;
         for (name, entry) in tree.iter() {
             match *entry {
                 TreeEntry::File { digest, size, executable } => {
                     self.files.push(TreeFile { path: format!("{path}{name}"), digest, size, executable });
                 }
                 TreeEntry::Directory { digest } => {
-                    self.directories += 1;
+                    self.directories.push(format!("{path}{name}"));
                     below.entry(digest).or_default().push(format!("{path}{name}/"));
                 }
             }
@@ -135,13 +141,14 @@ impl Flat {
         Ok(())
     }
 
-    fn sorted(mut self) -> Vec<TreeFile> {
+    fn sorted(mut self) -> Self {
         self.files.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-        self.files
+        self.directories.sort_unstable();
+        self
     }
 }
 
-pub(super) fn check_count(count: usize, limit: usize) -> Result<(), StoreError> {
+fn check_count(count: usize, limit: usize) -> Result<(), StoreError> {
     if count <= limit {
         return Ok(());
     }

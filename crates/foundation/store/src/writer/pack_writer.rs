@@ -33,6 +33,11 @@ impl PackWriter {
         Ok(())
     }
 
+    /// Takes a pack that is durable already.
+    pub(crate) fn adopt(&mut self, pack: PackEntries) {
+        self.finished.push(pack);
+    }
+
     /// Makes all packs durable and gives those that were not given before.
     pub(crate) async fn finish(&mut self) -> Result<Vec<PackEntries>, StoreError> {
         if let Some(pack) = self.open.take() {

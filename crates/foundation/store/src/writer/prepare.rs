@@ -31,6 +31,13 @@ impl Prepared {
         let entry = Entry { digest, kind, tree, encoding, stored_length: stored.len() as u32, raw_length };
         Self { entry, stored }
     }
+
+    /// A new piece of these bytes.
+    pub(super) fn encoded(kind: Kind, digest: Digest, raw: &[u8], encoder: &mut Encoder) -> Self {
+        let (encoding, stored) = encoder.encode(raw);
+        let (stored_length, raw_length) = (stored.len() as u32, raw.len() as u32);
+        Self { entry: Entry { digest, kind, tree: false, encoding, stored_length, raw_length }, stored }
+    }
 }
 
 /// Which pieces this writer has taken upon itself, so that nothing is written twice, and which it need not write.
@@ -99,7 +106,7 @@ pub(super) fn prepare_all(
     let mut prepared = Vec::new();
     let mut found = Vec::new();
     for bytes in blobs {
-        let mut builder = Builder { claims, encoder: &mut encoder, recipe: Recipe::default() };
+        let mut builder = Builder::new(claims, &mut encoder);
         let begin = prepared.len();
         let mut give = |piece| {
             prepared.push(piece);
@@ -128,20 +135,31 @@ pub(super) fn prepare_stream(
     sender: &mpsc::Sender<Prepared>,
 ) -> Result<Blob, StoreError> {
     let mut encoder = Encoder::new()?;
-    let mut builder = Builder { claims, encoder: &mut encoder, recipe: Recipe::default() };
-    let mut hasher = blake3::Hasher::new();
+    let mut builder = Builder::new(claims, &mut encoder);
     // Nobody takes the pieces once writing them has failed.
     let mut give = |piece| sender.blocking_send(piece).map_err(|_| StoreError::Interrupted);
-    let read = |buffer: &mut [u8]| {
-        let length = read_some(&mut source, buffer).doing("read", path)?;
-        hasher.update(&buffer[..length]);
-        Ok(length)
-    };
-    chunk::cut(read, |chunk| builder.chunk(chunk, &mut give))?;
+    let whole = read_all(&mut builder, &mut source, path, |builder, chunk| builder.chunk(chunk, &mut give))?;
     if builder.recipe.chunks.is_empty() {
         builder.chunk(&[], &mut give)?;
     }
-    builder.finish(|| hasher.finalize().into(), &mut give)
+    builder.finish(|| whole, &mut give)
+}
+
+/// Cuts what `source` gives and hands every chunk to `each`; gives the digest of all of it.
+pub(super) fn read_all<'a>(
+    builder: &mut Builder<'a>,
+    source: &mut impl Read,
+    path: &Path,
+    mut each: impl FnMut(&mut Builder<'a>, &[u8]) -> Result<(), StoreError>,
+) -> Result<Digest, StoreError> {
+    let mut hasher = blake3::Hasher::new();
+    let read = |buffer: &mut [u8]| {
+        let length = read_some(source, buffer).doing("read", path)?;
+        hasher.update(&buffer[..length]);
+        Ok(length)
+    };
+    chunk::cut(read, |chunk| each(builder, chunk))?;
+    Ok(hasher.finalize().into())
 }
 
 fn read_some(source: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<usize> {
@@ -154,30 +172,40 @@ fn read_some(source: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<usize
 }
 
 /// One blob in the making.
-struct Builder<'a> {
+pub(super) struct Builder<'a> {
     claims: &'a Claims,
     encoder: &'a mut Encoder,
     recipe: Recipe,
 }
 
-impl Builder<'_> {
-    fn chunk(
-        &mut self,
-        raw: &[u8],
-        give: &mut impl FnMut(Prepared) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
+impl<'a> Builder<'a> {
+    pub(super) fn new(claims: &'a Claims, encoder: &'a mut Encoder) -> Self {
+        Self { claims, encoder, recipe: Recipe::default() }
+    }
+
+    /// Takes the next chunk; says whether the caller must see to it that it is written.
+    pub(super) fn claim_chunk(&mut self, raw: &[u8]) -> Result<(Digest, bool), StoreError> {
         if self.recipe.chunks.len() == Recipe::MAX_CHUNKS {
             let limit = Recipe::MAX_CHUNKS as u64;
             return Err(StoreError::TooLarge { what: "the file".to_owned(), size: limit + 1, limit, unit: "chunks" });
         }
         let digest = Digest::of(raw);
         self.recipe.chunks.push((digest, raw.len() as u32));
-        self.piece(Kind::Chunk, digest, raw, give)
+        Ok((digest, self.claims.claim(Kind::Chunk, digest)))
+    }
+
+    fn chunk(
+        &mut self,
+        raw: &[u8],
+        give: &mut impl FnMut(Prepared) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let (digest, new) = self.claim_chunk(raw)?;
+        if new { give(Prepared::encoded(Kind::Chunk, digest, raw, self.encoder)) } else { Ok(()) }
     }
 
     /// Ends the blob; `whole` gives its digest when that is not the digest of its only chunk.
-    fn finish(
-        mut self,
+    pub(super) fn finish(
+        self,
         whole: impl FnOnce() -> Digest,
         give: &mut impl FnMut(Prepared) -> Result<(), StoreError>,
     ) -> Result<Blob, StoreError> {
@@ -187,23 +215,9 @@ impl Builder<'_> {
         }
         let digest = whole();
         let recipe = self.recipe.encode();
-        self.piece(Kind::Recipe, digest, &recipe, give)?;
-        Ok(Blob { digest, size })
-    }
-
-    fn piece(
-        &mut self,
-        kind: Kind,
-        digest: Digest,
-        raw: &[u8],
-        give: &mut impl FnMut(Prepared) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
-        if !self.claims.claim(kind, digest) {
-            return Ok(());
+        if self.claims.claim(Kind::Recipe, digest) {
+            give(Prepared::encoded(Kind::Recipe, digest, &recipe, self.encoder))?;
         }
-        let (encoding, stored) = self.encoder.encode(raw);
-        let (stored_length, raw_length) = (stored.len() as u32, raw.len() as u32);
-        let entry = Entry { digest, kind, tree: false, encoding, stored_length, raw_length };
-        give(Prepared { entry, stored })
+        Ok(Blob { digest, size })
     }
 }

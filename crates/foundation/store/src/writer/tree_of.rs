@@ -31,7 +31,7 @@ impl Writer {
         Ok(root)
     }
 
-    async fn check_blobs(&self, files: &[TreeFile]) -> Result<(), StoreError> {
+    async fn check_blobs(&mut self, files: &[TreeFile]) -> Result<(), StoreError> {
         let missing = |claims: &super::Claims| files.iter().find(|file| !claims.has_blob(&file.digest));
         if missing(&self.claims).is_none() {
             return Ok(());

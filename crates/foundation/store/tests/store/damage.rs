@@ -84,7 +84,7 @@ async fn a_writer_that_dies_leaves_nothing_visible() {
     assert!(harness.objects("index").is_empty());
 
     // As `kill -9` would leave it, beside what is in use.
-    files::write_atomic(&harness.directory.path().join("store/packs/.tmp#77"), b"half").unwrap();
+    files::write_atomic(&harness.directory.path().join("store/packs/.tmp#77000000001"), b"half").unwrap();
     let kept = store.put_bytes("kept".into()).await.unwrap();
     assert_eq!(store.sweep_orphans(SystemTime::UNIX_EPOCH).await.unwrap().objects, 0, "all is younger");
     let later = SystemTime::now() + Duration::from_mins(1);
@@ -199,7 +199,11 @@ async fn a_damaged_index_can_be_put_aside() {
     let store = Store::open(&url).await.unwrap();
     assert_eq!(harness.objects("damaged").len(), 1);
     let roots: Vec<_> = digests.iter().map(|digest| Root::Blob(*digest)).collect();
+    let mut all = roots.clone();
+    all.sort();
+    assert_eq!(store.missing(&roots).await.unwrap(), all);
     other.copy_to(&store, &roots, &NoProgress).await.unwrap();
+    assert_eq!(store.missing(&roots).await.unwrap(), []);
     for digest in &digests {
         store.get_bytes(digest).await.unwrap();
     }

@@ -23,7 +23,12 @@ enum Place {
 
 impl Harness {
     pub(crate) fn on_disk() -> Self {
-        Self { directory: scratch(), place: Place::Disk }
+        Self::in_directory(&std::env::temp_dir())
+    }
+
+    /// A place for a store on the file system of `directory`.
+    pub(crate) fn in_directory(directory: &std::path::Path) -> Self {
+        Self { directory: files::temporary_directory(directory).unwrap(), place: Place::Disk }
     }
 
     pub(crate) fn in_memory() -> Self {

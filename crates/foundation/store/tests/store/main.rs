@@ -7,6 +7,8 @@ mod collection;
 mod damage;
 mod harness;
 mod histories;
+#[cfg(target_os = "linux")]
+mod reflink;
 mod refs;
 mod sharing;
 mod transfer;

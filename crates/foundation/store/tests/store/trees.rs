@@ -67,7 +67,7 @@ async fn the_digest_is_that_of_the_content(harness: Harness) {
     fill(&one);
     fill(&two);
     // What a killed process leaves is no part of a directory.
-    files::write_atomic(&two.join(".tmp#1234"), b"half").unwrap();
+    files::write_atomic(&two.join(".tmp#1234000000001"), b"half").unwrap();
     let digest = store.put_directory(&one).await.unwrap();
     assert_eq!(store.put_directory(&two).await.unwrap(), digest);
     files::write_atomic(&two.join("sub/deep/same.txt"), b"hemq").unwrap();

@@ -11,7 +11,42 @@ on_every_backend!(
     what_is_there_is_replaced,
     lists_that_lead_out_are_refused,
     what_is_not_whole_does_not_appear,
+    a_cached_file_that_was_changed_is_made_anew,
 );
+
+async fn a_cached_file_that_was_changed_is_made_anew(harness: Harness) {
+    let cache = harness.directory.path().join("cache");
+    let store = harness.open().await.with_cache(cache.clone());
+    let bytes = noise(5, 3 << 20);
+    let blob = store.put_bytes(bytes.clone().into()).await.unwrap();
+    let path = store.cached_file(&blob.digest).await.unwrap();
+    assert_eq!(store.verify_cache().await.unwrap(), (1, Vec::new()));
+
+    // In place, as an owner can: every name of the file shows it.
+    let mut changed = bytes.clone();
+    changed[100] ^= 1;
+    overwrite(&path, &changed);
+    assert_eq!(store.cached_file(&blob.digest).await.unwrap(), path);
+    assert!(files::read(&path).unwrap() == bytes, "made anew");
+
+    overwrite(&path, &changed[..50]);
+    assert_eq!(store.verify_cache().await.unwrap(), (1, vec![path.clone()]));
+    assert!(!files::exists(&path).unwrap());
+    assert_eq!(store.cached_file(&blob.digest).await.unwrap(), path);
+
+    // Without its stamp it is read again, and is as good as before.
+    assert!(files::remove_file(&std::path::PathBuf::from(format!("{}.stamp", path.display()))).unwrap());
+    assert_eq!(store.cached_file(&blob.digest).await.unwrap(), path);
+    assert_eq!(store.verify_cache().await.unwrap(), (1, Vec::new()));
+}
+
+fn overwrite(path: &std::path::Path, bytes: &[u8]) {
+    let mut permissions = std::fs::metadata(path).unwrap().permissions();
+    #[expect(clippy::permissions_set_readonly_false, reason = "it is the owner of the file who may do this")]
+    permissions.set_readonly(false);
+    std::fs::set_permissions(path, permissions).unwrap();
+    std::fs::write(path, bytes).unwrap();
+}
 
 async fn flat_lists_and_trees_are_the_same(harness: Harness) {
     let store = harness.open().await;

@@ -12,7 +12,7 @@ const PREFIX_DIGITS: usize = 4;
 /// The version of a dataset that `version` names.
 ///
 /// `latest`; `vN`, counted from 1 in the order in which the versions were first recorded; a tag; a digest, or at least
-/// its first four digits. Errors: [`DataError::Removed`] for a version that was removed.
+/// its first four digits. Errors: [`DataError::Removed`] for a version that was removed, and for `latest` if all were.
 pub async fn version_resolve(
     catalog: &Catalog,
     name: &DatasetName,
@@ -33,6 +33,9 @@ pub async fn version_resolve_recorded(
     }
     match found(&history, version).as_slice() {
         [] => {
+            if let ("latest", Some(removal)) = (version, history.first().and_then(|one| one.removed.as_ref())) {
+                return Err(DataError::Removed(Box::new(removal.clone())));
+            }
             let latest = history.iter().find(|one| one.removed.is_none()).map(|one| one.version.digest);
             Err(DataError::UnknownVersion { name: name.to_string(), version: version.to_owned(), latest })
         }

@@ -1,61 +1,11 @@
-use std::fmt;
-use std::str::FromStr;
-
 use ropewalk_catalog::Catalog;
-use ropewalk_types::{DatasetName, Digest, Timestamp};
-use serde::{Deserialize, Deserializer, Serialize};
+use ropewalk_types::{DatasetName, Digest, TagName, Timestamp};
+use serde::{Deserialize, Serialize};
 use sqlx::AnyConnection;
 
 use super::removal::removal_of;
 use crate::DataError;
 use crate::reading::parsed;
-
-/// A name that a person gives to a version of a dataset, such as `before-2013`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(transparent)]
-pub struct TagName(String);
-
-impl TagName {
-    /// Checks a name: a portable one that is neither `latest`, nor `v` and a number, nor a whole digest.
-    pub fn new(name: impl Into<String>) -> Result<Self, DataError> {
-        let name = name.into();
-        let number = name.strip_prefix(['v', 'V']).unwrap_or(&name);
-        let taken = name.eq_ignore_ascii_case("latest")
-            || number.bytes().all(|byte| byte.is_ascii_digit())
-            || name.parse::<Digest>().is_ok();
-        // A tag follows the rule of a dataset's name, so that `NAME@TAG` can be cut anywhere and read again.
-        if taken || DatasetName::new(name.as_str()).is_err() {
-            Err(DataError::TagName { name })
-        } else {
-            Ok(Self(name))
-        }
-    }
-
-    /// The name as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for TagName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
-    }
-}
-
-impl FromStr for TagName {
-    type Err = DataError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::new(text)
-    }
-}
-
-impl<'de> Deserialize<'de> for TagName {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::new(String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
-    }
-}
 
 /// A tag on a version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -156,7 +106,7 @@ pub async fn tag_list(catalog: &Catalog, name: Option<&DatasetName>) -> Result<V
     let name = name.map_or("", DatasetName::as_str);
     let rows: Vec<Row> = sqlx::query_as(TAG_LIST).bind(name).bind(name).fetch_all(catalog.pool()).await?;
     let tags = rows.into_iter().map(|(name, tag, digest, who, at)| {
-        Ok(VersionTag { name: parsed(&name)?, tag: TagName(tag), digest: parsed(&digest)?, who, at: Timestamp(at) })
+        Ok(VersionTag { name: parsed(&name)?, tag: parsed(&tag)?, digest: parsed(&digest)?, who, at: Timestamp(at) })
     });
     tags.collect()
 }

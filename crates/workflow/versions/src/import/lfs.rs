@@ -1,14 +1,15 @@
 //! Git LFS: pointer files (git-lfs, docs/spec.md) and the objects in `.git/lfs/objects`.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
-use ropewalk_store::files::{self, EntryKind};
+use ropewalk_store::files::{self, EntryKind, OddNames, ScanNext};
 use ropewalk_types::DatasetName;
 
 use super::digests::{is_hex, sha256};
-use super::{FileSource, ImportPlan, PlannedFile, PlannedOutput, name_for, names_taken};
-use crate::discovery::{Place, Tracked, untrackable};
+use super::{FileSource, ImportPlan, PlannedFile, PlannedOutput, SkippedOutput, name_for, names_taken};
+use crate::discovery::{Place, Tracked, is_passed_over, overlap, untrackable};
 use crate::error::VersionsError;
 use crate::git;
 use crate::pointer::Kind;
@@ -62,6 +63,93 @@ pub(super) async fn storage(root: &Path) -> Result<PathBuf, VersionsError> {
     Ok(common.join(storage).join("objects"))
 }
 
+/// Files that belong to git itself, or stand for a folder that would be empty.
+const OF_GIT: [&str; 3] = [".gitattributes", ".gitignore", ".gitkeep"];
+
+/// Each topmost folder that holds files of Git LFS, or such a file at the top of the project.
+#[derive(Debug)]
+pub(super) struct Top {
+    pub(super) path: String,
+    /// The files of Git LFS in it.
+    pub(super) files: BTreeSet<String>,
+}
+
+/// Where files of Git LFS lie: those that `marked` names, which git leaves to it, and those that are pointers.
+pub(super) fn tops(root: &Path, marked: Vec<String>, tracked: &[Tracked]) -> Result<Vec<Top>, VersionsError> {
+    let mut small = Vec::new();
+    files::scan(root, OddNames::LeftOut, &mut |entry| {
+        let name = entry.path.rsplit('/').next().unwrap_or(entry.path);
+        match entry.kind {
+            EntryKind::Directory if is_passed_over(name) => ScanNext::PassOver,
+            EntryKind::File if entry.size <= MAX_BYTES => {
+                small.push(entry.path.to_owned());
+                ScanNext::Enter
+            }
+            _ => ScanNext::Enter,
+        }
+    })?;
+    let mut found = BTreeSet::new();
+    for path in small {
+        if pointer_at(&root.join(&path))?.is_some() {
+            found.insert(path);
+        }
+    }
+    let folders = |path: &str| path.rsplit_once('/').map_or("", |(folders, _)| folders).to_owned();
+    for path in marked.into_iter().filter(|path| !folders(path).split('/').any(is_passed_over)) {
+        if files::kind(&root.join(&path))? == Some(EntryKind::File) {
+            found.insert(path);
+        }
+    }
+    found.retain(|path| !tracked.iter().any(|tracked| overlap(path, &tracked.place.path)));
+    let mut tops: Vec<Top> = Vec::new();
+    // A folder comes before what lies in it.
+    let places: BTreeSet<_> =
+        found.iter().map(|path| if path.contains('/') { folders(path) } else { path.clone() }).collect();
+    for path in places {
+        if !tops.iter().any(|top| overlap(&top.path, &path)) {
+            let files = found.iter().filter(|file| overlap(file, &path)).cloned().collect();
+            tops.push(Top { path, files });
+        }
+    }
+    Ok(tops)
+}
+
+/// A plan for each of `tops`, of which the second is what git tracks there.
+pub(super) fn plan_all(
+    root: &Path,
+    tops: &[(Top, Vec<String>)],
+    storage: &Path,
+    tracked: &[Tracked],
+) -> Result<ImportPlan, VersionsError> {
+    let (mut all, mut taken) = (ImportPlan::default(), names_taken(tracked));
+    for (top, of_git) in tops {
+        let path = &top.path;
+        let other = of_git.iter().find(|file| {
+            let name = file.rsplit('/').next().unwrap_or(file);
+            !top.files.contains(*file) && !OF_GIT.contains(&name)
+        });
+        let planned = if let Some(other) = other {
+            Err(format!(
+                "git also tracks other files in it, such as {other}: `ropewalk data import-lfs {path}` takes over all of \
+                 them"
+            ))
+        } else {
+            let name = name_for(path, &mut taken)?;
+            let place = Place::of(root, Path::new(path));
+            let planned = place.and_then(|place| plan(root, &place, Some(name), storage, tracked));
+            planned.map_err(|error| error.to_string())
+        };
+        match planned {
+            Ok(plan) => all.outputs.extend(plan.outputs),
+            Err(reason) => {
+                let (path, declared_in) = (path.clone(), "Git LFS".to_owned());
+                all.skipped.push(SkippedOutput { path, declared_in, reason });
+            }
+        }
+    }
+    Ok(all)
+}
+
 pub(super) fn plan(
     root: &Path,
     place: &Place,
@@ -73,7 +161,11 @@ pub(super) fn plan(
         EntryKind::Directory => Kind::Folder,
         _ => Kind::File,
     };
-    if tracked.iter().any(|tracked| tracked.place.path == place.path) {
+    if let Some(inner) = tracked.iter().find(|tracked| overlap(&tracked.place.path, &place.path)) {
+        if inner.place.path != place.path {
+            let reason = format!("`{}` is tracked already, and one lies within the other", inner.place.path);
+            return Err(untrackable(&place.path, &reason, "track folders beside each other"));
+        }
         return Err(untrackable(&place.path, "it is a dataset already", "use `ropewalk data add` for changes"));
     }
     let name = match name {

@@ -75,6 +75,8 @@ pub struct Pulled {
 /// Whose content comes along with the versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wanted {
+    /// Of none.
+    Nothing,
     /// Of what pointers name; of the head where there is no pointer.
     Pointers,
     /// Also of the head.
@@ -124,9 +126,9 @@ impl Workspace {
                     let version = (options.to == PullTo::Latest).then(|| "latest".to_owned());
                     let (selection, mode, force) = (options.selection.clone(), options.mode, options.force);
                     let request = CheckoutRequest { name: name.clone(), version, selection, mode, force };
-                    self.checkout_locked(request, progress).await?
+                    self.checkout_locked(request, Some(remote), progress).await?
                 } else {
-                    self.lay_first(&name, &options, progress).await?
+                    self.lay_first(remote, &name, &options, progress).await?
                 };
                 let head = of(&refs, &name).head.map(|head| head.version);
                 pulled.behind.extend(head.filter(|head| laid_out.version != Some(*head)).map(|head| (name, head)));
@@ -136,16 +138,27 @@ impl Workspace {
         })
     }
 
+    /// Brings versions and tags of a dataset, and no content.
+    pub(crate) async fn history_bring(
+        &self,
+        remote: &Store,
+        name: &DatasetName,
+        progress: &dyn TransferProgress,
+    ) -> Result<(), VersionsError> {
+        self.bring(remote, std::slice::from_ref(name), Wanted::Nothing, progress).await.map(drop)
+    }
+
     /// Lays out the latest version of a dataset that has no pointer here.
     async fn lay_first(
         &self,
+        remote: &Store,
         name: &DatasetName,
         options: &PullOptions,
         progress: &dyn TransferProgress,
     ) -> Result<CheckedOut, VersionsError> {
         let latest = self.resolve(name, "latest").await?;
         let place = Place::of(self.root(), latest.version.path.as_ref())?;
-        let (content, _) = self.content_of(name, "latest").await?;
+        let (content, _) = self.content_here(name, "latest").await?;
         let pointer = Pointer {
             name: name.clone(),
             kind: content.kind,
@@ -157,7 +170,8 @@ impl Workspace {
         };
         let opened = Opened { place, pointer, index: None::<Index> };
         let (selection, mode, force) = (&options.selection, options.mode, options.force);
-        self.lay(Laying { opened, content, selection, mode, force }, progress).await
+        let from = Some(remote);
+        self.lay(Laying { force, from, ..Laying::of(opened, content, selection, mode) }, progress).await
     }
 
     /// Brings what is wanted and moves refs; gives the names that were meant.
@@ -211,7 +225,7 @@ impl Workspace {
             let root = content_root(pointer.kind, pointer.digest);
             let (here, there) = (has(store, &root).await?, has(remote, &root).await?);
             found.known |= here || there;
-            found.roots.extend((!here && there).then_some(root));
+            found.roots.extend((!here && there && wanted != Wanted::Nothing).then_some(root));
             // A version that only the pointer names, with those behind it.
             if let Some(version) = pointer.ancestor().filter(|version| !versions.contains_key(version)) {
                 let known = ours.versions().into_iter().collect();
@@ -219,7 +233,12 @@ impl Workspace {
             }
         }
         let mut named = BTreeSet::new();
-        if wanted != Wanted::Pointers || pointers.is_empty() {
+        let head = match wanted {
+            Wanted::Nothing => false,
+            Wanted::Pointers => pointers.is_empty(),
+            Wanted::Heads | Wanted::Tips | Wanted::Everything => true,
+        };
+        if head {
             named.extend(theirs.head.map(|head| head.version));
         }
         if wanted == Wanted::Tips {

@@ -2,6 +2,7 @@ use ropewalk_store::Root;
 use ropewalk_types::Diagnose as _;
 
 use super::Project;
+use crate::AddRequest;
 
 #[tokio::test]
 async fn what_git_ignores_or_tracks_is_no_dataset() {
@@ -41,6 +42,47 @@ async fn what_any_commit_of_git_names_is_kept() {
     let mut expected: Vec<_> = trees.into_iter().map(Root::Tree).collect();
     expected.sort();
     assert_eq!(roots, expected);
+}
+
+#[tokio::test]
+async fn what_git_tracks_can_be_tracked_all_the_same() {
+    let project = Project::new().await;
+    project.git(&["init", "-q"]).await;
+    project.write("data/a", "1");
+    project.git(&["add", "."]).await;
+    assert!(project.try_add("data").await.is_err());
+    let request = AddRequest { path: "data".into(), name: None, force: true };
+    project.workspace.add(request).await.unwrap();
+    assert!(project.workspace.git_tracks("data").await.unwrap(), "that is for who called to end");
+    assert!(!project.workspace.git_tracks("other").await.unwrap());
+}
+
+#[tokio::test]
+async fn branches_that_each_add_a_dataset_merge_cleanly() {
+    let project = Project::new().await;
+    project.git(&["init", "-q"]).await;
+    project.write("README", "1");
+    project.write(".gitignore", "/.ropewalk\n");
+    project.git(&["add", "."]).await;
+    project.git(&["commit", "-q", "-m", "begin"]).await;
+    for branch in ["birds", "cats"] {
+        project.git(&["checkout", "-q", "-b", branch, if branch == "birds" { "HEAD" } else { "birds~1" }]).await;
+        project.write(&format!("{branch}/a"), branch);
+        project.add(branch).await;
+        let pointer = format!("{branch}.dataset");
+        project.git(&["add", ".gitignore", ".gitattributes", &pointer]).await;
+        project.git(&["commit", "-q", "-m", branch]).await;
+    }
+    project.git(&["merge", "-q", "-m", "both", "birds"]).await;
+    for path in ["birds/a", "cats/a", ".ropewalk/x"] {
+        assert!(crate::git::ignores(project.root(), path.as_ref()).await.unwrap(), "{path}");
+    }
+    let names = project.workspace.datasets().await.unwrap().into_iter().map(|dataset| dataset.path);
+    assert_eq!(names.collect::<Vec<_>>(), ["birds", "cats"]);
+    project.add("birds").await;
+    project.add("cats").await;
+    let lines = project.read(".gitignore").unwrap();
+    assert_eq!(lines.lines().filter(|line| line.contains("birds")).count(), 1, "{lines}");
 }
 
 #[tokio::test]

@@ -1,10 +1,8 @@
 use ropewalk_store::{LinkMode, NoProgress, files};
-use ropewalk_types::Diagnose as _;
+use ropewalk_types::{Diagnose as _, TagName};
 
 use super::{AUTHOR, Project, name};
-use crate::{
-    AddRequest, CheckoutRequest, CommitOutcome, Kind, Layout, PointerState, RestoreRequest, Selection, Side, TagName,
-};
+use crate::{AddRequest, CheckoutRequest, CommitOutcome, Kind, Layout, PointerState, RestoreRequest, Selection, Side};
 
 #[tokio::test]
 async fn add_commit_change_and_back() {
@@ -203,7 +201,7 @@ async fn a_single_file_is_a_dataset_too() {
     project.workspace.checkout(request, &NoProgress).await.unwrap();
     assert_eq!(project.read("raw/flights.csv").unwrap(), "1");
     assert!(project.status().await.is_clean());
-    let file = project.workspace.file(&name("flights.csv"), "v2", "").await.unwrap();
+    let file = project.workspace.file(&name("flights.csv"), Some("v2"), "").await.unwrap().0;
     assert_eq!((file.path.as_str(), file.size), ("flights.csv", 2));
     let removed = project.workspace.remove(&name("flights.csv"), false, false).await.unwrap();
     assert!(removed.files_removed);
@@ -254,9 +252,14 @@ async fn versions_have_many_names() {
     assert_eq!(workspace.tag_remove(&data, &tag).await.unwrap_err().code(), "versions.unknown_tag");
     assert_eq!(workspace.locate("data/x/y".as_ref()).await.unwrap(), (data.clone(), Some("x/y".to_owned())));
     assert_eq!(workspace.locate("data.dataset".as_ref()).await.unwrap(), (data.clone(), None));
-    let file = workspace.file(&data, "v1", "a").await.unwrap();
+    let file = workspace.file(&data, Some("v1"), "a").await.unwrap().0;
     assert_eq!(project.store.get_bytes(&file.digest).await.unwrap().as_ref(), b"1");
-    assert_eq!(workspace.file(&data, "v1", "b").await.unwrap_err().code(), "versions.unknown_file");
+    let unknown = workspace.file(&data, Some("v1"), "b").await.unwrap_err();
+    assert_eq!(unknown.code(), "versions.unknown_file");
+    assert!(unknown.hint().unwrap().contains("at its top are `a`"), "{:?}", unknown.hint());
+    assert_eq!(workspace.file(&data, Some("v1"), "").await.unwrap_err().code(), "versions.which_file");
+    let now = workspace.file(&data, None, "a").await.unwrap().0;
+    assert_eq!(project.store.get_bytes(&now.digest).await.unwrap().as_ref(), b"2");
 }
 
 #[tokio::test]
@@ -335,4 +338,136 @@ async fn a_removed_dataset_can_be_forgotten() {
     assert_eq!(project.workspace.forget(&name("data")).await.unwrap(), 1);
     assert!(project.workspace.names().await.unwrap().is_empty());
     assert!(project.workspace.roots().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_pattern_that_fits_nothing_changes_nothing() {
+    let project = Project::new().await;
+    project.write("data/a", "1");
+    project.write("data/deep/b", "1");
+    project.write("other/x", "1");
+    project.commit_data("first").await;
+    project.add("other").await;
+    for wrong in ["nope", "deep/*.csv", "data/a"] {
+        let error = project.checkout_only(&["a", wrong]).await.unwrap_err();
+        assert_eq!(error.code(), "versions.unknown_file");
+        assert!(error.to_string().contains(&format!("no file `{wrong}`")), "{error}");
+        assert!(error.hint().unwrap().contains("at its top are `a`, `deep/`"), "{:?}", error.hint());
+        assert!(project.read("data/a").is_some() && project.read("data/deep/b").is_some(), "{wrong}");
+    }
+    assert_eq!(project.status_of("data").await.selection, None);
+    let error = project.checkout_only(&["other"]).await.unwrap_err();
+    assert!(error.hint().unwrap().contains("a dataset of its own"), "{:?}", error.hint());
+    // What was chosen before may fit nothing of another version.
+    project.checkout_only(&["deep"]).await.unwrap();
+    project.delete("data/deep/b");
+    project.commit("no b").await;
+    project.checkout("latest").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_version_says_why_it_was_made() {
+    let project = Project::new().await;
+    project.write("data/a", "1");
+    project.add("data").await;
+    for empty in ["", " \n"] {
+        let error = project.workspace.commit(&[], empty, AUTHOR).await.unwrap_err();
+        assert_eq!(error.code(), "versions.no_message");
+    }
+    assert!(project.workspace.log(&name("data")).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_one_dataset_is_said_beside_the_others() {
+    let project = Project::new().await;
+    for path in ["data/a", "moved/a", "torn/a", "twice/a"] {
+        project.write(path, "1");
+    }
+    for path in ["data", "moved", "torn", "twice"] {
+        project.add(path).await;
+    }
+    project.commit("first").await;
+    files::rename(&project.path("moved.dataset"), &project.path("renamed.dataset")).unwrap();
+    let torn = project.read("torn.dataset").unwrap();
+    project.write("torn.dataset", &torn[..torn.len() / 2]);
+    let twice = project.read("twice.dataset").unwrap().replace("path twice", "path zz");
+    project.write("zz.dataset", &twice);
+    project.write("zz/a", "1");
+    // Files of other tools: beside, and inside of what is tracked already and of what is only then.
+    project.write("model.dataset", "nobody's");
+    project.write("data/inner.dataset", "data");
+    project.write("fresh/inner.dataset", "data");
+    project.add("fresh").await;
+    let each = project.workspace.status_each(&[]).await.unwrap();
+    let told: Vec<_> = each
+        .iter()
+        .map(|one| match one {
+            Ok(status) => (status.path.as_str(), "fine"),
+            Err(problem) => (problem.path.as_str(), problem.error.code()),
+        })
+        .collect();
+    let expected = [
+        ("data", "fine"),
+        ("fresh", "fine"),
+        ("renamed", "versions.pointer_moved"),
+        ("torn", "versions.pointer"),
+        ("twice", "fine"),
+        ("zz", "versions.name_taken"),
+    ];
+    assert_eq!(told, expected);
+    assert_eq!(each[0].as_ref().unwrap().added.len(), 1, "a file of data like any other");
+    project.write("model/a", "1");
+    let error = project.try_add("model").await.unwrap_err();
+    assert_eq!(error.code(), "versions.not_a_pointer");
+    assert_eq!(project.read("model.dataset").unwrap(), "nobody's");
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink("/etc/passwd", project.path("data/link")).unwrap();
+        let each = project.workspace.status_each(&[]).await.unwrap();
+        assert_eq!(each[0].as_ref().unwrap_err().error.code(), "store.not_storable");
+        assert!(each[1].is_ok());
+    }
+}
+
+#[tokio::test]
+async fn what_killed_checkouts_left_is_removed() {
+    let project = Project::new().await;
+    project.write("data/a", "1");
+    project.write("data/deep/b", "1");
+    project.commit_data("first").await;
+    let restore = || RestoreRequest { name: name("data"), patterns: Vec::new(), version: None, mode: LinkMode::Auto };
+    for again in [true, false] {
+        project.write("data/.tmp#1234000000001", "half a file");
+        project.write("data/deep/.tmp#77000000000", "half a file");
+        project.write("data/.tmp#mine", "not one of ours");
+        if again {
+            project.checkout("latest").await.unwrap();
+        } else {
+            project.workspace.restore(restore(), &NoProgress).await.unwrap();
+        }
+        assert_eq!((project.read("data/.tmp#1234000000001"), project.read("data/deep/.tmp#77000000000")), (None, None));
+        assert!(project.read("data/.tmp#mine").is_some());
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn linked_files_become_files_of_their_own() {
+    use std::os::unix::fs::MetadataExt as _;
+    let project = Project::new().await;
+    let large = "x".repeat(2 << 20);
+    project.write("data/large", &large);
+    project.write("data/small", "1");
+    project.commit_data("first").await;
+    files::remove_directory(&project.path("data")).unwrap();
+    let request = |mode| CheckoutRequest { mode, ..CheckoutRequest::of(name("data")) };
+    project.workspace.checkout(request(LinkMode::Hardlink), &NoProgress).await.unwrap();
+    let look = || files::open(&project.path("data/large")).unwrap().metadata().unwrap();
+    assert!(look().nlink() > 1 && look().permissions().readonly());
+    let made = project.workspace.checkout(request(LinkMode::Copy), &NoProgress).await.unwrap();
+    assert_eq!((made.written, made.laid_out.copied), (1, 1));
+    assert!(look().nlink() == 1 && !look().permissions().readonly());
+    assert_eq!(files::read(&project.path("data/large")).unwrap(), large.as_bytes());
+    let again = project.workspace.checkout(request(LinkMode::Copy), &NoProgress).await.unwrap();
+    assert_eq!(again.written, 0);
 }

@@ -115,5 +115,39 @@ async fn changes_in_the_work_tree_come_first() {
     branches(&project, &[("a", "ours")], &[("b", "theirs")]).await;
     project.write("data/b", "mine");
     let error = project.workspace.merge(request(None), &NoProgress).await.unwrap_err();
-    assert_eq!(error.code(), "versions.would_overwrite");
+    assert_eq!(error.code(), "versions.unmergeable");
+    assert!(error.to_string().contains("changes to 1 file") && error.to_string().contains("`b`"), "{error}");
+    assert!(error.hint().unwrap().contains("restore data"), "{:?}", error.hint());
+    project.add("data").await;
+    let error = project.workspace.merge(request(None), &NoProgress).await.unwrap_err();
+    assert!(!error.hint().unwrap().contains("--force"), "{:?}", error.hint());
+}
+
+#[tokio::test]
+async fn a_number_never_changes_its_meaning() {
+    let project = Project::new().await;
+    branches(&project, &[("a", "ours")], &[("b", "theirs")]).await;
+    let data = name("data");
+    let first = project.workspace.resolve(&data, "v1").await.unwrap().digest;
+    // Both lines have a second version.
+    let ambiguous = project.workspace.resolve(&data, "v2").await.unwrap_err();
+    assert_eq!(ambiguous.code(), "versions.ambiguous_version");
+    let log = project.workspace.log(&data).await.unwrap();
+    let second: Vec<_> = log.iter().filter(|entry| entry.number == Some(2)).collect();
+    assert_eq!(second.len(), 2);
+    for entry in second {
+        assert!(ambiguous.to_string().contains(&entry.digest.short()), "{ambiguous}");
+        assert!(ambiguous.to_string().contains(&format!("by {AUTHOR} ({})", entry.version.message)), "{ambiguous}");
+    }
+    project.workspace.merge(request(None), &NoProgress).await.unwrap();
+    project.write("data/a", "later");
+    project.commit("later").await;
+    let log = project.workspace.log(&data).await.unwrap();
+    let numbers: Vec<_> = log.iter().map(|entry| entry.number).collect();
+    assert_eq!(numbers, [Some(4), Some(3), Some(2), Some(2), Some(1)]);
+    assert_eq!(project.workspace.resolve(&data, "v1").await.unwrap().digest, first);
+    assert_eq!(project.workspace.resolve(&data, "v3").await.unwrap().digest, log[1].digest, "the merge");
+    assert_eq!(project.workspace.resolve(&data, "v2").await.unwrap_err().code(), "versions.ambiguous_version");
+    let beyond = project.workspace.resolve(&data, "v5").await.unwrap_err();
+    assert!(beyond.to_string().contains("the largest number is v4"), "{beyond}");
 }

@@ -1,9 +1,9 @@
 use ropewalk_store::{NoProgress, Store, files};
-use ropewalk_types::Diagnose as _;
+use ropewalk_types::{Diagnose as _, TagName};
 
 use super::merging::request;
 use super::{Project, name};
-use crate::{MergeOutcome, PullOptions, PullTo, PushOptions, Pushed, PushedHead, TagName, VersionsError};
+use crate::{MergeOutcome, PullOptions, PullTo, PushOptions, Pushed, PushedHead, VersionsError};
 
 async fn push(project: &Project, remote: &Store) -> Result<Pushed, VersionsError> {
     project.workspace.push(remote, &[], PushOptions::default(), &NoProgress).await

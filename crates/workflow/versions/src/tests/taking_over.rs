@@ -161,3 +161,35 @@ async fn git_lfs_is_taken_over() {
     let plan = project.workspace.lfs_plan("other".as_ref(), None).await.unwrap();
     assert_eq!(plan.outputs[0].missing, ["wrong"]);
 }
+
+#[tokio::test]
+async fn everything_of_git_lfs_is_found() {
+    let project = Project::new().await;
+    project.git(&["init", "-q"]).await;
+    let oid = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    let pointer = format!("version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize 3\n");
+    project.write(&format!(".git/lfs/objects/ba/78/{oid}"), "abc");
+    for path in ["images/deep/a.bin", "images/b.bin", "labels/c.bin", "top.bin", "code/d.bin", ".cache/e.bin"] {
+        project.write(path, &pointer);
+    }
+    project.write("images/.gitattributes", "");
+    project.write("code/train.py", "1");
+    // What Git LFS has laid out is no pointer, and known by the attribute.
+    project.write(".gitattributes", "*.lfs filter=lfs\n");
+    project.git(&["config", "filter.lfs.clean", "cat"]).await;
+    project.write("sounds/f.lfs", "abc");
+    project.git(&["add", "."]).await;
+    for path in ["", ".", project.root().to_str().unwrap()] {
+        let plan = project.workspace.lfs_plan(path.as_ref(), None).await.unwrap();
+        let told: Vec<_> = plan.outputs.iter().map(|output| (output.path.as_str(), output.files.len())).collect();
+        assert_eq!(told, [("images", 3), ("labels", 1), ("sounds", 1), ("top.bin", 1)], "{plan:?}");
+        assert_eq!(plan.skipped.iter().map(|skipped| skipped.path.as_str()).collect::<Vec<_>>(), ["code"]);
+        assert!(plan.skipped[0].reason.contains("code/train.py"), "{plan:?}");
+    }
+    let plan = project.workspace.lfs_plan("".as_ref(), None).await.unwrap();
+    import(&project, &plan).await;
+    assert_eq!(project.read("images/deep/a.bin").unwrap(), "abc");
+    assert_eq!(project.read("top.bin").unwrap(), "abc");
+    let again = project.workspace.lfs_plan("".as_ref(), None).await.unwrap();
+    assert_eq!((again.outputs.len(), again.skipped.len()), (0, 1), "{again:?}");
+}

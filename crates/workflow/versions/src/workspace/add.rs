@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::snapshot::Snapshot;
 use super::{Opened, Workspace, gitignore};
-use crate::discovery::{Place, Tracked, untrackable};
+use crate::discovery::{Place, Tracked, overlap, untrackable};
 use crate::error::{VersionsError, blocking};
 use crate::git;
 use crate::history::History;
@@ -21,7 +21,7 @@ pub struct AddRequest {
     pub path: PathBuf,
     /// What to call it; by default the name of the file or folder.
     pub name: Option<DatasetName>,
-    /// Whether to go on from what is laid out when the pointer names something else.
+    /// Whether to go on from what is laid out when the pointer names something else, and also if git tracks files in it.
     pub force: bool,
 }
 
@@ -49,7 +49,7 @@ impl Workspace {
             let (known, all) = self.known_at(&place).await?;
             let opened = match known {
                 Some(pointer) => self.known_open(place.clone(), pointer, request.name.as_ref())?,
-                None => self.first(&place, &all, request.name).await?,
+                None => self.first(&place, &all, request.name, request.force).await?,
             };
             self.add_opened(opened, request.force).await
         })
@@ -63,7 +63,7 @@ impl Workspace {
         let folder = blocking(move || Ok(here.check_kind(&root)? == EntryKind::Directory)).await?;
         let index = index.filter(|index| (index.head.kind == Kind::Folder) == folder);
         let before = index.clone();
-        let mut snapshot = self.snapshot(&place, folder, index).await?;
+        let mut snapshot = self.snapshot(&old.name, &place, folder, index).await?;
         let state = self.state_of(&snapshot, &old, base).await?;
         let pointer = Pointer {
             kind: snapshot.kind,
@@ -139,10 +139,11 @@ impl Workspace {
         place: &Place,
         others: &[Tracked],
         name: Option<DatasetName>,
+        force: bool,
     ) -> Result<Opened, VersionsError> {
         for other in others {
             let (inner, outer) = (&other.place.path, &place.path);
-            if is_below(inner, outer) || is_below(outer, inner) {
+            if overlap(inner, outer) {
                 let reason = format!("`{inner}` is tracked already, and one lies within the other");
                 return Err(untrackable(outer, &reason, "track folders beside each other"));
             }
@@ -157,8 +158,12 @@ impl Workspace {
             return Err(VersionsError::NameTaken { name, path, other });
         }
         let (root, here) = (self.root().to_owned(), place.clone());
-        blocking(move || here.check_kind(&root)).await?;
-        self.check_git(place).await?;
+        blocking(move || {
+            here.check_kind(&root)?;
+            Pointer::check_place(&here.pointer)
+        })
+        .await?;
+        self.check_git(place, force).await?;
         let pointer = Pointer {
             name,
             kind: Kind::Folder,
@@ -172,15 +177,16 @@ impl Workspace {
     }
 
     /// Git must keep the pointer, and not the data.
-    async fn check_git(&self, place: &Place) -> Result<(), VersionsError> {
+    async fn check_git(&self, place: &Place, force: bool) -> Result<(), VersionsError> {
         let pointer = place.pointer.strip_prefix(self.root()).unwrap_or(&place.pointer);
         if git::ignores(self.root(), pointer).await? {
             let reason = "git ignores its folder, and so would never see the pointer";
             return Err(untrackable(&place.path, reason, "change `.gitignore`, or move the data"));
         }
-        if git::tracks(self.root(), Path::new(&place.path)).await? {
+        if !force && git::tracks(self.root(), Path::new(&place.path)).await? {
             let reason = "git tracks it already";
-            return Err(untrackable(&place.path, reason, "take it out of git first: `git rm -r --cached PATH`"));
+            let advice = "let git forget it: `ropewalk data add --force PATH` does that, or `git rm -r --cached PATH`";
+            return Err(untrackable(&place.path, reason, advice));
         }
         Ok(())
     }
@@ -199,8 +205,4 @@ fn base_of(old: &Pointer, index: Option<&Index>, place: &Place, force: bool) -> 
         }
         _ => Ok(old.ancestor()),
     }
-}
-
-fn is_below(inner: &str, outer: &str) -> bool {
-    inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with('/'))
 }

@@ -1,13 +1,15 @@
+use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use ropewalk_store::files::{self, EntryKind};
-use ropewalk_store::{LaidOut, LinkMode, TransferProgress, TreeFile};
+use ropewalk_store::files::{self, EntryKind, OddNames, ScanNext};
+use ropewalk_store::{LaidOut, LinkMode, Store, TransferProgress, TreeFile};
 use ropewalk_types::{DatasetName, Digest};
 use serde::Serialize;
 
 use super::plan::{Plan, Planning, find};
+use super::source::{Supply, tops};
 use super::{Content, Opened, Workspace};
 use crate::error::{VersionsError, blocking};
 use crate::index::{Index, IndexEntry, IndexHead, Stat};
@@ -68,15 +70,27 @@ pub struct CheckedOut {
 pub(crate) struct Laying<'a> {
     pub(crate) opened: Opened,
     pub(crate) content: Content,
+    /// The version as it was asked for.
+    pub(crate) version: Option<String>,
     pub(crate) selection: &'a Selection,
     pub(crate) mode: LinkMode,
     pub(crate) force: bool,
+    /// Where content comes from that the project's store lacks; by default the project's remote.
+    pub(crate) from: Option<&'a Store>,
+}
+
+impl<'a> Laying<'a> {
+    /// With nothing lost, and content from the usual places.
+    pub(crate) fn of(opened: Opened, content: Content, selection: &'a Selection, mode: LinkMode) -> Self {
+        Self { opened, content, version: None, selection, mode, force: false, from: None }
+    }
 }
 
 impl Workspace {
     /// Lays out a version, or what the pointer names, and removes files that it lacks.
     ///
-    /// Files that hold changes are not touched: it fails before it begins with [`VersionsError::WouldOverwrite`] if one
+    /// A pattern of the selection that fits no file is [`VersionsError::UnknownFile`], before anything is changed. Files
+    /// that hold changes are not touched: it fails before it begins with [`VersionsError::WouldOverwrite`] if one
     /// would have to be, unless forced. Files that were never added stay where they are.
     pub fn checkout<'a>(
         &'a self,
@@ -85,22 +99,24 @@ impl Workspace {
     ) -> BoxFuture<'a, Result<CheckedOut, VersionsError>> {
         Box::pin(async move {
             let _lock = self.lock().await?;
-            self.checkout_locked(request, progress).await
+            self.checkout_locked(request, None, progress).await
         })
     }
 
     pub(crate) async fn checkout_locked(
         &self,
         request: CheckoutRequest,
+        from: Option<&Store>,
         progress: &dyn TransferProgress,
     ) -> Result<CheckedOut, VersionsError> {
         let CheckoutRequest { name, version, selection, mode, force } = request;
         let opened = self.open_one(&name).await?;
-        let content = match version {
+        let content = match &version {
             None => Content::of(&opened.pointer),
-            Some(spec) => self.content_of(&name, &spec).await?.0,
+            Some(spec) => self.content_of(&name, spec, progress).await?.0,
         };
-        self.lay(Laying { opened, content, selection: &selection, mode, force }, progress).await
+        let selection = &selection;
+        self.lay(Laying { version, force, from, ..Laying::of(opened, content, selection, mode) }, progress).await
     }
 
     /// Brings the work tree to some content; needs the lock. The index comes after the files, the pointer last.
@@ -109,10 +125,14 @@ impl Workspace {
         laying: Laying<'_>,
         progress: &dyn TransferProgress,
     ) -> Result<CheckedOut, VersionsError> {
-        let Laying { opened, content, selection, mode, force } = laying;
+        let Laying { opened, content, version, selection, mode, force, from } = laying;
         let Opened { place, pointer, index } = opened;
         let name = pointer.name.clone();
         check_committed(&pointer, index.as_ref(), &content, force)?;
+        let patterns = selection.patterns(index.as_ref().and_then(|index| index.head.selection.as_deref()));
+        let matcher = Matcher::new(patterns.as_deref())?;
+        let target = self.files_of(&name, &content, place.file_name(), from).await?;
+        self.check_chosen(&name, version.as_deref(), &Matcher::new(selection.chosen())?, &target).await?;
         let (here, root, named) = (place.clone(), self.root().to_owned(), name.clone());
         blocking(move || {
             if files::kind(&here.data)?.is_some() {
@@ -123,13 +143,11 @@ impl Workspace {
         })
         .await?;
 
-        let patterns = selection.patterns(index.as_ref().and_then(|index| index.head.selection.as_deref()));
-        let matcher = Matcher::new(patterns.as_deref())?;
-        let target = self.files_of(&name, &content, place.file_name()).await?;
         let data = Data::at(&place.data, content.kind);
-        let (here, old) = (data.clone(), index);
+        let (here, old, cache) = (data.clone(), index, self.cache_folder());
         let (plan, target, matcher) = blocking(move || {
-            let plan = plan(&here, old.as_ref(), &target, &matcher, force)?;
+            let linked = if mode == LinkMode::Copy { inodes(&cache)? } else { HashSet::new() };
+            let plan = plan(&here, Planned { index: old.as_ref(), target: &target, matcher: &matcher, linked, force })?;
             Ok((plan, target, matcher))
         })
         .await?;
@@ -137,6 +155,8 @@ impl Workspace {
             return Err(VersionsError::WouldOverwrite { name, paths: plan.blocked });
         }
 
+        let whole = patterns.is_none();
+        self.supply(Supply { name: &name, content: &content, files: &plan.write, whole, from }, progress).await?;
         let (written, removed) = (plan.write.len() as u64, plan.remove.len() as u64);
         let (gone, folder, is_folder) = (plan.remove, data.directory.clone(), content.kind == Kind::Folder);
         blocking(move || {
@@ -188,6 +208,22 @@ impl Workspace {
     }
 }
 
+impl Workspace {
+    /// Refuses patterns that fit none of the files, of which the first is named.
+    pub(super) async fn check_chosen(
+        &self,
+        name: &DatasetName,
+        version: Option<&str>,
+        chosen: &Matcher,
+        files: &[TreeFile],
+    ) -> Result<(), VersionsError> {
+        let Some(path) = chosen.idle(files).first().map(|&path| path.to_owned()) else { return Ok(()) };
+        let dataset = self.pointers().await?.iter().any(|pointer| pointer.name.as_str() == path);
+        let (name, version) = (name.clone(), version.map(str::to_owned));
+        Err(VersionsError::UnknownFile { name, version, path, known: tops(files), dataset })
+    }
+}
+
 /// What was added and is in no version may only go if that was asked for.
 fn check_committed(
     pointer: &Pointer,
@@ -218,17 +254,38 @@ fn make_room(data: &Path, kind: Kind, force: bool) -> Result<bool, VersionsError
     }
 }
 
-fn plan(
-    data: &Data,
-    index: Option<&Index>,
-    target: &[TreeFile],
-    matcher: &Matcher,
+/// What a plan is made from besides the work tree.
+struct Planned<'a> {
+    index: Option<&'a Index>,
+    target: &'a [TreeFile],
+    matcher: &'a Matcher,
+    linked: HashSet<u64>,
     force: bool,
-) -> Result<Plan, VersionsError> {
+}
+
+fn plan(data: &Data, planned: Planned<'_>) -> Result<Plan, VersionsError> {
+    let Planned { index, target, matcher, linked, force } = planned;
     let mut work = look(data, index)?;
+    work.clear_leftovers()?;
     // A file that is neither known nor wanted need not be read.
     work.hash(|file| file.at.is_some() || find(target, &file.path).is_some())?;
-    Ok(Planning { index, work: &work, target, matcher, force }.plan())
+    Ok(Planning { index, work: &work, target, matcher, linked: &linked, force }.plan())
+}
+
+/// The numbers of all files below `folder` on their file system.
+fn inodes(folder: &Path) -> Result<HashSet<u64>, VersionsError> {
+    let mut found = HashSet::new();
+    let scanned = files::scan(folder, OddNames::LeftOut, &mut |entry| {
+        // 0 where the platform has none.
+        if entry.kind == EntryKind::File && entry.inode != 0 {
+            found.insert(entry.inode);
+        }
+        ScanNext::Enter
+    });
+    match scanned {
+        Err(error) if error.is_not_found() => Ok(found),
+        result => Ok(result.map(|()| found)?),
+    }
 }
 
 /// Removes files, and the folders that are empty then.

@@ -57,6 +57,9 @@ impl Workspace {
         author: &'a str,
     ) -> BoxFuture<'a, Result<Vec<Committed>, VersionsError>> {
         Box::pin(async move {
+            if message.trim().is_empty() {
+                return Err(VersionsError::NoMessage);
+            }
             let _lock = self.lock().await?;
             let mut committed = Vec::new();
             for opened in self.open(names).await? {

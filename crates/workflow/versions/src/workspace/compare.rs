@@ -1,11 +1,10 @@
 use futures::future::BoxFuture;
-use ropewalk_store::TreeFile;
+use ropewalk_store::{NoProgress, TreeFile};
 use ropewalk_types::DatasetName;
 
 use super::{Content, Opened, Workspace};
 use crate::diff::{Diff, diff_files};
 use crate::error::{VersionsError, blocking};
-use crate::history;
 use crate::work::{Data, look};
 
 /// One side of a difference.
@@ -38,12 +37,12 @@ impl Workspace {
     async fn side(&self, name: &DatasetName, side: &Side) -> Result<Vec<TreeFile>, VersionsError> {
         match side {
             Side::Version(spec) => {
-                let content = self.content_of(name, spec).await?;
-                self.files_of(name, &content.0, &content.1).await
+                let content = self.content_of(name, spec, &NoProgress).await?;
+                self.files_of(name, &content.0, &content.1, None).await
             }
             Side::Pointer => {
                 let opened = self.open_one(name).await?;
-                self.files_of(name, &Content::of(&opened.pointer), opened.place.file_name()).await
+                self.files_of(name, &Content::of(&opened.pointer), opened.place.file_name(), None).await
             }
             Side::Committed => match self.open_one(name).await?.pointer.ancestor() {
                 None => Ok(Vec::new()),
@@ -51,15 +50,6 @@ impl Workspace {
             },
             Side::Work => self.work_files(self.open_one(name).await?).await,
         }
-    }
-
-    /// The content of a version, and what its single file is called.
-    pub(crate) async fn content_of(&self, name: &DatasetName, spec: &str) -> Result<(Content, String), VersionsError> {
-        let found = history::resolve(self.store().await?, name, spec).await?;
-        let file_name = found.version.file_name().to_owned();
-        let version = found.version;
-        let (root, kind, bytes, files) = (version.root, version.kind, version.bytes, version.files);
-        Ok((Content { root, kind, bytes, files, version: Some(found.digest) }, file_name))
     }
 
     /// Everything in the work tree, and what was not to be laid out as the index has it.

@@ -1,4 +1,5 @@
-//! The line of `.gitignore` that keeps the data itself out of git.
+//! The line of `.gitignore` that keeps the data itself out of git, and the one of `.gitattributes` with which two branches
+//! that each add such a line are merged: git then takes the lines of both (gitattributes, "Built-in merge drivers").
 
 use std::path::Path;
 
@@ -7,10 +8,13 @@ use ropewalk_store::files;
 use crate::error::VersionsError;
 
 const MAX_BYTES: u64 = 4 << 20;
+const FILE: &str = ".gitignore";
+const ATTRIBUTES: &str = ".gitattributes";
+const UNION: &str = ".gitignore merge=union";
 
 /// Adds the line for `name` to the `.gitignore` in `folder`, unless it is there.
 pub(super) fn ignore(folder: &Path, name: &str) -> Result<(), VersionsError> {
-    change(folder, |lines| {
+    let changed = change(&folder.join(FILE), |lines| {
         let line = pattern(name);
         if lines.iter().any(|known| is_line_of(known, name)) {
             return false;
@@ -21,30 +25,54 @@ pub(super) fn ignore(folder: &Path, name: &str) -> Result<(), VersionsError> {
         let place = lines.iter().skip(block).position(|known| *known > line).map_or(lines.len(), |at| block + at);
         lines.insert(place, line);
         true
+    })?;
+    if changed { merge_both(folder) } else { Ok(()) }
+}
+
+/// Says how git merges `.gitignore`, unless somebody has said so.
+fn merge_both(folder: &Path) -> Result<(), VersionsError> {
+    change(&folder.join(ATTRIBUTES), |lines| {
+        let said = lines.iter().any(|line| {
+            let mut words = line.split_whitespace();
+            let about = words.next().is_some_and(|path| path.trim_start_matches('/') == FILE);
+            about && words.any(|word| word.trim_start_matches(['-', '!']).split('=').next() == Some("merge"))
+        });
+        if !said {
+            lines.push(UNION.to_owned());
+        }
+        !said
     })
+    .map(drop)
 }
 
 /// Removes the line for `name` from the `.gitignore` in `folder`; a file that is empty then goes.
 pub(super) fn forget(folder: &Path, name: &str) -> Result<(), VersionsError> {
-    change(folder, |lines| {
-        let before = lines.len();
-        lines.retain(|line| *line != pattern(name));
-        lines.len() != before
-    })
+    change(&folder.join(FILE), |lines| remove(lines, &pattern(name)))?;
+    if !files::exists(&folder.join(FILE))? {
+        change(&folder.join(ATTRIBUTES), |lines| remove(lines, UNION))?;
+    }
+    Ok(())
 }
 
-fn change(folder: &Path, change: impl FnOnce(&mut Vec<String>) -> bool) -> Result<(), VersionsError> {
-    let path = folder.join(".gitignore");
-    let text = if files::exists(&path)? { files::read_text(&path, MAX_BYTES)? } else { String::new() };
+fn remove(lines: &mut Vec<String>, line: &str) -> bool {
+    let before = lines.len();
+    lines.retain(|known| known != line);
+    lines.len() != before
+}
+
+/// Says whether anything was changed; a file that is empty then goes.
+fn change(path: &Path, change: impl FnOnce(&mut Vec<String>) -> bool) -> Result<bool, VersionsError> {
+    let text = if files::exists(path)? { files::read_text(path, MAX_BYTES)? } else { String::new() };
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
     if !change(&mut lines) {
-        return Ok(());
+        return Ok(false);
     }
     if lines.is_empty() {
-        files::remove_file(&path)?;
-        return Ok(());
+        files::remove_file(path)?;
+    } else {
+        files::write_atomic(path, format!("{}\n", lines.join("\n")).as_bytes())?;
     }
-    Ok(files::write_atomic(&path, format!("{}\n", lines.join("\n")).as_bytes())?)
+    Ok(true)
 }
 
 fn is_line_of(line: &str, name: &str) -> bool {
@@ -108,6 +136,23 @@ mod tests {
         ignore(folder.path(), "a ").unwrap();
         assert_eq!(text(folder.path()), "/a\\ \n");
         forget(folder.path(), "a ").unwrap();
-        assert!(!files::exists(&folder.path().join(".gitignore")).unwrap());
+        assert!(!files::exists(&folder.path().join(FILE)).unwrap());
+        assert!(!files::exists(&folder.path().join(ATTRIBUTES)).unwrap());
+    }
+
+    #[test]
+    fn what_a_person_says_of_merging_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(ATTRIBUTES);
+        for (before, after) in [
+            ("*.bin -text", "*.bin -text\n.gitignore merge=union\n"),
+            ("/.gitignore text -merge\n", "/.gitignore text -merge\n"),
+            (".gitignore text", ".gitignore text\n.gitignore merge=union\n"),
+        ] {
+            files::write_atomic(&path, before.as_bytes()).unwrap();
+            ignore(folder.path(), "data").unwrap();
+            assert_eq!(files::read_text(&path, MAX_BYTES).unwrap(), after);
+            forget(folder.path(), "data").unwrap();
+        }
     }
 }

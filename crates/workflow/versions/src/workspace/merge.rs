@@ -104,20 +104,22 @@ impl Workspace {
             let _lock = self.lock().await?;
             let MergeRequest { name, theirs, base, prefer, message, author, mode } = request;
             let opened = self.open_one(&name).await?;
-            let ours = opened.pointer.version().ok_or_else(|| VersionsError::Uncommitted { name: name.clone() })?;
-            self.check_unchanged(&opened).await?;
+            let uncommitted = || VersionsError::Unmergeable { name: name.clone(), paths: Vec::new() };
+            let ours = opened.pointer.version().ok_or_else(uncommitted)?;
+            self.check_unchanged(&opened).await.map_err(unmergeable)?;
             let theirs = match theirs {
                 Some(spec) => spec,
                 None => self.other_side(&name, &ours).await?.to_string(),
             };
-            let content = self.content_of(&name, &theirs).await?.0;
+            let content = self.content_here(&name, &theirs).await?.0;
             let theirs = Party { ancestor: content.version, content };
             let base = match base {
                 Some(spec) => Some(history::resolve(self.store().await?, &name, &spec).await?.digest),
                 None => None,
             };
             let ours = Party::of(&opened.pointer);
-            self.join(Merging { opened, ours, theirs, base, prefer, message, author, mode }, progress).await
+            let merging = Merging { opened, ours, theirs, base, prefer, message, author, mode };
+            self.join(merging, progress).await.map_err(unmergeable)
         })
     }
 
@@ -140,10 +142,11 @@ impl Workspace {
             let index_path = self.index_path(&ours.name);
             let index = blocking(move || Index::load(&index_path)).await?;
             let opened = Opened { place, pointer: ours.clone(), index };
-            self.check_unchanged(&opened).await?;
+            self.check_unchanged(&opened).await.map_err(unmergeable)?;
             let (ours, theirs) = (Party::of(&ours), Party::of(&theirs));
             let (base, message, author) = (None, String::new(), author.to_owned());
-            self.join(Merging { opened, ours, theirs, base, prefer, message, author, mode }, progress).await
+            let merging = Merging { opened, ours, theirs, base, prefer, message, author, mode };
+            self.join(merging, progress).await.map_err(unmergeable)
         })
     }
 
@@ -180,13 +183,13 @@ impl Workspace {
                 && theirs.content.version.is_some()
             {
                 let content = ours.content;
-                self.lay(Laying { opened, content, selection, mode, force: false }, progress).await?;
+                self.lay(Laying::of(opened, content, selection, mode), progress).await?;
                 return Ok(MergeOutcome::UpToDate { version });
             }
             if let (Some(version), true) = (theirs.content.version, history.descends(&their, &our).await?)
                 && ours.content.version.is_some()
             {
-                let laying = Laying { opened, content: theirs.content, selection, mode, force: false };
+                let laying = Laying::of(opened, theirs.content, selection, mode);
                 let checked_out = self.lay(laying, progress).await?;
                 return Ok(MergeOutcome::FastForward { version, checked_out });
             }
@@ -218,7 +221,7 @@ impl Workspace {
         let version = history::version_put(store, &object).await?;
         history::advance(store, history, name, &version).await?;
         let content = Content { version: Some(version), ..merged };
-        let checked_out = self.lay(Laying { opened, content, selection, mode, force: false }, progress).await?;
+        let checked_out = self.lay(Laying::of(opened, content, selection, mode), progress).await?;
         Ok(MergeOutcome::Merged { version, base: common, checked_out })
     }
 
@@ -236,13 +239,13 @@ impl Workspace {
             let reason = "one side is a file, the other a folder".to_owned();
             return Err(VersionsError::Merge { name: name.clone(), reason });
         }
-        let our_files = self.files_of(name, &ours.content, place.file_name()).await?;
-        let their_files = self.files_of(name, &theirs.content, place.file_name()).await?;
+        let our_files = self.files_here(name, &ours.content, place.file_name()).await?;
+        let their_files = self.files_here(name, &theirs.content, place.file_name()).await?;
         let base_files = match base {
             None => Vec::new(),
             Some(base) => {
-                let base = self.content_of(name, &base.to_string()).await?.0;
-                self.files_of(name, &base, place.file_name()).await?
+                let base = self.content_here(name, &base.to_string()).await?.0;
+                self.files_here(name, &base, place.file_name()).await?
             }
         };
         let merged = blocking(move || Ok(merge_files(&base_files, &our_files, &their_files, prefer))).await?;
@@ -260,7 +263,7 @@ impl Workspace {
     ) -> Result<Content, VersionsError> {
         let (bytes, count) = (files.iter().map(|file| file.size).sum(), files.len() as u64);
         let (root, kind) = match (kind, files.as_slice()) {
-            (Kind::Folder, _) => (tree_commit(self.store().await?.writer(), files).await?, kind),
+            (Kind::Folder, _) => (tree_commit(self.store().await?.writer(), &files).await?, kind),
             (_, [file]) => (file.digest, Kind::of_file(file.executable)),
             _ => {
                 let reason = "one side removed the file".to_owned();
@@ -268,6 +271,15 @@ impl Workspace {
             }
         };
         Ok(Content { root, kind, bytes, files: count, version: None })
+    }
+}
+
+/// A merge is never forced: changes that are in its way are said to be so.
+fn unmergeable(error: VersionsError) -> VersionsError {
+    match error {
+        VersionsError::WouldOverwrite { name, paths } => VersionsError::Unmergeable { name, paths },
+        VersionsError::Uncommitted { name } => VersionsError::Unmergeable { name, paths: Vec::new() },
+        error => error,
     }
 }
 

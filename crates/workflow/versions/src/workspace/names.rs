@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use futures::future::BoxFuture;
-use ropewalk_store::TreeFile;
-use ropewalk_types::{DatasetName, Digest};
+use ropewalk_store::{NoProgress, Store, TreeFile};
+use ropewalk_types::{DatasetName, Digest, TagName};
 use serde::Serialize;
 
 use super::Workspace;
@@ -13,7 +13,6 @@ use crate::discovery::Place;
 use crate::error::VersionsError;
 use crate::history::{self, LogEntry, Resolved};
 use crate::selection::Matcher;
-use crate::version::TagName;
 
 /// A file of a version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -46,8 +45,8 @@ impl Workspace {
         Box::pin(async move { history::log(self.store().await?, name).await })
     }
 
-    /// The version that `spec` names: `latest` or `head`, a tag, `vN` counting from the first, or four digits or more of
-    /// the digest of a version or of its content.
+    /// The version that `spec` names: `latest` or `head`, a tag, `vN`, or four digits or more of the digest of a version or
+    /// of its content. N is one more than the largest number of the versions that it came from.
     pub fn resolve<'a>(
         &'a self,
         name: &'a DatasetName,
@@ -96,41 +95,25 @@ impl Workspace {
     ) -> BoxFuture<'a, Result<Vec<FileOf>, VersionsError>> {
         Box::pin(async move {
             let matcher = Matcher::new(Some(patterns).filter(|patterns| !patterns.is_empty()))?;
-            let (content, file_name) = self.content_of(name, spec).await?;
-            let mut files = self.files_of(name, &content, &file_name).await?;
+            let (content, file_name) = self.content_of(name, spec, &NoProgress).await?;
+            let mut files = self.files_of(name, &content, &file_name, None).await?;
             files.retain(|file| matcher.matches(&file.path));
             Ok(files.into_iter().map(FileOf::from).collect())
         })
     }
 
-    /// One file of a version, without reading the others; the path of a dataset that is a single file may be left empty.
+    /// One file of a version, without reading the others, and the store that holds it: the project's, else the remote,
+    /// from which nothing is brought.
+    ///
+    /// Without `spec` it is that of what the pointer names, or of the latest version where there is no pointer. The path
+    /// of a dataset that is a single file may be left empty.
     pub fn file<'a>(
         &'a self,
         name: &'a DatasetName,
-        spec: &'a str,
+        spec: Option<&'a str>,
         path: &'a str,
-    ) -> BoxFuture<'a, Result<FileOf, VersionsError>> {
-        Box::pin(async move {
-            let (content, file_name) = self.content_of(name, spec).await?;
-            let missing = || {
-                let (version, path) = (spec.to_owned(), path.to_owned());
-                VersionsError::UnknownFile { name: name.clone(), version, path }
-            };
-            if content.kind != crate::pointer::Kind::Folder {
-                let mut files = self.files_of(name, &content, &file_name).await?;
-                return files
-                    .pop()
-                    .filter(|_| path.is_empty() || path == file_name)
-                    .map(FileOf::from)
-                    .ok_or_else(missing);
-            }
-            match self.store().await?.tree_find(&content.root, path).await? {
-                Some(ropewalk_store::TreeEntry::File { digest, size, executable }) => {
-                    Ok(FileOf { path: path.to_owned(), digest, size, executable })
-                }
-                _ => Err(missing()),
-            }
-        })
+    ) -> BoxFuture<'a, Result<(FileOf, &'a Store), VersionsError>> {
+        Box::pin(self.file_anywhere(name, spec, path))
     }
 
     /// The dataset that `path` is or lies in, and the path inside it; none for the data as a whole.

@@ -1,5 +1,7 @@
 //! What a checkout has to write and to remove, and what it must not touch.
 
+use std::collections::HashSet;
+
 use ropewalk_store::TreeFile;
 
 use crate::index::{Index, IndexEntry};
@@ -26,6 +28,8 @@ pub(super) struct Planning<'a> {
     /// Sorted by path.
     pub(super) target: &'a [TreeFile],
     pub(super) matcher: &'a Matcher,
+    /// The inodes of files that are to have bytes of their own, which those in the work tree may be second names of.
+    pub(super) linked: &'a HashSet<u64>,
     /// Whether changes may be lost.
     pub(super) force: bool,
 }
@@ -56,6 +60,9 @@ impl Planning<'_> {
     /// A file of the target where there is one already.
     fn meet(&self, file: &TreeFile, found: &Found, plan: &mut Plan) {
         if holds(found, file) {
+            if self.linked.contains(&found.stat.inode) {
+                plan.write.push(file.clone());
+            }
             return;
         }
         let entry = self.entry(found);
@@ -133,7 +140,8 @@ mod tests {
             stat: Stat::default(),
             digest: Some(file.digest),
         };
-        Work { directory: "/".into(), files: files(list).into_iter().map(found).collect(), missing: Vec::new() }
+        let files = files(list).into_iter().map(found).collect();
+        Work { directory: "/".into(), files, missing: Vec::new(), leftovers: Vec::new() }
     }
 
     fn plan(
@@ -147,7 +155,8 @@ mod tests {
         let work = work(is, &index);
         let patterns = only.map(|only| vec![only.to_owned()]);
         let matcher = Matcher::new(patterns.as_deref()).unwrap();
-        Planning { index: Some(&index), work: &work, target: &target, matcher: &matcher, force }.plan()
+        let linked = HashSet::new();
+        Planning { index: Some(&index), work: &work, target: &target, matcher: &matcher, linked: &linked, force }.plan()
     }
 
     fn written(plan: &Plan) -> Vec<&str> {

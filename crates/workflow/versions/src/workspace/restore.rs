@@ -4,6 +4,7 @@ use ropewalk_types::DatasetName;
 use serde::Serialize;
 
 use super::checkout::remove_files;
+use super::source::Supply;
 use super::{Content, Opened, Workspace};
 use crate::error::{VersionsError, blocking};
 use crate::index::Index;
@@ -53,17 +54,16 @@ impl Workspace {
             let opened = self.open_one(&name).await?;
             let content = match &version {
                 None => Content::of(&opened.pointer),
-                Some(spec) => self.content_of(&name, spec).await?.0,
+                Some(spec) => self.content_of(&name, spec, progress).await?.0,
             };
-            let mut target = self.files_of(&name, &content, opened.place.file_name()).await?;
+            let mut target = self.files_of(&name, &content, opened.place.file_name(), None).await?;
+            self.check_chosen(&name, version.as_deref(), &matcher, &target).await?;
+            let whole = patterns.is_empty();
             target.retain(|file| matcher.matches(&file.path));
-            if target.is_empty() && !patterns.is_empty() {
-                let (version, path) = (version.unwrap_or_else(|| "of the pointer".to_owned()), patterns.join(", "));
-                return Err(VersionsError::UnknownFile { name, version, path });
-            }
             let data = Data::at(&opened.place.data, content.kind);
             let (here, old) = (data.clone(), opened.index.clone());
             let (write, remove) = blocking(move || differences(&here, old.as_ref(), target, &matcher)).await?;
+            self.supply(Supply { name: &name, content: &content, files: &write, whole, from: None }, progress).await?;
             let (folder, gone) = (data.directory.clone(), remove.clone());
             blocking(move || remove_files(&folder, &gone)).await?;
             let laid_out = if write.is_empty() {
@@ -100,6 +100,7 @@ fn differences(
     matcher: &Matcher,
 ) -> Result<(Vec<TreeFile>, Vec<String>), VersionsError> {
     let mut work: Work = look(data, index)?;
+    work.clear_leftovers()?;
     work.hash(|file| super::plan::find(&target, &file.path).is_some())?;
     let known = |file: &&Found| file.at.and_then(|at| index?.get(at)).is_some_and(|entry| !entry.absent);
     let gone = |file: &&Found| matcher.matches(&file.path) && super::plan::find(&target, &file.path).is_none();

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use ropewalk_store::{NewFile, Store, TreeFile, Writer};
-use ropewalk_types::Digest;
+use ropewalk_types::{DatasetName, Digest};
 
 use super::{Workspace, tree_commit};
 use crate::discovery::{Place, untrackable};
@@ -37,6 +37,7 @@ impl Workspace {
     /// Files that were not to be laid out count as unchanged.
     pub(super) async fn snapshot(
         &self,
+        name: &DatasetName,
         place: &Place,
         folder: bool,
         index: Option<Index>,
@@ -55,12 +56,16 @@ impl Workspace {
         }
         let store = self.store().await?;
         looked.forget_what_the_store_lacks(store).await?;
+        // A tree must not be visible before all that it names is.
+        if self.lacks(&looked.left_out()).await? {
+            return Err(VersionsError::LaidOutInPart { name: name.clone() });
+        }
         let mut writer = store.writer();
         let read = looked.add(&mut writer).await?;
         let (files, index) = looked.list(place)?;
         let (bytes, count) = (files.iter().map(|file| file.size).sum(), files.len() as u64);
         let (root, kind) = match (folder, files.as_slice()) {
-            (true, _) => (tree_commit(writer, files).await?, Kind::Folder),
+            (true, _) => (tree_commit(writer, &files).await?, Kind::Folder),
             (false, [file]) => {
                 writer.commit().await?;
                 (file.digest, Kind::of_file(file.executable))
@@ -98,6 +103,17 @@ impl Looked {
         Ok(())
     }
 
+    /// The files that belong to the content and were not to be laid out.
+    fn left_out(&self) -> Vec<TreeFile> {
+        let absent = self.index.iter().flat_map(Index::iter);
+        let absent = absent.filter(|entry| entry.absent && self.work.find(entry.path).is_none());
+        let file = |entry: IndexEntry<'_>| {
+            let crate::index::Stat { size, executable, .. } = entry.stat;
+            TreeFile { path: entry.path.to_owned(), digest: entry.digest, size, executable }
+        };
+        absent.map(file).collect()
+    }
+
     /// Adds the files whose content is not known and says how many they are.
     async fn add(&mut self, writer: &mut Writer) -> Result<u64, VersionsError> {
         let unknown = self.work.files.iter().filter(|file| file.digest.is_none());
@@ -116,6 +132,7 @@ impl Looked {
 
     /// The files of the content and the index that goes with them.
     fn list(self, place: &Place) -> Result<(Vec<TreeFile>, Index), VersionsError> {
+        let left_out = self.left_out();
         let Self { work, index: old, settled } = self;
         let selection = old.as_ref().and_then(|old| old.head.selection.clone());
         let (nothing, state) = (Digest::of(b""), PointerState::Added { base: None });
@@ -123,13 +140,7 @@ impl Looked {
         let head = IndexHead { root: nothing, kind: Kind::Folder, state, path, selection, settled };
         let mut index = Index::new(head);
         let mut files = work.tree_files();
-        let absent = old.iter().flat_map(Index::iter).filter(|entry| entry.absent && work.find(entry.path).is_none());
-        files.extend(absent.map(|entry| TreeFile {
-            path: entry.path.to_owned(),
-            digest: entry.digest,
-            size: entry.stat.size,
-            executable: entry.stat.executable,
-        }));
+        files.extend(left_out);
         files.sort_by(|a, b| a.path.as_bytes().cmp(b.path.as_bytes()));
         for file in &files {
             let found = work.find(&file.path);

@@ -3,8 +3,9 @@ use ropewalk_store::files;
 use ropewalk_types::{DatasetName, Digest};
 use serde::Serialize;
 
-use super::{Content, Opened, Workspace};
+use super::{Content, Opened, Workspace, check_name};
 use crate::diff::{ChangedFile, SizedFile};
+use crate::discovery::{Tracked, discover};
 use crate::error::{VersionsError, blocking};
 use crate::index::{Index, IndexEntry, IndexHead, Stat};
 use crate::pointer::Pointer;
@@ -55,6 +56,15 @@ impl Status {
     }
 }
 
+/// A dataset of which nothing can be said.
+#[derive(Debug)]
+pub struct Problem {
+    /// The data, relative to the project.
+    pub path: String,
+    /// Why not.
+    pub error: Box<VersionsError>,
+}
+
 /// A dataset that was looked at.
 struct Examined {
     status: Status,
@@ -69,18 +79,63 @@ impl Workspace {
     /// for another process, unless an index is missing or damaged.
     pub fn status<'a>(&'a self, names: &'a [DatasetName]) -> BoxFuture<'a, Result<Vec<Status>, VersionsError>> {
         Box::pin(async move {
+            let each = self.status_each(names).await?;
+            each.into_iter().map(|status| status.map_err(|problem| *problem.error)).collect()
+        })
+    }
+
+    /// Like [`Workspace::status`], with what is wrong with a dataset beside the others: a pointer that cannot be read or
+    /// was renamed, a name that two have, a symbolic link in the data.
+    pub fn status_each<'a>(
+        &'a self,
+        names: &'a [DatasetName],
+    ) -> BoxFuture<'a, Result<Vec<Result<Status, Problem>>, VersionsError>> {
+        Box::pin(async move {
             let (this, wanted) = (self.clone(), names.to_vec());
             let examined = blocking(move || {
-                let opened = this.open_now(&wanted)?;
-                opened.into_iter().map(|opened| Ok((this.examine(&opened)?, opened))).collect::<Result<Vec<_>, _>>()
+                let opened = this.open_each(&wanted)?;
+                let examine = |opened: Result<Opened, Problem>| {
+                    let opened = opened?;
+                    match this.examine(&opened) {
+                        Ok(examined) => Ok((examined, opened)),
+                        Err(error) => Err(Problem { path: opened.place.path, error: Box::new(error) }),
+                    }
+                };
+                Ok(opened.into_iter().map(examine).collect::<Vec<_>>())
             })
             .await?;
             let mut statuses = Vec::with_capacity(examined.len());
-            for (examined, opened) in examined {
-                statuses.push(if examined.blind { self.status_blind(opened).await? } else { examined.status });
+            for examined in examined {
+                statuses.push(match examined {
+                    Ok((examined, opened)) if examined.blind => {
+                        let path = opened.place.path.clone();
+                        self.status_blind(opened).await.map_err(|error| Problem { path, error: Box::new(error) })
+                    }
+                    Ok((examined, _)) => Ok(examined.status),
+                    Err(problem) => Err(problem),
+                });
             }
             Ok(statuses)
         })
+    }
+
+    /// The datasets of these names, or all; of those that are chosen by no name, each problem by itself.
+    fn open_each(&self, names: &[DatasetName]) -> Result<Vec<Result<Opened, Problem>>, VersionsError> {
+        if !names.is_empty() {
+            return Ok(self.open_now(names)?.into_iter().map(Ok).collect());
+        }
+        let tracked = discover(self.root())?;
+        let good = |tracked: &Tracked| Some((tracked.place.clone(), tracked.pointer.as_ref().ok()?.clone()));
+        let all: Vec<_> = tracked.iter().filter_map(good).collect();
+        let open = |Tracked { place, pointer }| {
+            let path = place.path.clone();
+            let opened = pointer.and_then(|pointer| {
+                check_name(&place, &pointer, &all)?;
+                self.with_index(place, pointer)
+            });
+            opened.map_err(|error| Problem { path, error: Box::new(error) })
+        };
+        Ok(tracked.into_iter().map(open).collect())
     }
 
     /// Compares with the files of the pointer, all of which are read.
@@ -103,7 +158,7 @@ impl Workspace {
     pub(crate) async fn index_again(&self, opened: Opened) -> Result<Opened, VersionsError> {
         let Opened { place, pointer, .. } = opened;
         let content = Content::of(&pointer);
-        let files = self.files_of(&pointer.name, &content, place.file_name()).await?;
+        let files = self.files_here(&pointer.name, &content, place.file_name()).await?;
         let (root, kind, state) = (content.root, content.kind, pointer.state);
         let head = IndexHead { root, kind, state, path: place.path.clone(), selection: None, settled: i64::MIN };
         let mut index = Index::new(head);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use ropewalk_store::files::{self, EntryKind, ScanNext};
+use ropewalk_store::files::{self, EntryKind, OddNames, ScanNext};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -88,7 +88,7 @@ struct Stage {
 /// Everything that is declared below `folder`, sorted by file.
 pub(super) fn all(folder: &Path) -> Result<Vec<Declared>, VersionsError> {
     let mut found: Vec<String> = Vec::new();
-    files::scan(folder, &mut |entry| {
+    files::scan(folder, OddNames::LeftOut, &mut |entry| {
         let name = entry.path.rsplit('/').next().unwrap_or(entry.path);
         match entry.kind {
             EntryKind::Directory if name.starts_with('.') || name == "node_modules" => ScanNext::PassOver,

@@ -1,0 +1,173 @@
+//! What versions are called: numbers, tags, digests.
+
+use std::collections::{BTreeSet, BinaryHeap, HashMap, HashSet};
+
+use ropewalk_store::Store;
+use ropewalk_types::{DatasetName, Digest, TagName};
+use serde::Serialize;
+
+use super::{History, Refs, refs};
+use crate::error::{NumberedVersion, VersionsError};
+use crate::version::{Version, version_number};
+
+/// The shortest beginning of a digest that names a version.
+const SHORTEST: usize = 4;
+
+/// A version in a log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LogEntry {
+    /// The version's name.
+    pub digest: Digest,
+    /// What it is.
+    pub version: Version,
+    /// N of `vN`: one more than the largest number of its parents; none where a part of its history is not known.
+    pub number: Option<u64>,
+    /// Tags that name it.
+    pub tags: Vec<TagName>,
+    /// Whether it is the head.
+    pub head: bool,
+}
+
+/// A version that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Resolved {
+    /// The version's name.
+    pub digest: Digest,
+    /// What it is.
+    pub version: Version,
+}
+
+/// Versions in an order in which children come before parents, and else the newest first.
+pub(crate) fn in_order(versions: Vec<(Digest, Version)>) -> Vec<(Digest, Version)> {
+    let mut children: HashMap<Digest, usize> = HashMap::new();
+    for parent in versions.iter().flat_map(|(_, version)| &version.parents) {
+        *children.entry(*parent).or_default() += 1;
+    }
+    let mut waiting: HashMap<_, _> = versions.into_iter().collect();
+    let key = |digest: &Digest, version: &Version| (version.created_at, *digest);
+    let ready = waiting.iter().filter(|(digest, _)| !children.contains_key(*digest));
+    let mut ready: BinaryHeap<_> = ready.map(|(digest, version)| key(digest, version)).collect();
+    let mut ordered = Vec::with_capacity(waiting.len());
+    while let Some((_, digest)) = ready.pop() {
+        let Some(version) = waiting.remove(&digest) else { continue };
+        for parent in &version.parents {
+            let left = children.get_mut(parent).map_or(0, |count| {
+                *count -= 1;
+                *count
+            });
+            if let Some(parent_version) = waiting.get(parent).filter(|_| left == 0) {
+                ready.push(key(parent, parent_version));
+            }
+        }
+        ordered.push((digest, version));
+    }
+    ordered
+}
+
+/// The number of each version: one more than the largest of those that it came from.
+///
+/// A number depends on nothing but what lies behind the version, so it is the same on every machine and never changes.
+/// Versions of different lines can have one number. A version without all of its history has none.
+fn numbers(ordered: &[(Digest, Version)]) -> HashMap<Digest, u64> {
+    let mut numbers = HashMap::with_capacity(ordered.len());
+    for (digest, version) in ordered.iter().rev() {
+        let mut before = version.parents.iter().map(|parent| numbers.get(parent).copied());
+        let before = before.try_fold(0, |largest: u64, number| number.map(|number| largest.max(number)));
+        if let Some(largest) = before {
+            numbers.insert(*digest, largest + 1);
+        }
+    }
+    numbers
+}
+
+/// All versions that the refs name and what lies behind them, newest first.
+pub(crate) async fn log(store: &Store, name: &DatasetName) -> Result<Vec<LogEntry>, VersionsError> {
+    let refs = refs(store, name).await?;
+    let history = History { stores: &[store] };
+    let versions = in_order(history.ancestors(&refs.versions(), &HashSet::new()).await?);
+    let numbers = numbers(&versions);
+    let entry = |(digest, version)| LogEntry {
+        digest,
+        version,
+        number: numbers.get(&digest).copied(),
+        tags: refs.tags.iter().filter(|(_, at)| at.version == digest).map(|(tag, _)| tag.clone()).collect(),
+        head: refs.head.is_some_and(|head| head.version == digest),
+    };
+    Ok(versions.into_iter().map(entry).collect())
+}
+
+/// The version that `spec` names: `latest` or `head`, a tag, `vN`, or the beginning of a digest of a version or of its
+/// content.
+pub(crate) async fn resolve(store: &Store, name: &DatasetName, spec: &str) -> Result<Resolved, VersionsError> {
+    let refs = refs(store, name).await?;
+    let history = History { stores: &[store] };
+    let tagged = || TagName::new(spec).ok().and_then(|tag| refs.tags.get(&tag)).map(|at| at.version);
+    let digest = match (spec, &refs.head) {
+        ("latest" | "head", None) => return Err(unknown(name, spec, ": nothing is committed yet")),
+        ("latest" | "head", Some(head)) => head.version,
+        _ => match (tagged(), version_number(spec)) {
+            (Some(digest), _) => digest,
+            (None, Some(number)) => by_number(&history, &refs, name, number).await?,
+            (None, None) => by_digest(&history, &refs, name, spec).await?.ok_or_else(|| unknown(name, spec, ""))?,
+        },
+    };
+    Ok(Resolved { digest, version: history.get(&digest).await? })
+}
+
+fn unknown(name: &DatasetName, spec: &str, reason: &str) -> VersionsError {
+    VersionsError::UnknownVersion { name: name.clone(), spec: spec.to_owned(), reason: reason.to_owned() }
+}
+
+async fn by_number(
+    history: &History<'_>,
+    refs: &Refs,
+    name: &DatasetName,
+    number: u64,
+) -> Result<Digest, VersionsError> {
+    let versions = in_order(history.ancestors(&refs.versions(), &HashSet::new()).await?);
+    let numbers = numbers(&versions);
+    let found: Vec<_> = versions.iter().filter(|(digest, _)| numbers.get(digest) == Some(&number)).collect();
+    match found.as_slice() {
+        [(only, _)] => Ok(*only),
+        [] => {
+            let largest = numbers.values().max().map(|largest| format!(": the largest number is v{largest}"));
+            let reason = largest.unwrap_or_else(|| ": nothing is committed yet".to_owned());
+            Err(unknown(name, &format!("v{number}"), &reason))
+        }
+        several => {
+            let found = several.iter().map(|(digest, version)| NumberedVersion::of(*digest, version)).collect();
+            Err(VersionsError::AmbiguousNumber { name: name.clone(), number, found })
+        }
+    }
+}
+
+async fn by_digest(
+    history: &History<'_>,
+    refs: &Refs,
+    name: &DatasetName,
+    spec: &str,
+) -> Result<Option<Digest>, VersionsError> {
+    if spec.len() < SHORTEST || !spec.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+        return Ok(None);
+    }
+    let versions = in_order(history.ancestors(&refs.versions(), &HashSet::new()).await?);
+    let begins = |digest: &Digest| digest.to_string().starts_with(spec);
+    let named: Vec<_> = versions.iter().map(|(digest, _)| *digest).filter(begins).collect();
+    match named.as_slice() {
+        [] => {}
+        [only] => return Ok(Some(*only)),
+        _ => return Err(VersionsError::AmbiguousVersion { name: name.clone(), spec: spec.to_owned(), found: named }),
+    }
+    let with_root: Vec<_> = versions.iter().filter(|(_, version)| begins(&version.root)).collect();
+    let roots: BTreeSet<_> = with_root.iter().map(|(_, version)| version.root).collect();
+    if roots.len() > 1 {
+        let found = roots.into_iter().collect();
+        return Err(VersionsError::AmbiguousVersion { name: name.clone(), spec: spec.to_owned(), found });
+    }
+    if let Some((newest, _)) = with_root.first() {
+        return Ok(Some(*newest));
+    }
+    // A version that git knows from a pointer, and no ref names here.
+    let Ok(whole) = spec.parse() else { return Ok(None) };
+    Ok(history.find(&whole).await?.filter(|version| version.name == *name).map(|_| whole))
+}

@@ -1,0 +1,239 @@
+//! Versions and files from the project's store, or from the remote where that lacks them.
+//!
+//! A tree that is visible in a store is whole (see `ropewalk_store::Store::copy_to`). So of a version that is laid out in
+//! part only the blobs of those files are brought; its trees are read where they are.
+
+use std::collections::BTreeSet;
+
+use ropewalk_store::{Root, Store, StoreError, TransferProgress, TreeEntry, TreeFile};
+use ropewalk_types::DatasetName;
+
+use super::names::FileOf;
+use super::{Content, Workspace};
+use crate::error::VersionsError;
+use crate::history;
+use crate::pointer::Kind;
+use crate::remote::content_root;
+
+/// Files that are about to be laid out.
+pub(super) struct Supply<'a> {
+    pub(super) name: &'a DatasetName,
+    pub(super) content: &'a Content,
+    pub(super) files: &'a [TreeFile],
+    /// Whether they are all that the content has.
+    pub(super) whole: bool,
+    /// Where they come from if the project's store lacks them; by default the project's remote.
+    pub(super) from: Option<&'a Store>,
+}
+
+/// Whether another store may know more.
+fn is_absence(error: &VersionsError) -> bool {
+    matches!(
+        error,
+        VersionsError::UnknownVersion { .. }
+            | VersionsError::ContentMissing { .. }
+            | VersionsError::Store(StoreError::NotFound { .. })
+    )
+}
+
+impl Workspace {
+    /// The content of a version that the project's store knows, and what its single file is called.
+    pub(crate) async fn content_here(
+        &self,
+        name: &DatasetName,
+        spec: &str,
+    ) -> Result<(Content, String), VersionsError> {
+        content_in(self.store().await?, name, spec).await
+    }
+
+    /// The content of a version, and what its single file is called; what only the remote knows is noted here first.
+    pub(crate) async fn content_of(
+        &self,
+        name: &DatasetName,
+        spec: &str,
+        progress: &dyn TransferProgress,
+    ) -> Result<(Content, String), VersionsError> {
+        match self.content_here(name, spec).await {
+            Err(error) if is_absence(&error) => {
+                let Some(remote) = self.remote().await? else { return Err(error) };
+                self.history_bring(remote, name, progress).await?;
+                self.content_here(name, spec).await
+            }
+            found => found,
+        }
+    }
+
+    /// The files of some content that the project's store holds, as they lie below the folder of its place; a single
+    /// file by its name.
+    pub(crate) async fn files_here(
+        &self,
+        name: &DatasetName,
+        content: &Content,
+        file_name: &str,
+    ) -> Result<Vec<TreeFile>, VersionsError> {
+        files_in(self.store().await?, name, content, file_name).await
+    }
+
+    /// Like [`Workspace::files_here`], else as `from` or the remote has them.
+    pub(crate) async fn files_of(
+        &self,
+        name: &DatasetName,
+        content: &Content,
+        file_name: &str,
+        from: Option<&Store>,
+    ) -> Result<Vec<TreeFile>, VersionsError> {
+        match self.files_here(name, content, file_name).await {
+            Err(error) if is_absence(&error) => match self.other(from).await? {
+                Some(other) => files_in(other, name, content, file_name).await,
+                None => Err(error),
+            },
+            found => found,
+        }
+    }
+
+    /// Brings the blobs of files into the project's store if it lacks one.
+    pub(super) async fn supply(
+        &self,
+        supply: Supply<'_>,
+        progress: &dyn TransferProgress,
+    ) -> Result<(), VersionsError> {
+        let Supply { name, content, files, whole, from } = supply;
+        if !self.lacks(files).await? {
+            return Ok(());
+        }
+        let missing = || VersionsError::ContentMissing { name: name.clone(), root: content.root };
+        let Some(other) = self.other(from).await? else { return Err(missing()) };
+        let brought = async {
+            self.history_bring(other, name, progress).await?;
+            if whole {
+                let root = content_root(content.kind, content.root);
+                other.copy_to(self.store().await?, &[root], progress).await?;
+            }
+            if self.lacks(files).await? {
+                let blobs: BTreeSet<_> = files.iter().map(|file| Root::Blob(file.digest)).collect();
+                let blobs: Vec<_> = blobs.into_iter().collect();
+                other.copy_to(self.store().await?, &blobs, progress).await?;
+            }
+            Ok::<_, VersionsError>(())
+        };
+        match brought.await {
+            Err(VersionsError::Store(StoreError::NotFound { .. })) => Err(missing()),
+            brought => brought,
+        }
+    }
+
+    /// Whether the project's store lacks one of these files.
+    pub(super) async fn lacks(&self, files: &[TreeFile]) -> Result<bool, VersionsError> {
+        let store = self.store().await?;
+        for file in files {
+            if !store.contains(&file.digest).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// One file of a version, and the store that has it: the project's, else the remote. Nothing is brought.
+    ///
+    /// Without `spec` it is that of what the pointer names, or of the latest version where there is no pointer.
+    pub(super) async fn file_anywhere(
+        &self,
+        name: &DatasetName,
+        spec: Option<&str>,
+        path: &str,
+    ) -> Result<(FileOf, &Store), VersionsError> {
+        let store = self.store().await?;
+        let absence = match self.file_in(store, name, spec, path).await {
+            Ok(file) if store.contains(&file.digest).await? => return Ok((file, store)),
+            Ok(file) => VersionsError::ContentMissing { name: name.clone(), root: file.digest },
+            Err(error) if is_absence(&error) => error,
+            Err(error) => return Err(error),
+        };
+        let Some(remote) = self.remote().await? else { return Err(absence) };
+        Ok((self.file_in(remote, name, spec, path).await?, remote))
+    }
+
+    async fn file_in(
+        &self,
+        store: &Store,
+        name: &DatasetName,
+        spec: Option<&str>,
+        path: &str,
+    ) -> Result<FileOf, VersionsError> {
+        let pointer = match spec {
+            Some(_) => None,
+            None => self.pointers().await?.into_iter().find(|pointer| pointer.name == *name),
+        };
+        let (content, file_name) = match pointer {
+            Some(pointer) => (Content::of(&pointer), pointer.path),
+            None => content_in(store, name, spec.unwrap_or("latest")).await?,
+        };
+        let version = spec.map(str::to_owned);
+        let unknown = |known| {
+            let (name, path) = (name.clone(), path.to_owned());
+            VersionsError::UnknownFile { name, version: version.clone(), path, known, dataset: false }
+        };
+        if content.kind != Kind::Folder {
+            let files = files_in(store, name, &content, &file_name).await?;
+            let found = files.into_iter().next().filter(|_| path.is_empty() || path == file_name);
+            return found.map(FileOf::from).ok_or_else(|| unknown(vec![file_name]));
+        }
+        if let Some(TreeEntry::File { digest, size, executable }) = store.tree_find(&content.root, path).await? {
+            return Ok(FileOf { path: path.to_owned(), digest, size, executable });
+        }
+        let top = store.tree_get(&content.root).await?;
+        let entry = |(name, entry): (&str, &TreeEntry)| match entry {
+            TreeEntry::Directory { .. } => format!("{name}/"),
+            TreeEntry::File { .. } => name.to_owned(),
+        };
+        let known: Vec<_> = top.iter().map(entry).collect();
+        Err(match path {
+            "" => VersionsError::WhichFile { name: name.clone(), known },
+            _ => unknown(known),
+        })
+    }
+
+    async fn other<'a>(&'a self, from: Option<&'a Store>) -> Result<Option<&'a Store>, VersionsError> {
+        match from {
+            Some(other) => Ok(Some(other)),
+            None => self.remote().await,
+        }
+    }
+}
+
+async fn content_in(store: &Store, name: &DatasetName, spec: &str) -> Result<(Content, String), VersionsError> {
+    let found = history::resolve(store, name, spec).await?;
+    let file_name = found.version.file_name().to_owned();
+    let version = found.version;
+    let (root, kind, bytes, files) = (version.root, version.kind, version.bytes, version.files);
+    Ok((Content { root, kind, bytes, files, version: Some(found.digest) }, file_name))
+}
+
+async fn files_in(
+    store: &Store,
+    name: &DatasetName,
+    content: &Content,
+    file_name: &str,
+) -> Result<Vec<TreeFile>, VersionsError> {
+    let Content { root, kind, bytes, .. } = *content;
+    let files = match kind {
+        Kind::Folder => store.tree_files(&root).await,
+        Kind::File | Kind::Executable => store.size(&root).await.map(|size| {
+            let executable = kind == Kind::Executable;
+            vec![TreeFile { path: file_name.to_owned(), digest: root, size: size.max(bytes), executable }]
+        }),
+    };
+    files.map_err(|error| match error {
+        StoreError::NotFound { .. } => VersionsError::ContentMissing { name: name.clone(), root },
+        error => error.into(),
+    })
+}
+
+/// The names at the top of some files, folders with a slash at their end.
+pub(super) fn tops(files: &[TreeFile]) -> Vec<String> {
+    let top = |file: &TreeFile| match file.path.split_once('/') {
+        Some((folder, _)) => format!("{folder}/"),
+        None => file.path.clone(),
+    };
+    files.iter().map(top).collect::<BTreeSet<_>>().into_iter().collect()
+}
