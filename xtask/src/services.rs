@@ -1,9 +1,13 @@
 //! Real servers for the tests: started in a folder of their own on free loopback ports, stopped when the tests end.
 
+mod azurite;
+mod certificates;
 mod mariadb;
 mod packages;
 mod postgres;
+mod reflink;
 mod seaweed;
+mod secantus;
 
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -12,33 +16,45 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use certificates::Certificates;
+
+pub(crate) use azurite::PACKAGE as AZURITE;
 pub(crate) use packages::install_missing;
 
 /// How long a server may take until it answers.
 const PATIENCE: Duration = Duration::from_mins(2);
+/// Of util-linux, which every Debian has: the process is killed with its parent.
+const ENDING: &str = "--pdeathsig=KILL";
 const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 
 /// The servers that the tests talk to, and where tests find them.
 pub(crate) struct Services {
     running: Vec<Server>,
     variables: Vec<(&'static str, String)>,
+    mounted: Option<reflink::Mounted>,
     /// Removed with all data when the tests end.
     folder: PathBuf,
 }
 
 impl Services {
-    /// Starts all of them; `weed` is SeaweedFS's program.
-    pub(crate) fn start(weed: &Path) -> Result<Self> {
+    /// Starts all of them; `python` has the pinned packages, `node_modules` those of Node.js.
+    pub(crate) fn start(python: &Path, node_modules: &Path) -> Result<Self> {
+        let weed = python.with_file_name("weed");
         let folder = std::env::temp_dir().join(format!("ropewalk-services-{}", std::process::id()));
         std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
-        let mut services = Self { running: Vec::new(), variables: Vec::new(), folder };
-        seaweed::start(&mut services, weed)?;
-        postgres::start(&mut services)?;
-        mariadb::start(&mut services)?;
+        let mut services = Self { running: Vec::new(), variables: Vec::new(), mounted: None, folder };
+        services.mounted = Some(reflink::mount(&mut services)?);
+        seaweed::start(&mut services, &weed)?;
+        azurite::start(&mut services, node_modules)?;
+        secantus::start(&mut services, python)?;
+        let certificates = Certificates::make(&mut services)?;
+        postgres::start(&mut services, &certificates)?;
+        mariadb::start(&mut services, &certificates)?;
         for server in &mut services.running {
             server.wait()?;
         }
-        seaweed::bucket_create(&services, weed)?;
+        seaweed::bucket_create(&services, &weed)?;
+        azurite::container_create(&services, python)?;
         Ok(services)
     }
 
@@ -67,6 +83,7 @@ impl Services {
 impl Drop for Services {
     fn drop(&mut self) {
         self.running.clear();
+        self.mounted.take();
         // A leftover in the system's temporary folder harms nobody.
         let _ = std::fs::remove_dir_all(&self.folder);
     }
@@ -87,6 +104,7 @@ impl Server {
     fn start(name: &'static str, command: &mut Command, port: u16, says: &'static str, log: PathBuf) -> Result<Self> {
         let output = std::fs::File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
         let errors = output.try_clone()?;
+        let mut command = ending_with_us(command);
         let process = command.stdin(Stdio::null()).stdout(output).stderr(errors).spawn();
         let process = process.with_context(|| format!("cannot start {name}"))?;
         Ok(Self { name, process, port, says, log })
@@ -124,6 +142,22 @@ impl Drop for Server {
     }
 }
 
+/// `command`, killed by the kernel when this process dies, however it does.
+fn ending_with_us(command: &Command) -> Command {
+    let mut ending = Command::new("setpriv");
+    ending.arg(ENDING).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => ending.env(name, value),
+            None => ending.env_remove(name),
+        };
+    }
+    if let Some(folder) = command.get_current_dir() {
+        ending.current_dir(folder);
+    }
+    ending
+}
+
 /// Ports that are free now, all different.
 fn free_ports<const N: usize>() -> Result<[u16; N]> {
     let mut listeners = Vec::with_capacity(N);
@@ -149,7 +183,8 @@ fn as_user(user: &str, program: &Path) -> Result<Command> {
         return Ok(Command::new(program));
     }
     let mut command = Command::new("setpriv");
-    command.args([format!("--reuid={user}"), format!("--regid={user}")]).arg("--clear-groups").arg(program);
+    // Whoever becomes another user forgets what was to end it.
+    command.args([format!("--reuid={user}"), format!("--regid={user}")]).args(["--clear-groups", ENDING]).arg(program);
     Ok(command)
 }
 

@@ -4,13 +4,20 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use crate::process::{cargo, carry_out, output, root, succeeds};
-use crate::services::{Services, install_missing};
+use crate::services::{AZURITE, Services, install_missing};
 
 /// Where the tests find the Python that has the foreign clients.
 const PYTHON_VARIABLE: &str = "ROPEWALK_TEST_PYTHON";
 
-/// The Debian packages whose servers the tests start, each with a program by which it is known to be there.
-const PACKAGES: [(&str, &str); 2] = [("postgresql", "pg_ctlcluster"), ("mariadb-server", "mariadbd")];
+/// The Debian packages that the tests' servers are or need, each with a program by which it is known to be there.
+const PACKAGES: [(&str, &str); 6] = [
+    ("postgresql", "pg_ctlcluster"),
+    ("mariadb-server", "mariadbd"),
+    ("openssl", "openssl"),
+    ("xfsprogs", "mkfs.xfs"),
+    ("nodejs", "node"),
+    ("npm", "npm"),
+];
 
 fn run_tests(filter: Option<&str>, python: &Path, services: &Services) -> Result<()> {
     let nextest = succeeds(cargo().args(["nextest", "--version"]));
@@ -30,7 +37,7 @@ fn run_tests(filter: Option<&str>, python: &Path, services: &Services) -> Result
 pub(crate) fn run(filter: Option<&str>) -> Result<()> {
     let python = python_clients()?;
     install_missing(&PACKAGES)?;
-    let services = Services::start(&python.with_file_name("weed"))?;
+    let services = Services::start(&python, &node_packages()?)?;
     run_tests(filter, &python, &services)
 }
 
@@ -52,6 +59,24 @@ pub(crate) fn python_clients() -> Result<PathBuf> {
     carry_out(Command::new(&python).args(pip).arg(&requirements))?;
     std::fs::write(&stamp, wanted).with_context(|| format!("cannot write {}", stamp.display()))?;
     Ok(python)
+}
+
+/// `node_modules` with the pinned packages, made anew when the pins change.
+fn node_packages() -> Result<PathBuf> {
+    let folder = target_folder(&root()?)?.join("node-packages");
+    let (modules, stamp) = (folder.join("node_modules"), folder.join("installed.txt"));
+    if std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == AZURITE) {
+        return Ok(modules);
+    }
+    println!("installing {AZURITE} into {}", folder.display());
+    std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    let mut npm = Command::new("npm");
+    npm.arg("install").arg("--prefix").arg(&folder);
+    // It has no native parts whose scripts would have to run; what is optional is for other databases.
+    npm.args(["--no-save", "--no-audit", "--no-fund", "--ignore-scripts", "--omit=optional", "--loglevel=error"]);
+    carry_out(npm.arg(AZURITE))?;
+    std::fs::write(&stamp, AZURITE).with_context(|| format!("cannot write {}", stamp.display()))?;
+    Ok(modules)
 }
 
 /// Python with `venv`, from the system's packages where it is not there.

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
+use super::certificates::Certificates;
 use super::{Server, Services, as_user, free_ports, give};
 use crate::process::output;
 
@@ -12,11 +13,12 @@ const PREPARE: &str = "CREATE DATABASE IF NOT EXISTS tests CHARACTER SET utf8mb4
     CREATE USER IF NOT EXISTS 'tester'@'127.0.0.1' IDENTIFIED BY 'ropewalk-test';\n\
     GRANT ALL ON *.* TO 'tester'@'127.0.0.1';\n";
 
-pub(super) fn start(services: &mut Services) -> Result<()> {
+pub(super) fn start(services: &mut Services, certificates: &Certificates) -> Result<()> {
     let folder = services.folder("mariadb")?;
     let [port] = free_ports()?;
     let prepare = folder.join("prepare.sql");
     std::fs::write(&prepare, PREPARE).with_context(|| format!("cannot write {}", prepare.display()))?;
+    let (certificate, key) = certificates.copy(&folder)?;
     give(&folder, ACCOUNT)?;
     let data = folder.join("data");
     let mut install = as_user(ACCOUNT, Path::new("mariadb-install-db"))?;
@@ -36,6 +38,8 @@ pub(super) fn start(services: &mut Services) -> Result<()> {
         format!("--pid-file={}", folder.join("pid").display()),
         format!("--port={port}"),
         format!("--init-file={}", prepare.display()),
+        format!("--ssl-cert={}", certificate.display()),
+        format!("--ssl-key={}", key.display()),
     ]);
     let server = Server::start("MariaDB", &mut command, port, "ready for connections", folder.with_extension("log"))?;
     let url = format!("mysql://tester:ropewalk-test@127.0.0.1:{port}/tests");

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use super::certificates::Certificates;
 use super::{Server, Services, as_user, free_ports, give};
 use crate::process::output;
 
@@ -11,11 +12,12 @@ const ACCOUNT: &str = "postgres";
 const USER: &str = "tester";
 const PASSWORD: &str = "ropewalk-test";
 
-pub(super) fn start(services: &mut Services) -> Result<()> {
+pub(super) fn start(services: &mut Services, certificates: &Certificates) -> Result<()> {
     let folder = services.folder("postgres")?;
     let [port] = free_ports()?;
     let password = folder.join("password");
     std::fs::write(&password, PASSWORD).with_context(|| format!("cannot write {}", password.display()))?;
+    let (certificate, key) = certificates.copy(&folder)?;
     give(&folder, ACCOUNT)?;
     let programs = programs()?;
     let data = folder.join("data");
@@ -25,6 +27,8 @@ pub(super) fn start(services: &mut Services) -> Result<()> {
     let mut command = as_user(ACCOUNT, &programs.join("postgres"))?;
     command.arg("-D").arg(&data).args(["-h", "127.0.0.1", "-p"]).arg(port.to_string());
     command.arg("-k").arg(&folder).args(["-c", "fsync=off", "-c", "max_connections=100"]);
+    command.args(["-c", "ssl=on", "-c"]).arg(format!("ssl_cert_file={}", certificate.display()));
+    command.arg("-c").arg(format!("ssl_key_file={}", key.display()));
     let server =
         Server::start("PostgreSQL", &mut command, port, "ready to accept connections", folder.with_extension("log"))?;
     let url = format!("postgres://{USER}:{PASSWORD}@127.0.0.1:{port}/postgres");

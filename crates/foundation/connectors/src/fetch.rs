@@ -18,7 +18,7 @@ use crate::{ConnectionOptions, ConnectorError, Header, Provenance, redacted};
 const KNOWN: &str = "`https://`, `http://`, `s3://`, `gs://` and `az://`";
 
 /// Which files to fetch.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct FetchRequest {
     /// A web URL; or `s3://BUCKET/…`, `gs://BUCKET/…`, `az://CONTAINER/…` of an object, of all objects below a prefix
     /// that ends with `/`, or of those that a glob (`*`, `**`, `?`, `[…]`, `{a,b}`) matches.

@@ -20,7 +20,7 @@ use crate::{ConnectionOptions, ConnectorError, Header, MisfitPolicy, PartitionSo
 use paging::{Pager, Position};
 
 /// What to ask of which API.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct JsonApiRequest {
     /// The first page.
     pub url: String,

@@ -6,9 +6,10 @@ use std::time::Duration;
 use futures::TryStreamExt as _;
 use futures::future::BoxFuture;
 use mongodb::bson::spec::BinarySubtype;
-use mongodb::bson::{Bson, Document};
+use mongodb::bson::{Bson, Document, doc};
+use mongodb::error::ErrorKind;
 use mongodb::options::ClientOptions;
-use mongodb::{Client, Cursor};
+use mongodb::{Client, Collection, Cursor};
 use ropewalk_types::Ambient;
 
 use crate::cell::Cell;
@@ -16,16 +17,20 @@ use crate::document::infer;
 use crate::table::{BatchSender, MisfitCounter, TableBuilder, stream_of};
 use crate::{ConnectionOptions, ConnectorError, MisfitPolicy, PartitionSource, Provenance, Table, redacted};
 
-/// Why this source is experimental: what an engineer must know before relying on it.
+/// What an engineer must know before relying on this source: which server it was tested against, and which not.
 pub const MONGODB_EXPERIMENTAL: Option<&str> = Some(
-    "the mapping of BSON and the reading of cursors are tested against a scripted server; no real MongoDB server can be had where the tests run",
+    "tested against SecantusDB 0.7, another server of MongoDB's wire protocol (one node, SCRAM-SHA-256), not against \
+     MongoDB's own, which is in no registry that the tests install from",
 );
 
 /// The option that holds the password when the URL has none.
 const PASSWORD: &str = "DATABASE_PASSWORD";
 
+/// The sample is kept until its rows are read, and one document may have 16 MiB.
+const SAMPLE_BYTES: usize = 64 << 20;
+
 /// Which documents to read.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct MongoRequest {
     /// `mongodb://` or `mongodb+srv://`, in MongoDB's own connection string format.
     pub url: String,
@@ -37,7 +42,7 @@ pub struct MongoRequest {
     pub filter: Option<String>,
     /// Which fields, in extended JSON (v2); all when it is not given.
     pub projection: Option<String>,
-    /// From how many documents the columns are inferred.
+    /// From how many documents the columns are inferred; from fewer when they are large.
     pub sample_documents: usize,
     /// Rows of a batch, at most.
     pub batch_rows: usize,
@@ -81,13 +86,18 @@ pub fn mongo_open<'a>(
         let location = redacted(&request.url);
         let mut provenance = Provenance::new(location.clone(), ambient.now());
         provenance.query = Some(described(request));
-        let mut cursor = find(request, options, &location).await?;
-        let mut sample = Vec::new();
-        while sample.len() < request.sample_documents.max(1) {
+        let collection = collection(request, options, &location).await?;
+        let mut cursor = find(request, &collection, &location).await?;
+        let (mut sample, mut bytes) = (Vec::new(), 0);
+        while sample.len() < request.sample_documents.max(1) && bytes < SAMPLE_BYTES {
             let Some(document) = cursor.try_next().await.map_err(failed(&location, "reading the sample"))? else {
                 break;
             };
+            bytes += document_cell(&document).weight();
             sample.push(document);
+        }
+        if sample.is_empty() {
+            return Err(nothing(&collection, location).await);
         }
         let cells: Vec<_> = sample.iter().map(document_cell).collect();
         let inferred = infer(&cells, &location)?;
@@ -105,13 +115,11 @@ pub fn mongo_open<'a>(
     })
 }
 
-async fn find(
+async fn collection(
     request: &MongoRequest,
     options: &ConnectionOptions,
     location: &str,
-) -> Result<Cursor<Document>, ConnectorError> {
-    let filter = extended_json("filter", request.filter.as_deref())?.unwrap_or_default();
-    let projection = extended_json("projection", request.projection.as_deref())?;
+) -> Result<Collection<Document>, ConnectorError> {
     let wrong = |reason: String| ConnectorError::Url { url: location.to_owned(), reason };
     let parsed = ClientOptions::parse(&request.url).await;
     // The driver's own text may quote the connection string.
@@ -126,12 +134,34 @@ async fn find(
     let database = request.database.clone().or_else(|| client.default_database.clone());
     let database = database.ok_or_else(|| wrong("neither it nor the request names a database".to_owned()))?;
     let client = Client::with_options(client).map_err(failed(location, "preparing the connection"))?;
-    let collection = client.database(&database).collection::<Document>(&request.collection);
+    Ok(client.database(&database).collection(&request.collection))
+}
+
+async fn find(
+    request: &MongoRequest,
+    collection: &Collection<Document>,
+    location: &str,
+) -> Result<Cursor<Document>, ConnectorError> {
+    let filter = extended_json("filter", request.filter.as_deref())?.unwrap_or_default();
+    let projection = extended_json("projection", request.projection.as_deref())?;
     let mut find = collection.find(filter);
     if let Some(projection) = projection {
         find = find.projection(projection);
     }
     find.await.map_err(failed(location, "finding documents"))
+}
+
+/// Why no document came: to the server, a collection that is not there is an empty one.
+async fn nothing(collection: &Collection<Document>, location: String) -> ConnectorError {
+    let (space, name) = (collection.namespace(), collection.name());
+    let database = collection.client().database(&space.db);
+    let known = database.list_collection_names().filter(doc! { "name": name }).await;
+    // Who may read a collection need not be allowed to list them.
+    let reason = match known {
+        Ok(names) if names.is_empty() => format!("the database `{}` has no collection `{name}`", space.db),
+        _ => format!("no document of the collection `{name}` matches, so nothing says which columns there are"),
+    };
+    ConnectorError::Document { url: location, reason }
 }
 
 async fn read(
@@ -159,7 +189,17 @@ async fn read(
 
 fn failed(location: &str, doing: &'static str) -> impl FnOnce(mongodb::error::Error) -> ConnectorError {
     let location = location.to_owned();
-    move |error| ConnectorError::Query { location, doing, reason: error.kind.to_string() }
+    move |error| {
+        let reason = error.kind.to_string();
+        match *error.kind {
+            ErrorKind::Authentication { .. }
+            | ErrorKind::ServerSelection { .. }
+            | ErrorKind::DnsResolve { .. }
+            | ErrorKind::InvalidTlsConfig { .. }
+            | ErrorKind::IncompatibleServer { .. } => ConnectorError::Connect { location, reason },
+            _ => ConnectorError::Query { location, doing, reason },
+        }
+    }
 }
 
 fn extended_json(what: &str, text: Option<&str>) -> Result<Option<Document>, ConnectorError> {

@@ -1,4 +1,8 @@
+use std::fmt;
+
 use reqwest::Url;
+
+use crate::{FetchRequest, JsonApiRequest, MongoRequest, SqlRequest};
 
 /// What is shown in the place of a secret.
 const HIDDEN: &str = "***";
@@ -60,11 +64,35 @@ fn is_secret(name: &str) -> bool {
     SECRET_PARAMETERS.iter().any(|ending| name.ends_with(ending))
 }
 
+/// Requests show their place only: a URL may hold a password, and a header or a filter what is no better.
+macro_rules! show_place {
+    ($($request:ident),+) => {
+        $(impl fmt::Debug for $request {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($request)).field("url", &redacted(&self.url)).finish_non_exhaustive()
+            }
+        })+
+    };
+}
+
+show_place!(FetchRequest, JsonApiRequest, MongoRequest, SqlRequest);
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn requests_show_no_secret() {
+        let shown = [
+            format!("{:?}", SqlRequest::new("postgres://anna:hunter2@db/x", "SELECT 1")),
+            format!("{:?}", FetchRequest::new("https://anna:hunter2@a.example/x")),
+        ];
+        for shown in shown {
+            assert!(shown.contains("anna:***@") && !shown.contains("hunter2"), "{shown}");
+        }
+    }
 
     #[test]
     fn passwords_and_signatures_are_hidden() {

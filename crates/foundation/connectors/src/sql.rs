@@ -26,13 +26,18 @@ use dialect::Dialect;
 const PASSWORD: &str = "DATABASE_PASSWORD";
 
 /// What to read from which database.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct SqlRequest {
     /// `postgres://`, `postgresql://`, `mysql://`, `mariadb://` (`USER:PASSWORD@HOST:PORT/DATABASE?sslmode=…`) or
     /// `sqlite:PATH`.
     ///
     /// Parameters: `sslmode`, `sslrootcert`, `sslcert`, `sslkey`; PostgreSQL also `application_name`; MySQL also
     /// `charset`, `collation` and `socket`. Any other one is an error.
+    ///
+    /// Without `sslmode` the connection is encrypted where the server can. `require` encrypts and asks for no
+    /// certificate; `verify-ca` wants one that an authority of this machine or of `sslrootcert` signed, `verify-full`
+    /// wants one for this host. Where `sslrootcert` is given, all modes but `disable` and `allow` are at least
+    /// `verify-ca`.
     pub url: String,
     /// One statement that gives rows.
     pub query: String,

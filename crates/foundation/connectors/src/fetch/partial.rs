@@ -20,7 +20,7 @@ const DIRECTORY: &str = ".partial";
 const STATE: &str = "state";
 
 /// Bytes of a segment: what a kill loses at most.
-const SEGMENT: u64 = 64 << 20;
+const SEGMENT: u64 = 8 << 20;
 
 /// Chunks of the network that wait for the disk.
 const WAITING: usize = 32;

@@ -21,6 +21,8 @@ fn every_bson_type_has_a_cell() {
         "place": { "lat": 1.5 },
         "stamp": bson::Timestamp { time: 7, increment: 8 },
         "low": Bson::MinKey,
+        "symbol": Bson::Symbol("old".to_owned()),
+        "undefined": Bson::Undefined,
     };
     let Cell::Struct(fields) = document_cell(&document) else { panic!("no document") };
     let found = |name: &str| fields.iter().find(|(known, _)| known == name).unwrap().1.clone();
@@ -35,6 +37,7 @@ fn every_bson_type_has_a_cell() {
     assert_eq!(found("tags"), Cell::List(vec![Cell::text("a"), Cell::text("b")]));
     assert!(matches!(found("place"), Cell::Struct(_)));
     assert!(matches!(found("low"), Cell::Misfit(..)));
+    assert_eq!((found("symbol"), found("undefined")), (Cell::text("old"), Cell::Null));
     assert_eq!(fields.len(), document.len());
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlRow, MySqlSslMode};
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
+use sqlx::{AssertSqlSafe, ConnectOptions as _};
 
 use crate::cell::Cell;
 use crate::{ConnectionOptions, ConnectorError};
@@ -50,6 +50,11 @@ fn connect_options(server: &Server) -> Result<MySqlConnectOptions, ConnectorErro
             url: server.location.clone(),
             reason: format!("`{mode}` is not an sslmode"),
         })?,
+    };
+    // As with PostgreSQL: an authority that is given is asked, and never passed over in silence.
+    let mode = match mode {
+        MySqlSslMode::Preferred | MySqlSslMode::Required if server.tls.root.is_some() => MySqlSslMode::VerifyCa,
+        mode => mode,
     };
     let mut options = MySqlConnectOptions::new()
         .host(&server.host)
@@ -165,13 +170,6 @@ impl Source for Mysql {
 
     fn is_decimal(kind: &Kind) -> bool {
         *kind == Kind::Decimal
-    }
-
-    fn close(connection: MySqlConnection) -> BoxFuture<'static, ()> {
-        Box::pin(async move {
-            // What matters was read; a server that is gone is closed too.
-            let _ = connection.close().await;
-        })
     }
 }
 

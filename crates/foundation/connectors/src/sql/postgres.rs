@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow, PgSslMode};
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
+use sqlx::{AssertSqlSafe, ConnectOptions as _};
 
 use crate::cell::Cell;
 use crate::{ConnectionOptions, ConnectorError};
@@ -73,6 +73,11 @@ fn connect_options(server: &Server) -> Result<PgConnectOptions, ConnectorError> 
     let mode = match server.tls.mode.as_deref() {
         None => PgSslMode::Prefer,
         Some(mode) => mode.parse().map_err(|_| wrong(format!("`{mode}` is not an sslmode")))?,
+    };
+    // As `libpq` has it for `require`: an authority that is given is asked, and never passed over in silence.
+    let mode = match mode {
+        PgSslMode::Prefer | PgSslMode::Require if server.tls.root.is_some() => PgSslMode::VerifyCa,
+        mode => mode,
     };
     let name = server.others.iter().map(|(_, value)| value.as_str()).next_back().unwrap_or("ropewalk");
     let mut options = PgConnectOptions::new_without_pgpass()
@@ -163,12 +168,5 @@ impl Source for Postgres {
 
     fn is_decimal(kind: &Kind) -> bool {
         *kind == Kind::Numeric
-    }
-
-    fn close(connection: PgConnection) -> BoxFuture<'static, ()> {
-        Box::pin(async move {
-            // What matters was read; a server that is gone is closed too.
-            let _ = connection.close().await;
-        })
     }
 }

@@ -27,7 +27,7 @@ pub(super) trait Source: Clone + Send + Sync + 'static {
     /// How the values of a column are decoded.
     type Kind: Clone + Send + Sync + 'static;
     /// A connection inside a read-only transaction.
-    type Connection: Send + 'static;
+    type Connection: sqlx::Connection + Send + 'static;
     type Row: Send + 'static;
 
     /// How errors call it: redacted.
@@ -69,7 +69,12 @@ pub(super) trait Source: Clone + Send + Sync + 'static {
     fn is_decimal(kind: &Self::Kind) -> bool;
 
     /// Says goodbye to the server.
-    fn close(connection: Self::Connection) -> BoxFuture<'static, ()>;
+    fn close(connection: Self::Connection) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            // What matters was read, and nothing was written; a server that is gone is closed too.
+            let _ = sqlx::Connection::close(connection).await;
+        })
+    }
 
     /// An error of the driver, without secrets.
     fn failed(&self, doing: &'static str) -> impl FnOnce(sqlx::Error) -> ConnectorError {

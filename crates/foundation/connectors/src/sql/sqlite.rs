@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteRow};
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
+use sqlx::{AssertSqlSafe, ConnectOptions as _};
 
 use crate::ConnectorError;
 use crate::cell::Cell;
@@ -129,12 +129,5 @@ impl Source for Sqlite {
 
     fn is_decimal(kind: &Kind) -> bool {
         *kind == Kind::Decimal
-    }
-
-    fn close(connection: SqliteConnection) -> BoxFuture<'static, ()> {
-        Box::pin(async move {
-            // It was only read: there is nothing that closing could fail to keep.
-            let _ = connection.close().await;
-        })
     }
 }
