@@ -41,12 +41,13 @@ use self::appending::Previous;
 use self::format::FileKind;
 use self::opening::{OpenedSource, local_fingerprint, local_open};
 use self::place::FoundFile;
-use self::reading::{TableFile, pieces_read};
+use self::reading::{Reading, TableFile, pieces_read};
 use self::schema::{FileColumns, TableSchema};
 use self::writing::{Writing, WrittenTable, quarantine_file};
 use crate::publish::{publish, publish_files};
 use crate::report::{Origin, Skipped};
 use crate::scratch::Scratch;
+use crate::workers::Workers;
 use crate::{Content, IngestError, IngestSettings, Source, TableReport};
 
 pub use checkpoint::{Checkpoints, StoreCheckpoints};
@@ -135,7 +136,8 @@ pub fn ingest<'a>(
     Box::pin(async move {
         settings.dialect.check()?;
         let scratch = Arc::new(Scratch::new(&settings.scratch)?);
-        let work = Work { settings, store, checkpoints, progress, scratch: &scratch };
+        let workers = Workers::new(settings.parallelism)?;
+        let work = Work { settings, store, checkpoints, progress, scratch: &scratch, workers: &workers };
         match (&settings.source, &settings.network) {
             (Source::Files(patterns), _) => {
                 let source = local_open(patterns, settings, project, &scratch).await?;
@@ -161,6 +163,7 @@ struct Work<'a> {
     checkpoints: &'a dyn Checkpoints,
     progress: &'a dyn IngestProgress,
     scratch: &'a Arc<Scratch>,
+    workers: &'a Workers,
 }
 
 impl Work<'_> {
@@ -179,9 +182,10 @@ impl Work<'_> {
         tables: Vec<TableFile>,
         origin: Option<Origin>,
     ) -> Result<Ingested, IngestError> {
-        let Work { settings, store, checkpoints, progress, scratch } = self;
+        let Work { settings, store, checkpoints, progress, scratch, workers } = self;
         progress.files_found(tables.len());
-        let pieces = pieces_read(settings, &tables, store, checkpoints, progress, scratch).await?;
+        let reading = Reading { settings, store, checkpoints, scratch, workers };
+        let pieces = pieces_read(reading, &tables, progress).await?;
         source.check_unchanged().await?;
         let reused_pieces = pieces.iter().filter(|piece| piece.reused).count();
         let executed_pieces = pieces.len() - reused_pieces;
@@ -190,7 +194,7 @@ impl Work<'_> {
             let reason = format!("{} files were read and none has a column", tables.len());
             return Err(IngestError::Empty { source_name: source.shown.path.display().to_string(), reason });
         }
-        let writing = Writing { settings, store, checkpoints, progress, scratch };
+        let writing = Writing { settings, store, checkpoints, progress, scratch, workers };
         let mut written = writing.table(pieces, schema, source.skipped).await?;
         written.report.origin = origin;
         let (tree, bytes, report) = self.publish(written, None).await?;

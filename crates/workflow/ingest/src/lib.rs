@@ -21,6 +21,7 @@ mod report;
 mod scratch;
 mod settings;
 mod version;
+mod workers;
 
 pub use blocking::blocking;
 pub use column::{Column, ColumnType};

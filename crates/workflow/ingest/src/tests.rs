@@ -9,5 +9,7 @@ mod guards;
 mod ingest;
 mod json;
 mod media;
+#[cfg(target_os = "linux")]
+mod memory;
 mod oddities;
 mod sheets;

@@ -9,7 +9,6 @@ use ropewalk_store::{Store, files};
 use ropewalk_types::Digest;
 use serde_json::json;
 use tempfile::NamedTempFile;
-use tokio::sync::Semaphore;
 
 use super::delimited::DelimitedReader;
 use super::encoding::utf8_text;
@@ -24,6 +23,7 @@ use super::workbook::{SheetTask, WorkbookReader};
 use super::{Checkpoints, IngestProgress, IngestSettings};
 use crate::blocking::blocking;
 use crate::scratch::Scratch;
+use crate::workers::Workers;
 use crate::{IngestError, Sheets};
 
 /// A table of the source.
@@ -93,16 +93,11 @@ pub(crate) fn piece_opened(file: &NamedTempFile, digest: &Digest) -> Result<(Pie
 /// After a failure, files that are being read are finished (their checkpoints count for the next run) and no other is
 /// begun; the error is that of the first file by name.
 pub(crate) async fn pieces_read(
-    settings: &IngestSettings,
+    reading: Reading<'_>,
     tables: &[TableFile],
-    store: &Store,
-    checkpoints: &dyn Checkpoints,
     progress: &dyn IngestProgress,
-    scratch: &Arc<Scratch>,
 ) -> Result<Vec<Piece>, IngestError> {
     let failed = AtomicBool::new(false);
-    let workers = Semaphore::new(settings.parallelism.get());
-    let reading = Reading { settings, store, checkpoints, scratch, workers: &workers };
     // A closure that is called inside the stream would make the whole future's `Send` too general to prove.
     let works: Vec<_> = tables
         .iter()
@@ -125,25 +120,26 @@ pub(crate) async fn pieces_read(
         })
         .collect();
     let results: Vec<Option<Result<Vec<Piece>, IngestError>>> =
-        stream::iter(works).buffered(settings.parallelism.get()).collect().await;
+        stream::iter(works).buffered(reading.settings.parallelism.get()).collect().await;
     let pieces: Vec<Vec<Piece>> = results.into_iter().flatten().collect::<Result<_, _>>()?;
     Ok(pieces.into_iter().flatten().collect())
 }
 
+/// What files are read with.
 #[derive(Clone, Copy)]
-struct Reading<'a> {
-    settings: &'a IngestSettings,
-    store: &'a Store,
-    checkpoints: &'a dyn Checkpoints,
-    scratch: &'a Arc<Scratch>,
+pub(crate) struct Reading<'a> {
+    pub(crate) settings: &'a IngestSettings,
+    pub(crate) store: &'a Store,
+    pub(crate) checkpoints: &'a dyn Checkpoints,
+    pub(crate) scratch: &'a Arc<Scratch>,
     /// Bounds what is read at once, over files and over sheets.
-    workers: &'a Semaphore,
+    pub(crate) workers: &'a Workers,
 }
 
 impl Reading<'_> {
     async fn pieces(self, table: &TableFile) -> Result<Vec<Piece>, IngestError> {
         let (file, scratch) = (table.file.clone(), Arc::clone(self.scratch));
-        let (source, digest) = self.worker(move || file.unpack(&scratch)).await?;
+        let (source, digest) = self.workers.run(move || file.unpack(&scratch)).await?;
         match (table.format, &self.settings.sheets) {
             (TableFormat::Json | TableFormat::JsonLines, _) => Ok(vec![self.json(table, source, digest).await?]),
             (TableFormat::Parquet | TableFormat::Arrow, _) => Ok(vec![self.typed(table, source, digest).await?]),
@@ -153,17 +149,6 @@ impl Reading<'_> {
             }
             _ => Ok(vec![self.cells(table, source, digest, None).await?]),
         }
-    }
-
-    /// Does work that computes, when fewer than all workers are busy.
-    async fn worker<T, F>(self, work: F) -> Result<T, IngestError>
-    where
-        T: Send + 'static,
-        F: FnOnce() -> Result<T, IngestError> + Send + 'static,
-    {
-        let permit = self.workers.acquire().await;
-        let _permit = permit.map_err(|error| IngestError::Interrupted(error.to_string()))?;
-        blocking(work).await
     }
 
     /// All that decides what a file's piece holds.
@@ -186,7 +171,8 @@ impl Reading<'_> {
     async fn sheets(self, table: &TableFile, source: Readable, digest: Digest) -> Result<Vec<Piece>, IngestError> {
         let (job, input) = (self.job(table), source.clone());
         let (source, tasks) = self
-            .worker(move || {
+            .workers
+            .run(move || {
                 let plain = job.plain(input)?;
                 let nulls = NullTexts::new(&[]);
                 let reader = job.workbook_reader(&nulls);
@@ -217,8 +203,8 @@ impl Reading<'_> {
             return Ok(Piece { name, format, digest, key, content, reused: true });
         }
         let job = self.job(table);
-        let (file, summary) = self.worker(move || job.cells(source, sheet.as_ref())).await?;
-        let blob = self.store.put_file(file.path()).await?;
+        let (file, summary) = self.workers.run(move || job.cells(source, sheet.as_ref())).await?;
+        let blob = self.workers.put_file(self.store, file.path()).await?;
         self.checkpoints.put(&key, &blob.digest).await?;
         Ok(Piece { name, format, digest, key, content: PieceContent::Cells { file, summary }, reused: false })
     }
@@ -231,11 +217,12 @@ impl Reading<'_> {
             return Ok(None);
         }
         self.store.materialize(&value, file.path()).await?;
-        self.worker(move || {
-            let (_, summary) = piece_opened(&file, &value)?;
-            Ok(Some((file, summary)))
-        })
-        .await
+        self.workers
+            .run(move || {
+                let (_, summary) = piece_opened(&file, &value)?;
+                Ok(Some((file, summary)))
+            })
+            .await
     }
 
     async fn json(self, table: &TableFile, source: Readable, digest: Digest) -> Result<Piece, IngestError> {
@@ -250,7 +237,7 @@ impl Reading<'_> {
             known = serde_json::from_slice::<JsonSummary>(&bytes).ok();
         }
         let (reused, job) = (known.is_some(), self.job(table));
-        let (source, summary) = self.worker(move || job.json(source, known)).await?;
+        let (source, summary) = self.workers.run(move || job.json(source, known)).await?;
         if !reused {
             let bytes = serde_json::to_vec(&summary)
                 .map_err(|error| IngestError::Encoding { action: "encode a checkpoint", reason: error.to_string() })?;
@@ -265,7 +252,8 @@ impl Reading<'_> {
         let (key, job) = (self.key(table.format, &digest, None), self.job(table));
         let (name, format) = (table.file.name.clone(), table.format);
         let (source, schema) = self
-            .worker(move || {
+            .workers
+            .run(move || {
                 let source = job.plain(source)?;
                 let (name, format, limits) = (&job.table.file.name, job.table.format, &job.settings.limits);
                 let schema = TypedFile { name, format, limits }.schema(job.opened(&source)?)?;

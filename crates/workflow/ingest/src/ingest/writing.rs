@@ -23,6 +23,7 @@ use super::{Checkpoints, IngestProgress, IngestSettings};
 use crate::blocking::blocking;
 use crate::report::{ColumnReport, FileReport, REPORT_FORMAT, Skipped};
 use crate::scratch::Scratch;
+use crate::workers::Workers;
 use crate::{IngestError, TableReport};
 
 /// A table whose parts are in the store and whose tree is not made yet.
@@ -40,6 +41,7 @@ pub(crate) struct Writing<'a> {
     pub(crate) checkpoints: &'a dyn Checkpoints,
     pub(crate) progress: &'a dyn IngestProgress,
     pub(crate) scratch: &'a Arc<Scratch>,
+    pub(crate) workers: &'a Workers,
 }
 
 /// A part that is in the store: what a checkpoint of it keeps.
@@ -107,8 +109,8 @@ impl Writing<'_> {
             return Ok(part);
         }
         let (piece, scratch, settings) = (Arc::clone(piece), Arc::clone(self.scratch), self.settings.clone());
-        let (target, outcome) = blocking(move || part_write(&piece, &schema, &settings, &scratch)).await?;
-        let blob = self.store.put_file(target.path()).await?;
+        let (target, outcome) = self.workers.run(move || part_write(&piece, &schema, &settings, &scratch)).await?;
+        let blob = self.workers.put_file(self.store, target.path()).await?;
         let part = WrittenPart::new(blob, outcome);
         self.keep(&key, &part).await?;
         Ok(part)

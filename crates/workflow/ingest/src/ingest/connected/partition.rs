@@ -16,7 +16,6 @@ use super::super::cast::batch_columns;
 use super::super::part_sink::{PartOutcome, PartSink};
 use super::super::schema::TableSchema;
 use super::super::writing::WrittenPart;
-use crate::blocking::blocking;
 use crate::scratch::Scratch;
 use crate::{IngestError, Network};
 
@@ -62,7 +61,7 @@ impl PartitionJob<'_> {
         }
         let retrieved_at = self.network.ambient.now();
         let (target, outcome) = self.write(&name, partition).await?;
-        let blob = self.work.store.put_file(target.path()).await?;
+        let blob = self.work.workers.put_file(self.work.store, target.path()).await?;
         let checkpoint = Checkpoint { written: WrittenPart::new(blob, outcome), retrieved_at };
         let bytes = serde_json::to_vec(&checkpoint)
             .map_err(|error| IngestError::Encoding { action: "encode a checkpoint", reason: error.to_string() })?;
@@ -90,7 +89,7 @@ impl PartitionJob<'_> {
         let (sender, receiver) = mpsc::channel(WAITING);
         let (name, schema, scratch) = (name.to_owned(), Arc::clone(&self.schema), Arc::clone(self.work.scratch));
         let limit = self.work.settings.limits.quarantined_rows;
-        let writer = blocking(move || part_write(&name, &schema, limit, &scratch, receiver));
+        let writer = self.work.workers.run(move || part_write(&name, &schema, limit, &scratch, receiver));
         let feeder = async move {
             let mut stream = partition.open();
             while let Some(batch) = stream.next().await {
