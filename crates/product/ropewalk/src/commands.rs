@@ -61,11 +61,16 @@ fn data_project(shared: &Shared, command: &str) -> Result<DataProject, ServerErr
     DataProject::open(&root(shared)?, command, access()?, waits)
 }
 
-/// Who works here: the user of the operating system, with the credentials that the environment has.
+/// Who works here, with the credentials that the environment has.
 fn access() -> Result<Access, ServerError> {
-    let environment = environment();
-    let who = ["ROPEWALK_USER", "USER", "LOGNAME", "USERNAME"].iter().find_map(|name| environment.get(*name));
-    Ok(Access { who: who.map_or_else(|| "unknown".to_owned(), Clone::clone), backends: backend_options()? })
+    Ok(Access { who: who(&environment()), backends: backend_options()? })
+}
+
+/// The user of the operating system, as the environment calls them; else by their number.
+fn who(environment: &std::collections::BTreeMap<String, String>) -> String {
+    let names = ["ROPEWALK_USER", "USER", "LOGNAME", "USERNAME"];
+    let named = names.iter().find_map(|name| environment.get(*name).filter(|who| !who.trim().is_empty()));
+    named.map_or_else(|| format!("uid:{}", rustix::process::getuid().as_raw()), Clone::clone)
 }
 
 /// The project's folder: the one that the flags name, or the nearest one upwards.
@@ -74,11 +79,6 @@ fn root(shared: &Shared) -> Result<PathBuf, ServerError> {
         Some(root) => Ok(root.clone()),
         None => OpenProject::find(&current_folder()?),
     }
-}
-
-/// What was asked for makes no sense.
-fn usage(what: &str, hint: &str) -> ServerError {
-    ServerError::Unknown { what: what.to_owned(), hint: hint.to_owned() }
 }
 
 fn current_folder() -> Result<PathBuf, ServerError> {

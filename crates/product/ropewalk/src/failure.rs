@@ -3,6 +3,7 @@ use std::process::ExitCode;
 use ropewalk_server::ServerError;
 use ropewalk_types::Diagnose;
 
+use crate::output::printable;
 use crate::terminal;
 
 /// The user's work failed: a stage, a gate, a check.
@@ -17,11 +18,19 @@ pub(crate) type Ending = Result<ExitCode, ServerError>;
 
 /// Tells an error with what to do about it.
 pub(crate) fn tell(error: &ServerError) -> ExitCode {
-    terminal::say(&format!("error: {error}"));
+    terminal::say(&format!("error: {}", lines(&error.to_string())));
     if let Some(hint) = error.hint() {
-        terminal::say(&format!("hint: {hint}"));
+        terminal::say(&format!("hint: {}", lines(&hint)));
     }
     ENVIRONMENT.into()
+}
+
+/// The text with what could play tricks with a terminal escaped; errors of SQL and of git have several lines.
+fn lines(text: &str) -> String {
+    text.split('\n')
+        .map(|line| line.split('\t').map(printable).collect::<Vec<_>>().join("\t"))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 pub(crate) fn no_runtime(error: &std::io::Error) -> ExitCode {

@@ -15,6 +15,13 @@ pub(crate) fn text(text: &str) {
     let _ = output.write_all(text.as_bytes()).and_then(|()| output.flush());
 }
 
+/// A text with its control characters escaped: a name of a file must not move the cursor or begin a line.
+pub(crate) fn printable(text: &str) -> String {
+    let letter =
+        |letter: char| if letter.is_control() { letter.escape_default().collect() } else { letter.to_string() };
+    text.chars().map(letter).collect()
+}
+
 /// Prints a value as JSON.
 pub(crate) fn json(value: &impl Serialize) {
     match serde_json::to_string_pretty(value) {
@@ -63,5 +70,6 @@ mod tests {
         assert_eq!(moment(1_700_000_000_123), "2023-11-14 22:13:20");
         assert_eq!(bytes(999), "999 B");
         assert_eq!(bytes(1_500_000), "1.5 MB");
+        assert_eq!(printable("naïve \u{1b}[2J\n\u{9b}"), "naïve \\u{1b}[2J\\n\\u{9b}");
     }
 }

@@ -6,13 +6,13 @@ use arrow::array::RecordBatch;
 use ropewalk_data::{
     Answer, AnswerFormat, AuditAction, DatasetVersion, Description, DiffSettings, FileAccess, QueryLimits, QueryResult,
     QueryTables, TableDiff, TableMention, describe, query_stream, referenced_tables, table_diff, version_list,
-    version_resolve, write_answer,
+    write_answer,
 };
 use ropewalk_ingest::{Scratch, TableReport, quarantine, report};
 use ropewalk_store::TreeEntry;
 use ropewalk_types::{DatasetName, Digest, Uri};
 use ropewalk_versions::Dataset;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{OpenProject, ServerError};
 
@@ -39,7 +39,7 @@ impl OpenProject {
         name: &DatasetName,
         version: &str,
     ) -> Result<(DatasetVersion, TableReport, Option<QueryResult>), ServerError> {
-        let version = version_resolve(&self.catalog, name, version).await?;
+        let version = self.version_to_read(name, version, json!({ "what": "report" })).await?;
         let report = report(&self.store, &version.digest).await?;
         let batches = quarantine(&self.store, &version.digest).await?;
         let aside = batches.first().map(RecordBatch::schema).map(|schema| QueryResult { schema, batches });
@@ -57,24 +57,31 @@ impl OpenProject {
         let mut tables = QueryTables::default().with_files(FileAccess::inside(&self.root));
         let wanted = self.logs_named(&question.sql).await?;
         let files = self.logs_add(&mut tables, &wanted, &scratch).await?;
-        let read = tables.resolve(&question.sql, &self.catalog).await?;
+        for version in self.tables_resolve(&mut tables, &question.sql).await? {
+            self.audit_version(AuditAction::Query, &version, json!({ "sql": question.sql })).await?;
+        }
         let stream = query_stream(&question.sql, &tables, &self.store, &limits).await?;
         let answer = write_answer(stream, question.format, question.rows, output).await?;
         drop(files);
-        for version in read {
-            let object = Uri::Data { name: version.name, version: version.digest.to_string() };
-            self.audit(AuditAction::Query, &object, json!({ "sql": question.sql })).await?;
-        }
         Ok(answer)
     }
 
     /// Answers a question over the latest versions of datasets, and holds the answer in memory.
     pub async fn ask(&self, sql: &str) -> Result<QueryResult, ServerError> {
         let mut tables = QueryTables::default();
-        tables.resolve(sql, &self.catalog).await?;
+        for version in self.tables_resolve(&mut tables, sql).await? {
+            self.audit_version(AuditAction::Query, &version, json!({ "sql": sql })).await?;
+        }
         let limits = self.query_limits();
         let rows = limits.rows;
         Ok(query_stream(sql, &tables, &self.store, &limits).await?.collect(rows).await?)
+    }
+
+    async fn tables_resolve(&self, tables: &mut QueryTables, sql: &str) -> Result<Vec<DatasetVersion>, ServerError> {
+        match tables.resolve(sql, &self.catalog).await {
+            Ok(versions) => Ok(versions),
+            Err(error) => Err(self.not_a_table(error).await),
+        }
     }
 
     /// The logs that `sql` names and no dataset is called.
@@ -102,11 +109,10 @@ impl OpenProject {
         version: &str,
         path: &str,
     ) -> Result<(Digest, u64), ServerError> {
-        let version = version_resolve(&self.catalog, name, version).await?;
+        let version = self.table_version(name, version).await?;
         match self.store.tree_find(&version.digest, path).await? {
             Some(TreeEntry::File { digest, size, .. }) => {
-                let object = Uri::Data { name: version.name, version: version.digest.to_string() };
-                self.audit(AuditAction::Read, &object, json!({ "file": path })).await?;
+                self.audit_version(AuditAction::Read, &version, json!({ "file": path })).await?;
                 Ok((digest, size))
             }
             _ => Err(ServerError::Unknown {
@@ -116,6 +122,28 @@ impl OpenProject {
         }
     }
 
+    /// A version whose rows somebody is about to see, which the audit trail knows before they do.
+    pub(crate) async fn version_to_read(
+        &self,
+        name: &DatasetName,
+        version: &str,
+        details: Value,
+    ) -> Result<DatasetVersion, ServerError> {
+        let version = self.table_version(name, version).await?;
+        self.audit_version(AuditAction::Read, &version, details).await?;
+        Ok(version)
+    }
+
+    async fn audit_version(
+        &self,
+        action: AuditAction,
+        version: &DatasetVersion,
+        details: Value,
+    ) -> Result<(), ServerError> {
+        let object = Uri::Data { name: version.name.clone(), version: version.digest.to_string() };
+        self.audit(action, &object, details).await
+    }
+
     /// What is different between two versions of tables; `key` are columns that identify a row.
     pub async fn table_diff(
         &self,
@@ -123,8 +151,9 @@ impl OpenProject {
         after: (&DatasetName, &str),
         key: &[String],
     ) -> Result<TableDiff, ServerError> {
-        let before = version_resolve(&self.catalog, before.0, before.1).await?.digest;
-        let after = version_resolve(&self.catalog, after.0, after.1).await?.digest;
+        let what = json!({ "what": "diff" });
+        let before = self.version_to_read(before.0, before.1, what.clone()).await?.digest;
+        let after = self.version_to_read(after.0, after.1, what).await?.digest;
         let settings = DiffSettings::new(self.state().join("scratch"));
         let key = Some(key).filter(|key| !key.is_empty());
         Ok(table_diff(&self.store, &before, &after, key, &settings).await?)
@@ -132,7 +161,7 @@ impl OpenProject {
 
     /// What a version of a table looks like, column by column.
     pub async fn describe(&self, name: &DatasetName, version: &str) -> Result<Description, ServerError> {
-        let version = version_resolve(&self.catalog, name, version).await?;
+        let version = self.version_to_read(name, version, json!({ "what": "describe" })).await?;
         Ok(describe(&version.digest, &self.store, &self.query_limits()).await?)
     }
 }

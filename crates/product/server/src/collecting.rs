@@ -4,15 +4,16 @@ use std::time::{Duration, SystemTime};
 
 use ropewalk_data::version_list;
 use ropewalk_pipeline::{ArtifactKind, outcome_list};
-use ropewalk_store::{CollectSettings, Collected, Root};
+use ropewalk_store::{CollectSettings, Collected, Root, Store, Swept};
 use ropewalk_types::{DatasetName, Digest, Uri};
+use ropewalk_versions::store_roots;
 use serde::Serialize;
 
 use crate::recording::CODE_TAG;
-use crate::{OpenProject, ServerError};
+use crate::{DataProject, OpenProject, ServerError};
 
 /// Checkpoints of pieces of stages, by the folder of their refs.
-const PIECES: &str = "piece/";
+pub(crate) const PIECES: &str = "piece/";
 
 /// What a version of a dataset costs.
 #[derive(Clone, Debug, Serialize)]
@@ -29,15 +30,62 @@ pub struct Cost {
     pub own_bytes: u64,
 }
 
+/// What a collection has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gone {
+    /// Of what nothing needs.
+    pub collected: Collected,
+    /// Of what commands had left that were killed more than a time of grace ago.
+    pub swept: Swept,
+}
+
+async fn gone(store: &Store, roots: &[Root], settings: CollectSettings) -> Result<Gone, ServerError> {
+    let collected = store.collect(roots, &settings).await?;
+    let swept = match settings.now.checked_sub(settings.grace) {
+        Some(before) if !settings.dry_run => store.sweep_orphans(before).await?,
+        _ => Swept::default(),
+    };
+    Ok(Gone { collected, swept })
+}
+
+/// Where refs of tracked files are; a remote has no others.
+const TRACKED: &str = "datasets/";
+
+impl DataProject {
+    /// Removes from a remote what neither a version or tag there nor this project needs, once that has been so for
+    /// `grace`.
+    ///
+    /// Refused for a place that a project has as its own store: what its catalogue needs cannot be seen from here.
+    pub async fn remote_collect(&self, name: &str, grace: Duration, dry_run: bool) -> Result<Gone, ServerError> {
+        let (name, store) = self.remote_open(Some(name)).await?;
+        let refs = store.ref_list("").await?;
+        if let Some(other) = refs.iter().find(|found| !found.as_str().starts_with(TRACKED)) {
+            return Err(ServerError::Unknown {
+                what: format!("`{name}` is also the store of a project, which keeps `{other}` in it"),
+                hint: "collect there, with `ropewalk data gc` in that project".to_owned(),
+            });
+        }
+        let mut roots = store_roots(&store).await?;
+        for root in self.workspace().roots().await? {
+            if store.contains(root.digest()).await? {
+                roots.push(root);
+            }
+        }
+        roots.sort();
+        roots.dedup();
+        gone(&store, &roots, CollectSettings { grace, dry_run, now: SystemTime::now() }).await
+    }
+}
+
 impl OpenProject {
     /// Removes from the store what nothing needs, once that has been so for `grace`.
     ///
     /// Kept is what versions and tags of tracked files need, what any commit of git ever named, every version of every
     /// dataset, what stages made, artifacts of runs, model versions, and finished pieces of stages.
-    pub async fn collect(&self, grace: Duration, dry_run: bool) -> Result<Collected, ServerError> {
+    pub async fn collect(&self, grace: Duration, dry_run: bool) -> Result<Gone, ServerError> {
         let roots = self.roots().await?;
         let now = SystemTime::UNIX_EPOCH + Duration::from_millis(self.ambient.now().millis().cast_unsigned());
-        Ok(self.store.collect(&roots, &CollectSettings { grace, dry_run, now }).await?)
+        gone(&self.store, &roots, CollectSettings { grace, dry_run, now }).await
     }
 
     /// What each version of these datasets, or of all, costs in the store.
@@ -69,7 +117,7 @@ impl OpenProject {
     }
 
     /// Everything that must be kept.
-    async fn roots(&self) -> Result<Vec<Root>, ServerError> {
+    pub(crate) async fn roots(&self) -> Result<Vec<Root>, ServerError> {
         let mut roots = self.workspace().roots().await?;
         roots.extend(version_list(&self.catalog, None).await?.into_iter().map(|version| Root::Tree(version.digest)));
         for outcome in outcome_list(&self.catalog, u32::MAX).await? {

@@ -6,11 +6,15 @@ use ropewalk_types::DatasetName;
 
 use crate::{OpenProject, ServerError};
 
+/// What the token of an import ends with that reads everything anew.
+const FULL: &str = " full";
+
 impl OpenProject {
     /// Makes the stage that reads the source of `name` one that has to be executed.
     ///
-    /// A source on this disk is looked at by its content, and so is read only if that is new.
-    pub async fn import_renew(&self, name: &DatasetName) -> Result<(), ServerError> {
+    /// A source on this disk is looked at by its content, and so is read only if that is new. With `full`, a source with
+    /// a cursor is read from its beginning.
+    pub async fn import_renew(&self, name: &DatasetName, full: bool) -> Result<(), ServerError> {
         if !self.file.data.contains_key(name) {
             let known: Vec<&str> = self.file.data.keys().map(DatasetName::as_str).collect();
             return Err(ServerError::Unknown {
@@ -18,7 +22,7 @@ impl OpenProject {
                 hint: format!("it has: {}", known.join(", ")),
             });
         }
-        let token = format!("{}", self.ambient.now().millis());
+        let token = format!("{}{}", self.ambient.now().millis(), if full { FULL } else { "" });
         let reference = reference(name)?;
         loop {
             let found = self.store.ref_get(&reference).await?.map(|found| found.generation);
@@ -34,6 +38,11 @@ impl OpenProject {
 pub(crate) async fn import_token(store: &Store, name: &DatasetName) -> Result<String, StoreError> {
     let found = store.ref_get(&reference(name)?).await?;
     Ok(found.map(|found| String::from_utf8_lossy(&found.bytes).into_owned()).unwrap_or_default())
+}
+
+/// Whether the last time was to read everything anew, whatever was read before.
+pub(crate) fn import_is_full(token: &str) -> bool {
+    token.ends_with(FULL)
 }
 
 fn reference(name: &DatasetName) -> Result<RefName, StoreError> {

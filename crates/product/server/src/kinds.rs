@@ -8,6 +8,7 @@ mod source;
 mod sql;
 mod tracked;
 mod train;
+mod used_pieces;
 
 pub(crate) use check::{CheckKind, DeclaredChecks, SUBJECT, declared, described};
 pub(crate) use ingest::IngestKind;

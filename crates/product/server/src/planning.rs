@@ -5,7 +5,7 @@ use ropewalk_config::{DataSource, FILE_NAME, ProjectFile, Register, Stage, Train
 use ropewalk_data::{TableMention, check_tables, referenced_tables};
 use ropewalk_pipeline::{CommandSettings, InputSource, Plan, StageSpec};
 use ropewalk_store::files;
-use ropewalk_types::{DatasetName, StageName, Uri};
+use ropewalk_types::{DatasetName, Diagnose, StageName, Uri};
 use serde_json::{Map, Value, json};
 
 use crate::ServerError;
@@ -54,6 +54,7 @@ pub(crate) fn plan(root: &std::path::Path, file: &ProjectFile) -> Result<Planned
     }
     code.sort();
     code.dedup();
+    refuse_files_as_tables(&specs)?;
     wait_for_checks(&mut specs);
     Ok(Planned { plan: Plan::new(specs)?, code })
 }
@@ -62,12 +63,7 @@ pub(crate) fn plan(root: &std::path::Path, file: &ProjectFile) -> Result<Planned
 fn source_stage(name: &DatasetName, source: &DataSource) -> Result<StageSpec, ServerError> {
     let stage = stage_name(name.as_str())?;
     let (inputs, after) = (BTreeMap::new(), BTreeSet::new());
-    let tracked = match source.source.all().as_slice() {
-        [one] => one.parse::<Uri>().ok().filter(|uri| matches!(uri, Uri::Data { .. })).or_else(|| named(one)),
-        _ => None,
-    };
-    if let Some(Uri::Data { name: dataset, version }) = tracked {
-        let version = Some(version).filter(|version| !version.is_empty());
+    if let Some((dataset, version)) = tracked_source(source) {
         let settings = TrackedSettings { out: name.clone(), zone: source.zone, dataset, version };
         return Ok(StageSpec { name: stage, kind: "tracked", settings: json!(settings), inputs, after });
     }
@@ -75,10 +71,53 @@ fn source_stage(name: &DatasetName, source: &DataSource) -> Result<StageSpec, Se
     Ok(StageSpec { name: stage, kind: "ingest", settings, inputs, after })
 }
 
-/// `data:NAME`, without a version: what the `.dataset` file names.
-fn named(source: &str) -> Option<Uri> {
-    let name = DatasetName::new(source.strip_prefix("data:")?).ok()?;
-    Some(Uri::Data { name, version: String::new() })
+/// The tracked dataset that a source names as `data:NAME` or `data:NAME@VERSION`, and the version if it says one: else
+/// what the `.dataset` file names.
+pub(crate) fn tracked_source(source: &DataSource) -> Option<(DatasetName, Option<String>)> {
+    let all = source.source.all();
+    let [one] = all.as_slice() else { return None };
+    let text = one.strip_prefix("data:")?;
+    if text.contains('@')
+        && let Ok(Uri::Data { name, version }) = one.parse()
+    {
+        return Some((name, Some(version)));
+    }
+    Some((DatasetName::new(text).ok()?, None))
+}
+
+/// Tracked files are files, also where they hold rows: a stage that reads rows cannot read them.
+fn refuse_files_as_tables(specs: &[StageSpec]) -> Result<(), ServerError> {
+    let tracked: BTreeSet<&StageName> =
+        specs.iter().filter(|spec| spec.kind == "tracked").map(|spec| &spec.name).collect();
+    for spec in specs.iter().filter(|spec| matches!(spec.kind, "sql" | "train" | "check")) {
+        if let Some(input) = spec.inputs.values().find(|input| tracked.contains(&input.stage)) {
+            let (stage, dataset) = (spec.name.clone(), input.stage.clone());
+            return Err(ServerError::Part(FilesAsTable { stage, dataset }.into()));
+        }
+    }
+    Ok(())
+}
+
+/// A stage wants rows of a dataset of tracked files.
+#[derive(Debug, thiserror::Error)]
+#[error("stage `{stage}` reads `{dataset}` as a table, but its source `data:…` gives files, which have no rows")]
+struct FilesAsTable {
+    stage: StageName,
+    dataset: StageName,
+}
+
+impl Diagnose for FilesAsTable {
+    fn code(&self) -> &'static str {
+        "server.files_as_table"
+    }
+
+    fn hint(&self) -> Option<String> {
+        let dataset = &self.dataset;
+        Some(format!(
+            "name the files where they lie, such as [data.{dataset}] source = \"FOLDER/*.csv\": they are read into a \
+             table; `data:NAME` is for stages of kind `run`"
+        ))
+    }
 }
 
 /// The stage that looks whether a dataset is what it is declared to be, if it is declared to be anything.

@@ -7,15 +7,18 @@ use ropewalk_config::{FILE_NAME, ProjectFile, STATE_FOLDER};
 use ropewalk_execution::{Executor, LocalExecutor};
 use ropewalk_registry::Registry;
 use ropewalk_store::files::{self, FileError, FileLock};
-use ropewalk_store::{BackendOptions, Store};
+use ropewalk_store::{BackendOptions, Store, StoreError};
 use ropewalk_tracking::Tracking;
 use ropewalk_types::Ambient;
 use ropewalk_versions::Workspace;
 
 use crate::{ServerError, SystemAmbient};
 
+/// The cache of whole files, in the folder of the embedded back-ends.
+const CACHE: &str = "cache";
+
 /// Longest project file that is read, in bytes.
-pub(crate) const LONGEST_FILE: u64 = 1 << 20;
+const LONGEST_FILE: u64 = 1 << 20;
 
 /// The tables of every box, in the order in which they are made.
 const MIGRATIONS: [MigrationSet; 6] = [
@@ -65,17 +68,9 @@ impl OpenProject {
     ///
     /// `access` says who does that, and has the credentials of remote back-ends.
     pub async fn open(root: &Path, access: Access) -> Result<Self, ServerError> {
-        let path = root.join(FILE_NAME);
-        if !files::exists(&path)? {
-            return Err(ServerError::NoProject(root.to_owned()));
-        }
-        let file = ProjectFile::parse(FILE_NAME, &files::read_text(&path, LONGEST_FILE)?)?;
-        let state = root.join(STATE_FOLDER);
-        files::create_directories(&state)?;
-        ignore_in_git(&state)?;
+        let file = project_file(root)?;
         let executor = executor(&file.backends.executor)?;
-        let storage = below(root, "file:", &file.backends.storage);
-        let store = Store::open_with(&storage, &access.backends).await?.with_cache(state.join("cache"));
+        let store = store_open(root, &file.backends.storage, &access.backends).await?;
         let catalog = catalog_open(root, &file).await?;
         let ambient: Arc<dyn Ambient> = Arc::new(SystemAmbient);
         Ok(Self {
@@ -142,18 +137,49 @@ impl OpenProject {
         self.root.join(STATE_FOLDER)
     }
 
-    /// Keeps other runs of this project out; says who is in before it waits.
-    pub(crate) async fn lock(&self, waits: impl FnOnce(&str) + Send) -> Result<FileLock, ServerError> {
+    /// The folder of whole files that the store has laid out.
+    pub(crate) fn cache(&self) -> PathBuf {
+        self.state().join(CACHE)
+    }
+
+    /// Keeps other runs of this project out, which are told that `command` is in; says who is in before it waits.
+    pub(crate) async fn lock(
+        &self,
+        command: &'static str,
+        waits: impl FnOnce(&str) + Send,
+    ) -> Result<FileLock, ServerError> {
         let path = self.state().join("run.lock");
-        match files::lock(&path, "ropewalk run") {
+        match files::lock(&path, command) {
             Err(FileError::Held { holder, .. }) => {
                 waits(&holder);
-                let waited = tokio::task::spawn_blocking(move || files::lock_wait(&path, "ropewalk run")).await;
+                let waited = tokio::task::spawn_blocking(move || files::lock_wait(&path, command)).await;
                 Ok(waited.map_err(|error| ServerError::Serve(error.to_string()))??)
             }
             result => Ok(result?),
         }
     }
+}
+
+/// The text of the project file in `root`.
+pub(crate) fn project_text(root: &Path) -> Result<String, ServerError> {
+    let path = root.join(FILE_NAME);
+    if !files::exists(&path)? {
+        return Err(ServerError::NoProject(root.to_owned()));
+    }
+    Ok(files::read_text(&path, LONGEST_FILE)?)
+}
+
+/// The project file in `root`.
+pub(crate) fn project_file(root: &Path) -> Result<ProjectFile, ServerError> {
+    Ok(ProjectFile::parse(FILE_NAME, &project_text(root)?)?)
+}
+
+/// The project's store with its cache of whole files; both are made where they are not.
+pub(crate) async fn store_open(root: &Path, storage: &str, options: &BackendOptions) -> Result<Store, StoreError> {
+    let state = root.join(STATE_FOLDER);
+    files::create_directories(&state)?;
+    ignore_in_git(&state)?;
+    Ok(Store::open_with(&below(root, "file:", storage), options).await?.with_cache(state.join(CACHE)))
 }
 
 /// The project's database, with the tables of every box.
@@ -178,7 +204,7 @@ fn executor(name: &str) -> Result<Arc<dyn Executor>, ServerError> {
 }
 
 /// What the embedded back-ends keep is never part of the user's repository.
-pub(crate) fn ignore_in_git(state: &Path) -> Result<(), FileError> {
+fn ignore_in_git(state: &Path) -> Result<(), FileError> {
     let file = state.join(".gitignore");
     if files::exists(&file)? {
         return Ok(());

@@ -4,11 +4,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
+use ropewalk_catalog::Catalog;
+use ropewalk_data::{AuditAction, AuditEvent, DataError, audit_append};
 use ropewalk_mlflow::{MlflowState, Secret};
 use ropewalk_pipeline::{Failure, PipelineError, RunRecorder, RunRecorders, StageSpec};
 use ropewalk_tracking::{ArtifactPath, Batch, Metric, NewRun, Param, Tag, Tracking, TrackingError, transaction};
-use ropewalk_types::{Ambient, Digest, ExperimentId, RunId, RunStatus};
+use ropewalk_types::{Ambient, Digest, ExperimentId, RunId, RunStatus, Uri};
 use ropewalk_versions::CodeState;
+use serde_json::json;
 use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
 
@@ -27,6 +30,8 @@ pub(crate) struct TrackedRuns {
     experiment: ExperimentId,
     code: CodeState,
     spool: PathBuf,
+    catalog: Catalog,
+    who: String,
 }
 
 /// The run of one execution, and the tracking API that its commands may call.
@@ -51,7 +56,36 @@ impl TrackedRuns {
         let experiment = project.tracking.experiment_ensure(&project.file.project.name).await?.id;
         let (tracking, ambient) = (project.tracking.clone(), Arc::clone(&project.ambient));
         let spool = project.state().join("spool");
-        Ok(Self { tracking, ambient, experiment, code, spool })
+        let (catalog, who) = (project.catalog.clone(), project.who.clone());
+        Ok(Self { tracking, ambient, experiment, code, spool, catalog, who })
+    }
+
+    /// Notes who is about to read which versions, also if the stage fails afterwards.
+    async fn audit_reads(&self, stage: &StageSpec, run: RunId, inputs: &[Uri]) -> Result<(), DataError> {
+        let at = self.ambient.now();
+        let events: Vec<_> = inputs
+            .iter()
+            .filter(|input| matches!(input, Uri::Data { .. }))
+            .map(|input| AuditEvent {
+                at,
+                who: self.who.clone(),
+                action: AuditAction::Read,
+                object: input.to_string(),
+                details: json!({ "stage": stage.name, "run": run }),
+            })
+            .collect();
+        if events.is_empty() {
+            return Ok(());
+        }
+        let write = self.catalog.write(move |connection| {
+            Box::pin(async move {
+                for event in &events {
+                    audit_append(connection, event).await?;
+                }
+                Ok(())
+            })
+        });
+        write.await
     }
 
     fn tags(&self, stage: &StageSpec, key: &Digest) -> Vec<Tag> {
@@ -69,12 +103,13 @@ impl TrackedRuns {
 
 #[async_trait]
 impl RunRecorders for TrackedRuns {
-    async fn begin(&self, stage: &StageSpec, key: &Digest) -> Result<Arc<dyn RunRecorder>, Failure> {
+    async fn begin(&self, stage: &StageSpec, key: &Digest, inputs: &[Uri]) -> Result<Arc<dyn RunRecorder>, Failure> {
         let mut new = NewRun::new(self.experiment, self.ambient.now());
         new.name = Some(format!("{}-{}", stage.name, &key.short()[..7]));
         new.tags = self.tags(stage, key);
         new.owner = Some(OWNER.to_owned());
         let run = self.tracking.run_create(new).await?.info.id;
+        self.audit_reads(stage, run, inputs).await?;
         let (tracking, ambient) = (self.tracking.clone(), Arc::clone(&self.ambient));
         let spool = self.spool.clone();
         Ok(Arc::new(TrackedRun { tracking, ambient, run, spool, endpoint: OnceCell::new() }))

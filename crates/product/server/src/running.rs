@@ -38,7 +38,7 @@ pub struct RunResult {
 impl OpenProject {
     /// Runs the pipeline. A second run of the same project waits for the first; `waits` hears who holds it.
     pub async fn run(&self, options: RunOptions, waits: impl FnOnce(&str) + Send) -> Result<RunResult, ServerError> {
-        let _alone = self.lock(waits).await?;
+        let _alone = self.lock("ropewalk run", waits).await?;
         self.runs_abandoned_mark().await?;
         self.declare().await?;
         files::remove_directory(&self.stages_folder())?;

@@ -92,10 +92,10 @@ impl OpenProject {
             }
             Uri::Data { name, version } => {
                 let versions = version_list(&self.catalog, Some(name)).await?;
-                let found = versions.iter().find(|one| one.digest.to_string() == *version);
-                found.map_or_else(String::new, |one| {
-                    format!("{}, {} rows, {} columns", one.zone, one.rows, one.columns.len())
-                })
+                match versions.iter().find(|one| one.digest.to_string() == *version) {
+                    Some(one) => format!("{}, {} rows, {} columns", one.zone, one.rows, one.columns.len()),
+                    None => self.tracked_about(name, version).await?.unwrap_or_default(),
+                }
             }
             Uri::ModelVersion { .. } => {
                 let version = self.registry.resolve(uri).await?;

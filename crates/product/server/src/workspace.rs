@@ -1,17 +1,19 @@
 //! The tracked files of a project, without the rest of the house: `data status` must not wait for a database.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use ropewalk_config::{ConfigError, FILE_NAME, ProjectFile, STATE_FOLDER, remote_added, remote_removed};
-use ropewalk_data::{AuditAction, AuditEvent, DataError, audit_append};
+use ropewalk_data::{AuditAction, AuditEvent, DataError, audit_append, version_history};
 use ropewalk_execution::Program;
-use ropewalk_store::{BackendOptions, Root, Store, TransferProgress, files, object_store_at};
+use ropewalk_store::{BackendOptions, Store, files, object_store_at};
 use ropewalk_types::{Ambient, DatasetName, Digest, Uri};
-use ropewalk_versions::{Kind, Workspace};
+use ropewalk_versions::{RemoteOpener, VersionsError, Workspace};
 use serde_json::Value;
 
-use crate::project::{LONGEST_FILE, below, catalog_open, ignore_in_git};
+use crate::project::{below, catalog_open, project_file, project_text, store_open};
 use crate::{Access, ServerError, SystemAmbient};
 
 /// The remote that is meant when several are there and none is named.
@@ -38,25 +40,20 @@ impl DataProject {
         access: Access,
         waits: impl Fn(&str) + Send + Sync + 'static,
     ) -> Result<Self, ServerError> {
-        let path = root.join(FILE_NAME);
-        if !files::exists(&path)? {
-            return Err(ServerError::NoProject(root.to_owned()));
-        }
-        let file = ProjectFile::parse(FILE_NAME, &files::read_text(&path, LONGEST_FILE)?)?;
-        let state = root.join(STATE_FOLDER);
+        let file = project_file(root)?;
         let Access { who, backends: options } = access;
-        let (storage, settings, home) = (below(root, "file:", &file.backends.storage), options.clone(), state.clone());
+        let (home, storage, settings) = (root.to_owned(), file.backends.storage.clone(), options.clone());
         let opener = Arc::new(move || {
-            let (storage, settings, home) = (storage.clone(), settings.clone(), home.clone());
-            let opened: futures::future::BoxFuture<'static, _> = Box::pin(async move {
-                files::create_directories(&home)?;
-                ignore_in_git(&home)?;
-                Ok(Store::open_with(&storage, &settings).await?.with_cache(home.join("cache")))
-            });
+            let (home, storage, settings) = (home.clone(), storage.clone(), settings.clone());
+            let opened: BoxFuture<'static, _> = Box::pin(async move { store_open(&home, &storage, &settings).await });
             opened
         });
+        let state = root.join(STATE_FOLDER);
         let ambient: Arc<dyn Ambient> = Arc::new(SystemAmbient);
-        let workspace = Workspace::new(root.to_owned(), state, command, ambient, opener).on_wait(waits);
+        let mut workspace = Workspace::new(root.to_owned(), state, command, ambient, opener).on_wait(waits);
+        if let Ok((name, url)) = remote_of(root, &file, None) {
+            workspace = workspace.with_remote(remote_opener(name, url, options.clone()));
+        }
         Ok(Self { root: root.to_owned(), file: Arc::new(file), options, who, workspace })
     }
 
@@ -70,6 +67,15 @@ impl DataProject {
         &self.file
     }
 
+    pub(crate) fn options(&self) -> &BackendOptions {
+        &self.options
+    }
+
+    /// Who works here, with which credentials.
+    pub(crate) fn access(&self) -> Access {
+        Access { who: self.who.clone(), backends: self.options.clone() }
+    }
+
     /// The tracked files.
     pub fn workspace(&self) -> &Workspace {
         &self.workspace
@@ -77,31 +83,48 @@ impl DataProject {
 
     /// The name and URL of a remote: the one named, else the only one, else `origin`.
     pub fn remote(&self, name: Option<&str>) -> Result<(String, String), ServerError> {
-        let remotes = &self.file.remote;
-        let known = || remotes.keys().cloned().collect::<Vec<_>>().join(", ");
-        let chosen = match name {
-            Some(name) => name,
-            None if remotes.len() == 1 => remotes.keys().next().map_or(DEFAULT_REMOTE, String::as_str),
-            None => DEFAULT_REMOTE,
-        };
-        match remotes.get(chosen) {
-            Some(remote) => Ok((chosen.to_owned(), below(&self.root, "file:", &remote.url))),
-            None if remotes.is_empty() => Err(ServerError::Unknown {
-                what: "the project has no remote".to_owned(),
-                hint: "add one: ropewalk remote add origin URL".to_owned(),
-            }),
-            None => Err(ServerError::Unknown {
-                what: format!("there is no remote `{chosen}`"),
-                hint: format!("name one with --remote; there are: {}", known()),
-            }),
-        }
+        Ok(remote_of(&self.root, &self.file, name)?)
     }
 
-    /// Opens a remote's store.
+    /// Opens a remote's store, which must be there.
     pub async fn remote_open(&self, name: Option<&str>) -> Result<(String, Store), ServerError> {
+        let (name, url) = self.remote(name)?;
+        let store = remote_opener(name.clone(), url, self.options.clone())().await?;
+        Ok((name, store))
+    }
+
+    /// Opens a remote's store, which is made if it is not there: for what is sent to it.
+    pub async fn remote_create(&self, name: Option<&str>) -> Result<(String, Store), ServerError> {
         let (name, url) = self.remote(name)?;
         Ok((name, Store::open_with(&url, &self.options).await?))
     }
+}
+
+fn remote_of(root: &Path, file: &ProjectFile, name: Option<&str>) -> Result<(String, String), VersionsError> {
+    let remotes = &file.remote;
+    let chosen = match name {
+        Some(name) => name,
+        None if remotes.len() == 1 => remotes.keys().next().map_or(DEFAULT_REMOTE, String::as_str),
+        None => DEFAULT_REMOTE,
+    };
+    match remotes.get(chosen) {
+        Some(remote) => Ok((chosen.to_owned(), below(root, "file:", &remote.url))),
+        None if remotes.is_empty() => Err(VersionsError::NoRemote),
+        None => {
+            let known = remotes.keys().cloned().collect();
+            Err(VersionsError::UnknownRemote { name: chosen.to_owned(), known })
+        }
+    }
+}
+
+fn remote_opener(name: String, url: String, options: BackendOptions) -> RemoteOpener {
+    Arc::new(move || {
+        let (name, url, options) = (name.clone(), url.clone(), options.clone());
+        Box::pin(async move {
+            let found = Store::open_existing(&url, &options).await?;
+            found.ok_or(VersionsError::RemoteMissing { name, url })
+        })
+    })
 }
 
 impl DataProject {
@@ -151,32 +174,52 @@ impl DataProject {
         Ok(written?)
     }
 
-    /// Brings the content of one version from the remote, which a pull of another version has left there.
-    pub async fn version_fetch(
-        &self,
-        name: &DatasetName,
-        version: &str,
-        progress: &dyn TransferProgress,
-    ) -> Result<(), ServerError> {
-        let found = self.workspace.resolve(name, version).await?.version;
-        let root = match found.kind {
-            Kind::Folder => Root::Tree(found.root),
-            Kind::File | Kind::Executable => Root::Blob(found.root),
-        };
-        let (_, remote) = self.remote_open(None).await?;
-        remote.copy_to(self.workspace.store().await?, &[root], progress).await?;
-        Ok(())
-    }
-
     /// Whether a dataset is one of tracked files: here, or by versions in the store.
     pub async fn is_tracked(&self, name: &DatasetName) -> Result<bool, ServerError> {
-        let datasets = self.workspace.datasets().await?;
-        Ok(datasets.iter().any(|dataset| dataset.pointer.name == *name) || self.workspace.names().await?.contains(name))
+        Ok(self.workspace.is_tracked(name).await?)
+    }
+
+    /// Refuses a name that neither tracked files nor a table have; the error says which there are.
+    pub async fn check_known(&self, name: &DatasetName) -> Result<(), ServerError> {
+        if self.workspace.is_tracked(name).await? {
+            return Ok(());
+        }
+        let catalog = catalog_open(&self.root, &self.file).await?;
+        let versions = version_history(&catalog, None).await;
+        catalog.close().await;
+        let mut known: BTreeSet<_> = versions?.into_iter().map(|one| one.version.name).collect();
+        if known.contains(name) {
+            return Ok(());
+        }
+        known.extend(self.workspace.tracked_names().await?);
+        known.extend(self.workspace.names().await?);
+        let known = known.iter().map(ToString::to_string).collect();
+        Err(VersionsError::UnknownDataset { name: name.to_string(), known }.into())
+    }
+
+    /// Lets git forget these paths, which lie in the project; the files stay. Says which command could not be carried
+    /// out, if git would not.
+    pub async fn git_forget(&self, paths: &[String]) -> Result<Option<String>, ServerError> {
+        let mut tracked = Vec::new();
+        for path in paths {
+            if self.workspace.git_tracks(path).await? {
+                tracked.push(path.clone());
+            }
+        }
+        if tracked.is_empty() {
+            return Ok(None);
+        }
+        let words = ["--literal-pathspecs", "rm", "-r", "--cached", "--quiet", "--"].map(str::to_owned);
+        let arguments: Vec<_> = words.into_iter().chain(tracked.iter().cloned()).collect();
+        let program = Program { name: "git".to_owned(), arguments, directory: self.root.clone(), limit: 1 << 20 };
+        let done = program.run().await.is_ok_and(|told| told.exit.success());
+        let quoted = tracked.iter().map(|path| format!("'{}'", path.replace('\'', "'\\''"))).collect::<Vec<_>>();
+        Ok((!done).then(|| format!("git rm -r --cached --quiet -- {}", quoted.join(" "))))
     }
 }
 
 fn edit(root: &Path, change: impl FnOnce(&str) -> Result<String, ConfigError>) -> Result<(), ServerError> {
     let path = root.join(FILE_NAME);
-    let text = change(&files::read_text(&path, LONGEST_FILE)?)?;
+    let text = change(&project_text(root)?)?;
     Ok(files::write_atomic(&path, text.as_bytes())?)
 }

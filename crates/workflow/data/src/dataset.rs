@@ -52,7 +52,7 @@ pub struct DatasetVersion {
 ///
 /// Recording the latest version again changes nothing; an older one that comes back is the latest again and keeps the
 /// time at which it was first seen and its number. All versions of a dataset are in one zone. A version that was
-/// removed and is made again is there again: its tombstone goes, the audit trail keeps both events.
+/// removed and is made again is there again: its tombstone goes, its days count anew, the audit trail keeps both events.
 pub async fn version_record(connection: &mut AnyConnection, version: &DatasetVersion) -> Result<(), DataError> {
     let name = version.name.as_str();
     let present: Option<(String,)> = sqlx::query_as("SELECT zone FROM dataset_version WHERE name = $1 LIMIT 1")
@@ -93,11 +93,20 @@ pub async fn version_record(connection: &mut AnyConnection, version: &DatasetVer
     .bind(number + 1)
     .execute(&mut *connection)
     .await?;
-    sqlx::query("DELETE FROM dataset_removal WHERE name = $1 AND digest = $2")
+    let gone = sqlx::query("DELETE FROM dataset_removal WHERE name = $1 AND digest = $2")
         .bind(name)
         .bind(version.digest.to_string())
         .execute(&mut *connection)
         .await?;
+    if gone.rows_affected() > 0 {
+        sqlx::query("UPDATE dataset_version SET created_at = $1, stage_key = $2 WHERE name = $3 AND digest = $4")
+            .bind(version.created_at.millis())
+            .bind(version.stage_key.map(|key| key.to_string()))
+            .bind(name)
+            .bind(version.digest.to_string())
+            .execute(&mut *connection)
+            .await?;
+    }
     Ok(())
 }
 

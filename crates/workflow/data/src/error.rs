@@ -87,12 +87,6 @@ pub enum DataError {
     /// The version is known, but it was removed.
     #[error("version {} of dataset `{}` was removed by {}: {}", .0.digest.short(), .0.name, .0.who, .0.why)]
     Removed(Box<Removal>),
-    /// A name that cannot be a tag.
-    #[error("`{name}` cannot be a tag")]
-    TagName {
-        /// The name.
-        name: String,
-    },
     /// A tag names another version already.
     #[error("tag `{tag}` of dataset `{name}` is on version {} already", present.short())]
     TagTaken {
@@ -238,7 +232,6 @@ impl Diagnose for DataError {
             Self::UnknownVersion { .. } => "data.unknown_version",
             Self::AmbiguousVersion { .. } => "data.ambiguous_version",
             Self::Removed(_) => "data.removed",
-            Self::TagName { .. } => "data.tag_name",
             Self::TagTaken { .. } => "data.tag_taken",
             Self::UnknownTag { .. } => "data.unknown_tag",
             Self::Tagged { .. } => "data.tagged",
@@ -277,9 +270,6 @@ impl Diagnose for DataError {
             Self::ZoneChange { .. } => "give the new dataset another name",
             Self::UnknownDataset { .. } => "list the datasets to see their names",
             Self::Removed(_) => "run the stage that made it again, or import it again",
-            Self::TagName { .. } => {
-                "use 1 to 128 letters, digits, `.`, `_` or `-`; neither `latest`, nor a number, nor `v` and a number"
-            }
             Self::TagTaken { .. } => "choose another tag, or move this one explicitly",
             Self::UnknownTag { .. } | Self::UnknownVersion { .. } => "list the dataset's versions to see their tags",
             Self::Tagged { .. } => "remove its tags first",

@@ -30,7 +30,7 @@ pub use check::{
 pub use dataset::history::{RecordedVersion, version_history};
 pub use dataset::removal::{Removal, removal_list, version_remove};
 pub use dataset::resolve::{version_resolve, version_resolve_recorded};
-pub use dataset::tag::{TagMove, TagName, VersionTag, tag_list, tag_remove, tag_set};
+pub use dataset::tag::{TagMove, VersionTag, tag_list, tag_remove, tag_set};
 pub use dataset::{DatasetVersion, MIGRATIONS, version_list, version_record};
 pub use describe::{
     ColumnDescription, Description, Distinct, Frequent, Histogram, Quantiles, describe, describe_query,

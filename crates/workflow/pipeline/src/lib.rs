@@ -12,6 +12,7 @@ mod error;
 mod event;
 mod kind;
 mod outcome;
+mod pieces;
 mod plan;
 mod recorder;
 mod runner;
@@ -24,7 +25,8 @@ pub use command::{CommandKind, CommandSettings};
 pub use error::{Failure, PipelineError};
 pub use event::{Event, Observer};
 pub use kind::{Executed, Project, Record, Reporter, StageContext, StageKind};
-pub use outcome::{Outcome, outcome_get, outcome_list};
+pub use outcome::{Outcome, outcome_forget, outcome_get, outcome_list};
+pub use pieces::{pieces_list, pieces_put};
 pub use plan::Plan;
 pub use recorder::{RunRecorder, RunRecorders};
 pub use runner::{RunReport, Runner, StageReport, StageState, StageStatus};
@@ -33,5 +35,8 @@ pub use spec::{Artifact, ArtifactKind, Input, InputSource, StageSpec};
 /// The tables of this box.
 pub const MIGRATIONS: MigrationSet = MigrationSet {
     owner: "pipeline",
-    steps: &[Migration { number: 1, name: "stage_outcome", sql: include_str!("../migrations/001_stage_outcome.sql") }],
+    steps: &[
+        Migration { number: 1, name: "stage_outcome", sql: include_str!("../migrations/001_stage_outcome.sql") },
+        Migration { number: 2, name: "stage_pieces", sql: include_str!("../migrations/002_stage_pieces.sql") },
+    ],
 };

@@ -74,6 +74,18 @@ pub(crate) async fn outcome_put(connection: &mut sqlx::AnyConnection, outcome: &
     Ok(())
 }
 
+/// Forgets the outcome of a key and which checkpoints it had, in the caller's transaction: a run executes it again.
+///
+/// False is given when nothing was known of the key. Lineage and the runs stay.
+pub async fn outcome_forget(connection: &mut sqlx::AnyConnection, key: &Digest) -> Result<bool, PipelineError> {
+    let mut known = false;
+    for statement in ["DELETE FROM stage_pieces WHERE key = $1", "DELETE FROM stage_outcome WHERE key = $1"] {
+        let done = sqlx::query(statement).bind(key.to_string()).execute(&mut *connection).await;
+        known = done.map_err(CatalogError::from)?.rows_affected() > 0;
+    }
+    Ok(known)
+}
+
 fn json(outcome: &Outcome, value: &impl Serialize) -> Result<String, PipelineError> {
     serde_json::to_string(value)
         .map_err(|error| PipelineError::Outcome { stage: outcome.stage.to_string(), reason: error.to_string() })

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
-use ropewalk_types::{Digest, RunId, RunStatus};
+use ropewalk_types::{Digest, RunId, RunStatus, Uri};
 
 use crate::{Failure, PipelineError, StageSpec};
 
@@ -41,6 +41,11 @@ pub trait RunRecorder: Send + Sync {
 /// Opens a run for each stage that is executed.
 #[async_trait]
 pub trait RunRecorders: Send + Sync {
-    /// Opens the run of `stage`, whose key is `key`.
-    async fn begin(&self, stage: &StageSpec, key: &Digest) -> Result<std::sync::Arc<dyn RunRecorder>, Failure>;
+    /// Opens the run of `stage`, whose key is `key` and which will read `inputs`, before anything of them is read.
+    async fn begin(
+        &self,
+        stage: &StageSpec,
+        key: &Digest,
+        inputs: &[Uri],
+    ) -> Result<std::sync::Arc<dyn RunRecorder>, Failure>;
 }

@@ -201,7 +201,8 @@ impl Parts {
         inputs: BTreeMap<String, Input>,
         started: Instant,
     ) -> Result<Result<Outcome, (Option<RunId>, Failure)>, PipelineError> {
-        let recorder = match self.recorders.begin(stage, &key).await {
+        let reads: Vec<Uri> = inputs.values().filter_map(Input::uri).collect();
+        let recorder = match self.recorders.begin(stage, &key, &reads).await {
             Ok(recorder) => recorder,
             Err(failure) => return Ok(Err((None, failure))),
         };

@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Subcommand, ValueEnum};
+use ropewalk_data::AuditHead;
 use ropewalk_store::LinkMode;
 use ropewalk_types::DatasetName;
 
@@ -22,7 +23,8 @@ pub(crate) enum Data {
         /// Name of the dataset; by default the last part of the path
         #[arg(long)]
         name: Option<DatasetName>,
-        /// Also when git tracks files in it, or a part of it is laid out only
+        /// Also when git tracks files in it, which it then forgets, or when the `.dataset` file names another version than
+        /// the one that is laid out
         #[arg(long)]
         force: bool,
     },
@@ -42,7 +44,7 @@ pub(crate) enum Data {
         #[arg(long)]
         author: Option<String>,
     },
-    /// List the versions of a tracked dataset, newest first
+    /// List the versions of a dataset, newest first
     Log {
         /// The dataset
         name: DatasetName,
@@ -58,7 +60,7 @@ pub(crate) enum Data {
         /// Only files of these paths and patterns, relative to the dataset
         files: Vec<String>,
     },
-    /// Give a version a name, or list the names
+    /// Give a version of tracked files or of a table a name, or list the names
     Tag(Tag),
     /// Track a dataset no longer; its versions stay
     Rm {
@@ -75,13 +77,16 @@ pub(crate) enum Data {
     Merge(Merge),
     /// Write a file of a version to standard output
     Cat {
-        /// The file, as data:NAME@VERSION/PATH
+        /// The file, as data:NAME@VERSION/PATH; without VERSION that of the `.dataset` file
         file: DataSpec,
     },
     /// Read a source of the project file now, also when it is known already
     Import {
         /// The dataset: a [data.NAME] of the project file
         name: DatasetName,
+        /// Read everything anew and start the cursor over, as when the source has got a new column
+        #[arg(long)]
+        full: bool,
     },
     /// Take over the data of a DVC project
     ImportDvc {
@@ -92,11 +97,11 @@ pub(crate) enum Data {
         #[arg(long)]
         dry_run: bool,
     },
-    /// Take over files of Git LFS
+    /// Take over files of Git LFS, which git then no longer tracks
     ImportLfs {
-        /// The git repository's folder
-        #[arg(default_value = ".")]
-        folder: PathBuf,
+        /// A folder or file, with all that lies in it; by default each topmost folder that holds files of Git LFS and
+        /// nothing else of git
+        folder: Option<PathBuf>,
         /// Only say what would be done
         #[arg(long)]
         dry_run: bool,
@@ -163,7 +168,8 @@ pub(crate) struct Diff {
 pub(crate) struct Checkout {
     /// The dataset, as NAME or NAME@VERSION; by default the version of the `.dataset` file
     pub(crate) dataset: DataSpec,
-    /// Only files of these paths and patterns, relative to the dataset
+    /// Leave exactly the files of these paths and patterns, relative to the dataset, in the work tree; the others go from
+    /// it, and come back with a checkout without paths
     pub(crate) files: Vec<String>,
     #[command(flatten)]
     pub(crate) laying_out: LayingOut,
@@ -234,8 +240,11 @@ pub(crate) struct Merge {
     pub(crate) theirs: bool,
 }
 
-#[derive(Clone, Copy, Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct Collect {
+    /// Collect in this remote instead of in the project's own store
+    #[arg(long, value_name = "REMOTE")]
+    pub(crate) remote: Option<String>,
     /// Hours that something must have been unneeded; 0 only when nobody else works on the store
     #[arg(long, default_value_t = 24, value_name = "HOURS")]
     pub(crate) grace: u32,
@@ -254,9 +263,14 @@ pub(crate) struct Audit {
     /// How many entries, the newest
     #[arg(long, default_value_t = 100)]
     pub(crate) limit: u32,
-    /// Look whether an entry was changed or removed
+    /// Look whether entries follow each other as they were written, and print the newest as NUMBER:DIGEST
+    ///
+    /// Entries cut off at the end, and a trail written anew as a whole, are seen only with --head.
     #[arg(long)]
     pub(crate) verify: bool,
+    /// An entry that was printed before: prove that nothing up to it was changed or cut off
+    #[arg(long, value_name = "NUMBER:DIGEST", requires = "verify")]
+    pub(crate) head: Option<AuditHead>,
 }
 
 #[derive(Clone, Debug, Subcommand)]

@@ -44,7 +44,7 @@ pub(super) async fn dispatch(shared: &Shared, command: Data) -> Ending {
         Data::Rm { name, files, force } => rm::run(shared, &name, files, force).await,
         Data::Merge(arguments) => merge::run(shared, arguments).await,
         Data::Cat { file } => cat::run(shared, &file).await,
-        Data::Import { name } => import::run(shared, &name).await,
+        Data::Import { name, full } => import::run(shared, &name, full).await,
         Data::Describe { dataset } => describe::run(shared, &dataset).await,
         Data::Check { dataset } => check::run(shared, &dataset).await,
         Data::Lineage { dataset, up, down } => {
@@ -58,7 +58,7 @@ pub(super) async fn dispatch(shared: &Shared, command: Data) -> Ending {
         Data::Audit(arguments) => audit::run(shared, arguments).await,
         Data::Retention { remove, reason } => retention::run(shared, reason.as_deref().filter(|_| remove)).await,
         Data::ImportDvc { folder, dry_run } => take_over::dvc(shared, &folder, dry_run).await,
-        Data::ImportLfs { folder, dry_run } => take_over::lfs(shared, &folder, dry_run).await,
+        Data::ImportLfs { folder, dry_run } => take_over::lfs(shared, folder.as_deref(), dry_run).await,
         Data::Gc(arguments) => gc::run(shared, arguments).await,
         Data::Verify { heal } => verify::run(shared, heal.as_deref()).await,
         Data::Du { names } => du::run(shared, &names).await,

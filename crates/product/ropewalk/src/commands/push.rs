@@ -12,7 +12,7 @@ use crate::{commands, output};
 
 pub(super) async fn run(shared: &Shared, arguments: &Push) -> Ending {
     let project = commands::data_project(shared, "ropewalk push")?;
-    let (remote, store) = project.remote_open(arguments.to.remote.as_deref()).await?;
+    let (remote, store) = project.remote_create(arguments.to.remote.as_deref()).await?;
     let options = PushOptions { move_tags: arguments.move_tags };
     let progress = Transfer::new("pushing");
     let pushed = project.workspace().push(&store, &arguments.to.names, options, &progress).await?;

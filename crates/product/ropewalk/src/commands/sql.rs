@@ -1,6 +1,7 @@
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ropewalk_data::AnswerFormat;
 use ropewalk_server::{Question, ServerError};
@@ -24,9 +25,9 @@ pub(super) async fn run(shared: &Shared, arguments: &Sql) -> Ending {
     let answer = match &arguments.file {
         None => project.sql(&question, Box::new(std::io::stdout())).await?,
         Some(path) => {
-            let (file, written) = WholeFile::create(path)?;
-            let answer = project.sql(&question, Box::new(file)).await?;
-            written.commit()?;
+            let file = WholeFile::create(path)?;
+            let answer = project.sql(&question, Box::new(file.clone())).await?;
+            file.commit()?;
             answer
         }
     };
@@ -56,42 +57,32 @@ fn format(shared: &Shared, arguments: &Sql) -> AnswerFormat {
     }
 }
 
-/// A file that appears whole, once its last byte is there.
-struct WholeFile {
-    shared: std::sync::Arc<std::sync::Mutex<Option<AtomicFile>>>,
-}
-
-/// The other end of a [`WholeFile`], which gives it its name.
-struct Written {
-    shared: std::sync::Arc<std::sync::Mutex<Option<AtomicFile>>>,
-}
+/// A file that appears whole, once its last byte is there; both ends of it are one.
+#[derive(Clone)]
+struct WholeFile(Arc<Mutex<Option<AtomicFile>>>);
 
 impl WholeFile {
-    fn create(path: &Path) -> Result<(Self, Written), ServerError> {
-        let shared = std::sync::Arc::new(std::sync::Mutex::new(Some(AtomicFile::create(path)?)));
-        Ok((Self { shared: std::sync::Arc::clone(&shared) }, Written { shared }))
+    fn create(path: &Path) -> Result<Self, ServerError> {
+        Ok(Self(Arc::new(Mutex::new(Some(AtomicFile::create(path)?)))))
     }
-}
 
-impl Written {
-    fn commit(self) -> Result<(), ServerError> {
-        let file = self.shared.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+    fn file(&self) -> MutexGuard<'_, Option<AtomicFile>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives the file its name; what is written afterwards is refused.
+    fn commit(&self) -> Result<(), ServerError> {
+        let file = self.file().take();
         Ok(file.map_or(Ok(()), AtomicFile::commit)?)
     }
 }
 
 impl Write for WholeFile {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        match self.shared.lock().unwrap_or_else(std::sync::PoisonError::into_inner).as_mut() {
-            Some(file) => file.write(bytes),
-            None => Err(std::io::ErrorKind::BrokenPipe.into()),
-        }
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file().as_mut().ok_or(io::ErrorKind::BrokenPipe)?.write(bytes)
     }
 
-    fn flush(&mut self) -> std::io::Result<()> {
-        match self.shared.lock().unwrap_or_else(std::sync::PoisonError::into_inner).as_mut() {
-            Some(file) => file.flush(),
-            None => Ok(()),
-        }
+    fn flush(&mut self) -> io::Result<()> {
+        self.file().as_mut().map_or(Ok(()), AtomicFile::flush)
     }
 }

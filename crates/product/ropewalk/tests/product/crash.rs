@@ -1,13 +1,14 @@
 use std::collections::BTreeMap;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::Value;
 
-use crate::harness::{Project, talk};
+use crate::harness::{Draws, Project, s3_environment, s3_url, talk, variable};
 
-/// Kills that must happen before the test is content.
+/// Kills that must happen before a test is content.
 const KILLS: usize = 50;
+const KILLS_ON_S3: usize = 12;
 
 /// What every stage made, by stage and output; the run that made it differs, of course.
 fn outputs(told: &Value) -> BTreeMap<String, String> {
@@ -27,7 +28,29 @@ fn outputs(told: &Value) -> BTreeMap<String, String> {
 /// first milliseconds and into commits. The draws repeat: a failure can be seen again.
 #[test]
 fn killed_at_any_point_the_result_is_the_same() {
-    let undisturbed = Project::flights();
+    killed_often(KILLS, Project::flights, |project| format!("file:{}", project.path(".ropewalk/store").display()));
+}
+
+/// The same with the store on a server: objects there are written in parts, and refs by conditional puts.
+#[test]
+fn killed_at_any_point_with_its_store_on_s3_the_result_is_the_same() {
+    killed_often(KILLS_ON_S3, flights_on_s3, |project| {
+        let file = std::fs::read_to_string(project.path("ropewalk.toml")).expect("ropewalk.toml");
+        let (_, rest) = file.split_once("storage = \"").expect("storage");
+        rest.split('"').next().expect("url").to_owned()
+    });
+}
+
+fn flights_on_s3() -> Project {
+    let project = Project::in_environment(&s3_environment(&variable("ROPEWALK_TEST_S3_SECRET")));
+    project.succeed(&["init", "--template", "flights", "."]);
+    let file = std::fs::read_to_string(project.path("ropewalk.toml")).expect("ropewalk.toml");
+    project.write("ropewalk.toml", &format!("{file}\n[backends]\nstorage = \"{}\"\n", s3_url()));
+    project
+}
+
+fn killed_often(enough: usize, flights: impl Fn() -> Project, store: impl Fn(&Project) -> String) {
+    let undisturbed = flights();
     let begun = Instant::now();
     let expected = outputs(&undisturbed.json(&["run"]));
     let whole = begun.elapsed();
@@ -35,11 +58,11 @@ fn killed_at_any_point_the_result_is_the_same() {
 
     let mut draws = Draws(0x5eed);
     let mut kills = 0;
-    while kills < KILLS {
-        let project = Project::flights();
+    while kills < enough {
+        let project = flights();
         let mut last_kill = kills + 12;
         while kills < last_kill {
-            if killed(&project, whole.mul_f64(draws.next() * 0.6)) {
+            if project.killed(&["run"], whole.mul_f64(draws.next() * 0.6)) {
                 kills += 1;
             } else {
                 // It came to its end first: everything is known, another kill would find nothing to disturb.
@@ -49,19 +72,8 @@ fn killed_at_any_point_the_result_is_the_same() {
         let told = project.json(&["run"]);
         assert_eq!(outputs(&told), expected, "after {kills} kills");
         nothing_is_left_running(&project);
-        no_piece_was_made_twice(&project);
+        no_piece_was_made_twice(&project, &store(&project));
     }
-}
-
-/// Starts `run`, kills it after `delay`; false if it ended before.
-fn killed(project: &Project, delay: Duration) -> bool {
-    let mut child = project.command(&["run"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("starts");
-    // Waiting is what is tested here: the moment of the kill.
-    std::thread::park_timeout(delay);
-    let ended = child.try_wait().expect("child");
-    child.kill().expect("kill");
-    child.wait().expect("wait");
-    ended.is_none()
 }
 
 fn nothing_is_left_running(project: &Project) {
@@ -72,11 +84,11 @@ fn nothing_is_left_running(project: &Project) {
 }
 
 /// A finished workbook is a checkpoint, written once: a second generation of it would mean that it was read again.
-fn no_piece_was_made_twice(project: &Project) {
+fn no_piece_was_made_twice(project: &Project, url: &str) {
     let runtime = tokio::runtime::Runtime::new().expect("runtime");
     runtime.block_on(async {
-        let url = format!("file:{}", project.path(".ropewalk/store").display());
-        let store = ropewalk_store::Store::open(&url).await.expect("store");
+        let options = ropewalk_store::BackendOptions::new(project.environment().iter().cloned());
+        let store = ropewalk_store::Store::open_with(url, &options).await.expect("store");
         let pieces = store.ref_list("piece").await.expect("pieces");
         assert!(pieces.len() >= 13, "twelve workbooks and the weather: {}", pieces.len());
         for piece in pieces {
@@ -105,17 +117,4 @@ fn two_runs_at_once_take_turns() {
     assert_eq!(outputs(&first), outputs(&second));
     let executed = |told: &Value| told.to_string().matches("\"state\":\"executed\"").count();
     assert_eq!(executed(&first).min(executed(&second)), 0, "one of them has nothing to do");
-}
-
-/// Numbers in [0, 1), the same on every machine: SplitMix64 (Steele, Lea, Flood 2014).
-struct Draws(u64);
-
-impl Draws {
-    fn next(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
-    }
 }

@@ -1,6 +1,8 @@
 //! Sources, checks, questions and governance, as the project file declares them.
 
-use crate::harness::Project;
+use serde_json::Value;
+
+use crate::harness::{Draws, Project};
 
 const SHOP: &str = r#"
 [project]
@@ -71,6 +73,12 @@ fn questions_reach_versions_files_and_logs() {
     assert!(runs[0]["n"].as_i64() >= Some(5), "{runs}");
     project.succeed(&["sql", "SELECT * FROM orders", "-f", "out.parquet"]);
     assert_eq!(project.json(&["sql", "SELECT count(*) AS n FROM 'out.parquet'"])[0]["n"], 3);
+    project.succeed(&["data", "tag", "orders@v1", "first"]);
+    assert!(project.fail(2, &["data", "tag", "orders@v2", "first"]).contains("first"), "a tag stays where it is");
+    assert_eq!(project.json(&["sql", "SELECT sum(amount) AS a FROM orders@first"])[0]["a"], 11);
+    let log = project.json(&["data", "log", "orders"]);
+    assert_eq!((log[1]["number"].as_u64(), log[1]["tags"][0]["tag"].as_str()), (Some(1), Some("first")), "{log}");
+    assert_eq!(project.json(&["data", "tag", "orders"])[0][0], "first");
     let diff = project.json(&["data", "diff", "orders@v1", "orders@v2"]);
     assert_eq!((diff["rows_added"].as_u64(), diff["rows_removed"].as_u64()), (Some(1), Some(1)), "{diff}");
     let described = project.json(&["data", "describe", "orders"]);
@@ -93,11 +101,208 @@ fn what_is_made_of_personal_data_is_personal() {
     let lineage = project.json(&["data", "lineage", "totals"]);
     assert_eq!(lineage["facts"]["classification"]["value"], "internal", "{lineage}");
     project.succeed(&["sql", "SELECT * FROM people"]);
+    project.succeed(&["data", "describe", "people"]);
     let trail = project.json(&["data", "audit"]);
+    let read = |what: &str| {
+        let mut entries = trail.as_array().expect("trail").iter();
+        entries.any(|one| one["action"] == "read" && one["details"].to_string().contains(what))
+    };
+    assert!(read("describe") && read("\"stage\":\"totals\""), "people and stages that read are in it: {trail}");
     let actions: Vec<_> = trail.as_array().expect("trail").iter().map(|one| one["action"].as_str()).collect();
     assert!(actions.contains(&Some("declare")) && actions.contains(&Some("query")), "{trail}");
-    project.succeed(&["data", "audit", "--verify"]);
     assert!(project.json(&["data", "retention"]).as_array().expect("due").is_empty());
+
+    project.write("ropewalk.toml", SHOP);
+    let run = project.json(&["run"]);
+    assert!(run["stages"].as_array().expect("stages").iter().all(|one| one["state"] == "cached"), "{run}");
+    let lineage = project.json(&["data", "lineage", "totals"]);
+    assert_eq!(lineage["facts"]["classification"]["value"], "personal", "nobody says otherwise any longer: {lineage}");
+    let withdrawn = |name: &str| {
+        let trail = project.json(&["data", "audit", name]);
+        let mut entries = trail.as_array().expect("trail").iter().filter(|one| one["action"] == "declare");
+        entries.next().expect("a declaration")["details"]["withdrawn"].clone()
+    };
+    assert_eq!(withdrawn("totals")["classification"], "internal");
+    let shorter = SHOP.replace("classification = \"personal\"\n", "").replace("retention_days = 30\n", "");
+    project.write("ropewalk.toml", &shorter);
+    project.succeed(&["run"]);
+    let facts = |name: &str| project.json(&["data", "lineage", name])["facts"].clone();
+    assert_eq!(facts("totals")["classification"]["value"], Value::Null);
+    assert_eq!(facts("people")["owners"][0], "ada@example.com", "that is said as before");
+    assert_eq!((&facts("orders")["retention"]["value"], &facts("orders")["declared"]), (&Value::Null, &Value::Null));
+    assert_eq!(
+        (withdrawn("people")["classification"].as_str(), withdrawn("people").get("owner")),
+        (Some("personal"), None)
+    );
+    assert_eq!(withdrawn("orders")["retention"], 30);
+}
+
+#[test]
+fn the_trail_is_checked_against_an_entry_that_was_kept() {
+    let project = Project::with(&[
+        ("ropewalk.toml", "[project]\nname = \"x\"\n[data.a]\nsource = \"a.csv\"\n"),
+        ("a.csv", "id\n1\n"),
+    ]);
+    let mut nobody = project.command(&["run"]);
+    for name in ["ROPEWALK_USER", "USER", "LOGNAME", "USERNAME"] {
+        nobody.env_remove(name);
+    }
+    assert!(nobody.output().expect("starts").status.success());
+    let trail = project.json(&["data", "audit"]);
+    assert!(trail[0]["who"].as_str().is_some_and(|who| who.starts_with("uid:")), "{trail}");
+    let named = project
+        .command(&["sql", "SELECT * FROM a"])
+        .env_remove("ROPEWALK_USER")
+        .env_remove("USER")
+        .env("LOGNAME", "ada")
+        .output();
+    assert!(named.expect("starts").status.success());
+    assert_eq!(project.json(&["data", "audit", "--who", "ada"])[0]["action"], "query");
+
+    let text = project.succeed(&["data", "audit", "--verify"]);
+    let head = text.lines().find_map(|line| line.strip_prefix("newest ")).expect("the newest entry").to_owned();
+    let report = project.json(&["data", "audit", "--verify"]);
+    assert_eq!(head, format!("{}:{}", report["entries"], report["head"]["digest"].as_str().expect("digest")));
+    project.succeed(&["sql", "SELECT * FROM a"]);
+    project.succeed(&["data", "audit", "--verify", "--head", &head]);
+    let other = format!("1{}", &head[head.find(':').expect("colon")..]);
+    project.fail(1, &["data", "audit", "--verify", "--head", &other]);
+    project.fail(2, &["data", "audit", "--head", &head]);
+}
+
+const KEPT: &str = "[project]\nname = \"x\"\n[data.a]\nsource = \"a.csv\"\nretention_days = 0\n";
+
+#[test]
+fn what_was_kept_too_long_is_removed_with_its_bytes_and_can_be_made_again() {
+    let mut draws = Draws(7);
+    let rows: Vec<String> = (0..3000).map(|_| format!("{}\n", draws.next())).collect();
+    let project = Project::with(&[("ropewalk.toml", KEPT), ("a.csv", &format!("x\n{}", rows.concat()))]);
+    let count = || project.json(&["sql", "SELECT count(*) AS n FROM a"])[0]["n"].as_u64();
+    let state = |told: &Value| told["stages"][0]["state"].as_str().map(str::to_owned);
+    project.succeed(&["run"]);
+    assert_eq!(count(), Some(3000));
+    assert!(files_over(&project.path(".ropewalk/cache"), 10_000) > 0, "laid out for the query");
+    let due = project.json(&["data", "retention", "--remove", "--reason", "gdpr"]);
+    assert_eq!(due.as_array().map(Vec::len), Some(1), "{due}");
+    assert_eq!(files_over(&project.path(".ropewalk/cache"), 10_000), 0, "they are gone at once");
+    let gone = project.json(&["data", "gc", "--grace", "0"]);
+    let amount = |what: &str| gone[what]["bytes"].as_u64().expect("bytes");
+    assert!(amount("removed") > 30_000 && amount("kept") < 10_000, "rows in parts and in checkpoints: {gone}");
+    assert!(project.fail(2, &["sql", "SELECT * FROM a"]).contains("gdpr"));
+    assert!(project.json(&["status"])[0]["reason"].as_str().is_some_and(|reason| reason.contains("was removed")));
+    assert_eq!(state(&project.json(&["run"])).as_deref(), Some("executed"));
+    assert_eq!(count(), Some(3000));
+
+    project.succeed(&["data", "retention", "--remove", "--reason", "gdpr"]);
+    project.succeed(&["data", "import", "a"]);
+    assert_eq!(count(), Some(3000), "made again by an import");
+    let log = project.json(&["data", "log", "a"]);
+    assert_eq!((log.as_array().map(Vec::len), &log[0]["removed"]), (Some(1), &Value::Null), "{log}");
+    project.write("twice.sql", "SELECT x * 2 AS y FROM a");
+    project.write("ropewalk.toml", &format!("{KEPT}[stage.twice]\nsql = \"twice.sql\"\n"));
+    project.succeed(&["run"]);
+    assert_eq!(project.json(&["sql", "SELECT count(*) AS n FROM twice"])[0]["n"], 3000);
+    let trail = project.json(&["data", "audit", "a"]);
+    let removed = trail.as_array().expect("trail").iter().filter(|one| one["action"] == "delete").count();
+    assert_eq!(removed, 2, "{trail}");
+}
+
+#[test]
+fn what_something_else_needs_stays() {
+    let file = format!("{KEPT}[data.b]\nsource = \"*.csv\"\n");
+    let project = Project::with(&[("ropewalk.toml", &file), ("a.csv", "x\n1\n2\n")]);
+    project.succeed(&["run"]);
+    project.succeed(&["data", "retention", "--remove", "--reason", "gdpr"]);
+    project.succeed(&["data", "gc", "--grace", "0"]);
+    project.fail(2, &["sql", "SELECT * FROM a"]);
+    assert_eq!(project.json(&["sql", "SELECT count(*) AS n FROM b"])[0]["n"], 2);
+    project.write("b.csv", "x\n3\n");
+    let told = project.json(&["run"]);
+    let b = told["stages"].as_array().and_then(|all| all.iter().find(|one| one["name"] == "b")).expect("b");
+    assert_eq!(b["summary"]["pieces_reused"], 1, "the checkpoint of the same file was used by both: {told}");
+}
+
+/// How many files below a folder have more than `bytes`.
+fn files_over(folder: &std::path::Path, bytes: u64) -> usize {
+    let entries = std::fs::read_dir(folder).expect("folder").map(|entry| entry.expect("entry"));
+    entries
+        .map(|entry| match entry.metadata().expect("metadata") {
+            found if found.is_dir() => files_over(&entry.path(), bytes),
+            found => usize::from(found.len() > bytes),
+        })
+        .sum()
+}
+
+#[test]
+fn tracked_files_are_no_tables_but_have_a_lineage() {
+    let file = "[project]\nname = \"x\"\n[data.d]\nsource = \"data:birds\"\n[data.birds]\nsource = \"data:birds\"\n\
+                [stage.count]\nrun = \"cat inputs/d/a.csv > out.txt\"\nin = [\"d\"]\nout = { lines = \"out.txt\" }\n";
+    let project = Project::with(&[("ropewalk.toml", file), ("birds/a.csv", "id\n1\n")]);
+    project.succeed(&["data", "add", "birds"]);
+    project.succeed(&["data", "commit", "birds", "-m", "first birds", "--author", "Ada <ada@example.com>"]);
+    for name in ["birds", "d"] {
+        let question = format!("SELECT * FROM {name}");
+        for command in [
+            vec!["data", "describe", name],
+            vec!["data", "show", name],
+            vec!["data", "check", name],
+            vec!["sql", question.as_str()],
+        ] {
+            let said = project.fail(2, &command);
+            assert!(said.contains("tracked files") && said.contains("data log birds"), "{command:?}: {said}");
+        }
+    }
+    let told = project.json(&["run"]);
+    let find = |name: &str| told["stages"].as_array().and_then(|all| all.iter().find(|one| one["name"] == name));
+    let run = find("count").and_then(|one| one["run"].as_str()).expect("a run");
+    let thread = project.succeed(&["trace", &format!("runs:/{run}")]);
+    assert!(thread.contains("data:birds@") && thread.contains("v1, 1 files, \"first birds\" by Ada"), "{thread}");
+
+    project.write("birds/a.csv", "id\n2\n");
+    project.succeed(&["data", "commit", "birds", "-m", "second birds"]);
+    let versions = project.json(&["data", "lineage", "birds"]);
+    let used = |place: usize| versions["versions"][place]["down"].to_string().contains(&format!("runs:/{run}"));
+    assert!(!used(0) && used(1), "only the first version was read: {versions}");
+    let first = project.succeed(&["data", "lineage", "birds@v1"]);
+    assert!(first.contains("first birds") && first.contains("stage:d@") && !first.contains("second birds"), "{first}");
+    project.fail(2, &["data", "lineage", "fish"]);
+
+    project.write("ids.sql", "SELECT * FROM d");
+    project.write("ropewalk.toml", &format!("{file}[stage.ids]\nsql = \"ids.sql\"\n"));
+    let said = project.fail(2, &["run"]);
+    assert!(said.contains("`ids` reads `d` as a table") && said.contains("source = "), "{said}");
+    let table = file.replace("[data.d]\nsource = \"data:birds\"", "[data.d]\nsource = \"birds/*.csv\"");
+    project.write("ropewalk.toml", &format!("{table}[stage.ids]\nsql = \"ids.sql\"\n"));
+    project.succeed(&["run", "ids"]);
+    assert_eq!(project.json(&["sql", "SELECT id FROM ids"])[0]["id"], 2, "as the hint says");
+}
+
+#[test]
+fn a_source_with_a_new_column_is_read_anew_when_asked() {
+    let project = Project::new();
+    project.write("ropewalk.toml", "[project]\nname = \"x\"\n");
+    // Any database will do: the catalogue is one.
+    project.succeed(&["status"]);
+    let source = |query: &str| {
+        let database = project.path(".ropewalk/catalog.db");
+        let text = format!(
+            "[project]\nname = \"x\"\n[data.a]\nsource = \"sqlite://{}\"\nquery = \"{query}\"\ncursor = \"n\"\n",
+            database.display()
+        );
+        project.write("ropewalk.toml", &text);
+    };
+    let count = || project.json(&["sql", "SELECT count(*) AS n FROM a"])[0]["n"].as_u64();
+    source("SELECT 1 AS n UNION ALL SELECT 2");
+    project.succeed(&["run"]);
+    assert_eq!(count(), Some(2));
+    source("SELECT 2 AS n, 5 AS m UNION ALL SELECT 3, 6");
+    let said = project.fail(1, &["data", "import", "a"]);
+    assert!(said.contains("`m` is new") && said.contains("data import a --full"), "{said}");
+    project.succeed(&["data", "import", "a", "--full"]);
+    assert_eq!(project.json(&["sql", "SELECT n, m FROM a ORDER BY n"])[0]["m"], 5, "everything was read");
+    source("SELECT 2 AS n, 5 AS m UNION ALL SELECT 3, 6 UNION ALL SELECT 4, 7");
+    project.succeed(&["data", "import", "a"]);
+    assert_eq!(count(), Some(3), "the cursor went on from there");
 }
 
 #[test]
@@ -126,4 +331,50 @@ fn a_database_is_a_source() {
     project.write("ropewalk.toml", &file.replace("1000", "1500"));
     run(&["data", "import", "numbers"]);
     assert_eq!(project.json(&["sql", "SELECT count(*) AS n FROM numbers"])[0]["n"], 1500, "only what is new was added");
+}
+
+/// A server of one file: what it sent, by status.
+fn file_server(file: &'static str) -> (String, std::sync::mpsc::Receiver<u16>) {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}/numbers.csv", listener.local_addr().expect("address"));
+    let (told, statuses) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.expect("connection");
+            let lines = BufReader::new(stream.try_clone().expect("stream")).lines();
+            let head: Vec<String> = lines.map_while(Result::ok).take_while(|line| !line.is_empty()).collect();
+            let known = head.iter().any(|line| line.eq_ignore_ascii_case("if-none-match: \"one\""));
+            let answer = if known {
+                "HTTP/1.1 304 Not Modified\r\nETag: \"one\"\r\nConnection: close\r\n\r\n".to_owned()
+            } else {
+                let length = file.len();
+                format!(
+                    "HTTP/1.1 200 OK\r\nETag: \"one\"\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{file}"
+                )
+            };
+            stream.write_all(answer.as_bytes()).expect("answer");
+            if told.send(if known { 304 } else { 200 }).is_err() {
+                return;
+            }
+        }
+    });
+    (url, statuses)
+}
+
+/// A file that the server says is the same is not sent again, unless it is to be read in another way.
+#[test]
+fn a_download_that_did_not_change_is_not_repeated() {
+    let (url, statuses) = file_server("a;b\n1;2\n");
+    let file = |more: &str| format!("[project]\nname = \"x\"\n[data.numbers]\nsource = \"{url}\"\n{more}");
+    let project = Project::with(&[("ropewalk.toml", &file(""))]);
+    project.succeed(&["run"]);
+    assert_eq!(statuses.recv().ok(), Some(200));
+    let versions = || project.json(&["data", "log", "numbers"]).as_array().map(Vec::len);
+    assert_eq!(versions(), Some(1));
+    project.succeed(&["data", "import", "numbers"]);
+    assert_eq!((statuses.recv().ok(), versions()), (Some(304), Some(1)));
+    project.write("ropewalk.toml", &file("delimiter = \",\"\n"));
+    project.succeed(&["run"]);
+    assert_eq!((statuses.recv().ok(), versions()), (Some(200), Some(2)), "what is read in another way is read anew");
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::harness::Project;
+use crate::harness::{Draws, Project, s3_environment, s3_url, talk, variable};
 
 fn git(folder: &Path, arguments: &[&str]) {
     let identity = ["-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "init.defaultBranch=main"];
@@ -21,37 +21,51 @@ fn read(project: &Project, name: &str) -> String {
     std::fs::read_to_string(project.path(name)).expect(name)
 }
 
+/// A place for a remote, and what its server asks for.
+struct Place {
+    url: String,
+    environment: Vec<(&'static str, String)>,
+    _folder: Option<tempfile::TempDir>,
+}
+
+impl Place {
+    fn local() -> Self {
+        let folder = tempfile::tempdir().expect("folder");
+        let url = format!("file:{}", folder.path().join("remote").display());
+        Self { url, environment: Vec::new(), _folder: Some(folder) }
+    }
+
+    fn s3() -> Self {
+        let environment = s3_environment(&variable("ROPEWALK_TEST_S3_SECRET"));
+        Self { url: s3_url(), environment, _folder: None }
+    }
+}
+
 /// A project with two photos, committed, and a remote.
-fn birds(remote: &str) -> Project {
-    let project = Project::new();
+fn birds(remote: &Place) -> Project {
+    let project = Project::in_environment(&remote.environment);
     git(project.root(), &["init", "-q"]);
     project.succeed(&["init", "."]);
     project.write("photos/robin.jpg", "not really a photo");
     project.write("photos/wren.jpg", "nor this");
     project.succeed(&["data", "add", "photos"]);
     project.succeed(&["data", "commit", "photos", "-m", "first birds"]);
-    project.succeed(&["remote", "add", "origin", remote]);
+    project.succeed(&["remote", "add", "origin", &remote.url]);
     commit(&project, "track photos");
     project
 }
 
 fn clone(of: &Project) -> Project {
-    let project = Project::new();
+    let project = Project::in_environment(of.environment());
     let from = of.root().to_str().expect("path");
     git(project.root(), &["clone", "-q", from, "."]);
     project
 }
 
-fn local_remote() -> (tempfile::TempDir, String) {
-    let folder = tempfile::tempdir().expect("folder");
-    let url = format!("file:{}", folder.path().join("remote").display());
-    (folder, url)
-}
-
 #[test]
 fn from_an_empty_folder_to_a_second_machine() {
-    let (_folder, url) = local_remote();
-    let first = birds(&url);
+    let place = Place::local();
+    let first = birds(&place);
     assert_eq!(read(&first, ".gitignore").lines().filter(|line| line.contains("photos")).count(), 1);
     first.succeed(&["data", "tag", "photos", "first-birds"]);
     first.write("photos/wren.jpg", "a better photo");
@@ -83,8 +97,8 @@ fn from_an_empty_folder_to_a_second_machine() {
 
 #[test]
 fn what_no_version_holds_is_never_overwritten() {
-    let (_folder, url) = local_remote();
-    let project = birds(&url);
+    let place = Place::local();
+    let project = birds(&place);
     project.write("photos/wren.jpg", "second");
     project.succeed(&["data", "commit", "-m", "two", "photos"]);
     project.write("photos/wren.jpg", "precious");
@@ -97,8 +111,8 @@ fn what_no_version_holds_is_never_overwritten() {
 
 #[test]
 fn two_lines_of_work_are_merged_file_by_file() {
-    let (_folder, url) = local_remote();
-    let first = birds(&url);
+    let place = Place::local();
+    let first = birds(&place);
     first.succeed(&["push"]);
     let second = clone(&first);
     second.succeed(&["pull"]);
@@ -132,48 +146,62 @@ fn two_lines_of_work_are_merged_file_by_file() {
 
 #[test]
 fn a_killed_push_goes_on_and_a_pull_is_whole() {
-    let (_folder, url) = local_remote();
-    let project = Project::new();
+    killed_on_the_way(&Place::local());
+}
+
+#[test]
+fn a_killed_push_to_s3_goes_on_and_a_pull_is_whole() {
+    killed_on_the_way(&Place::s3());
+}
+
+/// `kill -9` at random points of `data add`, `push` and `pull`, until they are through.
+fn killed_on_the_way(place: &Place) {
+    const FILES: usize = 200;
+    let project = Project::in_environment(&place.environment);
     git(project.root(), &["init", "-q"]);
     project.succeed(&["init", "."]);
-    let mut state = 1_u64;
-    for number in 0..200 {
-        let bytes: Vec<u8> = (0..20_000)
-            .map(|_| {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                state.to_be_bytes()[0]
-            })
-            .collect();
-        project.write("noise/.keep", "");
+    let mut draws = Draws(0x7a77);
+    std::fs::create_dir(project.path("noise")).expect("folder");
+    for number in 0..FILES {
+        let bytes: Vec<u8> = (0..20_000).map(|_| (draws.next() * 256.0) as u8).collect();
         std::fs::write(project.path(&format!("noise/{number}.bin")), bytes).expect("write");
     }
-    project.succeed(&["data", "add", "noise"]);
+    killed_until_through(&project, &["data", "add", "noise"], &mut draws);
     project.succeed(&["data", "commit", "noise", "-m", "noise"]);
-    project.succeed(&["remote", "add", "origin", &url]);
+    project.succeed(&["remote", "add", "origin", &place.url]);
     commit(&project, "noise");
-    for delay in [1_u64, 3, 7, 15, 30] {
-        let mut child = project.command(&["push"]).spawn().expect("push");
-        std::thread::sleep(Duration::from_millis(delay));
-        // It may have ended already.
-        let _ = child.kill();
-        child.wait().expect("push");
-    }
-    project.succeed(&["push"]);
+    killed_until_through(&project, &["push"], &mut draws);
     let second = clone(&project);
-    second.succeed(&["pull"]);
-    for number in 0..200 {
+    killed_until_through(&second, &["pull"], &mut draws);
+    for number in 0..FILES {
         let name = format!("noise/{number}.bin");
-        assert_eq!(
-            std::fs::read(project.path(&name)).expect("ours"),
-            std::fs::read(second.path(&name)).expect("theirs")
-        );
+        let (ours, theirs) = (std::fs::read(project.path(&name)), std::fs::read(second.path(&name)));
+        assert_eq!(ours.expect("ours"), theirs.expect("theirs"), "{name}");
     }
+    let verified = second.json(&["data", "verify"]);
+    assert_eq!(verified["damaged"].as_array().map(Vec::len), Some(0), "{verified}");
+    assert!(second.succeed(&["data", "status"]).contains("noise"));
+}
+
+/// Kills it again and again, later each time, then lets it end.
+fn killed_until_through(project: &Project, arguments: &[&str], draws: &mut Draws) {
+    let delays = [1.0, 3.0, 10.0, 20.0, 40.0, 80.0, 160.0];
+    let killed =
+        |delay: &f64| project.killed(arguments, Duration::from_secs_f64(delay * (0.5 + draws.next()) / 1000.0));
+    let kills = delays.iter().map(killed).filter(|killed| *killed).count();
+    assert!(kills > 1, "{arguments:?} was hardly killed on its way");
+    project.succeed(arguments);
 }
 
 #[test]
 fn two_pushes_at_once_are_both_whole() {
-    let (_folder, url) = local_remote();
-    let first = birds(&url);
+    for place in [Place::local(), Place::s3()] {
+        two_pushes(&place);
+    }
+}
+
+fn two_pushes(place: &Place) {
+    let first = birds(place);
     first.succeed(&["push"]);
     let second = clone(&first);
     second.succeed(&["pull"]);
@@ -192,8 +220,8 @@ fn two_pushes_at_once_are_both_whole() {
 
 #[test]
 fn garbage_goes_and_what_is_needed_stays() {
-    let (_folder, url) = local_remote();
-    let project = birds(&url);
+    let place = Place::local();
+    let project = birds(&place);
     project.write("photos/secret.jpg", "added by mistake");
     project.succeed(&["data", "add", "photos"]);
     std::fs::remove_file(project.path("photos/secret.jpg")).expect("remove");
@@ -203,32 +231,182 @@ fn garbage_goes_and_what_is_needed_stays() {
     assert_eq!(project.succeed(&["data", "cat", "data:photos@v1/robin.jpg"]), "not really a photo");
     let verified = project.json(&["data", "verify"]);
     assert_eq!(verified["damaged"].as_array().map(Vec::len), Some(0), "{verified}");
+    // What no version there names went along with a push of something that was only added.
+    project.write("photos/lark.jpg", "never committed");
+    project.succeed(&["data", "add", "photos"]);
+    project.succeed(&["push"]);
+    project.succeed(&["data", "restore", "photos"]);
+    std::fs::remove_file(project.path("photos/lark.jpg")).expect("remove");
+    project.succeed(&["data", "add", "photos"]);
+    let there = project.json(&["data", "gc", "--remote", "origin", "--grace", "0"]);
+    assert!(there["removed"]["pieces"].as_u64() >= Some(1), "{there}");
+    let second = clone(&project);
+    second.succeed(&["pull"]);
+    assert_eq!(read(&second, "photos/robin.jpg"), "not really a photo");
     let costs = project.json(&["data", "du"]);
     assert_eq!(costs[0]["name"], "photos", "{costs}");
 }
 
 #[test]
-fn an_s3_server_is_a_remote_and_a_wrong_secret_is_refused() {
-    let variable =
-        |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run `cargo xtask test`"));
-    let prefix = format!("birds-{}", std::process::id());
-    let url = format!("s3://{}/{prefix}", variable("ROPEWALK_TEST_S3_BUCKET"));
-    let first = birds(&url);
-    let with = |project: &Project, arguments: &[&str], secret: &str| {
-        let mut command = project.command(arguments);
-        command.env("AWS_ENDPOINT_URL", variable("ROPEWALK_TEST_S3")).env("AWS_REGION", "us-east-1");
-        command.env("AWS_ACCESS_KEY_ID", variable("ROPEWALK_TEST_S3_KEY")).env("AWS_SECRET_ACCESS_KEY", secret);
-        command.output().expect("the binary starts")
-    };
-    let wrong = with(&first, &["push"], "wrong");
-    let said = String::from_utf8_lossy(&wrong.stderr).into_owned();
-    assert_eq!(wrong.status.code(), Some(2), "{said}");
-    let secret = variable("ROPEWALK_TEST_S3_SECRET");
-    let pushed = with(&first, &["push"], &secret);
-    assert!(pushed.status.success(), "{}", String::from_utf8_lossy(&pushed.stderr));
+fn a_wrong_path_changes_nothing() {
+    let place = Place::local();
+    let project = birds(&place);
+    project.write("notes/a", "1");
+    project.succeed(&["data", "add", "notes"]);
+    let said = project.fail(2, &["data", "checkout", "photos", "robbin.jpg"]);
+    assert!(said.contains("`robbin.jpg`") && said.contains("`robin.jpg`, `wren.jpg`"), "{said}");
+    let said = project.fail(2, &["data", "checkout", "photos", "notes"]);
+    assert!(said.contains("ropewalk data checkout notes"), "{said}");
+    assert_eq!(read(&project, "photos/robin.jpg"), "not really a photo");
+}
+
+#[test]
+fn a_fresh_clone_reads_single_files() {
+    const FILES: usize = 30;
+    let place = Place::local();
+    let first = birds(&place);
+    let mut draws = Draws(0xc107e);
+    std::fs::create_dir(first.path("noise")).expect("folder");
+    let mut noise = || (0..40_000).map(|_| (draws.next() * 256.0) as u8).collect::<Vec<u8>>();
+    for number in 0..FILES {
+        std::fs::write(first.path(&format!("noise/{number}.bin")), noise()).expect("write");
+    }
+    first.succeed(&["data", "add", "noise"]);
+    first.succeed(&["data", "commit", "-m", "noise", "noise"]);
+    commit(&first, "noise");
+    first.succeed(&["push"]);
+
     let second = clone(&first);
-    let pulled = with(&second, &["pull"], &secret);
-    assert!(pulled.status.success(), "{}", String::from_utf8_lossy(&pulled.stderr));
+    assert_eq!(second.succeed(&["data", "cat", "photos/wren.jpg"]), "nor this");
+    assert_eq!(second.succeed(&["data", "cat", "data:photos@v1/wren.jpg"]), "nor this");
+    let read = second.run(&["data", "cat", "noise/7.bin"]);
+    assert_eq!(read.stdout, std::fs::read(first.path("noise/7.bin")).expect("file"), "{}", talk(&read));
+    let kept = || walk(&second.path(".ropewalk/store")).iter().map(Vec::len).sum::<usize>();
+    assert!(kept() < 1_000, "{} bytes: nothing is kept", kept());
+    second.succeed(&["data", "checkout", "noise", "7.bin", "1?.bin"]);
+    assert_eq!(std::fs::read_dir(second.path("noise")).expect("folder").count(), 11);
+    assert!((440_000..500_000).contains(&kept()), "{} bytes: eleven files of thirty", kept());
+    assert!(second.succeed(&["data", "status", "noise"]).contains("clean"));
+    second.succeed(&["pull"]);
+    assert_eq!(second.json(&["data", "status", "noise"])[0]["selection"][0], "7.bin");
+    second.succeed(&["data", "checkout", "noise"]);
+    assert_eq!(std::fs::read_dir(second.path("noise")).expect("folder").count(), FILES);
+    assert_eq!(second.json(&["data", "verify"])["damaged"].as_array().map(Vec::len), Some(0));
+}
+
+#[test]
+fn only_a_push_makes_a_remote() {
+    let place = Place::local();
+    let project = birds(&place);
+    let folder = place.url.strip_prefix("file:").expect("local");
+    for arguments in [
+        ["pull", "photos"].as_slice(),
+        &["fetch"],
+        &["data", "gc", "--remote", "origin"],
+        &["data", "verify", "--heal", "origin"],
+    ] {
+        let said = project.fail(2, arguments);
+        assert!(said.contains(&place.url) && said.contains("ropewalk push"), "{arguments:?}: {said}");
+        assert!(!Path::new(folder).exists(), "{arguments:?}");
+    }
+    let second = clone(&project);
+    let said = second.fail(2, &["data", "cat", "photos/wren.jpg"]);
+    assert!(said.contains(&place.url) && !Path::new(folder).exists(), "{said}");
+    project.succeed(&["push"]);
+    second.succeed(&["pull"]);
+    let said = project.fail(2, &["pull", "--remote", "nowhere"]);
+    assert!(said.contains("no remote `nowhere`") && said.contains("`origin`"), "{said}");
+    project.succeed(&["remote", "rm", "origin"]);
+    let said = project.fail(2, &["fetch"]);
+    assert!(said.contains("the project has no remote\n") && !said.contains("is not known here"), "{said}");
+}
+
+#[test]
+fn git_lfs_is_taken_over_and_forgotten() {
+    let project = Project::new();
+    git(project.root(), &["init", "-q"]);
+    project.succeed(&["init", "."]);
+    let oid = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    let pointer = format!("version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize 3\n");
+    project.write(&format!(".git/lfs/objects/ba/78/{oid}"), "abc");
+    project.write("images/a.bin", &pointer);
+    project.write("it's.bin", &pointer);
+    project.write("plain/a", "1");
+    commit(&project, "with Git LFS");
+    project.succeed(&["data", "import-lfs"]);
+    assert_eq!((read(&project, "images/a.bin"), read(&project, "it's.bin")), ("abc".to_owned(), "abc".to_owned()));
+    let said = project.fail(2, &["data", "add", "plain"]);
+    assert!(said.contains("git tracks it already"), "{said}");
+    project.succeed(&["data", "add", "plain", "--force"]);
+    commit(&project, "with Ropewalk");
+    let listed = Command::new("git").args(["ls-files"]).current_dir(project.root()).output().expect("git");
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    for path in ["images/a.bin", "it's.bin", "plain/a"] {
+        assert!(!listed.lines().any(|line| line == path), "{path}: {listed}");
+        assert!(project.path(path).exists(), "{path}");
+    }
+    assert!(listed.contains("images.dataset") && listed.contains("plain.dataset"), "{listed}");
+}
+
+#[test]
+fn one_bad_dataset_does_not_hide_the_others() {
+    let place = Place::local();
+    let project = birds(&place);
+    project.write("notes/a", "1");
+    project.succeed(&["data", "add", "notes"]);
+    std::fs::rename(project.path("notes.dataset"), project.path("moved.dataset")).expect("rename");
+    let output = project.run(&["data", "status"]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("photos (photos,") && text.contains("name it `notes.dataset` again"), "{text}");
+    let output = project.run(&["data", "status", "--output", "json"]);
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert!(told[0]["problem"].is_string() && told[1]["pointer"]["name"] == "photos", "{told}");
+    // Neither does it hide them from other commands.
+    project.succeed(&["data", "log", "photos"]);
+    assert_eq!(project.succeed(&["data", "cat", "photos/wren.jpg"]), "nor this");
+}
+
+#[test]
+fn what_is_wrong_is_said_with_what_can_be_done() {
+    let place = Place::local();
+    let project = birds(&place);
+    for arguments in
+        [["log", "photo"].as_slice(), &["tag", "photo"], &["du", "photo"], &["audit", "photo"], &["cat", "photo/x"]]
+    {
+        let said = project.fail(2, &[["data"].as_slice(), arguments].concat());
+        assert!(said.contains("`photo`") && said.contains("there are `photos`"), "{arguments:?}: {said}");
+    }
+    let said = project.fail(2, &["data", "cat", "photos"]);
+    assert!(said.contains("`photos/PATH`") && said.contains("`robin.jpg`"), "{said}");
+    let said = project.fail(2, &["data", "cat", "photos/owl.jpg"]);
+    assert!(!said.contains("data list"), "{said}");
+    project.write("photos/wren.jpg", "changed");
+    let said = project.fail(2, &["data", "merge", "photos"]);
+    assert!(said.contains("ropewalk data restore photos") && !said.contains("--force"), "{said}");
+    let said = project.fail(2, &["data", "commit", "-m", "", "photos"]);
+    assert!(said.contains("-m"), "{said}");
+    project.succeed(&["data", "tag", "photos", "good"]);
+    project.succeed(&["data", "commit", "-m", "two", "photos"]);
+    let said = project.fail(2, &["data", "tag", "photos", "good"]);
+    assert!(said.contains("--move"), "{said}");
+    project.write("photos/\u{1b}[2Jowl.jpg", "an owl");
+    for arguments in [["data", "status"].as_slice(), &["data", "diff", "photos"]] {
+        let text = project.succeed(arguments);
+        assert!(text.contains("\\u{1b}[2Jowl.jpg") && !text.contains('\u{1b}'), "{text}");
+    }
+}
+
+#[test]
+fn an_s3_server_is_a_remote_and_a_wrong_secret_is_refused() {
+    let place = Place::s3();
+    let first = birds(&place);
+    let secret = variable("ROPEWALK_TEST_S3_SECRET");
+    let wrong = first.command(&["push"]).env("AWS_SECRET_ACCESS_KEY", "wrong").output().expect("the binary starts");
+    assert_eq!(wrong.status.code(), Some(2), "{}", String::from_utf8_lossy(&wrong.stderr));
+    first.succeed(&["push"]);
+    let second = clone(&first);
+    second.succeed(&["pull"]);
     assert_eq!(read(&second, "photos/robin.jpg"), "not really a photo");
     let kept = walk(&first.path(".ropewalk"));
     assert!(!kept.iter().any(|bytes| contains(bytes, secret.as_bytes())), "the secret is written nowhere");

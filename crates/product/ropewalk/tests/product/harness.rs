@@ -1,5 +1,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -7,11 +9,22 @@ use tempfile::TempDir;
 /// A folder for one project, and the binary to use on it.
 pub(crate) struct Project {
     folder: TempDir,
+    /// Variables of every command, such as credentials.
+    environment: Vec<(&'static str, String)>,
 }
 
 impl Project {
     pub(crate) fn new() -> Self {
-        Self { folder: tempfile::tempdir().expect("a folder") }
+        Self::in_environment(&[])
+    }
+
+    /// A project whose commands see these variables.
+    pub(crate) fn in_environment(variables: &[(&'static str, String)]) -> Self {
+        Self { folder: tempfile::tempdir().expect("a folder"), environment: variables.to_vec() }
+    }
+
+    pub(crate) fn environment(&self) -> &[(&'static str, String)] {
+        &self.environment
     }
 
     /// The template of flights.
@@ -48,7 +61,19 @@ impl Project {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ropewalk"));
         command.args(arguments).current_dir(self.root()).stdin(Stdio::null());
         command.env_remove("ROPEWALK_PROJECT");
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
+    }
+
+    /// Starts a command and kills it after `delay`; false if it ended before.
+    pub(crate) fn killed(&self, arguments: &[&str], delay: Duration) -> bool {
+        let mut child = self.command(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("starts");
+        // Waiting is what is tested here: the moment of the kill.
+        std::thread::park_timeout(delay);
+        let ended = child.try_wait().expect("child");
+        child.kill().expect("kill");
+        child.wait().expect("wait");
+        ended.is_none()
     }
 
     pub(crate) fn run(&self, arguments: &[&str]) -> Output {
@@ -73,6 +98,41 @@ impl Project {
         let output = self.run(arguments);
         assert_eq!(output.status.code(), Some(code), "{arguments:?}\n{}", talk(&output));
         talk(&output)
+    }
+}
+
+/// Where the S3 server of the tests is, and what it asks for.
+pub(crate) fn s3_environment(secret: &str) -> Vec<(&'static str, String)> {
+    vec![
+        ("AWS_ENDPOINT_URL", variable("ROPEWALK_TEST_S3")),
+        ("AWS_REGION", "us-east-1".to_owned()),
+        ("AWS_ACCESS_KEY_ID", variable("ROPEWALK_TEST_S3_KEY")),
+        ("AWS_SECRET_ACCESS_KEY", secret.to_owned()),
+    ]
+}
+
+/// A place of its own on the S3 server.
+pub(crate) fn s3_url() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let (bucket, count) = (variable("ROPEWALK_TEST_S3_BUCKET"), COUNT.fetch_add(1, Ordering::Relaxed));
+    let time = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_nanos();
+    format!("s3://{bucket}/{time}-{}-{count}", std::process::id())
+}
+
+pub(crate) fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run `cargo xtask test`"))
+}
+
+/// Numbers in [0, 1), the same on every machine: SplitMix64 (Steele, Lea, Flood 2014).
+pub(crate) struct Draws(pub(crate) u64);
+
+impl Draws {
+    pub(crate) fn next(&mut self) -> f64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((mixed ^ (mixed >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
     }
 }
 

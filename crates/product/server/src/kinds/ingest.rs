@@ -9,19 +9,24 @@ use ropewalk_config::DataSource;
 use ropewalk_connectors::FetchLimits;
 use ropewalk_data::{AuditAction, AuditEvent, DataError, DatasetVersion, audit_append, version_list, version_record};
 use ropewalk_ingest::{
-    Column, ColumnReport, IngestProgress, IngestSettings, Network, StoreCheckpoints, ingest, source_fingerprint,
+    Column, ColumnReport, IngestError, IngestProgress, IngestSettings, Network, Source, StoreCheckpoints, ingest,
+    source_fingerprint,
 };
 use ropewalk_pipeline::{
     Artifact, ArtifactKind, Executed, Failure, PipelineError, Project, Record, Reporter, StageContext, StageKind,
-    StageSpec,
+    StageSpec, outcome_get,
 };
 use ropewalk_store::Store;
-use ropewalk_types::{Ambient, DatasetName, Digest, Timestamp, Uri, Zone};
+use ropewalk_types::{Ambient, DatasetName, Diagnose, Digest, Timestamp, Uri, Zone};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::source;
-use crate::importing::import_token;
+use super::used_pieces::UsedPieces;
+use crate::importing::{import_is_full, import_token};
+
+/// The digest of the settings by which a version was read, in the summary of its stage.
+const READ_AS: &str = "read_as";
 
 /// Data from outside becomes a dataset.
 pub(crate) struct IngestKind {
@@ -42,8 +47,13 @@ struct Settings {
 }
 
 impl IngestKind {
-    async fn settings(&self, settings: &Settings, scratch: PathBuf) -> Result<IngestSettings, Failure> {
-        let mut ingest = source::settings(&settings.source, scratch)?;
+    async fn settings(
+        &self,
+        settings: &Settings,
+        read_as: &str,
+        context: &StageContext,
+    ) -> Result<IngestSettings, Failure> {
+        let mut ingest = source::settings(&settings.source, context.scratch.clone())?;
         if source::is_local(&settings.source) {
             return Ok(ingest);
         }
@@ -54,11 +64,48 @@ impl IngestKind {
             progress: Arc::new(ropewalk_connectors::NoProgress),
             downloads: self.downloads.join(settings.out.as_str()),
         });
-        if settings.source.cursor.is_some() {
+        if !import_is_full(&import_token(&context.store, &settings.out).await?) {
             let versions = version_list(&self.catalog, Some(&settings.out)).await?;
-            ingest.previous = versions.first().map(|latest| latest.digest);
+            ingest.previous = match (versions.first(), &ingest.source) {
+                (Some(latest), Source::Remote(_)) => self.read_alike(latest, read_as).await?,
+                (Some(latest), _) if settings.source.cursor.is_some() => Some(latest.digest),
+                _ => None,
+            };
         }
         Ok(ingest)
+    }
+
+    /// The version, if it was read by settings of this digest: only then can a server's word that its file is the same
+    /// spare reading that again.
+    async fn read_alike(&self, version: &DatasetVersion, read_as: &str) -> Result<Option<Digest>, Failure> {
+        let Some(key) = &version.stage_key else { return Ok(None) };
+        let outcome = outcome_get(&self.catalog, key).await?;
+        let alike = outcome.is_some_and(|outcome| outcome.summary[READ_AS] == read_as);
+        Ok(alike.then_some(version.digest))
+    }
+}
+
+/// What is new in a source cannot be added to what was read of it before.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+struct CursorError {
+    dataset: DatasetName,
+    error: IngestError,
+}
+
+impl Diagnose for CursorError {
+    fn code(&self) -> &'static str {
+        self.error.code()
+    }
+
+    fn hint(&self) -> Option<String> {
+        let dataset = &self.dataset;
+        match self.error {
+            IngestError::Settings { .. } | IngestError::Types { .. } => Some(format!(
+                "`ropewalk data import {dataset} --full` reads everything anew and starts the cursor over"
+            )),
+            _ => self.error.hint(),
+        }
     }
 }
 
@@ -113,11 +160,17 @@ impl StageKind for IngestKind {
 
     async fn execute(&self, spec: &StageSpec, context: &StageContext) -> Result<Executed, Failure> {
         let settings: Settings = spec.settings()?;
-        let ingest_settings = self.settings(&settings, context.scratch.clone()).await?;
-        let checkpoints = StoreCheckpoints::new(context.store.clone());
+        let read_as = Digest::of_json(&spec.settings).to_string();
+        let ingest_settings = self.settings(&settings, &read_as, context).await?;
+        let checkpoints = UsedPieces::new(StoreCheckpoints::new(context.store.clone()));
         let reporter = context.reporter.clone();
         let watch = Watch { reporter, steps: AtomicU64::new(0), done: AtomicU64::new(0) };
-        let made = ingest(&ingest_settings, &context.project.root, &context.store, &checkpoints, &watch).await?;
+        let made = ingest(&ingest_settings, &context.project.root, &context.store, &checkpoints, &watch).await;
+        let adds = settings.source.cursor.is_some() && ingest_settings.previous.is_some();
+        let made = made.map_err(|error| {
+            let dataset = settings.out.clone();
+            if adds { Failure::from(CursorError { dataset, error }) } else { Failure::from(error) }
+        })?;
         let report = &made.report;
         let summary = json!({
             "rows": report.rows,
@@ -129,6 +182,7 @@ impl StageKind for IngestKind {
             "skipped": report.skipped,
             "pieces_reused": made.reused_pieces,
             "pieces_executed": made.executed_pieces,
+            READ_AS: read_as,
         });
         let dataset = MadeDataset {
             name: settings.out,
@@ -143,6 +197,7 @@ impl StageKind for IngestKind {
         let path = made.source.path.display().to_string();
         let mut executed = dataset.executed(context, summary);
         executed.sources.push(Uri::File { path, digest: made.source.digest });
+        executed.records.push(checkpoints.record(context.key));
         Ok(executed)
     }
 }

@@ -3,8 +3,8 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use ropewalk_pipeline::{Artifact, ArtifactKind, Executed, Failure, Project, StageContext, StageKind, StageSpec};
 use ropewalk_store::Store;
-use ropewalk_types::{DatasetName, Diagnose, Digest, Zone};
-use ropewalk_versions::{Kind, VersionsError, Workspace};
+use ropewalk_types::{DatasetName, Diagnose, Digest, Uri, Zone};
+use ropewalk_versions::{Kind, Resolved, VersionsError, Workspace};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -39,12 +39,19 @@ impl Diagnose for SingleFile {
     }
 }
 
+/// The content that is meant.
+struct Content {
+    tree: Digest,
+    bytes: u64,
+    /// The version that it is, if it was committed.
+    version: Option<Digest>,
+}
+
 impl TrackedKind {
-    /// The content that is meant: its tree and its bytes.
-    async fn content(&self, settings: &TrackedSettings) -> Result<(Digest, u64), Failure> {
-        let (kind, root, bytes) = if let Some(version) = &settings.version {
-            let found = self.workspace.resolve(&settings.dataset, version).await?.version;
-            (found.kind, found.root, found.bytes)
+    async fn content(&self, settings: &TrackedSettings) -> Result<Content, Failure> {
+        let (kind, tree, bytes, version) = if let Some(version) = &settings.version {
+            let Resolved { digest, version } = self.workspace.resolve(&settings.dataset, version).await?;
+            (version.kind, version.root, version.bytes, Some(digest))
         } else {
             let datasets = self.workspace.datasets().await?;
             let found = datasets.iter().find(|dataset| dataset.pointer.name == settings.dataset);
@@ -52,10 +59,10 @@ impl TrackedKind {
                 name: settings.dataset.to_string(),
                 known: datasets.iter().map(|dataset| dataset.pointer.name.to_string()).collect(),
             })?;
-            (pointer.kind, pointer.digest, pointer.bytes)
+            (pointer.kind, pointer.digest, pointer.bytes, pointer.version())
         };
         match kind {
-            Kind::Folder => Ok((root, bytes)),
+            Kind::Folder => Ok(Content { tree, bytes, version }),
             Kind::File | Kind::Executable => Err(SingleFile(settings.dataset.clone()).into()),
         }
     }
@@ -68,22 +75,30 @@ impl StageKind for TrackedKind {
     }
 
     fn revision(&self) -> u32 {
-        1
+        2
     }
 
     async fn fingerprint(&self, spec: &StageSpec, _: &Project, _: &Store) -> Result<Value, Failure> {
-        let (tree, _) = self.content(&spec.settings()?).await?;
-        Ok(json!({ "tree": tree }))
+        let Content { tree, version, .. } = self.content(&spec.settings()?).await?;
+        // The version makes nothing else of the same tree, but lineage names it.
+        Ok(json!({ "tree": tree, "version": version }))
     }
 
     async fn execute(&self, spec: &StageSpec, context: &StageContext) -> Result<Executed, Failure> {
         let settings: TrackedSettings = spec.settings()?;
-        let (digest, size) = self.content(&settings).await?;
+        let Content { tree: digest, bytes: size, version } = self.content(&settings).await?;
         // What is named must be here before anything builds on it.
         let files = context.store.tree_files(&digest).await?.len();
         let kind = ArtifactKind::Dataset { name: settings.out.clone(), zone: settings.zone };
         let outputs = BTreeMap::from([(settings.out.to_string(), Artifact { kind, digest, size })]);
         let summary = json!({ "files": files, "bytes": size });
-        Ok(Executed { outputs, summary, sources: Vec::new(), records: Vec::new() })
+        let read = |version: Digest| Uri::Data { name: settings.dataset.clone(), version: version.to_string() };
+        let sources = match version {
+            Some(version) => vec![read(version)],
+            // What was not committed is named by its content, unless the output has that very name.
+            None if settings.dataset != settings.out => vec![read(digest)],
+            None => Vec::new(),
+        };
+        Ok(Executed { outputs, summary, sources, records: Vec::new() })
     }
 }

@@ -107,6 +107,28 @@ pub struct AuditHead {
     pub digest: Digest,
 }
 
+/// A text that names no entry of a trail.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not the NUMBER:DIGEST of an entry")]
+pub struct UnknownHead(pub String);
+
+impl fmt::Display for AuditHead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.number, self.digest)
+    }
+}
+
+impl FromStr for AuditHead {
+    type Err = UnknownHead;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parts = text.split_once(':');
+        let head = parts
+            .and_then(|(number, digest)| Some(Self { number: number.parse().ok()?, digest: digest.parse().ok()? }));
+        head.ok_or_else(|| UnknownHead(text.to_owned()))
+    }
+}
+
 /// A row as it is stored.
 type Row = (i64, i64, String, String, String, String, String, String);
 

@@ -132,6 +132,22 @@ impl DatasetFacts {
             retention: self.retention.or(before.retention),
         }
     }
+
+    /// Those of these facts of which `now` says nothing.
+    #[must_use]
+    pub fn withdrawn(&self, now: &Self) -> Self {
+        Self {
+            owner: self.owner.clone().filter(|_| now.owner.is_none()),
+            description: self.description.clone().filter(|_| now.description.is_none()),
+            classification: self.classification.filter(|_| now.classification.is_none()),
+            retention: self.retention.filter(|_| now.retention.is_none()),
+        }
+    }
+
+    /// Whether nothing is said.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Facts about a dataset, and who said them.
@@ -151,23 +167,31 @@ pub struct Declaration {
     pub at: Timestamp,
 }
 
-/// Records a declaration in the caller's transaction; false when the same facts hold already.
+/// Records a declaration in the caller's transaction and gives the facts that held before; none when the same facts hold
+/// already, and when nothing is said where nothing was.
 ///
-/// Earlier declarations stay on record. Errors: [`DataError::Statement`] without a name or a reason.
-pub async fn declaration_record(connection: &mut AnyConnection, declaration: &Declaration) -> Result<bool, DataError> {
+/// Earlier declarations stay on record; one without facts withdraws them. Errors: [`DataError::Statement`] without a name
+/// or a reason.
+pub async fn declaration_record(
+    connection: &mut AnyConnection,
+    declaration: &Declaration,
+) -> Result<Option<DatasetFacts>, DataError> {
     if declaration.who.trim().is_empty() || declaration.why.trim().is_empty() {
         return Err(DataError::Statement { what: "a declaration" });
     }
     let last: Option<DeclarationRow> =
         sqlx::query_as(LAST).bind(declaration.name.as_str()).fetch_optional(&mut *connection).await?;
-    let number = match last {
-        Some(DeclarationRow(last, _)) if last.facts == declaration.facts && last.stage == declaration.stage => {
-            return Ok(false);
-        }
-        Some(DeclarationRow(_, number)) => number + 1,
-        None => 1,
-    };
     let facts = &declaration.facts;
+    let (number, before) = match last {
+        Some(DeclarationRow(last, number)) => {
+            if last.facts == *facts && (last.stage == declaration.stage || facts.is_empty()) {
+                return Ok(None);
+            }
+            (number + 1, last.facts)
+        }
+        None if facts.is_empty() => return Ok(None),
+        None => (1, DatasetFacts::default()),
+    };
     let retention = facts.retention.map(|retention| match retention {
         Retention::Days(days) => i64::from(days),
         Retention::Forever => FOREVER,
@@ -189,7 +213,7 @@ pub async fn declaration_record(connection: &mut AnyConnection, declaration: &De
     .bind(declaration.at.millis())
     .execute(connection)
     .await?;
-    Ok(true)
+    Ok(Some(before))
 }
 
 const LAST: &str = "SELECT name, number, owner, description, classification, retention_days, stage, who, why, at \
@@ -198,10 +222,10 @@ const LAST: &str = "SELECT name, number, owner, description, classification, ret
 const HISTORY: &str = "SELECT name, number, owner, description, classification, retention_days, stage, who, why, at \
      FROM dataset_declaration WHERE name = $1 OR $2 = '' ORDER BY name, number DESC";
 
-/// The declaration of a dataset that holds, if there is one.
+/// The declaration of a dataset that holds, if there is one that was not withdrawn.
 pub async fn declaration_get(catalog: &Catalog, name: &DatasetName) -> Result<Option<Declaration>, DataError> {
     let row: Option<DeclarationRow> = sqlx::query_as(LAST).bind(name.as_str()).fetch_optional(catalog.pool()).await?;
-    Ok(row.map(|row| row.0))
+    Ok(row.map(|row| row.0).filter(|declaration| !declaration.facts.is_empty()))
 }
 
 /// Every declaration of one dataset or of all, by name, the one that holds first.

@@ -51,12 +51,13 @@ pub async fn facts_effective(catalog: &Catalog, uri: &Uri) -> Result<EffectiveFa
 /// The declaration that holds for each dataset.
 pub(crate) type Declared = BTreeMap<DatasetName, Declaration>;
 
-/// Of a history with the one that holds first in each dataset.
+/// Of a history with the one that holds first in each dataset; what was withdrawn does not hold.
 pub(crate) fn current(history: Vec<Declaration>) -> Declared {
     let mut declared = Declared::new();
     for declaration in history {
         declared.entry(declaration.name.clone()).or_insert(declaration);
     }
+    declared.retain(|_, declaration| !declaration.facts.is_empty());
     declared
 }
 

@@ -22,6 +22,16 @@ fn data(name: &str) -> Uri {
 }
 
 async fn declare(catalog: &Catalog, name: &str, facts: DatasetFacts, why: &str) -> Result<bool, DataError> {
+    Ok(declared_over(catalog, name, facts, why).await?.is_some())
+}
+
+/// Declares, and gives the facts that held before.
+async fn declared_over(
+    catalog: &Catalog,
+    name: &str,
+    facts: DatasetFacts,
+    why: &str,
+) -> Result<Option<DatasetFacts>, DataError> {
     let declaration = Declaration {
         name: DatasetName::new(name).unwrap(),
         facts,
@@ -90,7 +100,25 @@ async fn what_is_made_from_personal_data_is_personal_unless_it_is_declared_other
     );
     assert_eq!(found.declared.unwrap().why, "aggregated to 100 and more");
     let found = classification_effective(&catalog, &report).await.unwrap();
-    assert_eq!((found.value, found.from), (Some(Classification::Internal), vec![joined]));
+    assert_eq!((found.value, found.from), (Some(Classification::Internal), vec![joined.clone()]));
+    let before = declared_over(&catalog, "joined", DatasetFacts::default(), "not said any longer").await.unwrap();
+    assert_eq!(before, Some(classified(Classification::Internal)));
+    let found = facts_effective(&catalog, &joined).await.unwrap();
+    assert_eq!((found.classification.value, found.declared), (Some(Classification::Personal), None));
+    assert!(!declare(&catalog, "joined", DatasetFacts::default(), "still not").await.unwrap());
+    assert!(!declare(&catalog, "other", DatasetFacts::default(), "never said").await.unwrap());
+    let name = DatasetName::new("joined").unwrap();
+    assert_eq!(declaration_get(&catalog, &name).await.unwrap(), None);
+    assert_eq!(declaration_history(&catalog, Some(&name)).await.unwrap().len(), 2, "what was said stays on record");
+}
+
+#[test]
+fn what_is_not_said_again_is_withdrawn() {
+    let before: DatasetFacts = toml::from_str("owner = 'ann'\nclassification = 'public'\nretention = 30").unwrap();
+    let now: DatasetFacts = toml::from_str("owner = 'bob'\ndescription = 'birds'").unwrap();
+    let withdrawn: DatasetFacts = toml::from_str("classification = 'public'\nretention = 30").unwrap();
+    assert_eq!(before.withdrawn(&now), withdrawn);
+    assert!(now.withdrawn(&now).is_empty());
 }
 
 #[tokio::test]
@@ -220,6 +248,9 @@ async fn tampering_with_the_trail_is_seen() {
         }
         if says.is_empty() {
             assert_eq!((report.entries, report.head), (5, head));
+            let text = head.unwrap().to_string();
+            assert_eq!(text.parse::<AuditHead>().ok(), head);
+            assert!(text.replace(':', "-").parse::<AuditHead>().is_err());
         }
     }
 }

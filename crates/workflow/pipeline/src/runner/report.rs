@@ -147,6 +147,6 @@ impl StageStatus {
     }
 
     pub(super) fn new_key(stage: &StageSpec, key: Digest) -> Self {
-        Self::of(stage, false, "new, or something that it reads has changed".to_owned(), Some(key))
+        Self::of(stage, false, "new, or what it reads has changed, or what it made was removed".to_owned(), Some(key))
     }
 }

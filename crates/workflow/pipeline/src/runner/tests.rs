@@ -69,7 +69,7 @@ struct Recorder {
 
 #[async_trait]
 impl RunRecorders for Recorders {
-    async fn begin(&self, _: &StageSpec, key: &Digest) -> Result<Arc<dyn RunRecorder>, Failure> {
+    async fn begin(&self, _: &StageSpec, key: &Digest, _: &[Uri]) -> Result<Arc<dyn RunRecorder>, Failure> {
         let run = key.to_string()[..32].parse().expect("a key begins with a run's id");
         Ok(Arc::new(Recorder { run, ended: Arc::clone(&self.0) }))
     }
@@ -242,6 +242,29 @@ async fn an_output_that_the_store_lost_is_made_again() {
         })
         .await
         .expect("update");
+    let again = house.runner.run(&diamond("one")).await.expect("runs");
+    assert_eq!(again.stage("a").map(|a| a.state), Some(StageState::Executed));
+    assert_eq!(again.stage("d").map(|d| d.state), Some(StageState::Cached), "the same bytes came back");
+}
+
+#[tokio::test]
+async fn what_was_forgotten_is_made_again() {
+    let house = house().await;
+    let run = house.runner.run(&diamond("one")).await.expect("runs");
+    let key = run.stage("a").and_then(|a| a.key).expect("key");
+    let pieces = std::collections::BTreeSet::from([Digest::of(b"one"), Digest::of(b"two")]);
+    let noted = pieces.clone();
+    let put = house
+        .catalog
+        .write(move |connection| Box::pin(async move { crate::pieces_put(connection, &key, &noted).await }));
+    put.await.expect("notes");
+    assert_eq!(crate::pieces_list(&house.catalog).await.expect("pieces"), BTreeMap::from([(key, pieces)]));
+    let forget = || {
+        house.catalog.write(move |connection| Box::pin(async move { crate::outcome_forget(connection, &key).await }))
+    };
+    assert!(forget().await.expect("forgets"));
+    assert!(!forget().await.expect("forgets"), "it is not known any longer");
+    assert!(crate::pieces_list(&house.catalog).await.expect("pieces").is_empty());
     let again = house.runner.run(&diamond("one")).await.expect("runs");
     assert_eq!(again.stage("a").map(|a| a.state), Some(StageState::Executed));
     assert_eq!(again.stage("d").map(|d| d.state), Some(StageState::Cached), "the same bytes came back");

@@ -8,8 +8,8 @@ use serde_json::json;
 
 use crate::arguments::{Format, Shared};
 use crate::failure::Ending;
-use crate::output::bytes;
-use crate::{commands, output};
+use crate::output::{bytes, printable};
+use crate::{commands, output, terminal};
 
 pub(super) async fn run(shared: &Shared, path: PathBuf, name: Option<DatasetName>, force: bool) -> Ending {
     let project = commands::data_project(shared, "ropewalk data add")?;
@@ -18,6 +18,9 @@ pub(super) async fn run(shared: &Shared, path: PathBuf, name: Option<DatasetName
     if added.changed {
         let (pointer, details) = (&added.pointer, json!({ "added": added.pointer.digest, "path": added.path }));
         project.audit(AuditAction::Write, &pointer.name, None, details).await?;
+    }
+    if force && let Some(command) = project.git_forget(std::slice::from_ref(&added.path)).await? {
+        terminal::say(&format!("warning: git still tracks {}: run {command}", printable(&added.path)));
     }
     if shared.output == Format::Json {
         output::json(&added);

@@ -16,11 +16,11 @@ pub(super) async fn run(shared: &Shared, file: &DataSpec) -> Ending {
     let path = file.path.as_deref().unwrap_or_default();
     let tracked = commands::data_project(shared, "ropewalk data cat")?;
     if tracked.is_tracked(&file.name).await? {
-        let workspace = tracked.workspace();
-        let found = workspace.file(&file.name, file.version(), path).await?;
-        tracked.audit(AuditAction::Read, &file.name, None, json!({ "file": path, "version": file.version() })).await?;
-        return print(workspace.store().await?, &found.digest, found.size).await;
+        let (found, store) = tracked.workspace().file(&file.name, file.version.as_deref(), path).await?;
+        tracked.audit(AuditAction::Read, &file.name, None, json!({ "file": path, "version": file.version })).await?;
+        return print(store, &found.digest, found.size).await;
     }
+    tracked.check_known(&file.name).await?;
     let project = commands::open(shared).await?;
     let (digest, size) = project.dataset_file(&file.name, file.version(), path).await?;
     let ending = print(project.store(), &digest, size).await;

@@ -2,17 +2,21 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use ropewalk_data::AuditAction;
-use ropewalk_versions::{CheckedOut, CheckoutRequest, Selection, VersionsError};
+use ropewalk_versions::{CheckedOut, CheckoutRequest, Selection};
 use serde_json::json;
 
 use crate::arguments::{Checkout, Format, Shared};
 use crate::failure::Ending;
+use crate::output::printable;
 use crate::terminal::Transfer;
 use crate::{commands, output};
 
 pub(super) async fn run(shared: &Shared, arguments: Checkout) -> Ending {
     let Checkout { dataset, files, laying_out } = arguments;
     let project = commands::data_project(shared, "ropewalk data checkout")?;
+    // Before anything of it is to be seen.
+    let details = json!({ "checkout": dataset.version, "files": files });
+    project.audit(AuditAction::Read, &dataset.name, None, details).await?;
     let request = CheckoutRequest {
         name: dataset.name,
         version: dataset.version,
@@ -21,17 +25,8 @@ pub(super) async fn run(shared: &Shared, arguments: Checkout) -> Ending {
         force: laying_out.force,
     };
     let progress = Transfer::new("laying out");
-    let (name, version) = (request.name.clone(), request.version.clone());
-    let made = match (project.workspace().checkout(request.clone(), &progress).await, version) {
-        // A pull brings what the `.dataset` file names; other versions come when they are wanted.
-        (Err(VersionsError::ContentMissing { .. }), Some(version)) if !project.file().remote.is_empty() => {
-            project.version_fetch(&name, &version, &progress).await?;
-            project.workspace().checkout(request, &progress).await?
-        }
-        (made, _) => made?,
-    };
+    let made = project.workspace().checkout(request, &progress).await?;
     progress.end();
-    project.audit(AuditAction::Read, &made.name, made.version.as_ref(), json!({ "files": made.written })).await?;
     match shared.output {
         Format::Json => output::json(&made),
         Format::Text => output::text(&described(&made)),
@@ -53,7 +48,7 @@ pub(in crate::commands) fn described(made: &CheckedOut) -> String {
     }
     text.push('\n');
     for path in kept {
-        let _ = writeln!(text, "  kept with its changes: {path}");
+        let _ = writeln!(text, "  kept with its changes: {}", printable(path));
     }
     text
 }

@@ -1,17 +1,18 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use ropewalk_versions::Side;
+use ropewalk_versions::{Side, VersionsError};
 
 use crate::arguments::{DataSpec, Diff, Format, Shared};
 use crate::failure::Ending;
-use crate::output::bytes;
+use crate::output::{bytes, printable};
 use crate::{commands, output};
 
 pub(super) async fn run(shared: &Shared, arguments: Diff) -> Ending {
     let Diff { from, to, key } = arguments;
     let tracked = commands::data_project(shared, "ropewalk data diff")?;
     if !tracked.is_tracked(&from.name).await? {
+        tracked.check_known(&from.name).await?;
         return tables(shared, &from, to.as_ref(), &key).await;
     }
     let before = from.version.clone().map_or(Side::Pointer, Side::Version);
@@ -20,10 +21,7 @@ pub(super) async fn run(shared: &Shared, arguments: Diff) -> Ending {
         None => (&from.name, Side::Work),
     };
     if *name != from.name {
-        return Err(commands::usage(
-            &format!("`{}` and `{name}` are two datasets", from.name),
-            "name two versions of one",
-        ));
+        return Err(VersionsError::TwoDatasets { first: from.name.clone(), second: name.clone() }.into());
     }
     let diff = tracked.workspace().diff(name, &before, &after).await?;
     if shared.output == Format::Json {
@@ -32,16 +30,16 @@ pub(super) async fn run(shared: &Shared, arguments: Diff) -> Ending {
     }
     let mut text = String::new();
     for file in &diff.added {
-        let _ = writeln!(text, "+ {} ({})", file.path, bytes(file.size));
+        let _ = writeln!(text, "+ {} ({})", printable(&file.path), bytes(file.size));
     }
     for file in &diff.removed {
-        let _ = writeln!(text, "- {} ({})", file.path, bytes(file.size));
+        let _ = writeln!(text, "- {} ({})", printable(&file.path), bytes(file.size));
     }
     for file in &diff.changed {
-        let _ = writeln!(text, "~ {} ({} to {})", file.path, bytes(file.from), bytes(file.to));
+        let _ = writeln!(text, "~ {} ({} to {})", printable(&file.path), bytes(file.from), bytes(file.to));
     }
     for file in &diff.moved {
-        let _ = writeln!(text, "> {} to {}", file.from, file.to);
+        let _ = writeln!(text, "> {} to {}", printable(&file.from), printable(&file.to));
     }
     let _ = writeln!(
         text,

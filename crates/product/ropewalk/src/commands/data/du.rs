@@ -8,6 +8,10 @@ use crate::failure::Ending;
 use crate::output::{bytes, listing};
 
 pub(super) async fn run(shared: &Shared, names: &[DatasetName]) -> Ending {
+    let files = commands::data_project(shared, "ropewalk data du")?;
+    for name in names {
+        files.check_known(name).await?;
+    }
     let project = commands::open(shared).await?;
     let costs = project.costs(names).await?;
     project.close().await;

@@ -1,6 +1,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use ropewalk_server::Gone;
 use ropewalk_store::Amount;
 use serde_json::json;
 
@@ -10,10 +11,16 @@ use crate::output::bytes;
 use crate::{commands, output};
 
 pub(super) async fn run(shared: &Shared, arguments: Collect) -> Ending {
-    let project = commands::open(shared).await?;
     let grace = Duration::from_hours(u64::from(arguments.grace));
-    let collected = project.collect(grace, arguments.dry_run).await?;
-    project.close().await;
+    let Gone { collected, swept } = if let Some(remote) = &arguments.remote {
+        let project = commands::data_project(shared, "ropewalk data gc")?;
+        project.remote_collect(remote, grace, arguments.dry_run).await?
+    } else {
+        let project = commands::open(shared).await?;
+        let gone = project.collect(grace, arguments.dry_run).await?;
+        project.close().await;
+        gone
+    };
     if shared.output == Format::Json {
         let amount = |amount: Amount| json!({ "pieces": amount.pieces, "bytes": amount.bytes });
         output::json(&json!({
@@ -23,6 +30,7 @@ pub(super) async fn run(shared: &Shared, arguments: Collect) -> Ending {
             "restored": amount(collected.restored),
             "kept": amount(collected.kept),
             "freed_bytes": collected.freed,
+            "half_written": { "objects": swept.objects, "bytes": swept.bytes },
         }));
         return Ok(ExitCode::SUCCESS);
     }
@@ -37,5 +45,9 @@ pub(super) async fn run(shared: &Shared, arguments: Collect) -> Ending {
         collected.kept.pieces,
         bytes(collected.kept.bytes)
     ));
+    if swept.objects > 0 {
+        let (objects, size) = (swept.objects, bytes(swept.bytes));
+        output::text(&format!("left by commands that were killed, removed: {objects} objects, {size}\n"));
+    }
     Ok(ExitCode::SUCCESS)
 }

@@ -7,9 +7,9 @@ use crate::failure::{Ending, WORK_FAILED};
 use crate::output::bytes;
 use crate::{commands, output, terminal};
 
-pub(super) async fn run(shared: &Shared, name: &DatasetName) -> Ending {
+pub(super) async fn run(shared: &Shared, name: &DatasetName, full: bool) -> Ending {
     let project = commands::open(shared).await?;
-    project.import_renew(name).await?;
+    project.import_renew(name, full).await?;
     let options = ropewalk_server::RunOptions { stages: vec![name.as_str().parse()?], ..commands::run::options(None) };
     let result = commands::run::pipeline(&project, options).await?;
     if result.report.failed() {

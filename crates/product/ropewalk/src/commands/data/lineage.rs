@@ -1,7 +1,9 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use serde_json::json;
+use ropewalk_data::EffectiveFacts;
+use ropewalk_server::DatasetLineage;
+use serde_json::{Value, json};
 
 use crate::arguments::{DataSpec, Format, Shared};
 use crate::failure::Ending;
@@ -17,14 +19,39 @@ pub(super) enum Way {
 
 pub(super) async fn run(shared: &Shared, dataset: &DataSpec, way: Way) -> Ending {
     let project = commands::open(shared).await?;
-    let lineage = project.dataset_lineage(&dataset.name, dataset.version()).await?;
-    let facts = project.facts(&dataset.name, dataset.version()).await?;
-    project.close().await;
-    if shared.output == Format::Json {
-        output::json(&json!({ "uri": lineage.uri, "facts": facts, "up": lineage.up, "down": lineage.down }));
+    let (name, version) = (&dataset.name, dataset.version());
+    if let Some(versions) = project.tracked_lineage(name, dataset.version.as_deref()).await? {
+        project.close().await;
+        match shared.output {
+            Format::Json => {
+                let versions: Vec<_> = versions.iter().map(|(lineage, facts)| json_of(lineage, facts)).collect();
+                output::json(&json!({ "name": name, "versions": versions }));
+            }
+            Format::Text => {
+                let texts: Vec<_> = versions.iter().map(|(lineage, facts)| text_of(lineage, facts, way)).collect();
+                output::text(&texts.join("\n"));
+            }
+        }
         return Ok(ExitCode::SUCCESS);
     }
-    let mut text = format!("{}\n", lineage.uri);
+    let lineage = project.dataset_lineage(name, version).await?;
+    let facts = project.facts(name, version).await?;
+    project.close().await;
+    match shared.output {
+        Format::Json => output::json(&json_of(&lineage, &facts)),
+        Format::Text => output::text(&text_of(&lineage, &facts, way)),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn json_of(lineage: &DatasetLineage, facts: &EffectiveFacts) -> Value {
+    let DatasetLineage { uri, about, up, down } = lineage;
+    json!({ "uri": uri, "about": about, "facts": facts, "up": up, "down": down })
+}
+
+fn text_of(lineage: &DatasetLineage, facts: &EffectiveFacts, way: Way) -> String {
+    let about = if lineage.about.is_empty() { String::new() } else { format!("  ({})", lineage.about) };
+    let mut text = format!("{}{about}\n", lineage.uri);
     if let Some(classification) = facts.classification.value {
         let from: Vec<String> = facts.classification.from.iter().map(ToString::to_string).collect();
         let _ = writeln!(text, "  {classification}, said of {}", from.join(", "));
@@ -41,6 +68,5 @@ pub(super) async fn run(shared: &Shared, dataset: &DataSpec, way: Way) -> Ending
             let _ = writeln!(text, "{}{other}  ({})", "  ".repeat(step.depth as usize), step.link.relation);
         }
     }
-    output::text(&text);
-    Ok(ExitCode::SUCCESS)
+    text
 }

@@ -5,10 +5,14 @@ use ropewalk_types::DatasetName;
 use crate::arguments::Shared;
 use crate::commands;
 use crate::failure::Ending;
-use crate::output::{bytes, listing, moment};
+use crate::output::{bytes, listing, moment, printable};
 
 pub(super) async fn run(shared: &Shared, name: &DatasetName) -> Ending {
     let project = commands::data_project(shared, "ropewalk data log")?;
+    if !project.is_tracked(name).await? {
+        project.check_known(name).await?;
+        return table(shared, name).await;
+    }
     let entries = project.workspace().log(name).await?;
     listing(
         shared.output,
@@ -26,10 +30,32 @@ pub(super) async fn run(shared: &Shared, name: &DatasetName) -> Ending {
                 entry.version.files.to_string(),
                 bytes(entry.version.bytes),
                 moment(entry.version.created_at.millis()),
-                entry.version.author.clone(),
-                entry.version.message.lines().next().unwrap_or_default().to_owned(),
+                printable(&entry.version.author),
+                printable(entry.version.message.lines().next().unwrap_or_default()),
             ]
         },
     );
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The versions of a table.
+async fn table(shared: &Shared, name: &DatasetName) -> Ending {
+    let project = commands::open(shared).await?;
+    let history = project.dataset_history(name).await?;
+    project.close().await;
+    let headings = ["VERSION", "DIGEST", "TAGS", "ROWS", "SIZE", "MADE", "REMOVED"];
+    listing(shared.output, &history, &headings, |one| {
+        let tags: Vec<String> = one.tags.iter().map(|tag| tag.tag.to_string()).collect();
+        let removed = one.removed.as_ref().map(|removal| format!("by {}: {}", removal.who, removal.why));
+        vec![
+            format!("v{}", one.number),
+            one.version.digest.short(),
+            tags.join(" "),
+            one.version.rows.to_string(),
+            bytes(one.version.bytes),
+            moment(one.version.created_at.millis()),
+            removed.unwrap_or_default(),
+        ]
+    });
     Ok(ExitCode::SUCCESS)
 }

@@ -1,12 +1,15 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
+use ropewalk_data::AuditAction;
 use ropewalk_store::LinkMode;
 use ropewalk_versions::{ConflictKind, MergeOutcome, MergeRequest, Prefer};
+use serde_json::json;
 
 use crate::arguments::{Format, Merge, Shared};
 use crate::commands::data::checkout::described;
 use crate::failure::{Ending, WORK_FAILED};
+use crate::output::printable;
 use crate::terminal::Transfer;
 use crate::{commands, output};
 
@@ -31,6 +34,9 @@ pub(super) async fn run(shared: &Shared, arguments: Merge) -> Ending {
         }
     };
     progress.end();
+    if let MergeOutcome::FastForward { version, .. } | MergeOutcome::Merged { version, .. } = &outcome {
+        project.audit(AuditAction::Write, &name, Some(version), json!({ "merge": true })).await?;
+    }
     if shared.output == Format::Json {
         output::json(&outcome);
     } else {
@@ -48,7 +54,7 @@ fn told(outcome: &MergeOutcome) -> String {
         MergeOutcome::Conflicts { conflicts } => {
             let mut text = format!("{} files were changed by both sides; nothing was done:\n", conflicts.len());
             for conflict in conflicts {
-                let _ = writeln!(text, "  {} ({})", conflict.path, happened(conflict.kind));
+                let _ = writeln!(text, "  {} ({})", printable(&conflict.path), happened(conflict.kind));
             }
             text.push_str("decide with --ours or --theirs, or change one side and commit\n");
             text

@@ -1,8 +1,10 @@
 use std::process::ExitCode;
 
+use ropewalk_data::AuditAction;
 use ropewalk_store::LinkMode;
 use ropewalk_types::DatasetName;
 use ropewalk_versions::RestoreRequest;
+use serde_json::json;
 
 use crate::arguments::{Format, Shared};
 use crate::failure::Ending;
@@ -11,6 +13,7 @@ use crate::{commands, output};
 
 pub(super) async fn run(shared: &Shared, name: DatasetName, patterns: Vec<String>) -> Ending {
     let project = commands::data_project(shared, "ropewalk data restore")?;
+    project.audit(AuditAction::Read, &name, None, json!({ "restore": patterns })).await?;
     let request = RestoreRequest { name, patterns, version: None, mode: LinkMode::Auto };
     let progress = Transfer::new("restoring");
     let restored = project.workspace().restore(request, &progress).await?;

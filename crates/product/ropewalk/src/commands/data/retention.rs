@@ -1,14 +1,17 @@
 use std::process::ExitCode;
 
 use crate::arguments::Shared;
-use crate::commands;
 use crate::failure::Ending;
 use crate::output::{listing, moment};
+use crate::{commands, terminal};
 
 pub(super) async fn run(shared: &Shared, reason: Option<&str>) -> Ending {
     let project = commands::open(shared).await?;
     let due = match reason {
-        Some(why) => project.retention_enforce(why).await?,
+        Some(why) => {
+            let waits = |holder: &str| terminal::say(&format!("waiting: this project is being used by {holder}"));
+            project.retention_enforce(why, waits).await?
+        }
         None => project.retention_due().await?,
     };
     project.close().await;

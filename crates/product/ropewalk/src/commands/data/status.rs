@@ -1,11 +1,13 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use ropewalk_types::DatasetName;
-use ropewalk_versions::{Layout, Status};
+use ropewalk_types::{DatasetName, Diagnose as _};
+use ropewalk_versions::{Layout, Problem, Status};
+use serde_json::json;
 
 use crate::arguments::{Format, Shared};
-use crate::failure::Ending;
+use crate::failure::{Ending, WORK_FAILED};
+use crate::output::printable;
 use crate::{commands, output};
 
 /// Changed files that are named; the others are counted.
@@ -13,18 +15,36 @@ const SHOWN: usize = 20;
 
 pub(super) async fn run(shared: &Shared, names: &[DatasetName]) -> Ending {
     let project = commands::data_project(shared, "ropewalk data status")?;
-    let statuses = project.workspace().status(names).await?;
+    let statuses = project.workspace().status_each(names).await?;
+    let ending = if statuses.iter().any(Result::is_err) { WORK_FAILED.into() } else { ExitCode::SUCCESS };
     if shared.output == Format::Json {
-        output::json(&statuses);
-        return Ok(ExitCode::SUCCESS);
+        let value = |status: &Result<Status, Problem>| match status {
+            Ok(status) => json!(status),
+            Err(Problem { path, error }) => {
+                json!({ "path": path, "problem": error.to_string(), "hint": error.hint() })
+            }
+        };
+        output::json(&statuses.iter().map(value).collect::<Vec<_>>());
+        return Ok(ending);
     }
     if statuses.is_empty() {
         output::text("nothing is tracked: begin with `ropewalk data add PATH`\n");
     }
     for status in &statuses {
-        output::text(&described(status));
+        output::text(&match status {
+            Ok(status) => described(status),
+            Err(problem) => wrong(problem),
+        });
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(ending)
+}
+
+fn wrong(Problem { path, error }: &Problem) -> String {
+    let mut text = format!("{path}: {}\n", printable(&error.to_string()));
+    if let Some(hint) = error.hint() {
+        let _ = writeln!(text, "  hint: {}", printable(&hint));
+    }
+    text
 }
 
 fn described(status: &Status) -> String {
@@ -42,14 +62,14 @@ fn described(status: &Status) -> String {
     let version = pointer.version().map_or_else(|| "no version".to_owned(), |version| version.short());
     let mut text = format!("{} ({path}, {version}): {state}\n", pointer.name);
     if let Some(selection) = selection {
-        let _ = writeln!(text, "  only {} is laid out", selection.join(", "));
+        let _ = writeln!(text, "  only {} is laid out", printable(&selection.join(", ")));
     }
     let lines = (added.iter().map(|file| ('+', &file.path)))
         .chain(removed.iter().map(|file| ('-', &file.path)))
         .chain(changed.iter().map(|file| ('~', &file.path)));
     let total = added.len() + removed.len() + changed.len();
     for (mark, path) in lines.take(SHOWN) {
-        let _ = writeln!(text, "  {mark} {path}");
+        let _ = writeln!(text, "  {mark} {}", printable(path));
     }
     if total > SHOWN {
         let _ = writeln!(text, "  and {} more", total - SHOWN);

@@ -1,6 +1,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use ropewalk_data::AuditAction;
 use ropewalk_server::DataProject;
 use ropewalk_store::LinkMode;
 use ropewalk_versions::ImportPlan;
@@ -8,7 +9,7 @@ use serde_json::json;
 
 use crate::arguments::{Format, Shared};
 use crate::failure::{Ending, WORK_FAILED};
-use crate::output::bytes;
+use crate::output::{bytes, printable};
 use crate::terminal::{self, Transfer};
 use crate::{commands, output};
 
@@ -19,11 +20,25 @@ pub(super) async fn dvc(shared: &Shared, folder: &Path, dry_run: bool) -> Ending
     take_over(shared, &project, &plan, dry_run).await
 }
 
-/// Takes over files of Git LFS.
-pub(super) async fn lfs(shared: &Shared, path: &Path, dry_run: bool) -> Ending {
+/// Takes over files of Git LFS, which git then no longer tracks.
+pub(super) async fn lfs(shared: &Shared, path: Option<&Path>, dry_run: bool) -> Ending {
     let project = commands::data_project(shared, "ropewalk data import-lfs")?;
-    let plan = project.workspace().lfs_plan(&commands::current_folder()?.join(path), None).await?;
-    take_over(shared, &project, &plan, dry_run).await
+    let path = match path {
+        Some(path) => commands::current_folder()?.join(path),
+        None => project.root().to_owned(),
+    };
+    let plan = project.workspace().lfs_plan(&path, None).await?;
+    let ending = take_over(shared, &project, &plan, dry_run).await?;
+    if !dry_run {
+        let taken = plan.outputs.iter().filter(|output| output.missing.is_empty());
+        let taken: Vec<_> = taken.map(|output| output.path.clone()).collect();
+        match project.git_forget(&taken).await? {
+            Some(command) => terminal::say(&format!("next: {command}")),
+            None if taken.is_empty() => terminal::say("no files of Git LFS were found"),
+            None => terminal::say("git no longer tracks these files; next: git add . and git commit"),
+        }
+    }
+    Ok(ending)
 }
 
 /// What cannot be found is said, and makes the exit code 1; the rest is taken over.
@@ -31,10 +46,12 @@ async fn take_over(shared: &Shared, project: &DataProject, plan: &ImportPlan, dr
     let incomplete = plan.outputs.iter().any(|output| !output.missing.is_empty());
     for output in plan.outputs.iter().filter(|output| !output.missing.is_empty()) {
         let (first, count) = (output.missing.first().map_or("", String::as_str), output.missing.len());
+        let first = printable(first);
         terminal::say(&format!("not found: {count} files of {}, such as {first}: it is not taken over", output.path));
     }
     for skipped in &plan.skipped {
-        terminal::say(&format!("passed over: {} of {}: {}", skipped.path, skipped.declared_in, skipped.reason));
+        let text = format!("passed over: {} of {}: {}", skipped.path, skipped.declared_in, skipped.reason);
+        terminal::say(&printable(&text));
     }
     let imported = if dry_run {
         Vec::new()
@@ -43,6 +60,10 @@ async fn take_over(shared: &Shared, project: &DataProject, plan: &ImportPlan, dr
         let author = project.author().await;
         let imported = project.workspace().import(plan, &author, LinkMode::Auto, &progress).await?;
         progress.end();
+        for one in &imported {
+            let details = json!({ "taken_over": one.path, "files": one.files, "bytes": one.bytes });
+            project.audit(AuditAction::Write, &one.name, Some(&one.version), details).await?;
+        }
         imported
     };
     if shared.output == Format::Json {

@@ -1,12 +1,17 @@
+use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use ropewalk_store::Damage;
-use serde_json::json;
+use ropewalk_server::Verification;
+use ropewalk_store::{Damage, Root};
+use serde_json::{Value, json};
 
 use crate::arguments::{Format, Shared};
 use crate::failure::{Ending, WORK_FAILED};
 use crate::output::bytes;
 use crate::{commands, output};
+
+/// Missing things that are listed one by one.
+const LISTED: usize = 20;
 
 pub(super) async fn run(shared: &Shared, heal: Option<&str>) -> Ending {
     let project = commands::data_project(shared, "ropewalk data verify")?;
@@ -14,24 +19,65 @@ pub(super) async fn run(shared: &Shared, heal: Option<&str>) -> Ending {
         Some(remote) => Some(project.remote_open(Some(remote)).await?.1),
         None => None,
     };
-    let verified = project.workspace().store().await?.verify(healer.as_ref()).await?;
-    let lost = verified.damaged.iter().filter(|damage| !damage.healed).count();
-    if shared.output == Format::Json {
-        let damage = |damage: &Damage| json!({ "digest": damage.digest, "object": damage.object, "reason": damage.reason, "healed": damage.healed });
-        let damaged: Vec<_> = verified.damaged.iter().map(damage).collect();
-        output::json(&json!({ "pieces": verified.pieces, "bytes": verified.bytes, "damaged": damaged }));
-    } else {
-        for damage in &verified.damaged {
-            let state = if damage.healed { "healed" } else { "DAMAGED" };
-            output::text(&format!("{state} {} in {}: {}\n", damage.digest, damage.object, damage.reason));
-        }
-        output::text(&format!(
-            "{} pieces, {} read; {} damaged, {} of them healed\n",
-            verified.pieces,
-            bytes(verified.bytes),
-            verified.damaged.len(),
-            verified.damaged.len() - lost
-        ));
+    let found = project.verify(healer.as_ref()).await?;
+    match shared.output {
+        Format::Json => output::json(&as_json(&found)),
+        Format::Text => output::text(&told(&found)),
     }
-    Ok(if lost > 0 { WORK_FAILED.into() } else { ExitCode::SUCCESS })
+    let whole = found.missing.is_empty() && found.store.damaged.iter().all(|damage| damage.healed);
+    Ok(if whole { ExitCode::SUCCESS } else { WORK_FAILED.into() })
+}
+
+fn as_json(found: &Verification) -> Value {
+    let damage = |damage: &Damage| {
+        json!({
+            "digest": damage.digest, "object": damage.object, "reason": damage.reason, "healed": damage.healed,
+        })
+    };
+    let missing = |root: &Root| json!({ "digest": root.digest(), "kind": kind(root) });
+    json!({
+        "pieces": found.store.pieces,
+        "bytes": found.store.bytes,
+        "damaged": found.store.damaged.iter().map(damage).collect::<Vec<_>>(),
+        "missing": found.missing.iter().map(missing).collect::<Vec<_>>(),
+        "fetched": found.fetched,
+        "cached_files": found.cached,
+        "cached_files_removed": found.changed,
+    })
+}
+
+fn kind(root: &Root) -> &'static str {
+    match root {
+        Root::Blob(_) => "file",
+        Root::Tree(_) => "folder",
+    }
+}
+
+fn told(found: &Verification) -> String {
+    let mut text = String::new();
+    for damage in &found.store.damaged {
+        let state = if damage.healed { "healed" } else { "DAMAGED" };
+        let _ = writeln!(text, "{state} {} in {}: {}", damage.digest, damage.object, damage.reason);
+    }
+    for root in found.missing.iter().take(LISTED) {
+        let _ = writeln!(text, "MISSING {} (a {}, or a part of one)", root.digest(), kind(root));
+    }
+    if let Some(more) = found.missing.len().checked_sub(LISTED).filter(|more| *more > 0) {
+        let _ = writeln!(text, "… and {more} more");
+    }
+    for path in &found.changed {
+        let _ =
+            writeln!(text, "removed {}: it was changed in place, and is made again when it is needed", path.display());
+    }
+    let healed = found.store.damaged.iter().filter(|damage| damage.healed).count();
+    let _ = writeln!(
+        text,
+        "{} pieces, {} read; {} damaged, {healed} of them healed; {} missing, {} fetched",
+        found.store.pieces,
+        bytes(found.store.bytes),
+        found.store.damaged.len(),
+        found.missing.len(),
+        found.fetched
+    );
+    text
 }

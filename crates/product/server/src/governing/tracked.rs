@@ -1,0 +1,115 @@
+//! Tracked files where tables are asked for, and in lineage.
+
+use ropewalk_data::{DataError, DatasetVersion, EffectiveFacts, facts_effective, version_history, version_resolve};
+use ropewalk_types::{DatasetName, Diagnose, Digest, Uri};
+use ropewalk_versions::{Dataset, LogEntry};
+
+use super::DatasetLineage;
+use crate::planning::tracked_source;
+use crate::{OpenProject, ServerError};
+
+/// A question about rows of a dataset that has none.
+#[derive(Debug, thiserror::Error)]
+#[error("`{asked}` is a dataset of tracked files, not a table")]
+struct TrackedFiles {
+    asked: DatasetName,
+    /// The tracked dataset.
+    dataset: DatasetName,
+    /// Where its files are, if they belong into this work tree.
+    path: Option<String>,
+}
+
+impl Diagnose for TrackedFiles {
+    fn code(&self) -> &'static str {
+        "data.tracked_files"
+    }
+
+    fn hint(&self) -> Option<String> {
+        let Self { dataset, path, .. } = self;
+        let path = path.as_deref().unwrap_or("PATH");
+        Some(format!(
+            "`ropewalk data log {dataset}` lists its versions, `ropewalk data cat data:{dataset}/FILE` prints a file; \
+             stages of kind `run` read it by [data.X] source = \"data:{dataset}\"; \
+             [data.X] source = \"{path}\" reads its files into a table"
+        ))
+    }
+}
+
+impl OpenProject {
+    /// The version of a table; tracked files of that name are told from a dataset that is not there.
+    pub(crate) async fn table_version(&self, name: &DatasetName, version: &str) -> Result<DatasetVersion, ServerError> {
+        match version_resolve(&self.catalog, name, version).await {
+            Ok(version) => Ok(version),
+            Err(error) => Err(self.not_a_table(error).await),
+        }
+    }
+
+    /// What to say when there is no table: perhaps there are tracked files.
+    pub(crate) async fn not_a_table(&self, error: DataError) -> ServerError {
+        let DataError::UnknownDataset { name, .. } = &error else { return error.into() };
+        let Ok(asked) = DatasetName::new(name.clone()) else { return error.into() };
+        let named = self.file.data.get(&asked).and_then(tracked_source).map(|(dataset, _)| dataset);
+        let dataset = named.clone().unwrap_or_else(|| asked.clone());
+        match self.tracked_here(&dataset).await {
+            Ok((here, versions)) if here.is_some() || !versions.is_empty() || named.is_some() => {
+                ServerError::Part(TrackedFiles { asked, dataset, path: here.map(|here| here.path) }.into())
+            }
+            Ok(_) => error.into(),
+            Err(other) => other,
+        }
+    }
+
+    /// A tracked dataset as the work tree has it, and its versions; neither if there is no such dataset.
+    async fn tracked_here(&self, name: &DatasetName) -> Result<(Option<Dataset>, Vec<LogEntry>), ServerError> {
+        let workspace = self.workspace();
+        let here = workspace.datasets().await?.into_iter().find(|dataset| dataset.pointer.name == *name);
+        let versions = if workspace.names().await?.contains(name) { workspace.log(name).await? } else { Vec::new() };
+        Ok((here, versions))
+    }
+
+    /// What the versions of tracked files went into: of all, or of the one that is named. None for other datasets.
+    pub async fn tracked_lineage(
+        &self,
+        name: &DatasetName,
+        version: Option<&str>,
+    ) -> Result<Option<Vec<(DatasetLineage, EffectiveFacts)>>, ServerError> {
+        if !version_history(&self.catalog, Some(name)).await?.is_empty() {
+            return Ok(None);
+        }
+        let (here, mut versions) = self.tracked_here(name).await?;
+        if here.is_none() && versions.is_empty() {
+            return Ok(None);
+        }
+        let mut wanted = Vec::new();
+        if let Some(version) = version {
+            let found = self.workspace().resolve(name, version).await?.digest;
+            versions.retain(|entry| entry.digest == found);
+        } else if let Some(pointer) = here.map(|here| here.pointer).filter(|pointer| pointer.version().is_none()) {
+            wanted.push((pointer.digest, format!("not committed, {} files", pointer.files)));
+        }
+        wanted.extend(versions.iter().map(|entry| (entry.digest, told(entry))));
+        let mut found = Vec::with_capacity(wanted.len());
+        for (digest, about) in wanted {
+            let uri = Uri::Data { name: name.clone(), version: digest.to_string() };
+            let facts = facts_effective(&self.catalog, &uri).await?;
+            found.push((self.lineage_of(uri, about).await?, facts));
+        }
+        Ok(Some(found))
+    }
+
+    /// What is known of a version of tracked files, named by its own digest or by that of its content.
+    pub(crate) async fn tracked_about(&self, name: &DatasetName, version: &str) -> Result<Option<String>, ServerError> {
+        let Ok(digest) = version.parse::<Digest>() else { return Ok(None) };
+        let (_, versions) = self.tracked_here(name).await?;
+        // The newest is first: content that came back is told of as what it was at first.
+        let found = versions.iter().rev().find(|entry| entry.digest == digest || entry.version.root == digest);
+        Ok(found.map(told))
+    }
+}
+
+/// `v3, 12 files, "first birds" by Ada`.
+fn told(entry: &LogEntry) -> String {
+    let number = entry.number.map_or_else(String::new, |number| format!("v{number}, "));
+    let message = entry.version.message.lines().next().unwrap_or_default();
+    format!("{number}{} files, \"{message}\" by {}", entry.version.files, entry.version.author)
+}

@@ -1,0 +1,73 @@
+//! Whether the project's store has what it should have, byte for byte.
+
+use std::path::PathBuf;
+
+use ropewalk_config::STATE_FOLDER;
+use ropewalk_store::{NoProgress, Root, Store, Verified};
+
+use crate::project::below;
+use crate::{DataProject, OpenProject, ServerError};
+
+/// What was found.
+#[derive(Clone, Debug, Default)]
+pub struct Verification {
+    /// Every piece that is there, read again.
+    pub store: Verified,
+    /// What versions, tags, the work tree, stages, runs and models need and the store does not have.
+    pub missing: Vec<Root>,
+    /// How many of those came from the other store.
+    pub fetched: u64,
+    /// Files of the cache that were read again.
+    pub cached: u64,
+    /// Files of the cache that had been changed in place and were removed; they are made again when they are needed.
+    pub changed: Vec<PathBuf>,
+}
+
+impl DataProject {
+    /// Reads every stored byte again, looks whether all that is needed is there, and takes from `heal_from` what is
+    /// damaged or missing.
+    ///
+    /// A store whose index is damaged is opened all the same. Versions that were never brought here from a remote are not
+    /// missing; what is here of one must be whole.
+    pub async fn verify(&self, heal_from: Option<&Store>) -> Result<Verification, ServerError> {
+        let storage = below(self.root(), "file:", &self.file().backends.storage);
+        let store = Store::open_damaged(&storage, self.options()).await?;
+        let store = store.with_cache(self.root().join(STATE_FOLDER).join("cache"));
+        let mut found = Verification { store: store.verify(heal_from).await?, ..Verification::default() };
+        (found.cached, found.changed) = store.verify_cache().await?;
+        if found.store.damaged.iter().any(|damage| !damage.healed && damage.object.starts_with("index/")) {
+            // What is needed cannot be told before the index can be read; that it cannot is said already.
+            if heal_from.is_none() {
+                return Ok(found);
+            }
+        }
+        found.missing = self.missing(&store).await?;
+        if let Some(other) = heal_from.filter(|_| !found.missing.is_empty()) {
+            let before = found.missing.len();
+            let mut there = Vec::new();
+            for root in &found.missing {
+                if other.contains(root.digest()).await? {
+                    there.push(*root);
+                }
+            }
+            other.copy_to(&store, &there, &NoProgress).await?;
+            found.missing = self.missing(&store).await?;
+            found.fetched = before.saturating_sub(found.missing.len()) as u64;
+        }
+        Ok(found)
+    }
+
+    /// What is needed and not there.
+    async fn missing(&self, store: &Store) -> Result<Vec<Root>, ServerError> {
+        let expected = self.workspace().expected().await?;
+        let missing = store.missing(&expected).await?;
+        if !missing.is_empty() {
+            return Ok(missing);
+        }
+        // Only a whole history can be walked to the rest.
+        let project = OpenProject::open(self.root(), self.access()).await?;
+        let roots = project.roots().await;
+        project.close().await;
+        Ok(store.missing(&roots?).await?)
+    }
+}
