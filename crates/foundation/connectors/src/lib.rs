@@ -33,7 +33,7 @@ mod table;
 pub use error::ConnectorError;
 pub use fetch::{FetchLimits, FetchProgress, FetchRequest, Fetched, FetchedFile, NoProgress, files_fetch};
 pub use json_api::{JsonApiLimits, JsonApiRequest, Paging, json_api_open};
-pub use mongo::{MONGODB_EXPERIMENTAL, MongoRequest, mongo_open};
+pub use mongo::{MONGODB_TESTED_AGAINST, MongoRequest, mongo_open};
 pub use options::{ConnectionOptions, Header, HeaderValue};
 pub use provenance::Provenance;
 pub use redact::redacted;

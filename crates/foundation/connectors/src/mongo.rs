@@ -18,10 +18,8 @@ use crate::table::{BatchSender, MisfitCounter, TableBuilder, stream_of};
 use crate::{ConnectionOptions, ConnectorError, MisfitPolicy, PartitionSource, Provenance, Table, redacted};
 
 /// What an engineer must know before relying on this source: which server it was tested against, and which not.
-pub const MONGODB_EXPERIMENTAL: Option<&str> = Some(
-    "tested against SecantusDB 0.7, another server of MongoDB's wire protocol (one node, SCRAM-SHA-256), not against \
-     MongoDB's own, which is in no registry that the tests install from",
-);
+pub const MONGODB_TESTED_AGAINST: &str = "tested against SecantusDB 0.7, another server of MongoDB's wire protocol (one \
+     node, SCRAM-SHA-256), not against MongoDB's own, which is in no registry that the tests install from";
 
 /// The option that holds the password when the URL has none.
 const PASSWORD: &str = "DATABASE_PASSWORD";
@@ -73,7 +71,7 @@ impl MongoRequest {
 ///
 /// The columns are those of the first documents; what comes later and does not fit is a misfit. Object ids, UUIDs,
 /// regular expressions, JavaScript and decimals become text, dates timestamps in UTC, internal timestamps structs.
-/// See [`MONGODB_EXPERIMENTAL`].
+/// See [`MONGODB_TESTED_AGAINST`].
 ///
 /// # Errors
 /// When the server cannot be reached, refuses, or no document has a field.

@@ -146,6 +146,11 @@ impl Store {
         self
     }
 
+    /// Whether its objects are files of this machine, and nothing of it is tied to the runtime that first used it.
+    pub fn is_local(&self) -> bool {
+        self.inner.directory.is_some()
+    }
+
     pub(crate) fn cache(&self) -> Option<&Path> {
         self.cache.as_deref()
     }

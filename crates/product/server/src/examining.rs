@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use ropewalk_connectors::MONGODB_EXPERIMENTAL;
+use ropewalk_connectors::MONGODB_TESTED_AGAINST;
 use ropewalk_execution::Program;
 use ropewalk_store::link_support;
 use ropewalk_types::Diagnose;
@@ -76,12 +76,9 @@ fn checkout(root: &Path) -> Finding {
     }
 }
 
-/// What is there but was not tried against a real server says so.
+/// Which server a source was tried against that cannot be had everywhere.
 fn document_store() -> Finding {
-    Finding::good(
-        "mongodb",
-        MONGODB_EXPERIMENTAL.map_or_else(|| "built in".to_owned(), |why| format!("experimental: {why}")),
-    )
+    Finding::good("mongodb", MONGODB_TESTED_AGAINST)
 }
 
 /// Git is wanted, not needed: without it a run's code is named by its digest.

@@ -50,6 +50,10 @@ impl Workers {
 
     /// Puts the file at `path` into `store`.
     pub(crate) async fn put_file(&self, store: &Store, path: &Path) -> Result<Blob, IngestError> {
+        if !store.is_local() {
+            // A connection lives on the runtime that opened it, and must not end with this one.
+            return Ok(store.put_file(path).await?);
+        }
         let stopped = |reason: &str| IngestError::Interrupted(reason.to_owned());
         let _permit = self.storers.acquire().await.map_err(|error| stopped(&error.to_string()))?;
         let storing = self.storing.as_ref().ok_or_else(|| stopped("no thread is left"))?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::TryStreamExt as _;
 use mongodb::bson::{Bson, Document, doc};
 use ropewalk_connectors::{
-    Batch, ConnectionOptions, ConnectorError, MONGODB_EXPERIMENTAL, Misfit, MisfitPolicy, MongoRequest, mongo_open,
+    Batch, ConnectionOptions, ConnectorError, Misfit, MisfitPolicy, MongoRequest, mongo_open,
 };
 use ropewalk_types::ManualAmbient;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -108,7 +108,6 @@ async fn a_cursor_is_read_over_all_of_its_batches() {
     assert_eq!(find.get_document("filter").unwrap(), &doc! { "_id": { "$gte": 0_i64 } });
     assert_eq!(find.get("projection"), Some(&Bson::Document(doc! { "lines": 1 })));
     assert_eq!(seen.iter().filter(|command| command.contains_key("getMore")).count(), 4);
-    assert!(MONGODB_EXPERIMENTAL.is_some());
 }
 
 #[tokio::test]
