@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use futures::TryStreamExt as _;
 use mongodb::bson::{Bson, Document, doc};
-use ropewalk_connectors::{
-    Batch, ConnectionOptions, ConnectorError, Misfit, MisfitPolicy, MongoRequest, mongo_open,
-};
+use ropewalk_connectors::{Batch, ConnectionOptions, ConnectorError, Misfit, MisfitPolicy, MongoRequest, mongo_open};
 use ropewalk_types::ManualAmbient;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};

@@ -1,6 +1,7 @@
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ropewalk_data::AnswerFormat;
@@ -23,7 +24,17 @@ pub(super) async fn run(shared: &Shared, arguments: &Sql) -> Ending {
         memory_limit: arguments.memory.saturating_mul(1_000_000),
     };
     let answer = match &arguments.file {
-        None => project.sql(&question, Box::new(std::io::stdout())).await?,
+        None => {
+            let pipe = Pipe::default();
+            match project.sql(&question, Box::new(pipe.clone())).await {
+                // Whoever reads may stop early, as `head` does.
+                Err(_) if pipe.closed.load(Ordering::Relaxed) => {
+                    project.close().await;
+                    return Ok(ExitCode::SUCCESS);
+                }
+                answer => answer?,
+            }
+        }
         Some(path) => {
             let file = WholeFile::create(path)?;
             let answer = project.sql(&question, Box::new(file.clone())).await?;
@@ -54,6 +65,31 @@ fn format(shared: &Shared, arguments: &Sql) -> AnswerFormat {
         (Some(SqlFormat::Parquet), _) => AnswerFormat::Parquet,
         (Some(SqlFormat::Arrow), _) => AnswerFormat::Arrow,
         (Some(SqlFormat::Table) | None, _) => AnswerFormat::Table,
+    }
+}
+
+/// Standard output, and whether nobody reads it any more.
+#[derive(Clone, Default)]
+struct Pipe {
+    closed: Arc<AtomicBool>,
+}
+
+impl Pipe {
+    fn noted<T>(&self, result: io::Result<T>) -> io::Result<T> {
+        if result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+            self.closed.store(true, Ordering::Relaxed);
+        }
+        result
+    }
+}
+
+impl Write for Pipe {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.noted(io::stdout().write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.noted(io::stdout().flush())
     }
 }
 

@@ -181,7 +181,7 @@ pub struct AuditFilter {
     pub who: Option<String>,
     /// This action only.
     pub action: Option<AuditAction>,
-    /// Objects whose URI begins so, such as `data:flights@`.
+    /// This object with all its versions, such as `data:flights`; not others whose names begin so.
     pub object: Option<String>,
     /// From this moment on.
     pub since: Option<Timestamp>,
@@ -191,7 +191,7 @@ pub struct AuditFilter {
 
 const LIST: &str = "SELECT number, at, who, action, object, details_json, previous, digest FROM audit \
      WHERE number < $1 AND at >= $2 AND at < $3 AND ($4 = '' OR who = $5) AND ($6 = '' OR action = $7) \
-     AND SUBSTR(object, 1, $8) = $9 ORDER BY number DESC LIMIT $10";
+     AND ($8 = '' OR object = $9 OR SUBSTR(object, 1, $10) = $11) ORDER BY number DESC LIMIT $12";
 
 /// The entries that fit, the newest first: at most `limit` of those before the entry `before`.
 ///
@@ -205,6 +205,7 @@ pub async fn audit_list(
     let who = filter.who.as_deref().unwrap_or_default();
     let action = filter.action.map_or("", AuditAction::as_str);
     let object = filter.object.as_deref().unwrap_or_default();
+    let version = format!("{object}@");
     let rows: Vec<Row> = sqlx::query_as(LIST)
         .bind(before.map_or(i64::MAX, |number| i64::try_from(number).unwrap_or(i64::MAX)))
         .bind(filter.since.map_or(i64::MIN, Timestamp::millis))
@@ -213,8 +214,10 @@ pub async fn audit_list(
         .bind(who)
         .bind(action)
         .bind(action)
-        .bind(object.chars().count() as i64)
         .bind(object)
+        .bind(object)
+        .bind(version.chars().count() as i64)
+        .bind(version)
         .bind(i64::from(limit))
         .fetch_all(catalog.pool())
         .await?;

@@ -206,7 +206,7 @@ async fn the_trail_is_listed_and_paged() {
     assert_eq!(numbers(AuditFilter::default(), Some(3)).await, [2, 1]);
     let ann = AuditFilter { who: Some("ann".to_owned()), action: Some(AuditAction::Read), ..AuditFilter::default() };
     assert_eq!(numbers(ann, None).await, [5, 3, 1]);
-    let object = AuditFilter { object: Some("data:t2@".to_owned()), ..AuditFilter::default() };
+    let object = AuditFilter { object: Some("data:t2".to_owned()), ..AuditFilter::default() };
     assert_eq!(numbers(object, None).await, [9, 6, 3]);
     let time = AuditFilter { since: Some(Timestamp(2)), until: Some(Timestamp(4)), ..AuditFilter::default() };
     assert_eq!(numbers(time, None).await, [4, 3]);

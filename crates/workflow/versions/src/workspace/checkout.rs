@@ -1,10 +1,11 @@
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use futures::TryStreamExt as _;
 use futures::future::BoxFuture;
 use ropewalk_store::files::{self, EntryKind, OddNames, ScanNext};
-use ropewalk_store::{LaidOut, LinkMode, Store, TransferProgress, TreeFile};
+use ropewalk_store::{LaidOut, LinkMode, Store, StoreError, TransferProgress, TreeFile};
 use ropewalk_types::{DatasetName, Digest};
 use serde::Serialize;
 
@@ -15,7 +16,7 @@ use crate::error::{VersionsError, blocking};
 use crate::index::{Index, IndexEntry, IndexHead, Stat};
 use crate::pointer::{Kind, Pointer, PointerState};
 use crate::selection::{Matcher, Selection};
-use crate::work::{Data, clock, look};
+use crate::work::{Data, Found, Work, clock, look};
 
 /// How long to wait for the clock of the file system to move on.
 const TICK: Duration = Duration::from_millis(25);
@@ -144,19 +145,22 @@ impl Workspace {
         .await?;
 
         let data = Data::at(&place.data, content.kind);
-        let (here, old, cache) = (data.clone(), index, self.cache_folder());
-        let (plan, target, matcher) = blocking(move || {
-            let linked = if mode == LinkMode::Copy { inodes(&cache)? } else { HashSet::new() };
-            let plan = plan(&here, Planned { index: old.as_ref(), target: &target, matcher: &matcher, linked, force })?;
-            Ok((plan, target, matcher))
-        })
-        .await?;
+        let begun = self.begun(&name, place.file_name()).await?;
+        let linked = if mode == LinkMode::Copy { Some(self.cache_folder()) } else { None };
+        let sides = Sides { data: data.clone(), index, target, begun, linked };
+        let (plan, target) = self.planned(sides, &matcher, force).await?;
         if !plan.blocked.is_empty() {
             return Err(VersionsError::WouldOverwrite { name, paths: plan.blocked });
         }
 
         let whole = patterns.is_none();
         self.supply(Supply { name: &name, content: &content, files: &plan.write, whole, from }, progress).await?;
+        let state = content.version.map_or(pointer.state, |version| PointerState::Committed { version });
+        let (kind, digest) = (content.kind, content.root);
+        let pointer = Pointer { kind, digest, bytes: content.bytes, files: content.files, state, ..pointer };
+        if !plan.write.is_empty() {
+            self.begin(&pointer).await?;
+        }
         let (written, removed) = (plan.write.len() as u64, plan.remove.len() as u64);
         let (gone, folder, is_folder) = (plan.remove, data.directory.clone(), content.kind == Kind::Folder);
         blocking(move || {
@@ -173,7 +177,6 @@ impl Workspace {
             let folder = data.directory.clone();
             blocking(move || Ok(files::create_directories(&folder)?)).await?;
         }
-        let state = content.version.map_or(pointer.state, |version| PointerState::Committed { version });
         let head = IndexHead {
             root: content.root,
             kind: content.kind,
@@ -185,15 +188,8 @@ impl Workspace {
         let (clock_folder, wrote, kept) = (self.work_folder(), written > 0, plan.kept.clone());
         let (index, left_out) =
             blocking(move || index_of(head, &data, &clock_folder, &target, &matcher, &kept, wrote)).await?;
-        let pointer = Pointer {
-            kind: content.kind,
-            digest: content.root,
-            bytes: content.bytes,
-            files: content.files,
-            state,
-            ..pointer
-        };
         self.write_down(&place, &pointer, Some(index)).await?;
+        self.end(&name).await?;
         Ok(CheckedOut {
             name,
             path: place.path,
@@ -221,6 +217,102 @@ impl Workspace {
         let dataset = self.pointers().await?.iter().any(|pointer| pointer.name.as_str() == path);
         let (name, version) = (name.clone(), version.map(str::to_owned));
         Err(VersionsError::UnknownFile { name, version, path, known: tops(files), dataset })
+    }
+}
+
+/// What a checkout goes from and to.
+struct Sides {
+    data: Data,
+    index: Option<Index>,
+    target: Vec<TreeFile>,
+    /// What a killed checkout was laying out.
+    begun: Vec<TreeFile>,
+    /// The folder of files whose second names are to become files of their own.
+    linked: Option<PathBuf>,
+}
+
+impl Workspace {
+    /// What is to be done; gives the target back.
+    async fn planned(
+        &self,
+        sides: Sides,
+        matcher: &Matcher,
+        force: bool,
+    ) -> Result<(Plan, Vec<TreeFile>), VersionsError> {
+        let (work, linked, Sides { index, target, begun, .. }) = blocking(move || {
+            let linked = sides.linked.as_deref().map(inodes).transpose()?.unwrap_or_default();
+            let mut work = look(&sides.data, sides.index.as_ref())?;
+            work.clear_leftovers()?;
+            // A file that is neither known nor wanted need not be read.
+            let wanted = |file: &Found| find(&sides.target, &file.path).or_else(|| find(&sides.begun, &file.path));
+            work.hash(|file| file.at.is_some() || wanted(file).is_some())?;
+            Ok((work, linked, sides))
+        })
+        .await?;
+        let (ours, index) = (self.ours(&work, &begun).await?, index.as_ref());
+        let planning = Planning { index, work: &work, target: &target, matcher, linked: &linked, ours: &ours, force };
+        Ok((planning.plan(), target))
+    }
+}
+
+/// What is being laid out is written down before, so that after a kill the files that it wrote, the last of them perhaps
+/// half, are told from changes of the user's.
+impl Workspace {
+    fn begun_path(&self, name: &DatasetName) -> PathBuf {
+        self.work_folder().join(format!("{name}.begun"))
+    }
+
+    /// Notes that what `pointer` names is about to be laid out.
+    async fn begin(&self, pointer: &Pointer) -> Result<(), VersionsError> {
+        let (path, text) = (self.begun_path(&pointer.name), pointer.render());
+        blocking(move || Ok(files::write_atomic(&path, text.as_bytes())?)).await
+    }
+
+    async fn end(&self, name: &DatasetName) -> Result<(), VersionsError> {
+        let path = self.begun_path(name);
+        blocking(move || Ok(files::remove_file(&path).map(drop)?)).await
+    }
+
+    /// The files that a killed checkout was laying out; none if none was.
+    async fn begun(&self, name: &DatasetName, file_name: &str) -> Result<Vec<TreeFile>, VersionsError> {
+        let path = self.begun_path(name);
+        let found = blocking(move || if files::exists(&path)? { Pointer::read(&path).map(Some) } else { Ok(None) });
+        let Some(pointer) = found.await? else { return Ok(Vec::new()) };
+        match self.files_here(name, &Content::of(&pointer), file_name).await {
+            // Only help is lost when it was collected since.
+            Err(VersionsError::ContentMissing { .. } | VersionsError::Store(StoreError::NotFound { .. })) => {
+                Ok(Vec::new())
+            }
+            found => found,
+        }
+    }
+
+    /// Which files of the work tree a killed checkout wrote: whole, or as far as it came.
+    async fn ours(&self, work: &Work, begun: &[TreeFile]) -> Result<HashSet<String>, VersionsError> {
+        let mut ours = HashSet::new();
+        for found in &work.files {
+            let (Some(file), Some(digest)) = (find(begun, &found.path), found.digest) else { continue };
+            if file.digest == digest
+                || (found.stat.size < file.size && self.begins(file, found.stat.size, digest).await?)
+            {
+                ours.insert(found.path.clone());
+            }
+        }
+        Ok(ours)
+    }
+
+    /// Whether the first `size` bytes of a stored file have this digest.
+    async fn begins(&self, file: &TreeFile, size: u64, digest: Digest) -> Result<bool, VersionsError> {
+        let store = self.store().await?;
+        if !store.contains(&file.digest).await? {
+            return Ok(false);
+        }
+        let mut bytes = store.blob_stream(&file.digest, 0..size);
+        let mut hasher = blake3::Hasher::new();
+        while let Some(piece) = bytes.try_next().await? {
+            hasher.update(&piece);
+        }
+        Ok(Digest::from(hasher.finalize()) == digest)
     }
 }
 
@@ -252,24 +344,6 @@ fn make_room(data: &Path, kind: Kind, force: bool) -> Result<bool, VersionsError
         }
         _ => Ok(true),
     }
-}
-
-/// What a plan is made from besides the work tree.
-struct Planned<'a> {
-    index: Option<&'a Index>,
-    target: &'a [TreeFile],
-    matcher: &'a Matcher,
-    linked: HashSet<u64>,
-    force: bool,
-}
-
-fn plan(data: &Data, planned: Planned<'_>) -> Result<Plan, VersionsError> {
-    let Planned { index, target, matcher, linked, force } = planned;
-    let mut work = look(data, index)?;
-    work.clear_leftovers()?;
-    // A file that is neither known nor wanted need not be read.
-    work.hash(|file| file.at.is_some() || find(target, &file.path).is_some())?;
-    Ok(Planning { index, work: &work, target, matcher, linked: &linked, force }.plan())
 }
 
 /// The numbers of all files below `folder` on their file system.

@@ -30,6 +30,8 @@ pub(super) struct Planning<'a> {
     pub(super) matcher: &'a Matcher,
     /// The inodes of files that are to have bytes of their own, which those in the work tree may be second names of.
     pub(super) linked: &'a HashSet<u64>,
+    /// Files that a checkout wrote that was killed, so that no index knows them.
+    pub(super) ours: &'a HashSet<String>,
     /// Whether changes may be lost.
     pub(super) force: bool,
 }
@@ -68,7 +70,7 @@ impl Planning<'_> {
         let entry = self.entry(found);
         let unchanged = entry.is_some_and(|entry| found.digest == Some(entry.digest));
         let same_as_before = entry.is_some_and(|entry| entry.digest == file.digest);
-        if unchanged || self.force {
+        if unchanged || self.force || self.ours.contains(&found.path) {
             plan.write.push(file.clone());
         } else if same_as_before {
             plan.kept.push(file.path.clone());
@@ -81,6 +83,7 @@ impl Planning<'_> {
     fn leave(&self, found: &Found, plan: &mut Plan) {
         let path = found.path.clone();
         match self.entry(found) {
+            _ if self.ours.contains(&path) => plan.remove.push(path),
             Some(entry) if found.digest == Some(entry.digest) || self.force => plan.remove.push(path),
             None if !self.in_the_way(&found.path) => {}
             None if self.force => plan.remove.push(path),
@@ -155,8 +158,9 @@ mod tests {
         let work = work(is, &index);
         let patterns = only.map(|only| vec![only.to_owned()]);
         let matcher = Matcher::new(patterns.as_deref()).unwrap();
-        let linked = HashSet::new();
-        Planning { index: Some(&index), work: &work, target: &target, matcher: &matcher, linked: &linked, force }.plan()
+        let (linked, ours) = (HashSet::new(), HashSet::from(["killed".to_owned()]));
+        let (index, linked, ours) = (Some(&index), &linked, &ours);
+        Planning { index, work: &work, target: &target, matcher: &matcher, linked, ours, force }.plan()
     }
 
     fn written(plan: &Plan) -> Vec<&str> {
@@ -193,6 +197,15 @@ mod tests {
         let found = plan(&[("a", "1"), ("b", "1")], &[("a", "2"), ("b", "1")], &[("a", "2"), ("b", "2")], None, false);
         assert_eq!(written(&found), ["b"]);
         assert!(found.blocked.is_empty());
+    }
+
+    #[test]
+    fn what_a_killed_checkout_wrote_is_nobodys_change() {
+        let is = [("a", "1"), ("killed", "half")];
+        let found = plan(&[("a", "1")], &is, &[("a", "1"), ("killed", "whole")], None, false);
+        assert_eq!((written(&found), found.blocked.len()), (vec!["killed"], 0));
+        let back = plan(&[("a", "1")], &is, &[("a", "1")], None, false);
+        assert_eq!((back.remove, back.blocked.len()), (vec!["killed".to_owned()], 0));
     }
 
     #[test]
