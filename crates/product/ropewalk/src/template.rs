@@ -35,7 +35,7 @@ pub(crate) fn write(template: Template, folder: &Path) -> Result<Vec<&'static st
         let path = folder.join(name);
         if files::exists(&path)? {
             return Err(ServerError::Unknown {
-                what: format!("an empty place for {}", path.display()),
+                what: format!("{} is there already", path.display()),
                 hint: "choose another folder, or remove that file".to_owned(),
             });
         }

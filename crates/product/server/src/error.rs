@@ -58,10 +58,10 @@ pub enum ServerError {
     /// A listener broke while it was serving.
     #[error("serving ended: {0}")]
     Serve(String),
-    /// Something that was asked for is not there.
-    #[error("{what} is not known here")]
+    /// Something that was asked for is not there, or is not what it should be.
+    #[error("{what}")]
     Unknown {
-        /// What was asked for.
+        /// What is missing or wrong, as a sentence.
         what: String,
         /// What to do about it.
         hint: String,

@@ -45,7 +45,7 @@ impl OpenProject {
         }
         if parents.is_empty() {
             let hint = "see `ropewalk data ls`, `ropewalk models ls` and `ropewalk runs ls`".to_owned();
-            return Err(ServerError::Unknown { what: start.to_string(), hint });
+            return Err(ServerError::Unknown { what: format!("`{start}` is not known here"), hint });
         }
         let mut about = BTreeMap::new();
         for uri in parents.iter().flat_map(|(child, up)| up.iter().map(|(_, parent)| parent).chain([child])) {

@@ -70,7 +70,7 @@ impl OpenProject {
 
     fn monitor_settings(&self) -> Result<&Monitor, ServerError> {
         self.file.monitor.as_ref().ok_or_else(|| ServerError::Unknown {
-            what: "what to monitor".to_owned(),
+            what: "the project file does not say what to monitor".to_owned(),
             hint: "write a [monitor] table: model, labels, key, target".to_owned(),
         })
     }
@@ -85,7 +85,7 @@ impl OpenProject {
 
 fn nothing_answered(version: &ModelVersion) -> ServerError {
     ServerError::Unknown {
-        what: format!("any answer of {}", version.uri()),
+        what: format!("{} has not answered anything yet", version.uri()),
         hint: "serve it and send requests first".to_owned(),
     }
 }

@@ -18,7 +18,7 @@ pub(super) async fn run(shared: &Shared, arguments: Serve) -> Ending {
     options.grpc_port = arguments.grpc_port.unwrap_or(options.grpc_port);
     if options.models.is_empty() {
         let hint = "name one, or write models = [\"models:/NAME@champion\"] in [serve]".to_owned();
-        return Err(ServerError::Unknown { what: "a model to serve".to_owned(), hint });
+        return Err(ServerError::Unknown { what: "there is no model to serve".to_owned(), hint });
     }
     let server = project.serve(&options).await?;
     tell(shared.output, &server);

@@ -23,7 +23,7 @@ impl OpenProject {
     /// The profile of the rows that the version learnt from: the training part of the dataset that it was made of.
     pub(super) async fn reference(&self, version: &ModelVersion, score: &str) -> Result<Reference, ServerError> {
         let unknown = || ServerError::Unknown {
-            what: format!("the dataset that {} was trained on", version.uri()),
+            what: format!("the dataset that {} was trained on is not known here", version.uri()),
             hint: "train it by a stage of this project".to_owned(),
         };
         let Some(Uri::Data { name, version: digest }) = &version.dataset else { return Err(unknown()) };
@@ -59,7 +59,7 @@ fn scored(model: &dyn Model, batch: &RecordBatch, score: &str) -> Result<ArrayRe
     let inputs = model.signature().inputs.iter().map(|input| tensor(batch, input)).collect::<Result<Vec<_>, _>>()?;
     let outputs = model.predict(&inputs)?;
     let output = outputs.iter().find(|output| output.name == score).ok_or_else(|| ServerError::Unknown {
-        what: format!("the output `{score}` of the model"),
+        what: format!("the model has no output `{score}`"),
         hint: "name one of its outputs as `score` in [monitor]".to_owned(),
     })?;
     let TensorData::Fp32(values) = &output.tensor.data else {
@@ -72,7 +72,7 @@ fn scored(model: &dyn Model, batch: &RecordBatch, score: &str) -> Result<ArrayRe
 
 fn tensor(batch: &RecordBatch, input: &TensorSpec) -> Result<NamedTensor, ServerError> {
     let column = batch.column_by_name(&input.name).ok_or_else(|| ServerError::Unknown {
-        what: format!("the column `{}` of the training data", input.name),
+        what: format!("the training data has no column `{}`", input.name),
         hint: "the model and its dataset do not fit together".to_owned(),
     })?;
     let data = if input.datatype == ElementType::Bytes {
