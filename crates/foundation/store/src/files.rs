@@ -8,6 +8,7 @@ mod directory;
 mod error;
 mod link;
 mod lock;
+mod part_file;
 mod scan;
 mod scratch_file;
 mod work_tree;
@@ -26,6 +27,7 @@ pub(crate) use atomic::temporary_name;
 pub(crate) use directory::parent;
 pub(crate) use error::Doing;
 pub(crate) use link::{SHARED_BLOCK, hard_link, make_writable, reflink};
+pub(crate) use part_file::PartFile;
 pub(crate) use scratch_file::ScratchFile;
 pub(crate) use work_tree::{FolderId, WorkTree};
 

@@ -1,5 +1,5 @@
 use std::fmt;
-use std::io::{self, Seek as _, SeekFrom, Write as _};
+use std::io::{self, Write as _};
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -15,7 +15,7 @@ use object_store::{
 };
 
 use crate::error::StoreError;
-use crate::files::{self, AtomicFile, FileError};
+use crate::files::{self, AtomicFile, FileError, PartFile};
 
 const NAME: &str = "local directory";
 /// Small pieces are gathered to writes of this size.
@@ -82,7 +82,7 @@ impl ObjectStore for DurableLocal {
 
     async fn put_multipart_opts(&self, location: &Path, _: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
         let path = self.inner.path_to_filesystem(location)?;
-        let file = blocking(move || AtomicFile::create(&path).map_err(file_error)).await?;
+        let file = blocking(move || PartFile::create(&path).map_err(file_error)).await?;
         Ok(Box::new(Upload { file: Arc::new(Mutex::new(Some(file))), offset: 0 }))
     }
 
@@ -115,7 +115,7 @@ impl ObjectStore for DurableLocal {
 #[derive(Debug)]
 struct Upload {
     /// `None` once completed or aborted.
-    file: Arc<Mutex<Option<AtomicFile>>>,
+    file: Arc<Mutex<Option<PartFile>>>,
     offset: u64,
 }
 
@@ -128,7 +128,7 @@ impl MultipartUpload for Upload {
         blocking(move || {
             let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
             let file = file.as_mut().ok_or_else(finished)?;
-            file.seek(SeekFrom::Start(offset)).and_then(|_| write(file, &data)).map_err(generic)
+            file.write_at(offset, data.iter().map(|piece| &piece[..])).map_err(generic)
         })
         .boxed()
     }
@@ -150,7 +150,7 @@ impl MultipartUpload for Upload {
 }
 
 impl Upload {
-    fn take(&self) -> Option<AtomicFile> {
+    fn take(&self) -> Option<PartFile> {
         self.file.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }

@@ -91,6 +91,23 @@ impl AtomicFile {
         shared.doing("share blocks with", &self.target)
     }
 
+    /// Whether what is written from now on goes past the page cache (open(2), `O_DIRECT`); an error where that cannot be.
+    #[cfg(target_os = "linux")]
+    pub(super) fn set_direct(&self, direct: bool) -> io::Result<()> {
+        use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+        let file = self.open_file()?;
+        let mut flags = fcntl_getfl(file)?;
+        flags.set(OFlags::DIRECT, direct);
+        Ok(fcntl_setfl(file, flags)?)
+    }
+
+    /// Only Linux has a flag for it.
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn set_direct(&self, direct: bool) -> io::Result<()> {
+        self.open_file()?;
+        if direct { Err(io::ErrorKind::Unsupported.into()) } else { Ok(()) }
+    }
+
     /// What was written so far, opened for reading.
     pub(crate) fn reader(&self) -> Result<File, FileError> {
         File::open(&self.temporary).doing("read what was written for", &self.target)
