@@ -66,11 +66,7 @@ impl DataProject {
             });
         }
         let mut roots = store_roots(&store).await?;
-        for root in self.workspace().roots().await? {
-            if store.contains(root.digest()).await? {
-                roots.push(root);
-            }
-        }
+        roots.extend(store.whole(self.workspace().roots().await?).await?);
         roots.sort();
         roots.dedup();
         gone(&store, &roots, CollectSettings { grace, dry_run, now: SystemTime::now() }).await

@@ -106,13 +106,7 @@ impl Wanted {
             roots.insert(Root::Blob(digest));
             roots.insert(content_root(version.kind, version.root));
         }
-        let mut present = Vec::with_capacity(roots.len());
-        for root in roots {
-            if store.contains(root.digest()).await? {
-                present.push(root);
-            }
-        }
-        Ok(present)
+        Ok(store.whole(roots).await?)
     }
 }
 

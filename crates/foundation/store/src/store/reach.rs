@@ -82,6 +82,26 @@ impl Store {
         missing.dedup();
         Ok(missing)
     }
+
+    /// Those of `roots` that the store has with all below: what is to stay when it is collected.
+    ///
+    /// What a collector has condemned is among them as long as it is whole, so that the next one restores it.
+    pub async fn whole(&self, roots: impl IntoIterator<Item = Root>) -> Result<Vec<Root>, StoreError> {
+        self.inner.refresh().await?;
+        let mut whole = Vec::new();
+        for root in roots {
+            let (visible, readable) = self.inner.index(|index| {
+                let kinds = [Kind::Chunk, Kind::Recipe];
+                let readable = kinds.iter().any(|kind| index.find_readable(*kind, root.digest()).is_some());
+                (index.has_blob(root.digest()), readable)
+            });
+            // What is visible is whole; of what is condemned, something may have been removed.
+            if visible || (readable && self.missing(&[root]).await?.is_empty()) {
+                whole.push(root);
+            }
+        }
+        Ok(whole)
+    }
 }
 
 impl Inner {

@@ -75,6 +75,10 @@ async fn what_is_needed_again_comes_back(harness: Harness) {
     let tree = directory_in(&store, &harness, 1).await;
     assert!(collect(&store, &[], 1).await.condemned.pieces > 50);
     assert!(!store.contains(&tree).await.unwrap());
+    // Whoever asks what there is to be kept is told of it; of what is not there, and of a part of what is not, he is not.
+    let elsewhere = Digest::of(b"elsewhere");
+    let roots = harness.open().await.whole([Root::Tree(tree), Root::Tree(elsewhere), Root::Blob(elsewhere)]).await;
+    assert_eq!(roots.unwrap(), [Root::Tree(tree)]);
     let restored = collect(&harness.open().await, &[Root::Tree(tree)], 3).await;
     assert!(restored.restored.pieces > 50 && restored.removed.pieces == 0, "{restored:?}");
     assert!(store.contains(&tree).await.unwrap());
