@@ -214,6 +214,16 @@ impl Inner {
         read(&self.index.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// How many segments of up to 8 MiB are read at once: as many as keep a disk busy, or the way to another machine.
+    pub(crate) fn segments_at_once(&self) -> usize {
+        if self.directory.is_some() { 3 } else { 8 }
+    }
+
+    /// How many parts of 8 MiB of a pack are written at once.
+    pub(crate) fn parts_at_once(&self) -> usize {
+        if self.directory.is_some() { 2 } else { 6 }
+    }
+
     /// The file that is the pack, when the store is a directory of this machine.
     pub(crate) fn pack_file(&self, pack: PackId) -> Option<PathBuf> {
         let directory = self.directory.as_deref()?;

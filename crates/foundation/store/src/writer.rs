@@ -48,7 +48,7 @@ pub struct Writer {
 impl Writer {
     pub(crate) fn new(inner: Arc<Inner>) -> Self {
         let claims = Arc::new(Claims::new(Arc::clone(&inner)));
-        let packs = PackWriter::new(Arc::clone(&inner.backend));
+        let packs = PackWriter::new(&inner);
         Self { inner, claims, packs, unfinished: false }
     }
 

@@ -4,8 +4,6 @@
 //! become visible from time to time, so that a transfer that was killed goes on where it was; recipes and trees become
 //! visible all at once at the end, so that a tree that is visible is whole and need not be looked into.
 
-use std::sync::Arc;
-
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::reach::{Gaps, Reached, Root};
@@ -15,8 +13,6 @@ use crate::error::StoreError;
 use crate::index::Kind;
 use crate::writer::{PackWriter, Prepared};
 
-/// Segments of up to 8 MiB that are read ahead of the writing, which holds four more parts of that size.
-const SEGMENTS_AHEAD: usize = 3;
 /// So much is lost at most when a transfer is killed.
 const PUBLISH_EVERY: u64 = 256 << 20;
 /// Each time round, a collector has condemned what the transfer had taken for granted.
@@ -61,7 +57,8 @@ impl Store {
     /// Moves to `other` what it lacks of `roots` and all below them; they are durable and visible there on return.
     ///
     /// Every piece is checked against its digest on the way. A transfer that is dropped or killed has lost at most the
-    /// last 256 MiB and goes on when it is called again. Memory use is bounded by 64 MiB, and a hundred bytes a piece.
+    /// last 256 MiB and goes on when it is called again. Memory use is bounded by 64 MiB between
+    /// directories and 200 MiB elsewhere, where many requests hide the latency, and a hundred bytes a piece.
     /// A root or piece that this store does not have is [`StoreError::NotFound`].
     pub async fn copy_to(
         &self,
@@ -103,7 +100,7 @@ impl Inner {
         progress.planned((leaves.len() + tops.len()) as u64, bytes);
         // Once they are visible, a collector may condemn them as anything else, before the tops that need them are there.
         reached.leaves.iter().for_each(|digest| relied.add(Kind::Chunk, *digest));
-        let packs = PackWriter::new(Arc::clone(&other.backend));
+        let packs = PackWriter::new(other);
         let mut moving = Moving { from: self, to: other, progress, done, packs, hidden: 0 };
         moving.pieces(leaves, PUBLISH_EVERY).await?;
         moving.publish().await?;
@@ -151,7 +148,7 @@ impl Moving<'_> {
         let from = self.from;
         let reads = segments(wanted.iter().map(|wanted| wanted.piece)).into_iter();
         let mut reads = std::pin::pin!(
-            futures::stream::iter(reads.map(|segment| from.read_checked(segment))).buffered(SEGMENTS_AHEAD)
+            futures::stream::iter(reads.map(|segment| from.read_checked(segment))).buffered(from.segments_at_once())
         );
         let mut wanted = wanted.iter();
         while let Some(pieces) = reads.try_next().await? {

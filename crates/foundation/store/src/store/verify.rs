@@ -164,7 +164,7 @@ impl Inner {
         objects: Vec<(Digest, Object)>,
     ) -> Result<HashSet<(PackId, Kind, Digest)>, StoreError> {
         other.refresh().await?;
-        let mut writer = PackWriter::new(std::sync::Arc::clone(&self.backend));
+        let mut writer = PackWriter::new(self);
         let mut healed = HashSet::new();
         for Wrong { piece, tree, .. } in wrong {
             let found = other.index(|index| index.find_readable(piece.kind, &piece.digest));

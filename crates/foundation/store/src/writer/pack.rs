@@ -14,7 +14,6 @@ use crate::store::failed;
 const TARGET: u64 = 64 << 20;
 /// A pack is sent in parts of this size; S3 takes none below 5 MiB.
 const PART: usize = 8 << 20;
-const PARTS_AT_ONCE: usize = 2;
 
 /// A pack that is being written: part by part, visible to the backend only once it is whole.
 #[derive(Debug)]
@@ -26,9 +25,10 @@ pub(crate) struct OpenPack {
 }
 
 impl OpenPack {
-    pub(crate) async fn begin(backend: Arc<dyn ObjectStore>) -> Result<Self, StoreError> {
+    /// Of which at most `parts_at_once` parts are on their way.
+    pub(crate) async fn begin(backend: Arc<dyn ObjectStore>, parts_at_once: usize) -> Result<Self, StoreError> {
         let id = PackId::random();
-        let upload = BufWriter::with_capacity(backend, id.path(), PART).with_max_concurrency(PARTS_AT_ONCE);
+        let upload = BufWriter::with_capacity(backend, id.path(), PART).with_max_concurrency(parts_at_once);
         let mut pack = Self { id, upload, length: 0, slots: Vec::new() };
         pack.put(Bytes::from_static(PackId::MARK)).await?;
         Ok(pack)

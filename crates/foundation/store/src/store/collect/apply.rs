@@ -1,10 +1,8 @@
 //! A plan carried out: always first what is written, then what is removed.
 
-use std::collections::HashSet;
-use std::sync::Arc;
-
 use futures::{StreamExt as _, TryStreamExt as _};
 use ropewalk_types::Digest;
+use std::collections::HashSet;
 
 use super::plan::Plan;
 use crate::error::StoreError;
@@ -53,7 +51,7 @@ impl Inner {
 
     /// Writes what stays of packs that go, and makes it visible there; gives the bytes written.
     async fn rewrite(&self, pieces: Vec<(Piece, bool)>) -> Result<u64, StoreError> {
-        let mut writer = PackWriter::new(Arc::clone(&self.backend));
+        let mut writer = PackWriter::new(self);
         let mut trees = pieces.iter().map(|(_, tree)| *tree);
         for segment in segments(pieces.iter().map(|(piece, _)| *piece)) {
             for ((piece, stored), tree) in self.read_checked(segment).await?.into_iter().zip(trees.by_ref()) {
