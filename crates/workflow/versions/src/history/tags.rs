@@ -167,6 +167,8 @@ pub(crate) async fn tags_carry(
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -233,5 +235,61 @@ mod tests {
         assert_eq!(known(&store).await, None);
         tag_set(&store, &name, &tag, &Digest::of(b"2"), false).await.unwrap();
         assert_eq!(known(&store).await.map(|at| at.version), Some(Digest::of(b"2")));
+    }
+
+    /// What somebody does with the tag in one of three stores.
+    #[derive(Clone, Copy, Debug)]
+    enum Done {
+        Set(usize, u8),
+        Delete(usize),
+        Carry(usize, usize),
+    }
+
+    fn done() -> impl Strategy<Value = Done> {
+        let store = 0..3_usize;
+        prop_oneof![
+            (store.clone(), any::<u8>()).prop_map(|(store, version)| Done::Set(store, version)),
+            store.clone().prop_map(Done::Delete),
+            (store.clone(), store).prop_map(|(from, to)| Done::Carry(from, to)),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn in_whatever_order_they_hear_of_it_all_agree_whether_there_is_a_tag(history in prop::collection::vec(done(), 0..12)) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let mut stores = Vec::new();
+                for _ in 0..3 {
+                    stores.push(Store::open("memory:").await.unwrap());
+                }
+                let (name, tag) = (DatasetName::new("x").unwrap(), TagName::new("t").unwrap());
+                for done in history {
+                    match done {
+                        Done::Set(store, version) => {
+                            tag_set(&stores[store], &name, &tag, &Digest::of(&[version]), true).await.unwrap();
+                        }
+                        // Only a tag that is there can be deleted.
+                        Done::Delete(store) if known(&stores[store]).await.is_some() => {
+                            tag_delete(&stores[store], &name, &tag).await.unwrap();
+                        }
+                        Done::Delete(_) => {}
+                        Done::Carry(from, to) => drop(carry(&stores[from], &stores[to]).await),
+                    }
+                }
+                for _ in 0..2 {
+                    for (from, to) in [(0, 1), (1, 2), (2, 0), (1, 0), (2, 1), (0, 2)] {
+                        carry(&stores[from], &stores[to]).await;
+                    }
+                }
+                let mut counts = Vec::new();
+                for store in &stores {
+                    counts.push(known(store).await.map(|at| at.deletions));
+                }
+                assert!(counts.iter().all(|count| *count == counts[0]), "{counts:?}");
+            });
+        }
     }
 }
