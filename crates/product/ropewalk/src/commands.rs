@@ -20,9 +20,13 @@ mod trace;
 use std::path::PathBuf;
 
 use ropewalk_server::{Access, DataProject, OpenProject, ServerError};
+use ropewalk_types::Diagnose as _;
+use ropewalk_versions::{Problem, RefusedRemoval};
 
 use crate::arguments::{Arguments, Command, Shared};
 use crate::failure::Ending;
+use crate::output::printable;
+use crate::terminal;
 
 use credentials::backend_options;
 
@@ -59,6 +63,24 @@ async fn open(shared: &Shared) -> Result<OpenProject, ServerError> {
 fn data_project(shared: &Shared, command: &str) -> Result<DataProject, ServerError> {
     let waits = |holder: &str| crate::terminal::say(&format!("waiting for {holder}"));
     DataProject::open(&root(shared)?, command, access()?, waits)
+}
+
+/// Says what is wrong with one dataset, while the others are told of.
+fn say_problem(Problem { path, error }: &Problem) {
+    terminal::say(&printable(&format!("warning: {path}: {error}")));
+    if let Some(hint) = error.hint() {
+        terminal::say(&printable(&format!("hint: {hint}")));
+    }
+}
+
+/// Says that a version which was removed on one side has a tag on the other, and so is there.
+fn say_refused(refused: &RefusedRemoval, place: &str) {
+    let RefusedRemoval { name, version, removal, tags } = refused;
+    let (version, who, tags) = (version.short(), &removal.who, tags.join("`, `"));
+    terminal::say(&printable(&format!(
+        "warning: {name} {version} was removed by {who}, but not {place}, where it is tagged `{tags}`: delete the tag with \
+         `ropewalk data tag {name} TAG --delete`, then try again"
+    )));
 }
 
 /// Who works here, with the credentials that the environment has.

@@ -11,7 +11,7 @@ use ropewalk_data::{
 use ropewalk_ingest::{Scratch, TableReport, quarantine, report};
 use ropewalk_store::TreeEntry;
 use ropewalk_types::{DatasetName, Digest, Uri};
-use ropewalk_versions::Dataset;
+use ropewalk_versions::{Dataset, Problem};
 use serde_json::{Value, json};
 
 use crate::{OpenProject, ServerError};
@@ -26,8 +26,9 @@ impl OpenProject {
         Ok(version_list(&self.catalog, None).await?)
     }
 
-    /// Every tracked file and folder of the project, as its `.dataset` file has it.
-    pub async fn tracked(&self) -> Result<Vec<Dataset>, ServerError> {
+    /// Every tracked file and folder of the project, as its `.dataset` file has it, with what is wrong with one beside the
+    /// others.
+    pub async fn tracked(&self) -> Result<Vec<Result<Dataset, Problem>>, ServerError> {
         Ok(self.workspace().datasets().await?)
     }
 

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, SystemTime};
 
-use ropewalk_data::version_list;
+use ropewalk_data::{removal_list, version_list};
 use ropewalk_pipeline::{ArtifactKind, outcome_list};
 use ropewalk_store::{CollectSettings, Collected, Root, Store, Swept};
 use ropewalk_types::{DatasetName, Digest, Uri};
-use ropewalk_versions::store_roots;
+use ropewalk_versions::{has_removed, store_roots};
 use serde::Serialize;
 
 use crate::recording::CODE_TAG;
@@ -14,6 +14,9 @@ use crate::{DataProject, OpenProject, ServerError};
 
 /// Checkpoints of pieces of stages, by the folder of their refs.
 pub(crate) const PIECES: &str = "piece/";
+
+/// The kind of stages that give tracked files to others.
+pub(crate) const TRACKED_KIND: &str = "tracked";
 
 /// What a version of a dataset costs.
 #[derive(Clone, Debug, Serialize)]
@@ -39,8 +42,10 @@ pub struct Gone {
     pub swept: Swept,
 }
 
-async fn gone(store: &Store, roots: &[Root], settings: CollectSettings) -> Result<Gone, ServerError> {
-    let collected = store.collect(roots, &settings).await?;
+/// Where a version was removed, the bytes of what is collected must really be gone.
+async fn gone(store: &Store, roots: &[Root], settings: CollectSettings, erases: bool) -> Result<Gone, ServerError> {
+    let collected =
+        if erases { store.collect_erasing(roots, &settings).await? } else { store.collect(roots, &settings).await? };
     let swept = match settings.now.checked_sub(settings.grace) {
         Some(before) if !settings.dry_run => store.sweep_orphans(before).await?,
         _ => Swept::default(),
@@ -69,7 +74,8 @@ impl DataProject {
         roots.extend(store.whole(self.workspace().roots().await?).await?);
         roots.sort();
         roots.dedup();
-        gone(&store, &roots, CollectSettings { grace, dry_run, now: SystemTime::now() }).await
+        let erases = has_removed(&store).await?;
+        gone(&store, &roots, CollectSettings { grace, dry_run, now: SystemTime::now() }, erases).await
     }
 }
 
@@ -77,11 +83,13 @@ impl OpenProject {
     /// Removes from the store what nothing needs, once that has been so for `grace`.
     ///
     /// Kept is what versions and tags of tracked files need, what any commit of git ever named, every version of every
-    /// dataset, what stages made, artifacts of runs, model versions, and finished pieces of stages.
+    /// dataset, what stages made, artifacts of runs, model versions, and finished pieces of stages; of versions that were
+    /// removed only what something else of these needs.
     pub async fn collect(&self, grace: Duration, dry_run: bool) -> Result<Gone, ServerError> {
         let roots = self.roots().await?;
         let now = SystemTime::UNIX_EPOCH + Duration::from_millis(self.ambient.now().millis().cast_unsigned());
-        gone(&self.store, &roots, CollectSettings { grace, dry_run, now }).await
+        let erases = has_removed(&self.store).await? || !removal_list(&self.catalog, None).await?.is_empty();
+        gone(&self.store, &roots, CollectSettings { grace, dry_run, now }, erases).await
     }
 
     /// What each version of these datasets, or of all, costs in the store.
@@ -95,7 +103,7 @@ impl OpenProject {
         }
         let workspace = self.workspace();
         for name in workspace.names().await?.into_iter().filter(wanted) {
-            for entry in workspace.log(&name).await? {
+            for entry in workspace.log(&name).await?.into_iter().filter(|entry| entry.removed.is_none()) {
                 let roots = workspace.version_roots(&name, &entry.digest.to_string()).await?;
                 versions.push((name.clone(), entry.digest, roots));
             }
@@ -116,7 +124,12 @@ impl OpenProject {
     pub(crate) async fn roots(&self) -> Result<Vec<Root>, ServerError> {
         let mut roots = self.workspace().roots().await?;
         roots.extend(version_list(&self.catalog, None).await?.into_iter().map(|version| Root::Tree(version.digest)));
+        // A stage that gave tracked files on does not keep them: nothing can read what was removed.
+        let removed = self.workspace().removed_contents().await?;
         for outcome in outcome_list(&self.catalog, u32::MAX).await? {
+            if outcome.kind == TRACKED_KIND && outcome.outputs.values().any(|one| removed.contains(&one.digest)) {
+                continue;
+            }
             roots.extend(outcome.outputs.values().map(|artifact| match artifact.kind {
                 ArtifactKind::Dataset { .. } => Root::Tree(artifact.digest),
                 _ => Root::Blob(artifact.digest),

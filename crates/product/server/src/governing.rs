@@ -1,8 +1,10 @@
 //! Who may be asked about a dataset, how it is to be treated, and who did what with it.
 
 mod declaring;
+mod removing;
 mod retaining;
 mod tracked;
+mod trail;
 
 use std::collections::BTreeMap;
 
@@ -15,6 +17,10 @@ use ropewalk_data::{
 use ropewalk_lineage::{Step, downstream, upstream};
 use ropewalk_types::{DatasetName, Digest, TagName, Uri};
 use serde_json::{Value, json};
+
+pub use removing::RemovedContent;
+pub use retaining::{Due, DueState, Holds};
+pub(crate) use trail::trail_of;
 
 use crate::kinds::{declared, described};
 use crate::{OpenProject, ServerError};

@@ -25,7 +25,7 @@ pub use asking::Question;
 pub use collecting::{Cost, Gone};
 pub use error::ServerError;
 pub use examining::{Finding, examine};
-pub use governing::DatasetLineage;
+pub use governing::{DatasetLineage, Due, DueState, Holds, RemovedContent};
 pub use project::{Access, OpenProject};
 pub use running::{RunOptions, RunResult};
 pub use serving::{InferenceServer, ServeOptions};

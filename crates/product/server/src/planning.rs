@@ -9,6 +9,7 @@ use ropewalk_types::{DatasetName, Diagnose, StageName, Uri};
 use serde_json::{Map, Value, json};
 
 use crate::ServerError;
+use crate::collecting::TRACKED_KIND;
 use crate::kinds::{DeclaredChecks, SUBJECT, TrackedSettings, declared};
 
 /// Longest file of SQL that is read, in bytes.
@@ -65,7 +66,7 @@ fn source_stage(name: &DatasetName, source: &DataSource) -> Result<StageSpec, Se
     let (inputs, after) = (BTreeMap::new(), BTreeSet::new());
     if let Some((dataset, version)) = tracked_source(source) {
         let settings = TrackedSettings { out: name.clone(), zone: source.zone, dataset, version };
-        return Ok(StageSpec { name: stage, kind: "tracked", settings: json!(settings), inputs, after });
+        return Ok(StageSpec { name: stage, kind: TRACKED_KIND, settings: json!(settings), inputs, after });
     }
     let settings = json!({ "out": name, "source": source.reading() });
     Ok(StageSpec { name: stage, kind: "ingest", settings, inputs, after })
@@ -88,7 +89,7 @@ pub(crate) fn tracked_source(source: &DataSource) -> Option<(DatasetName, Option
 /// Tracked files are files, also where they hold rows: a stage that reads rows cannot read them.
 fn refuse_files_as_tables(specs: &[StageSpec]) -> Result<(), ServerError> {
     let tracked: BTreeSet<&StageName> =
-        specs.iter().filter(|spec| spec.kind == "tracked").map(|spec| &spec.name).collect();
+        specs.iter().filter(|spec| spec.kind == TRACKED_KIND).map(|spec| &spec.name).collect();
     for spec in specs.iter().filter(|spec| matches!(spec.kind, "sql" | "train" | "check")) {
         if let Some(input) = spec.inputs.values().find(|input| tracked.contains(&input.stage)) {
             let (stage, dataset) = (spec.name.clone(), input.stage.clone());

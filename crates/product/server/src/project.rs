@@ -4,6 +4,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use ropewalk_catalog::{Catalog, MigrationSet};
 use ropewalk_config::{FILE_NAME, ProjectFile, STATE_FOLDER};
+use ropewalk_data::{AuditEvent, DataError, audit_append};
 use ropewalk_execution::{Executor, LocalExecutor};
 use ropewalk_registry::Registry;
 use ropewalk_store::files::{self, FileError, FileLock};
@@ -12,6 +13,7 @@ use ropewalk_tracking::Tracking;
 use ropewalk_types::Ambient;
 use ropewalk_versions::Workspace;
 
+use crate::governing::trail_of;
 use crate::{ServerError, SystemAmbient};
 
 /// The cache of whole files, in the folder of the embedded back-ends.
@@ -124,7 +126,21 @@ impl OpenProject {
             let opened: BoxFuture<'static, _> = Box::pin(async move { Ok(store) });
             opened
         });
-        Workspace::new(self.root.clone(), self.state(), "ropewalk", Arc::clone(&self.ambient), opener)
+        let catalog = self.catalog.clone();
+        let write = move |event: AuditEvent| {
+            let catalog = catalog.clone();
+            async move {
+                let written: Result<(), DataError> = catalog
+                    .write(move |connection| {
+                        Box::pin(async move { audit_append(connection, &event).await.map(|_| ()) })
+                    })
+                    .await;
+                Ok(written?)
+            }
+        };
+        let ambient = Arc::clone(&self.ambient);
+        let workspace = Workspace::new(self.root.clone(), self.state(), "ropewalk", ambient, opener);
+        workspace.with_trail(trail_of(self.who.clone(), write))
     }
 
     /// Lets go of the back-ends; what was written is durable before.
@@ -135,11 +151,6 @@ impl OpenProject {
     /// The folder of scratch space, caches and embedded back-ends.
     pub(crate) fn state(&self) -> PathBuf {
         self.root.join(STATE_FOLDER)
-    }
-
-    /// The folder of whole files that the store has laid out.
-    pub(crate) fn cache(&self) -> PathBuf {
-        self.state().join(CACHE)
     }
 
     /// Keeps other runs of this project out, which are told that `command` is in; says who is in before it waits.

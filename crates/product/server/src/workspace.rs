@@ -13,6 +13,7 @@ use ropewalk_types::{Ambient, DatasetName, Digest, Uri};
 use ropewalk_versions::{RemoteOpener, VersionsError, Workspace};
 use serde_json::Value;
 
+use crate::governing::trail_of;
 use crate::project::{below, catalog_open, project_file, project_text, store_open};
 use crate::{Access, ServerError, SystemAmbient};
 
@@ -54,7 +55,11 @@ impl DataProject {
         if let Ok((name, url)) = remote_of(root, &file, None) {
             workspace = workspace.with_remote(remote_opener(name, url, options.clone()));
         }
-        Ok(Self { root: root.to_owned(), file: Arc::new(file), options, who, workspace })
+        let file = Arc::new(file);
+        let (home, settings) = (root.to_owned(), Arc::clone(&file));
+        let write = move |event| append(home.clone(), Arc::clone(&settings), event);
+        let workspace = workspace.with_trail(trail_of(who.clone(), write));
+        Ok(Self { root: root.to_owned(), file, options, who, workspace })
     }
 
     /// The project's folder.
@@ -153,7 +158,8 @@ impl DataProject {
         author.unwrap_or_else(|| "unknown".to_owned())
     }
 
-    /// Writes into the audit trail of the project what was done to a tracked dataset, or to one version of it.
+    /// Writes into the audit trail of the project what is about to be read of a tracked dataset, or of one version of it.
+    /// What is written, tagged or removed is in the trail without this (see [`Workspace::with_trail`]).
     pub async fn audit(
         &self,
         action: AuditAction,
@@ -166,12 +172,7 @@ impl DataProject {
             None => format!("data:{name}"),
         };
         let event = AuditEvent { at: SystemAmbient.now(), who: self.who.clone(), action, object, details };
-        let catalog = catalog_open(&self.root, &self.file).await?;
-        let written: Result<(), DataError> = catalog
-            .write(move |connection| Box::pin(async move { audit_append(connection, &event).await.map(|_| ()) }))
-            .await;
-        catalog.close().await;
-        Ok(written?)
+        append(self.root.clone(), Arc::clone(&self.file), event).await
     }
 
     /// Whether a dataset is one of tracked files: here, or by versions in the store.
@@ -216,6 +217,16 @@ impl DataProject {
         let quoted = tracked.iter().map(|path| format!("'{}'", path.replace('\'', "'\\''"))).collect::<Vec<_>>();
         Ok((!done).then(|| format!("git rm -r --cached --quiet -- {}", quoted.join(" "))))
     }
+}
+
+/// Writes an entry into the audit trail of the project at `root`.
+async fn append(root: PathBuf, file: Arc<ProjectFile>, event: AuditEvent) -> Result<(), ServerError> {
+    let catalog = catalog_open(&root, &file).await?;
+    let written: Result<(), DataError> = catalog
+        .write(move |connection| Box::pin(async move { audit_append(connection, &event).await.map(|_| ()) }))
+        .await;
+    catalog.close().await;
+    Ok(written?)
 }
 
 fn edit(root: &Path, change: impl FnOnce(&str) -> Result<String, ConfigError>) -> Result<(), ServerError> {

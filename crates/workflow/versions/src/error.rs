@@ -1,10 +1,12 @@
-use std::path::{Path, PathBuf};
+mod advice;
+
+use std::path::PathBuf;
 
 use ropewalk_execution::ExecutionError;
 use ropewalk_store::{FileError, StoreError};
 use ropewalk_types::{DatasetName, Diagnose, Digest, NameError};
 
-use crate::pointer::EXTENSION;
+use crate::history::Removal;
 use crate::version::Version;
 
 /// How many file names an error lists before it only counts.
@@ -161,6 +163,55 @@ pub enum VersionsError {
         /// The tag.
         tag: String,
     },
+    /// A version that was removed: its content may be gone.
+    #[error(
+        "version {} of dataset `{name}` was removed by {} on {}: {}",
+        version.short(), removal.who, removal.day(), removal.why
+    )]
+    Removed {
+        /// The dataset.
+        name: DatasetName,
+        /// The version.
+        version: Digest,
+        /// Who removed it, when and why.
+        removal: Box<Removal>,
+    },
+    /// A version with a tag was to be removed.
+    #[error("version {} of dataset `{name}` cannot be removed: it is tagged {}", version.short(), listed(tags))]
+    Tagged {
+        /// The dataset.
+        name: DatasetName,
+        /// The version.
+        version: Digest,
+        /// Its tags.
+        tags: Vec<String>,
+    },
+    /// The version that the work tree is to hold, or holds, was to be removed.
+    #[error("version {} of dataset `{name}` cannot be removed: `{path}` in the work tree is that version", version.short())]
+    InWorkTree {
+        /// The dataset.
+        name: DatasetName,
+        /// The version.
+        version: Digest,
+        /// The data, relative to the project.
+        path: String,
+    },
+    /// A folder is where a file was, or a file where a folder was.
+    #[error("`{path}` is {here} now, and was {was}")]
+    OtherKind {
+        /// The data, relative to the project.
+        path: String,
+        /// What it is.
+        here: &'static str,
+        /// What it should be.
+        was: &'static str,
+    },
+    /// A removal must say who makes it and why.
+    #[error("a removal needs to say who makes it and why")]
+    NoReason,
+    /// What was about to be done could not be written down, and so was not done.
+    #[error("{0}; nothing was done")]
+    Trail(Box<dyn Diagnose + Send + Sync>),
     /// A glob that cannot be understood.
     #[error("`{pattern}` is neither a path nor a glob: {reason}")]
     Pattern {
@@ -345,135 +396,6 @@ fn listed(paths: &[String]) -> String {
         text.push_str(", …");
     }
     text
-}
-
-impl Diagnose for VersionsError {
-    fn code(&self) -> &'static str {
-        match self {
-            Self::Store(error) => error.code(),
-            Self::File(error) => error.code(),
-            Self::Execution(error) => error.code(),
-            Self::Name(_) => "versions.name",
-            Self::Path(_) => "versions.path",
-            Self::Untrackable { .. } => "versions.untrackable",
-            Self::Pointer { .. } => "versions.pointer",
-            Self::PointerMoved { .. } => "versions.pointer_moved",
-            Self::NotAPointer(_) => "versions.not_a_pointer",
-            Self::PointerConflict { .. } => "versions.pointer_conflict",
-            Self::NoConflict(_) => "versions.no_conflict",
-            Self::UnknownDataset { .. } => "versions.unknown_dataset",
-            Self::NameTaken { .. } => "versions.name_taken",
-            Self::UnknownVersion { .. } => "versions.unknown_version",
-            Self::AmbiguousVersion { .. } | Self::AmbiguousNumber { .. } => "versions.ambiguous_version",
-            Self::UnknownFile { .. } => "versions.unknown_file",
-            Self::WhichFile { .. } => "versions.which_file",
-            Self::TagExists { .. } => "versions.tag_exists",
-            Self::UnknownTag { .. } => "versions.unknown_tag",
-            Self::Pattern { .. } => "versions.pattern",
-            Self::WouldOverwrite { .. } => "versions.would_overwrite",
-            Self::Unmergeable { .. } => "versions.unmergeable",
-            Self::NoMessage => "versions.no_message",
-            Self::Uncommitted { .. } => "versions.uncommitted",
-            Self::Outdated { .. } => "versions.outdated",
-            Self::ContentMissing { .. } => "versions.content_missing",
-            Self::LaidOutInPart { .. } => "versions.laid_out_in_part",
-            Self::NoRemote => "versions.no_remote",
-            Self::UnknownRemote { .. } => "versions.unknown_remote",
-            Self::RemoteMissing { .. } => "versions.remote_missing",
-            Self::TwoDatasets { .. } => "versions.two_datasets",
-            Self::Diverged { .. } => "versions.diverged",
-            Self::Busy { .. } => "versions.busy",
-            Self::Merge { .. } => "versions.merge",
-            Self::Malformed { .. } => "versions.malformed",
-            Self::Foreign { .. } => "versions.foreign",
-            Self::Interrupted => "versions.interrupted",
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        let hint = match self {
-            Self::Store(error) => return error.hint(),
-            Self::File(error) => return error.hint(),
-            Self::Execution(error) => return error.hint(),
-            Self::Merge { .. } | Self::Name(_) | Self::Malformed { .. } | Self::Interrupted => return None,
-            Self::Untrackable { advice, .. } => advice,
-            Self::Path(_) => "name files relative to the project, without `..`",
-            Self::Pointer { .. } => "take the file back from git: `git checkout -- FILE`",
-            Self::NotAPointer(_) => "move that file away, or give the data another name",
-            Self::NoConflict(_) => "name the dataset instead, to merge it with another of its versions",
-            Self::NameTaken { .. } => "give it another name with `--name`",
-            Self::AmbiguousNumber { .. } => "name the one that is meant by its digest, or give it a tag",
-            Self::AmbiguousVersion { .. } => "give more digits",
-            Self::TagExists { .. } => "choose another tag, or move this one with `--move`",
-            Self::Pattern { .. } => "write a path inside the dataset, or a glob such as `images/**/*.png`",
-            Self::WouldOverwrite { .. } => "commit them with `ropewalk data commit`, or give them up with `--force`",
-            Self::NoMessage => "say with `-m` what the version is",
-            Self::Uncommitted { .. } => "run `ropewalk data commit`, or give it up with `--force`",
-            Self::ContentMissing { .. } => "fetch it from the remote in which it is: `ropewalk fetch --all`",
-            Self::NoRemote => "add one: `ropewalk remote add origin URL`",
-            Self::RemoteMissing { .. } => {
-                "`ropewalk push` creates it; if it should be there, check the path, or whether the disk is mounted"
-            }
-            Self::TwoDatasets { .. } => "name two versions of one",
-            Self::Busy { .. } => "try again",
-            Self::Foreign { .. } => "take the file back from git, or remove it",
-            _ => return self.hint_with_names(),
-        };
-        Some(hint.to_owned())
-    }
-}
-
-impl VersionsError {
-    /// Hints that name what the error is about.
-    fn hint_with_names(&self) -> Option<String> {
-        let hint = match self {
-            Self::PointerConflict { path, .. } => format!("run `ropewalk data merge {}`", path.display()),
-            Self::PointerMoved { path, line, data } => moved(path, *line, data),
-            Self::UnknownDataset { known, .. } => known_datasets(known),
-            Self::UnknownVersion { name, .. } => format!("`ropewalk data log {name}` lists the versions"),
-            Self::UnknownFile { path, dataset: true, .. } => {
-                format!("`{path}` is a dataset of its own: `ropewalk data checkout {path}`")
-            }
-            Self::UnknownFile { known, .. } if known.is_empty() => "it has no files at all".to_owned(),
-            Self::UnknownFile { known, .. } => {
-                format!("paths begin inside the dataset; at its top are {}", listed(known))
-            }
-            Self::WhichFile { name, known } => format!("write `{name}/PATH`; at its top are {}", listed(known)),
-            Self::UnknownTag { name, .. } => format!("`ropewalk data tag {name}` lists the tags"),
-            Self::Unmergeable { paths, .. } if paths.is_empty() => "run `ropewalk data commit` first".to_owned(),
-            Self::Unmergeable { name, .. } => format!(
-                "commit them with `ropewalk data commit {name}`, or give them up with `ropewalk data restore {name}`"
-            ),
-            Self::Outdated { name, path, .. } => format!(
-                "run `ropewalk data checkout {name}`; or keep what is laid out, as a version beside the one that the \
-                 pointer names: `ropewalk data add {path} --force`"
-            ),
-            Self::LaidOutInPart { name } => format!("bring them: `ropewalk fetch {name}`"),
-            Self::UnknownRemote { known, .. } => format!("it has {}", listed(known)),
-            Self::Diverged { name, .. } => {
-                format!("run `ropewalk fetch` and `ropewalk data merge {name}`, then push again")
-            }
-            _ => return None,
-        };
-        Some(hint)
-    }
-}
-
-/// What to do with a pointer that was renamed alone.
-fn moved(path: &Path, line: usize, data: &str) -> String {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let beside = name.strip_suffix(EXTENSION).unwrap_or(&name);
-    format!(
-        "name it `{data}{EXTENSION}` again; or rename the data too: move `{data}` to `{beside}`, write `path {beside}` \
-         into line {line} of `{name}`, and run `ropewalk data add` on it"
-    )
-}
-
-fn known_datasets(known: &[String]) -> String {
-    if known.is_empty() {
-        return "track a file or a folder with `ropewalk data add PATH`".to_owned();
-    }
-    format!("there are {}", listed(known))
 }
 
 /// A text with its control characters escaped, so that a name cannot move the cursor of a terminal or begin a line.

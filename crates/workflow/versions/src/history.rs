@@ -2,9 +2,12 @@
 //!
 //! Of each dataset the store has the refs `datasets/NAME/head` (the latest version), `datasets/NAME/tags/TAG` and
 //! `datasets/NAME/tips/DIGEST` (versions beside the head, such as those of other branches of git, which must be kept
-//! until the head descends from them). Each holds the digest of a version object as text.
+//! until the head descends from them). Each holds the digest of a version object as text. `datasets/NAME/removed/DIGEST`
+//! and `datasets/NAME/untagged/TAG` say what was removed (see `removal.rs` and `tags.rs`).
 
 mod names;
+mod removal;
+mod tags;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -17,7 +20,10 @@ use crate::error::VersionsError;
 use crate::version::{self, Version};
 
 pub use names::{LogEntry, Resolved};
-pub(crate) use names::{log, resolve};
+pub(crate) use names::{log, recorded, resolve};
+pub use removal::Removal;
+pub(crate) use removal::{check_there, removal_put};
+pub(crate) use tags::{TagAt, tag_delete, tag_set, tags_carry};
 
 const FOLDER: &str = "datasets";
 const READS_AT_ONCE: usize = 16;
@@ -37,18 +43,56 @@ pub(crate) struct RefAt {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Refs {
     pub(crate) head: Option<RefAt>,
-    pub(crate) tags: BTreeMap<TagName, RefAt>,
+    /// Without those that were deleted since they were set.
+    pub(crate) tags: BTreeMap<TagName, TagAt>,
+    /// How often each tag was deleted.
+    pub(crate) untagged: BTreeMap<TagName, u64>,
     pub(crate) tips: BTreeSet<Digest>,
+    /// The versions that were removed.
+    pub(crate) removed: BTreeMap<Digest, Removal>,
 }
 
 impl Refs {
-    /// The versions that are named.
+    /// The versions that are named, those with a tombstone among them.
     pub(crate) fn versions(&self) -> Vec<Digest> {
-        let tags = self.tags.values().map(|at| at.version);
-        let all: BTreeSet<_> =
-            self.head.iter().map(|at| at.version).chain(tags).chain(self.tips.iter().copied()).collect();
+        let all: BTreeSet<_> = self.named().chain(self.removed.keys().copied()).collect();
         all.into_iter().collect()
     }
+
+    /// The versions that the head, tags and tips name.
+    pub(crate) fn named(&self) -> impl Iterator<Item = Digest> {
+        let tags = self.tags.values().map(|at| at.version);
+        self.head.iter().map(|at| at.version).chain(tags).chain(self.tips.iter().copied())
+    }
+
+    fn take(&mut self, part: Part, found: Found) {
+        match (part, found) {
+            (Part::Head, Found::Version(at)) => self.head = Some(at),
+            (Part::Tag(tag), Found::Tag(at)) => drop(self.tags.insert(tag, at)),
+            (Part::Untagged(tag), Found::Deletions(count)) => drop(self.untagged.insert(tag, count)),
+            (Part::Removed(version), Found::Removal(removal)) => drop(self.removed.insert(version, removal)),
+            _ => {}
+        }
+    }
+}
+
+/// What a ref holds.
+enum Found {
+    Version(RefAt),
+    Tag(TagAt),
+    Deletions(u64),
+    Removal(Removal),
+    /// It was deleted since it was listed.
+    Nothing,
+}
+
+async fn found_at(store: &Store, part: &Part, name: &RefName) -> Result<Found, VersionsError> {
+    Ok(match part {
+        Part::Tag(_) => tags::tag_at(store, name).await?.map_or(Found::Nothing, Found::Tag),
+        Part::Untagged(_) => Found::Deletions(tags::deletions_at(store, name).await?),
+        Part::Removed(_) => removal::removal_at(store, name).await?.map_or(Found::Nothing, Found::Removal),
+        Part::Head | Part::Tip(_) => ref_at(store, name).await?.map_or(Found::Nothing, Found::Version),
+    })
 }
 
 /// The names of the datasets of which `store` has refs.
@@ -56,6 +100,12 @@ pub(crate) async fn names(store: &Store) -> Result<Vec<DatasetName>, VersionsErr
     let refs = store.ref_list(&format!("{FOLDER}/")).await?;
     let names: BTreeSet<_> = refs.iter().filter_map(|name| parts(name).map(|(dataset, _)| dataset)).collect();
     Ok(names.into_iter().collect())
+}
+
+/// Whether any version has a tombstone.
+pub(crate) async fn has_removed(store: &Store) -> Result<bool, VersionsError> {
+    let refs = store.ref_list(&format!("{FOLDER}/")).await?;
+    Ok(refs.iter().any(|name| matches!(parts(name), Some((_, Part::Removed(_))))))
 }
 
 /// The refs of the given datasets, read with one listing; of those that have none, no refs.
@@ -75,17 +125,20 @@ pub(crate) async fn refs_of(
     for (dataset, part, name) in listed.filter(|(dataset, ..)| wanted.contains(dataset)) {
         match part {
             Part::Tip(digest) => drop(found.entry(dataset).or_default().tips.insert(digest)),
-            part => reads.push(async move { Ok::<_, VersionsError>((dataset, part, ref_at(store, &name).await?)) }),
+            part => reads.push(async move {
+                let at = found_at(store, &part, &name).await?;
+                Ok::<_, VersionsError>((dataset, part, at))
+            }),
         }
     }
     let reads: Vec<_> = futures::stream::iter(reads).buffer_unordered(READS_AT_ONCE).try_collect().await?;
     for (dataset, part, at) in reads {
-        let refs = found.entry(dataset).or_default();
-        match (part, at) {
-            (Part::Head, at) => refs.head = at,
-            (Part::Tag(tag), Some(at)) => drop(refs.tags.insert(tag, at)),
-            _ => {}
-        }
+        found.entry(dataset).or_default().take(part, at);
+    }
+    for refs in found.values_mut() {
+        // A deletion that was killed half way has counted already.
+        let Refs { tags, untagged, .. } = refs;
+        tags.retain(|tag, at| untagged.get(tag).is_none_or(|count| at.deletions >= *count));
     }
     Ok(found)
 }
@@ -98,7 +151,9 @@ pub(crate) async fn refs(store: &Store, name: &DatasetName) -> Result<Refs, Vers
 enum Part {
     Head,
     Tag(TagName),
+    Untagged(TagName),
     Tip(Digest),
+    Removed(Digest),
 }
 
 fn parts(name: &RefName) -> Option<(DatasetName, Part)> {
@@ -108,7 +163,9 @@ fn parts(name: &RefName) -> Option<(DatasetName, Part)> {
     let part = match (part, rest) {
         ("head", None) => Part::Head,
         ("tags", Some(tag)) => Part::Tag(TagName::new(tag).ok()?),
+        ("untagged", Some(tag)) => Part::Untagged(TagName::new(tag).ok()?),
         ("tips", Some(digest)) => Part::Tip(digest.parse().ok()?),
+        ("removed", Some(digest)) => Part::Removed(digest.parse().ok()?),
         _ => return None,
     };
     (folder == FOLDER && segments.next().is_none()).then_some((DatasetName::new(dataset).ok()?, part))
@@ -116,10 +173,6 @@ fn parts(name: &RefName) -> Option<(DatasetName, Part)> {
 
 pub(crate) fn head_ref(name: &DatasetName) -> Result<RefName, VersionsError> {
     Ok(RefName::new(format!("{FOLDER}/{name}/head"))?)
-}
-
-pub(crate) fn tag_ref(name: &DatasetName, tag: &TagName) -> Result<RefName, VersionsError> {
-    Ok(RefName::new(format!("{FOLDER}/{name}/tags/{tag}"))?)
 }
 
 fn tip_ref(name: &DatasetName, version: &Digest) -> Result<RefName, VersionsError> {
@@ -338,31 +391,4 @@ pub(crate) async fn forget(store: &Store, name: &DatasetName) -> Result<u64, Ver
         removed += u64::from(ref_remove(store, &found).await?);
     }
     Ok(removed)
-}
-
-/// Sets a tag; one that names another version is only moved if that is forced.
-pub(crate) async fn tag_set(
-    store: &Store,
-    name: &DatasetName,
-    tag: &TagName,
-    version: &Digest,
-    force: bool,
-) -> Result<(), VersionsError> {
-    let tag_name = tag_ref(name, tag)?;
-    for _ in 0..MAX_ROUNDS {
-        let known = ref_at(store, &tag_name).await?;
-        match known {
-            Some(known) if known.version == *version => return Ok(()),
-            Some(known) if !force => {
-                let (name, tag) = (name.clone(), tag.to_string());
-                return Err(VersionsError::TagExists { name, tag, version: known.version });
-            }
-            _ => {}
-        }
-        match store.ref_set(&tag_name, known.map(|known| known.generation), ref_text(version)).await {
-            Err(error) if lost_race(&error) => {}
-            result => return Ok(result.map(drop)?),
-        }
-    }
-    Err(VersionsError::Busy { name: name.clone() })
 }

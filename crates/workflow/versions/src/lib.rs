@@ -28,6 +28,7 @@ mod pointer;
 mod remote;
 mod roots;
 mod selection;
+mod trail;
 mod version;
 mod work;
 mod workspace;
@@ -35,17 +36,19 @@ mod workspace;
 pub use code::{CodeState, code_state};
 pub use diff::{ChangedFile, Diff, MovedFile, SizedFile};
 pub use error::{NumberedVersion, VersionsError};
-pub use history::{LogEntry, Resolved};
+pub use history::{LogEntry, Removal, Resolved};
 pub use import::{FileSource, ImportPlan, Imported, PlannedFile, PlannedOutput, SkippedOutput};
 pub use merge::{Conflict, ConflictKind, Prefer};
 pub use pointer::{Kind, Pointer, PointerState};
-pub use remote::{Fetched, PullOptions, PullTo, Pulled, PushOptions, Pushed, PushedHead, RefusedTag};
-pub use roots::store_roots;
+pub use remote::{Fetched, PullOptions, PullTo, Pulled, PushOptions, Pushed, PushedHead, RefusedRemoval, RefusedTag};
+pub use roots::{has_removed, store_roots};
 pub use selection::Selection;
+pub use trail::{Act, Intent, Trail};
 pub use version::Version;
 pub use workspace::{
     AddRequest, Added, CheckedOut, CheckoutRequest, CommitOutcome, Committed, Dataset, FileOf, Layout, MergeOutcome,
-    MergeRequest, Problem, RemoteOpener, Removed, RestoreRequest, Restored, Side, Status, StoreOpener, Workspace,
+    MergeRequest, Problem, RemoteOpener, Removed, RemovedVersion, RestoreRequest, Restored, Side, Status, StoreOpener,
+    Workspace,
 };
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod fetch;
 mod push;
+mod removals;
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -16,6 +17,7 @@ use crate::version::Version;
 
 pub use fetch::{Fetched, PullOptions, PullTo, Pulled};
 pub use push::{PushOptions, Pushed, PushedHead};
+pub use removals::RefusedRemoval;
 
 /// A tag that names one version here and another one there; it was left as it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

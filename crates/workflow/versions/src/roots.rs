@@ -9,7 +9,7 @@ use ropewalk_types::{DatasetName, Digest};
 
 use crate::error::{VersionsError, blocking};
 use crate::git;
-use crate::history::{self, History};
+use crate::history::{self, History, Refs};
 use crate::index::Index;
 use crate::pointer::{EXTENSION, Kind};
 use crate::remote::content_root;
@@ -19,14 +19,15 @@ impl Workspace {
     /// Everything in the project's store that some dataset needs: all versions that a ref names and those behind them,
     /// what pointers and indexes of the work tree name, and what pointers in any commit of git ever named.
     ///
-    /// Only what the store holds as a whole.
+    /// Only what the store holds as a whole. Of versions that were removed not the content, unless something else of this
+    /// has the same; what a commit of git names does not count as that.
     pub fn roots(&self) -> BoxFuture<'_, Result<Vec<Root>, VersionsError>> {
         Box::pin(async move {
             let store = self.store().await?;
             let mut wanted = Wanted::default();
             let names = history::names(store).await?;
             for refs in history::refs_of(store, &names).await?.into_values() {
-                wanted.versions.extend(refs.versions());
+                wanted.take(&refs);
             }
             for pointer in self.pointers().await? {
                 wanted.roots.insert(content_root(pointer.kind, pointer.digest));
@@ -49,7 +50,7 @@ impl Workspace {
             let names = history::names(store).await?;
             let mut roots: BTreeSet<Root> = BTreeSet::new();
             for refs in history::refs_of(store, &names).await?.into_values() {
-                roots.extend(refs.versions().into_iter().map(Root::Blob));
+                roots.extend(refs.named().map(Root::Blob));
             }
             let folder = self.work_folder();
             roots.extend(blocking(move || index_roots(&folder, Trees::OfWhole)).await?);
@@ -69,43 +70,67 @@ pub async fn store_roots(store: &Store) -> Result<Vec<Root>, VersionsError> {
     let mut wanted = Wanted::default();
     let names = history::names(store).await?;
     for refs in history::refs_of(store, &names).await?.into_values() {
-        wanted.versions.extend(refs.versions());
+        wanted.take(&refs);
     }
     wanted.in_store(store).await
+}
+
+/// Whether a store has the tombstone of any version.
+pub async fn has_removed(store: &Store) -> Result<bool, VersionsError> {
+    history::has_removed(store).await
 }
 
 #[derive(Default)]
 struct Wanted {
     versions: BTreeSet<Digest>,
     roots: BTreeSet<Root>,
+    /// Versions with a tombstone and without a tag.
+    removed: BTreeSet<Digest>,
+    /// What commits of git name, with the name of the dataset, which is empty where a pointer is damaged.
+    in_git: BTreeSet<(String, Root)>,
 }
 
 impl Wanted {
+    fn take(&mut self, refs: &Refs) {
+        self.versions.extend(refs.versions());
+        let tagged = |version: &Digest| refs.tags.values().any(|at| at.version == *version);
+        self.removed.extend(refs.removed.keys().filter(|version| !tagged(version)));
+    }
+
     /// Takes what pointers name, one after the other in a text.
     fn read(&mut self, text: &str) {
-        let mut digest: Option<Digest> = None;
+        let (mut digests, mut roots): (Vec<Digest>, Vec<Root>) = (Vec::new(), Vec::new());
         for line in text.lines() {
             match line.split_once(' ') {
-                Some(("digest", value)) => digest = value.parse().ok(),
+                Some(("#", _)) => self.in_git.extend(roots.drain(..).map(|root| (String::new(), root))),
+                Some(("digest", value)) => digests.extend(value.parse::<Digest>()),
                 Some(("kind", kind)) => {
                     let kind = if kind == Kind::Folder.as_str() { Kind::Folder } else { Kind::File };
-                    self.roots.extend(digest.take().map(|digest| content_root(kind, digest)));
+                    roots.extend(digests.drain(..).map(|digest| content_root(kind, digest)));
                 }
+                Some(("name", name)) => self.in_git.extend(roots.drain(..).map(|root| (name.to_owned(), root))),
                 Some(("base" | "version", value)) => self.versions.extend(value.parse::<Digest>()),
                 _ => {}
             }
         }
+        self.in_git.extend(roots.into_iter().map(|root| (String::new(), root)));
     }
 
     /// All versions behind, and what of all that the store has.
     async fn in_store(self, store: &Store) -> Result<Vec<Root>, VersionsError> {
-        let Self { versions, mut roots } = self;
+        let Self { versions, mut roots, removed, mut in_git } = self;
         let versions: Vec<_> = versions.into_iter().collect();
         let history = History { stores: &[store] };
         for (digest, version) in history.ancestors(&versions, &HashSet::new()).await? {
             roots.insert(Root::Blob(digest));
-            roots.insert(content_root(version.kind, version.root));
+            let content = content_root(version.kind, version.root);
+            if removed.contains(&digest) {
+                in_git.remove(&(version.name.to_string(), content));
+            } else {
+                roots.insert(content);
+            }
         }
+        roots.extend(in_git.into_iter().map(|(_, root)| root));
         Ok(store.whole(roots).await?)
     }
 }
@@ -119,12 +144,8 @@ enum Trees {
 
 /// What work trees were laid out from: the content as a whole, and of one that is laid out in part the files of that part.
 fn index_roots(folder: &std::path::Path, trees: Trees) -> Result<Vec<Root>, VersionsError> {
-    if files::kind(folder)? != Some(EntryKind::Directory) {
-        return Ok(Vec::new());
-    }
     let mut roots = Vec::new();
-    for entry in files::list(folder)?.into_iter().filter(|entry| entry.name.strip_suffix(".index").is_some()) {
-        let Some(index) = Index::load(&entry.path)? else { continue };
+    for index in indexes(folder)? {
         let in_part = index.iter().any(|entry| entry.absent);
         if in_part {
             roots.extend(index.iter().filter(|entry| !entry.absent).map(|entry| Root::Blob(entry.digest)));
@@ -136,6 +157,18 @@ fn index_roots(folder: &std::path::Path, trees: Trees) -> Result<Vec<Root>, Vers
     Ok(roots)
 }
 
+/// The indexes of all work trees.
+pub(crate) fn indexes(folder: &std::path::Path) -> Result<Vec<Index>, VersionsError> {
+    if files::kind(folder)? != Some(EntryKind::Directory) {
+        return Ok(Vec::new());
+    }
+    let mut found = Vec::new();
+    for entry in files::list(folder)?.into_iter().filter(|entry| entry.name.strip_suffix(".index").is_some()) {
+        found.extend(Index::load(&entry.path)?);
+    }
+    Ok(found)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,11 +177,14 @@ mod tests {
     fn pointers_are_read_one_after_the_other() {
         let (tree, blob, version) = (Digest::of(b"tree"), Digest::of(b"blob"), Digest::of(b"version"));
         let text = format!(
-            "# comment\nbytes 1\ndigest {tree}\nkind folder\nversion {version}\n# comment\nbase {version}\ndigest {blob}\nkind file\n<<<<<<< x\ndigest nonsense\nkind folder\n"
+            "# comment\nbytes 1\ndigest {tree}\nkind folder\nname a\nversion {version}\n# comment\nbase {version}\ndigest {blob}\nkind file\n# comment\n<<<<<<< x\ndigest nonsense\ndigest {blob}\n=======\ndigest {tree}\n>>>>>>> y\nkind folder\nname b\n"
         );
         let mut wanted = Wanted::default();
         wanted.read(&text);
         assert_eq!(wanted.versions, BTreeSet::from([version]));
-        assert_eq!(wanted.roots, BTreeSet::from([Root::Tree(tree), Root::Blob(blob)]));
+        let named = |name: &str, root| (name.to_owned(), root);
+        let both_sides = [named("b", Root::Tree(blob)), named("b", Root::Tree(tree))];
+        let expected = [named("a", Root::Tree(tree)), named("", Root::Blob(blob))].into_iter().chain(both_sides);
+        assert_eq!(wanted.in_git, expected.collect());
     }
 }

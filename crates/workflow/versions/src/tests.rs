@@ -6,6 +6,8 @@ mod git;
 mod lifecycle;
 mod merging;
 mod remotes;
+mod removing;
+mod retyping;
 mod taking_over;
 
 use std::path::{Path, PathBuf};

@@ -55,6 +55,27 @@ impl Data {
     }
 }
 
+/// What really lies where data of this kind should: of the kind of the pointer unless a folder has become a file, or a file
+/// a folder.
+pub(crate) fn kind_here(path: &Path, kind: Kind) -> Result<Kind, VersionsError> {
+    Ok(match (files::kind(path)?, kind) {
+        (Some(EntryKind::Directory), Kind::File | Kind::Executable) => Kind::Folder,
+        (Some(EntryKind::File), Kind::Folder) => Kind::File,
+        _ => kind,
+    })
+}
+
+/// Refuses data that is of another kind than its pointer says.
+pub(crate) fn check_kind(path: &str, data: &Path, kind: Kind) -> Result<(), VersionsError> {
+    let (path, here) = (path.to_owned(), kind_here(data, kind)?);
+    match (here, kind) {
+        (Kind::Folder, Kind::Folder) => Ok(()),
+        (Kind::Folder, _) => Err(VersionsError::OtherKind { path, here: "a folder", was: "a file" }),
+        (_, Kind::Folder) => Err(VersionsError::OtherKind { path, here: "a file", was: "a folder" }),
+        _ => Ok(()),
+    }
+}
+
 /// Reads the metadata of all files, in step with the index; reads no file.
 pub(crate) fn look(data: &Data, index: Option<&Index>) -> Result<Work, VersionsError> {
     let (files, missing, leftovers) = (Vec::new(), Vec::new(), Vec::new());

@@ -9,6 +9,7 @@ mod gitignore;
 mod merge;
 mod names;
 mod plan;
+mod removal;
 mod remove;
 mod restore;
 mod snapshot;
@@ -28,8 +29,11 @@ use tokio::sync::OnceCell;
 
 use crate::discovery::{Place, Tracked, discover};
 use crate::error::{VersionsError, blocking};
+use crate::history::Resolved;
 use crate::index::Index;
 use crate::pointer::{Kind, Pointer};
+use crate::trail::Trail;
+use crate::version::Version;
 
 pub use add::{AddRequest, Added};
 pub(crate) use checkout::Laying;
@@ -38,6 +42,7 @@ pub use commit::{CommitOutcome, Committed};
 pub use compare::Side;
 pub use merge::{MergeOutcome, MergeRequest};
 pub use names::FileOf;
+pub use removal::RemovedVersion;
 pub use remove::Removed;
 pub use restore::{RestoreRequest, Restored};
 pub use status::{Layout, Problem, Status};
@@ -70,6 +75,7 @@ struct Inner {
     remote_opener: Option<RemoteOpener>,
     remote: OnceCell<Store>,
     on_wait: Option<OnWait>,
+    trail: Option<Trail>,
 }
 
 impl fmt::Debug for Workspace {
@@ -111,6 +117,11 @@ impl Content {
         let Pointer { digest, kind, bytes, files, .. } = *pointer;
         Self { root: digest, kind, bytes, files, version: pointer.version() }
     }
+
+    pub(crate) fn of_version(found: &Resolved) -> Self {
+        let Version { root, kind, bytes, files, .. } = found.version;
+        Self { root, kind, bytes, files, version: Some(found.digest) }
+    }
 }
 
 impl Workspace {
@@ -119,8 +130,9 @@ impl Workspace {
     /// `command` describes this process to others that wait for it, such as `ropewalk data add`.
     pub fn new(root: PathBuf, state: PathBuf, command: &str, ambient: Arc<dyn Ambient>, opener: StoreOpener) -> Self {
         let (command, store, remote) = (command.to_owned(), OnceCell::new(), OnceCell::new());
-        let (remote_opener, on_wait) = (None, None);
-        Self { inner: Arc::new(Inner { root, state, command, ambient, opener, store, remote_opener, remote, on_wait }) }
+        let (remote_opener, on_wait, trail) = (None, None, None);
+        let inner = Inner { root, state, command, ambient, opener, store, remote_opener, remote, on_wait, trail };
+        Self { inner: Arc::new(inner) }
     }
 
     /// Sets who is told, with a description of the holder, when an operation waits for another process.
@@ -134,6 +146,16 @@ impl Workspace {
     #[must_use]
     pub fn with_remote(self, opener: RemoteOpener) -> Self {
         self.changed(|inner| inner.remote_opener = Some(opener))
+    }
+
+    /// Sets what writes down what is about to be done, before it is to be seen.
+    #[must_use]
+    pub fn with_trail(self, trail: Trail) -> Self {
+        self.changed(|inner| inner.trail = Some(trail))
+    }
+
+    pub(crate) fn trail(&self) -> Option<&Trail> {
+        self.inner.trail.as_ref()
     }
 
     fn changed(self, change: impl FnOnce(&mut Inner)) -> Self {
@@ -178,11 +200,27 @@ impl Workspace {
         self.work_folder().join(format!("{name}.index"))
     }
 
-    /// Every tracked dataset, sorted by path; the first pointer that cannot be read is the error.
-    pub async fn datasets(&self) -> Result<Vec<Dataset>, VersionsError> {
-        let tracked = self.discover().await?;
-        let dataset = |tracked: Tracked| Ok(Dataset { path: tracked.place.path, pointer: tracked.pointer? });
-        tracked.into_iter().map(dataset).collect()
+    /// Every tracked dataset, sorted by path, with what is wrong with one beside the others.
+    pub async fn datasets(&self) -> Result<Vec<Result<Dataset, Problem>>, VersionsError> {
+        let dataset = |Tracked { place, pointer }| match pointer {
+            Ok(pointer) => Ok(Dataset { path: place.path, pointer }),
+            Err(error) => Err(Problem { path: place.path, error: Box::new(error) }),
+        };
+        Ok(self.discover().await?.into_iter().map(dataset).collect())
+    }
+
+    /// One tracked dataset. Pointers of others that cannot be read are in nobody's way; where none has the name, the first
+    /// that cannot be read is the error, because it may be the one that was meant.
+    pub async fn dataset(&self, name: &DatasetName) -> Result<Dataset, VersionsError> {
+        let chosen = choose(self.discover().await?, std::slice::from_ref(name))?;
+        let found = chosen.into_iter().next().ok_or(VersionsError::Interrupted)?;
+        Ok(Dataset { path: found.0.path, pointer: found.1 })
+    }
+
+    /// Like [`Workspace::dataset`]; none where no pointer that can be read has the name.
+    pub async fn dataset_if_tracked(&self, name: &DatasetName) -> Result<Option<Dataset>, VersionsError> {
+        let found = self.datasets().await?.into_iter().flatten();
+        Ok(found.into_iter().find(|dataset| dataset.pointer.name == *name))
     }
 
     /// Whether a dataset is tracked here, also by a pointer with conflict markers, or has versions in the store.

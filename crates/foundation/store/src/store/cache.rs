@@ -56,7 +56,8 @@ pub(super) fn verify(cache: &Path) -> Result<(u64, Vec<PathBuf>), FileError> {
     Ok((count, wrong))
 }
 
-fn remove(path: &Path) -> Result<(), FileError> {
+/// Removes a file and its stamp, where they are there.
+pub(super) fn remove(path: &Path) -> Result<(), FileError> {
     files::remove_file(path)?;
     files::remove_file(&beside(path)).map(drop)
 }

@@ -21,10 +21,13 @@
 //! - What was removed stays listed until a later collector finds no index object that names it: a merger of index
 //!   objects that was stopped half-way could bring it back.
 //!
+//! Data that has to be gone is erased: then packs with gaps are written anew too (`erase.rs`).
+//!
 //! Every step writes before it removes, and none depends on the one before having ended: a collector that is killed
 //! leaves a whole store, and the next goes on.
 
 mod apply;
+mod erase;
 mod plan;
 
 use std::collections::HashSet;
@@ -108,11 +111,29 @@ impl Store {
     /// anything below one that is not there is an error before anything has been changed, because nobody can tell what it
     /// would need.
     pub async fn collect(&self, roots: &[Root], settings: &CollectSettings) -> Result<Collected, StoreError> {
+        self.collect_as(roots, settings, false).await
+    }
+
+    /// Like [`Store::collect`], for data that has to be gone: of what is removed nothing is left in gaps of packs, which are
+    /// written anew however much of them is in use.
+    pub async fn collect_erasing(&self, roots: &[Root], settings: &CollectSettings) -> Result<Collected, StoreError> {
+        self.collect_as(roots, settings, true).await
+    }
+
+    async fn collect_as(
+        &self,
+        roots: &[Root],
+        settings: &CollectSettings,
+        erases: bool,
+    ) -> Result<Collected, StoreError> {
         let state = self.inner.collect_state(settings).await?;
         // From here on the index knows at least what the state knows.
         self.inner.refresh().await?;
         let live = self.inner.reach(roots, Gaps::Refused, &|_, _| false).await?;
-        let plan = self.inner.collect_plan(state, &live, settings).await?;
+        let mut plan = self.inner.collect_plan(state, &live, settings).await?;
+        if erases {
+            plan.erase();
+        }
         let mut report = plan.report;
         report.absent_roots = live.absent.len() as u64;
         if !settings.dry_run {

@@ -62,6 +62,19 @@ impl Store {
         blocking(move || Ok(cache::verify(&folder)?)).await
     }
 
+    /// Removes the files of blobs from the cache, where they are there; their other names, in work trees, stay.
+    pub async fn uncache(&self, digests: Vec<Digest>) -> Result<(), StoreError> {
+        let Some(folder) = self.cache().map(Path::to_owned) else { return Ok(()) };
+        blocking(move || {
+            for digest in digests {
+                let name = digest.to_string();
+                cache::remove(&folder.join(&name[..2]).join(&name))?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
     /// Begins a file at `path` that shares the blocks of the pack in which the whole blob lies as it is; `None` where none
     /// does, where blocks cannot be shared, and when they are not the blob, which laying it out then tells in detail.
     async fn shared_file(&self, digest: &Digest, path: &Path) -> Result<Option<AtomicFile>, StoreError> {

@@ -5,6 +5,7 @@
 mod blobs;
 mod collection;
 mod damage;
+mod erasing;
 mod harness;
 mod histories;
 #[cfg(target_os = "linux")]

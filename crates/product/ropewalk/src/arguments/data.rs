@@ -62,17 +62,9 @@ pub(crate) enum Data {
     },
     /// Give a version of tracked files or of a table a name, or list the names
     Tag(Tag),
-    /// Track a dataset no longer; its versions stay
-    Rm {
-        /// The dataset
-        name: DatasetName,
-        /// Remove the files from the work tree too
-        #[arg(long)]
-        files: bool,
-        /// Also when files have changes that no version holds
-        #[arg(long)]
-        force: bool,
-    },
+    /// Track a dataset no longer; its versions stay. Or, with NAME@VERSION, remove that version of tracked files or of a
+    /// table
+    Rm(Remove),
     /// Merge two lines of versions file by file, as after a conflict in a `.dataset` file
     Merge(Merge),
     /// Write a file of a version to standard output
@@ -144,13 +136,28 @@ pub(crate) enum Data {
     Audit(Audit),
     /// List versions that are kept longer than their dataset's retention allows, or remove them
     Retention {
-        /// Remove them
+        /// Remove them, but those with a tag and those that the work tree holds
         #[arg(long, requires = "reason")]
         remove: bool,
         /// Why, for the audit trail
-        #[arg(long)]
+        #[arg(long, visible_alias = "why")]
         reason: Option<String>,
     },
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Remove {
+    /// The dataset, as NAME to track it no longer, or NAME@VERSION to remove that version
+    pub(crate) dataset: DataSpec,
+    /// With NAME: remove the files from the work tree too
+    #[arg(long)]
+    pub(crate) files: bool,
+    /// With NAME: also when files have changes that no version holds
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// With NAME@VERSION: why, for everybody who asks for that version, and for the audit trail
+    #[arg(long, visible_alias = "why", conflicts_with_all = ["files", "force"])]
+    pub(crate) reason: Option<String>,
 }
 
 #[derive(Clone, Debug, Args)]

@@ -41,7 +41,7 @@ pub(super) async fn dispatch(shared: &Shared, command: Data) -> Ending {
         Data::Checkout(arguments) => checkout::run(shared, arguments).await,
         Data::Restore { name, files } => restore::run(shared, name, files).await,
         Data::Tag(arguments) => tag::run(shared, arguments).await,
-        Data::Rm { name, files, force } => rm::run(shared, &name, files, force).await,
+        Data::Rm(arguments) => rm::run(shared, arguments).await,
         Data::Merge(arguments) => merge::run(shared, arguments).await,
         Data::Cat { file } => cat::run(shared, &file).await,
         Data::Import { name, full } => import::run(shared, &name, full).await,

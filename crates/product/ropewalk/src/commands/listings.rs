@@ -25,6 +25,13 @@ pub(super) async fn datasets(shared: &Shared) -> Ending {
     let project = commands::open(shared).await?;
     let mut listed: Vec<Listed> = project.datasets().await?.into_iter().map(Listed::Table).collect();
     for dataset in project.tracked().await? {
+        let dataset = match dataset {
+            Ok(dataset) => dataset,
+            Err(problem) => {
+                commands::say_problem(&problem);
+                continue;
+            }
+        };
         let pointer = dataset.pointer;
         let digest = pointer.version().unwrap_or(pointer.digest);
         let (files, bytes, zone) = (pointer.files, pointer.bytes, "tracked");

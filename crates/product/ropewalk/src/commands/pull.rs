@@ -1,12 +1,12 @@
 use std::process::ExitCode;
 
-use ropewalk_data::AuditAction;
-use ropewalk_versions::{Fetched, PullOptions, PullTo, Selection};
+use ropewalk_versions::{Fetched, Problem, PullOptions, PullTo, Selection};
 use serde_json::json;
 
 use crate::arguments::{Fetch, Format, Pull, Shared};
 use crate::commands::data::checkout::described;
-use crate::failure::Ending;
+use crate::commands::say_problem;
+use crate::failure::{Ending, WORK_FAILED};
 use crate::terminal::{self, Transfer};
 use crate::{commands, output};
 
@@ -19,17 +19,20 @@ pub(super) async fn pull(shared: &Shared, arguments: &Pull) -> Ending {
         selection: Selection::Recorded,
         mode: arguments.laying_out.link.into(),
         force: arguments.laying_out.force,
+        remote: remote.clone(),
     };
     let progress = Transfer::new("pulling");
     let pulled = project.workspace().pull(&store, &arguments.from.names, options, &progress).await?;
     progress.end();
-    for made in &pulled.checked_out {
-        let details = json!({ "pulled_from": remote, "files": made.written });
-        project.audit(AuditAction::Read, &made.name, made.version.as_ref(), details).await?;
+    let ending = if pulled.gone.is_empty() { ExitCode::SUCCESS } else { WORK_FAILED.into() };
+    for problem in &pulled.gone {
+        say_problem(problem);
     }
     if shared.output == Format::Json {
-        output::json(&json!({ "remote": remote, "pulled": pulled }));
-        return Ok(ExitCode::SUCCESS);
+        let gone = |problem: &Problem| json!({ "name": problem.path, "problem": problem.error.to_string() });
+        let gone: Vec<_> = pulled.gone.iter().map(gone).collect();
+        output::json(&json!({ "remote": remote, "pulled": pulled, "gone": gone }));
+        return Ok(ending);
     }
     told(&remote, &pulled.fetched);
     for made in &pulled.checked_out {
@@ -38,7 +41,7 @@ pub(super) async fn pull(shared: &Shared, arguments: &Pull) -> Ending {
     for (name, head) in &pulled.behind {
         output::text(&format!("{name}: {} is later; --latest takes it\n", head.short()));
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(ending)
 }
 
 /// Fetches only.
@@ -68,7 +71,21 @@ fn told(remote: &str, fetched: &Fetched) {
     for name in &fetched.missing {
         terminal::say(&format!("warning: {remote} has nothing of {name}"));
     }
+    if fetched.deleted_tags > 0 {
+        output::text(&format!("{} tags were deleted in {remote}, and so here\n", fetched.deleted_tags));
+    }
+    for (name, version) in &fetched.removed {
+        output::text(&format!("{name}: {} was removed in {remote}, and so here\n", version.short()));
+    }
+    for refused in &fetched.refused_removals {
+        super::say_refused(refused, "here");
+    }
     for tag in &fetched.refused_tags {
+        if tag.local == tag.remote {
+            let (name, tag, version) = (&tag.name, &tag.tag, tag.local.short());
+            terminal::say(&format!("warning: {name}@{tag} of {remote} is not set here: {version} was removed"));
+            continue;
+        }
         let (here, there) = (tag.local.short(), tag.remote.short());
         terminal::say(&format!("warning: {}@{} is {here} here and {there} in {remote}", tag.name, tag.tag));
     }

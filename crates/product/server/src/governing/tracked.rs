@@ -62,7 +62,7 @@ impl OpenProject {
     /// A tracked dataset as the work tree has it, and its versions; neither if there is no such dataset.
     async fn tracked_here(&self, name: &DatasetName) -> Result<(Option<Dataset>, Vec<LogEntry>), ServerError> {
         let workspace = self.workspace();
-        let here = workspace.datasets().await?.into_iter().find(|dataset| dataset.pointer.name == *name);
+        let here = workspace.dataset_if_tracked(name).await?;
         let versions = if workspace.names().await?.contains(name) { workspace.log(name).await? } else { Vec::new() };
         Ok((here, versions))
     }
@@ -82,7 +82,7 @@ impl OpenProject {
         }
         let mut wanted = Vec::new();
         if let Some(version) = version {
-            let found = self.workspace().resolve(name, version).await?.digest;
+            let found = self.workspace().recorded(name, version).await?.digest;
             versions.retain(|entry| entry.digest == found);
         } else if let Some(pointer) = here.map(|here| here.pointer).filter(|pointer| pointer.version().is_none()) {
             wanted.push((pointer.digest, format!("not committed, {} files", pointer.files)));
@@ -111,5 +111,8 @@ impl OpenProject {
 fn told(entry: &LogEntry) -> String {
     let number = entry.number.map_or_else(String::new, |number| format!("v{number}, "));
     let message = entry.version.message.lines().next().unwrap_or_default();
-    format!("{number}{} files, \"{message}\" by {}", entry.version.files, entry.version.author)
+    let removed = entry.removed.as_ref().map_or_else(String::new, |removal| {
+        format!(", removed by {} on {}: {}", removal.who, removal.day(), removal.why)
+    });
+    format!("{number}{} files, \"{message}\" by {}{removed}", entry.version.files, entry.version.author)
 }

@@ -4,9 +4,11 @@ use async_trait::async_trait;
 use ropewalk_pipeline::{Artifact, ArtifactKind, Executed, Failure, Project, StageContext, StageKind, StageSpec};
 use ropewalk_store::Store;
 use ropewalk_types::{DatasetName, Diagnose, Digest, Uri, Zone};
-use ropewalk_versions::{Kind, Resolved, VersionsError, Workspace};
+use ropewalk_versions::{Kind, Resolved, Workspace};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+
+use crate::collecting::TRACKED_KIND;
 
 /// Tracked files stand at the beginning of a pipeline: `source = "data:NAME"` or `"data:NAME@VERSION"`.
 #[derive(Debug)]
@@ -53,12 +55,11 @@ impl TrackedKind {
             let Resolved { digest, version } = self.workspace.resolve(&settings.dataset, version).await?;
             (version.kind, version.root, version.bytes, Some(digest))
         } else {
-            let datasets = self.workspace.datasets().await?;
-            let found = datasets.iter().find(|dataset| dataset.pointer.name == settings.dataset);
-            let pointer = found.map(|dataset| &dataset.pointer).ok_or_else(|| VersionsError::UnknownDataset {
-                name: settings.dataset.to_string(),
-                known: datasets.iter().map(|dataset| dataset.pointer.name.to_string()).collect(),
-            })?;
+            let pointer = self.workspace.dataset(&settings.dataset).await?.pointer;
+            if let Some(version) = pointer.version() {
+                // Refused if it was removed; the pointer's own version may be known to nothing but the pointer.
+                self.workspace.check_there(&settings.dataset, &version).await?;
+            }
             (pointer.kind, pointer.digest, pointer.bytes, pointer.version())
         };
         match kind {
@@ -71,7 +72,7 @@ impl TrackedKind {
 #[async_trait]
 impl StageKind for TrackedKind {
     fn name(&self) -> &'static str {
-        "tracked"
+        TRACKED_KIND
     }
 
     fn revision(&self) -> u32 {

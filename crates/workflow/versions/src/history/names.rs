@@ -6,7 +6,7 @@ use ropewalk_store::Store;
 use ropewalk_types::{DatasetName, Digest, TagName};
 use serde::Serialize;
 
-use super::{History, Refs, refs};
+use super::{History, Refs, Removal, refs};
 use crate::error::{NumberedVersion, VersionsError};
 use crate::version::{Version, version_number};
 
@@ -24,8 +24,10 @@ pub struct LogEntry {
     pub number: Option<u64>,
     /// Tags that name it.
     pub tags: Vec<TagName>,
-    /// Whether it is the head.
+    /// Whether it is what `latest` names: the head, or where that was removed the newest before it that was not.
     pub head: bool,
+    /// Who removed it, when and why, if somebody did.
+    pub removed: Option<Removal>,
 }
 
 /// A version that was asked for.
@@ -86,29 +88,46 @@ pub(crate) async fn log(store: &Store, name: &DatasetName) -> Result<Vec<LogEntr
     let history = History { stores: &[store] };
     let versions = in_order(history.ancestors(&refs.versions(), &HashSet::new()).await?);
     let numbers = numbers(&versions);
+    let latest = match &refs.head {
+        Some(head) => history.remaining(&refs, &head.version).await?,
+        None => None,
+    };
     let entry = |(digest, version)| LogEntry {
         digest,
         version,
         number: numbers.get(&digest).copied(),
         tags: refs.tags.iter().filter(|(_, at)| at.version == digest).map(|(tag, _)| tag.clone()).collect(),
-        head: refs.head.is_some_and(|head| head.version == digest),
+        head: latest == Some(digest),
+        removed: refs.removed.get(&digest).cloned(),
     };
     Ok(versions.into_iter().map(entry).collect())
 }
 
 /// The version that `spec` names: `latest` or `head`, a tag, `vN`, or the beginning of a digest of a version or of its
-/// content.
+/// content; [`VersionsError::Removed`] if it was removed.
 pub(crate) async fn resolve(store: &Store, name: &DatasetName, spec: &str) -> Result<Resolved, VersionsError> {
     let refs = refs(store, name).await?;
+    let found = recorded_in(&refs, store, name, spec).await?;
+    refs.check_there(name, &found.digest)?;
+    Ok(found)
+}
+
+/// Like [`resolve`], also of a version that was removed.
+pub(crate) async fn recorded(store: &Store, name: &DatasetName, spec: &str) -> Result<Resolved, VersionsError> {
+    recorded_in(&refs(store, name).await?, store, name, spec).await
+}
+
+async fn recorded_in(refs: &Refs, store: &Store, name: &DatasetName, spec: &str) -> Result<Resolved, VersionsError> {
     let history = History { stores: &[store] };
     let tagged = || TagName::new(spec).ok().and_then(|tag| refs.tags.get(&tag)).map(|at| at.version);
     let digest = match (spec, &refs.head) {
         ("latest" | "head", None) => return Err(unknown(name, spec, ": nothing is committed yet")),
-        ("latest" | "head", Some(head)) => head.version,
+        // Where all that is behind was removed too, the head says so.
+        ("latest" | "head", Some(head)) => history.remaining(refs, &head.version).await?.unwrap_or(head.version),
         _ => match (tagged(), version_number(spec)) {
             (Some(digest), _) => digest,
-            (None, Some(number)) => by_number(&history, &refs, name, number).await?,
-            (None, None) => by_digest(&history, &refs, name, spec).await?.ok_or_else(|| unknown(name, spec, ""))?,
+            (None, Some(number)) => by_number(&history, refs, name, number).await?,
+            (None, None) => by_digest(&history, refs, name, spec).await?.ok_or_else(|| unknown(name, spec, ""))?,
         },
     };
     Ok(Resolved { digest, version: history.get(&digest).await? })
@@ -116,6 +135,12 @@ pub(crate) async fn resolve(store: &Store, name: &DatasetName, spec: &str) -> Re
 
 fn unknown(name: &DatasetName, spec: &str, reason: &str) -> VersionsError {
     VersionsError::UnknownVersion { name: name.clone(), spec: spec.to_owned(), reason: reason.to_owned() }
+}
+
+/// Without those that were removed, unless all were.
+fn those_there<'a>(refs: &Refs, found: Vec<&'a (Digest, Version)>) -> Vec<&'a (Digest, Version)> {
+    let (there, gone): (Vec<_>, Vec<_>) = found.into_iter().partition(|(digest, _)| !refs.removed.contains_key(digest));
+    if there.is_empty() { gone } else { there }
 }
 
 async fn by_number(
@@ -126,7 +151,8 @@ async fn by_number(
 ) -> Result<Digest, VersionsError> {
     let versions = in_order(history.ancestors(&refs.versions(), &HashSet::new()).await?);
     let numbers = numbers(&versions);
-    let found: Vec<_> = versions.iter().filter(|(digest, _)| numbers.get(digest) == Some(&number)).collect();
+    let found = versions.iter().filter(|(digest, _)| numbers.get(digest) == Some(&number)).collect();
+    let found = those_there(refs, found);
     match found.as_slice() {
         [(only, _)] => Ok(*only),
         [] => {
@@ -158,7 +184,7 @@ async fn by_digest(
         [only] => return Ok(Some(*only)),
         _ => return Err(VersionsError::AmbiguousVersion { name: name.clone(), spec: spec.to_owned(), found: named }),
     }
-    let with_root: Vec<_> = versions.iter().filter(|(_, version)| begins(&version.root)).collect();
+    let with_root = those_there(refs, versions.iter().filter(|(_, version)| begins(&version.root)).collect());
     let roots: BTreeSet<_> = with_root.iter().map(|(_, version)| version.root).collect();
     if roots.len() > 1 {
         let found = roots.into_iter().collect();

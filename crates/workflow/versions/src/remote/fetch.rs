@@ -5,14 +5,16 @@ use ropewalk_store::{LinkMode, Root, Store, TransferProgress, Transferred};
 use ropewalk_types::{DatasetName, Digest};
 use serde::Serialize;
 
+use super::removals::{RefusedRemoval, removals_carry, tags_of_there};
 use super::{RefusedTag, content_root, has, lacking, of};
 use crate::discovery::Place;
 use crate::error::VersionsError;
-use crate::history::{self, Advance, History, Refs};
+use crate::history::{self, Advance, History, Refs, Resolved};
 use crate::index::Index;
 use crate::pointer::{Pointer, PointerState};
 use crate::selection::Selection;
-use crate::workspace::{CheckedOut, CheckoutRequest, Laying, Opened, Workspace};
+use crate::trail::Act;
+use crate::workspace::{CheckedOut, CheckoutRequest, Laying, Opened, Problem, Workspace};
 
 /// Which version a pull lays out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,11 +37,14 @@ pub struct PullOptions {
     pub mode: LinkMode,
     /// Whether changes that no version holds may be lost.
     pub force: bool,
+    /// What the project calls the remote, for the trail.
+    pub remote: String,
 }
 
 impl Default for PullOptions {
     fn default() -> Self {
-        Self { to: PullTo::Pointer, selection: Selection::Recorded, mode: LinkMode::Auto, force: false }
+        let (to, selection, mode) = (PullTo::Pointer, Selection::Recorded, LinkMode::Auto);
+        Self { to, selection, mode, force: false, remote: String::new() }
     }
 }
 
@@ -52,8 +57,14 @@ pub struct Fetched {
     pub diverged: Vec<(DatasetName, Digest)>,
     /// Tags that are new here.
     pub tags: u64,
-    /// Tags that name other versions here.
+    /// Tags that were deleted in the remote, and are here no longer.
+    pub deleted_tags: u64,
+    /// Tags that name other versions here, or versions that were removed here.
     pub refused_tags: Vec<RefusedTag>,
+    /// Versions that were removed in the remote, and now are here.
+    pub removed: Vec<(DatasetName, Digest)>,
+    /// Versions that were removed in the remote, and have a tag here.
+    pub refused_removals: Vec<RefusedRemoval>,
     /// Datasets of which the remote has neither versions nor what the pointer names.
     pub missing: Vec<DatasetName>,
     /// What travelled.
@@ -62,14 +73,17 @@ pub struct Fetched {
 }
 
 /// What was pulled.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub struct Pulled {
     /// What was fetched.
     pub fetched: Fetched,
     /// What was laid out.
     pub checked_out: Vec<CheckedOut>,
-    /// Datasets whose head is not what is laid out now, and that head.
+    /// Datasets whose latest version is not what is laid out now, and that version.
     pub behind: Vec<(DatasetName, Digest)>,
+    /// Datasets of which nothing was laid out, because what was to be was removed.
+    #[serde(skip)]
+    pub gone: Vec<Problem>,
 }
 
 /// Whose content comes along with the versions.
@@ -118,24 +132,52 @@ impl Workspace {
             let _lock = self.lock().await?;
             let wanted = if options.to == PullTo::Latest { Wanted::Heads } else { Wanted::Pointers };
             let (fetched, names) = self.bring(remote, names, wanted, progress).await?;
-            let refs = history::refs_of(self.store().await?, &names).await?;
-            let tracked: HashSet<_> = self.pointers().await?.into_iter().map(|pointer| pointer.name).collect();
-            let mut pulled = Pulled { fetched, checked_out: Vec::new(), behind: Vec::new() };
+            let store = self.store().await?;
+            let refs = history::refs_of(store, &names).await?;
+            let mut pulled = Pulled { fetched, checked_out: Vec::new(), behind: Vec::new(), gone: Vec::new() };
             for name in names {
-                let laid_out = if tracked.contains(&name) {
-                    let version = (options.to == PullTo::Latest).then(|| "latest".to_owned());
-                    let (selection, mode, force) = (options.selection.clone(), options.mode, options.force);
-                    let request = CheckoutRequest { name: name.clone(), version, selection, mode, force };
-                    self.checkout_locked(request, Some(remote), progress).await?
-                } else {
-                    self.lay_first(remote, &name, &options, progress).await?
-                };
-                let head = of(&refs, &name).head.map(|head| head.version);
-                pulled.behind.extend(head.filter(|head| laid_out.version != Some(*head)).map(|head| (name, head)));
-                pulled.checked_out.push(laid_out);
+                match self.pull_one(remote, &name, &options, progress).await {
+                    Ok(laid_out) => {
+                        let refs = of(&refs, &name);
+                        let latest = match &refs.head {
+                            Some(head) => History { stores: &[store] }.remaining(&refs, &head.version).await?,
+                            None => None,
+                        };
+                        let later = latest.filter(|latest| laid_out.version != Some(*latest));
+                        pulled.behind.extend(later.map(|latest| (name, latest)));
+                        pulled.checked_out.push(laid_out);
+                    }
+                    // The others are whole all the same.
+                    Err(error @ VersionsError::Removed { .. }) => {
+                        pulled.gone.push(Problem { path: name.to_string(), error: Box::new(error) });
+                    }
+                    Err(error) => return Err(error),
+                }
             }
             Ok(pulled)
         })
+    }
+
+    async fn pull_one(
+        &self,
+        remote: &Store,
+        name: &DatasetName,
+        options: &PullOptions,
+        progress: &dyn TransferProgress,
+    ) -> Result<CheckedOut, VersionsError> {
+        let pointer = self.pointers().await?.into_iter().find(|pointer| pointer.name == *name);
+        let version = match &pointer {
+            Some(pointer) if options.to == PullTo::Pointer => pointer.version(),
+            _ => Some(self.resolve(name, "latest").await?.digest),
+        };
+        self.announce(name, version, Act::Pull { remote: options.remote.clone() }).await?;
+        if pointer.is_none() {
+            return self.lay_first(remote, name, options, progress).await;
+        }
+        let version = (options.to == PullTo::Latest).then(|| "latest".to_owned());
+        let (selection, mode, force) = (options.selection.clone(), options.mode, options.force);
+        let request = CheckoutRequest { name: name.clone(), version, selection, mode, force };
+        self.checkout_locked(request, Some(remote), progress).await
     }
 
     /// Brings versions and tags of a dataset, and no content.
@@ -204,6 +246,7 @@ impl Workspace {
             fetched.transferred = remote.copy_to(store, &roots, progress).await?;
         }
         for name in &names {
+            self.removals_fetch(name, &of(&ours, name), &of(&theirs, name), &mut fetched).await?;
             refs_fetch(store, name, &of(&ours, name), &of(&theirs, name), &mut fetched).await?;
         }
         Ok((fetched, names))
@@ -221,11 +264,13 @@ impl Workspace {
         let history = History { stores: &[store, remote] };
         let mut versions: BTreeMap<_, _> = lacking(history, theirs, ours).await?.into_iter().collect();
         let mut found = Found { roots: Vec::new(), known: !theirs.versions().is_empty() };
+        let gone = |version: &Digest| ours.removed.contains_key(version) || theirs.removed.contains_key(version);
         for pointer in pointers {
             let root = content_root(pointer.kind, pointer.digest);
             let (here, there) = (has(store, &root).await?, has(remote, &root).await?);
             found.known |= here || there;
-            found.roots.extend((!here && there && wanted != Wanted::Nothing).then_some(root));
+            let wanted = wanted != Wanted::Nothing && !pointer.version().is_some_and(|version| gone(&version));
+            found.roots.extend((!here && there && wanted).then_some(root));
             // A version that only the pointer names, with those behind it.
             if let Some(version) = pointer.ancestor().filter(|version| !versions.contains_key(version)) {
                 let known = ours.versions().into_iter().collect();
@@ -238,8 +283,11 @@ impl Workspace {
             Wanted::Pointers => pointers.is_empty(),
             Wanted::Heads | Wanted::Tips | Wanted::Everything => true,
         };
-        if head {
-            named.extend(theirs.head.map(|head| head.version));
+        if let Some(head) = theirs.head.filter(|_| head) {
+            let mut removed = theirs.removed.clone();
+            removed.extend(ours.removed.clone());
+            let both = Refs { removed, ..Refs::default() };
+            named.extend(history.remaining(&both, &head.version).await?);
         }
         if wanted == Wanted::Tips {
             named.extend(theirs.tips.iter().copied());
@@ -249,7 +297,7 @@ impl Workspace {
                 history.ancestors(&theirs.versions(), &HashSet::new()).await?.into_iter().map(|(digest, _)| digest),
             );
         }
-        for digest in named {
+        for digest in named.into_iter().filter(|version| !gone(version)) {
             if let Some(version) = history.find(&digest).await? {
                 let root = content_root(version.kind, version.root);
                 if !has(store, &root).await? && has(remote, &root).await? {
@@ -264,6 +312,36 @@ impl Workspace {
             }
         }
         Ok(found)
+    }
+}
+
+impl Workspace {
+    /// Takes over tags that were deleted and versions that were removed; whole files of those leave the cache.
+    async fn removals_fetch(
+        &self,
+        name: &DatasetName,
+        ours: &Refs,
+        theirs: &Refs,
+        fetched: &mut Fetched,
+    ) -> Result<(), VersionsError> {
+        let store = self.store().await?;
+        let (tags, gone) = tags_of_there(theirs, ours);
+        let carried = history::tags_carry(&tags, store, name, ours, false).await?;
+        fetched.tags += carried.set;
+        fetched.deleted_tags += carried.deleted;
+        for (tag, local) in carried.refused.into_iter().chain(gone) {
+            let remote = theirs.tags.get(&tag).map_or(local, |at| at.version);
+            fetched.refused_tags.push(RefusedTag { name: name.clone(), tag, local, remote });
+        }
+        let removed = removals_carry(theirs, store, name, &mut fetched.refused_removals).await?;
+        let history = History { stores: &[store] };
+        for version in removed {
+            if let Some(object) = history.find(&version).await? {
+                self.uncache(name, &[Resolved { digest: version, version: object }]).await?;
+            }
+            fetched.removed.push((name.clone(), version));
+        }
+        Ok(())
     }
 }
 
@@ -285,6 +363,8 @@ async fn refs_fetch(
     let history = History { stores: &[store] };
     if let Some(head) = theirs.head.filter(|head| ours.head.is_none_or(|ours| ours.version != head.version)) {
         match history::advance(store, history, name, &head.version).await? {
+            // Of a head that was removed, there is nothing to tell.
+            Advance::Moved if theirs.removed.contains_key(&head.version) => {}
             Advance::Moved => fetched.moved.push((name.clone(), head.version)),
             Advance::Beside(_) => fetched.diverged.push((name.clone(), head.version)),
             Advance::Present => {}
@@ -292,21 +372,6 @@ async fn refs_fetch(
     }
     for tip in theirs.tips.difference(&ours.tips) {
         history::advance(store, history, name, tip).await?;
-    }
-    for (tag, at) in &theirs.tags {
-        match ours.tags.get(tag) {
-            Some(known) if known.version == at.version => {}
-            Some(known) => fetched.refused_tags.push(RefusedTag {
-                name: name.clone(),
-                tag: tag.clone(),
-                local: known.version,
-                remote: at.version,
-            }),
-            None => {
-                history::tag_set(store, name, tag, &at.version, false).await?;
-                fetched.tags += 1;
-            }
-        }
     }
     Ok(())
 }

@@ -2,20 +2,24 @@ use std::collections::BTreeSet;
 
 use futures::future::BoxFuture;
 use ropewalk_store::{Root, Store, TransferProgress, Transferred};
-use ropewalk_types::{DatasetName, Digest};
+use ropewalk_types::{DatasetName, Digest, TagName};
 use serde::Serialize;
 
+use super::removals::{RefusedRemoval, removals_carry, tags_of_there};
 use super::{RefusedTag, content_root, has, lacking, of};
 use crate::error::VersionsError;
 use crate::history::{self, Advance, History, Refs};
 use crate::pointer::Pointer;
+use crate::trail::Act;
 use crate::workspace::Workspace;
 
 /// How to push.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PushOptions {
     /// Whether tags of the remote that name other versions are moved.
     pub move_tags: bool,
+    /// What the project calls the remote, for the trail.
+    pub remote: String,
 }
 
 /// What became of a dataset in the remote.
@@ -45,8 +49,14 @@ pub struct Pushed {
     pub heads: Vec<(DatasetName, PushedHead)>,
     /// Tags that are new in the remote.
     pub tags: u64,
-    /// Tags that name other versions there.
+    /// Tags that were deleted here, and are in the remote no longer.
+    pub deleted_tags: u64,
+    /// Tags that name other versions there, or versions that were removed there.
     pub refused_tags: Vec<RefusedTag>,
+    /// Versions that were removed here, and now are in the remote.
+    pub removed: Vec<(DatasetName, Digest)>,
+    /// Versions that were removed here, and have a tag in the remote.
+    pub refused_removals: Vec<RefusedRemoval>,
     /// Datasets whose pointer names content that is in no version; it was pushed, but a collection may remove it.
     pub uncommitted: Vec<DatasetName>,
     /// What travelled.
@@ -59,7 +69,7 @@ impl Workspace {
     ///
     /// Only what is missing travels. The remote's head is only ever moved to a version that descends from it, by
     /// compare-and-swap: if another push was faster in another direction, nothing is moved and
-    /// [`VersionsError::Diverged`] says so.
+    /// [`VersionsError::Diverged`] says so. Content of versions that were removed, here or there, stays where it is.
     pub fn push<'a>(
         &'a self,
         remote: &'a Store,
@@ -84,14 +94,24 @@ impl Workspace {
                 let added = pointers.iter().filter(|pointer| pointer.name == *name && pointer.version().is_none());
                 roots.extend(added_roots(added, store, remote, &mut pushed.uncommitted).await?);
             }
+            for name in &names {
+                let (ours, theirs) = (of(&ours, name), of(&theirs, name));
+                if differ(&ours, &theirs) || pushed.uncommitted.contains(name) {
+                    let act = Act::Push { remote: options.remote.clone() };
+                    self.announce(name, ours.head.map(|head| head.version), act).await?;
+                }
+            }
             if !roots.is_empty() {
                 let roots: Vec<_> = roots.into_iter().collect();
                 pushed.transferred = store.copy_to(remote, &roots, progress).await?;
             }
             for name in names {
                 let (ours, theirs) = (of(&ours, &name), of(&theirs, &name));
+                tags_push(remote, &name, &ours, &theirs, &options, &mut pushed).await?;
+                // Before the head: nobody is to take what was removed for the latest.
+                let removed = removals_carry(&ours, remote, &name, &mut pushed.refused_removals).await?;
+                pushed.removed.extend(removed.into_iter().map(|version| (name.clone(), version)));
                 let head = refs_push(store, remote, &name, &ours, &theirs).await?;
-                tags_push(remote, &name, &ours, &theirs, options, &mut pushed).await?;
                 pushed.heads.push((name, head));
             }
             Ok(pushed)
@@ -102,6 +122,15 @@ impl Workspace {
     pub(crate) async fn pointers(&self) -> Result<Vec<Pointer>, VersionsError> {
         Ok(self.discover().await?.iter().flat_map(crate::discovery::Tracked::sides).collect())
     }
+}
+
+/// Whether there is anything to be told to another store.
+fn differ(ours: &Refs, theirs: &Refs) -> bool {
+    let head = |refs: &Refs| refs.head.map(|head| head.version);
+    head(ours) != head(theirs)
+        || (&ours.tags, &ours.untagged) != (&theirs.tags, &theirs.untagged)
+        || !ours.removed.keys().all(|version| theirs.removed.contains_key(version))
+        || !ours.tips.is_subset(&theirs.tips)
 }
 
 /// Fails before anything travels if the remote's head went another way.
@@ -132,7 +161,9 @@ async fn missing(
     let mut roots = Vec::new();
     for (digest, version) in lacking(History { stores: &[store, remote] }, ours, theirs).await? {
         let content = content_root(version.kind, version.root);
-        if has(store, &content).await? {
+        if ours.removed.contains_key(&digest) || theirs.removed.contains_key(&digest) {
+            // It may be gone, and is nobody's business.
+        } else if has(store, &content).await? {
             roots.push(content);
         } else if !has(remote, &content).await? {
             return Err(VersionsError::ContentMissing { name: name.clone(), root: version.root });
@@ -204,23 +235,18 @@ async fn tags_push(
     name: &DatasetName,
     ours: &Refs,
     theirs: &Refs,
-    options: PushOptions,
+    options: &PushOptions,
     pushed: &mut Pushed,
 ) -> Result<(), VersionsError> {
-    for (tag, at) in &ours.tags {
-        if theirs.tags.get(tag).is_some_and(|known| known.version == at.version) {
-            continue;
-        }
-        match history::tag_set(remote, name, tag, &at.version, options.move_tags).await {
-            Ok(()) => pushed.tags += 1,
-            Err(VersionsError::TagExists { version, .. }) => pushed.refused_tags.push(RefusedTag {
-                name: name.clone(),
-                tag: tag.clone(),
-                local: at.version,
-                remote: version,
-            }),
-            Err(error) => return Err(error),
-        }
+    let (ours, gone) = tags_of_there(ours, theirs);
+    let carried = history::tags_carry(&ours, remote, name, theirs, options.move_tags).await?;
+    pushed.tags += carried.set;
+    pushed.deleted_tags += carried.deleted;
+    let refused = |(tag, there): (TagName, Digest), local| RefusedTag { name: name.clone(), tag, local, remote: there };
+    for (tag, there) in carried.refused {
+        let local = ours.tags.get(&tag).map_or(there, |at| at.version);
+        pushed.refused_tags.push(refused((tag, there), local));
     }
+    pushed.refused_tags.extend(gone.into_iter().map(|(tag, version)| refused((tag, version), version)));
     Ok(())
 }

@@ -77,7 +77,7 @@ async fn branches_that_each_add_a_dataset_merge_cleanly() {
     for path in ["birds/a", "cats/a", ".ropewalk/x"] {
         assert!(crate::git::ignores(project.root(), path.as_ref()).await.unwrap(), "{path}");
     }
-    let names = project.workspace.datasets().await.unwrap().into_iter().map(|dataset| dataset.path);
+    let names = project.workspace.datasets().await.unwrap().into_iter().map(|dataset| dataset.unwrap().path);
     assert_eq!(names.collect::<Vec<_>>(), ["birds", "cats"]);
     project.add("birds").await;
     project.add("cats").await;

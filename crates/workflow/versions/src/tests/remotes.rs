@@ -152,7 +152,7 @@ async fn tags_travel_and_are_never_moved_silently() {
     bob.workspace.tag(&data, "latest", &tag, true).await.unwrap();
     let pushed = push(&bob, &remote).await.unwrap();
     assert_eq!((pushed.tags, pushed.refused_tags.len()), (0, 1));
-    let moved = PushOptions { move_tags: true };
+    let moved = PushOptions { move_tags: true, ..PushOptions::default() };
     assert_eq!(bob.workspace.push(&remote, &[], moved, &NoProgress).await.unwrap().tags, 1);
     let fetched = ada.workspace.fetch(&remote, &[], true, &NoProgress).await.unwrap();
     assert_eq!((fetched.refused_tags.len(), fetched.refused_tags[0].remote), (1, second));

@@ -10,9 +10,10 @@ use super::{Opened, Workspace, gitignore};
 use crate::discovery::{Place, Tracked, overlap, untrackable};
 use crate::error::{VersionsError, blocking};
 use crate::git;
-use crate::history::History;
+use crate::history::{self, History};
 use crate::index::{Index, IndexHead};
 use crate::pointer::{Kind, Pointer, PointerState};
+use crate::trail::Act;
 
 /// What to track.
 #[derive(Clone, Debug, Default)]
@@ -38,6 +39,15 @@ pub struct Added {
     pub read: u64,
 }
 
+/// Who hears of what is about to be taken in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    /// The trail.
+    Trail,
+    /// Nobody: the trail hears of the version that comes of it.
+    Not,
+}
+
 impl Workspace {
     /// Tracks a file or folder: stores what is new of it, and writes its pointer and a line of `.gitignore` beside it.
     ///
@@ -51,12 +61,12 @@ impl Workspace {
                 Some(pointer) => self.known_open(place.clone(), pointer, request.name.as_ref())?,
                 None => self.first(&place, &all, request.name, request.force).await?,
             };
-            self.add_opened(opened, request.force).await
+            self.take_in(opened, request.force, Told::Trail).await
         })
     }
 
     /// Takes in what changed; needs the lock.
-    pub(super) async fn add_opened(&self, opened: Opened, force: bool) -> Result<Added, VersionsError> {
+    pub(super) async fn take_in(&self, opened: Opened, force: bool, told: Told) -> Result<Added, VersionsError> {
         let Opened { place, pointer: old, index } = opened;
         let base = base_of(&old, index.as_ref(), &place, force)?;
         let (root, here) = (self.root().to_owned(), place.clone());
@@ -75,6 +85,10 @@ impl Workspace {
         };
         snapshot.index.head = IndexHead { state, ..snapshot.index.head };
         let changed = (pointer.digest, pointer.kind) != (old.digest, old.kind);
+        if changed && told == Told::Trail {
+            let act = Act::Add { content: pointer.digest, path: place.path.clone() };
+            self.announce(&pointer.name, None, act).await?;
+        }
         let (read, index) = (snapshot.read, Some(snapshot.index));
         self.write_down(&place, &pointer, index.filter(|index| before.as_ref() != Some(index))).await?;
         Ok(Added { path: place.path, pointer, changed, read })
@@ -110,9 +124,14 @@ impl Workspace {
             return Ok(old.state);
         }
         let Some(version) = base else { return Ok(PointerState::Added { base }) };
-        let history = History { stores: &[self.store().await?] };
-        let back = history.find(&version).await?;
-        let back = back.is_some_and(|object| (object.root, object.kind) == (snapshot.root, snapshot.kind));
+        let store = self.store().await?;
+        let back = History { stores: &[store] }.find(&version).await?;
+        let mut back = back.is_some_and(|object| (object.root, object.kind) == (snapshot.root, snapshot.kind));
+        if back {
+            // The content of a version that was removed is new again.
+            let there = history::check_there(store, &old.name, &version).await;
+            back = !matches!(there, Err(VersionsError::Removed { .. }));
+        }
         Ok(if back { PointerState::Committed { version } } else { PointerState::Added { base } })
     }
 

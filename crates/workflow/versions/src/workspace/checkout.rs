@@ -16,7 +16,7 @@ use crate::error::{VersionsError, blocking};
 use crate::index::{Index, IndexEntry, IndexHead, Stat};
 use crate::pointer::{Kind, Pointer, PointerState};
 use crate::selection::{Matcher, Selection};
-use crate::work::{Data, Found, Work, clock, look};
+use crate::work::{Data, Found, Work, check_kind, clock, kind_here, look};
 
 /// How long to wait for the clock of the file system to move on.
 const TICK: Duration = Duration::from_millis(25);
@@ -113,7 +113,7 @@ impl Workspace {
         let CheckoutRequest { name, version, selection, mode, force } = request;
         let opened = self.open_one(&name).await?;
         let content = match &version {
-            None => Content::of(&opened.pointer),
+            None => self.pointed(&opened.pointer).await?,
             Some(spec) => self.content_of(&name, spec, progress).await?.0,
         };
         let selection = &selection;
@@ -127,9 +127,10 @@ impl Workspace {
         progress: &dyn TransferProgress,
     ) -> Result<CheckedOut, VersionsError> {
         let Laying { opened, content, version, selection, mode, force, from } = laying;
+        check_committed(&opened.pointer, opened.index.as_ref(), &content, force)?;
+        let room = force || self.may_make_room(&opened, &content).await?;
         let Opened { place, pointer, index } = opened;
         let name = pointer.name.clone();
-        check_committed(&pointer, index.as_ref(), &content, force)?;
         let patterns = selection.patterns(index.as_ref().and_then(|index| index.head.selection.as_deref()));
         let matcher = Matcher::new(patterns.as_deref())?;
         let target = self.files_of(&name, &content, place.file_name(), from).await?;
@@ -140,7 +141,7 @@ impl Workspace {
                 here.check_kind(&root)?;
             }
             let in_the_way = || VersionsError::WouldOverwrite { name: named, paths: vec![here.path.clone()] };
-            if make_room(&here.data, content.kind, force)? { Ok(()) } else { Err(in_the_way()) }
+            if make_room(&here.data, content.kind, room)? { Ok(()) } else { Err(in_the_way()) }
         })
         .await?;
 
@@ -313,6 +314,28 @@ impl Workspace {
             hasher.update(&piece);
         }
         Ok(Digest::from(hasher.finalize()) == digest)
+    }
+}
+
+impl Workspace {
+    /// Whether what is laid out may make room for another kind of data: if no change is in it.
+    async fn may_make_room(&self, opened: &Opened, content: &Content) -> Result<bool, VersionsError> {
+        let place = opened.place.clone();
+        let (was, becomes) = (opened.pointer.kind, content.kind);
+        let here = blocking(move || {
+            let there = files::kind(&place.data)?.is_some();
+            there.then(|| kind_here(&place.data, becomes)).transpose()
+        })
+        .await?;
+        if here.is_none_or(|here| (here == Kind::Folder) == (becomes == Kind::Folder)) {
+            return Ok(false);
+        }
+        if opened.pointer.version().is_none() || (was == Kind::Folder) == (becomes == Kind::Folder) {
+            let (path, data) = (opened.place.path.clone(), opened.place.data.clone());
+            blocking(move || check_kind(&path, &data, becomes)).await?;
+        }
+        self.check_unchanged(opened).await?;
+        Ok(true)
     }
 }
 

@@ -3,11 +3,13 @@ use ropewalk_store::files;
 use ropewalk_types::{DatasetName, Digest};
 use serde::Serialize;
 
+use super::add::Told;
 use super::{Opened, Workspace};
 use crate::error::{VersionsError, blocking};
 use crate::history::{self, Advance, History};
 use crate::index::{Index, IndexHead};
 use crate::pointer::{Pointer, PointerState};
+use crate::trail::Act;
 use crate::version::Version;
 
 /// What a commit did with one dataset.
@@ -48,8 +50,9 @@ pub enum CommitOutcome {
 impl Workspace {
     /// Takes in what changed in these datasets, or in all, and makes a version of each that is not one.
     ///
-    /// The new version comes after the one that the pointer names. If the head lies behind it, it becomes the head; else
-    /// it is kept beside the head, to be merged. Data that is not laid out is committed as it was added.
+    /// The new version comes after the one that the pointer names, and after a head that was removed. If the head lies
+    /// behind it, it becomes the head; else it is kept beside the head, to be merged. Data that is not laid out is committed
+    /// as it was added.
     pub fn commit<'a>(
         &'a self,
         names: &'a [DatasetName],
@@ -74,7 +77,7 @@ impl Workspace {
         let data = place.data.clone();
         let there = blocking(move || Ok(files::kind(&data)?.is_some())).await?;
         let (pointer, read) = if there {
-            let added = self.add_opened(opened, false).await?;
+            let added = self.take_in(opened, false, Told::Not).await?;
             (added.pointer, added.read)
         } else {
             (opened.pointer, 0)
@@ -118,10 +121,36 @@ impl Workspace {
         if let Some(head) = self.unfinished(pointer, base).await? {
             return Ok((head, Advance::Present));
         }
-        let version = self.version_of(pointer, path, base.into_iter().collect(), message, author);
+        let parents = self.parents(pointer, base).await?;
+        let version = self.version_of(pointer, path, parents, message, author);
         let digest = history::version_put(store, &version).await?;
+        let (message, files, bytes) = (message.to_owned(), pointer.files, pointer.bytes);
+        self.announce(&pointer.name, Some(digest), Act::Commit { message, files, bytes }).await?;
         let advance = history::advance(store, History { stores: &[store] }, &pointer.name, &digest).await?;
         Ok((digest, advance))
+    }
+
+    /// What a new version comes after: its base, and the head if that was removed and nothing of it is left to be merged.
+    async fn parents(&self, pointer: &Pointer, base: Option<Digest>) -> Result<Vec<Digest>, VersionsError> {
+        let store = self.store().await?;
+        let refs = history::refs(store, &pointer.name).await?;
+        let history = History { stores: &[store] };
+        let mut parents: Vec<_> = base.into_iter().collect();
+        if let Some(head) = refs.head.map(|head| head.version).filter(|head| refs.removed.contains_key(head)) {
+            let left = match (history.remaining(&refs, &head).await?, base) {
+                (None, _) => false,
+                (Some(left), Some(base)) => !history.descends(&base, &left).await?,
+                (Some(_), None) => true,
+            };
+            let known = match base {
+                Some(base) => history.descends(&base, &head).await?,
+                None => false,
+            };
+            if !left && !known {
+                parents.push(head);
+            }
+        }
+        Ok(parents)
     }
 
     /// A version of a pointer's content, made now.
@@ -153,11 +182,17 @@ impl Workspace {
         let store = self.store().await?;
         let refs = history::refs(store, &pointer.name).await?;
         let history = History { stores: &[store] };
-        for digest in refs.head.iter().map(|head| head.version).chain(refs.tips) {
+        for digest in refs.head.iter().map(|head| head.version).chain(refs.tips.iter().copied()) {
+            if refs.removed.contains_key(&digest) {
+                continue;
+            }
             let version = history.find(&digest).await?;
             let same = |version: &Version| {
+                let mut parents = version.parents.iter().copied();
                 (version.root, version.kind) == (pointer.digest, pointer.kind)
-                    && version.parents.iter().copied().eq(base)
+                    && base.is_none_or(|base| parents.next() == Some(base))
+                    // A head that was removed may be a further parent.
+                    && parents.all(|parent| refs.removed.contains_key(&parent))
             };
             if version.as_ref().is_some_and(same) {
                 return Ok(Some(digest));

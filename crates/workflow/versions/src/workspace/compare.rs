@@ -2,10 +2,11 @@ use futures::future::BoxFuture;
 use ropewalk_store::{NoProgress, TreeFile};
 use ropewalk_types::DatasetName;
 
-use super::{Content, Opened, Workspace};
+use super::{Opened, Workspace};
 use crate::diff::{Diff, diff_files};
 use crate::error::{VersionsError, blocking};
-use crate::work::{Data, look};
+use crate::pointer::Kind;
+use crate::work::{Data, kind_here, look};
 
 /// One side of a difference.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +43,7 @@ impl Workspace {
             }
             Side::Pointer => {
                 let opened = self.open_one(name).await?;
-                self.files_of(name, &Content::of(&opened.pointer), opened.place.file_name(), None).await
+                self.files_of(name, &self.pointed(&opened.pointer).await?, opened.place.file_name(), None).await
             }
             Side::Committed => match self.open_one(name).await?.pointer.ancestor() {
                 None => Ok(Vec::new()),
@@ -56,7 +57,9 @@ impl Workspace {
     async fn work_files(&self, opened: Opened) -> Result<Vec<TreeFile>, VersionsError> {
         blocking(move || {
             let Opened { place, pointer, index } = opened;
-            let mut work = look(&Data::at(&place.data, pointer.kind), index.as_ref())?;
+            let here = kind_here(&place.data, pointer.kind)?;
+            let index = index.filter(|index| (index.head.kind == Kind::Folder) == (here == Kind::Folder));
+            let mut work = look(&Data::at(&place.data, here), index.as_ref())?;
             work.hash(|_| true)?;
             let mut files = work.tree_files();
             let absent = index.iter().flat_map(crate::index::Index::iter);

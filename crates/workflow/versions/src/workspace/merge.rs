@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use futures::future::BoxFuture;
@@ -14,6 +15,7 @@ use crate::index::Index;
 use crate::merge::{Conflict, Prefer, merge_files};
 use crate::pointer::{self, EXTENSION, Kind, Pointer, PointerState};
 use crate::selection::Selection;
+use crate::trail::Act;
 
 /// What to merge.
 #[derive(Clone, Debug)]
@@ -106,13 +108,13 @@ impl Workspace {
             let opened = self.open_one(&name).await?;
             let uncommitted = || VersionsError::Unmergeable { name: name.clone(), paths: Vec::new() };
             let ours = opened.pointer.version().ok_or_else(uncommitted)?;
+            self.pointed(&opened.pointer).await?;
             self.check_unchanged(&opened).await.map_err(unmergeable)?;
             let theirs = match theirs {
-                Some(spec) => spec,
-                None => self.other_side(&name, &ours).await?.to_string(),
+                Some(spec) => history::recorded(self.store().await?, &name, &spec).await?.digest,
+                None => self.other_side(&name, &ours).await?,
             };
-            let content = self.content_here(&name, &theirs).await?.0;
-            let theirs = Party { ancestor: content.version, content };
+            let theirs = self.party(&Party::of(&opened.pointer), &name, theirs).await?;
             let base = match base {
                 Some(spec) => Some(history::resolve(self.store().await?, &name, &spec).await?.digest),
                 None => None,
@@ -143,11 +145,28 @@ impl Workspace {
             let index = blocking(move || Index::load(&index_path)).await?;
             let opened = Opened { place, pointer: ours.clone(), index };
             self.check_unchanged(&opened).await.map_err(unmergeable)?;
-            let (ours, theirs) = (Party::of(&ours), Party::of(&theirs));
+            let (name, ours) = (ours.name.clone(), Party { content: self.pointed(&ours).await?, ..Party::of(&ours) });
+            let refs = history::refs(self.store().await?, &name).await?;
+            let theirs = match theirs.version().filter(|version| refs.removed.contains_key(version)) {
+                Some(version) => self.party(&ours, &name, version).await?,
+                None => Party::of(&theirs),
+            };
             let (base, message, author) = (None, String::new(), author.to_owned());
             let merging = Merging { opened, ours, theirs, base, prefer, message, author, mode };
             self.join(merging, progress).await.map_err(unmergeable)
         })
+    }
+
+    /// A version that is to be merged. Of one that was removed, what is left is merged: the newest version before it that
+    /// was not, or nothing; it is a parent all the same, so that its line goes on.
+    async fn party(&self, ours: &Party, name: &DatasetName, version: Digest) -> Result<Party, VersionsError> {
+        let store = self.store().await?;
+        let refs = history::refs(store, name).await?;
+        let content = match (History { stores: &[store] }).remaining(&refs, &version).await? {
+            Some(remaining) => self.content_here(name, &remaining.to_string()).await?.0,
+            None => ours.content.clone(),
+        };
+        Ok(Party { content, ancestor: Some(version) })
     }
 
     /// The one version that is named in the store and does not lie behind ours.
@@ -156,8 +175,18 @@ impl Workspace {
         let refs = history::refs(store, name).await?;
         let history = History { stores: &[store] };
         let mut others = Vec::new();
-        for version in refs.head.iter().map(|head| head.version).chain(refs.tips) {
-            if !others.contains(&version) && !history.descends(ours, &version).await? {
+        for version in refs.head.iter().map(|head| head.version).chain(refs.tips.iter().copied()) {
+            if others.contains(&version) || history.descends(ours, &version).await? {
+                continue;
+            }
+            // Of a version that was removed, perhaps nothing is left that ours lacks. A line that began before it must
+            // have it among its parents all the same, or could never be pushed.
+            let nothing_left = match history.remaining(&refs, &version).await? {
+                Some(left) if left == version => false,
+                Some(left) => history.descends(ours, &left).await?,
+                None => true,
+            };
+            if !nothing_left || !history.descends(&version, ours).await? {
                 others.push(version);
             }
         }
@@ -179,22 +208,29 @@ impl Workspace {
         let selection = &Selection::Recorded;
         let mut common = base;
         if let (Some(our), Some(their)) = (ours.ancestor, theirs.ancestor) {
-            if let (Some(version), true) = (ours.content.version, history.descends(&our, &their).await?)
+            // What is left of a version that was removed lies before it.
+            let left = theirs.content.version.unwrap_or(their);
+            let nothing_left =
+                left != their && history.descends(&their, &our).await? && history.descends(&our, &left).await?;
+            let up_to_date = nothing_left || history.descends(&our, &their).await?;
+            if let (Some(version), true) = (ours.content.version, up_to_date)
                 && theirs.content.version.is_some()
             {
                 let content = ours.content;
                 self.lay(Laying::of(opened, content, selection, mode), progress).await?;
                 return Ok(MergeOutcome::UpToDate { version });
             }
-            if let (Some(version), true) = (theirs.content.version, history.descends(&their, &our).await?)
+            let forward = left != our && history.descends(&left, &our).await?;
+            if let (Some(version), true) = (theirs.content.version, forward)
                 && ours.content.version.is_some()
             {
+                self.announce(&opened.pointer.name, Some(version), Act::Merge).await?;
                 let laying = Laying::of(opened, theirs.content, selection, mode);
                 let checked_out = self.lay(laying, progress).await?;
                 return Ok(MergeOutcome::FastForward { version, checked_out });
             }
             if common.is_none() {
-                common = history.merge_base(&our, &their).await?;
+                common = history.merge_base(&our, &left).await?;
             }
         }
         let name = &opened.pointer.name;
@@ -219,6 +255,7 @@ impl Workspace {
         };
         let object = self.version_of(&pointer, &opened.place.path, parents, &message, &author);
         let version = history::version_put(store, &object).await?;
+        self.announce(name, Some(version), Act::Merge).await?;
         history::advance(store, history, name, &version).await?;
         let content = Content { version: Some(version), ..merged };
         let checked_out = self.lay(Laying::of(opened, content, selection, mode), progress).await?;
@@ -243,16 +280,33 @@ impl Workspace {
         let their_files = self.files_here(name, &theirs.content, place.file_name()).await?;
         let base_files = match base {
             None => Vec::new(),
-            Some(base) => {
-                let base = self.content_here(name, &base.to_string()).await?.0;
-                self.files_here(name, &base, place.file_name()).await?
-            }
+            Some(base) => match self.base_files(name, &base, place).await? {
+                Some(files) => files,
+                None => unknown_base(&our_files, &their_files),
+            },
         };
         let merged = blocking(move || Ok(merge_files(&base_files, &our_files, &their_files, prefer))).await?;
         if !merged.conflicts.is_empty() {
             return Ok(Err(merged.conflicts));
         }
         self.content_store(name, ours.content.kind, merged.files).await.map(Ok)
+    }
+
+    /// The files of the version that both sides came from; none if it was removed and its content is gone.
+    async fn base_files(
+        &self,
+        name: &DatasetName,
+        base: &Digest,
+        place: &Place,
+    ) -> Result<Option<Vec<TreeFile>>, VersionsError> {
+        let store = self.store().await?;
+        let found = history::recorded(store, name, &base.to_string()).await?;
+        let removed = history::refs(store, name).await?.removed.contains_key(&found.digest);
+        if removed && !store.contains(&found.version.root).await? {
+            return Ok(None);
+        }
+        let content = Content::of_version(&found);
+        self.files_here(name, &content, place.file_name()).await.map(Some)
     }
 
     async fn content_store(
@@ -272,6 +326,14 @@ impl Workspace {
         };
         Ok(Content { root, kind, bytes, files: count, version: None })
     }
+}
+
+/// Stands for files of which nobody knows any more what they were: each that is not alike on both sides is a conflict.
+fn unknown_base(ours: &[TreeFile], theirs: &[TreeFile]) -> Vec<TreeFile> {
+    let unknown = |file: &TreeFile| TreeFile { digest: Digest::of(b"content that is gone"), ..file.clone() };
+    let paths: BTreeMap<_, _> =
+        ours.iter().chain(theirs).map(|file| (file.path.clone().into_bytes(), unknown(file))).collect();
+    paths.into_values().collect()
 }
 
 /// A merge is never forced: changes that are in its way are said to be so.

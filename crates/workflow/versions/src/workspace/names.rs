@@ -13,6 +13,7 @@ use crate::discovery::Place;
 use crate::error::VersionsError;
 use crate::history::{self, LogEntry, Resolved};
 use crate::selection::Matcher;
+use crate::trail::Act;
 
 /// A file of a version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -47,12 +48,23 @@ impl Workspace {
 
     /// The version that `spec` names: `latest` or `head`, a tag, `vN`, or four digits or more of the digest of a version or
     /// of its content. N is one more than the largest number of the versions that it came from.
+    ///
+    /// [`VersionsError::Removed`] for a version that was removed, and for `latest` if all were.
     pub fn resolve<'a>(
         &'a self,
         name: &'a DatasetName,
         spec: &'a str,
     ) -> BoxFuture<'a, Result<Resolved, VersionsError>> {
         Box::pin(async move { history::resolve(self.store().await?, name, spec).await })
+    }
+
+    /// Like [`Workspace::resolve`], also of a version that was removed: for what is told of it.
+    pub fn recorded<'a>(
+        &'a self,
+        name: &'a DatasetName,
+        spec: &'a str,
+    ) -> BoxFuture<'a, Result<Resolved, VersionsError>> {
+        Box::pin(async move { history::recorded(self.store().await?, name, spec).await })
     }
 
     /// The tags of a dataset and the versions that they name.
@@ -72,18 +84,21 @@ impl Workspace {
         Box::pin(async move {
             let store = self.store().await?;
             let version = history::resolve(store, name, spec).await?.digest;
+            self.announce(name, Some(version), Act::Tag { tag: tag.to_string() }).await?;
             history::tag_set(store, name, tag, &version, force).await?;
             Ok(version)
         })
     }
 
-    /// Removes a tag; the version stays, while anything else names it.
+    /// Removes a tag; the version stays, while anything else names it. The tag does not come back from a remote, and the
+    /// next push removes it there; it may be set anew.
     pub async fn tag_remove(&self, name: &DatasetName, tag: &TagName) -> Result<(), VersionsError> {
         let store = self.store().await?;
-        if history::ref_remove(store, &history::tag_ref(name, tag)?).await? {
-            return Ok(());
-        }
-        Err(VersionsError::UnknownTag { name: name.clone(), tag: tag.to_string() })
+        let known = history::refs(store, name).await?.tags.get(tag).copied();
+        let unknown = || VersionsError::UnknownTag { name: name.clone(), tag: tag.to_string() };
+        let version = known.ok_or_else(unknown)?.version;
+        self.announce(name, Some(version), Act::Untag { tag: tag.to_string() }).await?;
+        history::tag_delete(store, name, tag).await
     }
 
     /// The files of a version, or those that match a path, a folder or a glob.

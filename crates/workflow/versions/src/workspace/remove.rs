@@ -6,7 +6,8 @@ use serde::Serialize;
 use super::{Opened, Workspace, gitignore};
 use crate::error::{VersionsError, blocking};
 use crate::history;
-use crate::work::{Data, look};
+use crate::trail::Act;
+use crate::work::{Data, check_kind, look};
 
 /// What is no longer tracked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -39,6 +40,7 @@ impl Workspace {
                 }
                 self.check_unchanged(&opened).await?;
             }
+            self.announce(name, None, Act::Untrack { files_removed: !keep_files }).await?;
             let (index, place) = (self.index_path(name), opened.place.clone());
             blocking(move || {
                 // The pointer first: without it, nothing speaks of the rest any more.
@@ -64,7 +66,7 @@ impl Workspace {
     pub fn forget<'a>(&'a self, name: &'a DatasetName) -> BoxFuture<'a, Result<u64, VersionsError>> {
         Box::pin(async move {
             let _lock = self.lock().await?;
-            if let Some(tracked) = self.datasets().await?.into_iter().find(|dataset| dataset.pointer.name == *name) {
+            if let Some(tracked) = self.dataset_if_tracked(name).await? {
                 let (path, reason) = (tracked.path, "it is still tracked");
                 return Err(crate::discovery::untrackable(&path, reason, "run `ropewalk data rm` first"));
             }
@@ -80,6 +82,7 @@ impl Workspace {
         };
         blocking(move || {
             let Opened { place, pointer, index } = opened;
+            check_kind(&place.path, &place.data, pointer.kind)?;
             let mut work = look(&Data::at(&place.data, pointer.kind), index.as_ref())?;
             work.hash(|file| file.at.is_some())?;
             let changed = work.files.iter().filter(|file| {

@@ -5,11 +5,11 @@ use serde::Serialize;
 
 use super::checkout::remove_files;
 use super::source::Supply;
-use super::{Content, Opened, Workspace};
+use super::{Opened, Workspace};
 use crate::error::{VersionsError, blocking};
 use crate::index::Index;
 use crate::selection::Matcher;
-use crate::work::{Data, Found, Work, clock, look};
+use crate::work::{Data, Found, Work, check_kind, clock, look};
 
 /// Which files to bring back.
 #[derive(Clone, Debug)]
@@ -53,13 +53,15 @@ impl Workspace {
             let matcher = Matcher::new(Some(patterns.as_slice()).filter(|patterns| !patterns.is_empty()))?;
             let opened = self.open_one(&name).await?;
             let content = match &version {
-                None => Content::of(&opened.pointer),
+                None => self.pointed(&opened.pointer).await?,
                 Some(spec) => self.content_of(&name, spec, progress).await?.0,
             };
             let mut target = self.files_of(&name, &content, opened.place.file_name(), None).await?;
             self.check_chosen(&name, version.as_deref(), &matcher, &target).await?;
             let whole = patterns.is_empty();
             target.retain(|file| matcher.matches(&file.path));
+            let place = opened.place.clone();
+            blocking(move || check_kind(&place.path, &place.data, content.kind)).await?;
             let data = Data::at(&opened.place.data, content.kind);
             let (here, old) = (data.clone(), opened.index.clone());
             let (write, remove) = blocking(move || differences(&here, old.as_ref(), target, &matcher)).await?;

@@ -84,7 +84,13 @@ impl Workspace {
     ) -> Result<Vec<TreeFile>, VersionsError> {
         match self.files_here(name, content, file_name).await {
             Err(error) if is_absence(&error) => match self.other(from).await? {
-                Some(other) => files_in(other, name, content, file_name).await,
+                Some(other) => {
+                    // It may be gone because it was removed, and nobody has told us.
+                    if let Some(version) = content.version {
+                        history::check_there(other, name, &version).await?;
+                    }
+                    files_in(other, name, content, file_name).await
+                }
                 None => Err(error),
             },
             found => found,
@@ -165,7 +171,12 @@ impl Workspace {
             None => self.pointers().await?.into_iter().find(|pointer| pointer.name == *name),
         };
         let (content, file_name) = match pointer {
-            Some(pointer) => (Content::of(&pointer), pointer.path),
+            Some(pointer) => {
+                if let Some(version) = pointer.version() {
+                    history::check_there(store, name, &version).await?;
+                }
+                (Content::of(&pointer), pointer.path)
+            }
             None => content_in(store, name, spec.unwrap_or("latest")).await?,
         };
         let version = spec.map(str::to_owned);
@@ -203,10 +214,7 @@ impl Workspace {
 
 async fn content_in(store: &Store, name: &DatasetName, spec: &str) -> Result<(Content, String), VersionsError> {
     let found = history::resolve(store, name, spec).await?;
-    let file_name = found.version.file_name().to_owned();
-    let version = found.version;
-    let (root, kind, bytes, files) = (version.root, version.kind, version.bytes, version.files);
-    Ok((Content { root, kind, bytes, files, version: Some(found.digest) }, file_name))
+    Ok((Content::of_version(&found), found.version.file_name().to_owned()))
 }
 
 async fn files_in(

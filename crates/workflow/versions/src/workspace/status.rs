@@ -8,8 +8,8 @@ use crate::diff::{ChangedFile, SizedFile};
 use crate::discovery::{Tracked, discover};
 use crate::error::{VersionsError, blocking};
 use crate::index::{Index, IndexEntry, IndexHead, Stat};
-use crate::pointer::Pointer;
-use crate::work::{Data, Found, Work, clock, look};
+use crate::pointer::{Kind, Pointer};
+use crate::work::{Data, Found, Work, clock, kind_here, look};
 
 /// What the work tree holds of a dataset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -187,6 +187,12 @@ impl Workspace {
         if files::kind(&place.data)?.is_none() {
             return Ok(Examined { status, blind: false });
         }
+        let here = kind_here(&place.data, pointer.kind)?;
+        if (here == Kind::Folder) != (pointer.kind == Kind::Folder) {
+            let work = look(&Data::at(&place.data, here), None)?;
+            status.fill_anew(&work, index.as_ref());
+            return Ok(Examined { status, blind: false });
+        }
         let mut work = look(&Data::at(&place.data, pointer.kind), index.as_ref())?;
         let unsure = work.files.iter().any(|file| file.digest.is_none() && file.at.is_some());
         work.hash(|file| file.at.is_some())?;
@@ -205,6 +211,15 @@ impl Workspace {
 }
 
 impl Status {
+    /// Of a folder that became a file, or the reverse: what was is gone, what is is new.
+    fn fill_anew(&mut self, work: &Work, index: Option<&Index>) {
+        self.layout = Layout::Current;
+        let size = |path: &str, size| SizedFile { path: path.to_owned(), size };
+        self.added = work.files.iter().map(|file| size(&file.path, file.stat.size)).collect();
+        let laid_out = index.into_iter().flat_map(Index::iter).filter(|entry| !entry.absent);
+        self.removed = laid_out.map(|entry| size(entry.path, entry.stat.size)).collect();
+    }
+
     fn fill(&mut self, work: &Work, index: Option<&Index>) {
         self.layout = match index {
             Some(index) if index.head.root != self.pointer.digest => Layout::Outdated { laid_out: index.head.root },

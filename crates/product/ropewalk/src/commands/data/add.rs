@@ -1,10 +1,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use ropewalk_data::AuditAction;
 use ropewalk_types::DatasetName;
 use ropewalk_versions::AddRequest;
-use serde_json::json;
 
 use crate::arguments::{Format, Shared};
 use crate::failure::Ending;
@@ -15,10 +13,6 @@ pub(super) async fn run(shared: &Shared, path: PathBuf, name: Option<DatasetName
     let project = commands::data_project(shared, "ropewalk data add")?;
     let path = commands::current_folder()?.join(path);
     let added = project.workspace().add(AddRequest { path, name, force }).await?;
-    if added.changed {
-        let (pointer, details) = (&added.pointer, json!({ "added": added.pointer.digest, "path": added.path }));
-        project.audit(AuditAction::Write, &pointer.name, None, details).await?;
-    }
     if force && let Some(command) = project.git_forget(std::slice::from_ref(&added.path)).await? {
         terminal::say(&format!("warning: git still tracks {}: run {command}", printable(&added.path)));
     }

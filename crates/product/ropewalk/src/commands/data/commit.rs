@@ -1,9 +1,7 @@
 use std::process::ExitCode;
 
-use ropewalk_data::AuditAction;
 use ropewalk_types::DatasetName;
 use ropewalk_versions::CommitOutcome;
-use serde_json::json;
 
 use crate::arguments::{Format, Shared};
 use crate::failure::Ending;
@@ -17,12 +15,6 @@ pub(super) async fn run(shared: &Shared, names: &[DatasetName], message: &str, a
         None => project.author().await,
     };
     let committed = project.workspace().commit(names, message, &author).await?;
-    for one in &committed {
-        if let CommitOutcome::Committed { version, files, bytes, .. } = one.outcome {
-            let details = json!({ "message": message, "files": files, "bytes": bytes });
-            project.audit(AuditAction::Write, &one.name, Some(&version), details).await?;
-        }
-    }
     if shared.output == Format::Json {
         output::json(&committed);
         return Ok(ExitCode::SUCCESS);

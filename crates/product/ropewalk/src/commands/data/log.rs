@@ -17,7 +17,7 @@ pub(super) async fn run(shared: &Shared, name: &DatasetName) -> Ending {
     listing(
         shared.output,
         &entries,
-        &["VERSION", "DIGEST", "TAGS", "FILES", "SIZE", "MADE", "AUTHOR", "MESSAGE"],
+        &["VERSION", "DIGEST", "TAGS", "FILES", "SIZE", "MADE", "AUTHOR", "MESSAGE", "REMOVED"],
         |entry| {
             let mut names: Vec<String> = entry.tags.iter().map(ToString::to_string).collect();
             if entry.head {
@@ -32,6 +32,9 @@ pub(super) async fn run(shared: &Shared, name: &DatasetName) -> Ending {
                 moment(entry.version.created_at.millis()),
                 printable(&entry.version.author),
                 printable(entry.version.message.lines().next().unwrap_or_default()),
+                entry.removed.as_ref().map_or_else(String::new, |removal| {
+                    printable(&format!("{} by {}: {}", removal.day(), removal.who, removal.why))
+                }),
             ]
         },
     );

@@ -1,10 +1,8 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use ropewalk_data::AuditAction;
 use ropewalk_store::LinkMode;
 use ropewalk_versions::{ConflictKind, MergeOutcome, MergeRequest, Prefer};
-use serde_json::json;
 
 use crate::arguments::{Format, Merge, Shared};
 use crate::commands::data::checkout::described;
@@ -34,9 +32,6 @@ pub(super) async fn run(shared: &Shared, arguments: Merge) -> Ending {
         }
     };
     progress.end();
-    if let MergeOutcome::FastForward { version, .. } | MergeOutcome::Merged { version, .. } = &outcome {
-        project.audit(AuditAction::Write, &name, Some(version), json!({ "merge": true })).await?;
-    }
     if shared.output == Format::Json {
         output::json(&outcome);
     } else {

@@ -1,8 +1,10 @@
 use std::process::ExitCode;
 
+use ropewalk_server::{Due, DueState};
+
 use crate::arguments::Shared;
 use crate::failure::Ending;
-use crate::output::{listing, moment};
+use crate::output::{listing, moment, printable};
 use crate::{commands, terminal};
 
 pub(super) async fn run(shared: &Shared, reason: Option<&str>) -> Ending {
@@ -12,16 +14,19 @@ pub(super) async fn run(shared: &Shared, reason: Option<&str>) -> Ending {
             let waits = |holder: &str| terminal::say(&format!("waiting: this project is being used by {holder}"));
             project.retention_enforce(why, waits).await?
         }
-        None => project.retention_due().await?,
+        None => project.retention_list().await?,
     };
     project.close().await;
-    listing(shared.output, &due, &["DATASET", "VERSION", "DAYS", "DUE SINCE"], |one| {
-        vec![
-            one.version.version.name.to_string(),
-            one.version.version.digest.short(),
-            one.days.to_string(),
-            moment(one.since.millis()),
-        ]
+    listing(shared.output, &due, &["DATASET", "VERSION", "DAYS", "DUE SINCE", "STATE"], |one| {
+        vec![one.dataset.to_string(), one.version.short(), one.days.to_string(), moment(one.since.millis()), told(one)]
     });
     Ok(ExitCode::SUCCESS)
+}
+
+fn told(due: &Due) -> String {
+    match &due.state {
+        DueState::Due => "due".to_owned(),
+        DueState::Removed => "removed".to_owned(),
+        DueState::Kept { reason, .. } => format!("kept: {}", printable(reason)),
+    }
 }

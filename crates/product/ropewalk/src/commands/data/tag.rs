@@ -1,6 +1,6 @@
 use std::process::ExitCode;
 
-use ropewalk_data::{AuditAction, TagMove};
+use ropewalk_data::TagMove;
 use ropewalk_server::ServerError;
 use ropewalk_types::{DatasetName, Digest, TagName};
 use serde_json::json;
@@ -59,15 +59,12 @@ async fn of_table(shared: &Shared, name: &DatasetName) -> Result<Vec<(TagName, D
 
 async fn file_tag(shared: &Shared, dataset: &DataSpec, tag: &TagName, moves: bool) -> Result<Digest, ServerError> {
     let project = commands::data_project(shared, "ropewalk data tag")?;
-    let version = project.workspace().tag(&dataset.name, dataset.version(), tag, moves).await?;
-    project.audit(AuditAction::Tag, &dataset.name, Some(&version), json!({ "tag": tag })).await?;
-    Ok(version)
+    Ok(project.workspace().tag(&dataset.name, dataset.version(), tag, moves).await?)
 }
 
 async fn file_untag(shared: &Shared, name: &DatasetName, tag: &TagName) -> Result<(), ServerError> {
     let project = commands::data_project(shared, "ropewalk data tag")?;
-    project.workspace().tag_remove(name, tag).await?;
-    project.audit(AuditAction::Delete, name, None, json!({ "tag": tag })).await
+    Ok(project.workspace().tag_remove(name, tag).await?)
 }
 
 async fn table_tag(shared: &Shared, dataset: &DataSpec, tag: &TagName, moves: bool) -> Result<Digest, ServerError> {

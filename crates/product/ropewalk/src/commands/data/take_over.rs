@@ -1,7 +1,6 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use ropewalk_data::AuditAction;
 use ropewalk_server::DataProject;
 use ropewalk_store::LinkMode;
 use ropewalk_versions::ImportPlan;
@@ -60,10 +59,6 @@ async fn take_over(shared: &Shared, project: &DataProject, plan: &ImportPlan, dr
         let author = project.author().await;
         let imported = project.workspace().import(plan, &author, LinkMode::Auto, &progress).await?;
         progress.end();
-        for one in &imported {
-            let details = json!({ "taken_over": one.path, "files": one.files, "bytes": one.bytes });
-            project.audit(AuditAction::Write, &one.name, Some(&one.version), details).await?;
-        }
         imported
     };
     if shared.output == Format::Json {

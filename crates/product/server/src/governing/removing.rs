@@ -1,0 +1,139 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use ropewalk_data::{AuditAction, AuditEvent, Removal, audit_append, version_remove, version_resolve};
+use ropewalk_pipeline::{Outcome, outcome_forget, outcome_list, pieces_list};
+use ropewalk_store::{Root, StoreError};
+use ropewalk_types::{DatasetName, Digest, Uri};
+use ropewalk_versions::RemovedVersion;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::collecting::PIECES;
+use crate::{OpenProject, ServerError};
+
+/// A version that was removed, and what becomes of its bytes.
+#[derive(Clone, Debug, Serialize)]
+pub struct RemovedContent {
+    /// The dataset.
+    pub name: DatasetName,
+    /// The version.
+    pub version: Digest,
+    /// Why it was removed.
+    pub why: String,
+    /// Whether something else needs just the same content, so that it stays in the store.
+    pub needed: bool,
+}
+
+/// A version of a table that is to be removed, and the keys of the stages that made it.
+pub(super) struct Doomed {
+    pub(super) name: DatasetName,
+    pub(super) digest: Digest,
+    pub(super) makers: Vec<Digest>,
+}
+
+impl Doomed {
+    pub(super) fn new(name: &DatasetName, digest: Digest, outcomes: &[Outcome]) -> Self {
+        let uri = Uri::Data { name: name.clone(), version: digest.to_string() };
+        let made =
+            |outcome: &&Outcome| outcome.outputs.values().any(|output| output.dataset_uri().as_ref() == Some(&uri));
+        let makers = outcomes.iter().filter(made).map(|outcome| outcome.key).collect();
+        Self { name: name.clone(), digest, makers }
+    }
+}
+
+impl OpenProject {
+    /// Removes a version of tracked files; see [`ropewalk_versions::Workspace::remove_version`].
+    pub async fn files_remove(
+        &self,
+        name: &DatasetName,
+        version: &str,
+        why: &str,
+    ) -> Result<RemovedContent, ServerError> {
+        let RemovedVersion { name, version, content, .. } =
+            self.workspace().remove_version(name, version, &self.who, why).await?;
+        let needed = self.roots().await?.contains(&content);
+        Ok(RemovedContent { name, version, why: why.to_owned(), needed })
+    }
+
+    /// Puts a tombstone on a version of a table; the stages that made it are executed again by the next run.
+    ///
+    /// Refused while it has a tag. Waits for a run of this project; `waits` hears who holds it.
+    pub async fn table_remove(
+        &self,
+        name: &DatasetName,
+        version: &str,
+        why: &str,
+        waits: impl FnOnce(&str) + Send,
+    ) -> Result<RemovedContent, ServerError> {
+        let _alone = self.lock("ropewalk data rm", waits).await?;
+        let digest = version_resolve(&self.catalog, name, version).await?.digest;
+        let doomed = Doomed::new(name, digest, &outcome_list(&self.catalog, u32::MAX).await?);
+        self.tables_forget(&[doomed], &json!({ "why": why }), why).await?;
+        let needed = self.roots().await?.contains(&Root::Tree(digest));
+        Ok(RemovedContent { name: name.clone(), version: digest, why: why.to_owned(), needed })
+    }
+
+    /// Removes versions of tables, their checkpoints and what is cached of them; needs the project's lock.
+    async fn tables_forget(&self, doomed: &[Doomed], details: &Value, why: &str) -> Result<(), ServerError> {
+        // What only speeds things up goes first: killed after it, the versions are still there.
+        self.pieces_forget(doomed).await?;
+        for one in doomed {
+            self.table_forget(one, details.clone(), why).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn table_forget(&self, doomed: &Doomed, details: Value, why: &str) -> Result<(), ServerError> {
+        let Doomed { name, digest, makers } = doomed;
+        self.uncache(digest).await?;
+        let (at, who, why, makers) = (self.ambient.now(), self.who.clone(), why.to_owned(), makers.clone());
+        let object = Uri::Data { name: name.clone(), version: digest.to_string() }.to_string();
+        let event = AuditEvent { at, who: who.clone(), action: AuditAction::Delete, object, details };
+        let removal = Removal { name: name.clone(), digest: *digest, who, why, at };
+        let write = self.catalog.write(move |connection| {
+            Box::pin(async move {
+                version_remove(connection, &removal).await?;
+                for key in &makers {
+                    outcome_forget(connection, key).await?;
+                }
+                audit_append(connection, &event).await?;
+                Ok::<(), ServerError>(())
+            })
+        });
+        write.await
+    }
+
+    /// Deletes every checkpoint but those that stages used which did not make one of the `doomed`.
+    ///
+    /// Nobody knows whose rows are in one that a killed run left: it goes too, and is made again where it is needed.
+    pub(super) async fn pieces_forget(&self, doomed: &[Doomed]) -> Result<(), ServerError> {
+        let forgotten: BTreeSet<Digest> = doomed.iter().flat_map(|one| one.makers.iter().copied()).collect();
+        let used: BTreeMap<Digest, BTreeSet<Digest>> = pieces_list(&self.catalog).await?;
+        let kept: BTreeSet<String> = used
+            .iter()
+            .filter(|(key, _)| !forgotten.contains(key))
+            .flat_map(|(_, pieces)| pieces.iter().map(|piece| format!("{PIECES}{piece}")))
+            .collect();
+        for name in self.store.ref_list(PIECES).await? {
+            if kept.contains(name.as_str()) {
+                continue;
+            }
+            let Some(found) = self.store.ref_get(&name).await? else { continue };
+            match self.store.ref_delete(&name, found.generation).await {
+                // Another machine has deleted it, or made it again and so uses it.
+                Err(StoreError::Conflict { .. }) => {}
+                result => result?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the files of a version from the cache of whole files, which no `gc` looks into.
+    async fn uncache(&self, tree: &Digest) -> Result<(), ServerError> {
+        if self.store.contains(tree).await? {
+            let files = self.store.tree_files(tree).await?;
+            self.store.uncache(files.into_iter().map(|file| file.digest).collect()).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,295 @@
+//! Tags, and that they were deleted.
+//!
+//! A tag that one machine deletes must not come back from another that has not heard of it, and may be set anew, also at the
+//! same version. So `datasets/NAME/untagged/TAG` counts how often a tag was deleted, and a tag that is set afterwards says
+//! so: `datasets/NAME/tags/TAG` holds the version and, if it is not 0, that count. A tag with a smaller count than the
+//! largest that is known was deleted. Counts only grow, and of two machines the larger one holds on both.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use ropewalk_store::{RefName, Store, StoreError};
+use ropewalk_types::{DatasetName, Digest, TagName};
+
+use super::{FOLDER, MAX_ROUNDS, Refs, lost_race, ref_remove};
+use crate::error::VersionsError;
+
+/// A tag as it was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TagAt {
+    pub(crate) version: Digest,
+    /// How often the tag had been deleted when it was set.
+    pub(crate) deletions: u64,
+}
+
+/// Tags on their way from one store to another.
+#[derive(Debug, Default)]
+pub(crate) struct Carried {
+    /// How many were set.
+    pub(crate) set: u64,
+    /// How many were deleted.
+    pub(crate) deleted: u64,
+    /// Those that name other versions there, and which.
+    pub(crate) refused: Vec<(TagName, Digest)>,
+}
+
+pub(crate) fn tag_ref(name: &DatasetName, tag: &TagName) -> Result<RefName, VersionsError> {
+    Ok(RefName::new(format!("{FOLDER}/{name}/tags/{tag}"))?)
+}
+
+fn untagged_ref(name: &DatasetName, tag: &TagName) -> Result<RefName, VersionsError> {
+    Ok(RefName::new(format!("{FOLDER}/{name}/untagged/{tag}"))?)
+}
+
+fn encode(at: TagAt) -> Bytes {
+    match at.deletions {
+        0 => Bytes::from(format!("{}\n", at.version)),
+        deletions => Bytes::from(format!("{} {deletions}\n", at.version)),
+    }
+}
+
+fn decode(text: &str) -> Option<TagAt> {
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    let (version, deletions) = text.split_once(' ').unwrap_or((text, "0"));
+    Some(TagAt { version: version.parse().ok()?, deletions: deletions.parse().ok()? })
+}
+
+/// A ref as `read` understands it, and its generation.
+async fn read_at<T>(
+    store: &Store,
+    name: &RefName,
+    read: impl FnOnce(&str) -> Option<T>,
+) -> Result<Option<(T, u64)>, VersionsError> {
+    let Some(value) = store.ref_get(name).await? else { return Ok(None) };
+    let read = std::str::from_utf8(&value.bytes).ok().and_then(read);
+    let wrong = || StoreError::Malformed { what: "ref", reason: format!("`{name}` holds no tag") };
+    Ok(Some((read.ok_or_else(wrong)?, value.generation)))
+}
+
+pub(super) async fn tag_at(store: &Store, name: &RefName) -> Result<Option<TagAt>, VersionsError> {
+    Ok(read_at(store, name, decode).await?.map(|(at, _)| at))
+}
+
+pub(super) async fn deletions_at(store: &Store, name: &RefName) -> Result<u64, VersionsError> {
+    Ok(read_at(store, name, |text| text.trim_end().parse().ok()).await?.map_or(0, |(count, _)| count))
+}
+
+/// Sets a tag; one that names another version is only moved if that is forced.
+pub(crate) async fn tag_set(
+    store: &Store,
+    name: &DatasetName,
+    tag: &TagName,
+    version: &Digest,
+    force: bool,
+) -> Result<(), VersionsError> {
+    let (tag_name, untagged) = (tag_ref(name, tag)?, untagged_ref(name, tag)?);
+    for _ in 0..MAX_ROUNDS {
+        let wanted = TagAt { version: *version, deletions: deletions_at(store, &untagged).await? };
+        let known = read_at(store, &tag_name, decode).await?;
+        match known {
+            Some((known, _)) if known == wanted => return Ok(()),
+            Some((known, _)) if !force && known.version != *version && known.deletions >= wanted.deletions => {
+                let (name, tag) = (name.clone(), tag.to_string());
+                return Err(VersionsError::TagExists { name, tag, version: known.version });
+            }
+            _ => {}
+        }
+        match store.ref_set(&tag_name, known.map(|(_, generation)| generation), encode(wanted)).await {
+            Err(error) if lost_race(&error) => {}
+            result => return Ok(result.map(drop)?),
+        }
+    }
+    Err(VersionsError::Busy { name: name.clone() })
+}
+
+/// Deletes a tag, so that it does not come back from another store.
+pub(crate) async fn tag_delete(store: &Store, name: &DatasetName, tag: &TagName) -> Result<(), VersionsError> {
+    let count = deletions_at(store, &untagged_ref(name, tag)?).await?;
+    deletions_raise(store, name, tag, count + 1).await?;
+    ref_remove(store, &tag_ref(name, tag)?).await.map(drop)
+}
+
+/// Notes that a tag was deleted this often, unless more is known.
+async fn deletions_raise(store: &Store, name: &DatasetName, tag: &TagName, count: u64) -> Result<(), VersionsError> {
+    let untagged = untagged_ref(name, tag)?;
+    for _ in 0..MAX_ROUNDS {
+        let known = read_at(store, &untagged, |text| text.trim_end().parse::<u64>().ok()).await?;
+        if known.is_some_and(|(known, _)| known >= count) {
+            return Ok(());
+        }
+        let (generation, bytes) = (known.map(|(_, generation)| generation), Bytes::from(format!("{count}\n")));
+        match store.ref_set(&untagged, generation, bytes).await {
+            Err(error) if lost_race(&error) => {}
+            result => return Ok(result.map(drop)?),
+        }
+    }
+    Err(VersionsError::Busy { name: name.clone() })
+}
+
+/// Brings to `to`, which has `theirs`, what `ours` has of tags: deletions first, then those that are set.
+///
+/// A tag that names another version there is only moved if that is forced.
+pub(crate) async fn tags_carry(
+    ours: &Refs,
+    to: &Store,
+    name: &DatasetName,
+    theirs: &Refs,
+    force: bool,
+) -> Result<Carried, VersionsError> {
+    let mut carried = Carried::default();
+    let mut deleted = BTreeSet::new();
+    for (tag, count) in &ours.untagged {
+        let known = theirs.untagged.get(tag).copied().unwrap_or_default();
+        if known >= *count {
+            continue;
+        }
+        deletions_raise(to, name, tag, *count).await?;
+        if theirs.tags.get(tag).is_some_and(|at| at.deletions < *count) {
+            ref_remove(to, &tag_ref(name, tag)?).await?;
+            deleted.insert(tag);
+            carried.deleted += 1;
+        }
+    }
+    for (tag, at) in &ours.tags {
+        let there = theirs.tags.get(tag).filter(|_| !deleted.contains(tag));
+        let gone = theirs.untagged.get(tag).is_some_and(|count| at.deletions < *count);
+        if gone || there.is_some_and(|there| there.version == at.version) {
+            continue;
+        }
+        match tag_set(to, name, tag, &at.version, force).await {
+            Ok(()) => carried.set += 1,
+            Err(VersionsError::TagExists { version, .. }) => carried.refused.push((tag.clone(), version)),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(carried)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn tags_as_they_are_written() {
+        let version = Digest::of(b"v");
+        for (deletions, text) in [(0, format!("{version}\n")), (3, format!("{version} 3\n"))] {
+            let at = TagAt { version, deletions };
+            assert_eq!(encode(at), text.as_bytes());
+            assert_eq!(decode(&text), Some(at));
+        }
+        assert_eq!(decode("nonsense"), None);
+        assert_eq!(decode(&format!("{version} x")), None);
+    }
+
+    /// What a store knows of the tag `t`.
+    async fn known(store: &Store) -> Option<TagAt> {
+        let name = DatasetName::new("x").unwrap();
+        let refs = super::super::refs(store, &name).await.unwrap();
+        refs.tags.get(&TagName::new("t").unwrap()).copied()
+    }
+
+    async fn carry(from: &Store, to: &Store) -> Carried {
+        let name = DatasetName::new("x").unwrap();
+        let (ours, theirs) =
+            (super::super::refs(from, &name).await.unwrap(), super::super::refs(to, &name).await.unwrap());
+        tags_carry(&ours, to, &name, &theirs, false).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_was_deleted_stays_so_until_it_is_set_anew() {
+        let (here, there) = (Store::open("memory:").await.unwrap(), Store::open("memory:").await.unwrap());
+        let (name, tag) = (DatasetName::new("x").unwrap(), TagName::new("t").unwrap());
+        let (one, two) = (Digest::of(b"1"), Digest::of(b"2"));
+        tag_set(&here, &name, &tag, &one, false).await.unwrap();
+        assert_eq!(carry(&here, &there).await.set, 1);
+        tag_delete(&here, &name, &tag).await.unwrap();
+        assert_eq!((carry(&there, &here).await.set, known(&here).await), (0, None));
+        assert_eq!((carry(&here, &there).await.deleted, known(&there).await), (1, None));
+        // The same version again, and heard of by one that was told of the deletion.
+        tag_set(&there, &name, &tag, &one, false).await.unwrap();
+        assert_eq!(carry(&there, &here).await.set, 1);
+        assert_eq!(known(&here).await, Some(TagAt { version: one, deletions: 1 }));
+        // Deleted twice here, set elsewhere there before it was heard of: the larger count holds.
+        tag_delete(&here, &name, &tag).await.unwrap();
+        tag_set(&there, &name, &tag, &two, true).await.unwrap();
+        assert_eq!(carry(&there, &here).await.set, 0);
+        carry(&here, &there).await;
+        assert_eq!((known(&here).await, known(&there).await), (None, None));
+        tag_set(&here, &name, &tag, &two, false).await.unwrap();
+        assert_eq!(carry(&here, &there).await.set, 1);
+        // Who never heard of anything is no obstacle.
+        let third = Store::open("memory:").await.unwrap();
+        tag_set(&third, &name, &tag, &one, false).await.unwrap();
+        carry(&here, &third).await;
+        assert_eq!(known(&third).await, Some(TagAt { version: two, deletions: 2 }));
+    }
+
+    #[tokio::test]
+    async fn a_deletion_that_was_killed_half_way_counts() {
+        let (name, tag) = (DatasetName::new("x").unwrap(), TagName::new("t").unwrap());
+        let store = Store::open("memory:").await.unwrap();
+        tag_set(&store, &name, &tag, &Digest::of(b"1"), false).await.unwrap();
+        deletions_raise(&store, &name, &tag, 1).await.unwrap();
+        assert_eq!(known(&store).await, None);
+        tag_set(&store, &name, &tag, &Digest::of(b"2"), false).await.unwrap();
+        assert_eq!(known(&store).await.map(|at| at.version), Some(Digest::of(b"2")));
+    }
+
+    /// What somebody does with the tag in one of three stores.
+    #[derive(Clone, Copy, Debug)]
+    enum Done {
+        Set(usize, u8),
+        Delete(usize),
+        Carry(usize, usize),
+    }
+
+    fn done() -> impl Strategy<Value = Done> {
+        let store = 0..3_usize;
+        prop_oneof![
+            (store.clone(), any::<u8>()).prop_map(|(store, version)| Done::Set(store, version)),
+            store.clone().prop_map(Done::Delete),
+            (store.clone(), store).prop_map(|(from, to)| Done::Carry(from, to)),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn in_whatever_order_they_hear_of_it_all_agree_whether_there_is_a_tag(history in prop::collection::vec(done(), 0..12)) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let mut stores = Vec::new();
+                for _ in 0..3 {
+                    stores.push(Store::open("memory:").await.unwrap());
+                }
+                let (name, tag) = (DatasetName::new("x").unwrap(), TagName::new("t").unwrap());
+                for done in history {
+                    match done {
+                        Done::Set(store, version) => {
+                            tag_set(&stores[store], &name, &tag, &Digest::of(&[version]), true).await.unwrap();
+                        }
+                        // Only a tag that is there can be deleted.
+                        Done::Delete(store) if known(&stores[store]).await.is_some() => {
+                            tag_delete(&stores[store], &name, &tag).await.unwrap();
+                        }
+                        Done::Delete(_) => {}
+                        Done::Carry(from, to) => drop(carry(&stores[from], &stores[to]).await),
+                    }
+                }
+                for _ in 0..2 {
+                    for (from, to) in [(0, 1), (1, 2), (2, 0), (1, 0), (2, 1), (0, 2)] {
+                        carry(&stores[from], &stores[to]).await;
+                    }
+                }
+                let mut counts = Vec::new();
+                for store in &stores {
+                    counts.push(known(store).await.map(|at| at.deletions));
+                }
+                assert!(counts.iter().all(|count| *count == counts[0]), "{counts:?}");
+            });
+        }
+    }
+}
