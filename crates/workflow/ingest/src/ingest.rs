@@ -24,6 +24,7 @@ mod reading;
 mod record;
 mod remote;
 mod schema;
+mod stamp;
 mod typed;
 mod walk;
 mod widen;
@@ -178,7 +179,7 @@ impl Work<'_> {
 
     async fn tables(
         self,
-        source: OpenedSource,
+        mut source: OpenedSource,
         tables: Vec<TableFile>,
         origin: Option<Origin>,
     ) -> Result<Ingested, IngestError> {
@@ -195,7 +196,9 @@ impl Work<'_> {
             return Err(IngestError::Empty { source_name: source.shown.path.display().to_string(), reason });
         }
         let writing = Writing { settings, store, checkpoints, progress, scratch, workers };
-        let mut written = writing.table(pieces, schema, source.skipped).await?;
+        let mut written = writing.table(pieces, schema, std::mem::take(&mut source.skipped)).await?;
+        // Writing reads files again that have types of their own.
+        source.check_unchanged().await?;
         written.report.origin = origin;
         let (tree, bytes, report) = self.publish(written, None).await?;
         Ok(Ingested { tree, report, bytes, source: source.shown, reused_pieces, executed_pieces })
