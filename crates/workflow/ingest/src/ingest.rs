@@ -199,7 +199,7 @@ impl Work<'_> {
         let mut written = writing.table(pieces, schema, std::mem::take(&mut source.skipped)).await?;
         // Writing reads files again that have types of their own.
         source.check_unchanged().await?;
-        written.report.origin = origin;
+        written.report.origin = origin.map(|origin| origin.counted(&written.report));
         let (tree, bytes, report) = self.publish(written, None).await?;
         Ok(Ingested { tree, report, bytes, source: source.shown, reused_pieces, executed_pieces })
     }
@@ -245,6 +245,7 @@ impl Work<'_> {
         let skipped = source.skipped.clone();
         let kept = media::files_keep(settings, files, skipped, store, progress, scratch).await?;
         source.check_unchanged().await?;
+        let origin = origin.map(|origin| origin.counted(&kept.report));
         let report = TableReport { origin, ..kept.report };
         let table = store.put_file(kept.table.path()).await?;
         let quarantine = quarantine_file(kept.misfits, scratch).await?;
