@@ -13,6 +13,7 @@ mod format;
 mod header;
 mod json;
 mod limits;
+mod line_end;
 mod media;
 mod nulls;
 mod opening;
