@@ -21,6 +21,7 @@ use ropewalk_types::{Ambient, DatasetName, Diagnose, Digest, Timestamp, Uri, Zon
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::downloads::Downloads;
 use super::source;
 use super::used_pieces::UsedPieces;
 use crate::importing::{import_is_full, import_token};
@@ -61,7 +62,7 @@ impl IngestKind {
             options: source::connection_options(&settings.source, &self.environment)?,
             ambient: Arc::clone(&self.ambient),
             limits: FetchLimits::default(),
-            progress: Arc::new(ropewalk_connectors::NoProgress),
+            progress: Arc::new(Downloads::new(context.reporter.clone())),
             downloads: self.downloads.join(settings.out.as_str()),
         });
         if !import_is_full(&import_token(&context.store, &settings.out).await?) {
