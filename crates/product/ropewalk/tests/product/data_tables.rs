@@ -383,7 +383,10 @@ fn a_download_that_did_not_change_is_not_repeated() {
     let (looked, wrote) = (entries("import"), entries("write"));
     assert_eq!((looked.len(), wrote.len()), (1, 1), "when it was asked is known, though nothing was new: {trail}");
     assert!(looked[0]["at"].as_i64() > wrote[0]["at"].as_i64() && looked[0]["object"] == wrote[0]["object"], "{trail}");
-    assert_eq!((looked[0]["details"]["new_rows"].as_u64(), looked[0]["details"]["source"].as_str()), (Some(0), Some(url.as_str())));
+    assert_eq!(
+        (looked[0]["details"]["new_rows"].as_u64(), looked[0]["details"]["source"].as_str()),
+        (Some(0), Some(url.as_str()))
+    );
     project.write("ropewalk.toml", &file("delimiter = \",\"\n"));
     project.succeed(&["run"]);
     assert_eq!((statuses.recv().ok(), versions()), (Some(200), Some(2)), "what is read in another way is read anew");

@@ -56,8 +56,8 @@ impl Evidence {
     /// The type that the fewest cells do not fit, if they are at most the share `tolerance`; else text.
     ///
     /// A wider type of the same family that takes all goes before a narrower one with misfits: a few fractions among
-    /// whole numbers make the column a float, not the fractions an error. A whole number that a float would round does not
-    /// fit one.
+    /// whole numbers make the column a float, not the fractions an error. A whole number that a float would round does
+    /// not fit one.
     pub(crate) fn choose(&self, tolerance: f64) -> ColumnType {
         let cells = self.cells();
         let measures = self.integers - self.inexact + self.floats;

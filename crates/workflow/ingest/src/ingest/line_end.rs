@@ -6,8 +6,8 @@ pub(crate) enum LineEnd {
     /// A line feed, with or without a carriage return before it.
     #[default]
     LineFeed,
-    /// A carriage return alone, as programs of the classic Mac OS and some exports of Excel write it; a line feed, or both
-    /// together, end a line too.
+    /// A carriage return alone, as programs of the classic Mac OS and some exports of Excel write it; a line feed, or
+    /// both together, end a line too.
     CarriageReturn,
 }
 

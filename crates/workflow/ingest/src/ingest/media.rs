@@ -102,11 +102,8 @@ impl Keeping<'_> {
             }
             return Ok((named(stored), true));
         }
-        let stored = self.read_and_store(&batch.files).await?;
-        let bytes = serde_json::to_vec(&stored)
-            .map_err(|error| IngestError::Encoding { action: "encode a checkpoint", reason: error.to_string() })?;
-        let blob = self.store.put_bytes(Bytes::from(bytes)).await?;
-        self.checkpoints.put(&batch.key, &blob.digest).await?;
+        let (stored, checkpoint) = self.read_and_store(&batch.files).await?;
+        self.checkpoints.put(&batch.key, &checkpoint).await?;
         Ok((named(stored), false))
     }
 
@@ -127,7 +124,8 @@ impl Keeping<'_> {
         Ok(Some(stored))
     }
 
-    async fn read_and_store(self, files: &[FoundFile]) -> Result<Vec<StoredFile>, IngestError> {
+    /// What was stored, and the blob that says so: one commit of the store for all.
+    async fn read_and_store(self, files: &[FoundFile]) -> Result<(Vec<StoredFile>, Digest), IngestError> {
         let mut writer = self.store.writer();
         let mut stored = Vec::with_capacity(files.len());
         for group in files.chunks(GROUP_FILES) {
@@ -144,8 +142,11 @@ impl Keeping<'_> {
                 stored.push(StoredFile { digest, bytes: blob.size, probed });
             }
         }
+        let bytes = serde_json::to_vec(&stored)
+            .map_err(|error| IngestError::Encoding { action: "encode a checkpoint", reason: error.to_string() })?;
+        let checkpoint = writer.add_bytes(Bytes::from(bytes)).await?;
         writer.commit().await?;
-        Ok(stored)
+        Ok((stored, checkpoint.digest))
     }
 }
 

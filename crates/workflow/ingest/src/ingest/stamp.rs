@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use crate::IngestError;
 
-/// What tells that a file is still as it was: its size in bytes, and the time of its last change where the system says it.
+/// What tells that a file is still as it was: its size in bytes, and the time of its last change where that is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stamp {
     pub(crate) size: u64,

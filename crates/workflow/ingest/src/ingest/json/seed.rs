@@ -8,8 +8,8 @@ use super::shape::Shape;
 /// From here on a float does not mean one whole number: 2^63.
 const LARGE: f64 = 9_223_372_036_854_775_808.0;
 
-/// Adds one value to a shape as it is parsed; true when a whole number in it was larger than 64 bits hold, or was written
-/// with an exponent and is as large.
+/// Adds one value to a shape as it is parsed; true when a whole number in it was larger than 64 bits hold, or was
+/// written with an exponent and is as large.
 pub(super) struct ShapeSeed<'a> {
     shape: &'a mut Shape,
     /// Counts nothing but such numbers, as ones that a float has rounded: what else is in the value is counted.
