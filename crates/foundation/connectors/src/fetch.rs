@@ -79,7 +79,9 @@ impl Default for FetchLimits {
 pub trait FetchProgress: Send + Sync {
     /// So many files will come, of so many bytes where the source says.
     fn planned(&self, files: usize, bytes: Option<u64>);
-    /// More bytes of a file came in, or were there from an earlier attempt.
+    /// So many bytes of a file are here from an earlier attempt; heard once of each file, before others come in.
+    fn resumed(&self, name: &str, bytes: u64);
+    /// More bytes of a file came in.
     fn received(&self, name: &str, bytes: u64);
     /// What was received of a file is void: the source has changed.
     fn restarted(&self, name: &str);
@@ -93,6 +95,7 @@ pub struct NoProgress;
 
 impl FetchProgress for NoProgress {
     fn planned(&self, _: usize, _: Option<u64>) {}
+    fn resumed(&self, _: &str, _: u64) {}
     fn received(&self, _: &str, _: u64) {}
     fn restarted(&self, _: &str) {}
     fn finished(&self, _: &str) {}
@@ -147,7 +150,8 @@ struct Fetch<'a> {
 /// A file appears there whole and durable, replacing one of its name. What was received of a file that did not come to
 /// its end is kept in `directory/.partial` and continued, by this call after a lost connection and by the next call,
 /// as long as the source's ETag (or `Last-Modified`, where RFC 9110, section 8.8.2.2, calls it strong) says that it is
-/// the same file; otherwise it begins anew. Memory does not grow with a file's size.
+/// the same file; otherwise it begins anew. A file that came to its end is asked for only if it has changed since:
+/// `directory/.finished` says which version it is. Memory does not grow with a file's size.
 ///
 /// # Errors
 /// When the source refuses, stays silent for too long, gives more than the limits allow, or the disk fails.

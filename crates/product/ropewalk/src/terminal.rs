@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use ropewalk_pipeline::{Event, Observer, StageReport, StageState};
@@ -18,40 +18,109 @@ pub(crate) fn say(text: &str) {
 /// Shows a pipeline at work: a moving line for each stage on a terminal, plain lines elsewhere.
 pub(crate) struct Progress {
     lines: MultiProgress,
-    moving: Mutex<BTreeMap<String, ProgressBar>>,
+    working: Mutex<BTreeMap<String, Working>>,
     live: bool,
+}
+
+/// A stage at work.
+struct Working {
+    /// Hidden where nobody would see it move.
+    line: ProgressBar,
+    /// What its source sends at the moment.
+    receiving: Option<Receiving>,
+}
+
+struct Receiving {
+    since: Instant,
+    /// What this run received.
+    bytes: u64,
+    /// What was here before it.
+    before: u64,
+}
+
+const WORKING: &str = "{spinner} {prefix:<12} {msg} ({elapsed})";
+const RECEIVING: &str = "{spinner} {prefix:<12} received {bytes}, {binary_bytes_per_sec}";
+const RECEIVING_OF: &str = "{spinner} {prefix:<12} {wide_bar} {bytes}/{total_bytes} {binary_bytes_per_sec} {eta} left";
+
+impl Working {
+    fn style(&self, template: &str) {
+        let style = ProgressStyle::with_template(template);
+        self.line.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+    }
+
+    fn received(&mut self, bytes: u64, before: u64, total: Option<u64>) {
+        let known = self.receiving.as_ref().map(|receiving| (receiving.since, receiving.before));
+        let since = known.map_or_else(Instant::now, |(since, _)| since);
+        self.receiving = Some(Receiving { since, bytes: bytes - before, before });
+        if known.is_none() {
+            self.style(if total.is_some() { RECEIVING_OF } else { RECEIVING });
+        }
+        if let Some(total) = total {
+            self.line.set_length(total);
+        }
+        self.line.set_position(bytes);
+        if known.is_none_or(|(_, known)| known != before) {
+            // What was here already came in no time, and says nothing about the rate.
+            self.line.reset_eta();
+        }
+    }
+
+    /// Goes over to other work; what was received and how long that took, if anything was.
+    fn receiving_end(&mut self) -> Option<String> {
+        let Receiving { since, bytes, before } = self.receiving.take()?;
+        self.style(WORKING);
+        let (seconds, bytes) = (since.elapsed().as_secs_f64(), crate::output::bytes(bytes));
+        Some(match before {
+            0 => format!("received {bytes} in {seconds:.2} s"),
+            _ => format!("received {bytes} in {seconds:.2} s, {} before", crate::output::bytes(before)),
+        })
+    }
 }
 
 impl Progress {
     pub(crate) fn new() -> Self {
-        Self { lines: MultiProgress::new(), moving: Mutex::default(), live: std::io::stderr().is_terminal() }
+        Self { lines: MultiProgress::new(), working: Mutex::default(), live: std::io::stderr().is_terminal() }
+    }
+
+    fn working(&self) -> MutexGuard<'_, BTreeMap<String, Working>> {
+        self.working.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn start(&self, stage: &str, kind: &str) {
-        if !self.live {
-            return;
+        let line = if self.live { self.lines.add(ProgressBar::new_spinner()) } else { ProgressBar::hidden() };
+        let working = Working { line, receiving: None };
+        if self.live {
+            working.style(WORKING);
+            working.line.set_prefix(stage.to_owned());
+            working.line.set_message(kind.to_owned());
+            working.line.enable_steady_tick(Duration::from_millis(100));
         }
-        let line = self.lines.add(ProgressBar::new_spinner());
-        let style = ProgressStyle::with_template("{spinner} {prefix:<12} {msg} ({elapsed})");
-        line.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
-        line.set_prefix(stage.to_owned());
-        line.set_message(kind.to_owned());
-        line.enable_steady_tick(Duration::from_millis(100));
-        self.moving.lock().unwrap_or_else(PoisonError::into_inner).insert(stage.to_owned(), line);
+        self.working().insert(stage.to_owned(), working);
     }
 
     fn moved(&self, stage: &str, text: &str, done: u64, total: u64) {
-        if let Some(line) = self.moving.lock().unwrap_or_else(PoisonError::into_inner).get(stage) {
+        let received = self.working().get_mut(stage).and_then(|working| {
             let share = if total > 0 { format!("{done}/{total} ") } else { String::new() };
-            line.set_message(format!("{share}{text}"));
+            working.line.set_message(format!("{share}{text}"));
+            working.receiving_end()
+        });
+        self.received_end(stage, received);
+    }
+
+    /// A moving line has shown it already.
+    fn received_end(&self, stage: &str, received: Option<String>) {
+        if let (Some(received), false) = (received, self.live) {
+            self.line(&format!("{stage}: {received}"));
         }
     }
 
     fn end(&self, report: &StageReport) {
         let name = report.name.as_str();
-        if let Some(line) = self.moving.lock().unwrap_or_else(PoisonError::into_inner).remove(name) {
-            line.finish_and_clear();
-            self.lines.remove(&line);
+        let working = self.working().remove(name);
+        if let Some(mut working) = working {
+            self.received_end(name, working.receiving_end());
+            working.line.finish_and_clear();
+            self.lines.remove(&working.line);
         }
         self.line(&ended(report));
         for text in [report.error.as_ref(), report.hint.as_ref()].into_iter().flatten() {
@@ -89,6 +158,7 @@ fn facts(report: &StageReport) -> String {
     {
         facts.extend(number(key).filter(|n| *n > 0).map(|n| format!("{n} {unit}")));
     }
+    facts.extend((summary.get("nothing_new") == Some(&true.into())).then(|| "nothing new".to_owned()));
     let reused = number("pieces_reused").filter(|n| *n > 0);
     facts.extend(reused.map(|n| format!("{n} pieces were finished before")));
     let auc = summary.pointer("/metrics/auc").and_then(serde_json::Value::as_f64);
@@ -102,6 +172,11 @@ impl Observer for Progress {
         match event {
             Event::Started { stage, kind } => self.start(stage.as_str(), kind),
             Event::Progress { stage, text, done, total } => self.moved(stage.as_str(), text, *done, *total),
+            Event::Received { stage, bytes, before, total } => {
+                if let Some(working) = self.working().get_mut(stage.as_str()) {
+                    working.received(*bytes, *before, *total);
+                }
+            }
             Event::Said { stage, text } => self.line(&format!("{stage}: {text}")),
             Event::Ended(report) => self.end(report),
             _ => {}

@@ -2,6 +2,7 @@
 //! artifacts and records out.
 
 mod check;
+mod downloads;
 mod ingest;
 mod register;
 mod source;

@@ -69,6 +69,12 @@ pub enum IngestError {
         /// What is wrong, with the place where that is known.
         reason: String,
     },
+    /// A file was written to between the moment at which its digest was taken and the end of the ingest.
+    #[error("cannot ingest `{file}`: it was changed while it was read")]
+    Changed {
+        /// The file.
+        file: String,
+    },
     /// The source holds no table with a column.
     #[error("`{source_name}` holds no table: {reason}")]
     Empty {
@@ -126,6 +132,10 @@ impl IngestError {
         move |error| Self::Encoding { action, reason: error.to_string() }
     }
 
+    pub(crate) fn changed(path: &std::path::Path) -> Self {
+        Self::Changed { file: path.display().to_string() }
+    }
+
     pub(crate) fn joined(error: &tokio::task::JoinError) -> Self {
         Self::Interrupted(error.to_string())
     }
@@ -143,6 +153,7 @@ impl Diagnose for IngestError {
             Self::SourceKind { .. } => "ingest.source_kind",
             Self::Archive { .. } => "ingest.archive",
             Self::Table { .. } => "ingest.table",
+            Self::Changed { .. } => "ingest.changed",
             Self::Empty { .. } => "ingest.empty",
             Self::QuarantineFull { .. } => "ingest.quarantine_full",
             Self::Damaged { .. } => "ingest.damaged",
@@ -164,6 +175,7 @@ impl Diagnose for IngestError {
             Self::Types { .. } => "ingest the files as two datasets, or make the column the same in both",
             Self::Archive { .. } => "make the archive again from the files themselves, or raise the limit if it is one",
             Self::Table { .. } => "open the file in the program that wrote it and save it again",
+            Self::Changed { .. } => "run it again when nothing writes to the file any more, or ingest a copy of it",
             Self::Empty { .. } => "check that the first sheet has a header row",
             Self::QuarantineFull { .. } => "look at the example: the source may have several headers or be cut off",
             Self::Damaged { .. } => "run the stage that made it again",

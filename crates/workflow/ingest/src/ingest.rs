@@ -13,6 +13,7 @@ mod format;
 mod header;
 mod json;
 mod limits;
+mod line_end;
 mod media;
 mod nulls;
 mod opening;
@@ -24,6 +25,7 @@ mod reading;
 mod record;
 mod remote;
 mod schema;
+mod stamp;
 mod typed;
 mod walk;
 mod widen;
@@ -39,6 +41,7 @@ use ropewalk_types::Digest;
 
 use self::appending::Previous;
 use self::format::FileKind;
+use self::media::Keeping;
 use self::opening::{OpenedSource, local_fingerprint, local_open};
 use self::place::FoundFile;
 use self::reading::{Reading, TableFile, pieces_read};
@@ -125,7 +128,7 @@ pub fn source_fingerprint<'a>(
 /// scheduled or cut off. Memory is that of `parallelism` chunks, not of files or rows.
 ///
 /// A source of images or audio becomes a version of files: the files as they are in `files/`, and a table of what they
-/// are.
+/// are. A checkpoint is of some hundred of them.
 pub fn ingest<'a>(
     settings: &'a IngestSettings,
     project: &'a Path,
@@ -178,7 +181,7 @@ impl Work<'_> {
 
     async fn tables(
         self,
-        source: OpenedSource,
+        mut source: OpenedSource,
         tables: Vec<TableFile>,
         origin: Option<Origin>,
     ) -> Result<Ingested, IngestError> {
@@ -195,8 +198,10 @@ impl Work<'_> {
             return Err(IngestError::Empty { source_name: source.shown.path.display().to_string(), reason });
         }
         let writing = Writing { settings, store, checkpoints, progress, scratch, workers };
-        let mut written = writing.table(pieces, schema, source.skipped).await?;
-        written.report.origin = origin;
+        let mut written = writing.table(pieces, schema, std::mem::take(&mut source.skipped)).await?;
+        // Writing reads files again that have types of their own.
+        source.check_unchanged().await?;
+        written.report.origin = origin.map(|origin| origin.counted(&written.report));
         let (tree, bytes, report) = self.publish(written, None).await?;
         Ok(Ingested { tree, report, bytes, source: source.shown, reused_pieces, executed_pieces })
     }
@@ -236,18 +241,19 @@ impl Work<'_> {
         files: Vec<FoundFile>,
         origin: Option<Origin>,
     ) -> Result<Ingested, IngestError> {
-        let Work { settings, store, progress, scratch, .. } = self;
+        let Work { settings, store, checkpoints, progress, scratch, .. } = self;
         progress.files_found(files.len());
-        let executed_pieces = files.len();
-        let skipped = source.skipped.clone();
-        let kept = media::files_keep(settings, files, skipped, store, progress, scratch).await?;
+        let (count, skipped) = (files.len(), source.skipped.clone());
+        let kept = Keeping { settings, store, checkpoints, progress, scratch }.files(files, skipped).await?;
         source.check_unchanged().await?;
+        let origin = origin.map(|origin| origin.counted(&kept.report));
         let report = TableReport { origin, ..kept.report };
         let table = store.put_file(kept.table.path()).await?;
         let quarantine = quarantine_file(kept.misfits, scratch).await?;
         let files = Some((kept.tree, kept.bytes));
         let (tree, bytes) = publish_files(store, &[table], quarantine.as_ref(), &report, files).await?;
-        Ok(Ingested { tree, report, bytes, source: source.shown, reused_pieces: 0, executed_pieces })
+        let (reused_pieces, executed_pieces) = (kept.reused, count - kept.reused);
+        Ok(Ingested { tree, report, bytes, source: source.shown, reused_pieces, executed_pieces })
     }
 }
 

@@ -65,7 +65,7 @@ pub struct Import {
     /// What the file that came is called, if it was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
-    /// Rows that came, with those in quarantine; none for one of several files, whose rows the report lists by file.
+    /// Rows that came, with those in quarantine; none for one of several files that are kept as they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows: Option<u64>,
     /// Digest of what came: of one file its bytes; otherwise of the list of the digests of the parts.
@@ -73,6 +73,24 @@ pub struct Import {
     /// What else the source said, such as an entity tag or the version of the server.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub facts: BTreeMap<String, String>,
+}
+
+impl Origin {
+    /// With the rows of each file, which `report` counts: they are known when all are read.
+    pub(crate) fn counted(mut self, report: &TableReport) -> Self {
+        if let [only] = self.imports.as_mut_slice() {
+            only.rows = Some(report.rows + report.quarantined);
+        } else if report.kept_files.is_none() {
+            for import in &mut self.imports {
+                let Some(name) = &import.file else { continue };
+                // What lies in an archive is named below it.
+                let below = |file: &FileReport| file.name.strip_prefix(name).is_some_and(|rest| rest.starts_with('/'));
+                let its = report.files.iter().filter(|file| file.name == *name || below(file));
+                import.rows = Some(its.map(|file| file.rows + file.quarantined).sum());
+            }
+        }
+        self
+    }
 }
 
 /// One column of a table.

@@ -1,7 +1,10 @@
 //! The crate as its callers use it, on real files that the tests write.
 
 mod archives;
+mod changed;
 mod connected;
+#[cfg(target_os = "linux")]
+mod descriptors;
 mod fixture;
 mod folders;
 mod formats;
@@ -12,4 +15,5 @@ mod media;
 #[cfg(target_os = "linux")]
 mod memory;
 mod oddities;
+mod received;
 mod sheets;

@@ -24,6 +24,17 @@ pub enum Event {
         /// Pieces in all; 0 if it cannot tell.
         total: u64,
     },
+    /// Bytes of a stage's source came in.
+    Received {
+        /// Which.
+        stage: StageName,
+        /// Bytes that are here.
+        bytes: u64,
+        /// Those of them that an earlier run had received.
+        before: u64,
+        /// Bytes that will be here, where the source says.
+        total: Option<u64>,
+    },
     /// The work of a stage said something.
     Said {
         /// Which.

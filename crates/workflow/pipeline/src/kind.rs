@@ -60,15 +60,26 @@ pub struct StageContext {
 /// Tells whoever watches how a stage gets on; can be handed to a thread.
 #[derive(Clone)]
 pub struct Reporter {
-    pub(crate) stage: StageName,
-    pub(crate) observer: Arc<dyn Observer>,
+    stage: StageName,
+    observer: Arc<dyn Observer>,
 }
 
 impl Reporter {
+    /// Tells `observer` of the stage.
+    pub fn new(stage: StageName, observer: Arc<dyn Observer>) -> Self {
+        Self { stage, observer }
+    }
+
     /// The stage is `done` of `total` pieces far; a total of 0 means that it cannot tell.
     pub fn progress(&self, text: &str, done: u64, total: u64) {
         let stage = self.stage.clone();
         self.observer.event(&Event::Progress { stage, text: text.to_owned(), done, total });
+    }
+
+    /// `bytes` of what the stage reads from elsewhere are here, `before` of them since an earlier run; in the end there
+    /// will be `total`, where the source says.
+    pub fn received(&self, bytes: u64, before: u64, total: Option<u64>) {
+        self.observer.event(&Event::Received { stage: self.stage.clone(), bytes, before, total });
     }
 
     /// Passes on a line that the stage's work said.

@@ -217,7 +217,7 @@ impl Parts {
             scratch: scratch.clone(),
             recorder: Arc::clone(&recorder),
             ambient: Arc::clone(&self.ambient),
-            reporter: Reporter { stage: stage.name.clone(), observer: Arc::clone(&self.observer) },
+            reporter: Reporter::new(stage.name.clone(), Arc::clone(&self.observer)),
             stage: stage.name.clone(),
         };
         let result = kind.execute(stage, &context).await;

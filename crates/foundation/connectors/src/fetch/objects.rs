@@ -111,15 +111,27 @@ impl Place {
 
     async fn fetch(&self, fetch: Fetch<'_>, object: Object) -> Result<Fetched, ConnectorError> {
         let Object { name, meta } = object;
-        if let Some(etag) = meta.e_tag.as_ref().filter(|etag| fetch.request.known.get(&name) == Some(etag)) {
+        let known = fetch.request.known.get(&name).map(String::as_str);
+        if let Some(etag) = meta.e_tag.as_ref().filter(|etag| is_tag(known, etag)) {
             return Ok(Fetched::Unchanged { name, etag: etag.clone() });
         }
         let location = redacted(&format!("{}/{name}", self.url));
         let (directory, its_name, its_location) = (fetch.directory.to_owned(), name.clone(), location.clone());
-        let mut partial = blocking(move || Partial::open(&directory, &its_name, &its_location)).await?;
+        let (etag, size) = (meta.e_tag.clone(), meta.size);
+        let mut partial = blocking(move || {
+            let mut partial = Partial::open(&directory, &its_name, &its_location)?;
+            let here = partial.validator().etag.as_deref();
+            let same = etag.is_some_and(|etag| is_tag(here, &etag)) && partial.received() == size;
+            if partial.is_finished() && !same {
+                partial.clear()?;
+            }
+            Ok(partial)
+        })
+        .await?;
         let mut pauses = Pauses::new(fetch.limits.attempts, fetch.limits.retry_pause, fetch.ambient);
-        fetch.progress.received(&name, partial.received());
-        loop {
+        fetch.progress.resumed(&name, partial.received());
+        // The list of objects has just said that what is in its place is their version.
+        while !partial.is_finished() {
             let here = partial.received();
             let (kept, failure) = self.transfer(fetch, &name, &meta.location, partial).await?;
             partial = kept;
@@ -204,6 +216,11 @@ fn object(name: &str, meta: ObjectMeta, fetch: Fetch<'_>) -> Result<Object, Conn
     Ok(Object { name: safe, meta })
 }
 
+/// Whether both are the same entity tag: Azure's lists have them without the quotes that its answers have.
+fn is_tag(known: Option<&str>, etag: &str) -> bool {
+    known.is_some_and(|known| known.trim_matches('"') == etag.trim_matches('"'))
+}
+
 fn validator(meta: &ObjectMeta) -> Validator {
     Validator {
         etag: meta.e_tag.clone(),
@@ -235,6 +252,12 @@ fn is_glob(pattern: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tags_with_and_without_quotes_are_the_same() {
+        assert!(is_tag(Some("\"0x8D\""), "0x8D") && is_tag(Some("\"a\""), "\"a\""));
+        assert!(!is_tag(None, "a") && !is_tag(Some("\"a\""), "\"b\""));
+    }
 
     #[test]
     fn the_fixed_part_ends_before_the_glob() {

@@ -2,7 +2,8 @@
 //!
 //! A directory `.partial/<digest of source and name>` with `state`, which says of which version the bytes are, and
 //! segments named by their first byte. A segment appears whole and durable; what a killed process had not yet made one
-//! is received again.
+//! is received again. Of a file that is in its place, `.finished/<digest of source and name>` says which version it is,
+//! so that nobody who needs the other files of its source receives it again.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ use crate::ConnectorError;
 
 const DIRECTORY: &str = ".partial";
 const STATE: &str = "state";
+const FINISHED: &str = ".finished";
 
 /// Bytes of a segment: what a kill loses at most.
 const SEGMENT: u64 = 8 << 20;
@@ -48,10 +50,22 @@ impl Validator {
     }
 }
 
-/// The beginning of a file. Its methods block.
+/// What is kept of a file that is in its place.
+#[derive(Serialize, Deserialize)]
+struct Finished {
+    validator: Validator,
+    size: u64,
+    digest: Digest,
+}
+
+/// The beginning of a file, or all of it. Its methods block.
 pub(super) struct Partial {
     directory: PathBuf,
+    /// Where [`Finished`] is.
+    marker: PathBuf,
     target: PathBuf,
+    /// Whether all of it is in its place.
+    finished: bool,
     validator: Validator,
     segments: Vec<PathBuf>,
     open: Option<(AtomicFile, PathBuf, u64)>,
@@ -64,18 +78,41 @@ impl Partial {
     pub(super) fn open(directory: &Path, name: &str, location: &str) -> Result<Self, ConnectorError> {
         let key = Digest::of(format!("{location}\n{name}").as_bytes()).short();
         let mut partial = Self {
-            directory: directory.join(DIRECTORY).join(key),
+            directory: directory.join(DIRECTORY).join(&key),
+            marker: directory.join(FINISHED).join(&key),
             target: directory.join(name),
+            finished: false,
             validator: Validator::default(),
             segments: Vec::new(),
             open: None,
             received: 0,
             hasher: blake3::Hasher::new(),
         };
-        if !partial.load()? {
+        if !partial.load_finished()? && !partial.load()? {
             partial.clear()?;
         }
         Ok(partial)
+    }
+
+    /// `false` when the file is not in its place, or is not the one that was put there.
+    fn load_finished(&mut self) -> Result<bool, ConnectorError> {
+        if !files::exists(&self.marker)? || files::kind(&self.target)? != Some(EntryKind::File) {
+            return Ok(false);
+        }
+        let bytes = files::read_bounded(&self.marker, STATE_LIMIT)?;
+        let Ok(Finished { validator, size, digest }) = serde_json::from_slice(&bytes) else { return Ok(false) };
+        // Without either the source cannot say whether it is still the same.
+        let can_be_asked = validator.etag.is_some() || validator.strong().is_some();
+        if !can_be_asked || files::size(&self.target)? != size {
+            return Ok(false);
+        }
+        self.hash(&self.target.clone())?;
+        if Digest::from(self.hasher.finalize()) != digest {
+            self.hasher.reset();
+            return Ok(false);
+        }
+        (self.finished, self.received, self.validator) = (true, size, validator);
+        Ok(true)
     }
 
     /// `false` when what is there cannot be continued.
@@ -114,6 +151,8 @@ impl Partial {
     /// Forgets all bytes.
     pub(super) fn clear(&mut self) -> Result<(), ConnectorError> {
         self.open = None;
+        self.finished = false;
+        files::remove_file(&self.marker)?;
         files::remove_directory(&self.directory)?;
         self.segments.clear();
         self.hasher.reset();
@@ -138,6 +177,11 @@ impl Partial {
 
     pub(super) fn received(&self) -> u64 {
         self.received
+    }
+
+    /// Whether all of it is in its place: what is left to ask is whether that is still the source's version.
+    pub(super) fn is_finished(&self) -> bool {
+        self.finished
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), ConnectorError> {
@@ -165,16 +209,25 @@ impl Partial {
 
     /// Puts the whole file in its place: its size, digest and version.
     pub(super) fn finish(mut self) -> Result<(PathBuf, u64, Digest, Validator), ConnectorError> {
+        let digest = self.hasher.finalize().into();
+        if self.finished {
+            return Ok((self.target, self.received, digest, self.validator));
+        }
         self.end_segment()?;
         if let Some(parent) = self.target.parent() {
             files::create_directories(parent)?;
         }
+        // Before the file: what it says is checked against the file, and without it the file would be received again.
+        let finished = Finished { validator: self.validator, size: self.received, digest };
+        let state =
+            serde_json::to_vec(&finished).map_err(|error| ConnectorError::Encoding { reason: error.to_string() })?;
+        files::write_atomic(&self.marker, &state)?;
         match self.segments.as_slice() {
             [only] => files::rename(only, &self.target)?,
             segments => join(segments, &self.target)?,
         }
         files::remove_directory(&self.directory)?;
-        Ok((self.target, self.received, self.hasher.finalize().into(), self.validator))
+        Ok((self.target, self.received, digest, finished.validator))
     }
 }
 
@@ -278,8 +331,34 @@ mod tests {
         let (path, size, digest, _) = partial.finish().unwrap();
         assert_eq!(files::read(&path).unwrap(), b"one two three");
         assert_eq!((size, digest), (13, Digest::of(b"one two three")));
-        let partial = Partial::open(directory.path(), "rope", "http://x/rope").unwrap();
-        assert_eq!(partial.received(), 0);
+        let partial = Partial::open(directory.path(), "rope", "http://y/rope").unwrap();
+        assert_eq!(partial.received(), 0, "another source");
+    }
+
+    #[test]
+    fn a_finished_file_is_known_until_it_is_another() {
+        let directory = temporary_directory(&std::env::temp_dir()).unwrap();
+        let open = || Partial::open(directory.path(), "rope", "http://x/rope").unwrap();
+        let finish = || {
+            let mut partial = open();
+            partial.begin(validator("\"v1\"")).unwrap();
+            partial.write(b"hemp").unwrap();
+            partial.finish().unwrap()
+        };
+        let first = finish();
+        let partial = open();
+        assert_eq!((partial.is_finished(), partial.received()), (true, 4));
+        assert_eq!(partial.finish().unwrap(), first);
+        // Somebody wrote into it, with as many bytes, or took it away.
+        files::write_atomic(&first.0, b"jute").unwrap();
+        assert!(!open().is_finished());
+        finish();
+        files::remove_file(&first.0).unwrap();
+        assert!(!open().is_finished());
+        finish();
+        // The next version has begun.
+        open().begin(validator("\"v2\"")).unwrap();
+        assert!(!open().is_finished());
     }
 
     #[test]

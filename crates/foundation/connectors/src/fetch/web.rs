@@ -1,8 +1,8 @@
 use chrono::DateTime;
 use futures::TryStreamExt as _;
 use reqwest::header::{
-    ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH,
-    IF_RANGE, LAST_MODIFIED, RANGE,
+    ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MODIFIED_SINCE,
+    IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE,
 };
 use reqwest::{Response, StatusCode, Url};
 
@@ -71,7 +71,7 @@ impl Download<'_> {
             partial = kept;
             if !announced {
                 self.fetch.progress.planned(1, partial.validator().size);
-                self.fetch.progress.received(&self.name, partial.received());
+                self.fetch.progress.resumed(&self.name, partial.received());
                 announced = true;
             } else if partial.received() < here {
                 self.fetch.progress.restarted(&self.name);
@@ -114,6 +114,10 @@ impl Download<'_> {
             }
         };
         match (partial.validator().strong(), partial.received()) {
+            _ if partial.is_finished() => match &partial.validator().etag {
+                Some(etag) => insert(IF_NONE_MATCH, etag),
+                None => insert(IF_MODIFIED_SINCE, partial.validator().last_modified.as_deref().unwrap_or_default()),
+            },
             (Some(strong), here @ 1..) => {
                 insert(RANGE, &format!("bytes={here}-"));
                 insert(IF_RANGE, strong);
@@ -127,9 +131,19 @@ impl Download<'_> {
         headers
     }
 
+    /// Whether the caller has the version that is here.
+    fn is_known(&self, partial: &Partial) -> bool {
+        let etag = partial.validator().etag.as_ref();
+        etag.is_some() && self.fetch.request.known.get(&self.name) == etag
+    }
+
     async fn step(&self, mut partial: Partial, response: Response) -> Result<(Partial, Step), ConnectorError> {
         let validator = validator(response.headers());
         match response.status() {
+            // It is in its place, and is not what the caller has.
+            StatusCode::NOT_MODIFIED if partial.is_finished() && !self.is_known(&partial) => {
+                Ok((partial, Step::Complete))
+            }
             StatusCode::NOT_MODIFIED => {
                 let known = self.fetch.request.known.get(&self.name).cloned();
                 let etag = validator.etag.or(known).unwrap_or_default();

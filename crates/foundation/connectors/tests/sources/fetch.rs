@@ -141,6 +141,34 @@ async fn a_known_version_is_not_received_again() {
 }
 
 #[tokio::test]
+async fn a_finished_file_is_asked_for_only_if_it_changed() {
+    let (bytes, new) = (content(100_000, 0), content(90_000, 7));
+    let server = Server::start(&bytes, Some("\"v1\""), []).await;
+    let (_kept, directory) = scratch();
+    let first = one(&server, &directory).await.unwrap();
+    let again = one(&server, &directory).await.unwrap();
+    assert_eq!((again.digest, again.size, &again.path, &again.etag), (first.digest, 100_000, &first.path, &first.etag));
+    let asked = server.seen().pop().unwrap().1;
+    assert_eq!(asked["if-none-match"], "\"v1\"", "the answer had no body");
+    // The file in its place is another than the one that was put there.
+    files::write_atomic(&first.path, &new).unwrap();
+    assert_eq!(one(&server, &directory).await.unwrap().digest, first.digest);
+    assert!(!server.seen().pop().unwrap().1.contains_key("if-none-match"));
+    server.served.lock().unwrap().acts.push_back(Act::Change(new.clone(), "\"v2\""));
+    let changed = one(&server, &directory).await.unwrap();
+    assert_eq!((changed.digest, changed.etag.as_deref()), (Digest::of(&new), Some("\"v2\"")));
+    assert_eq!(files::read(&changed.path).unwrap(), new);
+    // Whoever has this version already is told so.
+    let mut request = FetchRequest::new(server.url("data/rope.bin"));
+    request.known.insert("rope.bin".to_owned(), "\"v2\"".to_owned());
+    let fetched = fetch(&request, &directory, &limits()).await.unwrap();
+    assert!(matches!(fetched[..], [Fetched::Unchanged { .. }]), "{fetched:?}");
+    request.known.insert("rope.bin".to_owned(), "\"v1\"".to_owned());
+    let fetched = fetch(&request, &directory, &limits()).await.unwrap();
+    assert!(matches!(&fetched[..], [Fetched::File(file)] if file.digest == changed.digest), "{fetched:?}");
+}
+
+#[tokio::test]
 async fn limits_and_refusals_are_said() {
     let server = Server::start(&content(1000, 0), None, []).await;
     let (_kept, directory) = scratch();
@@ -197,6 +225,9 @@ async fn a_full_file_that_was_not_put_in_place_is_only_checked() {
         fn planned(&self, files: usize, bytes: Option<u64>) {
             self.0.lock().unwrap().push(format!("planned {files} {bytes:?}"));
         }
+        fn resumed(&self, _: &str, bytes: u64) {
+            self.0.lock().unwrap().push(format!("resumed {bytes}"));
+        }
         fn received(&self, _: &str, bytes: u64) {
             self.0.lock().unwrap().push(format!("received {bytes}"));
         }
@@ -214,5 +245,5 @@ async fn a_full_file_that_was_not_put_in_place_is_only_checked() {
     let options = ConnectionOptions::default();
     files_fetch(&request, &options, &directory, &limits(), &ManualAmbient::default(), &heard).await.unwrap();
     let heard = heard.0.into_inner().unwrap();
-    assert_eq!(heard, ["planned 1 Some(5000)", "received 0", "received 3000", "received 2000", "finished"]);
+    assert_eq!(heard, ["planned 1 Some(5000)", "resumed 0", "received 3000", "received 2000", "finished"]);
 }

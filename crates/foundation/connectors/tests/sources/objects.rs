@@ -59,6 +59,9 @@ fn answer(objects: &Objects, request: &Request) -> Response<Body> {
         }
         act => act,
     };
+    if let Some(Act::Status(status, _)) = act {
+        return Response::builder().status(status).body(Body::empty()).unwrap();
+    }
     file(served, request.headers(), act.as_ref())
 }
 
@@ -116,6 +119,32 @@ async fn globs_prefixes_and_single_objects() {
     request.known.insert("1.csv".to_owned(), "\"v1\"".to_owned());
     let fetched = fetch(&request, &options, &directory).await.unwrap();
     assert!(matches!(fetched[..], [Fetched::Unchanged { .. }, Fetched::File(_)]));
+}
+
+#[tokio::test]
+async fn objects_that_are_finished_are_not_received_again() {
+    let (objects, options) = bucket(&[("a/1.csv", b"one"), ("a/2.csv", b"two"), ("a/3.csv", b"three")]).await;
+    let received = |name: &str| objects.lock().unwrap()[name].seen.len();
+    objects.lock().unwrap().get_mut("a/3.csv").unwrap().acts.push_back(Act::Status(403, vec![]));
+    let (_kept, directory) = scratch();
+    let request = FetchRequest::new("s3://bucket/a/*.csv");
+    let one_by_one = ropewalk_connectors::FetchLimits { parallelism: std::num::NonZeroUsize::MIN, ..limits() };
+    let fetch = || async {
+        files_fetch(&request, &options, &directory, &one_by_one, &ManualAmbient::default(), &NoProgress).await
+    };
+    fetch().await.unwrap_err();
+    assert_eq!((received("a/1.csv"), received("a/2.csv"), received("a/3.csv")), (1, 1, 1));
+    // One of them changes before the next call.
+    objects.lock().unwrap().get_mut("a/2.csv").unwrap().bytes = b"TWO, longer".to_vec();
+    objects.lock().unwrap().get_mut("a/2.csv").unwrap().etag = Some("\"v2\"");
+    let fetched = fetch().await.unwrap();
+    assert_eq!(names(&fetched), ["1.csv", "2.csv", "3.csv"]);
+    assert_eq!((received("a/1.csv"), received("a/2.csv"), received("a/3.csv")), (1, 2, 2));
+    let read = |name: &str| files::read(&directory.join(name)).unwrap();
+    assert_eq!(
+        (read("1.csv"), read("2.csv"), read("3.csv")),
+        (b"one".to_vec(), b"TWO, longer".to_vec(), b"three".to_vec())
+    );
 }
 
 #[tokio::test]

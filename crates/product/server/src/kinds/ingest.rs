@@ -21,12 +21,16 @@ use ropewalk_types::{Ambient, DatasetName, Diagnose, Digest, Timestamp, Uri, Zon
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::downloads::Downloads;
 use super::source;
 use super::used_pieces::UsedPieces;
 use crate::importing::{import_is_full, import_token};
 
 /// The digest of the settings by which a version was read, in the summary of its stage.
 const READ_AS: &str = "read_as";
+
+/// Raised when the same bytes and settings are read into another version: what was read before is then read again.
+const REVISION: u32 = 2;
 
 /// Data from outside becomes a dataset.
 pub(crate) struct IngestKind {
@@ -61,7 +65,7 @@ impl IngestKind {
             options: source::connection_options(&settings.source, &self.environment)?,
             ambient: Arc::clone(&self.ambient),
             limits: FetchLimits::default(),
-            progress: Arc::new(ropewalk_connectors::NoProgress),
+            progress: Arc::new(Downloads::new(context.reporter.clone())),
             downloads: self.downloads.join(settings.out.as_str()),
         });
         if !import_is_full(&import_token(&context.store, &settings.out).await?) {
@@ -145,7 +149,7 @@ impl StageKind for IngestKind {
     }
 
     fn revision(&self) -> u32 {
-        1
+        REVISION
     }
 
     async fn fingerprint(&self, spec: &StageSpec, project: &Project, store: &Store) -> Result<Value, Failure> {
@@ -160,7 +164,7 @@ impl StageKind for IngestKind {
 
     async fn execute(&self, spec: &StageSpec, context: &StageContext) -> Result<Executed, Failure> {
         let settings: Settings = spec.settings()?;
-        let read_as = Digest::of_json(&spec.settings).to_string();
+        let read_as = Digest::of_json(&json!({ "settings": spec.settings, "revision": REVISION })).to_string();
         let ingest_settings = self.settings(&settings, &read_as, context).await?;
         let checkpoints = UsedPieces::new(StoreCheckpoints::new(context.store.clone()));
         let reporter = context.reporter.clone();
@@ -172,7 +176,8 @@ impl StageKind for IngestKind {
             if adds { Failure::from(CursorError { dataset, error }) } else { Failure::from(error) }
         })?;
         let report = &made.report;
-        let summary = json!({
+        let nothing_new = ingest_settings.previous == Some(made.tree);
+        let mut summary = json!({
             "rows": report.rows,
             "columns": report.columns.len(),
             "quarantined": report.quarantined,
@@ -184,6 +189,17 @@ impl StageKind for IngestKind {
             "pieces_executed": made.executed_pieces,
             READ_AS: read_as,
         });
+        let path = made.source.path.display().to_string();
+        let act = if nothing_new {
+            summary["nothing_new"] = true.into();
+            let mut details = json!({ "new_rows": 0, "source": path });
+            if let Some(query) = &settings.source.query {
+                details["query"] = query.as_str().into();
+            }
+            (AuditAction::Import, details)
+        } else {
+            (AuditAction::Write, json!({ "rows": report.rows, "bytes": made.bytes }))
+        };
         let dataset = MadeDataset {
             name: settings.out,
             zone: settings.source.zone,
@@ -194,8 +210,7 @@ impl StageKind for IngestKind {
             quarantined: report.quarantined,
             who: self.who.clone(),
         };
-        let path = made.source.path.display().to_string();
-        let mut executed = dataset.executed(context, summary);
+        let mut executed = dataset.executed_as(context, summary, act);
         executed.sources.push(Uri::File { path, digest: made.source.digest });
         executed.records.push(checkpoints.record(context.key));
         Ok(executed)
@@ -222,18 +237,24 @@ pub(super) struct MadeDataset {
 impl MadeDataset {
     /// What the stage gives back: the version as its one output, and the row of the version.
     pub(super) fn executed(self, context: &StageContext, summary: Value) -> Executed {
+        let details = json!({ "rows": self.rows, "bytes": self.bytes });
+        self.executed_as(context, summary, (AuditAction::Write, details))
+    }
+
+    /// [`MadeDataset::executed`], with what the audit trail says of it.
+    fn executed_as(self, context: &StageContext, summary: Value, act: (AuditAction, Value)) -> Executed {
         let kind = ArtifactKind::Dataset { name: self.name.clone(), zone: self.zone };
         let artifact = Artifact { kind, digest: self.digest, size: self.bytes };
         let outputs = BTreeMap::from([(self.name.to_string(), artifact)]);
-        let record = self.record(context.key, context.ambient.now());
+        let record = self.record(context.key, context.ambient.now(), act);
         Executed { outputs, summary, sources: Vec::new(), records: vec![record] }
     }
 
     /// The row of the version and the entry of the audit trail, which stand or fall together.
-    fn record(self, key: Digest, at: Timestamp) -> Record {
+    fn record(self, key: Digest, at: Timestamp, (action, mut details): (AuditAction, Value)) -> Record {
         let object = Uri::Data { name: self.name.clone(), version: self.digest.to_string() }.to_string();
-        let details = json!({ "rows": self.rows, "bytes": self.bytes, "stage_key": key });
-        let event = AuditEvent { at, who: self.who, action: AuditAction::Write, object, details };
+        details["stage_key"] = json!(key);
+        let event = AuditEvent { at, who: self.who, action, object, details };
         let version = DatasetVersion {
             name: self.name,
             digest: self.digest,

@@ -27,15 +27,17 @@ pub enum AuditAction {
     Delete,
     Declare,
     Query,
+    /// A source was asked, and what it gives is what the version holds already.
+    Import,
 }
 
 /// A text that is no action.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not an action: use one of `read`, `write`, `tag`, `delete`, `declare`, `query`")]
+#[error("`{0}` is not an action: use one of `read`, `write`, `tag`, `delete`, `declare`, `query`, `import`")]
 pub struct UnknownAction(pub String);
 
 impl AuditAction {
-    const ALL: [Self; 6] = [Self::Read, Self::Write, Self::Tag, Self::Delete, Self::Declare, Self::Query];
+    const ALL: [Self; 7] = [Self::Read, Self::Write, Self::Tag, Self::Delete, Self::Declare, Self::Query, Self::Import];
 
     /// The stored text.
     pub const fn as_str(self) -> &'static str {
@@ -46,6 +48,7 @@ impl AuditAction {
             Self::Delete => "delete",
             Self::Declare => "declare",
             Self::Query => "query",
+            Self::Import => "import",
         }
     }
 }

@@ -57,12 +57,19 @@ impl Cell<'_> {
         }
     }
 
+    /// The number, unless it is a whole one with more digits than a float has.
     pub(crate) fn float(&self) -> Option<f64> {
         match self {
             Self::Number(number) => Some(*number),
             Self::Text(text) => float(text.trim()),
             _ => None,
         }
+    }
+
+    /// Whether it is a whole number that a float would round.
+    pub(crate) fn is_inexact(&self) -> bool {
+        // 2^53 has 16 digits.
+        matches!(self, Self::Text(text) if text.len() >= 16) && self.integer().is_some() && self.float().is_none()
     }
 
     pub(crate) fn boolean(&self) -> Option<bool> {
@@ -165,9 +172,15 @@ fn float(text: &str) -> Option<f64> {
     }
     if !point {
         // More digits than an integer holds are an identifier, not a measure.
-        return integer(text).map(|number| number as f64);
+        return exact(integer(text)?.into());
     }
     text.parse().ok().filter(|number: &f64| number.is_finite())
+}
+
+/// A whole number of at most 64 bits as a float that means just this number; none when it would be rounded.
+pub(crate) fn exact(number: i128) -> Option<f64> {
+    let float = number as f64;
+    (float as i128 == number).then_some(float)
 }
 
 fn boolean(text: &str) -> Option<bool> {
@@ -303,6 +316,20 @@ mod tests {
     }
 
     #[test]
+    fn whole_numbers_that_a_float_would_round_are_none() {
+        for (given, float) in [
+            ("9007199254740992", Some(9_007_199_254_740_992.0)),
+            ("9007199254740993", None),
+            ("-9007199254740993", None),
+            ("9007199254740994", Some(9_007_199_254_740_994.0)),
+            ("9223372036854775807", None),
+            ("-9223372036854775808", Some(-9_223_372_036_854_775_808.0)),
+        ] {
+            assert_eq!(text(given).float(), float, "{given}");
+        }
+    }
+
+    #[test]
     fn numbers_of_workbooks() {
         assert_eq!(Cell::Number(3.0).kind(), Some(Kind::Integer));
         assert_eq!(Cell::Number(3.0).text().as_deref(), Some("3"));
@@ -329,7 +356,9 @@ mod tests {
         fn no_text_panics_and_a_kind_can_be_read(given in "[0-9TtZ:+. e-]{0,30}|.{0,20}") {
             let cell = text(&given);
             let read = match cell.kind() {
-                Some(Kind::Integer) => cell.integer().is_some() && cell.float().is_some(),
+                Some(Kind::Integer) => cell.integer().is_some_and(|number| {
+                    cell.float().is_none_or(|float| float as i128 == i128::from(number))
+                }),
                 Some(Kind::Float) => cell.float().is_some(),
                 Some(Kind::Boolean) => cell.boolean().is_some(),
                 Some(Kind::Date) => cell.date().is_some() && cell.timestamp().is_some(),

@@ -2,7 +2,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Write as _};
 
 use flate2::bufread::MultiGzDecoder;
-use tempfile::NamedTempFile;
+use tempfile::TempPath;
 
 use super::archive::{Exceeded, RATIO_FREE_BYTES, unpack_error};
 use super::format::Compression;
@@ -40,13 +40,13 @@ pub(crate) fn decompressed_file(
     compression: Compression,
     limits: &Limits,
     scratch: &Scratch,
-) -> Result<NamedTempFile, IngestError> {
+) -> Result<TempPath, IngestError> {
     let mut reader = decompressed(name, file, compression, limits)?;
     let mut target = scratch.file()?;
     let mut buffer = vec![0; 256 << 10];
     loop {
         let read = match reader.read(&mut buffer) {
-            Ok(0) => return Ok(target),
+            Ok(0) => return Ok(target.into_temp_path()),
             Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(unpack_error(name, "it", error)),
@@ -94,7 +94,7 @@ mod tests {
         source.write_all(packed).unwrap();
         let file = ropewalk_store::files::open(source.path()).unwrap();
         let target = decompressed_file("a.csv.gz", file, compression, limits, &scratch)?;
-        Ok(ropewalk_store::files::read(target.path()).unwrap())
+        Ok(ropewalk_store::files::read(&target).unwrap())
     }
 
     #[test]

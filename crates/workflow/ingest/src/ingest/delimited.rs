@@ -1,8 +1,9 @@
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{self, BufRead as _, BufReader, Read as _};
 
 use super::header::Header;
 use super::limits::COLUMNS;
+use super::line_end::LineEnd;
 use super::nulls::NullTexts;
 use super::piece::{PieceSummary, PieceWriter};
 use super::quarantine::shortened;
@@ -37,14 +38,17 @@ impl DelimitedReader<'_> {
         target: File,
         encoding: Option<&str>,
     ) -> Result<PieceSummary, IngestError> {
-        let mut lines = Lines::new(name, source, self.dialect.comment);
+        let mut lines = Lines::new(name, source, self.dialect)?;
         if let HeaderRow::Row(row) = self.header {
             lines.skip_to(row)?;
         }
         let delimiter = match self.dialect.delimiter {
             Some(delimiter) => delimiter,
             None if self.tab => '\t',
-            None => self.sniff(lines.sample()?),
+            None => {
+                let ends = lines.ends;
+                self.sniff(lines.sample()?, ends)
+            }
         };
         let mut record = Record::new(delimiter as u8, self.dialect.quote);
         let Some(start) = lines.record_next(&mut record)? else {
@@ -66,6 +70,9 @@ impl DelimitedReader<'_> {
         summary.empty_rows = empty + lines.skipped;
         if let HeaderRow::Row(row @ 2..) = self.header {
             summary.notes.push(format!("{} lines above the header were passed over", row - 1));
+        }
+        if lines.ends == LineEnd::CarriageReturn {
+            summary.notes.push("its lines end with a carriage return alone".to_owned());
         }
         piece.finish()
     }
@@ -106,13 +113,13 @@ impl DelimitedReader<'_> {
     }
 
     /// The delimiter that cuts most of the sample's records into as many fields as the first; a comma when none does.
-    fn sniff(self, sample: &[u8]) -> char {
+    fn sniff(self, sample: &[u8], ends: LineEnd) -> char {
         // The end of the sample may lie within a character.
         let sample = sample.utf8_chunks().next().map_or("", |chunk| chunk.valid());
         let score = |delimiter: char| {
             let mut record = Record::new(delimiter as u8, self.dialect.quote);
             let mut widths = Vec::new();
-            for line in sample.split_inclusive('\n').filter(|line| !is_comment(line, self.dialect.comment)) {
+            for line in sample.split_inclusive(ends.bytes()).filter(|line| !is_comment(line, self.dialect.comment)) {
                 if record.push_line(line) {
                     widths.push(record.len());
                     record.clear();
@@ -156,6 +163,7 @@ struct Lines<'a> {
     name: &'a str,
     reader: BufReader<File>,
     comment: Option<char>,
+    ends: LineEnd,
     buffer: Vec<u8>,
     /// Number of the next line, from 1.
     next: u64,
@@ -166,9 +174,12 @@ struct Lines<'a> {
 }
 
 impl<'a> Lines<'a> {
-    fn new(name: &'a str, source: File, comment: Option<char>) -> Self {
+    fn new(name: &'a str, source: File, dialect: &Dialect) -> Result<Self, IngestError> {
         let reader = BufReader::with_capacity(SAMPLE_BYTES as usize, source);
-        Self { name, reader, comment, buffer: Vec::new(), next: 1, offset: 0, skipped: 0 }
+        let (comment, ends) = (dialect.comment, LineEnd::default());
+        let mut lines = Self { name, reader, comment, ends, buffer: Vec::new(), next: 1, offset: 0, skipped: 0 };
+        lines.ends = LineEnd::of(lines.sample()?, dialect.quote);
+        Ok(lines)
     }
 
     fn broken(&self, reason: String) -> IngestError {
@@ -223,7 +234,10 @@ impl<'a> Lines<'a> {
     fn line_next(&mut self) -> Result<Option<&str>, IngestError> {
         self.buffer.clear();
         let limit = RECORD_BYTES as u64 + 1;
-        let read = (&mut self.reader).take(limit).read_until(b'\n', &mut self.buffer);
+        let read = match self.ends {
+            LineEnd::LineFeed => (&mut self.reader).take(limit).read_until(b'\n', &mut self.buffer),
+            LineEnd::CarriageReturn => read_until_either(&mut self.reader, limit, &mut self.buffer),
+        };
         let read = read.map_err(IngestError::stream(format!("read `{}`", self.name)))?;
         if read > RECORD_BYTES {
             return Err(self.broken(format!("line {} has more than {RECORD_BYTES} bytes", self.next)));
@@ -239,6 +253,29 @@ impl<'a> Lines<'a> {
             }
         }
     }
+}
+
+/// Reads at most `limit` bytes up to and with a carriage return, a line feed, or the one and then the other.
+fn read_until_either(reader: &mut BufReader<File>, limit: u64, line: &mut Vec<u8>) -> io::Result<usize> {
+    while (line.len() as u64) < limit {
+        let waiting = reader.fill_buf()?;
+        let left = usize::try_from(limit - line.len() as u64).unwrap_or(usize::MAX).min(waiting.len());
+        let end = waiting[..left].iter().position(|byte| matches!(byte, b'\r' | b'\n'));
+        let used = end.map_or(left, |end| end + 1);
+        line.extend_from_slice(&waiting[..used]);
+        reader.consume(used);
+        if end.is_some() {
+            if line.ends_with(b"\r") && reader.fill_buf()?.first() == Some(&b'\n') {
+                line.push(b'\n');
+                reader.consume(1);
+            }
+            break;
+        }
+        if used == 0 {
+            break;
+        }
+    }
+    Ok(line.len())
 }
 
 #[cfg(test)]
@@ -326,6 +363,25 @@ mod tests {
         assert!(error.contains("byte 7, on line 3"), "{error}");
         let error = read(b"i\0d\0\n\0").unwrap_err().to_string();
         assert!(error.contains("NUL"), "{error}");
+    }
+
+    #[test]
+    fn carriage_returns_alone_end_lines() {
+        let text = "id;note\r1;\"two\rlines\"\r\r2;\"a\nb\"\r3\r4;x\r5;y";
+        let (summary, chunk) = read(text.as_bytes()).unwrap();
+        let chunk = chunk.unwrap();
+        assert_eq!((summary.delimiter.as_deref(), summary.rows, summary.empty_rows), (Some("semicolon"), 5, 1));
+        assert_eq!(chunk.column(1).cell(0), Cell::Text("two\rlines".into()));
+        assert_eq!(chunk.column(1).cell(1), Cell::Text("a\nb".into()));
+        assert!(chunk.reject(2).is_some(), "a row without its second field");
+        assert_eq!(chunk.column(1).cell(4), Cell::Text("y".into()));
+        assert_eq!(chunk.numbers.values().to_vec(), [2, 5, 7, 8, 9]);
+        assert_eq!(summary.notes, ["its lines end with a carriage return alone"]);
+        let rows = "12345,67890\r".repeat(40_000);
+        let (summary, _) = read(format!("a,b\r{rows}7,8\n9,10\r\n").as_bytes()).unwrap();
+        assert_eq!((summary.rows, summary.columns.len()), (40_002, 2), "others end lines there too");
+        let (summary, chunk) = read(b"a\rb,c\n1,2\n").unwrap();
+        assert_eq!((summary.rows, chunk.unwrap().column(1).cell(0)), (1, Cell::Text("2".into())));
     }
 
     #[test]

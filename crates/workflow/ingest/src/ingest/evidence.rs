@@ -7,6 +7,8 @@ use crate::column::ColumnType;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Evidence {
     integers: u64,
+    /// Integers that a float would round, also counted in `integers`.
+    inexact: u64,
     floats: u64,
     booleans: u64,
     dates: u64,
@@ -20,7 +22,10 @@ impl Evidence {
     pub(crate) fn add(&mut self, cell: &Cell<'_>) {
         match cell.kind() {
             None => {}
-            Some(Kind::Integer) => self.integers += 1,
+            Some(Kind::Integer) => {
+                self.integers += 1;
+                self.inexact += u64::from(cell.is_inexact());
+            }
             Some(Kind::Float) => self.floats += 1,
             Some(Kind::Boolean) => self.booleans += 1,
             Some(Kind::Date) => self.dates += 1,
@@ -34,6 +39,7 @@ impl Evidence {
 
     pub(crate) fn merge(&mut self, other: &Self) {
         self.integers += other.integers;
+        self.inexact += other.inexact;
         self.floats += other.floats;
         self.booleans += other.booleans;
         self.dates += other.dates;
@@ -50,16 +56,18 @@ impl Evidence {
     /// The type that the fewest cells do not fit, if they are at most the share `tolerance`; else text.
     ///
     /// A wider type of the same family that takes all goes before a narrower one with misfits: a few fractions among
-    /// whole numbers make the column a float, not the fractions an error.
+    /// whole numbers make the column a float, not the fractions an error. A whole number that a float would round does
+    /// not fit one.
     pub(crate) fn choose(&self, tolerance: f64) -> ColumnType {
         let cells = self.cells();
-        let number = if self.floats == 0 { ColumnType::Int64 } else { ColumnType::Float64 };
+        let measures = self.integers - self.inexact + self.floats;
+        let numbers = if self.floats == 0 || self.integers > measures {
+            (self.integers, ColumnType::Int64)
+        } else {
+            (measures, ColumnType::Float64)
+        };
         let moment = if self.timestamps == 0 { ColumnType::Date } else { ColumnType::Timestamp };
-        let families = [
-            (self.integers + self.floats, number),
-            (self.booleans, ColumnType::Boolean),
-            (self.dates + self.timestamps, moment),
-        ];
+        let families = [numbers, (self.booleans, ColumnType::Boolean), (self.dates + self.timestamps, moment)];
         let best = families.into_iter().rev().max_by_key(|(fits, _)| *fits);
         match best {
             Some((fits, column)) if fits > 0 && (cells - fits) as f64 <= tolerance * cells as f64 => column,
@@ -77,6 +85,11 @@ impl Evidence {
             let others = self.cells() - self.texts;
             notes.push(format!(
                 "{others} cells are not text (numbers, dates, true or false) and are kept as their text"
+            ));
+        } else if chosen == ColumnType::Text && self.inexact > 0 && self.cells() == self.integers + self.floats {
+            let inexact = self.inexact;
+            notes.push(format!(
+                "{inexact} whole numbers have more digits than a float holds, so all are kept as their text"
             ));
         } else if chosen == ColumnType::Text && self.cells() > 0 && self.texts == 0 {
             notes.push("the cells are of several types and are kept as their text".to_owned());
@@ -123,6 +136,18 @@ mod tests {
         assert_eq!(evidence(&[("1", 98), ("x", 2)]).choose(0.01), ColumnType::Text);
         assert_eq!(evidence(&[("1", 98), ("x", 2)]).choose(0.02), ColumnType::Int64);
         assert_eq!(evidence(&[("x", 2)]).choose(1.0), ColumnType::Text);
+    }
+
+    #[test]
+    fn identifiers_that_a_float_would_round_do_not_fit_one() {
+        let id = "9007199254740993";
+        assert_eq!(evidence(&[(id, 3)]).choose(0.01), ColumnType::Int64);
+        assert_eq!(evidence(&[(id, 1), ("0.5", 1)]).choose(0.01), ColumnType::Text);
+        assert_eq!(evidence(&[(id, 1), ("0.5", 999)]).choose(0.01), ColumnType::Float64);
+        assert_eq!(evidence(&[(id, 999), ("0.5", 1)]).choose(0.01), ColumnType::Int64);
+        let mut merged = evidence(&[(id, 1)]);
+        merged.merge(&evidence(&[("0.5", 1)]));
+        assert_eq!(merged.choose(0.01), ColumnType::Text);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod reading;
 mod records;
+mod seed;
 mod shape;
 
 pub(crate) use reading::{JsonBatch, JsonFile, JsonReject, JsonSink, JsonSummary};

@@ -1,7 +1,5 @@
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use ropewalk_store::files;
@@ -11,6 +9,7 @@ use super::archive::{Budget, plain_name, refused, tar_unpack, zip_list};
 use super::decompress::{decompressed, decompressed_file};
 use super::format::{ArchiveFormat, Compression, FileKind, NamedKind, aside, kind_of_name};
 use super::place::{FoundFile, OpenedZip, Place, Readable, Reopened};
+use super::stamp::Stamp;
 use super::walk::{LocalFile, walk};
 use super::{IngestSettings, SourceFile};
 use crate::blocking::blocking;
@@ -22,35 +21,19 @@ use crate::{Content, IngestError};
 pub(crate) struct OpenedSource {
     /// What lineage shows of it.
     pub(crate) shown: SourceFile,
-    stamps: Vec<(PathBuf, Stamp)>,
+    /// The files as the source has them, archives folded.
+    sources: Vec<Readable>,
     /// Its files, sorted by name, archives unfolded.
     pub(crate) files: Vec<FoundFile>,
     pub(crate) skipped: Vec<Skipped>,
 }
 
-/// Size and time of the last change.
-type Stamp = (u64, Option<SystemTime>);
-
 impl OpenedSource {
     /// An error when a file was written to since it was opened: its digest would be a lie.
     pub(crate) async fn check_unchanged(&self) -> Result<(), IngestError> {
-        let stamps = self.stamps.clone();
-        blocking(move || {
-            for (path, before) in stamps {
-                if stamp(&files::open(&path)?, &path)? != before {
-                    let file = path.display().to_string();
-                    return Err(IngestError::Table { file, reason: "it was changed while it was read".to_owned() });
-                }
-            }
-            Ok(())
-        })
-        .await
+        let sources = self.sources.clone();
+        blocking(move || sources.iter().try_for_each(Readable::check_unchanged)).await
     }
-}
-
-fn stamp(file: &File, path: &Path) -> Result<Stamp, IngestError> {
-    let metadata = file.metadata().map_err(IngestError::stream(format!("look at `{}`", path.display())))?;
-    Ok((metadata.len(), metadata.modified().ok()))
 }
 
 /// A local file that was looked at.
@@ -60,25 +43,36 @@ struct Looked {
     stamp: Stamp,
 }
 
+impl Looked {
+    fn readable(&self) -> Readable {
+        Readable::Local(self.file.path.clone(), self.stamp)
+    }
+}
+
 fn look(file: LocalFile) -> Result<Looked, IngestError> {
     let opened = files::open(&file.path)?;
-    let stamp = stamp(&opened, &file.path)?;
+    let stamp = Stamp::of(&opened, &file.path)?;
     let mut hasher = blake3::Hasher::new();
     hasher.update_reader(opened).map_err(IngestError::stream(format!("read `{}`", file.path.display())))?;
     Ok(Looked { digest: hasher.finalize().into(), stamp, file })
+}
+
+async fn look_all(files: Vec<LocalFile>, settings: &IngestSettings) -> Result<Vec<Looked>, IngestError> {
+    let works: Vec<_> = files.into_iter().map(|file| blocking(move || look(file))).collect();
+    stream::iter(works).buffered(settings.parallelism.get()).try_collect().await
 }
 
 /// What the files of `patterns` are together: of one file its path and the digest of its bytes; of several the first
 /// pattern and a digest of all names and digests.
 fn shown_source(patterns: &[String], looked: &[Looked], single: bool) -> SourceFile {
     if let ([one], true) = (looked, single) {
-        return SourceFile { path: one.file.shown.clone(), digest: one.digest, size: one.stamp.0 };
+        return SourceFile { path: one.file.shown.clone(), digest: one.digest, size: one.stamp.size };
     }
     let listing: Vec<_> = looked.iter().map(|looked| (&looked.file.name, looked.digest.to_string())).collect();
     SourceFile {
         path: patterns.join(", ").into(),
         digest: Digest::of_json(&serde_json::json!(listing)),
-        size: looked.iter().map(|looked| looked.stamp.0).sum(),
+        size: looked.iter().map(|looked| looked.stamp.size).sum(),
     }
 }
 
@@ -89,9 +83,7 @@ async fn looked(
 ) -> Result<(Vec<Looked>, Vec<Skipped>, bool), IngestError> {
     let (project, patterns, limits) = (project.to_owned(), patterns.to_vec(), settings.limits.clone());
     let walked = blocking(move || walk(&project, &patterns, &limits)).await?;
-    let works: Vec<_> = walked.files.into_iter().map(|file| blocking(move || look(file))).collect();
-    let looked = stream::iter(works).buffered(settings.parallelism.get()).try_collect().await?;
-    Ok((looked, walked.skipped, walked.single))
+    Ok((look_all(walked.files, settings).await?, walked.skipped, walked.single))
 }
 
 /// What local files are before anything is read of them, as [`super::Ingested::source`] shows it.
@@ -111,9 +103,39 @@ pub(crate) async fn local_open(
     project: &Path,
     scratch: &Arc<Scratch>,
 ) -> Result<OpenedSource, IngestError> {
-    let (looked, mut skipped, single) = looked(patterns, settings, project).await?;
+    let (looked, skipped, single) = looked(patterns, settings, project).await?;
     let shown = shown_source(patterns, &looked, single);
-    let stamps = looked.iter().map(|looked| (looked.file.path.clone(), looked.stamp)).collect();
+    unfolded(looked, skipped, single, shown, settings, scratch).await
+}
+
+/// Opens files that were received from the place `shown`, each with the digest that it had then; nothing else that lies
+/// beside them belongs to the source.
+pub(crate) async fn received_open(
+    shown: &str,
+    received: Vec<(LocalFile, Digest)>,
+    settings: &IngestSettings,
+    scratch: &Arc<Scratch>,
+) -> Result<OpenedSource, IngestError> {
+    let (files, digests): (Vec<_>, Vec<_>) = received.into_iter().unzip();
+    let looked = look_all(files, settings).await?;
+    if let Some((other, _)) = looked.iter().zip(&digests).find(|(looked, digest)| looked.digest != **digest) {
+        return Err(IngestError::changed(&other.file.path));
+    }
+    let single = looked.len() == 1;
+    let shown = shown_source(&[shown.to_owned()], &looked, single);
+    unfolded(looked, Vec::new(), single, shown, settings, scratch).await
+}
+
+/// Lists what files hold, in archives and beside them.
+async fn unfolded(
+    looked: Vec<Looked>,
+    mut skipped: Vec<Skipped>,
+    single: bool,
+    shown: SourceFile,
+    settings: &IngestSettings,
+    scratch: &Arc<Scratch>,
+) -> Result<OpenedSource, IngestError> {
+    let sources = looked.iter().map(Looked::readable).collect();
     let works: Vec<_> = looked
         .into_iter()
         .map(|looked| {
@@ -133,7 +155,7 @@ pub(crate) async fn local_open(
     }
     files.sort_by(|a, b| a.name.cmp(&b.name));
     skipped.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(OpenedSource { shown, stamps, files, skipped })
+    Ok(OpenedSource { shown, sources, files, skipped })
 }
 
 /// Lists what one local file holds, through archives in archives.
@@ -152,6 +174,8 @@ struct ArchivePlace {
     /// What stands before the names of its entries.
     prefix: String,
     readable: Readable,
+    /// Of its bytes, packed as they are.
+    digest: Digest,
     format: ArchiveFormat,
     compression: Option<Compression>,
     depth: u32,
@@ -164,19 +188,21 @@ impl<'a> Unfolding<'a> {
     }
 
     fn local(&mut self, looked: Looked, single: bool) -> Result<(), IngestError> {
-        let LocalFile { path, name, shown } = looked.file;
+        let (readable, digest) = (looked.readable(), looked.digest);
+        let LocalFile { name, shown, .. } = looked.file;
         let kind = kind_of_name(&name, self.settings.format);
         let keeps_all = self.settings.content == Content::Files;
         if let (Err(reason), true, false) = (kind, single, keeps_all) {
             return Err(IngestError::SourceKind { file: shown.display().to_string(), reason: reason.to_owned() });
         }
-        let readable = Readable::Local(path);
         if let Ok(NamedKind { kind: FileKind::Archive(format), compression }) = kind {
             let prefix = if single { String::new() } else { format!("{name}/") };
             let shown = shown.display().to_string();
-            return self.archive(&ArchivePlace { shown, prefix, readable, format, compression, depth: 1 });
+            let archive =
+                ArchivePlace { shown, prefix, readable: readable.clone(), digest, format, compression, depth: 1 };
+            return readable.unchanged(|| self.archive(&archive));
         }
-        self.file(name, kind, Place::Whole(readable, looked.digest));
+        self.file(name, kind, Place::Whole(readable, digest));
         Ok(())
     }
 
@@ -205,8 +231,10 @@ impl<'a> Unfolding<'a> {
     fn zip(&mut self, archive: &ArchivePlace) -> Result<(), IngestError> {
         let readable = self.plain(archive)?;
         let limits = &self.settings.limits;
-        let (zip, entries) = zip_list(&archive.shown, Reopened::new(readable), limits, &mut self.budget)?;
-        let opened = Arc::new(OpenedZip { name: archive.shown.clone(), zip });
+        let (zip, entries) = zip_list(&archive.shown, Reopened::new(readable.clone()), limits, &mut self.budget)?;
+        #[expect(clippy::redundant_clone, reason = "the clone has the list, and does not hold the file open")]
+        let zip = zip.clone();
+        let opened = Arc::new(OpenedZip { name: archive.shown.clone(), readable, digest: archive.digest, zip });
         for entry in entries {
             let kind = kind_of_name(&entry.name, self.settings.format);
             let name = format!("{}{}", archive.prefix, plain_name(&entry.name));
@@ -278,7 +306,7 @@ impl<'a> Unfolding<'a> {
         let prefix = format!("{name}/");
         let depth = outer.depth + 1;
         let found = FoundFile { name, kind: Ok(FileKind::Archive(format)), compression: None, place };
-        let (readable, _) = found.unpack(self.scratch)?;
-        self.archive(&ArchivePlace { shown, prefix, readable, format, compression, depth })
+        let (readable, digest) = found.unpack(self.scratch)?;
+        self.archive(&ArchivePlace { shown, prefix, readable, digest, format, compression, depth })
     }
 }

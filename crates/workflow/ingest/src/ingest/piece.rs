@@ -15,7 +15,7 @@ use super::header::Header;
 use crate::IngestError;
 
 /// Changes when the same bytes would be read into another piece, so that old checkpoints are not taken for new ones.
-pub(crate) const READER_VERSION: u32 = 2;
+pub(crate) const READER_VERSION: u32 = 3;
 
 const MAGIC: &[u8; 8] = b"RWPIECE1";
 const CHUNK_ROWS: usize = 8192;

@@ -1,4 +1,5 @@
 use std::fs::File;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -8,7 +9,7 @@ use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use ropewalk_store::{Store, files};
 use ropewalk_types::Digest;
 use serde_json::json;
-use tempfile::NamedTempFile;
+use tempfile::TempPath;
 
 use super::delimited::DelimitedReader;
 use super::encoding::utf8_text;
@@ -48,7 +49,7 @@ pub(crate) struct Piece {
 /// The rows of a piece, or where they are.
 pub(crate) enum PieceContent {
     /// Loosely typed, in a scratch file.
-    Cells { file: NamedTempFile, summary: PieceSummary },
+    Cells { file: TempPath, summary: PieceSummary },
     /// In a text of JSON.
     Json { source: Readable, summary: JsonSummary },
     /// In a file that has types of its own.
@@ -82,9 +83,9 @@ impl Piece {
     }
 }
 
-pub(crate) fn piece_opened(file: &NamedTempFile, digest: &Digest) -> Result<(PieceReader, PieceSummary), IngestError> {
+pub(crate) fn piece_opened(file: &Path, digest: &Digest) -> Result<(PieceReader, PieceSummary), IngestError> {
     let damaged = |reason| IngestError::Damaged { what: "piece", digest: *digest, reason };
-    PieceReader::open(files::open(file.path())?).map_err(damaged)
+    PieceReader::open(files::open(file)?).map_err(damaged)
 }
 
 /// Looks at every file of the source, some at the same time; what no earlier run has read is read, and kept as a
@@ -176,8 +177,9 @@ impl Reading<'_> {
                 let plain = job.plain(input)?;
                 let nulls = NullTexts::new(&[]);
                 let reader = job.workbook_reader(&nulls);
-                let tasks =
-                    reader.sheets(&job.table.file.name, job.table.format, &plain.open()?, &job.settings.sheets)?;
+                let list =
+                    || reader.sheets(&job.table.file.name, job.table.format, &plain.open()?, &job.settings.sheets);
+                let tasks = plain.unchanged(list)?;
                 Ok((plain, tasks))
             })
             .await?;
@@ -204,19 +206,19 @@ impl Reading<'_> {
         }
         let job = self.job(table);
         let (file, summary) = self.workers.run(move || job.cells(source, sheet.as_ref())).await?;
-        let blob = self.workers.put_file(self.store, file.path()).await?;
+        let blob = self.workers.put_file(self.store, &file).await?;
         self.checkpoints.put(&key, &blob.digest).await?;
         Ok(Piece { name, format, digest, key, content: PieceContent::Cells { file, summary }, reused: false })
     }
 
     /// The piece that an earlier run made; none when it is gone, so that it is made again.
-    async fn reuse(self, value: Digest) -> Result<Option<(NamedTempFile, PieceSummary)>, IngestError> {
+    async fn reuse(self, value: Digest) -> Result<Option<(TempPath, PieceSummary)>, IngestError> {
         let scratch = Arc::clone(self.scratch);
-        let file = blocking(move || scratch.file()).await?;
+        let file = blocking(move || Ok::<_, IngestError>(scratch.file()?.into_temp_path())).await?;
         if !self.store.contains(&value).await? {
             return Ok(None);
         }
-        self.store.materialize(&value, file.path()).await?;
+        self.store.materialize(&value, &file).await?;
         self.workers
             .run(move || {
                 let (_, summary) = piece_opened(&file, &value)?;
@@ -256,7 +258,7 @@ impl Reading<'_> {
             .run(move || {
                 let source = job.plain(source)?;
                 let (name, format, limits) = (&job.table.file.name, job.table.format, &job.settings.limits);
-                let schema = TypedFile { name, format, limits }.schema(job.opened(&source)?)?;
+                let schema = source.unchanged(|| TypedFile { name, format, limits }.schema(job.opened(&source)?))?;
                 Ok((source, schema))
             })
             .await?;
@@ -290,9 +292,15 @@ impl Job {
         WorkbookReader { header: self.settings.header, nulls, limits: &self.settings.limits }
     }
 
-    fn cells(&self, source: Readable, sheet: Option<&SheetTask>) -> Result<(NamedTempFile, PieceSummary), IngestError> {
+    /// Reads cells into a piece. What is kept under the file's digest must have been read of just that file.
+    fn cells(&self, source: Readable, sheet: Option<&SheetTask>) -> Result<(TempPath, PieceSummary), IngestError> {
+        let plain = self.plain(source)?;
+        plain.unchanged(|| self.cells_of(&plain, sheet))
+    }
+
+    fn cells_of(&self, plain: &Readable, sheet: Option<&SheetTask>) -> Result<(TempPath, PieceSummary), IngestError> {
         let (name, format, settings) = (&self.table.file.name, self.table.format, &self.settings);
-        let input = self.opened(&self.plain(source)?)?;
+        let input = self.opened(plain)?;
         let target = self.scratch.file()?;
         let output = target.as_file().try_clone().map_err(IngestError::stream("write a scratch file"))?;
         let nulls = NullTexts::new(&settings.null_texts);
@@ -308,7 +316,7 @@ impl Job {
                 reader.read(name, text, output, encoding)?
             }
         };
-        Ok((target, summary))
+        Ok((target.into_temp_path(), summary))
     }
 
     /// The text that is read, and what is known of it.
@@ -318,10 +326,13 @@ impl Job {
             return Ok((source, known));
         }
         let (name, declared) = (&self.table.file.name, self.settings.dialect.encoding.as_deref());
-        let (text, encoding) = utf8_text(name, self.opened(&source)?, declared, &self.scratch)?;
-        let json = JsonFile { name, lines: self.table.format == TableFormat::JsonLines };
-        let mut summary = json.infer(text, self.settings.inferred_records)?;
-        summary.encoding = encoding.map(str::to_owned);
+        let summary = source.unchanged(|| {
+            let (text, encoding) = utf8_text(name, self.opened(&source)?, declared, &self.scratch)?;
+            let json = JsonFile { name, lines: self.table.format == TableFormat::JsonLines };
+            let mut summary = json.infer(text, self.settings.inferred_records)?;
+            summary.encoding = encoding.map(str::to_owned);
+            Ok(summary)
+        })?;
         Ok((source, summary))
     }
 }

@@ -6,7 +6,8 @@ use ropewalk_store::files;
 use ropewalk_types::Digest;
 
 use super::appending::Previous;
-use super::opening::local_open;
+use super::opening::received_open;
+use super::walk::LocalFile;
 use super::{Ingested, SourceFile, Work};
 use crate::blocking::blocking;
 use crate::report::{Import, Origin};
@@ -25,15 +26,19 @@ impl Work<'_> {
         let fetched = match self.fetch(request, known, &directory, network).await? {
             Received::Files(fetched) => fetched,
             Received::Unchanged => {
-                if let Some(previous) = previous {
-                    return Ok(unchanged(request, previous));
-                }
-                return Err(IngestError::Settings { reason: "a download is unchanged since no version".to_owned() });
+                let Some(previous) = previous else {
+                    return Err(IngestError::Settings {
+                        reason: "a download is unchanged since no version".to_owned(),
+                    });
+                };
+                // What an import that failed had received is older than this answer.
+                blocking(move || files::remove_directory(&directory).map_err(IngestError::from)).await?;
+                return Ok(unchanged(request, previous));
             }
         };
-        let path = if let [one] = fetched.as_slice() { one.path.clone() } else { directory.clone() };
-        let pattern = [path.to_string_lossy().into_owned()];
-        let mut source = local_open(&pattern, self.settings, &directory, self.scratch).await?;
+        // Beside them may lie what an import that failed had received, and the source has no longer.
+        let received = fetched.iter().map(received).collect();
+        let mut source = received_open(&redacted(&request.url), received, self.settings, self.scratch).await?;
         source.shown.path = redacted(&request.url).into();
         let mut made = self.files(source, Some(origin(&fetched))).await?;
         made.source.path = redacted(&request.url).into();
@@ -78,6 +83,11 @@ async fn fetch_once(request: &FetchRequest, directory: &Path, network: &Network)
     Ok(fetched.await?)
 }
 
+fn received(file: &FetchedFile) -> (LocalFile, Digest) {
+    let (path, name) = (file.path.clone(), file.name.clone());
+    (LocalFile { path, name, shown: file.provenance.location.clone().into() }, file.digest)
+}
+
 fn only_files(fetched: Vec<Fetched>) -> Vec<FetchedFile> {
     let file = |fetched| match fetched {
         Fetched::File(file) => Some(*file),
@@ -104,6 +114,7 @@ fn unchanged(request: &FetchRequest, previous: Previous) -> Ingested {
     Ingested { tree, report, bytes, source, reused_pieces, executed_pieces: 0 }
 }
 
+/// Where files came from; how many rows they gave is known when all are read.
 fn origin(fetched: &[FetchedFile]) -> Origin {
     let import = |file: &FetchedFile| {
         let mut facts = file.provenance.facts.clone();

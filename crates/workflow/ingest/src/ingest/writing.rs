@@ -168,12 +168,13 @@ fn part_write(
             cells_cast(reader, &schema.places(summary), &mut sink)?;
             summary.empty_rows
         }
-        PieceContent::Json { source, summary } => {
+        // These are read again. A part is kept under the digest that the file had, so it must not have changed since.
+        PieceContent::Json { source, summary } => source.unchanged(|| {
             let (text, _) = utf8_text(name, source.open()?, settings.dialect.encoding.as_deref(), scratch)?;
             let json = JsonFile { name, lines: piece.format == TableFormat::JsonLines };
-            json.read(text, summary, &schema.json_fields(), &mut sink)?
-        }
-        PieceContent::Typed { source, .. } => {
+            json.read(text, summary, &schema.json_fields(), &mut sink)
+        })?,
+        PieceContent::Typed { source, .. } => source.unchanged(|| {
             let mut before = 0;
             let typed = TypedFile { name, format: piece.format, limits: &settings.limits };
             typed.read(source.open()?, |batch| {
@@ -181,8 +182,8 @@ fn part_write(
                 before += batch.num_rows() as u64;
                 Ok(())
             })?;
-            0
-        }
+            Ok(0)
+        })?,
     };
     Ok((target, sink.finish(empty_rows)?))
 }

@@ -178,6 +178,7 @@ async fn a_url_is_read_as_a_file_and_asked_whether_it_changed() {
     assert_eq!(project.rows(&made.tree).await, ["1", "2"]);
     let import = &made.report.origin.as_ref().unwrap().imports[0];
     assert_eq!((import.file.as_deref(), import.digest), (Some("data.zip"), Digest::of(&served.body)));
+    assert_eq!(import.rows, Some(2));
     assert!(import.facts.contains_key("etag"));
     let shown = format!("{settings:?} {:?}", made.report);
     assert!(!shown.contains("secret"), "{shown}");

@@ -128,3 +128,39 @@ async fn nul_bytes_are_listed() {
     let error = project.ingest("n.csv", b"i\0d\0\n\0").await.unwrap_err().to_string();
     assert!(error.contains("NUL"), "{error}");
 }
+
+#[tokio::test]
+async fn lines_that_end_with_a_carriage_return_alone() {
+    let project = Project::new().await;
+    let text = "id,name\r1,Zoë\r2,\"two\rlines\"\r";
+    let utf16: Vec<u8> = "\u{feff}".encode_utf16().chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect();
+    for (name, bytes) in [("m.csv", text.as_bytes()), ("u.csv", &utf16)] {
+        let made = project.ingest(name, bytes).await.unwrap();
+        assert_eq!(project.rows(&made.tree).await, ["1|Zoë", "2|two\rlines"], "{name}");
+        assert_eq!(made.report.files[0].notes, ["its lines end with a carriage return alone"]);
+    }
+}
+
+#[tokio::test]
+async fn whole_numbers_are_never_rounded() {
+    let project = Project::new().await;
+    for (name, text) in [
+        ("t.csv", "id\n9007199254740993\n0.5\n"),
+        ("t.jsonl", "{\"id\":9007199254740993}\n{\"id\":0.5}\n"),
+        ("t.json", "[{\"id\":[9007199254740993,0.5]}]"),
+    ] {
+        let made = project.ingest(name, text.as_bytes()).await.unwrap();
+        let rows = project.rows(&made.tree).await;
+        assert!(rows[0].contains("9007199254740993"), "{name}: {rows:?}");
+        assert_eq!(made.report.quarantined, 0);
+    }
+    // One among many measures is set aside, and said.
+    let measures = "0.5\n".repeat(200);
+    let made = project.ingest("m.csv", format!("id\n9007199254740993\n{measures}").as_bytes()).await.unwrap();
+    assert_eq!((made.report.rows, made.report.columns[0].data_type.as_str()), (200, "float64"));
+    let listed = project.quarantine(&made.tree).await;
+    assert_eq!(listed, ["m.csv||2|id|9007199254740993|not a value of type float64"]);
+    let records = "{\"id\":0.5}\n".repeat(200);
+    let made = project.ingest("m.jsonl", format!("{{\"id\":9007199254740993}}\n{records}").as_bytes()).await.unwrap();
+    assert_eq!((made.report.rows, made.report.quarantined), (200, 1));
+}

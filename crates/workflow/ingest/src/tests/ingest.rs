@@ -143,9 +143,9 @@ async fn the_same_source_gives_the_same_version_however_it_is_scheduled() {
 }
 
 /// Fails at the put after `allowed` of them, as a killed process would not come back from it.
-struct Failing {
-    inner: StoreCheckpoints,
-    allowed: AtomicUsize,
+pub(super) struct Failing {
+    pub(super) inner: StoreCheckpoints,
+    pub(super) allowed: AtomicUsize,
 }
 
 #[async_trait]

@@ -1,8 +1,12 @@
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use ropewalk_store::TreeEntry;
 use ropewalk_types::Digest;
 
 use super::fixture::{Project, gzip, tar, zip};
-use crate::{Content, IngestError, IngestSettings};
+use super::ingest::Failing;
+use crate::{Content, IngestError, IngestProgress, IngestSettings, NoProgress, StoreCheckpoints, ingest};
 
 /// An image of PNG's signature and header (RFC 2083, section 11.2.1), which is all that is looked at.
 fn png(width: u32, height: u32) -> Vec<u8> {
@@ -59,6 +63,82 @@ async fn images_and_audio_are_kept_with_a_table_of_what_they_are() {
         let made = project.ingest(name, &archive).await.unwrap();
         assert_eq!(made.tree, folder.tree, "{name}");
     }
+}
+
+/// Counts the files that were read, and those that an earlier run had read.
+#[derive(Default)]
+struct Count {
+    read: AtomicUsize,
+    reused: AtomicUsize,
+}
+
+impl IngestProgress for Count {
+    fn files_found(&self, _: usize) {}
+
+    fn file_read(&self, _: &str, _: u64, reused: bool) {
+        let count = if reused { &self.reused } else { &self.read };
+        count.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn file_written(&self, _: &str, _: u64) {}
+}
+
+const IMAGES: usize = 3000;
+
+/// Images, each of another size; number `without` is not among them.
+fn images(without: Option<usize>) -> Vec<u8> {
+    let images: Vec<_> = (0..IMAGES)
+        .filter(|number| Some(*number) != without)
+        .map(|number| (format!("{number:05}.png"), png(number as u32 + 1, 7)))
+        .collect();
+    tar(&images.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect::<Vec<_>>())
+}
+
+#[tokio::test]
+async fn an_import_of_images_that_was_cut_off_reads_only_the_rest() {
+    let (project, undisturbed) = (Project::new().await, Project::new().await);
+    for (name, source) in [("i.tar", images(None)), ("i.zip", zip_of(&images(None)))] {
+        let mut settings = project.settings(name, &source);
+        settings.parallelism = NonZeroUsize::MIN;
+        let failing = Failing { inner: StoreCheckpoints::new(project.store.clone()), allowed: AtomicUsize::new(4) };
+        let error = ingest(&settings, &project.path(), &project.store, &failing, &NoProgress).await.unwrap_err();
+        assert!(error.to_string().contains("switched off"), "{error}");
+        let (count, checkpoints) = (Count::default(), StoreCheckpoints::new(project.store.clone()));
+        let made = ingest(&settings, &project.path(), &project.store, &checkpoints, &count).await.unwrap();
+        let (read, reused) = (count.read.into_inner(), count.reused.into_inner());
+        assert_eq!((made.executed_pieces, made.reused_pieces, read + reused), (read, reused, IMAGES));
+        assert!(reused >= IMAGES / 12 && read >= IMAGES / 2, "{name}: {read} read, {reused} reused");
+        let whole = undisturbed.ingest(name, &source).await.unwrap();
+        assert_eq!((made.tree, made.bytes), (whole.tree, whole.bytes));
+        let again = project.run(&settings).await.unwrap();
+        assert_eq!((again.reused_pieces, again.executed_pieces, again.tree), (IMAGES, 0, made.tree));
+    }
+}
+
+/// What a tar holds, as a zip.
+fn zip_of(tar: &[u8]) -> Vec<u8> {
+    use std::io::Read as _;
+    let mut archive = tar::Archive::new(tar);
+    let entries: Vec<(String, Vec<u8>)> = archive
+        .entries()
+        .unwrap()
+        .map(|entry| {
+            let (mut entry, mut bytes) = (entry.unwrap(), Vec::new());
+            entry.read_to_end(&mut bytes).unwrap();
+            (entry.path().unwrap().display().to_string(), bytes)
+        })
+        .collect();
+    zip(&entries.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect::<Vec<_>>())
+}
+
+#[tokio::test]
+async fn an_image_less_leaves_most_others_as_they_are() {
+    let project = Project::new().await;
+    let first = project.ingest("i.tar", &images(None)).await.unwrap();
+    let second = project.ingest("i.tar", &images(Some(1500))).await.unwrap();
+    assert_ne!(first.tree, second.tree);
+    assert_eq!((second.report.rows, second.report.kept_files), (IMAGES as u64 - 1, Some(IMAGES as u64 - 1)));
+    assert!(second.executed_pieces < IMAGES / 5, "{} read again", second.executed_pieces);
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@ use std::io::{self, Read};
 
 use ropewalk_types::Digest;
 use tar::{Archive, Entry, EntryType, PaxExtensions};
-use tempfile::NamedTempFile;
+use tempfile::TempPath;
 
 use super::super::limits::Limits;
 use super::{Budget, Guard, HashingWriter, refused, unpack_error};
@@ -17,7 +17,7 @@ const HEADER_BYTES: u64 = 1 << 20;
 pub(crate) struct TarEntry {
     pub(crate) name: String,
     /// Its bytes and their digest; none when they were not wanted.
-    pub(crate) unpacked: Option<(NamedTempFile, Digest)>,
+    pub(crate) unpacked: Option<(TempPath, Digest)>,
 }
 
 /// Reads a tar archive (POSIX.1-2001 pax, ustar, GNU) once from its beginning to its end and unpacks the files that
@@ -75,7 +75,7 @@ fn file_unpack<R: Read>(
     name: &str,
     entry: &mut Entry<'_, R>,
     scratch: &Scratch,
-) -> Result<(NamedTempFile, Digest), IngestError> {
+) -> Result<(TempPath, Digest), IngestError> {
     let mut target = scratch.file()?;
     let mut hashing = HashingWriter::new(target.as_file_mut());
     let declared = entry.size();
@@ -85,7 +85,7 @@ fn file_unpack<R: Read>(
         return Err(refused(archive, format!("entry `{name}` is cut off: {copied} of its {declared} bytes are there")));
     }
     let digest = hashing.digest();
-    Ok((target, digest))
+    Ok((target.into_temp_path(), digest))
 }
 
 /// What extended headers say of the entry after them.

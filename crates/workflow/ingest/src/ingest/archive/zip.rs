@@ -14,7 +14,8 @@ use crate::IngestError;
 pub(crate) struct ZipEntry {
     pub(crate) name: String,
     index: usize,
-    size: u64,
+    /// Its bytes, as it declares them; unpacking holds it to that.
+    pub(crate) size: u64,
 }
 
 fn opened<R: Read + Seek>(archive: &str, reader: R) -> Result<ZipArchive<R>, IngestError> {

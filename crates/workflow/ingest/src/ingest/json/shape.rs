@@ -3,29 +3,32 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Fields};
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed as _, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
 use super::super::limits::COLUMNS;
+use super::seed::{ShapeSeed, has_long_integer};
 
 /// What the values at one place of the records are, counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Shape {
-    nulls: u64,
-    booleans: u64,
+    pub(super) nulls: u64,
+    pub(super) booleans: u64,
     /// Whole numbers of 64 bits with a sign.
-    integers: u64,
-    negatives: u64,
+    pub(super) integers: u64,
+    pub(super) negatives: u64,
     /// Whole numbers that need all 64 bits.
-    unsigned: u64,
-    floats: u64,
-    texts: u64,
-    lists: u64,
-    items: Option<Box<Shape>>,
-    objects: u64,
-    fields: Vec<ShapeField>,
+    pub(super) unsigned: u64,
+    /// Whole numbers that a float would round, also counted in `integers`, `unsigned` or (beyond 64 bits) `floats`.
+    pub(super) inexact: u64,
+    pub(super) floats: u64,
+    pub(super) texts: u64,
+    pub(super) lists: u64,
+    pub(super) items: Option<Box<Shape>>,
+    pub(super) objects: u64,
+    pub(super) fields: Vec<ShapeField>,
     /// Objects that have a key twice.
-    repeated: u64,
+    pub(super) repeated: u64,
     #[serde(skip)]
     places: HashMap<String, usize>,
 }
@@ -37,7 +40,7 @@ pub(crate) struct ShapeField {
     pub(crate) shape: Shape,
     /// The object that had the key last, by the count of objects.
     #[serde(skip)]
-    seen: u64,
+    pub(super) seen: u64,
 }
 
 /// Values at one place that no type holds together.
@@ -62,15 +65,20 @@ impl Shape {
         }
         // Looked through first, so that half a record leaves no trace.
         serde_json::from_slice::<IgnoredAny>(bytes).map_err(|error| format!("it is not JSON: {error}"))?;
-        let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-        ShapeSeed(self).deserialize(&mut deserializer).map_err(|error| error.to_string())
+        let says = |error: serde_json::Error| error.to_string();
+        let large = ShapeSeed::new(self).deserialize(&mut serde_json::Deserializer::from_slice(bytes)).map_err(says)?;
+        // What parses JSON makes floats of whole numbers of more than 64 bits.
+        if large && has_long_integer(bytes) {
+            ShapeSeed::rounded(self).deserialize(&mut serde_json::Deserializer::from_slice(bytes)).map_err(says)?;
+        }
+        Ok(())
     }
 
     pub(crate) fn fields(&self) -> &[ShapeField] {
         &self.fields
     }
 
-    fn field(&mut self, key: &str) -> Result<usize, String> {
+    pub(super) fn field(&mut self, key: &str) -> Result<usize, String> {
         if self.places.len() != self.fields.len() {
             // The index is not stored.
             self.places = self.fields.iter().enumerate().map(|(place, field)| (field.name.clone(), place)).collect();
@@ -92,6 +100,7 @@ impl Shape {
         self.integers += other.integers;
         self.negatives += other.negatives;
         self.unsigned += other.unsigned;
+        self.inexact += other.inexact;
         self.floats += other.floats;
         self.texts += other.texts;
         self.lists += other.lists;
@@ -111,12 +120,23 @@ impl Shape {
         self.integers + self.unsigned + self.floats
     }
 
+    /// Whether the numbers are kept as floats: some have a fraction, and not more than would be rounded.
+    fn are_floats(&self) -> bool {
+        self.floats > 0 && self.floats >= self.inexact
+    }
+
+    /// Numbers that do not fit the type of whole numbers or floats that is chosen for them.
+    fn rounded(&self) -> u64 {
+        if self.are_floats() { self.inexact } else { self.floats }
+    }
+
     fn values(&self) -> u64 {
         self.numbers() + self.booleans + self.texts + self.lists + self.objects
     }
 
     /// The type that the fewest values do not fit, if they are at most the share `tolerance`; else text, if all are
-    /// scalars. Null when there is no value; an object that never has a key is a struct without fields.
+    /// scalars. Null when there is no value; an object that never has a key is a struct without fields. Whole numbers
+    /// that a float would round do not fit one.
     pub(crate) fn data_type(&self, tolerance: f64) -> Result<DataType, Conflict> {
         let families = [
             (self.texts, Family::Text),
@@ -129,7 +149,7 @@ impl Shape {
         if fits == 0 {
             return Ok(DataType::Null);
         }
-        let misfits = self.values() - fits;
+        let misfits = self.values() - fits + if family == Family::Number { self.rounded() } else { 0 };
         if misfits as f64 <= tolerance * self.values() as f64 {
             return self.family_type(family, tolerance);
         }
@@ -150,7 +170,7 @@ impl Shape {
     fn family_type(&self, family: Family, tolerance: f64) -> Result<DataType, Conflict> {
         Ok(match family {
             Family::Boolean => DataType::Boolean,
-            Family::Number if self.floats > 0 => DataType::Float64,
+            Family::Number if self.are_floats() => DataType::Float64,
             Family::Number if self.unsigned == 0 => DataType::Int64,
             Family::Number if self.negatives == 0 => DataType::UInt64,
             // No type of whole numbers holds both ends; their digits are kept.
@@ -186,6 +206,10 @@ impl Shape {
             DataType::Boolean => self.values() == self.booleans,
             DataType::Int64 => self.values() == self.integers,
             DataType::UInt64 => self.values() == self.integers - self.negatives + self.unsigned,
+            DataType::Float64 if self.inexact > 0 => {
+                let found = "a whole number with more digits than a float holds".to_owned();
+                return Some(Conflict { path: Vec::new(), found });
+            }
             DataType::Float64 => self.values() == self.numbers(),
             DataType::List(item) => {
                 if let Some(conflict) = self.items.as_ref().and_then(|items| items.misfit(item.data_type())) {
@@ -238,7 +262,12 @@ impl Shape {
         if self.values() == 0 {
             notes.push("no row has a value".to_owned());
         }
-        if *chosen == DataType::Utf8 && self.values() > self.texts {
+        if *chosen == DataType::Utf8 && self.inexact > 0 && self.floats > 0 && self.values() == self.numbers() {
+            let inexact = self.inexact;
+            notes.push(format!(
+                "{inexact} whole numbers have more digits than a float holds, so all are kept as their text"
+            ));
+        } else if *chosen == DataType::Utf8 && self.values() > self.texts {
             let others = self.values() - self.texts;
             notes.push(format!("{others} values are not text (numbers, true or false) and are kept as their text"));
         }
@@ -249,118 +278,13 @@ impl Shape {
     }
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Family {
     Text,
     Object,
     List,
     Boolean,
     Number,
-}
-
-/// Adds one value to a shape as it is parsed.
-struct ShapeSeed<'a>(&'a mut Shape);
-
-impl<'de> DeserializeSeed<'de> for ShapeSeed<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for ShapeSeed<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-
-    fn visit_unit<E>(self) -> Result<(), E> {
-        self.0.nulls += 1;
-        Ok(())
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
-        self.0.booleans += 1;
-        Ok(())
-    }
-
-    fn visit_i64<E>(self, number: i64) -> Result<(), E> {
-        self.0.integers += 1;
-        self.0.negatives += u64::from(number < 0);
-        Ok(())
-    }
-
-    fn visit_u64<E>(self, number: u64) -> Result<(), E> {
-        if i64::try_from(number).is_ok() {
-            self.0.integers += 1;
-        } else {
-            self.0.unsigned += 1;
-        }
-        Ok(())
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
-        self.0.floats += 1;
-        Ok(())
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<(), E> {
-        self.0.texts += 1;
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<(), A::Error> {
-        self.0.lists += 1;
-        while sequence.next_element_seed(ShapeSeed(self.0.items.get_or_insert_default()))?.is_some() {}
-        Ok(())
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        self.0.objects += 1;
-        let number = self.0.objects;
-        let mut expected = 0;
-        let mut repeated = false;
-        while let Some(place) = map.next_key_seed(KeySeed { shape: &mut *self.0, expected })? {
-            let field = &mut self.0.fields[place];
-            repeated |= std::mem::replace(&mut field.seen, number) == number;
-            map.next_value_seed(ShapeSeed(&mut field.shape))?;
-            expected = place + 1;
-        }
-        self.0.repeated += u64::from(repeated);
-        Ok(())
-    }
-}
-
-/// Finds the place of a key among the fields of a shape.
-struct KeySeed<'a> {
-    shape: &'a mut Shape,
-    /// Keys mostly come in the same order.
-    expected: usize,
-}
-
-impl<'de> DeserializeSeed<'de> for KeySeed<'_> {
-    type Value = usize;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<usize, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for KeySeed<'_> {
-    type Value = usize;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a key")
-    }
-
-    fn visit_str<E: serde::de::Error>(self, key: &str) -> Result<usize, E> {
-        match self.shape.fields.get(self.expected) {
-            Some(field) if field.name == key => Ok(self.expected),
-            _ => self.shape.field(key).map_err(E::custom),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -396,6 +320,26 @@ mod tests {
             0.0,
         );
         assert_eq!(types, "i:Int64 f:Float64 b:Boolean t:Utf8 n:Null u:UInt64 m:Utf8 w:Utf8");
+    }
+
+    #[test]
+    fn whole_numbers_that_a_float_would_round() {
+        let (id, half) = (r#"{"a": 9007199254740993}"#, r#"{"a": 0.5}"#);
+        assert_eq!(types(&[id, r#"{"a": 1}"#], 0.0), "a:Int64");
+        assert_eq!(types(&[id, half], 0.1), "a:Utf8", "no type of numbers holds both");
+        assert_eq!(types(&[id, half, half, half], 0.25), "a:Float64");
+        assert_eq!(types(&[half, id, id, id], 0.25), "a:Int64");
+        for long in [r#"{"a": 18446744073709551615}"#, r#"{"a": 99999999999999999999}"#] {
+            assert_eq!(types(&[long, half], 0.1), "a:Utf8", "{long}");
+        }
+        assert_eq!(
+            types(&[r#"{"a": 99999999999999999999, "b": [-9223372036854775809]}"#], 0.0).split(' ').next(),
+            Some("a:Utf8")
+        );
+        assert_eq!(types(&[r#"{"a": 1e300, "b": "99999999999999999999"}"#], 0.0), "a:Float64 b:Utf8");
+        let float = DataType::Struct(shape(&[half]).fields_type(0.0).unwrap());
+        assert!(shape(&[id]).misfit(&float).unwrap().found.contains("more digits than a float holds"));
+        assert!(shape(&[r#"{"a": 9007199254740992}"#]).misfit(&float).is_none());
     }
 
     #[test]

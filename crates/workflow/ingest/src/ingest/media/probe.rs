@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{BufReader, Seek as _};
 
@@ -5,15 +6,16 @@ use imagesize::{ImageType, reader_size, reader_type};
 use lofty::config::ParseOptions;
 use lofty::file::{AudioFile as _, FileType, TaggedFileExt as _};
 use lofty::probe::Probe;
+use serde::{Deserialize, Serialize};
 
 use super::super::format::{MediaKind, media_kind};
 use crate::IngestError;
 
 /// What a look into a file found.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Probed {
     /// IANA media type, by the file's content.
-    pub(super) media_type: Option<&'static str>,
+    pub(super) media_type: Option<Cow<'static, str>>,
     pub(super) width: Option<u32>,
     pub(super) height: Option<u32>,
     pub(super) duration_seconds: Option<f64>,
@@ -60,7 +62,7 @@ fn image(media_type: &'static str, reader: BufReader<File>) -> Result<Probed, St
     let size = reader_size(reader).map_err(|error| format!("its size cannot be read ({error})"))?;
     let side = |pixels: usize| u32::try_from(pixels).map_err(|_| format!("it has {pixels} pixels on a side"));
     let (width, height) = (Some(side(size.width)?), Some(side(size.height)?));
-    Ok(Probed { media_type: Some(media_type), width, height, ..Probed::default() })
+    Ok(Probed { media_type: Some(media_type.into()), width, height, ..Probed::default() })
 }
 
 fn audio(reader: BufReader<File>) -> Result<Probed, String> {
@@ -84,7 +86,7 @@ fn audio(reader: BufReader<File>) -> Result<Probed, String> {
     };
     let properties = file.properties();
     Ok(Probed {
-        media_type: Some(media_type),
+        media_type: Some(media_type.into()),
         duration_seconds: Some(properties.duration().as_secs_f64()),
         sample_rate: properties.sample_rate(),
         channels: properties.channels().map(u32::from),

@@ -18,7 +18,7 @@ impl FileTree {
     pub(super) fn new(kept: &[KeptFile]) -> Result<Self, IngestError> {
         let mut root = Self::default();
         for file in kept {
-            let entry = TreeEntry::File { digest: file.digest, size: file.bytes, executable: false };
+            let entry = TreeEntry::File { digest: file.stored.digest, size: file.stored.bytes, executable: false };
             let mut folder = &mut root;
             let (folders, name) = file.path.rsplit_once('/').unwrap_or(("", &file.path));
             for part in folders.split('/').filter(|part| !part.is_empty()) {
