@@ -37,15 +37,17 @@ pub struct Gone {
     pub collected: Collected,
     /// Of what commands had left that were killed more than a time of grace ago.
     pub swept: Swept,
+    /// Of whole files in the cache that the store no longer has, and of what belonged to them.
+    pub cached: Swept,
 }
 
 async fn gone(store: &Store, roots: &[Root], settings: CollectSettings) -> Result<Gone, ServerError> {
     let collected = store.collect(roots, &settings).await?;
-    let swept = match settings.now.checked_sub(settings.grace) {
-        Some(before) if !settings.dry_run => store.sweep_orphans(before).await?,
-        _ => Swept::default(),
+    let (swept, cached) = match settings.now.checked_sub(settings.grace) {
+        Some(before) if !settings.dry_run => (store.sweep_orphans(before).await?, store.sweep_cache(before).await?),
+        _ => Default::default(),
     };
-    Ok(Gone { collected, swept })
+    Ok(Gone { collected, swept, cached })
 }
 
 /// Where refs of tracked files are; a remote has no others.

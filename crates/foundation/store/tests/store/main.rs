@@ -7,6 +7,7 @@ mod collection;
 mod damage;
 mod harness;
 mod histories;
+mod merging;
 #[cfg(target_os = "linux")]
 mod reflink;
 mod refs;
