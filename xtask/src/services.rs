@@ -31,7 +31,7 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 pub(crate) struct Services {
     running: Vec<Server>,
     variables: Vec<(&'static str, String)>,
-    mounted: Option<reflink::Mounted>,
+    mounted: Vec<reflink::Mounted>,
     /// Removed with all data when the tests end.
     folder: PathBuf,
 }
@@ -42,8 +42,8 @@ impl Services {
         let weed = python.with_file_name("weed");
         let folder = std::env::temp_dir().join(format!("ropewalk-services-{}", std::process::id()));
         std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
-        let mut services = Self { running: Vec::new(), variables: Vec::new(), mounted: None, folder };
-        services.mounted = Some(reflink::mount(&mut services)?);
+        let mut services = Self { running: Vec::new(), variables: Vec::new(), mounted: Vec::new(), folder };
+        services.mounted = reflink::mount(&mut services)?;
         seaweed::start(&mut services, &weed)?;
         azurite::start(&mut services, node_modules)?;
         secantus::start(&mut services, python)?;
@@ -83,7 +83,7 @@ impl Services {
 impl Drop for Services {
     fn drop(&mut self) {
         self.running.clear();
-        self.mounted.take();
+        self.mounted.clear();
         // A leftover in the system's temporary folder harms nobody.
         let _ = std::fs::remove_dir_all(&self.folder);
     }

@@ -2,6 +2,7 @@
 
 mod cloud;
 mod connection_string;
+mod credentials;
 mod local;
 mod options;
 mod profile;
@@ -19,6 +20,7 @@ use object_store::prefix::PrefixStore;
 use crate::error::StoreError;
 use url::Address;
 
+pub(crate) use credentials::NoCredentials;
 pub(crate) use local::DurableLocal;
 pub use options::BackendOptions;
 
@@ -46,7 +48,7 @@ pub(crate) fn resolve(url: &str, options: &BackendOptions) -> Result<Resolved, S
 ///
 /// A `file:` URL gives the whole file system of this machine, for which the path is absolute.
 pub fn object_store_at(url: &str, options: &BackendOptions) -> Result<(Arc<dyn ObjectStore>, ObjectPath), StoreError> {
-    let unusable = |source| StoreError::Backend { action: "open", object: url.to_owned(), source };
+    let unusable = |source| StoreError::of_backend("open", url.to_owned(), source);
     // The one place that knows back-ends by name: another one is another arm here.
     match Address::parse(url)? {
         Address::Directory(path) => Ok((Arc::new(LocalFileSystem::new()), absolute(&path)?)),

@@ -1,10 +1,10 @@
 use std::error::Error;
-use std::io;
 use std::path::PathBuf;
 
 use ropewalk_types::{Diagnose, Digest};
 
-use crate::files::FileError;
+use crate::backend::NoCredentials;
+use crate::files::{self, FileError};
 use crate::reference::RefName;
 
 /// A failure of the store.
@@ -40,6 +40,18 @@ pub enum StoreError {
         /// Why.
         reason: String,
     },
+    /// A back-end needs credentials, and there are none.
+    #[error("cannot {action} `{object}`: {reason}")]
+    NoCredentials {
+        /// What was being done, such as `read`.
+        action: &'static str,
+        /// The object or store.
+        object: String,
+        /// What was looked at.
+        reason: String,
+        /// What can be done about it.
+        hint: &'static str,
+    },
     /// The object store below failed.
     #[error("cannot {action} `{object}` in the store: {source}")]
     Backend {
@@ -49,6 +61,12 @@ pub enum StoreError {
         object: String,
         /// What the backend says.
         source: object_store::Error,
+    },
+    /// The directory of the store has gone.
+    #[error("the store in `{}` is gone: it was there when it was opened", directory.display())]
+    Vanished {
+        /// The directory.
+        directory: PathBuf,
     },
     /// The local disk failed.
     #[error(transparent)]
@@ -60,11 +78,11 @@ pub enum StoreError {
         digest: Digest,
     },
     /// Stored bytes are not the bytes that were stored.
-    #[error("`{digest}` is damaged in the store object `{object}`: {reason}")]
+    #[error("`{digest}` is damaged in `{object}`: {reason}")]
     Damaged {
         /// The blob or chunk that cannot be given.
         digest: Digest,
-        /// The pack or index where the damage lies.
+        /// The pack or index where the damage lies, and of which store it is.
         object: String,
         /// What was found.
         reason: String,
@@ -151,21 +169,32 @@ pub enum StoreError {
     Interrupted,
 }
 
+impl StoreError {
+    /// The error that a failure of the object store below is.
+    pub(crate) fn of_backend(action: &'static str, object: String, source: object_store::Error) -> Self {
+        match NoCredentials::behind(&source) {
+            Some(missing) => {
+                Self::NoCredentials { action, object, reason: missing.to_string(), hint: missing.vendor.hint() }
+            }
+            None => Self::Backend { action, object, source },
+        }
+    }
+}
+
 fn generation(generation: Option<u64>) -> String {
     generation.map_or_else(|| "no generation".to_owned(), |number| format!("generation {number}"))
 }
 
-/// Whether some error below came of a lack of space.
-fn disk_is_full(error: &(dyn Error + 'static)) -> bool {
+/// What to do about a failure of the disk, if one is below this error.
+fn disk_hint_below(error: &(dyn Error + 'static)) -> Option<&'static str> {
     let mut next = Some(error);
     while let Some(error) = next {
-        let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
-        if matches!(kind, Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)) {
-            return true;
+        if let Some(hint) = error.downcast_ref().and_then(files::disk_hint) {
+            return Some(hint);
         }
         next = error.source();
     }
-    false
+    None
 }
 
 impl Diagnose for StoreError {
@@ -175,7 +204,9 @@ impl Diagnose for StoreError {
             Self::BadUrl { .. } => "store.bad_url",
             Self::CredentialsInUrl { .. } => "store.credentials_in_url",
             Self::Profile { .. } => "store.profile",
+            Self::NoCredentials { .. } => "store.no_credentials",
             Self::Backend { .. } => "store.backend",
+            Self::Vanished { .. } => "store.vanished",
             Self::File(error) => error.code(),
             Self::NotFound { .. } => "store.not_found",
             Self::Damaged { .. } => "store.damaged",
@@ -204,20 +235,21 @@ impl Diagnose for StoreError {
             Self::NoLink { .. } => {
                 "let files be copied, or keep cache and directory on one file system that has such links"
             }
+            Self::NoCredentials { hint, .. } => hint,
             Self::File(error) => return error.hint(),
             Self::NotFound { .. } => "fetch it from the store in which it was made, or make it again",
-            Self::Damaged { .. } => "restore that object from a copy of the store",
+            Self::Damaged { .. } => {
+                "restore that object from a copy of that store; `ropewalk data verify --heal REMOTE` heals a project's own"
+            }
             Self::Conflict { .. } => "read the ref again and repeat the change on what it holds now",
             Self::NotStorable { .. } => "replace it by a regular file, or move it out of the directory",
             Self::TargetOccupied { .. } => "name an empty or a new directory",
             Self::WriterFailed | Self::PackRemoved { .. } | Self::Collected { .. } => {
                 "add the files again; what is stored already costs nothing"
             }
-            Self::Backend { source, .. } if disk_is_full(source) => {
-                "free some space on that disk and run the same command again"
-            }
-            Self::Backend { .. }
-            | Self::BadUrl { .. }
+            Self::Vanished { .. } => "see that its disk is mounted and can be read, then run the same command again",
+            Self::Backend { source, .. } => return disk_hint_below(source).map(str::to_owned),
+            Self::BadUrl { .. }
             | Self::TooLarge { .. }
             | Self::Malformed { .. }
             | Self::RefName(_)
@@ -230,10 +262,12 @@ impl Diagnose for StoreError {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
 
     #[test]
-    fn a_full_disk_is_recognized_below_the_backend() {
+    fn a_failing_disk_is_recognized_below_the_backend() {
         let full = io::Error::from(io::ErrorKind::StorageFull);
         let wrapped = FileError::Io { action: "write", path: PathBuf::from("x"), source: full };
         let error = |source: Box<dyn Error + Send + Sync>| StoreError::Backend {
@@ -243,5 +277,9 @@ mod tests {
         };
         assert!(error(Box::new(wrapped)).hint().is_some_and(|hint| hint.contains("space")));
         assert_eq!(error(Box::new(io::Error::from(io::ErrorKind::TimedOut))).hint(), None);
+        let hint = |kind: io::ErrorKind| error(Box::new(io::Error::from(kind))).hint().unwrap();
+        assert!(hint(io::ErrorKind::ReadOnlyFilesystem).contains("can only be read"));
+        assert!(hint(io::ErrorKind::PermissionDenied).contains("permissions"));
+        assert!(error(Box::new(io::Error::from_raw_os_error(5))).hint().unwrap().contains("dmesg"));
     }
 }

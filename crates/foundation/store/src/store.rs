@@ -23,8 +23,9 @@ use object_store::path::Path as ObjectPath;
 use object_store::{ObjectStore, ObjectStoreExt as _, PutMode, PutOptions};
 use ropewalk_types::Digest;
 
-use crate::backend::{self, BackendOptions};
+use crate::backend::{self, BackendOptions, Resolved};
 use crate::error::StoreError;
+use crate::files;
 use crate::index::{Index, PackId};
 use crate::tree::Tree;
 use crate::writer::Writer;
@@ -68,6 +69,8 @@ pub(crate) struct Inner {
     refreshing: tokio::sync::RwLock<()>,
     /// Where the objects lie when that is a directory of this machine.
     directory: Option<PathBuf>,
+    /// Where it is, for people.
+    place: String,
     /// Index objects that cannot be read are taken to say nothing.
     tolerant: bool,
 }
@@ -100,8 +103,7 @@ impl Store {
     /// - `gs://BUCKET/PREFIX`: Google Cloud Storage.
     /// - `az://CONTAINER/PREFIX`: Azure Blob Storage.
     pub async fn open_with(url: &str, options: &BackendOptions) -> Result<Self, StoreError> {
-        let resolved = backend::resolve(url, options)?;
-        Self::start(resolved.backend, resolved.directory, false).await
+        Self::start(backend::resolve(url, options)?, url.to_owned(), false).await
     }
 
     /// Opens the store at `url` if there is one, and creates nothing; none also where its place cannot be seen.
@@ -118,25 +120,28 @@ impl Store {
     /// Like [`Store::open_with`], for a store whose index is damaged: what cannot be read of it is passed over, and named
     /// by [`Store::verify`].
     pub async fn open_damaged(url: &str, options: &BackendOptions) -> Result<Self, StoreError> {
-        let resolved = backend::resolve(url, options)?;
-        Self::start(resolved.backend, resolved.directory, true).await
+        Self::start(backend::resolve(url, options)?, url.to_owned(), true).await
     }
 
     /// The store in `backend`, which must be strongly consistent and honour `PutMode::Create`.
     pub async fn with_backend(backend: Arc<dyn ObjectStore>) -> Result<Self, StoreError> {
-        Self::start(backend, None, false).await
+        let place = backend.to_string();
+        Self::start(Resolved { backend, directory: None }, place, false).await
     }
 
-    async fn start(
-        backend: Arc<dyn ObjectStore>,
-        directory: Option<PathBuf>,
-        tolerant: bool,
-    ) -> Result<Self, StoreError> {
+    async fn start(resolved: Resolved, place: String, tolerant: bool) -> Result<Self, StoreError> {
+        let Resolved { backend, directory } = resolved;
         check_format(backend.as_ref()).await?;
         let (index, refreshing) = (RwLock::default(), tokio::sync::RwLock::default());
-        let store = Self { inner: Arc::new(Inner { backend, index, refreshing, directory, tolerant }), cache: None };
+        let inner = Arc::new(Inner { backend, index, refreshing, directory, place, tolerant });
+        let store = Self { inner, cache: None };
         store.inner.refresh().await?;
         Ok(store)
+    }
+
+    /// Where it is, for people: the URL by which it was opened, which holds no credentials.
+    pub fn place(&self) -> &str {
+        &self.inner.place
     }
 
     /// Sets where [`Store::cached_file`] lays out whole files; several stores and processes may share it.
@@ -162,35 +167,51 @@ impl Store {
 
     /// Stores `bytes`; they are durable and visible on return.
     pub async fn put_bytes(&self, bytes: Bytes) -> Result<Blob, StoreError> {
-        let mut writer = self.writer();
-        let blob = writer.add_bytes(bytes).await?;
-        writer.commit().await?;
-        Ok(blob)
+        let mut tries = Tries::default();
+        loop {
+            let mut writer = self.writer();
+            let blob = writer.add_bytes(bytes.clone()).await?;
+            if tries.commit(writer).await? {
+                return Ok(blob);
+            }
+        }
     }
 
     /// Stores the file at `path`, holding only a few megabytes of it in memory at a time.
     pub async fn put_file(&self, path: &Path) -> Result<Blob, StoreError> {
-        let mut writer = self.writer();
-        let blob = writer.add_file(path).await?;
-        writer.commit().await?;
-        Ok(blob)
+        let mut tries = Tries::default();
+        loop {
+            let mut writer = self.writer();
+            let blob = writer.add_file(path).await?;
+            if tries.commit(writer).await? {
+                return Ok(blob);
+            }
+        }
     }
 
     /// Stores the directory `dir` with all below it and gives the digest of its [`Tree`]; see
     /// [`Writer::add_directory`].
     pub async fn put_directory(&self, dir: &Path) -> Result<Digest, StoreError> {
-        let mut writer = self.writer();
-        let digest = writer.add_directory(dir).await?;
-        writer.commit().await?;
-        Ok(digest)
+        let mut tries = Tries::default();
+        loop {
+            let mut writer = self.writer();
+            let digest = writer.add_directory(dir).await?;
+            if tries.commit(writer).await? {
+                return Ok(digest);
+            }
+        }
     }
 
     /// Stores a tree, not what it names.
     pub async fn tree_put(&self, tree: &Tree) -> Result<Digest, StoreError> {
-        let mut writer = self.writer();
-        let digest = writer.add_tree(tree).await?;
-        writer.commit().await?;
-        Ok(digest)
+        let mut tries = Tries::default();
+        loop {
+            let mut writer = self.writer();
+            let digest = writer.add_tree(tree).await?;
+            if tries.commit(writer).await? {
+                return Ok(digest);
+            }
+        }
     }
 
     /// The tree of this digest.
@@ -208,7 +229,37 @@ impl Store {
     }
 }
 
+/// Two tries of a commit: a handle that had not looked at the index objects for days may have relied on what was removed
+/// long ago. After the first try it has looked.
+#[derive(Default)]
+struct Tries {
+    again: bool,
+}
+
+impl Tries {
+    /// Says whether it is done, or is to be tried again from its beginning.
+    async fn commit(&mut self, writer: Writer) -> Result<bool, StoreError> {
+        match writer.commit().await {
+            Err(StoreError::Collected { .. }) if !self.again => {
+                self.again = true;
+                Ok(false)
+            }
+            committed => committed.map(|()| true),
+        }
+    }
+}
+
 impl Inner {
+    /// Says in an error of damage in which store it is.
+    pub(crate) fn here(&self, error: StoreError) -> StoreError {
+        match error {
+            StoreError::Damaged { digest, object, reason } => {
+                StoreError::Damaged { digest, object: format!("{object} of {}", self.place), reason }
+            }
+            other => other,
+        }
+    }
+
     pub(crate) fn index<T>(&self, read: impl FnOnce(&Index) -> T) -> T {
         // A poisoned index is whole: it is changed by one finished entry at a time.
         read(&self.index.read().unwrap_or_else(PoisonError::into_inner))
@@ -228,6 +279,20 @@ impl Inner {
     pub(crate) fn pack_file(&self, pack: PackId) -> Option<PathBuf> {
         let directory = self.directory.as_deref()?;
         Some(pack.path().parts().fold(directory.to_owned(), |path, part| path.join(part.as_ref())))
+    }
+
+    /// Refuses a directory that has gone since the store was opened, such as that of a disk that was unmounted: what would
+    /// be written now would lie on another disk.
+    async fn check_there(&self) -> Result<(), StoreError> {
+        let Some(directory) = self.directory.clone() else { return Ok(()) };
+        blocking(move || {
+            if files::exists(&directory.join(FORMAT_OBJECT))? {
+                Ok(())
+            } else {
+                Err(StoreError::Vanished { directory })
+            }
+        })
+        .await
     }
 
     fn index_mut(&self, change: impl FnOnce(&mut Index)) {
@@ -261,7 +326,7 @@ fn unknown_format() -> StoreError {
 /// Names the object and the action in an error of the backend.
 pub(crate) fn failed(action: &'static str, path: &ObjectPath) -> impl FnOnce(object_store::Error) -> StoreError {
     let object = path.to_string();
-    move |source| StoreError::Backend { action, object, source }
+    move |source| StoreError::of_backend(action, object, source)
 }
 
 /// Runs work that computes or blocks, off the reactor.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -184,39 +185,97 @@ impl Observer for Progress {
     }
 }
 
-/// Shows bytes on their way: a bar with rate and time left on a terminal, one line at the end elsewhere.
+/// Shows bytes on their way and files being laid out, one after the other: a bar with rate and time left on a terminal,
+/// one line at the end elsewhere.
 pub(crate) struct Transfer {
     bar: ProgressBar,
-    what: &'static str,
+    travel: Counted,
+    laying_out: Counted,
     live: bool,
 }
 
+/// What is done of one of the two.
+struct Counted {
+    what: &'static str,
+    bytes: AtomicU64,
+}
+
 impl Transfer {
+    /// `what` says why bytes travel.
     pub(crate) fn new(what: &'static str) -> Self {
         let live = std::io::stderr().is_terminal();
         let bar = if live { ProgressBar::new(0) } else { ProgressBar::hidden() };
         let template = "{prefix} {wide_bar} {bytes}/{total_bytes} {binary_bytes_per_sec} {eta} left";
         bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
-        bar.set_prefix(what);
-        Self { bar, what, live }
+        let counted = |what| Counted { what, bytes: AtomicU64::new(0) };
+        Self { bar, travel: counted(what), laying_out: counted("laying out"), live }
     }
 
-    /// Takes the bar away; says what was moved where there was none.
+    /// Takes the bar away; says what was done where there was none.
     pub(crate) fn end(self) {
-        let moved = self.bar.position();
         self.bar.finish_and_clear();
-        if !self.live && moved > 0 {
-            eprintln!("{}: {} in {:.2} s", self.what, crate::output::bytes(moved), self.bar.elapsed().as_secs_f64());
+        let done: Vec<_> = [&self.travel, &self.laying_out].into_iter().filter_map(Counted::told).collect();
+        if !self.live && !done.is_empty() {
+            eprintln!("{} in {:.2} s", done.join(", "), self.bar.elapsed().as_secs_f64());
         }
+    }
+
+    fn begin(&self, counted: &Counted, bytes: u64) {
+        let done = counted.bytes.load(Ordering::Relaxed);
+        self.bar.set_prefix(counted.what);
+        self.bar.set_length(done.saturating_add(bytes));
+        self.bar.set_position(done);
+        self.bar.reset_eta();
+    }
+
+    fn go_on(&self, counted: &Counted, bytes: u64) {
+        self.bar.set_position(counted.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes);
+    }
+}
+
+impl Counted {
+    fn told(&self) -> Option<String> {
+        let done = self.bytes.load(Ordering::Relaxed);
+        (done > 0).then(|| format!("{}: {}", self.what, crate::output::bytes(done)))
     }
 }
 
 impl TransferProgress for Transfer {
     fn planned(&self, _: u64, bytes: u64) {
-        self.bar.inc_length(bytes);
+        self.begin(&self.travel, bytes);
     }
 
     fn moved(&self, _: u64, bytes: u64) {
-        self.bar.inc(bytes);
+        self.go_on(&self.travel, bytes);
+    }
+
+    fn laying_out(&self, _: u64, bytes: u64) {
+        self.begin(&self.laying_out, bytes);
+    }
+
+    fn laid_out(&self, _: u64, bytes: u64) {
+        self.go_on(&self.laying_out, bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_travels_and_what_is_laid_out_are_counted_apart() {
+        let transfer = Transfer::new("pulling");
+        transfer.planned(2, 100);
+        transfer.moved(1, 60);
+        // It has to begin anew with the rest.
+        transfer.planned(1, 40);
+        assert_eq!((transfer.bar.position(), transfer.bar.length()), (60, Some(100)));
+        transfer.moved(1, 40);
+        transfer.laying_out(1, 300);
+        assert_eq!((transfer.bar.position(), transfer.bar.length()), (0, Some(300)));
+        transfer.laid_out(1, 300);
+        let told = |counted: &Counted| counted.told().expect("something was done");
+        assert_eq!(told(&transfer.travel), format!("pulling: {}", crate::output::bytes(100)));
+        assert_eq!(told(&transfer.laying_out), format!("laying out: {}", crate::output::bytes(300)));
     }
 }

@@ -40,17 +40,19 @@ pub struct Gone {
     pub collected: Collected,
     /// Of what commands had left that were killed more than a time of grace ago.
     pub swept: Swept,
+    /// Of whole files in the cache that the store no longer has, and of what belonged to them.
+    pub cached: Swept,
 }
 
 /// Where a version was removed, the bytes of what is collected must really be gone.
 async fn gone(store: &Store, roots: &[Root], settings: CollectSettings, erases: bool) -> Result<Gone, ServerError> {
     let collected =
         if erases { store.collect_erasing(roots, &settings).await? } else { store.collect(roots, &settings).await? };
-    let swept = match settings.now.checked_sub(settings.grace) {
-        Some(before) if !settings.dry_run => store.sweep_orphans(before).await?,
-        _ => Swept::default(),
+    let (swept, cached) = match settings.now.checked_sub(settings.grace) {
+        Some(before) if !settings.dry_run => (store.sweep_orphans(before).await?, store.sweep_cache(before).await?),
+        _ => Default::default(),
     };
-    Ok(Gone { collected, swept })
+    Ok(Gone { collected, swept, cached })
 }
 
 /// Where refs of tracked files are; a remote has no others.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use ropewalk_config::STATE_FOLDER;
-use ropewalk_store::{NoProgress, Root, Store, Verified};
+use ropewalk_store::{Damage, NoProgress, Root, Store, Verified};
 
 use crate::project::below;
 use crate::{DataProject, OpenProject, ServerError};
@@ -11,6 +11,8 @@ use crate::{DataProject, OpenProject, ServerError};
 /// What was found.
 #[derive(Clone, Debug, Default)]
 pub struct Verification {
+    /// Where the project's own store is, which is what was read again.
+    pub place: String,
     /// Every piece that is there, read again.
     pub store: Verified,
     /// What versions, tags, the work tree, stages, runs and models need and the store does not have.
@@ -33,13 +35,13 @@ impl DataProject {
         let storage = below(self.root(), "file:", &self.file().backends.storage);
         let store = Store::open_damaged(&storage, self.options()).await?;
         let store = store.with_cache(self.root().join(STATE_FOLDER).join("cache"));
-        let mut found = Verification { store: store.verify(heal_from).await?, ..Verification::default() };
+        let (place, verified) = (store.place().to_owned(), store.verify(heal_from).await?);
+        let mut found = Verification { place, store: verified, ..Verification::default() };
         (found.cached, found.changed) = store.verify_cache().await?;
-        if found.store.damaged.iter().any(|damage| !damage.healed && damage.object.starts_with("index/")) {
+        let unreadable = |damage: &Damage| !damage.healed && damage.object.starts_with("index/");
+        if heal_from.is_none() && found.store.damaged.iter().any(unreadable) {
             // What is needed cannot be told before the index can be read; that it cannot is said already.
-            if heal_from.is_none() {
-                return Ok(found);
-            }
+            return Ok(found);
         }
         found.missing = self.missing(&store).await?;
         if let Some(other) = heal_from.filter(|_| !found.missing.is_empty()) {

@@ -9,6 +9,7 @@ use object_store::gcp::{GcpCredential, GoogleCloudStorage, GoogleCloudStorageBui
 use object_store::{ClientConfigKey, ClientOptions, Result, RetryConfig, StaticCredentialProvider};
 
 use super::connection_string;
+use super::credentials::{NoCredentials, OfMachine, Vendor, briefly};
 use super::options::BackendOptions;
 use super::url::Place;
 
@@ -20,6 +21,30 @@ const REQUEST_TIMEOUT: Duration = Duration::from_mins(5);
 /// An endpoint that does not answer is told in seconds; what has been moved by then is not moved again.
 const MAX_RETRIES: usize = 6;
 const RETRY_TIMEOUT: Duration = Duration::from_mins(2);
+
+/// With one of these set, credentials do not come from the role of the machine.
+const AMAZON_KEYS: [&str; 5] = [
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+];
+const GOOGLE_KEYS: [&str; 4] = [
+    "GOOGLE_APPLICATION_CREDENTIALS",
+    "GOOGLE_SERVICE_ACCOUNT",
+    "GOOGLE_SERVICE_ACCOUNT_PATH",
+    "GOOGLE_SERVICE_ACCOUNT_KEY",
+];
+const AZURE_KEYS: [AzureConfigKey; 7] = [
+    AzureConfigKey::AccessKey,
+    AzureConfigKey::SasKey,
+    AzureConfigKey::Token,
+    AzureConfigKey::ClientSecret,
+    AzureConfigKey::FederatedTokenFile,
+    AzureConfigKey::UseAzureCli,
+    AzureConfigKey::UseFabricEndpoint,
+];
 
 pub(super) fn s3(place: &Place, options: &BackendOptions) -> Result<AmazonS3> {
     let endpoint = options.get("AWS_ENDPOINT_URL_S3").or_else(|| options.get("AWS_ENDPOINT_URL"));
@@ -33,7 +58,12 @@ pub(super) fn s3(place: &Place, options: &BackendOptions) -> Result<AmazonS3> {
         }
     }
     // Refs rest on it; said here, so that no setting can take it away.
-    builder.with_conditional_put(S3ConditionalPut::ETagMatch).with_bucket_name(&place.bucket).build()
+    builder = builder.with_conditional_put(S3ConditionalPut::ETagMatch).with_bucket_name(&place.bucket);
+    if AMAZON_KEYS.iter().all(|key| options.get(key).is_none()) {
+        let asking = builder.clone().with_retry(briefly()).build()?;
+        builder = builder.with_credentials(OfMachine::new(Vendor::Amazon, asking.credentials()));
+    }
+    builder.build()
 }
 
 pub(super) fn google_cloud(place: &Place, options: &BackendOptions) -> Result<GoogleCloudStorage> {
@@ -49,6 +79,9 @@ pub(super) fn google_cloud(place: &Place, options: &BackendOptions) -> Result<Go
         // `object_store` (0.13) asks the metadata server of Google's machines for a token to write with all the same.
         let nobody = GcpCredential { bearer: String::new() };
         builder = builder.with_credentials(Arc::new(StaticCredentialProvider::new(nobody)));
+    } else if GOOGLE_KEYS.iter().all(|key| options.get(key).is_none()) {
+        let asking = builder.clone().with_retry(briefly()).with_bucket_name(&place.bucket).build()?;
+        builder = builder.with_credentials(OfMachine::new(Vendor::Google, asking.credentials()));
     }
     builder.with_bucket_name(&place.bucket).build()
 }
@@ -56,6 +89,10 @@ pub(super) fn google_cloud(place: &Place, options: &BackendOptions) -> Result<Go
 pub(super) fn azure(place: &Place, options: &BackendOptions) -> Result<MicrosoftAzure> {
     let settings = azure_settings(options);
     let endpoint = settings.iter().rev().find(|(key, _)| *key == AzureConfigKey::Endpoint).map(|(_, value)| value);
+    let has = |key: AzureConfigKey| settings.iter().any(|(found, _)| *found == key);
+    if !has(AzureConfigKey::AccountName) && !has(AzureConfigKey::UseEmulator) {
+        return Err(NoCredentials::unasked(Vendor::Azure));
+    }
     let mut builder =
         MicrosoftAzureBuilder::new().with_retry(retry()).with_client_options(client(endpoint.map(String::as_str)));
     for (key, value) in &settings {
@@ -64,7 +101,12 @@ pub(super) fn azure(place: &Place, options: &BackendOptions) -> Result<Microsoft
             builder = builder.with_config(*key, value);
         }
     }
-    builder.with_container_name(&place.bucket).build()
+    builder = builder.with_container_name(&place.bucket);
+    if AZURE_KEYS.into_iter().chain([AzureConfigKey::UseEmulator]).all(|key| !has(key)) {
+        let asking = builder.clone().with_retry(briefly()).build()?;
+        builder = builder.with_credentials(OfMachine::new(Vendor::Azure, asking.credentials()));
+    }
+    builder.build()
 }
 
 /// What is set for Azure; of two values for one key the last counts.
@@ -192,6 +234,54 @@ mod tests {
         assert_eq!(put.unwrap().version.as_deref(), Some("7"));
         let (_, put) = tokio::join!(answer(&listener, "412 Precondition Failed"), create());
         assert!(matches!(put, Err(Error::AlreadyExists { .. })));
+    }
+
+    /// Nothing listens there.
+    async fn nobody() -> String {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        format!("http://{}", listener.local_addr().unwrap())
+    }
+
+    #[tokio::test]
+    async fn without_credentials_it_is_said_within_seconds_what_was_looked_at() {
+        use object_store::ObjectStoreExt as _;
+        use ropewalk_types::Diagnose as _;
+        let metadata = nobody().await;
+        let amazon = BackendOptions::new([("AWS_METADATA_ENDPOINT", metadata.as_str()), ("AWS_REGION", "eu-north-1")]);
+        let values = [("AZURE_STORAGE_ACCOUNT", "walk"), ("AZURE_MSI_ENDPOINT", metadata.as_str())];
+        let azure_options = BackendOptions::new(values);
+        let begun = std::time::Instant::now();
+        let path = Path::from("format");
+        let of_amazon = s3(&place(), &amazon).unwrap().get(&path).await.unwrap_err();
+        let of_azure = azure(&place(), &azure_options).unwrap().get(&path).await.unwrap_err();
+        let no_account = azure(&place(), &BackendOptions::default()).unwrap_err();
+        assert!(begun.elapsed() < Duration::from_secs(9), "{:?}", begun.elapsed());
+        for (error, words) in [
+            (of_amazon, ["AWS_ACCESS_KEY_ID", "AWS_SKIP_SIGNATURE=true"]),
+            (of_azure, ["AZURE_STORAGE_CONNECTION_STRING", "AZURE_SKIP_SIGNATURE=true"]),
+            (no_account, ["AZURE_STORAGE_CONNECTION_STRING", "AZURE_STORAGE_ACCOUNT_NAME"]),
+        ] {
+            let error = crate::store::failed("read", &path)(error);
+            assert_eq!(error.code(), "store.no_credentials", "{error}");
+            assert!(error.to_string().contains(words[0]) && !error.to_string().contains("http"), "{error}");
+            assert!(error.hint().unwrap().contains(words[1]), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn unsigned_requests_ask_no_machine() {
+        use object_store::ObjectStoreExt as _;
+        let (metadata, listener) = (nobody().await, tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap());
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let options = BackendOptions::new([
+            ("AWS_METADATA_ENDPOINT", metadata.as_str()),
+            ("AWS_ENDPOINT_URL", endpoint.as_str()),
+            ("AWS_SKIP_SIGNATURE", "true"),
+        ]);
+        let (store, path) = (s3(&place(), &options).unwrap(), Path::from("a"));
+        let (request, put) = tokio::join!(answer(&listener, "200 OK\r\netag: \"1\""), store.put(&path, "hemp".into()));
+        put.unwrap();
+        assert!(request.starts_with("put /rope/a") && !request.contains("authorization"), "{request}");
     }
 
     #[test]

@@ -61,6 +61,7 @@ impl Diagnose for FileError {
                 io::ErrorKind::NotFound => "file.not_found",
                 io::ErrorKind::PermissionDenied => "file.permission_denied",
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "file.disk_full",
+                io::ErrorKind::ReadOnlyFilesystem => "file.read_only",
                 _ => "file.io",
             },
             Self::TooLarge { .. } => "file.too_large",
@@ -71,20 +72,39 @@ impl Diagnose for FileError {
 
     fn hint(&self) -> Option<String> {
         let hint = match self {
-            Self::Io { source, .. } => match source.kind() {
-                io::ErrorKind::NotFound => "check the path",
-                io::ErrorKind::PermissionDenied => "check the owner and the permissions",
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                    "free some space on that disk and run the same command again"
-                }
-                _ => return None,
-            },
+            Self::Io { source, .. } => return disk_hint(source).map(str::to_owned),
             Self::TooLarge { .. } => "check that this is the file you meant",
             Self::InTheWay { .. } => "move or remove it, if it is not needed",
             Self::Held { .. } => "wait until it has finished, or stop it",
         };
         Some(hint.to_owned())
     }
+}
+
+/// What to do about a failure of the disk.
+pub(crate) fn disk_hint(error: &io::Error) -> Option<&'static str> {
+    match error.kind() {
+        io::ErrorKind::NotFound => Some("check the path"),
+        io::ErrorKind::PermissionDenied => Some("check the owner and the permissions"),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            Some("free some space on that disk and run the same command again")
+        }
+        io::ErrorKind::ReadOnlyFilesystem => {
+            Some("its disk can only be read: mount it so that it can be written, or use another place")
+        }
+        io::ErrorKind::StaleNetworkFileHandle | io::ErrorKind::NotConnected | io::ErrorKind::HostUnreachable => {
+            Some("see that its disk is still connected and mounted, then run the same command again")
+        }
+        _ if is_failing_device(error) => {
+            Some("the disk itself fails or was taken away: look at the messages of the system (`dmesg`)")
+        }
+        _ => None,
+    }
+}
+
+/// `EIO`, for which the standard library has no name.
+fn is_failing_device(error: &io::Error) -> bool {
+    cfg!(unix) && error.raw_os_error() == Some(5)
 }
 
 /// Gives an `io::Error` the path and the action that it lacks.

@@ -18,12 +18,14 @@ pub(crate) struct Location {
     pub(crate) stored_length: u32,
     pub(crate) raw_length: u32,
     pub(crate) encoding: Encoding,
+    /// The blob that it is, or is the recipe of, was added as a tree.
+    pub(crate) tree: bool,
 }
 
 impl Location {
     pub(crate) fn new(pack: PackId, offset: u64, entry: &Entry) -> Self {
-        let &Entry { stored_length, raw_length, encoding, .. } = entry;
-        Self { pack, offset, stored_length, raw_length, encoding }
+        let &Entry { stored_length, raw_length, encoding, tree, .. } = entry;
+        Self { pack, offset, stored_length, raw_length, encoding, tree }
     }
 
     /// The first byte after the piece.

@@ -12,6 +12,11 @@
 //!    removing it from the list. What they do not need is *removed*: it goes from the index, packs with nothing else go
 //!    from the store, those of which less than two thirds are left are written anew, the others keep their gaps.
 //!
+//! Every commit leaves a pack, however small. Many small packs are *merged* in the same two steps: what is needed of
+//! them is written to large packs and made visible there, and only then the copies in the small ones are condemned, so
+//! that whoever reads there goes on reading there for a time of grace. Small index objects become one at the same time,
+//! and generations of refs go that are long out of date.
+//!
 //! Three rules make that whole:
 //! - Packs younger than the time of grace are left alone, with all that their recipes and trees need: a long transfer
 //!   makes leaves visible that nothing refers to yet.
@@ -83,6 +88,12 @@ pub struct Collected {
     pub waiting: Amount,
     /// What went.
     pub removed: Amount,
+    /// Of the kept, what was written from small packs to large ones.
+    pub merged: Amount,
+    /// The small packs from which that was; they go a time of grace later.
+    pub merged_packs: u64,
+    /// Further copies of what is kept, such as merging leaves: condemned, waiting or removed.
+    pub copies: Amount,
     /// Bytes by which the packs became smaller; the removed pieces of packs that stay are gaps in them until less than
     /// two thirds are left.
     pub freed: u64,
@@ -134,12 +145,13 @@ impl Store {
         if erases {
             plan.erase();
         }
-        let mut report = plan.report;
-        report.absent_roots = live.absent.len() as u64;
-        if !settings.dry_run {
-            report.freed = self.inner.collect_apply(plan).await?;
-            self.inner.refresh().await?;
+        plan.report.absent_roots = live.absent.len() as u64;
+        if settings.dry_run {
+            return Ok(plan.report);
         }
+        let report = self.inner.collect_apply(plan).await?;
+        self.inner.refresh().await?;
+        self.refs_settle(settings.now, settings.grace).await?;
         Ok(report)
     }
 }
@@ -147,13 +159,14 @@ impl Store {
 impl Inner {
     /// All index objects as they are at one time, and which packs are young.
     async fn collect_state(&self, settings: &CollectSettings) -> Result<State, StoreError> {
-        let young = self.young_packs(settings).await?;
         for _ in 0..MAX_ROUNDS {
             let listed = self.index_objects().await?;
             let times: Vec<SystemTime> = listed.iter().map(|(_, meta)| meta.last_modified.into()).collect();
             if let Some(objects) = self.load_all(listed).await? {
                 let old = |time: SystemTime| settings.grace.is_zero() || !settings.is_young(time);
                 let objects = objects.into_iter().zip(times).map(|((name, object), time)| (name, object, old(time)));
+                // After the objects, so that no pack that they name is missing here.
+                let young = self.young_packs(settings).await?;
                 return Ok(State::new(objects.collect(), young));
             }
         }

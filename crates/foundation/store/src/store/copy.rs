@@ -18,12 +18,18 @@ const PUBLISH_EVERY: u64 = 256 << 20;
 /// Each time round, a collector has condemned what the transfer had taken for granted.
 const MAX_ROUNDS: usize = 4;
 
-/// Told how a transfer goes on.
+/// Told how a transfer goes on, and how files are laid out. The two are counted apart: bytes travel as they are stored,
+/// files are laid out as they are.
 pub trait TransferProgress: Send + Sync {
-    /// What is to be moved; once at the beginning, and again if a transfer has to begin anew.
+    /// What is to be moved, in addition to what has been moved before; of each transfer at its beginning, and again of the
+    /// rest if it has to begin anew.
     fn planned(&self, pieces: u64, bytes: u64);
     /// What has just been moved, in addition to what was before.
     fn moved(&self, pieces: u64, bytes: u64);
+    /// What is to be laid out, in addition to what has been laid out before.
+    fn laying_out(&self, _files: u64, _bytes: u64) {}
+    /// What has just been laid out, in addition to what was before.
+    fn laid_out(&self, _files: u64, _bytes: u64) {}
 }
 
 /// Tells nobody.
@@ -79,7 +85,9 @@ impl Store {
 }
 
 impl Inner {
-    async fn copy_round(
+    /// Copies what `other` shows nothing of; that it may be this store itself, whose condemned pieces are read and not
+    /// shown, is what [`Relied::check`] rests on.
+    pub(super) async fn copy_round(
         &self,
         other: &Inner,
         roots: &[Root],
@@ -106,7 +114,7 @@ impl Inner {
         moving.publish().await?;
         moving.pieces(tops, u64::MAX).await?;
         moving.publish().await?;
-        relied.check(other).await
+        relied.check_only(other).await
     }
 
     /// Leaves and tops in the order in which they lie in packs.

@@ -109,6 +109,9 @@ impl Inner {
     pub(super) async fn index_objects(&self) -> Result<Vec<Listed>, StoreError> {
         let folder = Path::from(FOLDER);
         let listed: Vec<_> = self.backend.list(Some(&folder)).try_collect().await.map_err(failed("list", &folder))?;
+        if listed.is_empty() {
+            self.check_there().await?;
+        }
         Ok(listed.into_iter().filter_map(|meta| Some((meta.location.filename()?.parse().ok()?, meta))).collect())
     }
 
@@ -123,7 +126,7 @@ impl Inner {
         let name = listed.0;
         match self.load_strict(listed).await {
             Err(StoreError::Damaged { .. }) if self.tolerant => Ok(Some((name, Object::Packs(Vec::new())))),
-            loaded => loaded,
+            loaded => loaded.map_err(|error| self.here(error)),
         }
     }
 

@@ -69,7 +69,7 @@ impl Store {
     /// itself are files written straight away. Symbolic links below `directory` are not followed: one in the place of
     /// a directory is [`FileError::InTheWay`]. All bytes that are copied are checked against their digests; links are
     /// made of files in the cache ([`Store::with_cache`]), which were checked when they came there. Nothing is forced to
-    /// the disk. Of `progress`, pieces are files.
+    /// the disk.
     pub async fn files_lay_out(
         &self,
         files: &[TreeFile],
@@ -90,7 +90,7 @@ impl Store {
         progress: &dyn TransferProgress,
     ) -> Result<LaidOut, StoreError> {
         let bytes = files.iter().map(|file| file.size).sum();
-        progress.planned(files.len() as u64, bytes);
+        progress.laying_out(files.len() as u64, bytes);
         let (tree, targets) = prepare(files, directories, directory).await?;
         let (small, large) = self.split_targets(targets);
         let mut done = LaidOut { bytes, ..LaidOut::default() };
@@ -137,13 +137,14 @@ impl Store {
             let tree = Arc::clone(tree);
             async move {
                 let contents = self.inner.read_stored(segment).await?;
-                blocking(move || write_all(&tree, &targets, contents)).await
+                let written = blocking(move || write_all(&tree, &targets, contents)).await;
+                written.map_err(|error| self.inner.here(error))
             }
         });
         let mut writes = std::pin::pin!(futures::stream::iter(writes).buffer_unordered(SEGMENTS_AT_ONCE));
         let mut count = 0;
         while let Some((files, bytes)) = writes.try_next().await? {
-            progress.moved(files, bytes);
+            progress.laid_out(files, bytes);
             count += files;
         }
         Ok(count)
@@ -157,7 +158,7 @@ impl Store {
         progress: &dyn TransferProgress,
     ) -> Result<Made, StoreError> {
         let made = self.make_large(tree, &target, mode).await?;
-        progress.moved(1, target.size);
+        progress.laid_out(1, target.size);
         Ok(made)
     }
 

@@ -2,13 +2,16 @@
 
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
 
 use ropewalk_types::Digest;
 
 use super::trees::MAX_FILES;
-use super::{LinkMode, NoProgress, Store, blocking, cache};
+use super::{LinkMode, NoProgress, Store, Swept, blocking, cache};
 use crate::error::StoreError;
 use crate::files::{self, AtomicFile, Doing as _, TemporaryDirectory};
+use crate::index::Kind;
 
 /// The directory that is laid out, in the one beside its target.
 const LAID_OUT: &str = "tree";
@@ -75,6 +78,27 @@ impl Store {
         .await
     }
 
+    /// Removes from the cache files of blobs that the store no longer has, stamps whose files are gone, and what processes
+    /// that died had left half-written; of all but the stamps only what was written before `before`.
+    ///
+    /// Files in work trees that are linked to those stay. Another store with the same cache makes its files again when it
+    /// needs them.
+    pub async fn sweep_cache(&self, before: SystemTime) -> Result<Swept, StoreError> {
+        let Some(folder) = self.cache().map(Path::to_owned) else { return Ok(Swept::default()) };
+        self.inner.refresh().await?;
+        let inner = Arc::clone(&self.inner);
+        blocking(move || {
+            let mut swept = Swept::default();
+            let kinds = [Kind::Chunk, Kind::Recipe];
+            let is_kept = |digest: &Digest| {
+                inner.index(|index| kinds.iter().any(|kind| index.find_readable(*kind, digest).is_some()))
+            };
+            cache::sweep(&folder, before, is_kept, |bytes| swept.add(bytes))?;
+            Ok(swept)
+        })
+        .await
+    }
+
     /// Begins a file at `path` that shares the blocks of the pack in which the whole blob lies as it is; `None` where none
     /// does, where blocks cannot be shared, and when they are not the blob, which laying it out then tells in detail.
     async fn shared_file(&self, digest: &Digest, path: &Path) -> Result<Option<AtomicFile>, StoreError> {
@@ -83,8 +107,13 @@ impl Store {
         let (Some((pack, start)), Some(length)) = (found, NonZeroU64::new(plan.size)) else { return Ok(None) };
         let path = path.to_owned();
         blocking(move || {
+            let pack = match files::open(&pack) {
+                // A collector has moved what was needed of it.
+                Err(error) if error.is_not_found() => return Ok(None),
+                pack => pack?,
+            };
             let file = AtomicFile::create(&path)?;
-            if file.share(&files::open(&pack)?, start, 0, length).is_err() {
+            if file.share(&pack, start, 0, length).is_err() {
                 return Ok(None);
             }
             let mut hasher = blake3::Hasher::new();

@@ -113,7 +113,7 @@ impl Store {
             })
             .await?;
         }
-        plan.check(hasher.finalize().into())?;
+        plan.check(hasher.finalize().into()).map_err(|error| self.inner.here(error))?;
         Ok(file)
     }
 }
@@ -167,14 +167,13 @@ impl Inner {
         match <[Bytes; 1]>::try_from(chunks) {
             // One chunk has the digest of its blob, which was checked.
             Ok([chunk]) => Ok(chunk),
-            Err(chunks) => {
-                blocking(move || {
-                    let bytes = chunks.concat();
-                    plan.check(Digest::of(&bytes))?;
-                    Ok(bytes.into())
-                })
-                .await
-            }
+            Err(chunks) => blocking(move || {
+                let bytes = chunks.concat();
+                plan.check(Digest::of(&bytes))?;
+                Ok(bytes.into())
+            })
+            .await
+            .map_err(|error| self.here(error)),
         }
     }
 
@@ -195,7 +194,7 @@ impl Inner {
     pub(super) async fn plan_at(&self, digest: Digest, location: Location) -> Result<Plan, StoreError> {
         let recipe = self.recipe_at(digest, location).await?;
         let damaged = |reason| StoreError::Damaged { digest, object: location.pack.path().to_string(), reason };
-        let pieces = self.pieces(&recipe).map_err(damaged)?;
+        let pieces = self.pieces(&recipe).map_err(|reason| self.here(damaged(reason)))?;
         Ok(Plan { digest, size: recipe.size(), pieces, recipe_pack: Some(location.pack) })
     }
 
@@ -203,7 +202,8 @@ impl Inner {
         let piece = Piece { kind: Kind::Recipe, digest, location };
         let stored = self.read_stored(piece.into()).await?;
         let recipe = |(piece, stored): (Piece, Bytes)| piece.recipe(stored);
-        blocking(move || stored.into_iter().next().map_or(Err(StoreError::NotFound { digest }), recipe)).await
+        let read = blocking(move || stored.into_iter().next().map_or(Err(StoreError::NotFound { digest }), recipe));
+        read.await.map_err(|error| self.here(error))
     }
 
     fn pieces(&self, recipe: &Recipe) -> Result<Vec<Piece>, String> {
@@ -229,17 +229,18 @@ impl Inner {
     /// The chunks of a segment, in its order, checked.
     pub(super) async fn read_segment(&self, segment: Segment) -> Result<Vec<Bytes>, StoreError> {
         let stored = self.read_stored(segment).await?;
-        blocking(move || stored.into_iter().map(|(piece, stored)| piece.decode(stored)).collect()).await
+        let decoded = blocking(move || stored.into_iter().map(|(piece, stored)| piece.decode(stored)).collect());
+        decoded.await.map_err(|error| self.here(error))
     }
 
     /// The pieces of a segment, in its order, as they are stored, checked.
     pub(super) async fn read_checked(&self, segment: Segment) -> Result<Vec<(Piece, Bytes)>, StoreError> {
         let stored = self.read_stored(segment).await?;
-        blocking(move || {
+        let checked = blocking(move || {
             stored.iter().try_for_each(|(piece, stored)| piece.check(stored.clone()))?;
             Ok(stored)
-        })
-        .await
+        });
+        checked.await.map_err(|error| self.here(error))
     }
 
     /// Checks the pieces of a segment where they are said to lie.
@@ -278,7 +279,7 @@ impl Inner {
             return Ok(Bytes::new());
         }
         let path = pack.path();
-        let damaged = |reason| StoreError::Damaged { digest: *digest, object: path.to_string(), reason };
+        let damaged = |reason| self.here(StoreError::Damaged { digest: *digest, object: path.to_string(), reason });
         match self.backend.get_range(&path, range.clone()).await {
             Ok(bytes) if bytes.len() as u64 == range.end - range.start => Ok(bytes),
             Ok(_) => Err(damaged("the pack is too short".to_owned())),

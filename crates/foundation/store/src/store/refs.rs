@@ -117,7 +117,8 @@ impl Store {
             self.generation_remove(name, number).await?;
             return Err(conflict(generations.last().map(|newest| newest.number)));
         }
-        for number in settled(&generations) {
+        let before = generations.last().and_then(|newest| newest.written.checked_sub(SETTLED));
+        for number in before.map(|before| settled(&generations, before)).unwrap_or_default() {
             // One that stays costs a few bytes and goes with the next change.
             let _ = self.generation_remove(name, number).await;
         }
@@ -147,11 +148,36 @@ impl Store {
         Ok(names)
     }
 
+    /// Removes generations of all refs that have been out of date for `grace`, by the clock that says that it is `now`, but
+    /// never the last few.
+    ///
+    /// Setting a ref does that as well; of one that was set often within minutes, and then no more, they would stay.
+    pub(super) async fn refs_settle(&self, now: SystemTime, grace: Duration) -> Result<(), StoreError> {
+        let folder = Path::from(FOLDER);
+        let listed: Vec<_> =
+            self.inner.backend.list(Some(&folder)).try_collect().await.map_err(failed("list", &folder))?;
+        let mut refs: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for (name, generation) in listed.iter().filter_map(|meta| name_of(&meta.location).zip(Generation::of(meta))) {
+            refs.entry(name).or_default().push(generation);
+        }
+        let Some(before) = now.checked_sub(grace.max(SETTLED)) else { return Ok(()) };
+        for (name, mut generations) in refs {
+            generations.sort_by_key(|generation| generation.number);
+            for number in settled(&generations, before) {
+                self.generation_remove(&name, number).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// The generations that are there, rising.
     async fn generations(&self, name: &RefName) -> Result<Vec<Generation>, StoreError> {
         let folder = folder(name);
         let listed =
             self.inner.backend.list_with_delimiter(Some(&folder)).await.map_err(failed("list", &folder))?.objects;
+        if listed.is_empty() {
+            self.inner.check_there().await?;
+        }
         let mut generations: Vec<_> = listed.iter().filter_map(Generation::of).collect();
         generations.sort_by_key(|generation| generation.number);
         Ok(generations)
@@ -172,14 +198,11 @@ fn came_too_late(generations: &[Generation], number: u64) -> bool {
     generations.iter().any(|other| other.number > number && other.written + SETTLED / 2 < mine.written)
 }
 
-/// The generations that can go: out of date for so long that nobody can still be about to write one of them.
-fn settled(generations: &[Generation]) -> Vec<u64> {
+/// The generations that can go: out of date since before `before`, so that nobody can still be about to write one of them.
+fn settled(generations: &[Generation], before: SystemTime) -> Vec<u64> {
     let Some(newest) = generations.last() else { return Vec::new() };
     let goes = |pair: &[Generation]| match *pair {
-        [old, next] => {
-            let superseded = old.written.max(next.written);
-            old.number + KEPT <= newest.number && superseded + SETTLED < newest.written
-        }
+        [old, next] => old.number + KEPT <= newest.number && old.written.max(next.written) < before,
         _ => false,
     };
     generations.windows(2).filter(|pair| goes(pair)).filter_map(|pair| pair.first()).map(|old| old.number).collect()
@@ -215,16 +238,22 @@ mod tests {
         generations.iter().map(|&(number, seconds)| Generation { number, written: written(seconds), size: 1 }).collect()
     }
 
+    fn settled_at(generations: &[(u64, u64)], seconds: u64) -> Vec<u64> {
+        settled(&at(generations), SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
+    }
+
     #[test]
     fn only_what_is_long_out_of_date_goes() {
-        assert_eq!(settled(&at(&[])), [] as [u64; 0]);
-        // Quickly one after another: all stay.
-        assert_eq!(settled(&at(&[(1, 0), (2, 1), (3, 2), (4, 3), (5, 4), (6, 5)])), [] as [u64; 0]);
+        assert_eq!(settled_at(&[], 900), [] as [u64; 0]);
+        let quickly = [(1, 0), (2, 1), (3, 2), (4, 3), (5, 4), (6, 5)];
+        assert_eq!(settled_at(&quickly, 0), [] as [u64; 0]);
+        // Later, all but the last few go.
+        assert_eq!(settled_at(&quickly, 900), [1, 2]);
         // 1 has been out of date since second 1, 2 only since second 900.
-        assert_eq!(settled(&at(&[(1, 0), (2, 1), (3, 900), (4, 901), (5, 902), (6, 903)])), [1]);
+        assert_eq!(settled_at(&[(1, 0), (2, 1), (3, 900), (4, 901), (5, 902), (6, 903)], 843), [1]);
         // The last few stay, however old.
-        assert_eq!(settled(&at(&[(1, 0), (2, 100), (3, 200), (4, 300)])), [] as [u64; 0]);
-        assert_eq!(settled(&at(&[(3, 0), (9, 100), (10, 200)])), [3]);
+        assert_eq!(settled_at(&[(1, 0), (2, 100), (3, 200), (4, 300)], 9000), [] as [u64; 0]);
+        assert_eq!(settled_at(&[(3, 0), (9, 100), (10, 200)], 140), [3]);
     }
 
     #[test]

@@ -36,6 +36,7 @@ impl Store {
 struct Reading {
     plan: Plan,
     reads: BoxStream<'static, Result<Vec<Bytes>, StoreError>>,
+    inner: Arc<Inner>,
     ready: VecDeque<Bytes>,
     /// Bytes of the next chunk that lie before the range.
     skip: usize,
@@ -59,14 +60,15 @@ impl Reading {
             offset = end;
         }
         let whole = plan.pieces.len() > 1 && wanted.len() == plan.pieces.len() && range == (0..plan.size);
-        let inner = Arc::clone(inner);
+        let reader = Arc::clone(inner);
         let read = move |segment| {
-            let inner = Arc::clone(&inner);
+            let inner = Arc::clone(&reader);
             async move { inner.read_segment(segment).await }
         };
         let reads = futures::stream::iter(segments(wanted)).map(read).buffered(READS_AHEAD).boxed();
         let hasher = whole.then(blake3::Hasher::new);
-        Self { plan, reads, ready: VecDeque::new(), skip, left: range.end.saturating_sub(range.start), hasher }
+        let inner = Arc::clone(inner);
+        Self { plan, reads, inner, ready: VecDeque::new(), skip, left: range.end.saturating_sub(range.start), hasher }
     }
 
     async fn next(&mut self) -> Result<Option<Bytes>, StoreError> {
@@ -83,7 +85,10 @@ impl Reading {
             }
         }
         match self.hasher.take() {
-            Some(hasher) => self.plan.check(hasher.finalize().into()).map(|()| None),
+            Some(hasher) => match self.plan.check(hasher.finalize().into()) {
+                Ok(()) => Ok(None),
+                Err(error) => Err(self.inner.here(error)),
+            },
             None => Ok(None),
         }
     }

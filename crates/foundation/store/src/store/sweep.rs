@@ -12,7 +12,7 @@ use crate::index::PackId;
 
 pub(super) const PACKS: &str = "packs";
 
-/// What [`Store::sweep_orphans`] has removed.
+/// What [`Store::sweep_orphans`] or [`Store::sweep_cache`] has removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
     /// Packs and half-written files.
@@ -58,7 +58,7 @@ impl Store {
 }
 
 impl Swept {
-    fn add(&mut self, bytes: u64) {
+    pub(super) fn add(&mut self, bytes: u64) {
         self.objects += 1;
         self.bytes += bytes;
     }

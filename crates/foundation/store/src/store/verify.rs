@@ -40,6 +40,8 @@ pub struct Verified {
     pub bytes: u64,
     /// What is wrong; in no order.
     pub damaged: Vec<Damage>,
+    /// What is wrong in the other store of what was to be healed from there.
+    pub damaged_there: Vec<Damage>,
 }
 
 /// A piece that is wrong, and its flag in the index.
@@ -67,9 +69,15 @@ impl Store {
             }
             verified.damaged.push(Damage { digest: listed.0, object, reason, healed: false });
         }
-        let wrong = self.inner.verify_packs(&objects, &mut verified).await?;
+        let mut wrong = self.inner.verify_packs(&objects, &mut verified).await?;
+        if !wrong.is_empty() {
+            self.inner.still_named(&mut wrong).await?;
+        }
         let healed = match heal_from {
-            Some(other) if !wrong.is_empty() => self.inner.heal(&other.inner, &wrong, objects).await?,
+            Some(other) if !wrong.is_empty() => {
+                let damaged_there = &mut verified.damaged_there;
+                self.inner.heal(&other.inner, &wrong, objects, damaged_there).await?
+            }
             _ => HashSet::new(),
         };
         verified.damaged.extend(wrong.into_iter().map(|Wrong { piece, reason, .. }| Damage {
@@ -127,6 +135,14 @@ impl Inner {
         Ok(wrong)
     }
 
+    /// Drops what no index object names any more: a collector has removed or moved it while it was to be read.
+    async fn still_named(&self, wrong: &mut Vec<Wrong>) -> Result<(), StoreError> {
+        let (objects, _) = self.index_objects_checked().await?;
+        let named: HashSet<_> = named_pieces(&objects).into_iter().map(|(piece, _)| piece.place()).collect();
+        wrong.retain(|wrong| named.contains(&wrong.piece.place()));
+        Ok(())
+    }
+
     /// What is wrong with each piece of the segment, if anything.
     async fn verify_segment(&self, segment: Segment) -> Result<Vec<(Piece, Option<String>)>, StoreError> {
         let pieces: Vec<_> = segment.pieces().copied().collect();
@@ -162,6 +178,7 @@ impl Inner {
         other: &Inner,
         wrong: &[Wrong],
         objects: Vec<(Digest, Object)>,
+        damaged_there: &mut Vec<Damage>,
     ) -> Result<HashSet<(PackId, Kind, Digest)>, StoreError> {
         other.refresh().await?;
         let mut writer = PackWriter::new(self);
@@ -170,7 +187,16 @@ impl Inner {
             let found = other.index(|index| index.find_readable(piece.kind, &piece.digest));
             // What the other store cannot give stays as it is, and is reported.
             let Some(location) = found else { continue };
-            let Ok(read) = other.read_checked(Piece { location, ..*piece }.into()).await else { continue };
+            let read = match other.read_checked(Piece { location, ..*piece }.into()).await {
+                Err(StoreError::Damaged { digest, reason, .. }) => {
+                    let object = location.pack.path().to_string();
+                    damaged_there.push(Damage { digest, object, reason, healed: false });
+                    continue;
+                }
+                // Gone there meanwhile.
+                Err(StoreError::NotFound { .. }) => continue,
+                read => read?,
+            };
             for (piece, stored) in read {
                 writer.append(Prepared::stored(&piece, *tree, stored)).await?;
             }
@@ -183,7 +209,7 @@ impl Inner {
                 Object::Packs(packs) => Some((name, packs)),
                 Object::Condemned(_) => None,
             });
-            self.index_without(packs.collect(), |_| false, healed.clone()).await?;
+            self.index_without(packs.collect(), |_| false, healed.clone(), 0).await?;
             self.refresh().await?;
         }
         Ok(healed)

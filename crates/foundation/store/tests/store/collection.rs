@@ -12,7 +12,9 @@ on_every_backend!(
     a_dry_run_changes_nothing,
     at_once_when_nobody_else_works,
     packs_that_are_mostly_garbage_are_written_anew,
-    a_commit_that_relied_on_garbage_fails,
+    a_commit_that_relied_on_garbage_writes_it_again,
+    a_commit_that_relied_on_what_is_gone_fails,
+    a_handle_that_has_not_looked_for_days_looks_again,
     a_transfer_that_relied_on_garbage_repeats_itself,
     a_tree_that_outlived_its_parts_keeps_them,
     nothing_is_collected_when_something_is_missing,
@@ -28,11 +30,11 @@ pub(crate) fn settings(graces: u32) -> CollectSettings {
     CollectSettings { now, grace: GRACE, dry_run: false }
 }
 
-async fn collect(store: &Store, roots: &[Root], graces: u32) -> Collected {
+pub(crate) async fn collect(store: &Store, roots: &[Root], graces: u32) -> Collected {
     store.collect(roots, &settings(graces)).await.unwrap()
 }
 
-async fn assert_whole(store: &Store, tree: &Digest) {
+pub(crate) async fn assert_whole(store: &Store, tree: &Digest) {
     for file in store.tree_files(tree).await.unwrap() {
         assert_eq!(Digest::of(&store.get_bytes(&file.digest).await.unwrap()), file.digest, "{}", file.path);
     }
@@ -135,25 +137,74 @@ async fn packs_that_are_mostly_garbage_are_written_anew(harness: Harness) {
     }
 }
 
-async fn a_commit_that_relied_on_garbage_fails(harness: Harness) {
+async fn a_commit_that_relied_on_garbage_writes_it_again(harness: Harness) {
     let (store, other) = (harness.open().await, harness.open().await);
-    let bytes = noise(1, 1000);
+    let bytes = noise(1, 600_000);
     let blob = store.put_bytes(bytes.clone().into()).await.unwrap();
+    let tree = directory_in(&store, &harness, 2).await;
     for more in [true, false] {
         let mut writer = store.writer();
-        // It is there and need not be written.
+        // All of it is there and need not be written.
         writer.add_bytes(bytes.clone().into()).await.unwrap();
+        writer.add_tree(&store.tree_get(&tree).await.unwrap()).await.unwrap();
         if more {
             writer.add_bytes("more".into()).await.unwrap();
         }
-        assert!(collect(&other, &[], 1).await.condemned.pieces > 0);
-        let error = writer.commit().await.unwrap_err();
-        assert!(matches!(error, StoreError::Collected { digest } if digest == blob.digest), "{error}");
-        // Adding it again writes it again, in another place.
-        store.put_bytes(bytes.clone().into()).await.unwrap();
+        assert!(collect(&other, &[], 1).await.condemned.pieces > 50);
+        assert!(!other.contains(&blob.digest).await.unwrap() && !other.contains(&tree).await.unwrap());
+        writer.commit().await.unwrap();
+        // Visible with all below it.
+        let fresh = harness.open().await;
+        assert!(fresh.contains(&blob.digest).await.unwrap() && fresh.contains(&tree).await.unwrap());
+        for file in fresh.tree_files(&tree).await.unwrap() {
+            assert!(fresh.contains(&file.digest).await.unwrap(), "{}", file.path);
+        }
     }
-    collect(&other, &[Root::Blob(blob.digest)], 3).await;
+    let roots = [Root::Blob(blob.digest), Root::Tree(tree)];
+    collect(&other, &roots, 3).await;
+    collect(&other, &roots, 5).await;
+    let fresh = harness.open().await;
+    assert_eq!(fresh.get_bytes(&blob.digest).await.unwrap(), bytes);
+    assert_whole(&fresh, &tree).await;
+}
+
+async fn a_commit_that_relied_on_what_is_gone_fails(harness: Harness) {
+    let (store, other) = (harness.open().await, harness.open().await);
+    let bytes = noise(1, 1000);
+    let blob = store.put_bytes(bytes.clone().into()).await.unwrap();
+    let mut writer = store.writer();
+    writer.add_bytes(bytes.clone().into()).await.unwrap();
+    collect(&other, &[], 1).await;
+    assert_eq!(collect(&other, &[], 3).await.removed.pieces, 1);
+    let error = writer.commit().await.unwrap_err();
+    assert!(matches!(error, StoreError::Collected { digest } if digest == blob.digest), "{error}");
+    // Adding it again writes it again.
+    store.put_bytes(bytes.clone().into()).await.unwrap();
     assert_eq!(harness.open().await.get_bytes(&blob.digest).await.unwrap(), bytes);
+}
+
+async fn a_handle_that_has_not_looked_for_days_looks_again(harness: Harness) {
+    let (store, other) = (harness.open().await, harness.open().await);
+    let bytes = noise(1, 1000);
+    let path = harness.file("rope", &bytes);
+    let directory = harness.directory.path().join("folder");
+    ropewalk_store::files::write_atomic(&directory.join("a"), &bytes).unwrap();
+    let tree = store.put_directory(&directory).await.unwrap();
+    let content = store.tree_get(&tree).await.unwrap();
+    for round in 0..4 {
+        // Removed by another process, of which this handle knows nothing.
+        collect(&other, &[], 1 + 4 * round).await;
+        assert_eq!(collect(&other, &[], 3 + 4 * round).await.removed.pieces, if round == 0 { 2 } else { 1 });
+        let digest = match round {
+            0 => store.put_bytes(bytes.clone().into()).await.unwrap().digest,
+            1 => store.put_file(&path).await.unwrap().digest,
+            2 => store.tree_put(&content).await.unwrap(),
+            _ => break,
+        };
+        assert!(harness.open().await.contains(&digest).await.unwrap(), "{round}");
+    }
+    store.put_directory(&directory).await.unwrap();
+    assert_whole(&harness.open().await, &tree).await;
 }
 
 async fn a_transfer_that_relied_on_garbage_repeats_itself(harness: Harness) {
@@ -177,13 +228,12 @@ async fn a_transfer_that_relied_on_garbage_repeats_itself(harness: Harness) {
 async fn a_tree_that_outlived_its_parts_keeps_them(harness: Harness) {
     let (store, other) = (harness.open().await, harness.open().await);
     let blob = store.put_bytes("part".into()).await.unwrap();
-    let mut writer = store.writer();
-    writer.add_bytes("part".into()).await.unwrap();
-    collect(&other, &[], 1).await;
     let mut tree = Tree::new();
     tree.insert("part", TreeEntry::File { digest: blob.digest, size: blob.size, executable: false }).unwrap();
-    let digest = writer.add_tree(&tree).await.unwrap();
-    assert!(writer.commit().await.is_err());
+    let digest = tree.digest();
+    // As if that writer had ended there: nobody looks again for a tree that is put by itself.
+    collect(&other, &[], 1).await;
+    store.tree_put(&tree).await.unwrap();
     assert!(other.contains(&digest).await.unwrap() && !other.contains(&blob.digest).await.unwrap());
     // The tree is condemned now, and its part stays as long as it.
     let first = collect(&other, &[], 3).await;

@@ -68,6 +68,36 @@ async fn a_store_of_another_kind_is_refused() {
     assert_eq!(Store::open(&url).await.unwrap_err().code(), "store.malformed");
 }
 
+/// As when its disk is unmounted under a process that goes on.
+#[tokio::test]
+async fn a_store_that_has_gone_is_named_and_not_made_anew() {
+    let harness = Harness::on_disk();
+    let store = harness.open().await;
+    let blob = store.put_bytes("hemp".into()).await.unwrap();
+    let name = ropewalk_store::RefName::new("head").unwrap();
+    store.ref_set(&name, None, "x".into()).await.unwrap();
+    let directory = harness.directory.path().join("store");
+    let away = harness.directory.path().join("away");
+    files::rename_directory(&directory, &away).unwrap();
+    let errors = [
+        store.get_bytes(&blob.digest).await.unwrap_err(),
+        store.put_bytes("yarn".into()).await.unwrap_err(),
+        store.ref_get(&name).await.unwrap_err(),
+        store.ref_set(&name, Some(1), "y".into()).await.unwrap_err(),
+        store.verify(None).await.unwrap_err(),
+    ];
+    for error in errors {
+        assert_eq!(error.code(), "store.vanished", "{error}");
+        assert!(error.to_string().contains(&*directory.to_string_lossy()), "{error}");
+        assert!(error.hint().unwrap().contains("mounted"));
+    }
+    assert!(!files::exists(&directory.join("index")).unwrap());
+    files::remove_directory(&directory).unwrap();
+    files::rename_directory(&away, &directory).unwrap();
+    assert_eq!(store.get_bytes(&blob.digest).await.unwrap(), "hemp");
+    store.put_bytes("yarn".into()).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_writer_that_dies_leaves_nothing_visible() {
     let harness = Harness::on_disk();

@@ -1,13 +1,15 @@
 //! Places for stores, one for each kind of back-end.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use futures::TryStreamExt as _;
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
-use ropewalk_store::files::{self, Entry, TemporaryDirectory};
-use ropewalk_store::{BackendOptions, Store};
+use ropewalk_store::files::{self, Entry, EntryKind, TemporaryDirectory};
+use ropewalk_store::{BackendOptions, Store, object_store_at};
 
 /// A place for one store, of which any number of independent handles can be opened, and a directory for files.
 pub(crate) struct Harness {
@@ -27,7 +29,7 @@ impl Harness {
     }
 
     /// A place for a store on the file system of `directory`.
-    pub(crate) fn in_directory(directory: &std::path::Path) -> Self {
+    pub(crate) fn in_directory(directory: &Path) -> Self {
         Self { directory: files::temporary_directory(directory).unwrap(), place: Place::Disk }
     }
 
@@ -69,11 +71,28 @@ impl Harness {
         path
     }
 
+    /// How many objects lie in a folder of the store and below.
+    pub(crate) async fn count(&self, folder: &str) -> usize {
+        let (backend, path) = match &self.place {
+            Place::Disk => return count_files(&self.directory.path().join("store").join(folder)),
+            Place::Memory(backend) => (Arc::clone(backend), folder.into()),
+            Place::Remote(url, options) => object_store_at(&format!("{url}/{folder}"), options).unwrap(),
+        };
+        let listed: Vec<_> = backend.list(Some(&path)).try_collect().await.unwrap();
+        listed.len()
+    }
+
     /// The objects in a folder of a store on disk.
     pub(crate) fn objects(&self, folder: &str) -> Vec<Entry> {
         let path = self.directory.path().join("store").join(folder);
         if files::exists(&path).unwrap() { files::list(&path).unwrap() } else { Vec::new() }
     }
+}
+
+fn count_files(folder: &Path) -> usize {
+    let entries = if files::exists(folder).unwrap() { files::list(folder).unwrap() } else { Vec::new() };
+    let count = |entry: Entry| if entry.kind == EntryKind::Directory { count_files(&entry.path) } else { 1 };
+    entries.into_iter().map(count).sum()
 }
 
 fn scratch() -> TemporaryDirectory {

@@ -8,6 +8,7 @@ mod damage;
 mod erasing;
 mod harness;
 mod histories;
+mod merging;
 #[cfg(target_os = "linux")]
 mod reflink;
 mod refs;

@@ -38,6 +38,7 @@ pub(crate) async fn directory_in(store: &Store, harness: &Harness, seed: u64) ->
 struct Count {
     planned: AtomicU64,
     moved: AtomicU64,
+    laid_out: AtomicU64,
 }
 
 impl TransferProgress for Count {
@@ -47,6 +48,10 @@ impl TransferProgress for Count {
 
     fn moved(&self, _: u64, bytes: u64) {
         self.moved.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn laid_out(&self, _: u64, bytes: u64) {
+        self.laid_out.fetch_add(bytes, Ordering::Relaxed);
     }
 }
 
@@ -69,6 +74,7 @@ async fn what_is_wanted_arrives(harness: Harness) {
     assert!(moved.pieces > 60 && moved.bytes > 3 << 20);
     assert_eq!(count.planned.load(Ordering::Relaxed), moved.bytes);
     assert_eq!(count.moved.load(Ordering::Relaxed), moved.bytes);
+    assert_eq!(count.laid_out.load(Ordering::Relaxed), 0);
     let fresh = other.open().await;
     assert_same(&from, &fresh, &tree).await;
     assert_eq!(Digest::of(&fresh.get_bytes(&blob.digest).await.unwrap()), blob.digest);

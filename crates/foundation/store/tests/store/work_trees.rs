@@ -60,7 +60,8 @@ async fn flat_lists_and_trees_are_the_same(harness: Harness) {
 
     let source = harness.directory.path().join("source1");
     let new = found.iter().map(|file| NewFile { path: source.join(&file.path), size: file.size }).collect();
-    let other = harness.beside().open().await;
+    let beside = harness.beside();
+    let other = beside.open().await;
     let mut writer = other.writer();
     let blobs = writer.add_files(new).await.unwrap();
     assert!(blobs.iter().map(|blob| blob.digest).eq(found.iter().map(|file| file.digest)));

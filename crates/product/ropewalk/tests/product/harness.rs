@@ -23,6 +23,11 @@ impl Project {
         Self { folder: tempfile::tempdir().expect("a folder"), environment: variables.to_vec() }
     }
 
+    /// A project in a folder of its own below `place`.
+    pub(crate) fn below(place: &Path) -> Self {
+        Self { folder: tempfile::tempdir_in(place).expect("a folder"), environment: Vec::new() }
+    }
+
     pub(crate) fn environment(&self) -> &[(&'static str, String)] {
         &self.environment
     }

@@ -11,3 +11,5 @@ mod data_tables;
 mod data_versions;
 mod demo;
 mod harness;
+#[cfg(target_os = "linux")]
+mod shared_blocks;

@@ -1,4 +1,6 @@
-use ropewalk_store::{NoProgress, Store, files};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use ropewalk_store::{NoProgress, Store, TransferProgress, files};
 use ropewalk_types::{Diagnose as _, TagName};
 
 use super::merging::request;
@@ -70,6 +72,61 @@ async fn the_story_of_two() {
     assert_eq!(ada.read("data/2").unwrap(), "Bob's");
     assert_eq!(ada.read("data/new").unwrap(), "Bob's");
     assert_eq!(ada.read("data.dataset"), bob.read("data.dataset"));
+}
+
+/// The bytes that a command says it has moved and laid out.
+#[derive(Default)]
+struct Count {
+    planned: AtomicU64,
+    moved: AtomicU64,
+    laying_out: AtomicU64,
+    laid_out: AtomicU64,
+}
+
+impl TransferProgress for Count {
+    fn planned(&self, _: u64, bytes: u64) {
+        self.planned.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn moved(&self, _: u64, bytes: u64) {
+        self.moved.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn laying_out(&self, _: u64, bytes: u64) {
+        self.laying_out.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn laid_out(&self, _: u64, bytes: u64) {
+        self.laid_out.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Count {
+    fn told(&self) -> [u64; 4] {
+        [&self.planned, &self.moved, &self.laying_out, &self.laid_out].map(|count| count.load(Ordering::Relaxed))
+    }
+}
+
+#[tokio::test]
+async fn a_pull_counts_what_travels_once_and_files_apart() {
+    let remote = Store::open("memory:").await.unwrap();
+    let ada = Project::new().await;
+    // Compressed they are far smaller.
+    for number in 0..20 {
+        ada.write(&format!("data/{number}"), &format!("{number} hemp yarn ").repeat(1000));
+    }
+    ada.commit_data("first").await;
+    let pushing = Count::default();
+    let pushed = ada.workspace.push(&remote, &[], PushOptions::default(), &pushing).await.unwrap();
+    let travelled = pushed.transferred.bytes;
+    assert_eq!(pushing.told(), [travelled, travelled, 0, 0]);
+    let bob = clone_of(&ada, 1_800_000_000_000).await;
+    let pulling = Count::default();
+    let pulled = bob.workspace.pull(&remote, &[], PullOptions::default(), &pulling).await.unwrap();
+    let files = pulled.checked_out[0].laid_out.bytes;
+    assert_eq!(pulled.fetched.transferred.bytes, travelled);
+    assert!(files > 20 * 12_000 && travelled < files / 4, "{files} {travelled}");
+    assert_eq!(pulling.told(), [travelled, travelled, files, files]);
 }
 
 #[tokio::test]

@@ -40,6 +40,8 @@ impl Plan {
                 self.delete.insert(id, pack.size());
             }
         }
+        // What is written anew here need not be merged with other small packs as well.
+        self.merge.retain(|merged| !erased.contains(&merged.pack));
         self.rewrite.extend(rewrite.into_values());
         // What waits stays hidden.
         self.remove.retain(|(pack, ..)| !busy.contains(pack) && !erased.contains(pack));

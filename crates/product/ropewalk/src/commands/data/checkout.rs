@@ -24,7 +24,7 @@ pub(super) async fn run(shared: &Shared, arguments: Checkout) -> Ending {
         mode: laying_out.link.into(),
         force: laying_out.force,
     };
-    let progress = Transfer::new("laying out");
+    let progress = Transfer::new("fetching");
     let made = project.workspace().checkout(request, &progress).await?;
     progress.end();
     match shared.output {

@@ -12,7 +12,7 @@ use crate::{commands, output};
 
 pub(super) async fn run(shared: &Shared, arguments: Collect) -> Ending {
     let grace = Duration::from_hours(u64::from(arguments.grace));
-    let Gone { collected, swept } = if let Some(remote) = &arguments.remote {
+    let Gone { collected, swept, cached } = if let Some(remote) = &arguments.remote {
         let project = commands::data_project(shared, "ropewalk data gc")?;
         project.remote_collect(remote, grace, arguments.dry_run).await?
     } else {
@@ -30,7 +30,11 @@ pub(super) async fn run(shared: &Shared, arguments: Collect) -> Ending {
             "restored": amount(collected.restored),
             "kept": amount(collected.kept),
             "freed_bytes": collected.freed,
+            "merged": amount(collected.merged),
+            "merged_packs": collected.merged_packs,
+            "copies": amount(collected.copies),
             "half_written": { "objects": swept.objects, "bytes": swept.bytes },
+            "cache": { "files": cached.objects, "bytes": cached.bytes },
         }));
         return Ok(ExitCode::SUCCESS);
     }
@@ -45,6 +49,17 @@ pub(super) async fn run(shared: &Shared, arguments: Collect) -> Ending {
         collected.kept.pieces,
         bytes(collected.kept.bytes)
     ));
+    if collected.merged_packs > 0 {
+        let (packs, size) = (collected.merged_packs, bytes(collected.merged.bytes));
+        output::text(&format!("{would}merged: {packs} small packs, {size}\n"));
+    }
+    if collected.copies.pieces > 0 {
+        let (pieces, size) = (collected.copies.pieces, bytes(collected.copies.bytes));
+        output::text(&format!("second copies of what is kept, on their way out: {pieces} pieces, {size}\n"));
+    }
+    if cached.objects > 0 {
+        output::text(&format!("removed from the cache: {} files, {}\n", cached.objects, bytes(cached.bytes)));
+    }
     if swept.objects > 0 {
         let (objects, size) = (swept.objects, bytes(swept.bytes));
         output::text(&format!("left by commands that were killed, removed: {objects} objects, {size}\n"));

@@ -20,7 +20,7 @@ pub(super) async fn run(shared: &Shared, arguments: Merge) -> Ending {
     };
     let project = commands::data_project(shared, "ropewalk data merge")?;
     let (workspace, author) = (project.workspace(), project.author().await);
-    let progress = Transfer::new("merging");
+    let progress = Transfer::new("fetching");
     let conflicted = workspace.conflicted(&name).await?;
     let outcome = match (conflicted, version) {
         (Some(pointer), None) => workspace.merge_pointer(&pointer, prefer, &author, LinkMode::Auto, &progress).await?,

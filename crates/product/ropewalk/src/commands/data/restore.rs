@@ -15,7 +15,7 @@ pub(super) async fn run(shared: &Shared, name: DatasetName, patterns: Vec<String
     let project = commands::data_project(shared, "ropewalk data restore")?;
     project.audit(AuditAction::Read, &name, None, json!({ "restore": patterns })).await?;
     let request = RestoreRequest { name, patterns, version: None, mode: LinkMode::Auto };
-    let progress = Transfer::new("restoring");
+    let progress = Transfer::new("fetching");
     let restored = project.workspace().restore(request, &progress).await?;
     progress.end();
     match shared.output {

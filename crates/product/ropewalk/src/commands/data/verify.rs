@@ -21,24 +21,35 @@ pub(super) async fn run(shared: &Shared, heal: Option<&str>) -> Ending {
     };
     let found = project.verify(healer.as_ref()).await?;
     match shared.output {
-        Format::Json => output::json(&as_json(&found)),
-        Format::Text => output::text(&told(&found)),
+        Format::Json => output::json(&as_json(&found, heal)),
+        Format::Text => output::text(&told(&found, heal)),
     }
     let whole = found.missing.is_empty() && found.store.damaged.iter().all(|damage| damage.healed);
     Ok(if whole { ExitCode::SUCCESS } else { WORK_FAILED.into() })
 }
 
-fn as_json(found: &Verification) -> Value {
-    let damage = |damage: &Damage| {
+/// All damage that was found, each with the remote in which it lies; `None` for the project's own store.
+fn damaged<'a>(found: &'a Verification, heal: Option<&'a str>) -> impl Iterator<Item = (Option<&'a str>, &'a Damage)> {
+    let own = found.store.damaged.iter().map(|damage| (None, damage));
+    own.chain(found.store.damaged_there.iter().map(move |damage| (heal, damage)))
+}
+
+fn as_json(found: &Verification, heal: Option<&str>) -> Value {
+    let damage = |(remote, damage): (Option<&str>, &Damage)| {
         json!({
-            "digest": damage.digest, "object": damage.object, "reason": damage.reason, "healed": damage.healed,
+            "remote": remote,
+            "digest": damage.digest,
+            "object": damage.object,
+            "reason": damage.reason,
+            "healed": damage.healed,
         })
     };
     let missing = |root: &Root| json!({ "digest": root.digest(), "kind": kind(root) });
     json!({
+        "store": found.place,
         "pieces": found.store.pieces,
         "bytes": found.store.bytes,
-        "damaged": found.store.damaged.iter().map(damage).collect::<Vec<_>>(),
+        "damaged": damaged(found, heal).map(damage).collect::<Vec<_>>(),
         "missing": found.missing.iter().map(missing).collect::<Vec<_>>(),
         "fetched": found.fetched,
         "cached_files": found.cached,
@@ -53,11 +64,15 @@ fn kind(root: &Root) -> &'static str {
     }
 }
 
-fn told(found: &Verification) -> String {
+fn told(found: &Verification, heal: Option<&str>) -> String {
     let mut text = String::new();
-    for damage in &found.store.damaged {
+    for (remote, damage) in damaged(found, heal) {
         let state = if damage.healed { "healed" } else { "DAMAGED" };
-        let _ = writeln!(text, "{state} {} in {}: {}", damage.digest, damage.object, damage.reason);
+        let place = match remote {
+            None => format!("the project's store, {}", found.place),
+            Some(remote) => format!("the remote {remote}"),
+        };
+        let _ = writeln!(text, "{state} {} in {} of {place}: {}", damage.digest, damage.object, damage.reason);
     }
     for root in found.missing.iter().take(LISTED) {
         let _ = writeln!(text, "MISSING {} (a {}, or a part of one)", root.digest(), kind(root));
