@@ -3,7 +3,6 @@
 mod decimal;
 mod nested;
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -29,6 +28,9 @@ const EXACT_IN_FLOAT: u64 = 1 << 53;
 
 const MICROS_OF_A_DAY: i64 = 86_400_000_000;
 
+/// How many misfits of one row are listed: the row is set aside as a whole, whatever else is in it.
+const LISTED_OF_A_ROW: usize = 100;
+
 /// A cell that its column cannot hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Unfit {
@@ -38,6 +40,20 @@ pub(crate) struct Unfit {
     pub(crate) value: String,
     /// Why it does not fit.
     pub(crate) reason: String,
+}
+
+impl Unfit {
+    /// Adds what `unfit` gives to the misfits of a row, of which the first are listed; the last says that there are more.
+    pub(crate) fn list(row: &mut Vec<Self>, unfit: impl FnOnce() -> Self) {
+        if row.len() < LISTED_OF_A_ROW {
+            row.push(unfit());
+        } else if row.len() == LISTED_OF_A_ROW {
+            row.push(Self {
+                reason: "it and others of this row, which are not listed, do not fit".to_owned(),
+                ..unfit()
+            });
+        }
+    }
 }
 
 /// A column under construction.
@@ -121,7 +137,7 @@ impl ColumnBuilder {
         }
         if let Err((value, reason)) = self.try_push(cell, unfit) {
             self.push_null();
-            unfit.push(Unfit { column: self.path.clone(), value, reason });
+            Unfit::list(unfit, || Unfit { column: self.path.clone(), value, reason });
         }
     }
 
@@ -139,6 +155,11 @@ impl ColumnBuilder {
             }
             (_, cell) => cell,
         };
+        if let Values::Text { builder, mixed: true } = &mut self.values {
+            let text = cell.json().map_err(|(value, reason)| (value, reason.to_owned()))?;
+            builder.append_value(text);
+            return Ok(());
+        }
         match self.values.push_scalar(&cell) {
             Some(()) => Ok(()),
             None => Err((cell.shown(), format!("the column holds {}", self.kind()))),
@@ -235,9 +256,12 @@ impl Values {
             Self::Float64(builder) => builder.append_value(double(cell)?),
             Self::Decimal128(builder, p, s) => builder.append_value(decimal(cell, *p, *s)?.to_i128()?),
             Self::Decimal256(builder, p, s) => builder.append_value(decimal(cell, *p, *s)?),
-            Self::Text { builder, mixed } => builder.append_value(text(cell, *mixed)?),
+            Self::Text { builder, .. } => match cell {
+                Cell::Text(text) | Cell::Decimal(text) => builder.append_value(text),
+                _ => return None,
+            },
             Self::Binary(builder) => match cell {
-                Cell::Binary(bytes) => builder.append_value(bytes),
+                Cell::Binary(bytes, _) => builder.append_value(bytes),
                 _ => return None,
             },
             Self::Date(builder) => match cell {
@@ -299,16 +323,6 @@ fn decimal(cell: &Cell<'_>, precision: u8, scale: i8) -> Option<arrow::datatypes
         Cell::Unsigned(value) => decimal::unscaled(&value.to_string(), precision, scale),
         // The shortest text that means this double: what was written when it was stored.
         Cell::Float(value) => decimal::unscaled(&value.to_string(), precision, scale),
-        _ => None,
-    }
-}
-
-fn text<'c>(cell: &'c Cell<'_>, mixed: bool) -> Option<Cow<'c, str>> {
-    match cell {
-        Cell::Text(text) if !mixed => Some(Cow::Borrowed(text)),
-        Cell::Decimal(text) => Some(Cow::Borrowed(text)),
-        Cell::Binary(_) => None,
-        other if mixed => Some(Cow::Owned(other.to_string())),
         _ => None,
     }
 }

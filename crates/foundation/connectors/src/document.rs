@@ -12,6 +12,9 @@ use crate::{ConnectorError, Note};
 
 use shape::Shape;
 
+/// The sample is kept until its rows are read, and one document may have 16 MiB.
+pub(crate) const SAMPLE_BYTES: usize = 64 << 20;
+
 /// Documents as columns.
 #[derive(Debug)]
 pub(crate) struct Inferred {

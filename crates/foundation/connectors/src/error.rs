@@ -140,9 +140,9 @@ pub enum ConnectorError {
         /// The value.
         misfit: Misfit,
     },
-    /// More values do not fit than the request allows.
+    /// More rows have values that do not fit than the request allows.
     #[error(
-        "more than {limit} values do not fit their columns; the last, in row {} of {place}, column `{}`: `{}`, {}",
+        "more than {limit} rows have values that do not fit their columns; the last, in row {} of {place}, column `{}`: `{}`, {}",
         .example.row, .example.column, .example.value, .example.reason
     )]
     TooManyMisfits {
@@ -237,7 +237,8 @@ impl Diagnose for ConnectorError {
             Self::NothingFound { .. } => "check the bucket, the prefix and the pattern",
             Self::Refused { .. } => "write one SELECT",
             Self::Misfit { .. } | Self::TooManyMisfits { .. } => {
-                "cast the column in the query to a type that holds all of its values, or allow misfits"
+                "cast the column in the query to a type that holds all of its values; for documents, infer the columns \
+                 from more of them (`inferred_records`); or let more rows be set aside (`limits.quarantined_rows`)"
             }
             Self::Paging { .. } => "check how the API pages, and the hosts that it may lead to",
             _ => return None,

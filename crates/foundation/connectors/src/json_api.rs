@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use reqwest::Url;
-use reqwest::header::{ACCEPT, HeaderMap, HeaderValue};
+use reqwest::header::{ACCEPT, HeaderMap, HeaderValue as WireValue};
 use ropewalk_types::{Ambient, Digest};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::document::{infer, json};
+use crate::document::{self, SAMPLE_BYTES, infer};
 use crate::http::{Failure, Http, Pauses, chain, shown, web_url};
 use crate::table::{BatchSender, MisfitCounter, TableBuilder, stream_of};
-use crate::{ConnectionOptions, ConnectorError, Header, MisfitPolicy, PartitionSource, Provenance, Table};
+use crate::{ConnectionOptions, ConnectorError, Header, HeaderValue, MisfitPolicy, PartitionSource, Provenance, Table};
 
 use paging::{Pager, Position};
 
@@ -57,6 +57,25 @@ impl JsonApiRequest {
             misfits: MisfitPolicy::default(),
         }
     }
+
+    /// Digest of all that decides which rows come and how; of the URL and of plain headers too, which cannot be had
+    /// back from it. The values of secrets are no part of it: a token that was renewed asks for the same.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        let headers = self.headers.iter().map(|header| match &header.value {
+            HeaderValue::Plain(text) => json!([header.name, text]),
+            HeaderValue::Option { name, prefix } => json!([header.name, { "option": name, "prefix": prefix }]),
+        });
+        Digest::of_json(&json!({
+            "url": self.url,
+            "headers": headers.collect::<Vec<_>>(),
+            "asked": described(self),
+            "pages": self.limits.pages,
+            "rows": self.limits.rows,
+            "sample": self.sample_rows,
+            "misfits": format!("{:?}", self.misfits),
+        }))
+    }
 }
 
 /// How one page of an API leads to the next.
@@ -95,6 +114,25 @@ pub enum Paging {
         /// JSON pointer to the token.
         pointer: String,
     },
+}
+
+impl Paging {
+    fn described(&self) -> Value {
+        match self {
+            Self::None => Value::Null,
+            Self::LinkHeader => json!({ "link_header": {} }),
+            Self::NextUrl { pointer } => json!({ "next_url": { "pointer": pointer } }),
+            Self::PageNumber { parameter, first } => {
+                json!({ "page_number": { "parameter": parameter, "first": first } })
+            }
+            Self::Offset { parameter, limit_parameter, limit } => {
+                json!({ "offset": { "parameter": parameter, "limit_parameter": limit_parameter, "limit": limit } })
+            }
+            Self::CursorToken { parameter, pointer } => {
+                json!({ "cursor": { "parameter": parameter, "pointer": pointer } })
+            }
+        }
+    }
 }
 
 /// How much may be asked of an API, and how hard to try.
@@ -153,16 +191,23 @@ pub fn json_api_open<'a>(
         let url = web_url(&request.url)?;
         let place = shown(&url);
         let mut provenance = Provenance::new(place.clone(), ambient.now());
-        provenance.query = (!request.items.is_empty()).then(|| request.items.clone());
+        provenance.query = Some(described(request).to_string());
         let mut pages = Pages::new(url, request, options, ambient)?;
-        let mut sample = VecDeque::new();
-        while sample.len() < request.sample_rows.max(1) {
+        let (mut sample, mut bytes) = (VecDeque::new(), 0);
+        while sample.len() < request.sample_rows.max(1) && bytes < SAMPLE_BYTES {
             let Some(items) = pages.next().await? else { break };
+            bytes += items.iter().map(|item| document::json::cell(item).weight()).sum::<usize>();
             sample.extend(items);
         }
-        let cells: Vec<_> = sample.iter().map(json::cell).collect();
-        let inferred = infer(&cells, &place)?;
-        drop(cells);
+        let its_place = place.clone();
+        // Not on the reactor: it looks at every value of the sample.
+        let inferring = tokio::task::spawn_blocking(move || {
+            let cells: Vec<_> = sample.iter().map(document::json::cell).collect();
+            let inferred = infer(&cells, &its_place);
+            drop(cells);
+            inferred.map(|inferred| (inferred, sample))
+        });
+        let (inferred, sample) = inferring.await??;
         let counter = MisfitCounter::new(request.misfits, &place);
         let builder = TableBuilder::new(&inferred.schema, request.batch_rows, counter)?;
         let open = move || stream_of(|sender| read(pages, sample, builder, sender));
@@ -176,6 +221,19 @@ pub fn json_api_open<'a>(
     })
 }
 
+/// What is asked, in the words of the project file; of headers their names only, for their values may be secrets.
+fn described(request: &JsonApiRequest) -> Value {
+    let mut asked = json!({ "items": request.items, "paging": request.paging.described() });
+    let headers: Vec<_> = request.headers.iter().map(|header| header.name.as_str()).collect();
+    if !headers.is_empty() {
+        asked["headers"] = json!(headers);
+    }
+    if !request.allowed_hosts.is_empty() {
+        asked["allowed_hosts"] = json!(request.allowed_hosts);
+    }
+    asked
+}
+
 async fn read(
     mut pages: Pages,
     sample: VecDeque<Value>,
@@ -186,7 +244,7 @@ async fn read(
     while let Some(page) = items {
         let page: Vec<Value> = page;
         for item in &page {
-            builder.push_document(json::cell(item))?;
+            builder.push_document(document::json::cell(item))?;
             if !builder.send_full(&sender).await? {
                 return Ok(());
             }
@@ -292,7 +350,7 @@ impl Pages {
     }
 
     async fn try_answer(&self, url: &Url) -> Result<(HeaderMap, Vec<u8>), Failure> {
-        let accept = [(ACCEPT, HeaderValue::from_static("application/json"))].into_iter().collect();
+        let accept = [(ACCEPT, WireValue::from_static("application/json"))].into_iter().collect();
         let mut response = self.http.get(url, &accept).await?;
         let headers = response.headers().clone();
         let mut bytes = Vec::new();

@@ -37,5 +37,5 @@ pub use mongo::{MONGODB_TESTED_AGAINST, MongoRequest, mongo_open};
 pub use options::{ConnectionOptions, Header, HeaderValue};
 pub use provenance::Provenance;
 pub use redact::redacted;
-pub use sql::{Cursor, Partition, SqlRequest, sql_open};
+pub use sql::{Cursor, Partition, SqlRequest, is_same_database, sql_open};
 pub use table::{Batch, BatchStream, Misfit, MisfitPolicy, Note, PartitionSource, Table};

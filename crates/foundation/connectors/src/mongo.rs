@@ -1,6 +1,7 @@
 //! Collections of MongoDB as tables.
 
 use std::borrow::Cow;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use futures::TryStreamExt as _;
@@ -8,12 +9,13 @@ use futures::future::BoxFuture;
 use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Bson, Document, doc};
 use mongodb::error::ErrorKind;
-use mongodb::options::ClientOptions;
+use mongodb::options::{ClientOptions, Tls};
 use mongodb::{Client, Collection, Cursor};
-use ropewalk_types::Ambient;
+use ropewalk_types::{Ambient, Digest};
+use serde_json::json;
 
 use crate::cell::Cell;
-use crate::document::infer;
+use crate::document::{SAMPLE_BYTES, infer};
 use crate::table::{BatchSender, MisfitCounter, TableBuilder, stream_of};
 use crate::{ConnectionOptions, ConnectorError, MisfitPolicy, PartitionSource, Provenance, Table, redacted};
 
@@ -23,9 +25,6 @@ pub const MONGODB_TESTED_AGAINST: &str = "tested against SecantusDB 0.7, another
 
 /// The option that holds the password when the URL has none.
 const PASSWORD: &str = "DATABASE_PASSWORD";
-
-/// The sample is kept until its rows are read, and one document may have 16 MiB.
-const SAMPLE_BYTES: usize = 64 << 20;
 
 /// Which documents to read.
 #[derive(Clone, PartialEq)]
@@ -46,6 +45,8 @@ pub struct MongoRequest {
     pub batch_rows: usize,
     /// What to do about values and fields that the sample did not show.
     pub misfits: MisfitPolicy,
+    /// What relative paths of certificates in the URL are relative to; the folder of the process when it is empty.
+    pub directory: PathBuf,
     /// How long a connection may take.
     pub connect_timeout: Duration,
 }
@@ -62,8 +63,21 @@ impl MongoRequest {
             sample_documents: 1000,
             batch_rows: 16_384,
             misfits: MisfitPolicy::default(),
+            directory: PathBuf::new(),
             connect_timeout: Duration::from_secs(30),
         }
+    }
+
+    /// Digest of all that decides which rows come and how; of the URL too, which cannot be had back from it.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        Digest::of_json(&json!({
+            "url": self.url,
+            "database": self.database,
+            "query": described(self),
+            "sample": self.sample_documents,
+            "misfits": format!("{:?}", self.misfits),
+        }))
     }
 }
 
@@ -71,6 +85,7 @@ impl MongoRequest {
 ///
 /// The columns are those of the first documents; what comes later and does not fit is a misfit. Object ids, UUIDs,
 /// regular expressions, JavaScript and decimals become text, dates timestamps in UTC, internal timestamps structs.
+/// Values of several types in one place are kept as JSON, what JSON lacks in the form of Extended JSON.
 /// See [`MONGODB_TESTED_AGAINST`].
 ///
 /// # Errors
@@ -97,9 +112,15 @@ pub fn mongo_open<'a>(
         if sample.is_empty() {
             return Err(nothing(&collection, location).await);
         }
-        let cells: Vec<_> = sample.iter().map(document_cell).collect();
-        let inferred = infer(&cells, &location)?;
-        drop(cells);
+        let place = location.clone();
+        // Not on the reactor: it looks at every value of the sample.
+        let inferring = tokio::task::spawn_blocking(move || {
+            let cells: Vec<_> = sample.iter().map(document_cell).collect();
+            let inferred = infer(&cells, &place);
+            drop(cells);
+            inferred.map(|inferred| (inferred, sample))
+        });
+        let (inferred, sample) = inferring.await??;
         let counter = MisfitCounter::new(request.misfits, &location);
         let builder = TableBuilder::new(&inferred.schema, request.batch_rows, counter)?;
         let open = move || stream_of(|sender| read(cursor, sample, builder, location, sender));
@@ -126,6 +147,11 @@ async fn collection(
     client.connect_timeout = Some(request.connect_timeout);
     client.server_selection_timeout = Some(request.connect_timeout);
     client.app_name = Some("ropewalk".to_owned());
+    if let Some(Tls::Enabled(tls)) = &mut client.tls {
+        for path in [&mut tls.ca_file_path, &mut tls.cert_key_file_path] {
+            *path = path.take().map(|path| request.directory.join(path));
+        }
+    }
     if let Some(credential) = client.credential.as_mut().filter(|credential| credential.password.is_none()) {
         credential.password = options.get(PASSWORD).map(str::to_owned);
     }
@@ -206,7 +232,7 @@ fn extended_json(what: &str, text: Option<&str>) -> Result<Option<Document>, Con
 }
 
 fn described(request: &MongoRequest) -> String {
-    let query = serde_json::json!({
+    let query = json!({
         "collection": request.collection,
         "filter": request.filter,
         "projection": request.projection,
@@ -239,7 +265,7 @@ fn cell(value: &Bson) -> Cell<'_> {
             Ok(uuid) => Cell::text(uuid.hyphenated().to_string()),
             Err(_) => Cell::malformed(&binary.bytes),
         },
-        Bson::Binary(binary) => Cell::Binary(binary.bytes.as_slice().into()),
+        Bson::Binary(binary) => Cell::Binary(binary.bytes.as_slice().into(), binary.subtype.into()),
         Bson::Timestamp(stamp) => Cell::Struct(vec![
             ("t".into(), Cell::Integer(stamp.time.into())),
             ("i".into(), Cell::Integer(stamp.increment.into())),

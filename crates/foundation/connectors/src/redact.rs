@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::fmt;
 
 use reqwest::Url;
@@ -8,25 +9,49 @@ use crate::{FetchRequest, JsonApiRequest, MongoRequest, SqlRequest};
 const HIDDEN: &str = "***";
 
 /// Endings of the names of query parameters that hold secrets, in lower case: presigned URLs, tokens, keys.
-const SECRET_PARAMETERS: [&str; 10] =
-    ["password", "passwd", "secret", "token", "signature", "sig", "credential", "key", "auth", "pwd"];
+const SECRET_PARAMETERS: [&str; 12] = [
+    "password",
+    "passwd",
+    "pass",
+    "passphrase",
+    "pwd",
+    "secret",
+    "token",
+    "signature",
+    "sig",
+    "credential",
+    "key",
+    "auth",
+];
 
 /// `url` without its password and without the values of query parameters that hold secrets.
 ///
-/// The only form in which a URL may stand in an error, a log or a record.
+/// The only form in which a URL may stand in an error, a log or a record. An `@` that is written behind a port, in the
+/// path or the query, hides what stands between them too: nothing tells such a URL from one whose password has
+/// a `/` or a `?` that was not written as `%2F` or `%3F`.
 pub fn redacted(url: &str) -> String {
-    match Url::parse(url) {
+    let url = without_password(url);
+    match Url::parse(&url) {
         Ok(parsed) if parsed.has_host() => redacted_url(parsed),
         // A list of hosts, as MongoDB has it, is no URL by the WHATWG's rules.
-        _ => redacted_text(url),
+        _ => redacted_text(&url),
+    }
+}
+
+/// Hides what stands between the first `:` behind the scheme and the last `@`, before anything reads the URL: which part
+/// of it is the password depends on who reads it.
+fn without_password(url: &str) -> Cow<'_, str> {
+    let Some((scheme, rest)) = url.split_once("://") else { return Cow::Borrowed(url) };
+    let Some((before, place)) = rest.rsplit_once('@') else { return Cow::Borrowed(url) };
+    match before.split_once(':') {
+        // A name without a password; the colon belongs to a path.
+        Some((user, _)) if user.contains(['/', '?', '#']) => Cow::Borrowed(url),
+        Some((user, _)) => Cow::Owned(format!("{scheme}://{user}:{HIDDEN}@{place}")),
+        None => Cow::Borrowed(url),
     }
 }
 
 fn redacted_url(mut url: Url) -> String {
-    if url.password().is_some() {
-        // Fails only for URLs without a host.
-        let _ = url.set_password(Some(HIDDEN));
-    }
     if let Some(query) = url.query() {
         let query = redacted_query(query);
         url.set_query(Some(&query));
@@ -35,20 +60,10 @@ fn redacted_url(mut url: Url) -> String {
 }
 
 fn redacted_text(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    let (rest, query) = match rest.rsplit_once('?') {
-        Some((rest, query)) => (rest, format!("?{}", redacted_query(query))),
-        None => (rest, String::new()),
-    };
-    // The last `@`: an unescaped one may stand in the password.
-    let shown = match rest.rsplit_once('@') {
-        Some((user, place)) => match user.split_once(':') {
-            Some((user, _)) => format!("{user}:{HIDDEN}@{place}"),
-            None => format!("{user}@{place}"),
-        },
-        None => rest.to_owned(),
-    };
-    format!("{scheme}://{shown}{query}")
+    match url.split_once('?') {
+        Some((place, query)) => format!("{place}?{}", redacted_query(query)),
+        None => url.to_owned(),
+    }
 }
 
 fn redacted_query(query: &str) -> String {
@@ -105,6 +120,17 @@ mod tests {
             ("https://a.example/x?api_key=abc", "https://a.example/x?api_key=***"),
             ("mongodb://u:p@h1:1,h2:2/x", "mongodb://u:***@h1:1,h2:2/x"),
             ("postgres://u:p@ss@host:x/y", "postgres://u:***@host:x/y"),
+            ("postgres://anna:p?ss@db/x", "postgres://anna:***@db/x"),
+            ("postgres://anna:p#ss@db/x", "postgres://anna:***@db/x"),
+            ("postgres://anna:12/34@db/x", "postgres://anna:***@db/x"),
+            ("postgres://anna:12?34@db/x", "postgres://anna:***@db/x"),
+            ("postgres://anna@server:12/34@db/x", "postgres://anna%40server:***@db/x"),
+            ("mongodb://u:a/b?c@h1:1,h2:2/x?authToken=abc", "mongodb://u:***@h1:1,h2:2/x?authToken=***"),
+            ("https://:hunter2@a.example/", "https://:***@a.example/"),
+            ("https://a.example/x?user=u&pass=abc", "https://a.example/x?user=u&pass=***"),
+            ("postgres://me@db:5432/x", "postgres://me@db:5432/x"),
+            ("s3://bucket/2024-01-01T00:00:00/a@b.csv", "s3://bucket/2024-01-01T00:00:00/a@b.csv"),
+            ("https://a.example/@scope/x?at=10:00", "https://a.example/@scope/x?at=10:00"),
             ("sqlite:data/x.db", "sqlite:data/x.db"),
             ("https://a.example/", "https://a.example/"),
         ] {
@@ -114,7 +140,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_password_survives(user in "[a-z]{1,8}", password in "[A-Z0-9@:!]{6,20}", scheme in "(mysql|mongodb|https)") {
+        fn no_password_survives(user in "[a-z]{1,8}", password in "[A-Z0-9@:!/?#&=%+;,. \\[\\]\\\\-]{6,20}", scheme in "(mysql|mongodb|https)") {
             let shown = redacted(&format!("{scheme}://{user}:{password}@h.example/x"));
             prop_assert!(!shown.contains(&password), "{}", shown);
         }

@@ -1,5 +1,6 @@
 //! Tables from SQL databases, read only, streamed.
 
+mod bound;
 mod dialect;
 mod mysql;
 mod open;
@@ -12,11 +13,13 @@ mod statement;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType};
 use futures::future::BoxFuture;
-use ropewalk_types::Ambient;
+use ropewalk_types::{Ambient, Digest};
+use serde_json::json;
 
 use crate::{ConnectionOptions, ConnectorError, MisfitPolicy, Table};
 
@@ -51,6 +54,9 @@ pub struct SqlRequest {
     pub misfits: MisfitPolicy,
     /// Precision and scale of decimal columns for which the database tells none; without them these are text.
     pub decimals: BTreeMap<String, (u8, i8)>,
+    /// What relative paths in the URL are relative to: SQLite's file, certificates, a socket. The folder of the process
+    /// when it is empty.
+    pub directory: PathBuf,
     /// How long a connection may take.
     pub connect_timeout: Duration,
 }
@@ -66,9 +72,36 @@ impl SqlRequest {
             batch_rows: 65_536,
             misfits: MisfitPolicy::default(),
             decimals: BTreeMap::new(),
+            directory: PathBuf::new(),
             connect_timeout: Duration::from_secs(30),
         }
     }
+
+    /// Digest of all that decides which rows come and how; of the URL too, which cannot be had back from it.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        let partition = self.partition.as_ref().map(|one| json!([one.column, one.count, one.lower, one.upper]));
+        let cursor = self.cursor.as_ref().map(|one| json!([one.column, one.after]));
+        Digest::of_json(&json!({
+            "url": self.url,
+            "query": self.query,
+            "partition": partition,
+            "cursor": cursor,
+            "misfits": format!("{:?}", self.misfits),
+            "decimals": self.decimals,
+            "directory": self.directory.to_string_lossy(),
+        }))
+    }
+}
+
+/// Whether two URLs, redacted or not, name one database, whoever asks it and with whichever parameters.
+pub fn is_same_database(one: &str, other: &str) -> bool {
+    fn place(url: &str) -> (Option<Dialect>, &str) {
+        let rest = url.split_once(':').map_or(url, |(_, rest)| rest);
+        let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place).trim_start_matches("//");
+        (Dialect::of(url).ok(), place.split('?').next().unwrap_or(place))
+    }
+    place(one) == place(other)
 }
 
 /// How to cut a query's rows into parts: by half-open ranges of a column of whole or other numbers, dates or timestamps.
@@ -89,7 +122,12 @@ pub struct Partition {
 
 /// An incremental read: only rows whose column is greater than the greatest value of the last read.
 ///
-/// Rows without a value are never read this way; a note says how many there are.
+/// Rows without a value are never read this way; a note says how many there are. Nor are rows that become visible
+/// later with a value that was read already: every row must get a greater value than all that were committed before
+/// it. A note says so of dates and timestamps, where that is easily missed. SQLite compares these as text.
+///
+/// A greatest value that the database does not find again by its text is an error, and so is one of another type than
+/// its column: no row is lost in silence by a comparison that means something else.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor {
     /// The column, one that the query gives: numbers, dates, timestamps or text.
@@ -150,6 +188,41 @@ fn decimal_type(precision: u8, scale: i8) -> Option<DataType> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_database_is_the_same_for_everybody() {
+        for (one, other, same) in [
+            ("postgres://ada@db/x", "postgresql://bob:***@db/x?sslmode=require", true),
+            ("mysql://ada@db:3307/x", "mariadb://ada@db:3307/x", true),
+            ("postgres://ada@db/x", "postgres://ada@db/y", false),
+            ("postgres://ada@db/x", "postgres://ada@db2/x", false),
+            ("postgres://ada@db/x", "mysql://ada@db/x", false),
+            ("sqlite:shop.db", "sqlite:shop.db", true),
+            ("sqlite:shop.db", "sqlite:shop2.db", false),
+        ] {
+            assert_eq!(is_same_database(one, other), same, "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn requests_for_other_rows_have_other_digests() {
+        let one = SqlRequest::new("sqlite:x.db", "SELECT 1 AS a");
+        let cursor = |after: Option<&str>| SqlRequest {
+            cursor: Some(Cursor { column: "a".to_owned(), after: after.map(str::to_owned) }),
+            ..one.clone()
+        };
+        let others = [
+            SqlRequest { query: "SELECT 2 AS a".to_owned(), ..one.clone() },
+            SqlRequest { url: "sqlite:y.db".to_owned(), ..one.clone() },
+            cursor(None),
+            cursor(Some("1")),
+        ];
+        let mut digests: Vec<_> = others.iter().chain([&one]).map(SqlRequest::digest).collect();
+        digests.sort();
+        digests.dedup();
+        assert_eq!(digests.len(), 5);
+        assert_eq!(SqlRequest { batch_rows: 7, ..one.clone() }.digest(), one.digest());
+    }
 
     #[test]
     fn decimals_that_arrow_has() {

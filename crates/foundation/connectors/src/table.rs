@@ -76,9 +76,9 @@ pub enum MisfitPolicy {
     /// The first one is an error.
     #[default]
     Refuse,
-    /// Each becomes null and is listed in its batch; more than `limit` of one table are an error.
+    /// Each becomes null and is listed in its batch; more than `limit` rows of one table that have any are an error.
     Collect {
-        /// How many are accepted.
+        /// How many rows with misfits are accepted.
         limit: u64,
     },
 }
@@ -122,7 +122,7 @@ impl fmt::Debug for PartitionSource {
     }
 }
 
-/// Counts the misfits of all partitions of a table against its policy.
+/// Counts the rows with misfits of all partitions of a table against its policy.
 #[derive(Clone, Debug)]
 pub(crate) struct MisfitCounter {
     policy: MisfitPolicy,
@@ -136,6 +136,7 @@ impl MisfitCounter {
         Self { policy, found: Arc::default(), place: place.into() }
     }
 
+    /// Counts a row; `misfit` is one of its values.
     fn count(&self, misfit: &Misfit) -> Result<(), ConnectorError> {
         let place = || self.place.to_string();
         match self.policy {

@@ -45,7 +45,8 @@ pub struct DataSource {
     /// Share of a column's cells that may misfit its type before the column becomes text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub type_tolerance: Option<f64>,
-    /// JSON records from which the columns are inferred; all if absent.
+    /// Records from which the columns are inferred: if absent, all of JSON files, and the first 1000 of document stores
+    /// and JSON APIs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inferred_records: Option<u64>,
     /// What archives and texts may make of this machine, where the defaults do not fit.
@@ -61,7 +62,8 @@ pub struct DataSource {
     /// Databases: ranges of a column that are read at the same time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partition: Option<Partition>,
-    /// Databases: the column that only rises, so that a later import reads what is new.
+    /// Databases: the column that only rises, so that a later import reads what is new. A row that comes later with
+    /// a value that was read already, or with none, is never read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
     /// Document stores: the collection.
@@ -268,10 +270,22 @@ fn one() -> u64 {
 }
 
 /// Whether a URL holds a password, which would then be in the project's history, keys and lineage.
+///
+/// A password is what stands between the first `:` and the last `@`, also when it has a `/` or a `?` that should have
+/// been written as `%2F` or `%3F`; unless that reads as a port, a path and the parameters of a query.
 pub(crate) fn holds_password(url: &str) -> bool {
     let Some((_, rest)) = url.split_once("://") else { return false };
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
-    authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'))
+    let Some((before, _)) = rest.rsplit_once('@') else { return false };
+    let Some((user, secret)) = before.split_once(':') else { return false };
+    !user.contains(['/', '?', '#']) && !is_port_and_query(secret)
+}
+
+/// `8080/path?name=…`
+fn is_port_and_query(text: &str) -> bool {
+    let Some((port, rest)) = text.split_once('/') else { return false };
+    let Some((path, query)) = rest.split_once('?') else { return false };
+    let is_port = port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok();
+    is_port && !path.contains('@') && query.contains('=')
 }
 
 impl DataSource {

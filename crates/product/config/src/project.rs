@@ -183,12 +183,13 @@ impl ProjectFile {
     fn check_urls(&self, file: &str) -> Result<(), ConfigError> {
         for (name, data) in &self.data {
             if data.source.all().iter().any(|url| holds_password(url)) {
-                let hint = "leave it out, and write password = { env = \"VARIABLE\" }".to_owned();
+                let hint = "leave it out, and write password = { env = \"VARIABLE\" }; an `@` that ends no password is \
+                            written as %40";
                 return Err(meaning(
                     file,
                     &format!("[data.{name}]"),
                     "the URL holds a password".to_owned(),
-                    Some(hint),
+                    Some(hint.to_owned()),
                 ));
             }
         }
@@ -279,15 +280,29 @@ models = ["models:/flight-delays@champion"]
 
     #[test]
     fn a_password_is_in_no_project_file() {
-        for url in ["postgres://me:secret@db/x", "https://a:b@host"] {
+        for url in [
+            "postgres://me:secret@db/x",
+            "https://a:b@host",
+            "postgres://me:sec?secret@db/x",
+            "postgres://me:12/secret@db/x",
+            "postgres://me:12?secret@db/x",
+            "postgres://me@server:12#secret@db/x",
+        ] {
             let wrong = error("source = \"data/flights.zip\"", &format!("source = \"{url}\""));
             assert!(wrong.to_string().contains("[data.flights]: the URL holds a password"), "{wrong}");
             assert!(!wrong.to_string().contains("secret"), "{wrong}");
         }
         let remote = error("[serve]", "[remote.r]\nurl = \"s3://key:secret@bucket\"\n[serve]");
         assert!(remote.to_string().contains("[remote.r]"), "{remote}");
-        let text = GOOD.replace("data/flights.zip", "postgres://me@db:5432/x?a=b:c@d");
-        assert!(ProjectFile::parse("ropewalk.toml", &text).is_ok());
+        for url in [
+            "postgres://me@db:5432/x?a=b:c@d",
+            "http://localhost:8000/items?owner=ada@example.com",
+            "s3://bucket/2024-01-01T00:00:00/a@b.csv",
+            "https://host/@scope/x",
+        ] {
+            let text = GOOD.replace("data/flights.zip", url);
+            assert!(ProjectFile::parse("ropewalk.toml", &text).is_ok(), "{url}");
+        }
     }
 
     #[test]

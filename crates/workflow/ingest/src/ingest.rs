@@ -65,6 +65,8 @@ pub trait IngestProgress: Send + Sync {
     fn file_read(&self, name: &str, rows: u64, reused: bool);
     /// A file's rows were typed and written.
     fn file_written(&self, name: &str, rows: u64);
+    /// A source with nothing new has something to say that the version, which stays as it is, does not.
+    fn noted(&self, _text: &str) {}
 }
 
 /// Nobody listens.

@@ -70,7 +70,8 @@ pub struct Import {
     pub rows: Option<u64>,
     /// Digest of what came: of one file its bytes; otherwise of the list of the digests of the parts.
     pub digest: Digest,
-    /// What else the source said, such as an entity tag or the version of the server.
+    /// What else the source said, such as an entity tag or the version of the server; and by which column an import
+    /// with a cursor chose its rows.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub facts: BTreeMap<String, String>,
 }

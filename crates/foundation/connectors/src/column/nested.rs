@@ -1,4 +1,5 @@
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, ListArray, StructArray};
@@ -9,6 +10,9 @@ use crate::ConnectorError;
 use crate::cell::Cell;
 
 use super::{ColumnBuilder, Unfit};
+
+/// Up to so many names, looking through the fields is faster than a table of them.
+const SOUGHT_ONE_BY_ONE: usize = 32;
 
 /// Lists of one type.
 pub(super) struct ListValues {
@@ -89,10 +93,17 @@ pub(crate) fn arrange<'a>(
     unfit: &mut Vec<Unfit>,
 ) -> Vec<Cell<'a>> {
     let mut arranged: Vec<Option<Cell<'a>>> = vec![None; fields.len()];
+    // A document may have as many names as its source pleases, each of which would be looked for among all fields.
+    let places: Option<HashMap<&str, usize>> = (cells.len() > SOUGHT_ONE_BY_ONE)
+        .then(|| fields.iter().enumerate().map(|(place, field)| (field.name().as_str(), place)).collect());
+    let sought = |name: &str| match &places {
+        Some(places) => places.get(name).copied(),
+        None => fields.iter().position(|field| field.name() == name),
+    };
     for (place, (name, cell)) in cells.into_iter().enumerate() {
         // Documents of one source mostly have their fields in one order.
         let same = fields.get(place).is_some_and(|field| *field.name() == name);
-        let found = if same { Some(place) } else { fields.iter().position(|field| *field.name() == name) };
+        let found = if same { Some(place) } else { sought(&name) };
         let reason = match found.and_then(|index| arranged.get_mut(index)) {
             Some(slot @ None) => {
                 *slot = Some(cell);
@@ -102,8 +113,10 @@ pub(crate) fn arrange<'a>(
             None if matches!(cell, Cell::Null) => continue,
             None => "no document of the sample has this field",
         };
-        let column = if path.is_empty() { name.into_owned() } else { format!("{path}.{name}") };
-        unfit.push(Unfit { column, value: cell.shown(), reason: reason.to_owned() });
+        Unfit::list(unfit, || {
+            let column = if path.is_empty() { name.into_owned() } else { format!("{path}.{name}") };
+            Unfit { column, value: cell.shown(), reason: reason.to_owned() }
+        });
     }
     arranged.into_iter().map(|cell| cell.unwrap_or(Cell::Null)).collect()
 }

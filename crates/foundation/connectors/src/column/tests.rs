@@ -59,9 +59,28 @@ fn text_takes_other_types_only_where_the_sample_had_several() {
     let mut builder = ColumnBuilder::new(&field).unwrap();
     builder.push(Cell::text("a"), &mut unfit);
     builder.push(Cell::List(vec![Cell::Integer(1)]), &mut unfit);
-    let array = builder.finish().unwrap();
-    assert_eq!(array.as_string::<i32>().iter().flatten().collect::<Vec<_>>(), ["\"a\"", "[1]"]);
+    builder.push(Cell::Binary([1, 2, 3][..].into(), 0), &mut unfit);
     assert!(unfit.is_empty());
+    builder.push(Cell::List(vec![Cell::Misfit("MinKey".into(), "it is a bound and no value")]), &mut unfit);
+    let array = builder.finish().unwrap();
+    let bytes = r#"{"$binary":{"base64":"AQID","subType":"00"}}"#;
+    assert_eq!(array.as_string::<i32>().iter().flatten().collect::<Vec<_>>(), ["\"a\"", "[1]", bytes]);
+    assert_eq!((unfit.len(), unfit[0].value.as_str(), array.is_null(3)), (1, "MinKey", true));
+}
+
+#[test]
+fn a_document_of_many_strange_fields_is_read_at_once_and_listed_in_part() {
+    let fields: Fields = (0..2000).map(|n| Field::new(format!("known{n}"), DataType::Int64, true)).collect();
+    let strange = (0..500_000).map(|n| (format!("strange{n}").into(), Cell::Integer(n)));
+    let known = std::iter::once(("known7".into(), Cell::Integer(7)));
+    let mut unfit = Vec::new();
+    let begun = std::time::Instant::now();
+    let cells = arrange(&fields, strange.chain(known).collect(), "", &mut unfit);
+    // 10^9 comparisons of names would take far longer, in a debug build above all.
+    assert!(begun.elapsed().as_secs() < 10, "{:?}", begun.elapsed());
+    assert_eq!((cells.len(), &cells[7]), (2000, &Cell::Integer(7)));
+    assert_eq!(unfit.len(), LISTED_OF_A_ROW + 1);
+    assert!(unfit.last().unwrap().reason.contains("not listed"));
 }
 
 #[test]

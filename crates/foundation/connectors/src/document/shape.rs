@@ -1,3 +1,4 @@
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, TimeUnit};
@@ -27,10 +28,45 @@ pub(super) enum Shape {
     Binary,
     Timestamp,
     List(Box<Shape>),
-    /// In the order in which they were first seen.
-    Struct(Vec<(String, Shape)>),
+    Struct(Fields),
     /// Of several types, or too deep, or with too many fields.
     Mixed,
+}
+
+/// The fields of documents, in the order in which they were first seen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Fields {
+    known: Vec<(String, Shape)>,
+    /// Where each name stands in `known`.
+    places: HashMap<String, usize>,
+}
+
+impl Fields {
+    /// The shape of the field `name`, which documents before this one had at `place`, if they had it; none when that
+    /// would be one field too many.
+    fn shape(&mut self, place: usize, name: &str) -> Option<&mut Shape> {
+        let found = match self.known.get(place) {
+            Some((same, _)) if same == name => place,
+            _ => match self.places.get(name) {
+                Some(place) => *place,
+                None if self.known.len() == MOST_FIELDS => return None,
+                None => {
+                    self.places.insert(name.to_owned(), self.known.len());
+                    self.known.push((name.to_owned(), Shape::Nothing));
+                    self.known.len() - 1
+                }
+            },
+        };
+        self.known.get_mut(found).map(|(_, shape)| shape)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &(String, Shape)> {
+        self.known.iter()
+    }
 }
 
 impl Shape {
@@ -46,7 +82,7 @@ impl Shape {
             Cell::Float(_) => Self::Float,
             Cell::Decimal(_) => Self::Decimal,
             Cell::Text(_) => Self::Text,
-            Cell::Binary(_) => Self::Binary,
+            Cell::Binary(..) => Self::Binary,
             Cell::Timestamp(_) => Self::Timestamp,
             // A number beyond 64 signed bits, and what has no type of its own.
             Cell::Unsigned(_) | Cell::Date(_) | Cell::Time(_) | Cell::Misfit(..) => Self::Mixed,
@@ -71,27 +107,18 @@ impl Shape {
 
     fn add_struct(&mut self, cells: &[(std::borrow::Cow<'_, str>, Cell<'_>)], depth: usize) {
         if *self == Self::Nothing {
-            *self = Self::Struct(Vec::new());
+            *self = Self::Struct(Fields::default());
         }
         let Self::Struct(fields) = self else {
             *self = Self::Mixed;
             return;
         };
         for (place, (name, cell)) in cells.iter().enumerate() {
-            let found = match fields.get(place) {
-                Some((same, _)) if same == name => Some(place),
-                _ => fields.iter().position(|(known, _)| known == name),
+            let Some(shape) = fields.shape(place, name) else {
+                *self = Self::Mixed;
+                return;
             };
-            if let Some((_, shape)) = found.and_then(|index| fields.get_mut(index)) {
-                shape.add(cell, depth + 1);
-            } else {
-                let mut shape = Self::Nothing;
-                shape.add(cell, depth + 1);
-                fields.push((name.to_string(), shape));
-            }
-        }
-        if fields.len() > MOST_FIELDS {
-            *self = Self::Mixed;
+            shape.add(cell, depth + 1);
         }
     }
 
@@ -135,7 +162,6 @@ impl Shape {
 mod tests {
     use super::super::infer;
     use super::super::json::cell;
-    use arrow::datatypes::Fields;
 
     use super::*;
 
@@ -153,7 +179,7 @@ mod tests {
             serde_json::json!({"id": 2, "x": 0.5, "tags": [], "at": {"lon": 2}, "odd": "one", "late": true}),
         ]);
         let list = DataType::List(Arc::new(Field::new("item", DataType::Utf8, true)));
-        let place = DataType::Struct(Fields::from(vec![
+        let place = DataType::Struct(arrow::datatypes::Fields::from(vec![
             Field::new("lat", DataType::Float64, true),
             Field::new("lon", DataType::Int64, true),
         ]));
@@ -177,6 +203,17 @@ mod tests {
         }
         let wide: serde_json::Map<_, _> = (0..=MOST_FIELDS).map(|n| (n.to_string(), 1.into())).collect();
         assert!(infer(&[cell(&wide.into())], "x").is_err());
+    }
+
+    #[test]
+    fn a_document_of_very_many_fields_is_given_up_at_once() {
+        let wide: Vec<_> = (0..500_000).map(|n| (format!("id{n}").into(), Cell::Integer(n))).collect();
+        let mut shape = Shape::Nothing;
+        let begun = std::time::Instant::now();
+        shape.add(&Cell::Struct(wide), 0);
+        assert_eq!(shape, Shape::Mixed);
+        // 10^11 comparisons would take minutes.
+        assert!(begun.elapsed().as_secs() < 30, "{:?}", begun.elapsed());
     }
 
     #[test]

@@ -88,7 +88,12 @@ impl Download<'_> {
                     return Err(self.unsteady(versions));
                 }
             }
-            let Some(response) = response else { continue };
+            let Some(response) = response else {
+                // Counted whatever was here: a server that answers so once may do it for ever.
+                let reason = "its answer is not the part of the file that was asked for".to_owned();
+                pauses.wait(self.torn(reason)).await?;
+                continue;
+            };
             let (kept, failure) = self.append(partial, response).await?;
             partial = kept;
             let Some(failure) = failure else { return self.finish(partial).await };
@@ -97,6 +102,10 @@ impl Download<'_> {
             }
             pauses.wait(failure).await?;
         }
+    }
+
+    fn torn(&self, reason: String) -> Failure {
+        Failure::Again { reason, after: None, url: self.location.clone() }
     }
 
     fn unsteady(&self, attempts: u32) -> ConnectorError {
@@ -174,16 +183,15 @@ impl Download<'_> {
         let body = response.bytes_stream().map_err(|error| chain(&error.without_url()));
         let received = |bytes| self.fetch.progress.received(&self.name, bytes);
         let (partial, ended) = append(partial, Box::pin(body), limit, &received).await?;
-        let torn = |reason| Failure::Again { reason, after: None, url: self.location.clone() };
         let failure = match ended {
             Ended::TooLarge => {
                 self.fetch.check_size(&self.name, u64::MAX)?;
                 None
             }
-            Ended::Torn(reason) => Some(torn(reason)),
+            Ended::Torn(reason) => Some(self.torn(reason)),
             Ended::Whole => match partial.validator().size {
                 Some(size) if size != partial.received() => {
-                    Some(torn(format!("{} of {size} bytes came", partial.received())))
+                    Some(self.torn(format!("{} of {size} bytes came", partial.received())))
                 }
                 _ => None,
             },

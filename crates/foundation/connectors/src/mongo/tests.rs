@@ -32,7 +32,7 @@ fn every_bson_type_has_a_cell() {
     assert_eq!(found("none"), Cell::Null);
     assert_eq!(found("at"), Cell::Timestamp(1_500_000));
     assert_eq!(found("price"), Cell::Decimal("1.50".into()));
-    assert_eq!(found("bytes"), Cell::Binary([0, 255][..].into()));
+    assert_eq!(found("bytes"), Cell::Binary([0, 255][..].into(), 0));
     assert_eq!(found("uuid"), Cell::text("a0a0a0a0-a0a0-a0a0-a0a0-a0a0a0a0a0a0"));
     assert_eq!(found("tags"), Cell::List(vec![Cell::text("a"), Cell::text("b")]));
     assert!(matches!(found("place"), Cell::Struct(_)));

@@ -36,7 +36,7 @@ pub(super) struct Mysql {
 
 impl Mysql {
     pub(super) fn new(request: &SqlRequest, options: &ConnectionOptions) -> Result<Self, ConnectorError> {
-        let server = Server::of(&request.url, options, &["charset", "collation"])?;
+        let server = Server::of(request, options, &["charset", "collation"])?;
         let location = server.location.as_str().into();
         let decimals = Arc::new(request.decimals.clone());
         Ok(Self { options: Arc::new(connect_options(&server)?), location, timeout: request.connect_timeout, decimals })
@@ -168,6 +168,11 @@ impl Source for Mysql {
         Kind::Signed
     }
 
+    /// The least and the greatest of bits come as another type in MySQL than in MariaDB; MySQL sorts JSON by its types.
+    fn has_order(kind: &Kind) -> bool {
+        !matches!(kind, Kind::Bits | Kind::Json)
+    }
+
     fn is_decimal(kind: &Kind) -> bool {
         *kind == Kind::Decimal
     }
@@ -176,6 +181,13 @@ impl Source for Mysql {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_mysql_and_mariadb_order_differently_has_no_order() {
+        for (kind, ordered) in [(Kind::Bits, false), (Kind::Json, false), (Kind::Text, true), (Kind::Unsigned, true)] {
+            assert_eq!(Mysql::has_order(&kind), ordered, "{kind:?}");
+        }
+    }
 
     #[test]
     fn modes_of_tls_have_two_spellings() {

@@ -10,7 +10,9 @@ use crate::table::{BatchSender, MisfitCounter, TableBuilder, stream_of};
 use crate::{ConnectorError, Note, PartitionSource, Provenance, Table};
 
 use super::SqlRequest;
-use super::plan::{Axis, Condition, Statement, Wrapped, bound, comparable, cuts};
+use super::bound::{bound, has_t, mixes_forms};
+use super::dialect::{Comparable, Dialect};
+use super::plan::{Axis, Condition, Statement, Wrapped, comparable, cuts};
 use super::source::{Described, Source};
 
 /// Opens `query`, whatever the database.
@@ -129,14 +131,35 @@ impl<S: Source> Asked<'_, S> {
         let Some(cursor) = &request.cursor else { return Ok(None) };
         let (index, axis) = self.axis(&cursor.column)?;
         let mut window = Window { axis, after: cursor.after.clone(), upper: None };
-        let (_, upper) = self.extremes(index, axis, window.condition(Condition::new(S::DIALECT))).await?;
-        window.upper = upper;
+        let extremes = self.extremes(index, axis, window.condition(Condition::new(S::DIALECT))).await?;
+        window.upper = extremes.greatest?;
+        if let Some(upper) = &window.upper {
+            // Text sorts above the numbers that a column of SQLite may hold too.
+            let least =
+                if axis.kind == Comparable::Text { extremes.least? } else { extremes.least.unwrap_or_default() };
+            one_form::<S>(axis, window.after.as_deref(), least.as_deref(), upper)?;
+            self.check_equal(axis, upper).await?;
+        }
+        if matches!(axis.kind, Comparable::Date | Comparable::Timestamp | Comparable::TimestampUtc) {
+            let text = "the cursor: rows that come later with a value that was read already are never read".to_owned();
+            self.notes.push(Note { column: Some(cursor.column.clone()), text });
+        }
         let nulls = self.number(self.wrapped.nulls(axis)).await?;
         if nulls > 0 {
             let text = format!("{nulls} rows have no value in it and are not read: they are neither old nor new");
             self.notes.push(Note { column: Some(cursor.column.clone()), text });
         }
         Ok(Some(window))
+    }
+
+    /// An error when the database does not find `value`, which it has just told, by its text: it would lose rows.
+    async fn check_equal(&mut self, axis: Axis<'_>, value: &str) -> Result<(), ConnectorError> {
+        if self.first_row(self.wrapped.equal(axis, value)).await?.is_some() {
+            return Ok(());
+        }
+        let reason =
+            format!("the database has `{value}` in it, but does not find that by its text; cast it in the query");
+        Err(ConnectorError::Column { column: axis.name.to_owned(), reason })
     }
 
     async fn statements(
@@ -165,11 +188,12 @@ impl<S: Source> Asked<'_, S> {
         let (index, axis) = self.axis(&partition.column)?;
         let (mut lower, mut upper) = (partition.lower.clone(), partition.upper.clone());
         if lower.is_none() || upper.is_none() {
-            let (least, greatest) = self.extremes(index, axis, shared()).await?;
-            (lower, upper) = (lower.or(least), upper.or(greatest));
+            let Extremes { least, greatest } = self.extremes(index, axis, shared()).await?;
+            lower = if lower.is_some() { lower } else { least? };
+            upper = if upper.is_some() { upper } else { greatest? };
         }
         let cuts = match (lower, upper) {
-            (Some(lower), Some(upper)) => cuts(axis, &lower, &upper, partition.count)?,
+            (Some(lower), Some(upper)) => cuts(axis, S::DIALECT, &lower, &upper, partition.count)?,
             // No row has a value.
             _ => Vec::new(),
         };
@@ -183,7 +207,8 @@ impl<S: Source> Asked<'_, S> {
             let names: Vec<_> = self.columns.iter().map(|column| column.name.as_str()).collect();
             wrong(format!("the query does not give it; it gives {}", names.join(", ")))
         })?;
-        let kind = if column.as_text { None } else { comparable(&column.data_type, S::is_decimal(&column.kind)) };
+        let ordered = !column.as_text && S::has_order(&column.kind);
+        let kind = if ordered { comparable(&column.data_type, S::is_decimal(&column.kind)) } else { None };
         let kind = kind.ok_or_else(|| wrong(format!("its type, {}, has no order to read by", type_name(column))))?;
         Ok((index, Axis { name, kind }))
     }
@@ -193,19 +218,16 @@ impl<S: Source> Asked<'_, S> {
         index: usize,
         axis: Axis<'_>,
         condition: Condition,
-    ) -> Result<(Option<String>, Option<String>), ConnectorError> {
+    ) -> Result<Extremes, ConnectorError> {
         let statement = self.wrapped.extremes(axis, condition);
-        let kind = self.columns.get(index).map(|column| column.kind.clone());
-        let Some(kind) = kind else { return Ok((None, None)) };
+        let kind = self.columns.get(index).map(|column| S::bound_kind(&column.kind));
+        let Some(kind) = kind else { return Ok(Extremes { least: Ok(None), greatest: Ok(None) }) };
         let row = self.row(statement).await?;
-        let value = |at: usize| match S::cell(&row, at, &kind) {
-            Cell::Misfit(shown, reason) => {
-                let reason = format!("its extreme value `{shown}` cannot be compared: {reason}");
-                Err(ConnectorError::Column { column: axis.name.to_owned(), reason })
-            }
-            cell => Ok(bound(&cell, axis.kind)),
+        let value = |at: usize| {
+            let found = bound(&S::cell(&row, at, &kind), axis.kind, S::DIALECT);
+            found.map_err(|reason| ConnectorError::Column { column: axis.name.to_owned(), reason })
         };
-        Ok((value(0)?, value(1)?))
+        Ok(Extremes { least: value(0), greatest: value(1) })
     }
 
     async fn number(&mut self, statement: Statement) -> Result<u64, ConnectorError> {
@@ -217,12 +239,47 @@ impl<S: Source> Asked<'_, S> {
     }
 
     async fn row(&mut self, statement: Statement) -> Result<S::Row, ConnectorError> {
+        let row = self.first_row(statement).await?;
+        row.ok_or_else(|| self.source.failed("asking for bounds")(sqlx::Error::RowNotFound))
+    }
+
+    async fn first_row(&mut self, statement: Statement) -> Result<Option<S::Row>, ConnectorError> {
         let mut rows = S::rows(self.connection, statement.sql, statement.parameters);
         let row = rows.try_next().await.map_err(self.source.failed("asking for bounds"))?;
         // Read to its end, so that the connection is free again.
         while rows.try_next().await.map_err(self.source.failed("asking for bounds"))?.is_some() {}
-        row.ok_or_else(|| self.source.failed("asking for bounds")(sqlx::Error::RowNotFound))
+        Ok(row)
     }
+}
+
+/// The least and the greatest value of a column, or why one of them is no bound; none where no row has a value.
+struct Extremes {
+    least: Result<Option<String>, ConnectorError>,
+    greatest: Result<Option<String>, ConnectorError>,
+}
+
+/// An error when SQLite, which compares moments as text, would not compare these by time.
+fn one_form<S: Source>(
+    axis: Axis<'_>,
+    after: Option<&str>,
+    least: Option<&str>,
+    greatest: &str,
+) -> Result<(), ConnectorError> {
+    if S::DIALECT != Dialect::Sqlite || axis.kind != Comparable::Timestamp {
+        return Ok(());
+    }
+    let least = least.unwrap_or(greatest);
+    // After texts with a blank, those with a `T` are greater; the other way round they would never be read.
+    let earlier =
+        after.filter(|after| has_t(after)).filter(|after| mixes_forms(after, least) || mixes_forms(after, greatest));
+    let other = if mixes_forms(least, greatest) { Some(least) } else { earlier };
+    let Some(other) = other else { return Ok(()) };
+    let reason = format!(
+        "`{other}` and `{greatest}` are written in two ways, and SQLite compares them as text; write them in one way in \
+         the query, as `datetime({})` does",
+        S::DIALECT.quoted(axis.name)
+    );
+    Err(ConnectorError::Column { column: axis.name.to_owned(), reason })
 }
 
 fn type_name<K>(column: &Described<K>) -> String {

@@ -3,11 +3,10 @@
 use std::num::NonZeroUsize;
 
 use arrow::datatypes::{DataType, TimeUnit};
-use chrono::{NaiveDate, NaiveDateTime};
 
 use crate::ConnectorError;
-use crate::cell::{Cell, date_text, timestamp_text};
 
+use super::bound::{place, written};
 use super::dialect::{Comparable, Dialect};
 
 /// A statement, the values of its parameters and what it reads, for people.
@@ -64,8 +63,9 @@ impl Condition {
     }
 
     fn comparison(&mut self, axis: Axis<'_>, operator: &str, value: &str) -> String {
+        let value = self.dialect.sent(axis.kind, value);
         self.parameters.push(value.to_owned());
-        let parameter = self.dialect.parameter(self.parameters.len(), axis.kind);
+        let parameter = self.dialect.parameter(self.parameters.len(), axis.kind, value);
         format!("{} {operator} {parameter}", self.dialect.quoted(axis.name))
     }
 }
@@ -86,6 +86,16 @@ impl Wrapped<'_> {
     pub(super) fn extremes(&self, axis: Axis<'_>, condition: Condition) -> Statement {
         let name = self.dialect.quoted(axis.name);
         self.select(&format!("MIN({name}), MAX({name})"), condition, String::new())
+    }
+
+    /// One row if any has the value `value` of `axis`, by the comparisons that choose the rows to read.
+    pub(super) fn equal(&self, axis: Axis<'_>, value: &str) -> Statement {
+        let mut condition = Condition::new(self.dialect);
+        condition.compare(axis, ">=", value);
+        condition.compare(axis, "<=", value);
+        let mut statement = self.select("1", condition, String::new());
+        statement.sql.push_str(" LIMIT 1");
+        statement
     }
 
     /// How many rows have no value of `axis`.
@@ -136,21 +146,10 @@ pub(super) fn comparable(data_type: &DataType, is_decimal: bool) -> Option<Compa
     })
 }
 
-/// A value as the text of a parameter; none for null.
-pub(super) fn bound(cell: &Cell<'_>, kind: Comparable) -> Option<String> {
-    Some(match cell {
-        Cell::Null => return None,
-        Cell::Text(text) => text.to_string(),
-        Cell::Date(days) => date_text(*days),
-        Cell::Timestamp(micros) if kind == Comparable::TimestampUtc => format!("{}+00", timestamp_text(*micros)),
-        Cell::Timestamp(micros) => timestamp_text(*micros),
-        other => other.to_string(),
-    })
-}
-
 /// At most `count - 1` values that cut from `lower` to `upper` into ranges of one width, ascending.
 pub(super) fn cuts(
     axis: Axis<'_>,
+    dialect: Dialect,
     lower: &str,
     upper: &str,
     count: NonZeroUsize,
@@ -168,7 +167,7 @@ pub(super) fn cuts(
     let place = |text: &str| place(text, axis.kind).ok_or_else(|| unreadable(text));
     Ok(whole_cuts(place(lower)?, place(upper)?, count.get())
         .into_iter()
-        .map(|value| written(value, axis.kind))
+        .map(|value| written(value, axis.kind, dialect))
         .collect())
 }
 
@@ -191,36 +190,6 @@ fn float_cuts(lower: f64, upper: f64, count: usize) -> Vec<String> {
     cuts
 }
 
-/// Where a value lies: itself, days, or microseconds.
-fn place(text: &str, kind: Comparable) -> Option<i128> {
-    match kind {
-        Comparable::Date => date_place(text).map(i128::from),
-        Comparable::Timestamp | Comparable::TimestampUtc => {
-            let text = text.strip_suffix("+00").unwrap_or(text);
-            let formats = ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f"];
-            let moment = formats.iter().find_map(|format| NaiveDateTime::parse_from_str(text, format).ok());
-            match moment {
-                Some(moment) => Some(moment.and_utc().timestamp_micros().into()),
-                None => date_place(text).map(|days| i128::from(days) * 86_400_000_000),
-            }
-        }
-        _ => text.trim().parse().ok(),
-    }
-}
-
-fn date_place(text: &str) -> Option<i32> {
-    NaiveDate::parse_from_str(text, "%Y-%m-%d").ok().map(|date| date.to_epoch_days())
-}
-
-fn written(value: i128, kind: Comparable) -> String {
-    match kind {
-        Comparable::Date => date_text(i32::try_from(value).unwrap_or_default()),
-        Comparable::Timestamp => timestamp_text(i64::try_from(value).unwrap_or_default()),
-        Comparable::TimestampUtc => format!("{}+00", timestamp_text(i64::try_from(value).unwrap_or_default())),
-        _ => value.to_string(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -238,7 +207,7 @@ mod tests {
     #[test]
     fn ranges_are_half_open_and_nulls_are_in_the_first() {
         let wrapped = Wrapped { dialect: Dialect::Postgres, query: "SELECT 1 -- x", columns: "\"a\"" };
-        let cuts = cuts(axis(Comparable::Integer), "0", "90", count(3)).unwrap();
+        let cuts = cuts(axis(Comparable::Integer), Dialect::Postgres, "0", "90", count(3)).unwrap();
         assert_eq!(cuts, ["30", "60"]);
         let parts = wrapped.parts(axis(Comparable::Integer), &cuts, || {
             let mut condition = Condition::new(Dialect::Postgres);
@@ -260,20 +229,37 @@ mod tests {
 
     #[test]
     fn dates_and_timestamps_are_cut_by_the_calendar() {
-        assert_eq!(cuts(axis(Comparable::Date), "2024-02-28", "2024-03-01", count(2)).unwrap(), ["2024-02-29"]);
-        assert_eq!(
-            cuts(axis(Comparable::TimestampUtc), "2024-01-01", "2024-01-02 00:00:00+00", count(2)).unwrap(),
-            ["2024-01-01 12:00:00.000000+00"]
-        );
-        assert!(cuts(axis(Comparable::Date), "today", "2024-03-01", count(2)).is_err());
-        assert!(cuts(axis(Comparable::Text), "a", "b", count(2)).is_err());
+        let cut = |kind, dialect, lower, upper| cuts(axis(kind), dialect, lower, upper, count(2));
+        assert_eq!(cut(Comparable::Date, Dialect::Postgres, "2024-02-28", "2024-03-01").unwrap(), ["2024-02-29"]);
+        for (dialect, text) in
+            [(Dialect::Postgres, "2024-01-01 12:00:00.000000+00"), (Dialect::Mysql, "2024-01-01 12:00:00.000000")]
+        {
+            let cuts = cut(Comparable::TimestampUtc, dialect, "2024-01-01", "2024-01-02 00:00:00+00").unwrap();
+            assert_eq!(cuts, [text], "{dialect:?}");
+        }
+        assert!(cut(Comparable::Date, Dialect::Postgres, "today", "2024-03-01").is_err());
+        assert!(cut(Comparable::Text, Dialect::Postgres, "a", "b").is_err());
+    }
+
+    #[test]
+    fn a_moment_in_utc_has_a_zone_for_postgresql_only() {
+        let statement = |dialect| {
+            let wrapped = Wrapped { dialect, query: "SELECT 1", columns: "at" };
+            wrapped.equal(axis(Comparable::TimestampUtc), "2024-01-01 00:00:00.000000+00")
+        };
+        let mysql = statement(Dialect::Mysql);
+        assert_eq!(mysql.parameters, ["2024-01-01 00:00:00.000000"; 2]);
+        let condition = "`at` >= CAST(? AS DATETIME(6)) AND `at` <= CAST(? AS DATETIME(6)) LIMIT 1";
+        assert!(mysql.sql.ends_with(condition), "{}", mysql.sql);
+        assert_eq!(statement(Dialect::Postgres).parameters, ["2024-01-01 00:00:00.000000+00"; 2]);
     }
 
     #[test]
     fn no_more_cuts_than_values() {
-        assert!(cuts(axis(Comparable::Integer), "5", "5", count(8)).unwrap().is_empty());
-        assert_eq!(cuts(axis(Comparable::Unsigned), "0", "2", count(8)).unwrap(), ["1"]);
-        assert!(cuts(axis(Comparable::Float), "1", "0", count(4)).unwrap().is_empty());
+        let cut = |kind, lower, upper| cuts(axis(kind), Dialect::Mysql, lower, upper, count(8)).unwrap();
+        assert!(cut(Comparable::Integer, "5", "5").is_empty());
+        assert_eq!(cut(Comparable::Unsigned, "0", "2"), ["1"]);
+        assert!(cut(Comparable::Float, "1", "0").is_empty());
     }
 
     proptest! {

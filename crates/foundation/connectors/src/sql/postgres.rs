@@ -36,7 +36,7 @@ pub(super) struct Postgres {
 
 impl Postgres {
     pub(super) fn new(request: &SqlRequest, options: &ConnectionOptions) -> Result<Self, ConnectorError> {
-        let server = Server::of(&request.url, options, &["application_name"])?;
+        let server = Server::of(request, options, &["application_name"])?;
         let location = server.location.as_str().into();
         let decimals = Arc::new(request.decimals.clone());
         let options = Arc::new(connect_options(&server)?);

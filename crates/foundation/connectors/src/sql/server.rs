@@ -7,7 +7,7 @@ use reqwest::Url;
 
 use crate::{ConnectionOptions, ConnectorError, redacted};
 
-use super::PASSWORD;
+use super::{PASSWORD, SqlRequest};
 
 /// A server, its database and who asks.
 pub(super) struct Server {
@@ -33,8 +33,13 @@ pub(super) struct Tls {
 }
 
 impl Server {
-    /// Reads `url`; a parameter that is neither known here nor in `others` is an error.
-    pub(super) fn of(url: &str, options: &ConnectionOptions, others: &[&str]) -> Result<Self, ConnectorError> {
+    /// Reads the request's URL; a parameter that is neither known here nor in `others` is an error.
+    pub(super) fn of(
+        request: &SqlRequest,
+        options: &ConnectionOptions,
+        others: &[&str],
+    ) -> Result<Self, ConnectorError> {
+        let url = request.url.as_str();
         let location = redacted(url);
         let wrong = |reason: String| ConnectorError::Url { url: location.clone(), reason };
         let parsed = Url::parse(url).map_err(|error| wrong(error.to_string()))?;
@@ -55,6 +60,9 @@ impl Server {
         };
         for (name, value) in parsed.query_pairs() {
             server.parameter(&name, &value, others).map_err(wrong)?;
+        }
+        for path in [&mut server.tls.root, &mut server.tls.certificate, &mut server.tls.key, &mut server.socket] {
+            *path = path.take().map(|path| request.directory.join(path));
         }
         if server.user.is_empty() {
             return Err(wrong("it names no user".to_owned()));
@@ -86,7 +94,8 @@ mod tests {
 
     fn server(url: &str) -> Result<Server, ConnectorError> {
         let options = ConnectionOptions::new([(PASSWORD.to_owned(), "from option".to_owned())]);
-        Server::of(url, &options, &["charset"])
+        let request = SqlRequest { directory: "/project".into(), ..SqlRequest::new(url, "SELECT 1") };
+        Server::of(&request, &options, &["charset"])
     }
 
     #[test]
@@ -99,6 +108,15 @@ mod tests {
         let one = server("mysql://u@localhost/x?socket=/run/db.sock").unwrap();
         assert_eq!(one.password.as_deref(), Some("from option"));
         assert_eq!(one.socket.as_deref(), Some(std::path::Path::new("/run/db.sock")));
+    }
+
+    #[test]
+    fn files_of_certificates_are_where_the_request_says() {
+        let one = server("mysql://u@h/x?sslrootcert=tls/ca.pem&ssl-cert=/etc/me.pem&sslkey=me.key").unwrap();
+        let path = |path: &Option<PathBuf>| path.as_ref().and_then(|path| path.to_str().map(str::to_owned));
+        assert_eq!(path(&one.tls.root).as_deref(), Some("/project/tls/ca.pem"));
+        assert_eq!(path(&one.tls.certificate).as_deref(), Some("/etc/me.pem"));
+        assert_eq!(path(&one.tls.key).as_deref(), Some("/project/me.key"));
     }
 
     #[test]

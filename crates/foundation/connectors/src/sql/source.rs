@@ -65,6 +65,16 @@ pub(super) trait Source: Clone + Send + Sync + 'static {
     /// How the result of `COUNT(*)` is decoded.
     fn count_kind() -> Self::Kind;
 
+    /// How an extreme value of a column is decoded that goes back to the database as a bound.
+    fn bound_kind(kind: &Self::Kind) -> Self::Kind {
+        kind.clone()
+    }
+
+    /// Whether the database has one order of values of this kind for both sorting and comparing with text.
+    fn has_order(_kind: &Self::Kind) -> bool {
+        true
+    }
+
     /// Whether values of this kind are decimal numbers, also where they are kept as text.
     fn is_decimal(kind: &Self::Kind) -> bool;
 

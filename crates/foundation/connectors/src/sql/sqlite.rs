@@ -1,7 +1,6 @@
 mod decode;
 mod describe;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,7 +30,7 @@ pub(super) struct Sqlite {
 }
 
 impl Sqlite {
-    /// `sqlite:PATH`, `sqlite:///PATH` (RFC 8089's form of an absolute path).
+    /// `sqlite:PATH` below the request's directory, `sqlite:///PATH` (RFC 8089's form of an absolute path).
     pub(super) fn new(request: &SqlRequest) -> Result<Self, ConnectorError> {
         let wrong = |reason: &str| ConnectorError::Url { url: request.url.clone(), reason: reason.to_owned() };
         let rest = request.url.strip_prefix("sqlite:").unwrap_or_default();
@@ -43,10 +42,10 @@ impl Sqlite {
         if path.is_empty() || path.contains('?') || path == ":memory:" {
             return Err(wrong("it must name a file, and takes no parameters"));
         }
-        let path = PathBuf::from(path);
+        let path = request.directory.join(path);
         // Opening a file that is not there would say no more than "code 14".
         if !ropewalk_store::files::exists(&path)? {
-            return Err(wrong("there is no such file"));
+            return Err(wrong(&format!("there is no file {}", path.display())));
         }
         let options = SqliteConnectOptions::new()
             .filename(path)
@@ -124,6 +123,11 @@ impl Source for Sqlite {
     }
 
     fn count_kind() -> Kind {
+        Kind::Stored
+    }
+
+    /// As it is stored: dates are compared as text, and what has another type than its column has to be seen.
+    fn bound_kind(_: &Kind) -> Kind {
         Kind::Stored
     }
 

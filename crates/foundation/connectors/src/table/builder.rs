@@ -69,9 +69,12 @@ impl TableBuilder {
     fn end_row(&mut self) -> Result<(), ConnectorError> {
         self.rows += 1;
         self.row += 1;
-        for Unfit { column, value, reason } in self.unfit.drain(..) {
+        for (place, Unfit { column, value, reason }) in self.unfit.drain(..).enumerate() {
             let misfit = Misfit { row: self.row, column, value, reason };
-            self.counter.count(&misfit)?;
+            if place == 0 {
+                self.counter.count(&misfit)?;
+            }
+            self.bytes += size_of::<Misfit>() + misfit.column.len() + misfit.value.len() + misfit.reason.len();
             self.misfits.push(misfit);
         }
         Ok(())

@@ -188,14 +188,18 @@ async fn partitions_have_every_row_once() {
 async fn incremental_reads_take_each_row_once() {
     let table = fresh("news");
     run(&[
-        format!("CREATE TABLE {table} (id int, at timestamp(6) NULL, f float, t varchar(9))"),
         format!(
-            "INSERT INTO {table} VALUES (1, '2024-01-01 10:00:00', 0.1, 'a'), (2, '2024-01-01 10:00:00.000001', 0.2, 'b'), \
-             (3, NULL, NULL, NULL)"
+            "CREATE TABLE {table} (id int, at timestamp(6) NULL, f float, t varchar(9), d decimal(65, 0), b bit(9))"
+        ),
+        // More digits before the point than a decimal of 30 digits after it can have.
+        format!(
+            "INSERT INTO {table} VALUES (1, '2024-01-01 10:00:00', 0.1, 'a', {0}1, b'1'), \
+             (2, '2024-01-01 10:00:00.000001', 0.2, 'b', {0}2, b'10'), (3, NULL, NULL, NULL, NULL, NULL)",
+            "9".repeat(50)
         ),
     ])
     .await;
-    for name in ["at", "f", "t"] {
+    for name in ["at", "f", "t", "d"] {
         let mut request = SqlRequest::new(url(), format!("SELECT * FROM {table}"));
         request.cursor = Some(Cursor { column: name.to_owned(), after: None });
         let first = open(&request).await.unwrap();
@@ -206,6 +210,16 @@ async fn incremental_reads_take_each_row_once() {
         assert_eq!(second.cursor, after);
         assert_eq!(rows(second).await.unwrap().0.num_rows(), 0, "{name} after {after:?}");
     }
+    let mut request = SqlRequest::new(url(), format!("SELECT * FROM {table}"));
+    let after =
+        |column: &str, after: Option<&str>| Some(Cursor { column: column.to_owned(), after: after.map(str::to_owned) });
+    request.cursor = after("at", None);
+    let told = open(&request).await.unwrap().cursor;
+    assert_eq!(told.as_deref(), Some("2024-01-01 10:00:00.000001"), "MySQL would make a zone of `+00` null");
+    request.cursor = after("at", Some("2024-01-01 10:00:00.000000+00"));
+    assert_eq!(column(&read(&request).await.unwrap().0, "id"), ["2"], "as it was recorded before");
+    request.cursor = after("b", None);
+    assert!(matches!(open(&request).await, Err(ConnectorError::Column { .. })), "bits have no order");
 }
 
 #[tokio::test]

@@ -131,14 +131,15 @@ async fn what_no_column_holds_is_an_error_or_counted() {
     let ConnectorError::Misfit { misfit, .. } = &error else { panic!("{error}") };
     assert_eq!((misfit.row, misfit.column.as_str(), misfit.value.as_str()), (1, "d", "infinity"));
     let mut request = SqlRequest::new(url(), query);
-    request.misfits = MisfitPolicy::Collect { limit: 4 };
+    // Of one row.
+    request.misfits = MisfitPolicy::Collect { limit: 1 };
     request.decimals.insert("n".to_owned(), (10, 2));
     let (batch, misfits) = read(&request).await.unwrap();
     assert_eq!(misfits.len(), 4);
     assert_eq!(column(&batch, "n"), ["", "1.50"]);
     assert_eq!(column(&batch, "d"), ["", "2024-01-01"]);
-    request.misfits = MisfitPolicy::Collect { limit: 3 };
-    assert!(matches!(read(&request).await, Err(ConnectorError::TooManyMisfits { limit: 3, .. })));
+    request.misfits = MisfitPolicy::Collect { limit: 0 };
+    assert!(matches!(read(&request).await, Err(ConnectorError::TooManyMisfits { limit: 0, .. })));
 }
 
 #[tokio::test]
@@ -225,6 +226,25 @@ async fn incremental_reads_take_each_row_once() {
     assert_eq!(rows(third).await.unwrap().0.num_rows(), 0);
     request.cursor = Some(Cursor { column: "at".to_owned(), after: Some("'; DROP TABLE x; --".to_owned()) });
     assert!(matches!(open(&request).await, Err(ConnectorError::Query { .. })));
+}
+
+/// `NaN` is greater than all numbers that will ever come.
+#[tokio::test]
+async fn a_greatest_value_that_ends_an_incremental_read_for_ever_is_refused() {
+    let table = fresh("ends");
+    run(&format!(
+        "CREATE TABLE {table} (x float8, y numeric, z numeric(9, 2), f float4); \
+         INSERT INTO {table} VALUES (1, 1, 1, 0.1), ('NaN', 'NaN', 'NaN', 0.2)"
+    ))
+    .await;
+    let mut request = SqlRequest::new(url(), format!("SELECT * FROM {table}"));
+    for name in ["x", "y", "z"] {
+        request.cursor = Some(Cursor { column: name.to_owned(), after: None });
+        let error = open(&request).await.unwrap_err();
+        assert!(matches!(error, ConnectorError::Column { .. }) && error.to_string().contains("`NaN`"), "{error}");
+    }
+    request.cursor = Some(Cursor { column: "f".to_owned(), after: None });
+    assert!(open(&request).await.unwrap().cursor.is_some(), "a single is found again by its text");
 }
 
 #[tokio::test]

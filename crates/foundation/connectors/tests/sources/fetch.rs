@@ -114,6 +114,19 @@ async fn a_file_that_changes_in_the_middle_is_never_mixed() {
     assert!(matches!(one(&server, &directory).await, Err(ConnectorError::Transfer { .. })));
 }
 
+/// Nothing was asked of a part, and no pause or count would end it.
+#[tokio::test]
+async fn a_server_that_always_answers_with_a_part_is_given_up() {
+    for status in [206, 416] {
+        let acts = (0..50).map(|_| Act::Status(status, vec![]));
+        let server = Server::start(b"rope", Some("\"v1\""), acts).await;
+        let (_kept, directory) = scratch();
+        let error = one(&server, &directory).await.unwrap_err();
+        assert!(matches!(error, ConnectorError::Transfer { attempts: 4, .. }), "{error}");
+        assert_eq!(server.seen().len(), 4, "{status}");
+    }
+}
+
 #[tokio::test]
 async fn without_a_strong_validator_it_begins_anew() {
     let bytes = content(50_000, 0);

@@ -9,7 +9,8 @@ use axum::extract::Request;
 use axum::http::Response;
 use futures::TryStreamExt as _;
 use ropewalk_connectors::{
-    ConnectionOptions, ConnectorError, JsonApiLimits, JsonApiRequest, Misfit, MisfitPolicy, Paging, json_api_open,
+    ConnectionOptions, ConnectorError, Header, HeaderValue, JsonApiLimits, JsonApiRequest, Misfit, MisfitPolicy,
+    Paging, json_api_open,
 };
 use ropewalk_types::ManualAmbient;
 use serde_json::{Value, json};
@@ -104,6 +105,38 @@ async fn pages_are_followed_by_header_url_number_offset_and_token() {
         assert_eq!(arrow::util::display::array_value_to_string(ids, 24).unwrap(), "24");
         assert!(seen.lock().unwrap().len() >= 3);
     }
+}
+
+/// A record of an import tells what to ask for the same again, and no secret.
+#[tokio::test]
+async fn what_was_asked_is_in_the_provenance() {
+    let (url, _) = api(|_| (Vec::new(), items(0, 3))).await;
+    let mut request = request(format!("{url}/0?sort_key=a"), Paging::NextUrl { pointer: "/next".to_owned() });
+    let secret = HeaderValue::Option { name: "TOKEN".to_owned(), prefix: "Bearer ".to_owned() };
+    request.headers.push(Header { name: "Authorization".to_owned(), value: secret });
+    request.headers.push(Header { name: "X-Part".to_owned(), value: HeaderValue::Plain("hunter2".to_owned()) });
+    request.allowed_hosts.push("cdn.example".to_owned());
+    let options = ConnectionOptions::new([("TOKEN".to_owned(), "hunter2".to_owned())]);
+    let table = json_api_open(&request, &options, Arc::new(ManualAmbient::default())).await.unwrap();
+    let asked = table.provenance.query.unwrap();
+    let read: Value = serde_json::from_str(&asked).unwrap();
+    assert_eq!(
+        read,
+        json!({
+            "items": "/data/items",
+            "paging": { "next_url": { "pointer": "/next" } },
+            "headers": ["Authorization", "X-Part"],
+            "allowed_hosts": ["cdn.example"],
+        })
+    );
+    assert!(!asked.contains("hunter2"), "{asked}");
+    // Those that are shown alike are not the same.
+    let other = JsonApiRequest { url: request.url.replace("=a", "=b"), ..request.clone() };
+    assert_ne!(request.digest(), other.digest());
+    let other = JsonApiRequest { paging: Paging::LinkHeader, ..request.clone() };
+    assert_ne!(request.digest(), other.digest());
+    let other = JsonApiRequest { headers: Vec::new(), ..request.clone() };
+    assert_ne!(request.digest(), other.digest());
 }
 
 #[tokio::test]

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::TryStreamExt as _;
-use mongodb::bson::{Bson, Document, doc};
+use mongodb::bson::spec::BinarySubtype;
+use mongodb::bson::{self, Bson, Document, doc};
 use ropewalk_connectors::{Batch, ConnectionOptions, ConnectorError, Misfit, MisfitPolicy, MongoRequest, mongo_open};
 use ropewalk_types::ManualAmbient;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -121,4 +122,23 @@ async fn later_documents_that_do_not_fit_are_said_and_a_lost_cursor_is_an_error(
     let (url, _) = start(vec![vec![doc! { "_id": 1 }, doc! { "_id": 2 }], Vec::new(), Vec::new()]).await;
     let error = read(&request(url)).await.unwrap_err();
     assert!(matches!(error, ConnectorError::Query { .. }) && error.to_string().contains("not found"), "{error}");
+}
+
+/// A place with values of several types is kept as JSON, from which nothing is lost.
+#[tokio::test]
+async fn bytes_inside_a_mixed_place_are_kept_and_what_has_no_json_is_said() {
+    let bytes = Bson::Binary(bson::Binary { subtype: BinarySubtype::Generic, bytes: vec![1, 2, 3] });
+    let batches =
+        vec![vec![doc! { "x": 1 }, doc! { "x": { "b": bytes, "n": f64::NAN } }, doc! { "x": [{ "k": Bson::MinKey }] }]];
+    let (url, _) = start(batches).await;
+    let collecting = MongoRequest { misfits: MisfitPolicy::Collect { limit: 5 }, ..request(url) };
+    let (batches, misfits) = read(&collecting).await.unwrap();
+    let column = batches[0].records.column_by_name("x").unwrap();
+    let text = arrow::util::display::array_value_to_string(column, 1).unwrap();
+    let read: serde_json::Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
+    assert_eq!(read["b"]["$binary"], serde_json::json!({ "base64": "AQID", "subType": "00" }));
+    assert_eq!(read["n"]["$numberDouble"], "NaN");
+    let found: Vec<_> =
+        misfits.iter().map(|misfit| (misfit.row, misfit.column.as_str(), misfit.value.as_str())).collect();
+    assert_eq!(found, [(3, "x", "MinKey")]);
 }

@@ -143,3 +143,98 @@ async fn partitions_and_cursors() {
         assert_eq!(read(&request).await.unwrap().0.num_rows(), 0, "{column}");
     }
 }
+
+async fn refused(url: &str, column: &str) -> String {
+    let mut messages = Vec::new();
+    let count = NonZeroUsize::new(2).unwrap();
+    let partition = Partition { column: column.to_owned(), count, lower: None, upper: None };
+    let cursor = Cursor { column: column.to_owned(), after: None };
+    for (partition, cursor) in [(Some(partition), None), (None, Some(cursor))] {
+        let request = SqlRequest { partition, cursor, ..SqlRequest::new(url, "SELECT * FROM t") };
+        match open(&request).await {
+            Err(error @ ConnectorError::Column { .. }) => messages.push(error.to_string()),
+            other => panic!("{column}: {other:?}"),
+        }
+    }
+    messages.swap_remove(1)
+}
+
+/// Text sorts above all numbers, so one blank would be the greatest value, and compare as 0.
+#[tokio::test]
+async fn an_extreme_value_of_another_type_is_refused() {
+    let (_kept, directory) = scratch();
+    let url = database(
+        &directory,
+        "CREATE TABLE t (a INTEGER, b REAL, c DECIMAL(10, 2), d DATE, e DATETIME, f INTEGER, g TEXT); \
+         INSERT INTO t VALUES (1, 1.5, 1.5, '2024-01-01', '2024-01-01 10:00', 1, 'a'), (2, 2.5, 2, '2024-01-02', \
+         '2024-01-02 10:00', 2.5, 'b'), ('', 'x', '', 'soon', 'soon', 2, x'00')",
+    )
+    .await;
+    for (column, said) in [
+        ("a", "`` is no whole number"),
+        ("b", "`x` is no number"),
+        ("c", "`` is no number"),
+        ("d", "`soon` is no date"),
+        ("e", "`soon` is no timestamp"),
+        ("f", "`2.5` is no whole number"),
+    ] {
+        let message = refused(&url, column).await;
+        assert!(message.contains(said) && message.contains(&format!("column `{column}`")), "{message}");
+    }
+    let mut request = SqlRequest::new(url, "SELECT * FROM t");
+    request.cursor = Some(Cursor { column: "g".to_owned(), after: None });
+    assert!(matches!(open(&request).await, Err(ConnectorError::Column { .. })), "bytes sort above text");
+    request.query = "SELECT * FROM t WHERE typeof(a) = 'integer'".to_owned();
+    request.cursor = Some(Cursor { column: "a".to_owned(), after: None });
+    let table = open(&request).await.unwrap();
+    assert_eq!(table.cursor.as_deref(), Some("2"));
+}
+
+/// They are compared as text, in which a `T` is greater than a blank.
+#[tokio::test]
+async fn timestamps_are_compared_as_they_are_stored() {
+    let (_kept, directory) = scratch();
+    let add = |sql: &'static str| {
+        let directory = directory.clone();
+        async move { database(&directory, sql).await }
+    };
+    let url = add("CREATE TABLE t (at DATETIME); \
+         INSERT INTO t VALUES ('2024-01-01T11:00:00'), ('2024-01-02T09:00:00'), ('2024-01-02T11:00:00')")
+    .await;
+    let mut request = SqlRequest::new(url, "SELECT * FROM t");
+    let after = |after: &str| Some(Cursor { column: "at".to_owned(), after: Some(after.to_owned()) });
+    request.cursor = Some(Cursor { column: "at".to_owned(), after: None });
+    let table = open(&request).await.unwrap();
+    assert_eq!(table.cursor.as_deref(), Some("2024-01-02T11:00:00"));
+    assert!(table.notes.iter().any(|note| note.column.as_deref() == Some("at") && note.text.contains("never read")));
+    // What it holds would keep others from writing.
+    drop(table);
+    assert_eq!(read(&request).await.unwrap().0.num_rows(), 3, "those of the last day too");
+    request.cursor = after("2024-01-02T11:00:00");
+    assert_eq!(read(&request).await.unwrap().0.num_rows(), 0);
+    add("INSERT INTO t VALUES ('2024-01-02T11:00:01')").await;
+    assert_eq!(read(&request).await.unwrap().0.num_rows(), 1);
+    // A cursor of a version that was made before they were compared so.
+    request.cursor = after("2024-01-01 11:00:00.000000");
+    assert_eq!(read(&request).await.unwrap().0.num_rows(), 4);
+
+    // This would come before what was read on the same day.
+    add("INSERT INTO t VALUES ('2024-01-03 08:00:00')").await;
+    for cursor in [after("2024-01-02T11:00:00"), Some(Cursor { column: "at".to_owned(), after: None })] {
+        request.cursor = cursor;
+        let error = open(&request).await.unwrap_err().to_string();
+        assert!(error.contains("two ways") && error.contains("2024-01-03 08:00:00"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn the_file_is_sought_where_the_request_says() {
+    let (_kept, directory) = scratch();
+    database(&directory, "CREATE TABLE t (a INTEGER); INSERT INTO t VALUES (7)").await;
+    let mut request = SqlRequest::new("sqlite:x.db", "SELECT a FROM t");
+    let error = open(&request).await.unwrap_err().to_string();
+    assert!(error.contains("there is no file x.db"), "{error}");
+    request.directory.clone_from(&directory);
+    assert_eq!(row(&read(&request).await.unwrap().0, 0), ["7"]);
+    assert_eq!(open(&request).await.unwrap().provenance.location, "sqlite:x.db", "the same on every machine");
+}

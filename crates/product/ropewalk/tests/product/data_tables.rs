@@ -306,6 +306,41 @@ fn a_source_with_a_new_column_is_read_anew_when_asked() {
 }
 
 #[test]
+fn a_cursor_that_is_new_or_another_neither_doubles_nor_loses_rows() {
+    let project = Project::new();
+    project.write("ropewalk.toml", "[project]\nname = \"x\"\n");
+    project.succeed(&["status"]);
+    // Relative to the project, from wherever the command is run.
+    let source = |more: &str| {
+        let query = "SELECT 1 AS n, 7 AS m UNION ALL SELECT 2, 8";
+        let text = format!(
+            "[project]\nname = \"x\"\n[data.a]\nsource = \"sqlite:.ropewalk/catalog.db\"\nquery = \"{query}\"\n{more}"
+        );
+        project.write("ropewalk.toml", &text);
+    };
+    project.write("deep/down/.keep", "");
+    let run = |arguments: &[&str]| {
+        let output = project.command(arguments).current_dir(project.path("deep/down")).output().expect("starts");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let count = || project.json(&["sql", "SELECT count(*) AS n FROM a"])[0]["n"].as_u64();
+    source("");
+    let (code, said) = run(&["run"]);
+    assert_eq!(code, Some(0), "{said}");
+    source("cursor = \"n\"\n");
+    let (code, said) = run(&["run"]);
+    assert_eq!((code, count()), (Some(0), Some(2)), "everything was read anew: {said}");
+    source("cursor = \"m\"\n");
+    for command in [["run"].as_slice(), &["data", "import", "a"]] {
+        let (code, said) = run(command);
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains("the cursor is `m` now") && said.contains("data import a --full"), "{said}");
+    }
+    assert_eq!(run(&["data", "import", "a", "--full"]).0, Some(0));
+    assert_eq!((run(&["data", "import", "a"]).0, count()), (Some(0), Some(2)));
+}
+
+#[test]
 fn a_database_is_a_source() {
     let url =
         std::env::var("ROPEWALK_TEST_POSTGRES").expect("ROPEWALK_TEST_POSTGRES is not set: run `cargo xtask test`");

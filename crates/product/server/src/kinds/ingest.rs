@@ -57,7 +57,7 @@ impl IngestKind {
         read_as: &str,
         context: &StageContext,
     ) -> Result<IngestSettings, Failure> {
-        let mut ingest = source::settings(&settings.source, context.scratch.clone())?;
+        let mut ingest = source::settings(&settings.source, &context.project.root, context.scratch.clone())?;
         if source::is_local(&settings.source) {
             return Ok(ingest);
         }
@@ -140,6 +140,10 @@ impl IngestProgress for Watch {
     fn file_written(&self, name: &str, rows: u64) {
         self.step(&format!("typed {name}, {rows} rows"));
     }
+
+    fn noted(&self, text: &str) {
+        self.reporter.said(text);
+    }
 }
 
 #[async_trait]
@@ -157,7 +161,7 @@ impl StageKind for IngestKind {
         if !source::is_local(&settings.source) {
             return Ok(json!({ "asked": import_token(store, &settings.out).await? }));
         }
-        let ingest = source::settings(&settings.source, PathBuf::new())?;
+        let ingest = source::settings(&settings.source, &project.root, PathBuf::new())?;
         let found = source_fingerprint(&ingest, &project.root).await?;
         Ok(json!({ "source": found.digest }))
     }

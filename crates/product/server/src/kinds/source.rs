@@ -1,15 +1,15 @@
 //! `[data.NAME]` as the reader of sources wants it.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ropewalk_config::{
     DataSource, Header as HeaderRowSetting, HeaderValue as HeaderSetting, JsonApi, OneOrMany, Paging as PagingSetting,
     Sheet,
 };
 use ropewalk_connectors::{
-    ConnectionOptions, Cursor, FetchRequest, Header, HeaderValue, JsonApiRequest, MongoRequest, Paging, Partition,
-    SqlRequest,
+    ConnectionOptions, Cursor, FetchRequest, Header, HeaderValue, JsonApiRequest, MisfitPolicy, MongoRequest, Paging,
+    Partition, SqlRequest,
 };
 use ropewalk_ingest::{Content, HeaderRow, IngestSettings, Limits, SheetName, Sheets, Source, TableFormat};
 use ropewalk_types::Diagnose;
@@ -17,7 +17,9 @@ use ropewalk_types::Diagnose;
 /// Under which name connectors look for the password of a database.
 const PASSWORD: &str = "DATABASE_PASSWORD";
 /// Variables that connections may need, by the beginnings of their names.
-const FAMILIES: [&str; 6] = ["AWS_", "AZURE_", "GOOGLE_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"];
+const FAMILIES: [&str; 3] = ["AWS_", "AZURE_", "GOOGLE_"];
+/// Variables of proxies, which are as often written in lower case.
+const PROXIES: [&str; 3] = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"];
 const DATABASES: [&str; 5] = ["postgres", "postgresql", "mysql", "mariadb", "sqlite"];
 
 const FORMATS: [TableFormat; 10] = [
@@ -57,9 +59,9 @@ impl Diagnose for SourceError {
     }
 }
 
-/// The settings of an ingest, without a network.
-pub(crate) fn settings(data: &DataSource, scratch: PathBuf) -> Result<IngestSettings, SourceError> {
-    let mut settings = IngestSettings::new(source(data)?, scratch);
+/// The settings of an ingest of the project in `root`, without a network.
+pub(crate) fn settings(data: &DataSource, root: &Path, scratch: PathBuf) -> Result<IngestSettings, SourceError> {
+    let mut settings = IngestSettings::new(source(data, root)?, scratch);
     settings.content = match data.content.as_deref() {
         None => Content::Detect,
         Some("tables") => Content::Tables,
@@ -78,6 +80,21 @@ pub(crate) fn settings(data: &DataSource, scratch: PathBuf) -> Result<IngestSett
     }
     settings.inferred_records = data.inferred_records;
     limits(data, &mut settings.limits);
+    // As rows of files: what does not fit is set aside.
+    let misfits = MisfitPolicy::Collect { limit: settings.limits.quarantined_rows };
+    let sample = data.inferred_records.map(|count| usize::try_from(count).unwrap_or(usize::MAX));
+    match &mut settings.source {
+        Source::Sql(request) => request.misfits = misfits,
+        Source::Documents(request) => {
+            request.misfits = misfits;
+            request.sample_documents = sample.unwrap_or(request.sample_documents);
+        }
+        Source::JsonApi(request) => {
+            request.misfits = misfits;
+            request.sample_rows = sample.unwrap_or(request.sample_rows);
+        }
+        Source::Files(_) | Source::Remote(_) => {}
+    }
     Ok(settings)
 }
 
@@ -95,11 +112,16 @@ pub(crate) fn connection_options(
         SourceError::new(format!("the environment variable `{name}` is not set"), "set it to the secret and run again")
     };
     let family = |name: &str| FAMILIES.iter().any(|family| name.to_ascii_uppercase().starts_with(family));
-    let mut options: Vec<(String, String)> = environment
-        .iter()
-        .filter(|(name, _)| family(name))
-        .map(|(name, value)| (name.clone(), value.clone()))
-        .collect();
+    let mut options: Vec<(String, String)> = Vec::new();
+    for (name, value) in environment {
+        let upper = name.to_ascii_uppercase();
+        if PROXIES.contains(&upper.as_str()) {
+            // Where both are set, the lower case comes later and counts, as it does for curl.
+            options.push((upper, value.clone()));
+        } else if family(name) {
+            options.push((name.clone(), value.clone()));
+        }
+    }
     for header in data.headers.values() {
         if let HeaderSetting::Environment { env, .. } = header {
             options.push((env.clone(), environment.get(env).ok_or_else(|| missing(env))?.clone()));
@@ -119,7 +141,7 @@ fn scheme(url: &str) -> Option<&str> {
     letters.then_some(scheme)
 }
 
-fn source(data: &DataSource) -> Result<Source, SourceError> {
+fn source(data: &DataSource, root: &Path) -> Result<Source, SourceError> {
     let url = match &data.source {
         OneOrMany::Many(paths) => return Ok(Source::Files(paths.clone())),
         OneOrMany::One(one) => one,
@@ -127,8 +149,8 @@ fn source(data: &DataSource) -> Result<Source, SourceError> {
     match scheme(url) {
         None => Ok(Source::Files(vec![url.clone()])),
         Some("file") => Ok(Source::Files(vec![url.trim_start_matches("file:").to_owned()])),
-        Some(scheme) if DATABASES.contains(&scheme) => sql(data, url),
-        Some("mongodb" | "mongodb+srv") => documents(data, url),
+        Some(scheme) if DATABASES.contains(&scheme) => sql(data, url, root),
+        Some("mongodb" | "mongodb+srv") => documents(data, url, root),
         Some("http" | "https") if data.api.is_some() => Ok(json_api(data, url)),
         Some("http" | "https" | "s3" | "gs" | "az") => {
             let mut request = FetchRequest::new(url.clone());
@@ -142,10 +164,11 @@ fn source(data: &DataSource) -> Result<Source, SourceError> {
     }
 }
 
-fn sql(data: &DataSource, url: &str) -> Result<Source, SourceError> {
+fn sql(data: &DataSource, url: &str, root: &Path) -> Result<Source, SourceError> {
     let query = data.query.clone();
     let query = query.ok_or_else(|| SourceError::new("a database needs a `query`", "write query = \"SELECT …\""))?;
     let mut request = SqlRequest::new(url.to_owned(), query);
+    root.clone_into(&mut request.directory);
     request.partition = data.partition.as_ref().map(|partition| Partition {
         column: partition.column.clone(),
         count: partition.count,
@@ -156,11 +179,12 @@ fn sql(data: &DataSource, url: &str) -> Result<Source, SourceError> {
     Ok(Source::Sql(request))
 }
 
-fn documents(data: &DataSource, url: &str) -> Result<Source, SourceError> {
+fn documents(data: &DataSource, url: &str, root: &Path) -> Result<Source, SourceError> {
     let collection = data.collection.clone();
     let collection = collection
         .ok_or_else(|| SourceError::new("a document store needs a `collection`", "write collection = \"NAME\""))?;
     let mut request = MongoRequest::new(url.to_owned(), collection);
+    root.clone_into(&mut request.directory);
     request.filter.clone_from(&data.filter);
     request.projection.clone_from(&data.projection);
     Ok(Source::Documents(request))
@@ -275,7 +299,7 @@ mod tests {
     }
 
     fn read(text: &str) -> Result<IngestSettings, SourceError> {
-        settings(&data(text), PathBuf::from("scratch"))
+        settings(&data(text), Path::new("/project"), PathBuf::from("scratch"))
     }
 
     #[test]
@@ -307,6 +331,45 @@ mod tests {
         for wrong in ["format = \"docx\"", "header = \"some\"", "content = \"all\"", "quote = \"''\""] {
             assert!(read(&format!("source = \"a\"\n{wrong}")).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_set_aside_whatever_the_source() {
+        let more = "inferred_records = 50\nlimits = { quarantined_rows = 7 }";
+        let aside = MisfitPolicy::Collect { limit: 7 };
+        let sql = read(&format!("source = \"sqlite:x.db\"\nquery = \"SELECT 1\"\n{more}")).expect("sql").source;
+        assert!(
+            matches!(sql, Source::Sql(request) if request.misfits == aside && request.directory == Path::new("/project"))
+        );
+        let api = read(&format!("source = \"https://x/y\"\napi = {{}}\n{more}")).expect("api").source;
+        assert!(matches!(api, Source::JsonApi(request) if request.misfits == aside && request.sample_rows == 50));
+        let mongo = read(&format!("source = \"mongodb://h/x\"\ncollection = \"c\"\n{more}")).expect("mongo").source;
+        assert!(
+            matches!(mongo, Source::Documents(request) if request.misfits == aside && request.sample_documents == 50)
+        );
+        let plain = read("source = \"mongodb://h/x\"\ncollection = \"c\"").expect("mongo").source;
+        let million = MisfitPolicy::Collect { limit: 1_000_000 };
+        assert!(
+            matches!(plain, Source::Documents(request) if request.misfits == million && request.sample_documents == 1000)
+        );
+    }
+
+    #[test]
+    fn proxies_are_found_in_either_case() {
+        let data = data("source = \"https://x/y\"");
+        let proxies = |variables: &[(&str, &str)]| {
+            let environment = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            let options = connection_options(&data, &environment).expect("options");
+            PROXIES.map(|name| options.get(name).map(str::to_owned))
+        };
+        let text = |text: &str| Some(text.to_owned());
+        assert_eq!(
+            proxies(&[("http_proxy", "http://p:1"), ("https_proxy", "http://p:2"), ("no_proxy", "localhost")]),
+            [text("http://p:1"), text("http://p:2"), text("localhost")]
+        );
+        assert_eq!(proxies(&[("HTTP_PROXY", "http://p:1")]), [text("http://p:1"), None, None]);
+        assert_eq!(proxies(&[("HTTP_PROXY", "http://p:1"), ("http_proxy", "http://p:2")])[0], text("http://p:2"));
+        assert_eq!(proxies(&[("FTP_PROXY", "http://p:1"), ("NO_PROXY_X", "x")]), [None, None, None]);
     }
 
     #[test]

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array as _, AsArray as _, RecordBatch};
 use arrow::datatypes::{Int64Type, SchemaRef};
+use ropewalk_connectors::{Note, is_same_database, redacted};
 use ropewalk_store::{Blob, Store};
 use ropewalk_types::Digest;
 
@@ -9,7 +10,10 @@ use super::quarantine::Misfit;
 use super::schema::TableSchema;
 use super::writing::WrittenTable;
 use crate::report::Origin;
-use crate::{IngestError, TableReport, parts, quarantine, report, table_schema};
+use crate::{IngestError, IngestProgress, TableReport, parts, quarantine, report, table_schema};
+
+/// The fact of an import that names its cursor.
+pub(crate) const CURSOR_COLUMN: &str = "cursor_column";
 
 /// The version that new parts are added to.
 pub(crate) struct Previous {
@@ -52,9 +56,42 @@ impl Previous {
         &self.name
     }
 
-    /// The largest value of the cursor column that it holds.
-    pub(crate) fn cursor(&self) -> Option<&str> {
-        self.report.origin.as_ref().and_then(|origin| origin.cursor.as_deref())
+    /// The largest value of the cursor column that it holds; none when it was read without a cursor, so that nothing
+    /// says which rows it lacks.
+    ///
+    /// # Errors
+    /// When it was read from another database than `url`, or up to a value of another column: rows after that value
+    /// would be too many or too few.
+    pub(crate) fn cursor(&self, url: &str, column: &str) -> Result<Option<&str>, IngestError> {
+        let Some(origin) = &self.report.origin else { return Ok(None) };
+        let Some(cursor) = origin.cursor.as_deref() else { return Ok(None) };
+        let latest = origin.imports.last();
+        let known = latest.and_then(|import| import.facts.get(CURSOR_COLUMN));
+        let place = latest.map(|import| import.location.as_str()).unwrap_or_default();
+        let reason = match known {
+            None => "it does not say by which column it was read".to_owned(),
+            Some(known) if known != column => {
+                format!("it was read up to a value of `{known}`, and the cursor is `{column}` now")
+            }
+            Some(_) if !is_same_database(place, url) => {
+                format!("it was read from `{place}`, and the source is `{}` now", redacted(url))
+            }
+            Some(_) => return Ok(Some(cursor)),
+        };
+        let reason = format!("rows cannot be added to {}: {reason}; ingest everything anew", self.name);
+        Err(IngestError::Settings { reason })
+    }
+
+    /// Says those `notes` that it does not hold: what a read that found nothing new has to say goes into no report.
+    pub(crate) fn tell_unknown(&self, notes: &[Note], progress: &dyn IngestProgress) {
+        for note in notes {
+            let column = self.report.columns.iter().find(|column| Some(&column.name) == note.column.as_ref());
+            let known = column.map_or(&self.report.notes, |column| &column.notes);
+            if !known.contains(&note.text) {
+                let about = note.column.as_ref().map(|name| format!("column `{name}`: ")).unwrap_or_default();
+                progress.noted(&format!("{about}{}", note.text));
+            }
+        }
     }
 
     /// An error when its parts do not have the columns of `schema`: they are not written again.

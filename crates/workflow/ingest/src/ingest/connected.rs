@@ -3,31 +3,40 @@
 mod partition;
 
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
-use ropewalk_connectors::{Table, json_api_open, mongo_open, sql_open};
+use ropewalk_connectors::{SqlRequest, Table, json_api_open, mongo_open, sql_open};
 use ropewalk_store::Blob;
 use ropewalk_types::Digest;
 use serde_json::json;
 
 use self::partition::{PartitionJob, ReadPartition};
-use super::appending::Previous;
+use super::appending::{CURSOR_COLUMN, Previous};
 use super::schema::{FileColumns, TableSchema};
 use super::writing::{WrittenTable, columns_report};
 use super::{Ingested, SourceFile, Work};
 use crate::report::{FileReport, Import, Origin, REPORT_FORMAT};
 use crate::{IngestError, Network, Source, TableReport};
 
+/// The fact of an import that names the state of the database that was read.
+const SNAPSHOT: &str = "snapshot";
+
+/// The fact of an import that says how many of its parts an earlier run had read.
+const READ_BEFORE: &str = "parts_read_before";
+
 impl Work<'_> {
-    /// Reads a table of a foreign system. With a cursor and a previous version, what is new is added to that version,
-    /// and nothing new gives it again; otherwise everything is read.
+    /// Reads a table of a foreign system. With a cursor and a previous version that was read by it, what is new is added
+    /// to that version, and nothing new gives it again; otherwise everything is read.
     pub(super) async fn connected(self, network: &Network) -> Result<Ingested, IngestError> {
         let mut source = self.settings.source.clone();
         let mut previous = None;
         if let Source::Sql(request) = &mut source
             && let Some(cursor) = &mut request.cursor
         {
-            previous = Previous::open(self.settings.previous.as_ref(), self.store).await?;
-            if let Some(previous) = &previous {
-                cursor.after = previous.cursor().map(str::to_owned).or(cursor.after.take());
+            let found = Previous::open(self.settings.previous.as_ref(), self.store).await?;
+            if let Some(found) = found
+                && let Some(after) = found.cursor(&request.url, &cursor.column)?.map(str::to_owned)
+            {
+                cursor.after = Some(after);
+                previous = Some(found);
             }
         }
         let table = table_open(&source, network).await?;
@@ -40,7 +49,13 @@ impl Work<'_> {
                 None => schema.notes.push(note.text.clone()),
             }
         }
+        let notes = table.notes.clone();
         let read = self.partitions(table, &source, schema, network).await?;
+        if read.import.rows == Some(0)
+            && let Some(previous) = &previous
+        {
+            previous.tell_unknown(&notes, self.progress);
+        }
         self.finish(read, previous).await
     }
 
@@ -55,15 +70,11 @@ impl Work<'_> {
         self.progress.files_found(partitions.len());
         let count = partitions.len();
         let previous = self.settings.previous.map(|digest| digest.to_string());
-        let after = match source {
-            Source::Sql(request) => request.cursor.as_ref().map(|cursor| (&cursor.column, &cursor.after)),
-            _ => None,
-        };
         let identity = json!({
             "kind": "partition",
-            "location": provenance.location,
-            "query": provenance.query,
-            "after": after,
+            "request": request_digest(source)?.to_string(),
+            // Which rows there were when the read began: a part of an earlier read lacks those that came since.
+            "cursor": cursor,
             "count": count,
             "previous": previous,
             "schema": format!("{:?}", schema.arrow().fields()),
@@ -75,12 +86,26 @@ impl Work<'_> {
         let rows = parts.iter().map(|part| part.written.outcome.rows + part.written.outcome.quarantined).sum();
         let digests: Vec<_> = parts.iter().map(|part| part.written.digest.to_string()).collect();
         let digest = Digest::of_json(&json!(digests));
-        let (query, facts) = (provenance.query, provenance.facts);
+        let (query, mut facts) = (provenance.query, provenance.facts);
+        if let Source::Sql(SqlRequest { cursor: Some(cursor), .. }) = source {
+            facts.insert(CURSOR_COLUMN.to_owned(), cursor.column.clone());
+        }
+        let mut schema = job.schema.as_ref().clone();
+        let reused = parts.iter().filter(|part| part.reused).count();
+        if reused > 0 {
+            // It is not that of all parts.
+            facts.remove(SNAPSHOT);
+            facts.insert(READ_BEFORE.to_owned(), reused.to_string());
+            schema.notes.push(format!(
+                "{reused} of {count} parts were read by an earlier run that was cut off: what changed in the source \
+                 between the two is in some parts only"
+            ));
+        }
         // A partition that an earlier run finished was asked for earlier.
         let retrieved_at = parts.iter().map(|part| part.retrieved_at).min().unwrap_or(provenance.retrieved_at);
         let import =
             Import { location: provenance.location, retrieved_at, query, file: None, rows: Some(rows), digest, facts };
-        Ok(ReadTable { schema: job.schema.as_ref().clone(), parts, import, cursor })
+        Ok(ReadTable { schema, parts, import, cursor })
     }
 
     async fn finish(self, read: ReadTable, previous: Option<Previous>) -> Result<Ingested, IngestError> {
@@ -101,15 +126,27 @@ impl Work<'_> {
     }
 }
 
+/// What tells this request from others, without what it may hold of secrets.
+fn request_digest(source: &Source) -> Result<Digest, IngestError> {
+    Ok(match source {
+        Source::Sql(request) => request.digest(),
+        Source::Documents(request) => request.digest(),
+        Source::JsonApi(request) => request.digest(),
+        Source::Files(_) | Source::Remote(_) => return Err(no_table()),
+    })
+}
+
+fn no_table() -> IngestError {
+    IngestError::Settings { reason: "files are no table of a database".to_owned() }
+}
+
 async fn table_open(source: &Source, network: &Network) -> Result<Table, IngestError> {
     let (options, ambient) = (&network.options, &network.ambient);
     Ok(match source {
         Source::Sql(request) => sql_open(request, options, ambient.as_ref()).await?,
         Source::Documents(request) => mongo_open(request, options, ambient.as_ref()).await?,
         Source::JsonApi(request) => json_api_open(request, options, ambient.clone()).await?,
-        Source::Files(_) | Source::Remote(_) => {
-            return Err(IngestError::Settings { reason: "files are no table of a database".to_owned() });
-        }
+        Source::Files(_) | Source::Remote(_) => return Err(no_table()),
     })
 }
 

@@ -18,7 +18,8 @@ use sqlx::{Connection as _, SqliteConnection};
 
 use super::fixture::{Project, zip};
 use crate::{
-    Checkpoints, IngestError, IngestSettings, Network, NoProgress, Source, StoreCheckpoints, ingest, source_fingerprint,
+    Checkpoints, IngestError, IngestProgress, IngestSettings, Network, NoProgress, Source, StoreCheckpoints, ingest,
+    source_fingerprint,
 };
 
 fn network(project: &Project) -> Network {
@@ -133,9 +134,117 @@ async fn finished_partitions_count_until_the_import_is_whole() {
     assert!(error.to_string().contains("switched off"), "{error}");
     let made = project.run(&settings).await.unwrap();
     assert_eq!((made.reused_pieces, made.report.rows), (2, 4));
+    assert!(made.report.notes.iter().any(|note| note.starts_with("2 of 4 parts were read by an earlier run")));
+    let facts = &made.report.origin.unwrap().imports[0].facts;
+    assert_eq!((facts["parts_read_before"].as_str(), facts.get("snapshot")), ("2", None));
     statements(&project.path().join("shop.db"), &["INSERT INTO orders VALUES (2, 'late')"]).await;
     let made = project.run(&settings).await.unwrap();
     assert_eq!((made.reused_pieces, made.report.rows), (0, 5));
+}
+
+fn by(column: &str) -> Cursor {
+    Cursor { column: column.to_owned(), after: None }
+}
+
+/// What was read without a cursor says nothing of which rows it lacks.
+#[tokio::test]
+async fn a_cursor_that_comes_later_doubles_no_row() {
+    let project = Project::new().await;
+    let request = orders(&project).await;
+    let mut settings = settings(&project, Source::Sql(request.clone()));
+    let whole = project.run(&settings).await.unwrap();
+    settings.source = Source::Sql(SqlRequest { cursor: Some(by("id")), ..request });
+    settings.previous = Some(whole.tree);
+    let first = project.run(&settings).await.unwrap();
+    assert_eq!(project.rows(&first.tree).await, ["1|a", "2|", "3|c", "4|d"]);
+    let origin = first.report.origin.as_ref().unwrap();
+    assert_eq!((origin.imports.len(), origin.cursor.as_deref()), (1, Some("4")));
+    statements(&project.path().join("shop.db"), &["INSERT INTO orders VALUES (9, 'new')"]).await;
+    settings.previous = Some(first.tree);
+    let second = project.run(&settings).await.unwrap();
+    assert_eq!(project.rows(&second.tree).await, ["1|a", "2|", "3|c", "4|d", "9|new"]);
+    assert_eq!(second.executed_pieces, 1);
+}
+
+#[tokio::test]
+async fn another_cursor_or_database_goes_on_from_nothing() {
+    let project = Project::new().await;
+    let request = SqlRequest { cursor: Some(by("id")), ..orders(&project).await };
+    let mut settings = settings(&project, Source::Sql(request.clone()));
+    settings.previous = Some(project.run(&settings).await.unwrap().tree);
+    settings.source = Source::Sql(SqlRequest { cursor: Some(by("name")), ..request.clone() });
+    let error = project.run(&settings).await.unwrap_err().to_string();
+    assert!(error.contains("up to a value of `id`, and the cursor is `name` now"), "{error}");
+    let other = project.path().join("other.db");
+    statements(&other, &["CREATE TABLE orders (id INTEGER NOT NULL, name TEXT)"]).await;
+    let url = format!("sqlite://{}", other.display());
+    settings.source = Source::Sql(SqlRequest { url, ..request.clone() });
+    let error = project.run(&settings).await.unwrap_err().to_string();
+    assert!(error.contains("shop.db` now") || error.contains("other.db` now"), "{error}");
+    let query = "SELECT name, id FROM orders WHERE id < 100".to_owned();
+    settings.source = Source::Sql(SqlRequest { query, ..request });
+    assert_eq!(project.run(&settings).await.unwrap().report.rows, 4, "another query goes on");
+}
+
+/// A part of a read that was cut off lacks the rows that came since, which the new cursor would pass.
+#[tokio::test]
+async fn a_killed_incremental_import_loses_no_row() {
+    let project = Project::new().await;
+    let path = project.path().join("shop.db");
+    statements(
+        &path,
+        &[
+            "CREATE TABLE orders (id INTEGER NOT NULL, changed INTEGER NOT NULL)",
+            "INSERT INTO orders VALUES (1, 10), (2, 11), (3, 12), (4, 13)",
+        ],
+    )
+    .await;
+    let url = format!("sqlite://{}", path.display());
+    let request = SqlRequest::new(url, "SELECT id, changed FROM orders");
+    // Bounds that are given, so that nothing in the names of the parts tells the two reads apart.
+    let request = SqlRequest { cursor: Some(by("changed")), partition: Some(by_id(2)), ..request };
+    let mut settings = settings(&project, Source::Sql(request));
+    settings.parallelism = NonZeroUsize::MIN;
+    let failing = Failing(StoreCheckpoints::new(project.store.clone()), AtomicUsize::new(2));
+    let error = ingest(&settings, &project.path(), &project.store, &failing, &NoProgress).await.unwrap_err();
+    assert!(error.to_string().contains("switched off"), "{error}");
+    statements(&path, &["UPDATE orders SET changed = 20 WHERE id = 1", "INSERT INTO orders VALUES (5, 21)"]).await;
+    let made = project.run(&settings).await.unwrap();
+    let mut rows = project.rows(&made.tree).await;
+    rows.sort();
+    assert_eq!(rows, ["1|20", "2|11", "3|12", "4|13", "5|21"]);
+    assert_eq!((made.reused_pieces, made.report.origin.unwrap().cursor.as_deref()), (0, Some("21")));
+}
+
+/// Hears what a read with nothing new has to say.
+#[derive(Default)]
+struct Hears(std::sync::Mutex<Vec<String>>);
+
+impl IngestProgress for Hears {
+    fn files_found(&self, _: usize) {}
+    fn file_read(&self, _: &str, _: u64, _: bool) {}
+    fn file_written(&self, _: &str, _: u64) {}
+    fn noted(&self, text: &str) {
+        self.0.lock().unwrap().push(text.to_owned());
+    }
+}
+
+#[tokio::test]
+async fn rows_without_a_value_of_the_cursor_are_said_also_when_nothing_is_new() {
+    let project = Project::new().await;
+    let path = project.path().join("shop.db");
+    statements(&path, &["CREATE TABLE orders (id INTEGER, name TEXT)", "INSERT INTO orders VALUES (1, 'a')"]).await;
+    let request = SqlRequest::new(format!("sqlite://{}", path.display()), "SELECT id, name FROM orders");
+    let mut settings = settings(&project, Source::Sql(SqlRequest { cursor: Some(by("id")), ..request }));
+    settings.previous = Some(project.run(&settings).await.unwrap().tree);
+    statements(&path, &["INSERT INTO orders VALUES (NULL, 'b')"]).await;
+    let heard = Hears::default();
+    let checkpoints = StoreCheckpoints::new(project.store.clone());
+    let same = ingest(&settings, &project.path(), &project.store, &checkpoints, &heard).await.unwrap();
+    assert_eq!(Some(same.tree), settings.previous);
+    let heard = heard.0.into_inner().unwrap();
+    assert_eq!(heard.len(), 1, "{heard:?}");
+    assert!(heard[0].starts_with("column `id`: 1 rows have no value"), "{heard:?}");
 }
 
 #[tokio::test]

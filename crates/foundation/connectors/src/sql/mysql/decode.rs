@@ -22,6 +22,8 @@ pub(in crate::sql) enum Kind {
     Double,
     Decimal,
     Text,
+    /// Text; in MySQL a type of its own, in MariaDB text with a check.
+    Json,
     Bytes,
     Date,
     Time,
@@ -48,8 +50,8 @@ fn decode(bytes: &[u8], kind: Kind) -> Option<Cell<'_>> {
         Kind::Float => Cell::Float(f32::from_le_bytes(bytes.try_into().ok()?).into()),
         Kind::Double => Cell::Float(f64::from_le_bytes(bytes.try_into().ok()?)),
         Kind::Decimal => Cell::Decimal(std::str::from_utf8(bytes).ok()?.into()),
-        Kind::Text => Cell::Text(std::str::from_utf8(bytes).ok()?.into()),
-        Kind::Bytes => Cell::Binary(bytes.into()),
+        Kind::Text | Kind::Json => Cell::Text(std::str::from_utf8(bytes).ok()?.into()),
+        Kind::Bytes => Cell::Binary(bytes.into(), 0),
         Kind::Date => match day(bytes)? {
             Ok(days) => Cell::Date(days),
             Err(shown) => Cell::Misfit(shown.into(), NO_DATE),

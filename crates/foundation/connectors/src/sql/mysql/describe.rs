@@ -61,7 +61,8 @@ fn mapped(type_info: &MySqlTypeInfo) -> (Kind, DataType, Option<&'static str>) {
         "TIME" => (Kind::Time, DataType::Time64(TimeUnit::Microsecond)),
         "DATETIME" => (Kind::Timestamp, DataType::Timestamp(TimeUnit::Microsecond, None)),
         "TIMESTAMP" => (Kind::Timestamp, DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))),
-        "ENUM" | "SET" | "JSON" => (Kind::Text, DataType::Utf8),
+        "ENUM" | "SET" => (Kind::Text, DataType::Utf8),
+        "JSON" => (Kind::Json, DataType::Utf8),
         "NULL" => return (Kind::Text, DataType::Utf8, Some("NULL in every row: no type, kept as text")),
         "GEOMETRY" => {
             return (Kind::Bytes, DataType::Binary, Some("geometry: its SRID in four bytes, then well-known binary"));

@@ -60,7 +60,7 @@ fn decode_exact<'r>(bytes: &'r [u8], kind: &Kind) -> Option<Cell<'r>> {
         Kind::Text => Cell::Text(std::str::from_utf8(bytes).ok()?.into()),
         // A version, always 1, goes before the text.
         Kind::Jsonb => Cell::Text(std::str::from_utf8(bytes.strip_prefix(&[1])?).ok()?.into()),
-        Kind::Bytea => Cell::Binary(bytes.into()),
+        Kind::Bytea => Cell::Binary(bytes.into(), 0),
         Kind::Date => match i32::from_be_bytes(bytes.try_into().ok()?) {
             i32::MAX => Cell::Misfit("infinity".into(), INFINITE),
             i32::MIN => Cell::Misfit("-infinity".into(), INFINITE),

@@ -52,7 +52,7 @@ fn stored(value: SqliteValueRef<'_>) -> Cell<'_> {
         "INTEGER" => get(value).map(Cell::Integer),
         "REAL" => get(value).map(Cell::Float),
         "TEXT" => get::<&str>(value).map(|text| Cell::Text(text.into())),
-        "BLOB" => get::<&[u8]>(value).map(|bytes| Cell::Binary(bytes.into())),
+        "BLOB" => get::<&[u8]>(value).map(|bytes| Cell::Binary(bytes.into(), 0)),
         _ => return Cell::Null,
     };
     cell.unwrap_or(Cell::Misfit("text".into(), "it is not UTF-8"))

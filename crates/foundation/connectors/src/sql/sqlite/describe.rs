@@ -108,7 +108,7 @@ impl Seen {
             Cell::Integer(_) => Self::Integers,
             Cell::Float(_) => Self::Numbers,
             Cell::Text(_) | Cell::Misfit(..) => Self::Text,
-            Cell::Binary(_) => Self::Bytes,
+            Cell::Binary(..) => Self::Bytes,
             _ => return,
         };
         *self = match (*self, kind) {
