@@ -18,6 +18,7 @@ use object_store::path::Path as ObjectPath;
 use object_store::prefix::PrefixStore;
 
 use crate::error::StoreError;
+use crate::files;
 use url::Address;
 
 pub(crate) use credentials::NoCredentials;
@@ -62,9 +63,7 @@ pub fn object_store_at(url: &str, options: &BackendOptions) -> Result<(Arc<dyn O
 }
 
 fn absolute(path: &Path) -> Result<ObjectPath, StoreError> {
-    use crate::files::Doing as _;
-    let absolute = std::path::absolute(path).doing("find", path)?;
-    ObjectPath::from_absolute_path(&absolute).map_err(|error| StoreError::Backend {
+    ObjectPath::from_absolute_path(files::plain_path(path)?).map_err(|error| StoreError::Backend {
         action: "open",
         object: path.display().to_string(),
         source: error.into(),
@@ -82,6 +81,8 @@ mod tests {
         assert_eq!((store.to_string().as_str(), path.as_ref()), ("AmazonS3(bucket)", "a/b.csv"));
         let (_, path) = object_store_at("file:///a/b.csv", &options).unwrap();
         assert_eq!(path.as_ref(), "a/b.csv");
+        let (_, path) = object_store_at("file:/no/such/../b.csv", &options).unwrap();
+        assert_eq!(path.as_ref(), "no/b.csv");
         let resolved = resolve("s3://bucket/a/b", &options).unwrap();
         assert_eq!(resolved.backend.to_string(), "PrefixObjectStore(a/b)");
     }

@@ -53,7 +53,7 @@ pub enum StoreError {
         hint: &'static str,
     },
     /// The object store below failed.
-    #[error("cannot {action} `{object}` in the store: {source}")]
+    #[error("cannot {action} `{object}` in the store: {}", told(source))]
     Backend {
         /// What was being done, such as `read`.
         action: &'static str,
@@ -63,10 +63,12 @@ pub enum StoreError {
         source: object_store::Error,
     },
     /// The directory of the store has gone.
-    #[error("the store in `{}` is gone: it was there when it was opened", directory.display())]
+    #[error("the store in `{}` is gone: it was there before", directory.display())]
     Vanished {
         /// The directory.
         directory: PathBuf,
+        /// What says that it was there, if that is to be believed after this process has ended.
+        note: Option<PathBuf>,
     },
     /// The local disk failed.
     #[error(transparent)]
@@ -179,10 +181,32 @@ impl StoreError {
             None => Self::Backend { action, object, source },
         }
     }
+
+    /// The same of the store at `url` as a whole, where that is all that a user knows of it.
+    pub(crate) fn opening(self, url: &str) -> Self {
+        match self {
+            Self::NoCredentials { reason, hint, .. } => {
+                Self::NoCredentials { action: "open", object: url.to_owned(), reason, hint }
+            }
+            other => other,
+        }
+    }
 }
 
 fn generation(generation: Option<u64>) -> String {
     generation.map_or_else(|| "no generation".to_owned(), |number| format!("generation {number}"))
+}
+
+/// The error, without the names of the layers above a failure of the disk.
+fn told(error: &object_store::Error) -> String {
+    let mut next: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(below) = next {
+        if let Some(file) = below.downcast_ref::<FileError>() {
+            return file.to_string();
+        }
+        next = below.source();
+    }
+    error.to_string()
 }
 
 /// What to do about a failure of the disk, if one is below this error.
@@ -230,7 +254,9 @@ impl Diagnose for StoreError {
             Self::UnknownScheme { .. } => "write `file:PATH` for a directory on this machine",
             Self::CredentialsInUrl { .. } => "put them into the environment or the profile file of that vendor",
             Self::Profile { .. } => {
-                "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, as `aws configure export-credentials` prints them"
+                "profiles are in ~/.aws/credentials and ~/.aws/config, or where AWS_SHARED_CREDENTIALS_FILE and \
+                 AWS_CONFIG_FILE say; or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, as `aws configure \
+                 export-credentials` prints them"
             }
             Self::NoLink { .. } => {
                 "let files be copied, or keep cache and directory on one file system that has such links"
@@ -247,7 +273,15 @@ impl Diagnose for StoreError {
             Self::WriterFailed | Self::PackRemoved { .. } | Self::Collected { .. } => {
                 "add the files again; what is stored already costs nothing"
             }
-            Self::Vanished { .. } => "see that its disk is mounted and can be read, then run the same command again",
+            Self::Vanished { note: None, .. } => {
+                "see that its disk is mounted and can be read, then run the same command again"
+            }
+            Self::Vanished { note: Some(note), .. } => {
+                return Some(format!(
+                    "see that its disk is mounted; to begin with an empty store, remove `{}` and fetch from a remote",
+                    note.display()
+                ));
+            }
             Self::Backend { source, .. } => return disk_hint_below(source).map(str::to_owned),
             Self::BadUrl { .. }
             | Self::TooLarge { .. }
@@ -275,7 +309,12 @@ mod tests {
             object: "packs/x".to_owned(),
             source: object_store::Error::Generic { store: "test", source },
         };
-        assert!(error(Box::new(wrapped)).hint().is_some_and(|hint| hint.contains("space")));
+        let wrapped = error(Box::new(wrapped));
+        assert!(
+            wrapped.to_string().starts_with("cannot write `packs/x` in the store: cannot write `x`: "),
+            "{wrapped}"
+        );
+        assert!(wrapped.hint().is_some_and(|hint| hint.contains("space")));
         assert_eq!(error(Box::new(io::Error::from(io::ErrorKind::TimedOut))).hint(), None);
         let hint = |kind: io::ErrorKind| error(Box::new(io::Error::from(kind))).hint().unwrap();
         assert!(hint(io::ErrorKind::ReadOnlyFilesystem).contains("can only be read"));

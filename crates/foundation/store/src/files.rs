@@ -24,7 +24,7 @@ pub use lock::{FileLock, lock, lock_wait};
 pub use scan::{OddNames, ScanEntry, ScanNext, scan};
 
 pub(crate) use atomic::temporary_name;
-pub(crate) use directory::parent;
+pub(crate) use directory::{parent, plain_path};
 pub(crate) use error::{Doing, disk_hint};
 pub(crate) use link::{SHARED_BLOCK, hard_link, make_writable, reflink};
 pub(crate) use part_file::PartFile;

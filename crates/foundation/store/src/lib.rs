@@ -42,7 +42,7 @@ pub use files::{FileError, LinkSupport, link_support};
 pub use reference::{RefName, RefValue};
 pub use store::{
     Amount, Blob, CollectSettings, Collected, Damage, LaidOut, LinkMode, NoProgress, Root, Store, Swept,
-    TransferProgress, Transferred, TreeFile, Usage, Verified,
+    TransferProgress, Transferred, TreeFile, Usage, Verified, sweep_leftovers,
 };
 pub use tree::{Tree, TreeEntry};
 pub use writer::{NewFile, Writer};

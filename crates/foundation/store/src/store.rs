@@ -36,7 +36,7 @@ pub use lay_out::{LaidOut, LinkMode};
 pub use reach::Root;
 pub(crate) use read::Piece;
 pub(crate) use relied::Relied;
-pub use sweep::Swept;
+pub use sweep::{Swept, sweep_leftovers};
 pub use trees::TreeFile;
 pub use usage::Usage;
 pub use verify::{Damage, Verified};
@@ -112,7 +112,7 @@ impl Store {
         let mark = place.join(FORMAT_OBJECT);
         match objects.head(&mark).await {
             Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(source) => Err(failed("look for", &mark)(source)),
+            Err(source) => Err(failed("look for", &mark)(source).opening(url)),
             Ok(_) => Self::open_with(url, options).await.map(Some),
         }
     }
@@ -131,7 +131,7 @@ impl Store {
 
     async fn start(resolved: Resolved, place: String, tolerant: bool) -> Result<Self, StoreError> {
         let Resolved { backend, directory } = resolved;
-        check_format(backend.as_ref()).await?;
+        check_format(backend.as_ref()).await.map_err(|error| error.opening(&place))?;
         let (index, refreshing) = (RwLock::default(), tokio::sync::RwLock::default());
         let inner = Arc::new(Inner { backend, index, refreshing, directory, place, tolerant });
         let store = Self { inner, cache: None };
@@ -289,7 +289,7 @@ impl Inner {
             if files::exists(&directory.join(FORMAT_OBJECT))? {
                 Ok(())
             } else {
-                Err(StoreError::Vanished { directory })
+                Err(StoreError::Vanished { directory, note: None })
             }
         })
         .await

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use ropewalk_data::{removal_list, version_list};
 use ropewalk_pipeline::{ArtifactKind, outcome_list};
-use ropewalk_store::{CollectSettings, Collected, Root, Store, Swept};
+use ropewalk_store::{CollectSettings, Collected, Root, Store, Swept, sweep_leftovers};
 use ropewalk_types::{DatasetName, Digest, Uri};
 use ropewalk_versions::{has_removed, store_roots};
 use serde::Serialize;
@@ -91,7 +91,16 @@ impl OpenProject {
         let roots = self.roots().await?;
         let now = SystemTime::UNIX_EPOCH + Duration::from_millis(self.ambient.now().millis().cast_unsigned());
         let erases = has_removed(&self.store).await? || !removal_list(&self.catalog, None).await?.is_empty();
-        gone(&self.store, &roots, CollectSettings { grace, dry_run, now }, erases).await
+        let mut gone = gone(&self.store, &roots, CollectSettings { grace, dry_run, now }, erases).await?;
+        if let Some(before) = now.checked_sub(grace).filter(|_| !dry_run) {
+            // Beside the store, what killed commands had left in the index of the work tree.
+            let state = self.state();
+            let swept = tokio::task::spawn_blocking(move || sweep_leftovers(&state, before)).await;
+            let swept = swept.map_err(|error| ServerError::Serve(error.to_string()))??;
+            gone.swept.objects += swept.objects;
+            gone.swept.bytes += swept.bytes;
+        }
+        Ok(gone)
     }
 
     /// What each version of these datasets, or of all, costs in the store.

@@ -15,6 +15,7 @@ mod project;
 mod recording;
 mod running;
 mod serving;
+mod store_place;
 mod system;
 mod tracing_back;
 mod verifying;

@@ -14,7 +14,7 @@ use ropewalk_types::Ambient;
 use ropewalk_versions::Workspace;
 
 use crate::governing::trail_of;
-use crate::{ServerError, SystemAmbient};
+use crate::{ServerError, SystemAmbient, store_place};
 
 /// The cache of whole files, in the folder of the embedded back-ends.
 const CACHE: &str = "cache";
@@ -185,12 +185,17 @@ pub(crate) fn project_file(root: &Path) -> Result<ProjectFile, ServerError> {
     Ok(ProjectFile::parse(FILE_NAME, &project_text(root)?)?)
 }
 
-/// The project's store with its cache of whole files; both are made where they are not.
+/// The project's store with its cache of whole files; both are made where they have never been.
 pub(crate) async fn store_open(root: &Path, storage: &str, options: &BackendOptions) -> Result<Store, StoreError> {
     let state = root.join(STATE_FOLDER);
     files::create_directories(&state)?;
     ignore_in_git(&state)?;
-    Ok(Store::open_with(&below(root, "file:", storage), options).await?.with_cache(state.join(CACHE)))
+    let url = below(root, "file:", storage);
+    store_place::check_there(&state, &url, options).await?;
+    let store = Store::open_with(&url, options).await?.with_cache(state.join(CACHE));
+    // In a project that can only be read nothing can be noted, and nothing be lost.
+    let _ = store_place::note(&state, &url);
+    Ok(store)
 }
 
 /// The project's database, with the tables of every box.

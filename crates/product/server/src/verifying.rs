@@ -6,7 +6,7 @@ use ropewalk_config::STATE_FOLDER;
 use ropewalk_store::{Damage, NoProgress, Root, Store, Verified};
 
 use crate::project::below;
-use crate::{DataProject, OpenProject, ServerError};
+use crate::{DataProject, OpenProject, ServerError, store_place};
 
 /// What was found.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +33,7 @@ impl DataProject {
     /// missing; what is here of one must be whole.
     pub async fn verify(&self, heal_from: Option<&Store>) -> Result<Verification, ServerError> {
         let storage = below(self.root(), "file:", &self.file().backends.storage);
+        store_place::check_there(&self.root().join(STATE_FOLDER), &storage, self.options()).await?;
         let store = Store::open_damaged(&storage, self.options()).await?;
         let store = store.with_cache(self.root().join(STATE_FOLDER).join("cache"));
         let (place, verified) = (store.place().to_owned(), store.verify(heal_from).await?);

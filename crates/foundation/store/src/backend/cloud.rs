@@ -91,7 +91,7 @@ pub(super) fn azure(place: &Place, options: &BackendOptions) -> Result<Microsoft
     let endpoint = settings.iter().rev().find(|(key, _)| *key == AzureConfigKey::Endpoint).map(|(_, value)| value);
     let has = |key: AzureConfigKey| settings.iter().any(|(found, _)| *found == key);
     if !has(AzureConfigKey::AccountName) && !has(AzureConfigKey::UseEmulator) {
-        return Err(NoCredentials::unasked(Vendor::Azure));
+        return Err(NoCredentials::of_no_account());
     }
     let mut builder =
         MicrosoftAzureBuilder::new().with_retry(retry()).with_client_options(client(endpoint.map(String::as_str)));

@@ -62,20 +62,37 @@ impl Vendor {
     }
 }
 
+/// What came of asking the machine.
+#[derive(Debug, PartialEq, Eq)]
+enum Answer {
+    /// It was not asked, because it is not known whose store it is.
+    Unasked,
+    /// Nothing.
+    Silence,
+    /// A status of HTTP.
+    Refusal(String),
+}
+
 /// Nobody gave credentials, neither the user nor the machine.
 #[derive(Debug)]
 pub(crate) struct NoCredentials {
     pub(crate) vendor: Vendor,
-    /// What the machine answered, if it did.
-    answer: Option<String>,
+    answer: Answer,
 }
 
 impl fmt::Display for NoCredentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "there are no credentials for {}: {}", self.vendor.service(), self.vendor.sought())?;
+        let sought = match &self.answer {
+            Answer::Unasked => "neither AZURE_STORAGE_CONNECTION_STRING nor AZURE_STORAGE_ACCOUNT_NAME is set",
+            _ => self.vendor.sought(),
+        };
+        write!(f, "there are no credentials for {}: {sought}", self.vendor.service())?;
         match &self.answer {
-            None => f.write_str(", and this machine has no role that gives any"),
-            Some(answer) => write!(f, ", and the metadata service of this machine gives none: {answer}"),
+            Answer::Unasked => Ok(()),
+            Answer::Silence => f.write_str(", and this machine has no role that gives any"),
+            Answer::Refusal(status) => {
+                write!(f, ", and the metadata service of this machine gives none: {status}")
+            }
         }
     }
 }
@@ -83,9 +100,9 @@ impl fmt::Display for NoCredentials {
 impl std::error::Error for NoCredentials {}
 
 impl NoCredentials {
-    /// That nobody was even asked, because something else is missing.
-    pub(super) fn unasked(vendor: Vendor) -> Error {
-        Self { vendor, answer: None }.into()
+    /// That not even the account is known.
+    pub(super) fn of_no_account() -> Error {
+        Self { vendor: Vendor::Azure, answer: Answer::Unasked }.into()
     }
 
     /// Whether that is what is behind an error of a back-end.
@@ -133,8 +150,8 @@ impl<C: Send + Sync + 'static> CredentialProvider for OfMachine<C> {
     async fn get_credential(&self) -> Result<Arc<C>> {
         let answer = match tokio::time::timeout(self.patience, self.inner.get_credential()).await {
             Ok(Ok(credential)) => return Ok(credential),
-            Ok(Err(error)) => status(&error.to_string()),
-            Err(_) => None,
+            Ok(Err(error)) => status(&error.to_string()).map_or(Answer::Silence, Answer::Refusal),
+            Err(_) => Answer::Silence,
         };
         Err(NoCredentials { vendor: self.vendor, answer }.into())
     }

@@ -1,6 +1,6 @@
 use std::fs::{self, File};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::SystemTime;
 
 use super::atomic::temporary_path;
@@ -35,11 +35,30 @@ pub fn create_directories(path: &Path) -> Result<(), FileError> {
     }
     match fs::create_dir(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            Err(FileError::InTheWay { path: path.to_owned() })
+        }
         result => {
             result.doing("create directory", path)?;
             sync_directory(above)
         }
     }
+}
+
+/// `path` without `..`: as the file system has it as far as it is there, and by its words from there on.
+pub(crate) fn plain_path(path: &Path) -> Result<PathBuf, FileError> {
+    let mut plain = PathBuf::new();
+    for component in std::path::absolute(path).doing("find", path)?.components() {
+        match component {
+            Component::ParentDir => {
+                // A symbolic link leads elsewhere than its name says.
+                plain = fs::canonicalize(&plain).unwrap_or(plain);
+                plain.pop();
+            }
+            component => plain.push(component),
+        }
+    }
+    Ok(plain)
 }
 
 /// Removes the directory at `path` and all that it holds; symbolic links inside are removed, not followed.
@@ -172,6 +191,23 @@ impl Drop for TemporaryDirectory {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_with_dots_is_where_the_file_system_has_it() {
+        let directory = temporary_directory(&std::env::temp_dir()).unwrap();
+        let root = fs::canonicalize(directory.path()).unwrap();
+        create_directories(&root.join("a/b")).unwrap();
+        assert_eq!(plain_path(&root.join("a/../c/x")).unwrap(), root.join("c/x"));
+        assert_eq!(plain_path(&root.join("new/../c")).unwrap(), root.join("c"));
+        #[cfg(unix)]
+        {
+            std::os::unix::fs::symlink(root.join("a/b"), root.join("link")).unwrap();
+            assert_eq!(plain_path(&root.join("link/../c")).unwrap(), root.join("a/c"));
+        }
+        fs::write(root.join("file"), b"").unwrap();
+        let error = create_directories(&root.join("file")).unwrap_err();
+        assert!(matches!(error, FileError::InTheWay { .. }), "{error}");
+    }
     use crate::files::{exists, write_atomic};
 
     #[test]

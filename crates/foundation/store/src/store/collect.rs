@@ -5,8 +5,8 @@
 //!
 //! 1. What no root needs is *condemned*: one object in the folder `index` lists it, which hides all of it at once. It can
 //!    be read as before, but is visible to nobody: whoever needs it writes it again. A [`Writer`](crate::Writer) or a
-//!    transfer that had found it visible before looks again after its own pieces are visible, and fails (or transfers
-//!    again) if something is hidden. One that had looked before the object was written has the time of grace to set the
+//!    transfer that had found it visible before looks again after its own pieces are visible, and writes (or transfers) what
+//!    is hidden again, as long as it can be read. One that had looked before the object was written has the time of grace to set the
 //!    ref that makes a root of what it wrote.
 //! 2. A collector that comes after the time of grace walks from the roots of then. What they need is *restored*, by
 //!    removing it from the list. What they do not need is *removed*: it goes from the index, packs with nothing else go

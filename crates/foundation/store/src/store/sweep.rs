@@ -48,13 +48,17 @@ impl Store {
     /// Files that are being written are not objects yet, so that only the directory itself shows them.
     async fn half_written_remove(&self, before: SystemTime) -> Result<Swept, StoreError> {
         let Some(directory) = self.inner.directory.clone() else { return Ok(Swept::default()) };
-        blocking(move || {
-            let mut swept = Swept::default();
-            remove_leftovers(&directory, before, &mut swept)?;
-            Ok(swept)
-        })
-        .await
+        blocking(move || sweep_leftovers(&directory, before)).await
     }
+}
+
+/// Removes half-written files below `directory` that were last written before `before`, whose process must have died.
+///
+/// It blocks.
+pub fn sweep_leftovers(directory: &FilePath, before: SystemTime) -> Result<Swept, StoreError> {
+    let mut swept = Swept::default();
+    remove_leftovers(directory, before, &mut swept)?;
+    Ok(swept)
 }
 
 impl Swept {

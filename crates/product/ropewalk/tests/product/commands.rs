@@ -169,5 +169,10 @@ fn a_full_disk_is_one_clear_error_and_leaves_nothing_half_made() {
     let said = crate::harness::talk(&command.output().expect("unshare"));
     assert!(said.contains("code 1") || said.contains("code 2"), "{said}");
     assert!(said.contains("No space left") && said.contains("free some space"), "{said}");
+    // That file system is gone now, and with it the store: no other one is made in its place.
+    let gone = project.fail(2, &["data", "ls"]);
+    assert!(gone.contains("is gone") && gone.contains("store.place"), "{gone}");
+    assert!(!project.path("small/store").exists());
+    std::fs::remove_file(project.path(".ropewalk/store.place")).expect("the note");
     assert!(project.json(&["data", "ls"]).as_array().expect("versions").is_empty(), "{said}");
 }
