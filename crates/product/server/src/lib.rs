@@ -17,6 +17,7 @@ mod running;
 mod serving;
 mod system;
 mod tracing_back;
+mod travelling;
 mod verifying;
 mod watching;
 mod workspace;
@@ -31,5 +32,8 @@ pub use running::{RunOptions, RunResult};
 pub use serving::{InferenceServer, ServeOptions};
 pub use system::SystemAmbient;
 pub use tracing_back::{Strand, Thread};
+pub use travelling::{
+    Chosen, FetchedTable, FetchedTables, PushedTable, PushedTables, Refusal, RemovedThere, TableContent,
+};
 pub use verifying::Verification;
 pub use workspace::DataProject;

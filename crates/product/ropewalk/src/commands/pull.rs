@@ -1,12 +1,15 @@
 use std::process::ExitCode;
 
 use ropewalk_data::AuditAction;
-use ropewalk_versions::{Fetched, PullOptions, PullTo, Selection};
+use ropewalk_server::{Chosen, DataProject, FetchedTables, ServerError, TableContent};
+use ropewalk_store::Store;
+use ropewalk_versions::{Fetched, PullOptions, PullTo, Pulled, Selection};
 use serde_json::json;
 
 use crate::arguments::{Fetch, Format, Pull, Shared};
 use crate::commands::data::checkout::described;
-use crate::failure::Ending;
+use crate::commands::travelled;
+use crate::failure::{Ending, WORK_FAILED};
 use crate::terminal::{self, Transfer};
 use crate::{commands, output};
 
@@ -20,16 +23,24 @@ pub(super) async fn pull(shared: &Shared, arguments: &Pull) -> Ending {
         mode: arguments.laying_out.link.into(),
         force: arguments.laying_out.force,
     };
-    let progress = Transfer::new("pulling");
-    let pulled = project.workspace().pull(&store, &arguments.from.names, options, &progress).await?;
-    progress.end();
+    let chosen = project.chosen(&store, &arguments.from.names).await?;
+    let tables = tables(shared, &project, (&remote, &store), &chosen, arguments.all).await?;
+    let mut pulled = Pulled { fetched: Fetched::default(), checked_out: Vec::new(), behind: Vec::new() };
+    if let Some(names) = &chosen.files {
+        let progress = Transfer::new("pulling");
+        if arguments.all {
+            project.workspace().fetch(&store, names, true, &progress).await?;
+        }
+        pulled = project.workspace().pull(&store, names, options, &progress).await?;
+        progress.end();
+    }
     for made in &pulled.checked_out {
         let details = json!({ "pulled_from": remote, "files": made.written });
         project.audit(AuditAction::Read, &made.name, made.version.as_ref(), details).await?;
     }
     if shared.output == Format::Json {
-        output::json(&json!({ "remote": remote, "pulled": pulled }));
-        return Ok(ExitCode::SUCCESS);
+        output::json(&json!({ "remote": remote, "pulled": pulled, "tables": tables.tables }));
+        return Ok(ending(&tables));
     }
     told(&remote, &pulled.fetched);
     for made in &pulled.checked_out {
@@ -38,21 +49,48 @@ pub(super) async fn pull(shared: &Shared, arguments: &Pull) -> Ending {
     for (name, head) in &pulled.behind {
         output::text(&format!("{name}: {} is later; --latest takes it\n", head.short()));
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(ending(&tables))
+}
+
+/// Tables come first: files in the work tree that stand in the way do not keep them there.
+async fn tables(
+    shared: &Shared,
+    project: &DataProject,
+    (remote, store): (&str, &Store),
+    chosen: &Chosen,
+    every_version: bool,
+) -> Result<FetchedTables, ServerError> {
+    let Some(names) = &chosen.tables else { return Ok(FetchedTables::default()) };
+    let content = if every_version { TableContent::Everything } else { TableContent::Named };
+    let waits = |holder: &str| terminal::say(&format!("waiting: this project is being used by {holder}"));
+    let progress = Transfer::new("fetching tables");
+    let fetched = project.tables_fetch((remote, store), names, content, &progress, &waits).await?;
+    progress.end();
+    travelled::fetched(shared.output, remote, &fetched);
+    Ok(fetched)
+}
+
+fn ending(tables: &FetchedTables) -> ExitCode {
+    if tables.tables.iter().any(|one| one.refusal.is_some()) { WORK_FAILED.into() } else { ExitCode::SUCCESS }
 }
 
 /// Fetches only.
 pub(super) async fn fetch(shared: &Shared, arguments: &Fetch) -> Ending {
     let project = commands::data_project(shared, "ropewalk fetch")?;
     let (remote, store) = project.remote_open(arguments.from.remote.as_deref()).await?;
-    let progress = Transfer::new("fetching");
-    let fetched = project.workspace().fetch(&store, &arguments.from.names, arguments.all, &progress).await?;
-    progress.end();
+    let chosen = project.chosen(&store, &arguments.from.names).await?;
+    let tables = tables(shared, &project, (&remote, &store), &chosen, arguments.all).await?;
+    let mut fetched = Fetched::default();
+    if let Some(names) = &chosen.files {
+        let progress = Transfer::new("fetching");
+        fetched = project.workspace().fetch(&store, names, arguments.all, &progress).await?;
+        progress.end();
+    }
     match shared.output {
-        Format::Json => output::json(&json!({ "remote": remote, "fetched": fetched })),
+        Format::Json => output::json(&json!({ "remote": remote, "fetched": fetched, "tables": tables.tables })),
         Format::Text => told(&remote, &fetched),
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(ending(&tables))
 }
 
 fn told(remote: &str, fetched: &Fetched) {

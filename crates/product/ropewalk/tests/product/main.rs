@@ -7,6 +7,7 @@
 mod commands;
 mod crash;
 mod data_tables;
+mod data_travel;
 mod data_versions;
 mod demo;
 mod harness;
