@@ -75,11 +75,11 @@ pub(crate) enum Command {
     /// Other stores that data is pushed to and pulled from
     #[command(subcommand)]
     Remote(Remote),
-    /// Send versions of tracked datasets to a remote
+    /// Send versions of tracked files and of tables to a remote
     Push(Push),
-    /// Bring versions of tracked datasets from a remote and lay them out
+    /// Bring versions of tracked files and of tables from a remote, and lay the files out
     Pull(Pull),
-    /// Bring versions of tracked datasets from a remote, and leave the work tree alone
+    /// Bring versions of tracked files and of tables from a remote, and leave the work tree alone
     Fetch(Fetch),
     /// Tracked runs
     #[command(subcommand)]

@@ -16,6 +16,7 @@ mod serve;
 mod sql;
 mod status;
 mod trace;
+mod travelled;
 
 use std::path::PathBuf;
 

@@ -59,6 +59,7 @@ impl OpenProject {
         let wanted = self.logs_named(&question.sql).await?;
         let files = self.logs_add(&mut tables, &wanted, &scratch).await?;
         for version in self.tables_resolve(&mut tables, &question.sql).await? {
+            self.content_here(&version).await?;
             self.audit_version(AuditAction::Query, &version, json!({ "sql": question.sql })).await?;
         }
         let stream = query_stream(&question.sql, &tables, &self.store, &limits).await?;
@@ -71,6 +72,7 @@ impl OpenProject {
     pub async fn ask(&self, sql: &str) -> Result<QueryResult, ServerError> {
         let mut tables = QueryTables::default();
         for version in self.tables_resolve(&mut tables, sql).await? {
+            self.content_here(&version).await?;
             self.audit_version(AuditAction::Query, &version, json!({ "sql": sql })).await?;
         }
         let limits = self.query_limits();
@@ -111,6 +113,7 @@ impl OpenProject {
         path: &str,
     ) -> Result<(Digest, u64), ServerError> {
         let version = self.table_version(name, version).await?;
+        self.content_here(&version).await?;
         match self.store.tree_find(&version.digest, path).await? {
             Some(TreeEntry::File { digest, size, .. }) => {
                 self.audit_version(AuditAction::Read, &version, json!({ "file": path })).await?;
@@ -131,6 +134,7 @@ impl OpenProject {
         details: Value,
     ) -> Result<DatasetVersion, ServerError> {
         let version = self.table_version(name, version).await?;
+        self.content_here(&version).await?;
         self.audit_version(AuditAction::Read, &version, details).await?;
         Ok(version)
     }

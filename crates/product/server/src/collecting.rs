@@ -2,15 +2,17 @@
 
 use std::time::{Duration, SystemTime};
 
-use ropewalk_data::{removal_list, version_list};
+use ropewalk_data::{removal_list, version_history, version_list};
 use ropewalk_pipeline::{ArtifactKind, outcome_list};
-use ropewalk_store::{CollectSettings, Collected, Root, Store, Swept, sweep_leftovers};
-use ropewalk_types::{DatasetName, Digest, Uri};
+use ropewalk_store::{CollectSettings, Collected, RefName, Root, Store, Swept, sweep_leftovers};
+use ropewalk_types::{Ambient as _, DatasetName, Digest, Uri};
 use ropewalk_versions::{has_removed, store_roots};
 use serde::Serialize;
 
+use crate::project::catalog_open;
 use crate::recording::CODE_TAG;
-use crate::{DataProject, OpenProject, ServerError};
+use crate::travelling::{TABLES, own_roots, remote_roots};
+use crate::{DataProject, OpenProject, ServerError, SystemAmbient};
 
 /// Checkpoints of pieces of stages, by the folder of their refs.
 pub(crate) const PIECES: &str = "piece/";
@@ -55,28 +57,38 @@ async fn gone(store: &Store, roots: &[Root], settings: CollectSettings, erases: 
     Ok(Gone { collected, swept, cached })
 }
 
-/// Where refs of tracked files are; a remote has no others.
-const TRACKED: &str = "datasets/";
+/// Where refs of tracked files are; a remote has no others but those of tables.
+pub(crate) const TRACKED: &str = "datasets/";
 
 impl DataProject {
     /// Removes from a remote what neither a version or tag there nor this project needs, once that has been so for
-    /// `grace`.
+    /// `grace`: of tracked files and of tables, whoever pushed them. A version that was removed is needed by nobody.
     ///
     /// Refused for a place that a project has as its own store: what its catalogue needs cannot be seen from here.
     pub async fn remote_collect(&self, name: &str, grace: Duration, dry_run: bool) -> Result<Gone, ServerError> {
         let (name, store) = self.remote_open(Some(name)).await?;
         let refs = store.ref_list("").await?;
-        if let Some(other) = refs.iter().find(|found| !found.as_str().starts_with(TRACKED)) {
+        let of_a_remote = |found: &RefName| [TRACKED, TABLES].iter().any(|folder| found.as_str().starts_with(folder));
+        if let Some(other) = refs.iter().find(|found| !of_a_remote(found)) {
             return Err(ServerError::Unknown {
                 what: format!("`{name}` is also the store of a project, which keeps `{other}` in it"),
                 hint: "collect there, with `ropewalk data gc` in that project".to_owned(),
             });
         }
         let mut roots = store_roots(&store).await?;
-        roots.extend(store.whole(self.workspace().roots().await?).await?);
+        let tables = remote_roots(&store, SystemAmbient.now()).await?;
+        // What is here may be on its way there: a push that was killed has not named it yet.
+        let mut here = self.workspace().roots().await?;
+        let catalog = catalog_open(self.root(), self.file()).await?;
+        let versions = version_list(&catalog, None).await;
+        catalog.close().await;
+        let kept = versions?.into_iter().filter(|one| !tables.removed(&one.name, &one.digest, one.created_at));
+        here.extend(kept.map(|one| Root::Tree(one.digest)));
+        let erases = tables.has_removed() || has_removed(&store).await?;
+        roots.extend(tables.roots);
+        roots.extend(store.whole(here).await?);
         roots.sort();
         roots.dedup();
-        let erases = has_removed(&store).await?;
         gone(&store, &roots, CollectSettings { grace, dry_run, now: SystemTime::now() }, erases).await
     }
 }
@@ -134,7 +146,12 @@ impl OpenProject {
     /// Everything that must be kept.
     pub(crate) async fn roots(&self) -> Result<Vec<Root>, ServerError> {
         let mut roots = self.workspace().roots().await?;
-        roots.extend(version_list(&self.catalog, None).await?.into_iter().map(|version| Root::Tree(version.digest)));
+        // Of versions that came from a remote without their bytes, nothing has to be here.
+        let here = version_history(&self.catalog, None).await?.into_iter();
+        let here = here.filter(|one| one.removed.is_none() && one.elsewhere.is_none());
+        roots.extend(here.map(|one| Root::Tree(one.version.digest)));
+        // Other projects may have this store as their remote.
+        roots.extend(own_roots(&self.store).await?);
         // A stage that gave tracked files on does not keep them: nothing can read what was removed.
         let removed = self.workspace().removed_contents().await?;
         for outcome in outcome_list(&self.catalog, u32::MAX).await? {

@@ -11,13 +11,14 @@ use std::collections::BTreeMap;
 use ropewalk_config::{FILE_NAME, Stage};
 use ropewalk_data::{
     AuditAction, AuditEntry, AuditEvent, AuditFilter, AuditHead, AuditReport, Check, CheckReport, CheckSettings,
-    CheckSubject, EffectiveFacts, RecordedVersion, TagMove, VersionTag, audit_append, audit_list, audit_verify, check,
-    check_tables, facts_effective, tag_remove, tag_set, version_history, version_resolve,
+    CheckSubject, EffectiveFacts, RecordedVersion, TagMove, Untag, VersionTag, audit_append, audit_list, audit_verify,
+    check, check_tables, facts_effective, tag_remove, tag_set, untag_record, version_history, version_resolve,
 };
 use ropewalk_lineage::{Step, downstream, upstream};
 use ropewalk_types::{DatasetName, Digest, TagName, Uri};
 use serde_json::{Value, json};
 
+pub(crate) use removing::Doomed;
 pub use removing::RemovedContent;
 pub use retaining::{Due, DueState, Holds};
 pub(crate) use trail::trail_of;
@@ -88,10 +89,12 @@ impl OpenProject {
 
     /// Takes a tag from a version of a table; the version stays.
     pub async fn dataset_untag(&self, name: &DatasetName, tag: &TagName) -> Result<(), ServerError> {
-        let (event, name, tag) = (self.tag_event(AuditAction::Delete, name, tag), name.clone(), tag.clone());
+        let event = self.tag_event(AuditAction::Delete, name, tag);
+        let untag = Untag { name: name.clone(), tag: tag.clone(), who: self.who.clone(), at: event.at };
         let write = self.catalog.write(move |connection| {
             Box::pin(async move {
-                tag_remove(connection, &name, &tag).await?;
+                tag_remove(connection, &untag.name, &untag.tag).await?;
+                untag_record(connection, &untag).await?;
                 audit_append(connection, &event).await.map(|_| ())
             })
         });

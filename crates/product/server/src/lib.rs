@@ -18,6 +18,7 @@ mod serving;
 mod store_place;
 mod system;
 mod tracing_back;
+mod travelling;
 mod verifying;
 mod watching;
 mod workspace;
@@ -32,5 +33,8 @@ pub use running::{RunOptions, RunResult};
 pub use serving::{InferenceServer, ServeOptions};
 pub use system::SystemAmbient;
 pub use tracing_back::{Strand, Thread};
+pub use travelling::{
+    Chosen, FetchedTable, FetchedTables, PushedTable, PushedTables, Refusal, RemovedThere, TableContent,
+};
 pub use verifying::Verification;
 pub use workspace::DataProject;

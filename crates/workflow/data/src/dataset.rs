@@ -8,9 +8,13 @@ use sqlx::{AnyConnection, FromRow, Row as _};
 use crate::DataError;
 use crate::reading::parsed;
 
+pub(crate) mod arrival;
 pub(crate) mod history;
+pub(crate) mod latest;
+pub(crate) mod record;
 pub(crate) mod removal;
 pub(crate) mod resolve;
+pub(crate) mod state;
 pub(crate) mod tag;
 
 /// The tables of this crate.
@@ -22,6 +26,7 @@ pub const MIGRATIONS: MigrationSet = MigrationSet {
         Migration { number: 3, name: "tag_and_removal", sql: include_str!("../migrations/003_tag_and_removal.sql") },
         Migration { number: 4, name: "declaration", sql: include_str!("../migrations/004_declaration.sql") },
         Migration { number: 5, name: "audit", sql: include_str!("../migrations/005_audit.sql") },
+        Migration { number: 6, name: "arrival", sql: include_str!("../migrations/006_arrival.sql") },
     ],
 };
 
@@ -70,44 +75,90 @@ pub async fn version_record(connection: &mut AnyConnection, version: &DatasetVer
     .bind(name)
     .fetch_one(&mut *connection)
     .await?;
-    let columns = serde_json::to_string(&version.columns)
-        .map_err(|error| DataError::Encoding { action: "record the columns", reason: error.to_string() })?;
-    sqlx::query(
-        "INSERT INTO dataset_version \
-         (name, digest, zone, rows, columns_json, bytes, quarantined, stage_key, created_at, position, number) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $12) \
-         ON CONFLICT (name, digest) DO UPDATE SET position = excluded.position, stage_key = excluded.stage_key \
-         WHERE dataset_version.position < $11",
-    )
-    .bind(name)
-    .bind(version.digest.to_string())
-    .bind(version.zone.as_str())
-    .bind(version.rows.cast_signed())
-    .bind(columns)
-    .bind(version.bytes.cast_signed())
-    .bind(version.quarantined.cast_signed())
-    .bind(version.stage_key.map(|key| key.to_string()))
-    .bind(version.created_at.millis())
-    .bind(last + 1)
-    .bind(last)
-    .bind(number + 1)
-    .execute(&mut *connection)
-    .await?;
+    version_insert(connection, version, last + 1, number + 1).await?;
+    made_here(connection, version).await?;
     let gone = sqlx::query("DELETE FROM dataset_removal WHERE name = $1 AND digest = $2")
         .bind(name)
         .bind(version.digest.to_string())
         .execute(&mut *connection)
         .await?;
     if gone.rows_affected() > 0 {
-        sqlx::query("UPDATE dataset_version SET created_at = $1, stage_key = $2 WHERE name = $3 AND digest = $4")
-            .bind(version.created_at.millis())
-            .bind(version.stage_key.map(|key| key.to_string()))
-            .bind(name)
-            .bind(version.digest.to_string())
-            .execute(&mut *connection)
-            .await?;
+        sqlx::query(
+            "UPDATE dataset_version SET created_at = $1, latest_at = $2, stage_key = $3 WHERE name = $4 AND digest = $5",
+        )
+        .bind(version.created_at.millis())
+        .bind(version.created_at.millis())
+        .bind(version.stage_key.map(|key| key.to_string()))
+        .bind(name)
+        .bind(version.digest.to_string())
+        .execute(&mut *connection)
+        .await?;
     }
     Ok(())
+}
+
+/// Inserts the row of a version; one that is there already comes to `position` if it lies below, and keeps the rest.
+pub(crate) async fn version_insert(
+    connection: &mut AnyConnection,
+    version: &DatasetVersion,
+    position: i64,
+    number: i64,
+) -> Result<(), DataError> {
+    sqlx::query(
+        "INSERT INTO dataset_version \
+         (name, digest, zone, rows, columns_json, bytes, quarantined, stage_key, created_at, position, number, latest_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $12, $13) \
+         ON CONFLICT (name, digest) DO UPDATE SET position = excluded.position, stage_key = excluded.stage_key, \
+             latest_at = excluded.latest_at \
+         WHERE dataset_version.position < $11",
+    )
+    .bind(version.name.as_str())
+    .bind(version.digest.to_string())
+    .bind(version.zone.as_str())
+    .bind(version.rows.cast_signed())
+    .bind(columns_json(version)?)
+    .bind(version.bytes.cast_signed())
+    .bind(version.quarantined.cast_signed())
+    .bind(version.stage_key.map(|key| key.to_string()))
+    .bind(version.created_at.millis())
+    .bind(position)
+    .bind(position - 1)
+    .bind(number)
+    .bind(version.created_at.millis())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// What was made here is known better than by the record of another machine whose bytes never came.
+async fn made_here(connection: &mut AnyConnection, version: &DatasetVersion) -> Result<(), DataError> {
+    let (name, digest) = (version.name.as_str(), version.digest.to_string());
+    let arrived = sqlx::query("UPDATE dataset_arrival SET fetched = 1 WHERE name = $1 AND digest = $2 AND fetched = 0")
+        .bind(name)
+        .bind(digest.as_str())
+        .execute(&mut *connection)
+        .await?;
+    if arrived.rows_affected() == 0 {
+        return Ok(());
+    }
+    sqlx::query(
+        "UPDATE dataset_version SET rows = $1, columns_json = $2, bytes = $3, quarantined = $4 \
+         WHERE name = $5 AND digest = $6",
+    )
+    .bind(version.rows.cast_signed())
+    .bind(columns_json(version)?)
+    .bind(version.bytes.cast_signed())
+    .bind(version.quarantined.cast_signed())
+    .bind(name)
+    .bind(digest)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+fn columns_json(version: &DatasetVersion) -> Result<String, DataError> {
+    serde_json::to_string(&version.columns)
+        .map_err(|error| DataError::Encoding { action: "record the columns", reason: error.to_string() })
 }
 
 const VERSION_LIST: &str = "SELECT name, digest, zone, rows, columns_json, bytes, quarantined, stage_key, created_at \

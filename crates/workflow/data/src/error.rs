@@ -168,6 +168,28 @@ pub enum DataError {
         /// The zone of the version that was offered.
         wanted: String,
     },
+    /// An object of a remote says something else than a machine of the team would have written.
+    #[error("what the remote has of {} cannot be used: {reason}", of_version(name, digest.as_ref()))]
+    Foreign {
+        /// The dataset.
+        name: String,
+        /// The version, if it is about one.
+        digest: Option<Digest>,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// An object of a remote was written by a later program.
+    #[error(
+        "what the remote has of `{name}` was written by a newer Ropewalk: its format is {found}, this program reads {known}"
+    )]
+    NewerFormat {
+        /// The dataset.
+        name: String,
+        /// The format of the object.
+        found: u32,
+        /// The newest format that is known here.
+        known: u32,
+    },
     /// Arrow or JSON could not encode or decode what was asked.
     #[error("cannot {action}: {reason}")]
     Encoding {
@@ -241,6 +263,8 @@ impl Diagnose for DataError {
             Self::Check { .. } => "data.check",
             Self::Diff { .. } => "data.diff",
             Self::ZoneChange { .. } => "data.zone_change",
+            Self::Foreign { .. } => "data.foreign",
+            Self::NewerFormat { .. } => "data.newer_format",
             Self::Encoding { .. } => "data.encoding",
         }
     }
@@ -276,6 +300,8 @@ impl Diagnose for DataError {
             Self::Statement { .. } => "give a name and a reason: both are kept",
             Self::Check { .. } => "correct the check in the project file",
             Self::Diff { .. } => "give a key whose values are in one row each, or none",
+            Self::Foreign { .. } => "nothing of it was taken over; push it again from a machine that has it",
+            Self::NewerFormat { .. } => "install the newer version here too",
             Self::Execution(_) | Self::Encoding { .. } | Self::File { .. } | Self::Output(_) => return None,
         };
         Some(hint.to_owned())
@@ -284,4 +310,8 @@ impl Diagnose for DataError {
 
 fn quoted(names: &[String]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+fn of_version(name: &str, digest: Option<&Digest>) -> String {
+    digest.map_or_else(|| format!("`{name}`"), |digest| format!("version {} of `{name}`", digest.short()))
 }

@@ -27,10 +27,15 @@ pub use check::{
     Between, Check, CheckOutcome, CheckReport, CheckRule, CheckSettings, CheckSubject, CheckValue, Columns, ForeignKey,
     Freshness, Matches, OneOf, RowCount, Severity, check, check_tables,
 };
+pub use dataset::arrival::{
+    Adoption, Renumbered, arrival_fetched, arrival_made, arrival_moved, version_elsewhere, versions_adopt,
+};
 pub use dataset::history::{RecordedVersion, version_history};
+pub use dataset::record::{Made, MadeBy, TableRecord};
 pub use dataset::removal::{Removal, removal_list, version_remove};
 pub use dataset::resolve::{version_resolve, version_resolve_recorded};
-pub use dataset::tag::{TagMove, VersionTag, tag_list, tag_remove, tag_set};
+pub use dataset::state::{Declared, Latest, MergedState, Removed, TableState, TagConflict, Tagged, table_states};
+pub use dataset::tag::{TagMove, Untag, VersionTag, tag_list, tag_remove, tag_set, untag_record};
 pub use dataset::{DatasetVersion, MIGRATIONS, version_list, version_record};
 pub use describe::{
     ColumnDescription, Description, Distinct, Frequent, Histogram, Quantiles, describe, describe_query,

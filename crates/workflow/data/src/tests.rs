@@ -8,3 +8,4 @@ mod governance;
 mod query;
 mod spill;
 mod transform;
+mod travel;

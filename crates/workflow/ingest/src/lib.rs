@@ -15,6 +15,7 @@ mod blocking;
 mod column;
 mod error;
 mod ingest;
+mod inspect;
 mod part;
 mod publish;
 mod report;
@@ -30,6 +31,7 @@ pub use ingest::{
     Checkpoints, IngestProgress, Ingested, Limits, NoProgress, SourceFile, StoreCheckpoints, TableFormat, ingest,
     source_fingerprint,
 };
+pub use inspect::{Inspected, inspect};
 pub use part::PartWriter;
 pub use publish::publish;
 pub use report::{ColumnReport, FileReport, Import, Origin, REPORT_FORMAT, Skipped, TableReport};

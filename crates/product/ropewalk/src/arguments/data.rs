@@ -301,7 +301,7 @@ pub(crate) enum Remote {
 /// Which datasets, and between here and where.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct With {
-    /// Only these datasets
+    /// Only these datasets, tracked files or tables; by default all
     pub(crate) names: Vec<DatasetName>,
     /// The remote; by default the only one, or `origin`
     #[arg(long, short)]
@@ -324,6 +324,9 @@ pub(crate) struct Pull {
     /// Lay out the latest version, not the one of the `.dataset` file
     #[arg(long)]
     pub(crate) latest: bool,
+    /// The bytes of every version, not only of what is laid out and of tables' latest and tagged ones
+    #[arg(long)]
+    pub(crate) all: bool,
     #[command(flatten)]
     pub(crate) laying_out: LayingOut,
 }
@@ -332,7 +335,7 @@ pub(crate) struct Pull {
 pub(crate) struct Fetch {
     #[command(flatten)]
     pub(crate) from: With,
-    /// The files of every version, not only of the latest
+    /// The bytes of every version, not only of the latest and, of tables, of those with a tag
     #[arg(long)]
     pub(crate) all: bool,
 }

@@ -1,11 +1,13 @@
 use std::process::ExitCode;
 
-use ropewalk_versions::{Fetched, Problem, PullOptions, PullTo, Selection};
+use ropewalk_server::{Chosen, DataProject, FetchedTables, ServerError, TableContent};
+use ropewalk_store::Store;
+use ropewalk_versions::{Fetched, Problem, PullOptions, PullTo, Pulled, Selection};
 use serde_json::json;
 
 use crate::arguments::{Fetch, Format, Pull, Shared};
 use crate::commands::data::checkout::described;
-use crate::commands::say_problem;
+use crate::commands::{say_problem, travelled};
 use crate::failure::{Ending, WORK_FAILED};
 use crate::terminal::{self, Transfer};
 use crate::{commands, output};
@@ -21,17 +23,25 @@ pub(super) async fn pull(shared: &Shared, arguments: &Pull) -> Ending {
         force: arguments.laying_out.force,
         remote: remote.clone(),
     };
-    let progress = Transfer::new("pulling");
-    let pulled = project.workspace().pull(&store, &arguments.from.names, options, &progress).await?;
-    progress.end();
-    let ending = if pulled.gone.is_empty() { ExitCode::SUCCESS } else { WORK_FAILED.into() };
+    let chosen = project.chosen(&store, &arguments.from.names).await?;
+    let tables = tables(shared, &project, (&remote, &store), &chosen, arguments.all).await?;
+    let mut pulled = Pulled::default();
+    if let Some(names) = &chosen.files {
+        let progress = Transfer::new("pulling");
+        if arguments.all {
+            project.workspace().fetch(&store, names, true, &progress).await?;
+        }
+        pulled = project.workspace().pull(&store, names, options, &progress).await?;
+        progress.end();
+    }
     for problem in &pulled.gone {
         say_problem(problem);
     }
+    let ending = if pulled.gone.is_empty() { ending(&tables) } else { WORK_FAILED.into() };
     if shared.output == Format::Json {
         let gone = |problem: &Problem| json!({ "name": problem.path, "problem": problem.error.to_string() });
         let gone: Vec<_> = pulled.gone.iter().map(gone).collect();
-        output::json(&json!({ "remote": remote, "pulled": pulled, "gone": gone }));
+        output::json(&json!({ "remote": remote, "pulled": pulled, "gone": gone, "tables": tables.tables }));
         return Ok(ending);
     }
     told(&remote, &pulled.fetched);
@@ -44,18 +54,45 @@ pub(super) async fn pull(shared: &Shared, arguments: &Pull) -> Ending {
     Ok(ending)
 }
 
+/// Tables come first: files in the work tree that stand in the way do not keep them there.
+async fn tables(
+    shared: &Shared,
+    project: &DataProject,
+    (remote, store): (&str, &Store),
+    chosen: &Chosen,
+    every_version: bool,
+) -> Result<FetchedTables, ServerError> {
+    let Some(names) = &chosen.tables else { return Ok(FetchedTables::default()) };
+    let content = if every_version { TableContent::Everything } else { TableContent::Named };
+    let waits = |holder: &str| terminal::say(&format!("waiting: this project is being used by {holder}"));
+    let progress = Transfer::new("fetching tables");
+    let fetched = project.tables_fetch((remote, store), names, content, &progress, &waits).await?;
+    progress.end();
+    travelled::fetched(shared.output, remote, &fetched);
+    Ok(fetched)
+}
+
+fn ending(tables: &FetchedTables) -> ExitCode {
+    if tables.tables.iter().any(|one| one.refusal.is_some()) { WORK_FAILED.into() } else { ExitCode::SUCCESS }
+}
+
 /// Fetches only.
 pub(super) async fn fetch(shared: &Shared, arguments: &Fetch) -> Ending {
     let project = commands::data_project(shared, "ropewalk fetch")?;
     let (remote, store) = project.remote_open(arguments.from.remote.as_deref()).await?;
-    let progress = Transfer::new("fetching");
-    let fetched = project.workspace().fetch(&store, &arguments.from.names, arguments.all, &progress).await?;
-    progress.end();
+    let chosen = project.chosen(&store, &arguments.from.names).await?;
+    let tables = tables(shared, &project, (&remote, &store), &chosen, arguments.all).await?;
+    let mut fetched = Fetched::default();
+    if let Some(names) = &chosen.files {
+        let progress = Transfer::new("fetching");
+        fetched = project.workspace().fetch(&store, names, arguments.all, &progress).await?;
+        progress.end();
+    }
     match shared.output {
-        Format::Json => output::json(&json!({ "remote": remote, "fetched": fetched })),
+        Format::Json => output::json(&json!({ "remote": remote, "fetched": fetched, "tables": tables.tables })),
         Format::Text => told(&remote, &fetched),
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(ending(&tables))
 }
 
 fn told(remote: &str, fetched: &Fetched) {

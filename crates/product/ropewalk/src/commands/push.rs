@@ -1,10 +1,14 @@
 use std::process::ExitCode;
 
+use ropewalk_data::TagMove;
+use ropewalk_server::{Chosen, DataProject, PushedTables, ServerError};
+use ropewalk_store::Store;
 use ropewalk_versions::{PushOptions, Pushed, PushedHead};
 use serde_json::json;
 
 use crate::arguments::{Format, Push, Shared};
-use crate::failure::Ending;
+use crate::commands::travelled;
+use crate::failure::{Ending, WORK_FAILED};
 use crate::output::bytes;
 use crate::terminal::{self, Transfer};
 use crate::{commands, output};
@@ -12,17 +16,48 @@ use crate::{commands, output};
 pub(super) async fn run(shared: &Shared, arguments: &Push) -> Ending {
     let project = commands::data_project(shared, "ropewalk push")?;
     let (remote, store) = project.remote_create(arguments.to.remote.as_deref()).await?;
+    for name in &arguments.to.names {
+        project.check_known(name).await?;
+    }
+    let chosen = project.chosen(&store, &arguments.to.names).await?;
+    let tables = tables(shared, &project, (&remote, &store), &chosen, arguments.move_tags).await?;
+    let ending =
+        if tables.tables.iter().any(|one| one.refusal.is_some()) { WORK_FAILED.into() } else { ExitCode::SUCCESS };
     let options = PushOptions { move_tags: arguments.move_tags, remote: remote.clone() };
-    let progress = Transfer::new("pushing");
-    let pushed = project.workspace().push(&store, &arguments.to.names, options, &progress).await?;
-    progress.end();
+    let pushed = match &chosen.files {
+        None => Pushed::default(),
+        Some(names) => {
+            let progress = Transfer::new("pushing");
+            let pushed = project.workspace().push(&store, names, options, &progress).await?;
+            progress.end();
+            pushed
+        }
+    };
     if shared.output == Format::Json {
-        let moved = json!({ "pieces": pushed.transferred.pieces, "bytes": pushed.transferred.bytes });
-        output::json(&json!({ "remote": remote, "pushed": pushed, "transferred": moved }));
+        let (files, tabled) = (&pushed.transferred, &tables.transferred);
+        let moved = json!({ "pieces": files.pieces + tabled.pieces, "bytes": files.bytes + tabled.bytes });
+        output::json(&json!({ "remote": remote, "pushed": pushed, "tables": tables.tables, "transferred": moved }));
     } else {
         told(&remote, &pushed);
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(ending)
+}
+
+/// Tables go first: tracked files that went two ways do not keep them here.
+async fn tables(
+    shared: &Shared,
+    project: &DataProject,
+    (remote, store): (&str, &Store),
+    chosen: &Chosen,
+    move_tags: bool,
+) -> Result<PushedTables, ServerError> {
+    let Some(names) = &chosen.tables else { return Ok(PushedTables::default()) };
+    let moving = if move_tags { TagMove::Allowed } else { TagMove::Refused };
+    let progress = Transfer::new("pushing tables");
+    let pushed = project.tables_push((remote, store), names, moving, &progress).await?;
+    progress.end();
+    travelled::pushed(shared.output, remote, &pushed);
+    Ok(pushed)
 }
 
 fn told(remote: &str, pushed: &Pushed) {

@@ -24,20 +24,21 @@ pub struct RemovedContent {
     pub needed: bool,
 }
 
-/// A version of a table that is to be removed, and the keys of the stages that made it.
-pub(super) struct Doomed {
-    pub(super) name: DatasetName,
-    pub(super) digest: Digest,
-    pub(super) makers: Vec<Digest>,
+/// A version of a table that is to be removed: its tombstone, the keys of the stages that made it, and what the audit
+/// trail says of it.
+pub(crate) struct Doomed {
+    removal: Removal,
+    makers: Vec<Digest>,
+    details: Value,
 }
 
 impl Doomed {
-    pub(super) fn new(name: &DatasetName, digest: Digest, outcomes: &[Outcome]) -> Self {
-        let uri = Uri::Data { name: name.clone(), version: digest.to_string() };
+    pub(crate) fn new(removal: Removal, details: Value, outcomes: &[Outcome]) -> Self {
+        let uri = Uri::Data { name: removal.name.clone(), version: removal.digest.to_string() };
         let made =
             |outcome: &&Outcome| outcome.outputs.values().any(|output| output.dataset_uri().as_ref() == Some(&uri));
         let makers = outcomes.iter().filter(made).map(|outcome| outcome.key).collect();
-        Self { name: name.clone(), digest, makers }
+        Self { removal, makers, details }
     }
 }
 
@@ -67,29 +68,35 @@ impl OpenProject {
     ) -> Result<RemovedContent, ServerError> {
         let _alone = self.lock("ropewalk data rm", waits).await?;
         let digest = version_resolve(&self.catalog, name, version).await?.digest;
-        let doomed = Doomed::new(name, digest, &outcome_list(&self.catalog, u32::MAX).await?);
-        self.tables_forget(&[doomed], &json!({ "why": why }), why).await?;
+        let outcomes = outcome_list(&self.catalog, u32::MAX).await?;
+        let doomed = Doomed::new(self.removal(name, digest, why), json!({ "why": why }), &outcomes);
+        self.tables_forget(&[doomed]).await?;
         let needed = self.roots().await?.contains(&Root::Tree(digest));
         Ok(RemovedContent { name: name.clone(), version: digest, why: why.to_owned(), needed })
     }
 
+    /// The tombstone that is put on a version now.
+    pub(super) fn removal(&self, name: &DatasetName, digest: Digest, why: &str) -> Removal {
+        let (who, why, at) = (self.who.clone(), why.to_owned(), self.ambient.now());
+        Removal { name: name.clone(), digest, who, why, at }
+    }
+
     /// Removes versions of tables, their checkpoints and what is cached of them; needs the project's lock.
-    async fn tables_forget(&self, doomed: &[Doomed], details: &Value, why: &str) -> Result<(), ServerError> {
+    pub(crate) async fn tables_forget(&self, doomed: &[Doomed]) -> Result<(), ServerError> {
         // What only speeds things up goes first: killed after it, the versions are still there.
         self.pieces_forget(doomed).await?;
         for one in doomed {
-            self.table_forget(one, details.clone(), why).await?;
+            self.table_forget(one).await?;
         }
         Ok(())
     }
 
-    pub(super) async fn table_forget(&self, doomed: &Doomed, details: Value, why: &str) -> Result<(), ServerError> {
-        let Doomed { name, digest, makers } = doomed;
-        self.uncache(digest).await?;
-        let (at, who, why, makers) = (self.ambient.now(), self.who.clone(), why.to_owned(), makers.clone());
-        let object = Uri::Data { name: name.clone(), version: digest.to_string() }.to_string();
-        let event = AuditEvent { at, who: who.clone(), action: AuditAction::Delete, object, details };
-        let removal = Removal { name: name.clone(), digest: *digest, who, why, at };
+    pub(super) async fn table_forget(&self, doomed: &Doomed) -> Result<(), ServerError> {
+        let (removal, makers) = (doomed.removal.clone(), doomed.makers.clone());
+        self.uncache(&removal.digest).await?;
+        let object = Uri::Data { name: removal.name.clone(), version: removal.digest.to_string() }.to_string();
+        let (at, who, details) = (self.ambient.now(), self.who.clone(), doomed.details.clone());
+        let event = AuditEvent { at, who, action: AuditAction::Delete, object, details };
         let write = self.catalog.write(move |connection| {
             Box::pin(async move {
                 version_remove(connection, &removal).await?;

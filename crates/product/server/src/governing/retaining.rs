@@ -91,7 +91,11 @@ impl OpenProject {
         }
         let outcomes = outcome_list(&self.catalog, u32::MAX).await?;
         let tables = due.iter().filter(|one| one.state == DueState::Due && one.holds == Holds::Table);
-        let doomed: Vec<_> = tables.map(|one| Doomed::new(&one.dataset, one.version, &outcomes)).collect();
+        let doomed = tables.map(|one| {
+            let removal = self.removal(&one.dataset, one.version, why);
+            Doomed::new(removal, json!({ "why": why, "days": one.days }), &outcomes)
+        });
+        let doomed: Vec<_> = doomed.collect();
         if !doomed.is_empty() {
             // What only speeds things up goes first: killed after it, the versions are still due.
             self.pieces_forget(&doomed).await?;
@@ -101,7 +105,7 @@ impl OpenProject {
             let gone = match one.holds {
                 Holds::Files => self.due_files_remove(one, why).await,
                 Holds::Table => match doomed.next() {
-                    Some(doomed) => self.due_table_remove(&doomed, one.days, why).await,
+                    Some(doomed) => self.due_table_remove(&doomed).await,
                     None => continue,
                 },
             };
@@ -110,9 +114,8 @@ impl OpenProject {
         Ok(due)
     }
 
-    async fn due_table_remove(&self, doomed: &Doomed, days: u32, why: &str) -> Result<DueState, ServerError> {
-        let details = json!({ "why": why, "days": days });
-        match self.table_forget(doomed, details, why).await {
+    async fn due_table_remove(&self, doomed: &Doomed) -> Result<DueState, ServerError> {
+        match self.table_forget(doomed).await {
             Ok(()) => Ok(DueState::Removed),
             // Tagged since it was listed.
             Err(ServerError::Part(error)) if error.code() == "data.tagged" => Ok(DueState::kept(error.as_ref())),

@@ -25,6 +25,7 @@ use super::downloads::Downloads;
 use super::source;
 use super::used_pieces::UsedPieces;
 use crate::importing::{import_is_full, import_token};
+use crate::travelling::content_here;
 
 /// The digest of the settings by which a version was read, in the summary of its stage.
 const READ_AS: &str = "read_as";
@@ -72,7 +73,10 @@ impl IngestKind {
             let versions = version_list(&self.catalog, Some(&settings.out)).await?;
             ingest.previous = match (versions.first(), &ingest.source) {
                 (Some(latest), Source::Remote(_)) => self.read_alike(latest, read_as).await?,
-                (Some(latest), _) if settings.source.cursor.is_some() => Some(latest.digest),
+                (Some(latest), _) if settings.source.cursor.is_some() => {
+                    content_here(&self.catalog, latest).await?;
+                    Some(latest.digest)
+                }
                 _ => None,
             };
         }

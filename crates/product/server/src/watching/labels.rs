@@ -19,6 +19,7 @@ impl OpenProject {
     /// The labels by the request's own id, from the latest version of the dataset that holds them.
     pub(super) async fn labels(&self, monitor: &Monitor) -> Result<HashMap<String, Label>, ServerError> {
         let version = version_resolve(&self.catalog, &monitor.labels, "latest").await?;
+        self.content_here(&version).await?;
         let time = monitor.time.as_ref().map_or_else(
             || "NULL".to_owned(),
             |time| format!("CAST(date_part('epoch', {}) * 1000 AS BIGINT)", quoted(time)),

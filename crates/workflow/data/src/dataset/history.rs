@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::any::AnyRow;
 use sqlx::{FromRow, Row as _};
 
+use super::arrival::elsewhere_list;
 use super::removal::{Removal, removal_list};
 use super::tag::{VersionTag, tag_list};
 use super::{DatasetVersion, VersionRow};
@@ -16,12 +17,15 @@ use crate::DataError;
 pub struct RecordedVersion {
     /// The version.
     pub version: DatasetVersion,
-    /// Its place among the versions of its dataset, counted from 1 in the order of their first recording: `vN`.
+    /// Its place among the versions of its dataset, counted from 1 in the order of their first recording: `vN`. One that came
+    /// from elsewhere keeps the number that it had there, if that was free.
     pub number: u64,
     /// Its tags, by name.
     pub tags: Vec<VersionTag>,
     /// That it was removed, if it was.
     pub removed: Option<Removal>,
+    /// The remote that has its bytes, while they are not here.
+    pub elsewhere: Option<String>,
 }
 
 struct NumberedRow(DatasetVersion, u64);
@@ -46,10 +50,11 @@ pub async fn version_history(catalog: &Catalog, name: Option<&DatasetName>) -> R
     }
     let mut removed: BTreeMap<(DatasetName, Digest), Removal> =
         removal_list(catalog, name).await?.into_iter().map(|one| ((one.name.clone(), one.digest), one)).collect();
+    let mut elsewhere = elsewhere_list(catalog).await?;
     let recorded = rows.into_iter().map(|NumberedRow(version, number)| {
         let key = (version.name.clone(), version.digest);
         let (tags, removed) = (tags.remove(&key).unwrap_or_default(), removed.remove(&key));
-        RecordedVersion { version, number, tags, removed }
+        RecordedVersion { version, number, tags, removed, elsewhere: elsewhere.remove(&key) }
     });
     Ok(recorded.collect())
 }

@@ -74,9 +74,55 @@ pub async fn tag_set(
     .bind(digest)
     .bind(tag.who.as_str())
     .bind(tag.at.millis())
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query("DELETE FROM dataset_untag WHERE name = $1 AND tag = $2")
+        .bind(name)
+        .bind(tag.tag.as_str())
+        .execute(connection)
+        .await?;
+    Ok(present)
+}
+
+/// That a tag was taken away.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Untag {
+    /// The dataset.
+    pub name: DatasetName,
+    /// The tag.
+    pub tag: TagName,
+    /// Who took it away.
+    pub who: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Keeps on record in the caller's transaction that a tag was taken away, so that it does not come back from a remote; setting
+/// it again ends that.
+pub async fn untag_record(connection: &mut AnyConnection, untag: &Untag) -> Result<(), DataError> {
+    sqlx::query(
+        "INSERT INTO dataset_untag (name, tag, who, at) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (name, tag) DO UPDATE SET who = excluded.who, at = excluded.at",
+    )
+    .bind(untag.name.as_str())
+    .bind(untag.tag.as_str())
+    .bind(untag.who.as_str())
+    .bind(untag.at.millis())
     .execute(connection)
     .await?;
-    Ok(present)
+    Ok(())
+}
+
+/// The tags that were taken away, by dataset and name.
+pub(crate) async fn untag_list(catalog: &Catalog) -> Result<Vec<Untag>, DataError> {
+    let rows: Vec<(String, String, String, i64)> =
+        sqlx::query_as("SELECT name, tag, who, at FROM dataset_untag ORDER BY name, tag")
+            .fetch_all(catalog.pool())
+            .await?;
+    let untags = rows
+        .into_iter()
+        .map(|(name, tag, who, at)| Ok(Untag { name: parsed(&name)?, tag: parsed(&tag)?, who, at: Timestamp(at) }));
+    untags.collect()
 }
 
 /// Removes a tag in the caller's transaction; gives the version that it named. The version stays.

@@ -55,7 +55,10 @@ async fn table(shared: &Shared, name: &DatasetName) -> Ending {
             one.version.digest.short(),
             tags.join(" "),
             one.version.rows.to_string(),
-            bytes(one.version.bytes),
+            match &one.elsewhere {
+                Some(remote) => format!("{} (in {remote})", bytes(one.version.bytes)),
+                None => bytes(one.version.bytes),
+            },
             moment(one.version.created_at.millis()),
             removed.unwrap_or_default(),
         ]

@@ -1,0 +1,232 @@
+use futures::FutureExt as _;
+use ropewalk_catalog::{Catalog, MigrationSet};
+use ropewalk_ingest::Column;
+use ropewalk_lineage::{Link, Relation, upstream};
+use ropewalk_types::{DatasetName, Diagnose as _, Digest, TagName, Timestamp, Uri, Zone};
+
+use crate::{
+    Adoption, DataError, DatasetVersion, Latest, MIGRATIONS, Made, Removal, Renumbered, TableRecord, TagMove, Untag,
+    VersionTag, arrival_fetched, arrival_made, table_states, tag_remove, tag_set, untag_record, version_elsewhere,
+    version_history, version_record, version_remove, version_resolve, versions_adopt,
+};
+
+async fn catalog() -> Catalog {
+    Catalog::in_memory(&[MIGRATIONS, ropewalk_lineage::MIGRATIONS]).await.unwrap()
+}
+
+fn name() -> DatasetName {
+    DatasetName::new("flights").unwrap()
+}
+
+fn version(content: &[u8], at: i64) -> DatasetVersion {
+    DatasetVersion {
+        name: name(),
+        digest: Digest::of(content),
+        zone: Zone::Raw,
+        rows: 3,
+        columns: vec![Column { name: "id".to_owned(), data_type: "int64".to_owned() }],
+        bytes: 100,
+        quarantined: 0,
+        stage_key: None,
+        created_at: Timestamp(at),
+    }
+}
+
+fn uri(content: &[u8]) -> Uri {
+    Uri::Data { name: name(), version: Digest::of(content).to_string() }
+}
+
+/// A record of version `number` made at `at`, from a commit of git.
+fn record(content: &[u8], number: u64, at: i64) -> TableRecord {
+    let parent = Uri::Git("0a1b".to_owned());
+    let links = vec![Link { child: uri(content), parent, relation: Relation::RanCode }];
+    TableRecord::new(&version(content, at), number, links, Some(Made::default()))
+}
+
+fn adoption(records: Vec<TableRecord>) -> Adoption {
+    let records = records.into_iter().map(|record| (record, true)).collect();
+    Adoption { name: name(), remote: "origin".to_owned(), records, latest: None, at: Timestamp(99) }
+}
+
+async fn adopt(catalog: &Catalog, adoption: Adoption) -> Result<Vec<Renumbered>, DataError> {
+    catalog.write(move |connection| async move { versions_adopt(connection, &adoption).await }.boxed()).await
+}
+
+async fn make(catalog: &Catalog, version: DatasetVersion) {
+    catalog
+        .write::<_, DataError, _>(move |connection| async move { version_record(connection, &version).await }.boxed())
+        .await
+        .unwrap();
+}
+
+/// Number and digest of all versions, the latest first.
+async fn history(catalog: &Catalog) -> Vec<(u64, Digest)> {
+    let history = version_history(catalog, Some(&name())).await.unwrap();
+    history.into_iter().map(|one| (one.number, one.version.digest)).collect()
+}
+
+#[tokio::test]
+async fn versions_of_others_take_their_places_by_time() {
+    let catalog = catalog().await;
+    make(&catalog, version(b"ours 1", 10)).await;
+    make(&catalog, version(b"ours 2", 30)).await;
+    let came = adopt(&catalog, adoption(vec![record(b"theirs 3", 3, 25), record(b"theirs 1", 1, 5)])).await.unwrap();
+    assert_eq!(came, [Renumbered { digest: Digest::of(b"theirs 1"), there: 1, here: 4 }]);
+    let expected = [(2, b"ours 2".as_slice()), (3, b"theirs 3"), (1, b"ours 1"), (4, b"theirs 1")];
+    assert_eq!(history(&catalog).await, expected.map(|(number, content)| (number, Digest::of(content))));
+    assert_eq!(version_resolve(&catalog, &name(), "latest").await.unwrap().digest, Digest::of(b"ours 2"));
+    let steps = upstream(&catalog, &uri(b"theirs 1")).await.unwrap();
+    assert_eq!(steps.len(), 1);
+
+    // The same again changes nothing, whatever the records say of what is known.
+    let again = TableRecord { rows: 7, ..record(b"ours 1", 9, 1) };
+    assert_eq!(adopt(&catalog, adoption(vec![again, record(b"theirs 1", 1, 50)])).await.unwrap(), []);
+    assert_eq!(history(&catalog).await[0].1, Digest::of(b"ours 2"));
+    assert_eq!(version_resolve(&catalog, &name(), "v1").await.unwrap().rows, 3);
+    // What is made here afterwards counts on.
+    make(&catalog, version(b"ours 5", 31)).await;
+    assert_eq!(history(&catalog).await[0], (5, Digest::of(b"ours 5")));
+    // Newer than all that is here.
+    adopt(&catalog, adoption(vec![record(b"theirs 9", 9, 40)])).await.unwrap();
+    assert_eq!(history(&catalog).await[0], (9, Digest::of(b"theirs 9")));
+}
+
+#[tokio::test]
+async fn a_version_that_came_back_is_the_latest_everywhere() {
+    let (here, there) = (catalog().await, catalog().await);
+    make(&here, version(b"1", 10)).await;
+    make(&here, version(b"2", 20)).await;
+    make(&here, DatasetVersion { created_at: Timestamp(30), ..version(b"1", 10) }).await;
+    let latest = table_states(&here).await.unwrap()[&name()].latest;
+    assert_eq!(latest, Some(Latest { at: Timestamp(30), digest: Digest::of(b"1") }));
+    let both = vec![record(b"1", 1, 10), record(b"2", 2, 20)];
+    adopt(&there, Adoption { latest, ..adoption(both) }).await.unwrap();
+    assert_eq!(history(&there).await, [(1, Digest::of(b"1")), (2, Digest::of(b"2"))]);
+    // Also where both were known before.
+    make(&there, DatasetVersion { created_at: Timestamp(40), ..version(b"2", 20) }).await;
+    let later = Some(Latest { at: Timestamp(41), digest: Digest::of(b"1") });
+    adopt(&there, Adoption { latest: later, ..adoption(Vec::new()) }).await.unwrap();
+    assert_eq!(history(&there).await[0].1, Digest::of(b"1"));
+    let earlier = Some(Latest { at: Timestamp(40), digest: Digest::of(b"2") });
+    adopt(&there, Adoption { latest: earlier, ..adoption(Vec::new()) }).await.unwrap();
+    assert_eq!(history(&there).await[0].1, Digest::of(b"1"));
+}
+
+#[tokio::test]
+async fn a_tombstone_here_and_another_zone_stand_in_the_way() {
+    let catalog = catalog().await;
+    make(&catalog, version(b"1", 10)).await;
+    let removal = Removal {
+        name: name(),
+        digest: Digest::of(b"1"),
+        who: "ann".to_owned(),
+        why: "gdpr".to_owned(),
+        at: Timestamp(11),
+    };
+    catalog
+        .write::<_, DataError, _>(move |connection| async move { version_remove(connection, &removal).await }.boxed())
+        .await
+        .unwrap();
+    adopt(&catalog, adoption(vec![record(b"1", 1, 10)])).await.unwrap();
+    let error = version_resolve(&catalog, &name(), "v1").await.unwrap_err();
+    assert_eq!(error.code(), "data.removed");
+    let processed = TableRecord { zone: Zone::Processed, ..record(b"2", 2, 20) };
+    let error = adopt(&catalog, adoption(vec![record(b"3", 3, 30), processed])).await.unwrap_err();
+    assert_eq!(error.code(), "data.zone_change");
+    assert_eq!(history(&catalog).await.len(), 1, "nothing of it was recorded");
+}
+
+#[tokio::test]
+async fn bytes_that_did_not_come_are_known_to_be_elsewhere_until_they_do() {
+    let catalog = catalog().await;
+    let lying = TableRecord { rows: 1000, ..record(b"2", 2, 20) };
+    let records = vec![(record(b"1", 1, 10), false), (lying, false)];
+    adopt(&catalog, Adoption { records, ..adoption(Vec::new()) }).await.unwrap();
+    let elsewhere = async |content: &[u8]| version_elsewhere(&catalog, &name(), &Digest::of(content)).await.unwrap();
+    assert_eq!(elsewhere(b"1").await.as_deref(), Some("origin"));
+    assert_eq!(version_history(&catalog, None).await.unwrap()[0].elsewhere.as_deref(), Some("origin"));
+    assert_eq!(arrival_made(&catalog, &name(), &Digest::of(b"1")).await.unwrap(), Some(Made::default()));
+    catalog
+        .write::<_, DataError, _>(|connection| {
+            async move { arrival_fetched(connection, &name(), &Digest::of(b"1")).await }.boxed()
+        })
+        .await
+        .unwrap();
+    assert_eq!(elsewhere(b"1").await, None);
+    // Made here after all: what is known of it is what was seen here.
+    make(&catalog, version(b"2", 50)).await;
+    assert_eq!(elsewhere(b"2").await, None);
+    assert_eq!(version_resolve(&catalog, &name(), "v2").await.unwrap().rows, 3);
+}
+
+#[tokio::test]
+async fn a_tag_that_was_taken_away_stays_on_record_until_it_is_set_again() {
+    let catalog = catalog().await;
+    make(&catalog, version(b"1", 10)).await;
+    let tag = TagName::new("good").unwrap();
+    let set = VersionTag {
+        name: name(),
+        tag: tag.clone(),
+        digest: Digest::of(b"1"),
+        who: "ann".to_owned(),
+        at: Timestamp(11),
+    };
+    let untag = Untag { name: name(), tag: tag.clone(), who: "bob".to_owned(), at: Timestamp(12) };
+    let (first, again) = (set.clone(), VersionTag { at: Timestamp(13), ..set });
+    catalog
+        .write::<_, DataError, _>(move |connection| {
+            async move {
+                tag_set(connection, &first, TagMove::Refused).await?;
+                tag_remove(connection, &untag.name, &untag.tag).await?;
+                untag_record(connection, &untag).await
+            }
+            .boxed()
+        })
+        .await
+        .unwrap();
+    let state = table_states(&catalog).await.unwrap().remove(&name()).unwrap();
+    assert_eq!((state.tags[&tag].digest, state.tags[&tag].who.as_str()), (None, "bob"));
+    catalog
+        .write::<_, DataError, _>(move |connection| {
+            async move { tag_set(connection, &again, TagMove::Refused).await.map(drop) }.boxed()
+        })
+        .await
+        .unwrap();
+    let state = table_states(&catalog).await.unwrap().remove(&name()).unwrap();
+    assert_eq!(state.tags[&tag].digest, Some(Digest::of(b"1")));
+}
+
+#[tokio::test]
+async fn an_older_catalogue_knows_when_its_latest_became_that() {
+    let old = MigrationSet { owner: MIGRATIONS.owner, steps: &MIGRATIONS.steps[..5] };
+    let directory = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", directory.path().join("catalog.db").display());
+    let before = Catalog::open(&url, &[old, ropewalk_lineage::MIGRATIONS]).await.unwrap();
+    before
+        .write(|connection| {
+            async move {
+                // Version 1 came back after version 2.
+                for (content, at, position, number) in [(b"1", 10, 3, 1), (b"2", 20, 2, 2)] {
+                    sqlx::query(
+                        "INSERT INTO dataset_version VALUES ('flights', $1, 'raw', 0, '[]', 0, 0, NULL, $2, $3, $4)",
+                    )
+                    .bind(Digest::of(content).to_string())
+                    .bind(at)
+                    .bind(position)
+                    .bind(number)
+                    .execute(&mut *connection)
+                    .await?;
+                }
+                Ok::<_, DataError>(())
+            }
+            .boxed()
+        })
+        .await
+        .unwrap();
+    before.close().await;
+    let catalog = Catalog::open(&url, &[MIGRATIONS, ropewalk_lineage::MIGRATIONS]).await.unwrap();
+    let latest = table_states(&catalog).await.unwrap()[&name()].latest;
+    assert_eq!(latest, Some(Latest { at: Timestamp(20), digest: Digest::of(b"1") }));
+    adopt(&catalog, adoption(vec![record(b"3", 3, 15)])).await.unwrap();
+    assert_eq!(history(&catalog).await[0].1, Digest::of(b"1"));
+}
