@@ -45,19 +45,26 @@ impl DataProject {
             return Ok(found);
         }
         found.missing = self.missing(&store).await?;
-        if let Some(other) = heal_from.filter(|_| !found.missing.is_empty()) {
-            let before = found.missing.len();
-            let mut there = Vec::new();
-            for root in &found.missing {
-                if other.contains(root.digest()).await? {
-                    there.push(*root);
-                }
-            }
-            other.copy_to(&store, &there, &NoProgress).await?;
-            found.missing = self.missing(&store).await?;
-            found.fetched = before.saturating_sub(found.missing.len()) as u64;
+        if let Some(other) = heal_from {
+            self.fetch_missing(&store, other, &mut found).await?;
         }
         Ok(found)
+    }
+
+    /// Takes from `other` what is missing. What lies below something that was missing itself is seen only once that has
+    /// come, so that it may take several rounds.
+    async fn fetch_missing(&self, store: &Store, other: &Store, found: &mut Verification) -> Result<(), ServerError> {
+        loop {
+            let there = other.whole(found.missing.iter().copied()).await?;
+            other.copy_to(store, &there, &NoProgress).await?;
+            let missing = if there.is_empty() { Vec::new() } else { self.missing(store).await? };
+            let came = there.iter().filter(|root| !missing.contains(root)).count();
+            if came == 0 {
+                return Ok(());
+            }
+            found.fetched += came as u64;
+            found.missing = missing;
+        }
     }
 
     /// What is needed and not there.
