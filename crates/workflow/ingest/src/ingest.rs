@@ -23,6 +23,7 @@ mod quarantine;
 mod reading;
 mod record;
 mod remote;
+mod scan;
 mod schema;
 mod typed;
 mod walk;
@@ -53,6 +54,7 @@ use crate::{Content, IngestError, IngestSettings, Source, TableReport};
 pub use checkpoint::{Checkpoints, StoreCheckpoints};
 pub use format::TableFormat;
 pub use limits::Limits;
+pub use scan::{FileScan, ScannedFile, file_check, plain_format, scan};
 
 /// Hears how far an ingest has come. Calls come from several threads' work, in no fixed order.
 pub trait IngestProgress: Send + Sync {
@@ -191,7 +193,7 @@ impl Work<'_> {
         let executed_pieces = pieces.len() - reused_pieces;
         let schema = self.unite(pieces.iter().map(|piece| (piece.name.as_str(), piece.columns())), None)?;
         if schema.columns.is_empty() {
-            let reason = format!("{} files were read and none has a column", tables.len());
+            let reason = no_column(tables.len(), source.skipped.len());
             return Err(IngestError::Empty { source_name: source.shown.path.display().to_string(), reason });
         }
         let writing = Writing { settings, store, checkpoints, progress, scratch, workers };
@@ -248,6 +250,16 @@ impl Work<'_> {
         let files = Some((kept.tree, kept.bytes));
         let (tree, bytes) = publish_files(store, &[table], quarantine.as_ref(), &report, files).await?;
         Ok(Ingested { tree, report, bytes, source: source.shown, reused_pieces: 0, executed_pieces })
+    }
+}
+
+/// Why `read` files, beside those that were passed over, make no table.
+fn no_column(read: usize, skipped: usize) -> String {
+    match (read, skipped) {
+        (0, _) => format!("none of its {skipped} files is a table that is read"),
+        (1, 0) => "nothing is in it, not even the names of columns".to_owned(),
+        (1, _) => "nothing is in the one file that is read, not even the names of columns".to_owned(),
+        _ => format!("nothing is in any of {read} files, not even the names of columns"),
     }
 }
 

@@ -12,4 +12,6 @@ mod media;
 #[cfg(target_os = "linux")]
 mod memory;
 mod oddities;
+mod scan;
 mod sheets;
+mod workbooks;

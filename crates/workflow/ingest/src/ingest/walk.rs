@@ -41,8 +41,7 @@ pub(crate) fn walk(project: &Path, patterns: &[String], limits: &Limits) -> Resu
         let before = walked.files.len();
         walking.pattern(pattern, &mut walked)?;
         if walked.files.len() == before {
-            let reason = "no file fits the pattern".to_owned();
-            return Err(IngestError::Empty { source_name: pattern.clone(), reason });
+            return Err(IngestError::NoFile { pattern: pattern.clone() });
         }
     }
     walked.files.sort_by(|a, b| a.name.cmp(&b.name));
@@ -167,6 +166,6 @@ mod tests {
         assert_eq!(names(&["**/{1,2}.csv"]).unwrap(), ["a/1.csv", "a/b/2.csv"]);
         assert_eq!(names(&["a/**/*.csv", "c.csv", "a/1.csv"]).unwrap(), ["a/1.csv", "a/b/2.csv", "c.csv"]);
         assert!(names(&["z/*.csv"]).is_err());
-        assert!(names(&["a/*.pdf"]).unwrap_err().contains("no file fits the pattern"));
+        assert!(names(&["a/*.pdf"]).unwrap_err().contains("no file fits `a/*.pdf`"));
     }
 }
