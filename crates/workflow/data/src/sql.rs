@@ -1,5 +1,6 @@
 mod diagnosis;
 mod files_table;
+mod full_sort;
 mod memory;
 mod mention;
 mod parts_table;
