@@ -9,6 +9,8 @@ use crate::version::Version;
 
 /// How many file names an error lists before it only counts.
 const NAMED: usize = 5;
+/// Links are listed further, since each of them has to be decided on.
+const LINKS_NAMED: usize = 20;
 
 /// Something about the versions of code or data cannot be told or done.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +40,38 @@ pub enum VersionsError {
         reason: String,
         /// What to do.
         advice: &'static str,
+    },
+    /// Symbolic links lie in data, and nothing was said of what becomes of them.
+    #[error(
+        "`{}` holds {}, and links are not stored: {}",
+        path.display(), links_counted(links.len()), quoted(links, LINKS_NAMED)
+    )]
+    Links {
+        /// The data.
+        path: PathBuf,
+        /// The links, by path inside the data.
+        links: Vec<String>,
+    },
+    /// Symbolic links lie where files of a version belong.
+    #[error("dataset `{name}`: its files belong where {} in the work tree: {}", links_are(paths.len()), listed(paths))]
+    LinksInTheWay {
+        /// The dataset.
+        name: DatasetName,
+        /// Paths inside the dataset.
+        paths: Vec<String>,
+    },
+    /// Symbolic links cannot be replaced by what they point to.
+    #[error(
+        "cannot follow {} of `{}`: {}",
+        links_counted(refused.len() + more), path.display(), reasons(refused, *more)
+    )]
+    LinksNotFollowed {
+        /// The data.
+        path: PathBuf,
+        /// The first of these links, each with the reason.
+        refused: Vec<String>,
+        /// How many more there are.
+        more: usize,
     },
     /// A pointer file is not one.
     #[error("cannot read the pointer `{}`, line {line}: {reason}", path.display())]
@@ -339,9 +373,25 @@ fn count(paths: &[String]) -> String {
     if paths.len() == 1 { "1 file".to_owned() } else { format!("{} files", paths.len()) }
 }
 
+fn links_are(count: usize) -> String {
+    if count == 1 { "a symbolic link is".to_owned() } else { format!("{count} symbolic links are") }
+}
+
+fn links_counted(count: usize) -> String {
+    if count == 1 { "a symbolic link".to_owned() } else { format!("{count} symbolic links") }
+}
+
+fn reasons(refused: &[String], more: usize) -> String {
+    format!("{}{}", refused.join("; "), if more > 0 { "; …" } else { "" })
+}
+
 fn listed(paths: &[String]) -> String {
-    let mut text = paths.iter().take(NAMED).map(|path| format!("`{}`", printable(path))).collect::<Vec<_>>().join(", ");
-    if paths.len() > NAMED {
+    quoted(paths, NAMED)
+}
+
+fn quoted(paths: &[String], most: usize) -> String {
+    let mut text = paths.iter().take(most).map(|path| format!("`{}`", printable(path))).collect::<Vec<_>>().join(", ");
+    if paths.len() > most {
         text.push_str(", …");
     }
     text
@@ -356,6 +406,9 @@ impl Diagnose for VersionsError {
             Self::Name(_) => "versions.name",
             Self::Path(_) => "versions.path",
             Self::Untrackable { .. } => "versions.untrackable",
+            Self::Links { .. } => "versions.links",
+            Self::LinksInTheWay { .. } => "versions.links_in_the_way",
+            Self::LinksNotFollowed { .. } => "versions.links_not_followed",
             Self::Pointer { .. } => "versions.pointer",
             Self::PointerMoved { .. } => "versions.pointer_moved",
             Self::NotAPointer(_) => "versions.not_a_pointer",
@@ -397,6 +450,14 @@ impl Diagnose for VersionsError {
             Self::Execution(error) => return error.hint(),
             Self::Merge { .. } | Self::Name(_) | Self::Malformed { .. } | Self::Interrupted => return None,
             Self::Untrackable { advice, .. } => advice,
+            Self::Links { .. } => {
+                "`ropewalk data add PATH --follow-links` puts what they point to in their place; with `--skip-links` they \
+                 are no part of the data, now and later"
+            }
+            Self::LinksInTheWay { .. } => "move these links away",
+            Self::LinksNotFollowed { .. } => {
+                "mend or remove these links; `--follow-links=anywhere` also follows those that lead out of the project"
+            }
             Self::Path(_) => "name files relative to the project, without `..`",
             Self::Pointer { .. } => "take the file back from git: `git checkout -- FILE`",
             Self::NotAPointer(_) => "move that file away, or give the data another name",
@@ -477,7 +538,7 @@ fn known_datasets(known: &[String]) -> String {
 }
 
 /// A text with its control characters escaped, so that a name cannot move the cursor of a terminal or begin a line.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     let letter =
         |letter: char| if letter.is_control() { letter.escape_default().collect() } else { letter.to_string() };
     text.chars().map(letter).collect()

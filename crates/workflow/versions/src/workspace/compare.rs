@@ -56,7 +56,7 @@ impl Workspace {
     async fn work_files(&self, opened: Opened) -> Result<Vec<TreeFile>, VersionsError> {
         blocking(move || {
             let Opened { place, pointer, index } = opened;
-            let mut work = look(&Data::at(&place.data, pointer.kind), index.as_ref())?;
+            let mut work = look(&Data::at(&place.data, pointer.kind).with_links(pointer.links), index.as_ref())?;
             work.hash(|_| true)?;
             let mut files = work.tree_files();
             let absent = index.iter().flat_map(crate::index::Index::iter);

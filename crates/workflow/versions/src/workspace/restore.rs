@@ -60,7 +60,7 @@ impl Workspace {
             self.check_chosen(&name, version.as_deref(), &matcher, &target).await?;
             let whole = patterns.is_empty();
             target.retain(|file| matcher.matches(&file.path));
-            let data = Data::at(&opened.place.data, content.kind);
+            let data = Data::at(&opened.place.data, content.kind).with_links(opened.pointer.links);
             let (here, old) = (data.clone(), opened.index.clone());
             let (write, remove) = blocking(move || differences(&here, old.as_ref(), target, &matcher)).await?;
             self.supply(Supply { name: &name, content: &content, files: &write, whole, from: None }, progress).await?;

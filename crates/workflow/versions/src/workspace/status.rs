@@ -187,7 +187,7 @@ impl Workspace {
         if files::kind(&place.data)?.is_none() {
             return Ok(Examined { status, blind: false });
         }
-        let mut work = look(&Data::at(&place.data, pointer.kind), index.as_ref())?;
+        let mut work = look(&Data::at(&place.data, pointer.kind).with_links(pointer.links), index.as_ref())?;
         let unsure = work.files.iter().any(|file| file.digest.is_none() && file.at.is_some());
         work.hash(|file| file.at.is_some())?;
         status.fill(&work, index.as_ref());
