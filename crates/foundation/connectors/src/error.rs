@@ -229,7 +229,7 @@ impl Diagnose for ConnectorError {
             Self::MissingOption { name, .. } => {
                 return Some(format!("set `{name}` where the project keeps its secrets"));
             }
-            Self::Url { .. } => "write SCHEME://HOST/PATH, with special characters percent-encoded",
+            Self::Url { .. } => "check how it is written, as SCHEME://HOST/PATH, and that what it names is there",
             Self::Request { .. } => "correct it in the project file",
             Self::Connect { .. } => {
                 "check the host, the port, the database, the user and the password, and that it can be reached"
@@ -242,7 +242,9 @@ impl Diagnose for ConnectorError {
             Self::Document { .. } => "look at what the URL answers, and whether it is what the project file says of it",
             Self::Status { status: 401 | 403, .. } => "check the credentials and what they are allowed to read",
             Self::Status { status: 404 | 410, .. } => "check the URL",
-            Self::Transfer { .. } => "run the same command again: what was received is kept and continued",
+            Self::Transfer { .. } => {
+                "run the same command again, which goes on with what was received; if nothing ever comes, check the URL"
+            }
             Self::TooLarge { .. } => "raise the limit if the source is what you meant",
             Self::NothingFound { .. } => "check the bucket, the prefix and the pattern",
             Self::Refused { .. } => "write one SELECT",

@@ -202,7 +202,9 @@ impl Diagnose for IngestError {
             Self::Types { .. } => "ingest the files as two datasets, or make the column the same in both",
             Self::Archive { hint, .. } | Self::Table { hint, .. } => *hint,
             Self::NoFile { .. } => "patterns begin at the project's folder; `*` fits names, `**` any number of folders",
-            Self::Empty { .. } => "look into the source: a table has at least one row, which names its columns",
+            Self::Empty { .. } => {
+                "look into the source: it needs a file that is a table, and that at least one row, which names its columns"
+            }
             Self::QuarantineFull { .. } => "look at the example: the source may have several headers or be cut off",
             Self::Sampled { .. } => {
                 "import the file as a dataset: an import looks at every row before it chooses the types"

@@ -256,6 +256,7 @@ impl Work<'_> {
 /// Why `read` files, beside those that were passed over, make no table.
 fn no_column(read: usize, skipped: usize) -> String {
     match (read, skipped) {
+        (0, 0) => "it is empty".to_owned(),
         (0, _) => format!("none of its {skipped} files is a table that is read"),
         (1, 0) => "nothing is in it, not even the names of columns".to_owned(),
         (1, _) => "nothing is in the one file that is read, not even the names of columns".to_owned(),
@@ -281,7 +282,10 @@ fn content_of(
     let tables = count(|kind| matches!(kind, FileKind::Table(_)));
     let media = count(|kind| matches!(kind, FileKind::Media));
     let empty = |what: &str| {
-        let reason = format!("none of its {} files is {what}", files.len() + skipped.len());
+        let reason = match files.len() + skipped.len() {
+            0 => "it is empty".to_owned(),
+            count => format!("none of its {count} files is {what}"),
+        };
         IngestError::Empty { source_name: shown.to_owned(), reason }
     };
     match (content, tables, media) {

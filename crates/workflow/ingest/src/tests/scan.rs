@@ -163,7 +163,7 @@ async fn what_is_no_table() {
     project.write("latin.csv", b"id,name\n1,caf\xe9\n");
     for (name, says) in [
         ("empty.csv", "`empty.csv` holds no table: nothing is in it, not even the names of columns"),
-        ("empty.zip", "`empty.zip` holds no table: none of its 0 files"),
+        ("empty.zip", "`empty.zip` holds no table: it is empty"),
         ("latin.csv", "cannot read `latin.csv`: it is not UTF-8 text: byte 13, on line 2"),
         ("missing.csv", "missing.csv"),
     ] {

@@ -120,18 +120,7 @@ impl Gathering<'_> {
     }
 
     fn file(&mut self, target: &Path, below: &str) -> Result<Result<(), Reason>, VersionsError> {
-        let (Some(parent), Some(name)) = (target.parent(), target.file_name()) else {
-            return Ok(Err("it leads to a file without a name".to_owned()));
-        };
-        let mut executable = false;
-        let mut visit = |entry: &ScanEntry<'_>| {
-            if name.to_str() != Some(entry.path) {
-                return ScanNext::PassOver;
-            }
-            executable = entry.executable;
-            ScanNext::Stop
-        };
-        files::scan(parent, OddNames::LeftOut, &mut visit)?;
+        let executable = may_execute(target)?;
         Ok(self.bring(Brought { below: below.to_owned(), from: target.to_owned(), executable }))
     }
 
@@ -174,6 +163,18 @@ impl Gathering<'_> {
         self.brought.push(file);
         Ok(())
     }
+}
+
+#[cfg(unix)]
+fn may_execute(path: &Path) -> Result<bool, VersionsError> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let failed = |source| FileError::Io { action: "look at", path: path.to_owned(), source };
+    Ok(files::open(path)?.metadata().map_err(failed)?.permissions().mode() & 0o100 != 0)
+}
+
+#[cfg(not(unix))]
+fn may_execute(_: &Path) -> Result<bool, VersionsError> {
+    Ok(false)
 }
 
 fn replace(link: &Path, brought: &[Brought], scratch: &Path) -> Result<(), VersionsError> {
