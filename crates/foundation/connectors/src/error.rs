@@ -229,10 +229,22 @@ impl Diagnose for ConnectorError {
             Self::MissingOption { name, .. } => {
                 return Some(format!("set `{name}` where the project keeps its secrets"));
             }
-            Self::Connect { .. } => "check the host, the port, the user and the password, and that it can be reached",
+            Self::Url { .. } => "check how it is written, as SCHEME://HOST/PATH, and that what it names is there",
+            Self::Request { .. } => "correct it in the project file",
+            Self::Connect { .. } => {
+                "check the host, the port, the database, the user and the password, and that it can be reached"
+            }
+            Self::Status { status: 429 | 500..=599, .. } => "the server is too busy or broken: try again later",
+            Self::Redirect { .. } => "write the URL that it leads to, if you trust it",
+            Self::Object { .. } => "check the bucket, the path, the credentials and the endpoint",
+            Self::Query { .. } => "try the query in a client of that database",
+            Self::Column { .. } => "look at the columns that the query gives",
+            Self::Document { .. } => "look at what the URL answers, and whether it is what the project file says of it",
             Self::Status { status: 401 | 403, .. } => "check the credentials and what they are allowed to read",
             Self::Status { status: 404 | 410, .. } => "check the URL",
-            Self::Transfer { .. } => "run the same command again: what was received is kept and continued",
+            Self::Transfer { .. } => {
+                "run the same command again, which goes on with what was received; if nothing ever comes, check the URL"
+            }
             Self::TooLarge { .. } => "raise the limit if the source is what you meant",
             Self::NothingFound { .. } => "check the bucket, the prefix and the pattern",
             Self::Refused { .. } => "write one SELECT",

@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ropewalk_types::{StageName, Uri};
 
-pub(crate) use data::{Audit, Checkout, Collect, Data, Diff, Fetch, Merge, Pull, Push, Remote, Remove, Tag};
+pub(crate) use data::{
+    AddArguments, Audit, Checkout, Collect, Data, Diff, Fetch, FollowLinks, Merge, Pull, Push, Remote, Remove, Tag,
+};
 pub(crate) use spec::DataSpec;
 
 /// The whole machine-learning workflow in one program: from raw data to a served, monitored model, with a thread

@@ -5,8 +5,8 @@ use std::io::Write;
 use arrow::array::RecordBatch;
 use ropewalk_data::{
     Answer, AnswerFormat, AuditAction, DatasetVersion, Description, DiffSettings, FileAccess, QueryLimits, QueryResult,
-    QueryTables, TableDiff, TableMention, describe, query_stream, referenced_tables, table_diff, version_list,
-    write_answer,
+    QueryTables, TableDiff, TableMention, describe, describe_query, query_stream, referenced_tables, table_diff,
+    version_list, write_answer,
 };
 use ropewalk_ingest::{Scratch, TableReport, quarantine, report};
 use ropewalk_store::TreeEntry;
@@ -162,6 +162,13 @@ impl OpenProject {
         let settings = DiffSettings::new(self.state().join("scratch"));
         let key = Some(key).filter(|key| !key.is_empty());
         Ok(table_diff(&self.store, &before, &after, key, &settings).await?)
+    }
+
+    /// What files of the project look like, column by column; `pattern` is what a query may have in quotes.
+    pub async fn describe_files(&self, pattern: &str) -> Result<Description, ServerError> {
+        let tables = QueryTables::default().with_files(FileAccess::inside(&self.root));
+        let sql = format!("SELECT * FROM '{}'", pattern.replace('\'', "''"));
+        Ok(describe_query(&sql, &tables, &self.store, &self.query_limits()).await?)
     }
 
     /// What a version of a table looks like, column by column.

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use crate::DataError;
-use crate::query::{QueryLimits, QueryTables, Refuse, planned};
+use crate::query::{Planned, QueryLimits, QueryTables, Refuse, planned};
 use crate::sql::{Joins, Order, PartsTable, Room, Running, session};
 
 mod column;
@@ -44,6 +44,9 @@ pub struct Description {
     pub rows: u64,
     /// Its columns, in order.
     pub columns: Vec<ColumnDescription>,
+    /// What a reader should know of the files that were read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// What one column holds. Figures are JSON numbers, of times and dates they are texts in ISO 8601.
@@ -104,8 +107,11 @@ pub fn describe_query<'a>(
     Box::pin(async move {
         let scratch = Scratch::new(&limits.scratch)?;
         let room = Room { order: Order::Fixed, memory_limit: limits.memory_limit, scratch: scratch.path() };
-        let plan = planned(sql, tables, store, room, Refuse::Writing).await?;
-        described(&plan, room, limits).await
+        let Planned { plan, files } = planned(sql, tables, store, room, Refuse::Writing).await?;
+        match described(&plan, room, limits).await {
+            Ok(description) => Ok(Description { notes: files.notes(), ..description }),
+            Err(error) => Err(files.explained(error).await),
+        }
     })
 }
 
@@ -153,7 +159,7 @@ async fn described(plan: &LogicalPlan, room: Room<'_>, limits: &QueryLimits) -> 
         columns.extend(part?);
     }
     columns.sort_by_key(|(index, _)| *index);
-    Ok(Description { rows: rows?, columns: columns.into_iter().map(|(_, column)| column).collect() })
+    Ok(Description { rows: rows?, columns: columns.into_iter().map(|(_, column)| column).collect(), notes: Vec::new() })
 }
 
 #[cfg(test)]

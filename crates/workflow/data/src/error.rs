@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use arrow::error::ArrowError;
 use ropewalk_catalog::CatalogError;
 use ropewalk_ingest::IngestError;
@@ -12,7 +14,7 @@ use crate::dataset::removal::Removal;
 pub enum DataError {
     /// A dataset version could not be made or read.
     #[error(transparent)]
-    Ingest(Box<IngestError>),
+    Ingest(Arc<IngestError>),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -52,6 +54,9 @@ pub enum DataError {
     /// SQL that failed while it ran.
     #[error("the SQL failed while it ran: {0}")]
     Execution(String),
+    /// A file that could not be read while SQL ran.
+    #[error("the SQL failed while it read a file: {0}")]
+    Reading(String),
     /// SQL that needs more memory than it may have.
     #[error("the SQL needs more memory than its limit of {limit} bytes: {reason}")]
     Memory {
@@ -128,6 +133,14 @@ pub enum DataError {
         path: String,
         /// What is wrong with it.
         reason: String,
+    },
+    /// A file on disk that SQL names, and whose name is that of no table.
+    #[error("cannot read `{path}` as a table: {reason}")]
+    FileName {
+        /// The file.
+        path: String,
+        /// What its name says.
+        reason: &'static str,
     },
     /// The place to which an answer is written failed.
     #[error("cannot write the answer: {0}")]
@@ -217,7 +230,7 @@ impl std::fmt::Display for Place {
 
 impl From<IngestError> for DataError {
     fn from(error: IngestError) -> Self {
-        Self::Ingest(Box::new(error))
+        Self::Ingest(Arc::new(error))
     }
 }
 
@@ -248,6 +261,7 @@ impl Diagnose for DataError {
             Self::Refused { .. } => "data.refused",
             Self::Volatile { .. } => "data.volatile",
             Self::Execution(_) => "data.execution",
+            Self::Reading(_) => "data.reading",
             Self::Memory { .. } => "data.memory",
             Self::TooManyRows { .. } => "data.too_many_rows",
             Self::UnknownDataset { .. } => "data.unknown_dataset",
@@ -258,7 +272,7 @@ impl Diagnose for DataError {
             Self::UnknownTag { .. } => "data.unknown_tag",
             Self::Tagged { .. } => "data.tagged",
             Self::Statement { .. } => "data.statement",
-            Self::File { .. } => "data.file",
+            Self::File { .. } | Self::FileName { .. } => "data.file",
             Self::Output(_) => "data.output",
             Self::Check { .. } => "data.check",
             Self::Diff { .. } => "data.diff",
@@ -302,6 +316,11 @@ impl Diagnose for DataError {
             Self::Diff { .. } => "give a key whose values are in one row each, or none",
             Self::Foreign { .. } => "nothing of it was taken over; push it again from a machine that has it",
             Self::NewerFormat { .. } => "install the newer version here too",
+            Self::FileName { .. } => {
+                "the end of its name must be .csv, .tsv, .json, .jsonl, .parquet, .arrow, .xlsx, .xlsb, .xls or .ods, with \
+                 .gz or .zst after it if it is packed, or .zip or .tar"
+            }
+            Self::Reading(_) => "look for a file that is damaged, cut off, or was changed meanwhile",
             Self::Execution(_) | Self::Encoding { .. } | Self::File { .. } | Self::Output(_) => return None,
         };
         Some(hint.to_owned())

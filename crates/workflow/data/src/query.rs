@@ -16,11 +16,13 @@ use crate::sql::{Order, Room, Running, Spilled};
 mod files;
 mod output;
 mod planning;
+mod read_files;
 mod tables;
 
 pub use files::FileAccess;
 pub use output::{Answer, AnswerFormat, write_answer};
-pub(crate) use planning::{Refuse, planned};
+pub(crate) use planning::{Planned, Refuse, planned};
+pub(crate) use read_files::ReadFiles;
 pub use tables::{QueryTables, TableSource};
 
 /// A dataset version under the name that SQL has for it.
@@ -66,6 +68,7 @@ pub struct QueryResult {
 #[derive(Debug)]
 pub struct QueryStream {
     running: Running,
+    files: ReadFiles,
     /// Holds what was spilled until the last batch is read.
     _scratch: Scratch,
 }
@@ -78,7 +81,17 @@ impl QueryStream {
 
     /// The next rows; none at the end.
     pub fn next_batch(&mut self) -> BoxFuture<'_, Result<Option<RecordBatch>, DataError>> {
-        Box::pin(self.running.next())
+        Box::pin(async move {
+            match self.running.next().await {
+                Err(error) => Err(self.files.explained(error).await),
+                next => next,
+            }
+        })
+    }
+
+    /// What a reader of the rows so far should know: rows of files that do not fit and were left out, with the reason.
+    pub fn notes(&self) -> Vec<String> {
+        self.files.notes()
     }
 
     /// What was spilled to disk so far.
@@ -89,8 +102,12 @@ impl QueryStream {
 
 /// Begins to answer one SELECT, on several cores; it can only read.
 ///
-/// Tables are those of `tables`, datasets by [`QueryTables::resolve`], and files as `'PATH'` where `tables` allows it.
-/// Joins, sorts and groups that need more than the limit spill to `limits.scratch`: hash joins become sort-merge joins.
+/// Tables are those of `tables`, datasets by [`QueryTables::resolve`], and files as `'PATH'` where `tables` allows it, read as an
+/// import reads them: the same names, types and rows. The types of long texts are told from their first rows alone, and a
+/// value that does not fit them is an error; what is no row at all is left out and in [`QueryStream::notes`].
+///
+/// Joins, sorts and groups that need more than the limit spill to `limits.scratch`: hash joins become sort-merge joins,
+/// sorts with a large LIMIT full sorts.
 /// What cannot spill answers [`DataError::Memory`]: window functions over one huge partition, `NOT IN` over a huge
 /// list that may hold nulls, and aggregates that collect values (`array_agg`, `median`, several `count(DISTINCT …)`).
 pub fn query_stream<'a>(
@@ -103,9 +120,11 @@ pub fn query_stream<'a>(
         let scratch = Scratch::new(&limits.scratch)?;
         let order = Order::Free(limits.parallelism);
         let room = Room { order, memory_limit: limits.memory_limit, scratch: scratch.path() };
-        let plan = planned(sql, tables, store, room, Refuse::Writing).await?;
-        let running = Running::start(&plan, room).await?;
-        Ok(QueryStream { running, _scratch: scratch })
+        let Planned { plan, files } = planned(sql, tables, store, room, Refuse::Writing).await?;
+        match Running::start(&plan, room).await {
+            Ok(running) => Ok(QueryStream { running, files, _scratch: scratch }),
+            Err(error) => Err(files.explained(error).await),
+        }
     })
 }
 

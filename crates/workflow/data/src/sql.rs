@@ -1,5 +1,6 @@
 mod diagnosis;
 mod files_table;
+mod full_sort;
 mod memory;
 mod mention;
 mod parts_table;
@@ -7,6 +8,7 @@ mod plan;
 mod position;
 mod row_digest;
 mod running;
+mod scan_table;
 mod session;
 mod sort_merge;
 
@@ -20,4 +22,5 @@ pub(crate) use plan::{refuse_volatile, statement_plan};
 pub(crate) use row_digest::row_digest;
 pub use running::Spilled;
 pub(crate) use running::{Room, Running};
+pub(crate) use scan_table::ScanTable;
 pub(crate) use session::{Joins, Order, reading_session, session};

@@ -3,6 +3,7 @@
 mod answers;
 mod checks;
 mod dataset;
+mod files;
 pub(crate) mod fixture;
 mod governance;
 mod query;

@@ -16,7 +16,7 @@ use tempfile::NamedTempFile;
 use tokio::sync::mpsc;
 
 use crate::DataError;
-use crate::query::{QueryTables, Refuse, TableSource, planned};
+use crate::query::{Planned, QueryTables, Refuse, TableSource, planned};
 use crate::sql::{Joins, Order, Room, Running};
 use crate::table::plain_schema;
 
@@ -75,7 +75,7 @@ pub fn transform<'a>(
         for (name, tree) in inputs {
             tables.insert(name.clone(), TableSource::Version(*tree));
         }
-        let plan = planned(sql, &tables, store, room, Refuse::Changing).await?;
+        let Planned { plan, .. } = planned(sql, &tables, store, room, Refuse::Changing).await?;
         unique_names(&plain_schema(plan.schema().as_arrow()))?;
         let written = match written(&plan, room, Joins::Hash, &scratch).await {
             // What was written goes with its scratch files.

@@ -60,6 +60,8 @@ pub enum IngestError {
         archive: String,
         /// What is wrong, with the entry's name where it is about one.
         reason: String,
+        /// What to do.
+        hint: &'static str,
     },
     /// A workbook or text file cannot be read as a table.
     #[error("cannot read `{file}`: {reason}")]
@@ -68,6 +70,14 @@ pub enum IngestError {
         file: String,
         /// What is wrong, with the place where that is known.
         reason: String,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// No file has a name that the source asks for.
+    #[error("no file fits `{pattern}`")]
+    NoFile {
+        /// The path or pattern.
+        pattern: String,
     },
     /// A file was written to between the moment at which its digest was taken and the end of the ingest.
     #[error("cannot ingest `{file}`: it was changed while it was read")]
@@ -93,6 +103,16 @@ pub enum IngestError {
         /// One row, column and reason.
         example: String,
     },
+    /// A value further down does not fit the type that the first rows of a file gave its column.
+    #[error("`{file}` does not fit the types that its first {rows} rows have: {place}")]
+    Sampled {
+        /// The file.
+        file: String,
+        /// Row, column, value and reason.
+        place: String,
+        /// How many rows were looked at.
+        rows: u64,
+    },
     /// A stored blob is not what it is taken for.
     #[error("the stored {what} {digest} cannot be read: {reason}")]
     Damaged {
@@ -116,6 +136,17 @@ pub enum IngestError {
     },
 }
 
+/// What to do about a file that is not whole.
+pub(crate) const DAMAGED: &str = "copy or download the file again, or save it again with the program that wrote it";
+/// What to do about a place in a file that is written wrongly.
+pub(crate) const MISTAKE: &str = "correct the file at that place, or save it again with the program that wrote it";
+/// What to do about a text in an encoding that nothing tells.
+pub(crate) const ENCODING: &str = "declare a dataset of the file in the project file with its `encoding`, such as \
+                                   \"windows-1252\", \"utf-16le\" or \"shift_jis\", or save it as UTF-8";
+/// What to do about a limit.
+pub(crate) const LIMIT: &str =
+    "raise the limit with `limits` of the dataset in the project file, if the file is what you meant";
+
 impl IngestError {
     /// Gives an `io::Error` what was being done, such as `read part 3`.
     pub fn stream(action: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
@@ -136,6 +167,11 @@ impl IngestError {
         Self::Changed { file: path.display().to_string() }
     }
 
+    /// An error about the content of a file, and what to do.
+    pub(crate) fn table(file: impl Into<String>, reason: impl Into<String>, hint: &'static str) -> Self {
+        Self::Table { file: file.into(), reason: reason.into(), hint }
+    }
+
     pub(crate) fn joined(error: &tokio::task::JoinError) -> Self {
         Self::Interrupted(error.to_string())
     }
@@ -153,9 +189,11 @@ impl Diagnose for IngestError {
             Self::SourceKind { .. } => "ingest.source_kind",
             Self::Archive { .. } => "ingest.archive",
             Self::Table { .. } => "ingest.table",
+            Self::NoFile { .. } => "ingest.no_file",
             Self::Changed { .. } => "ingest.changed",
             Self::Empty { .. } => "ingest.empty",
             Self::QuarantineFull { .. } => "ingest.quarantine_full",
+            Self::Sampled { .. } => "ingest.sampled",
             Self::Damaged { .. } => "ingest.damaged",
             Self::Interrupted(_) => "ingest.interrupted",
             Self::Encoding { .. } => "ingest.encoding",
@@ -171,13 +209,18 @@ impl Diagnose for IngestError {
                 "give .csv, .tsv, .json, .jsonl, .parquet, .arrow, .xlsx, .xlsb, .xls or .ods files, images or audio, or \
                  a .zip or .tar of them; or declare the format"
             }
-            Self::Settings { .. } => "change the settings of the source",
+            Self::Settings { .. } => "correct the settings of the dataset in the project file",
             Self::Types { .. } => "ingest the files as two datasets, or make the column the same in both",
-            Self::Archive { .. } => "make the archive again from the files themselves, or raise the limit if it is one",
-            Self::Table { .. } => "open the file in the program that wrote it and save it again",
+            Self::Archive { hint, .. } | Self::Table { hint, .. } => *hint,
+            Self::NoFile { .. } => "patterns begin at the project's folder; `*` fits names, `**` any number of folders",
             Self::Changed { .. } => "run it again when nothing writes to the file any more, or ingest a copy of it",
-            Self::Empty { .. } => "check that the first sheet has a header row",
+            Self::Empty { .. } => {
+                "look into the source: it needs a file that is a table, and that at least one row, which names its columns"
+            }
             Self::QuarantineFull { .. } => "look at the example: the source may have several headers or be cut off",
+            Self::Sampled { .. } => {
+                "import the file as a dataset: an import looks at every row before it chooses the types"
+            }
             Self::Damaged { .. } => "run the stage that made it again",
             Self::Stream { .. } | Self::Interrupted(_) | Self::Encoding { .. } => return None,
         };

@@ -24,6 +24,7 @@ mod quarantine;
 mod reading;
 mod record;
 mod remote;
+mod scan;
 mod schema;
 mod stamp;
 mod typed;
@@ -56,6 +57,7 @@ use crate::{Content, IngestError, IngestSettings, Source, TableReport};
 pub use checkpoint::{Checkpoints, StoreCheckpoints};
 pub use format::TableFormat;
 pub use limits::Limits;
+pub use scan::{FileScan, ScannedFile, file_check, plain_format, scan};
 
 /// Hears how far an ingest has come. Calls come from several threads' work, in no fixed order.
 pub trait IngestProgress: Send + Sync {
@@ -196,7 +198,7 @@ impl Work<'_> {
         let executed_pieces = pieces.len() - reused_pieces;
         let schema = self.unite(pieces.iter().map(|piece| (piece.name.as_str(), piece.columns())), None)?;
         if schema.columns.is_empty() {
-            let reason = format!("{} files were read and none has a column", tables.len());
+            let reason = no_column(tables.len(), source.skipped.len());
             return Err(IngestError::Empty { source_name: source.shown.path.display().to_string(), reason });
         }
         let writing = Writing { settings, store, checkpoints, progress, scratch, workers };
@@ -259,6 +261,17 @@ impl Work<'_> {
     }
 }
 
+/// Why `read` files, beside those that were passed over, make no table.
+fn no_column(read: usize, skipped: usize) -> String {
+    match (read, skipped) {
+        (0, 0) => "it is empty".to_owned(),
+        (0, _) => format!("none of its {skipped} files is a table that is read"),
+        (1, 0) => "nothing is in it, not even the names of columns".to_owned(),
+        (1, _) => "nothing is in the one file that is read, not even the names of columns".to_owned(),
+        _ => format!("nothing is in any of {read} files, not even the names of columns"),
+    }
+}
+
 /// What a source turns out to hold.
 enum Found {
     Tables(Vec<TableFile>),
@@ -277,7 +290,10 @@ fn content_of(
     let tables = count(|kind| matches!(kind, FileKind::Table(_)));
     let media = count(|kind| matches!(kind, FileKind::Media));
     let empty = |what: &str| {
-        let reason = format!("none of its {} files is {what}", files.len() + skipped.len());
+        let reason = match files.len() + skipped.len() {
+            0 => "it is empty".to_owned(),
+            count => format!("none of its {count} files is {what}"),
+        };
         IngestError::Empty { source_name: shown.to_owned(), reason }
     };
     match (content, tables, media) {

@@ -3,7 +3,7 @@
 //! [`ingest`] reads files (workbooks, separated values, JSON, Parquet, Arrow IPC, images, audio; alone, in folders, in
 //! archives) into a content-addressed version: a tree in the store of `data/part-NNNN.parquet`, `quarantine.parquet`
 //! when rows did not fit, `report.json`, and `files/` when the files themselves are kept. The same local files give the
-//! same version on every machine. [`report`], [`quarantine`], [`table_schema`] and [`parts`] read such a version again.
+//! same version on every machine. [`scan`] reads files in the same way without keeping anything. [`report`], [`quarantine`], [`table_schema`] and [`parts`] read such a version again.
 //!
 //! This crate knows no SQL and no catalogue; `data` above it does. It never drops a row in silence, never changes a
 //! version, and never holds more of foreign bytes than [`Limits`] say.
@@ -28,8 +28,8 @@ pub use blocking::blocking;
 pub use column::{Column, ColumnType};
 pub use error::IngestError;
 pub use ingest::{
-    Checkpoints, IngestProgress, Ingested, Limits, NoProgress, SourceFile, StoreCheckpoints, TableFormat, ingest,
-    source_fingerprint,
+    Checkpoints, FileScan, IngestProgress, Ingested, Limits, NoProgress, ScannedFile, SourceFile, StoreCheckpoints,
+    TableFormat, file_check, ingest, plain_format, scan, source_fingerprint,
 };
 pub use inspect::{Inspected, inspect};
 pub use part::PartWriter;

@@ -16,4 +16,6 @@ mod media;
 mod memory;
 mod oddities;
 mod received;
+mod scan;
 mod sheets;
+mod workbooks;

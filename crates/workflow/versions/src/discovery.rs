@@ -247,6 +247,7 @@ mod tests {
                 digest: Digest::of(b"x"),
                 bytes: 0,
                 files: 0,
+                links: crate::Links::Refused,
                 state: PointerState::Added { base: None },
             };
             pointer.write(&folder.path().join(format!("{path}{EXTENSION}"))).unwrap();

@@ -11,6 +11,8 @@ use crate::version::Version;
 
 /// How many file names an error lists before it only counts.
 const NAMED: usize = 5;
+/// Links are listed further, since each of them has to be decided on.
+const LINKS_NAMED: usize = 20;
 
 /// Something about the versions of code or data cannot be told or done.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +42,38 @@ pub enum VersionsError {
         reason: String,
         /// What to do.
         advice: &'static str,
+    },
+    /// Symbolic links lie in data, and nothing was said of what becomes of them.
+    #[error(
+        "`{}` holds {}, and links are not stored: {}",
+        path.display(), links_counted(links.len()), quoted(links, LINKS_NAMED)
+    )]
+    Links {
+        /// The data.
+        path: PathBuf,
+        /// The links, by path inside the data.
+        links: Vec<String>,
+    },
+    /// Symbolic links lie where files of a version belong.
+    #[error("dataset `{name}`: its files belong where {} in the work tree: {}", links_are(paths.len()), listed(paths))]
+    LinksInTheWay {
+        /// The dataset.
+        name: DatasetName,
+        /// Paths inside the dataset.
+        paths: Vec<String>,
+    },
+    /// Symbolic links cannot be replaced by what they point to.
+    #[error(
+        "cannot follow {} of `{}`: {}",
+        links_counted(refused.len() + more), path.display(), reasons(refused, *more)
+    )]
+    LinksNotFollowed {
+        /// The data.
+        path: PathBuf,
+        /// The first of these links, each with the reason.
+        refused: Vec<String>,
+        /// How many more there are.
+        more: usize,
     },
     /// A pointer file is not one.
     #[error("cannot read the pointer `{}`, line {line}: {reason}", path.display())]
@@ -390,16 +424,32 @@ fn count(paths: &[String]) -> String {
     if paths.len() == 1 { "1 file".to_owned() } else { format!("{} files", paths.len()) }
 }
 
+fn links_are(count: usize) -> String {
+    if count == 1 { "a symbolic link is".to_owned() } else { format!("{count} symbolic links are") }
+}
+
+fn links_counted(count: usize) -> String {
+    if count == 1 { "a symbolic link".to_owned() } else { format!("{count} symbolic links") }
+}
+
+fn reasons(refused: &[String], more: usize) -> String {
+    format!("{}{}", refused.join("; "), if more > 0 { "; …" } else { "" })
+}
+
 fn listed(paths: &[String]) -> String {
-    let mut text = paths.iter().take(NAMED).map(|path| format!("`{}`", printable(path))).collect::<Vec<_>>().join(", ");
-    if paths.len() > NAMED {
+    quoted(paths, NAMED)
+}
+
+fn quoted(paths: &[String], most: usize) -> String {
+    let mut text = paths.iter().take(most).map(|path| format!("`{}`", printable(path))).collect::<Vec<_>>().join(", ");
+    if paths.len() > most {
         text.push_str(", …");
     }
     text
 }
 
 /// A text with its control characters escaped, so that a name cannot move the cursor of a terminal or begin a line.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     let letter =
         |letter: char| if letter.is_control() { letter.escape_default().collect() } else { letter.to_string() };
     text.chars().map(letter).collect()

@@ -19,7 +19,7 @@ use serde::Serialize;
 use crate::discovery::{Place, Tracked};
 use crate::error::{VersionsError, blocking};
 use crate::git;
-use crate::pointer::{Kind, Pointer, PointerState};
+use crate::pointer::{Kind, Links, Pointer, PointerState};
 use crate::selection::Selection;
 use crate::workspace::{Content, Laying, Opened, Workspace, tree_commit};
 
@@ -198,6 +198,7 @@ impl Workspace {
             digest: root,
             bytes,
             files: count,
+            links: Links::Refused,
             state: PointerState::Added { base: None },
         };
         let message = format!("Taken over from {}", output.declared_in);

@@ -39,16 +39,16 @@ pub use error::{NumberedVersion, VersionsError};
 pub use history::{LogEntry, Removal, Resolved};
 pub use import::{FileSource, ImportPlan, Imported, PlannedFile, PlannedOutput, SkippedOutput};
 pub use merge::{Conflict, ConflictKind, Prefer};
-pub use pointer::{Kind, Pointer, PointerState};
+pub use pointer::{Kind, Links, Pointer, PointerState};
 pub use remote::{Fetched, PullOptions, PullTo, Pulled, PushOptions, Pushed, PushedHead, RefusedRemoval, RefusedTag};
 pub use roots::{has_removed, store_roots};
 pub use selection::Selection;
 pub use trail::{Act, Intent, Trail};
 pub use version::Version;
 pub use workspace::{
-    AddRequest, Added, CheckedOut, CheckoutRequest, CommitOutcome, Committed, Dataset, FileOf, Layout, MergeOutcome,
-    MergeRequest, Problem, RemoteOpener, Removed, RemovedVersion, RestoreRequest, Restored, Side, Status, StoreOpener,
-    Workspace,
+    AddLinks, AddRequest, Added, CheckedOut, CheckoutRequest, CommitOutcome, Committed, Dataset, FileOf, Layout,
+    MergeOutcome, MergeRequest, Problem, RemoteOpener, Removed, RemovedVersion, RestoreRequest, Restored, Side, Status,
+    StoreOpener, Workspace,
 };
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ pub(crate) const EXTENSION: &str = ".dataset";
 /// The largest pointer that is read; with conflict markers it holds three.
 pub(crate) const MAX_BYTES: u64 = 64 << 10;
 const FORMAT: &str = "1";
+const SKIPPED: &str = "skipped";
 const COMMENT: &str =
     "# A dataset kept by Ropewalk: `ropewalk pull` brings its files back. Written by `ropewalk data`.";
 /// What every pointer begins with: other tools have files with the same ending.
@@ -26,7 +27,7 @@ const MARK: &str = "# A dataset kept by Ropewalk";
 /// What a file begins with of which git could merge nothing.
 const CONFLICT: &str = "<<<<<<<";
 /// Keys in the order in which they are written.
-const KEYS: [&str; 9] = ["base", "bytes", "digest", "files", "format", "kind", "name", "path", "version"];
+const KEYS: [&str; 10] = ["base", "bytes", "digest", "files", "format", "kind", "links", "name", "path", "version"];
 
 /// What a dataset is on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -54,6 +55,17 @@ impl Kind {
     pub(crate) const fn of_file(executable: bool) -> Self {
         if executable { Self::Executable } else { Self::File }
     }
+}
+
+/// What becomes of symbolic links that lie in the data. None is ever stored: on another machine it might lead anywhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Links {
+    /// They are an error.
+    #[default]
+    Refused,
+    /// They lie beside the data and are no part of it.
+    Skipped,
 }
 
 /// Whether the content that a pointer names is a version.
@@ -93,8 +105,9 @@ impl PointerState {
 /// What git keeps of a dataset: which content belongs beside this file.
 ///
 /// A comment, then sorted `key value` lines, one fact a line: `base` (only of what is added and not committed),
-/// `bytes`, `digest` (of the tree; of a single file its blob), `files`, `format`, `kind`, `name`, `path` (the name of
-/// the data beside the pointer), `version` (only of what is committed: digest of the [`crate::Version`] object).
+/// `bytes`, `digest` (of the tree; of a single file its blob), `files`, `format`, `kind`, `links` (only `skipped`: symbolic
+/// links are left out), `name`, `path` (the name of the data beside the pointer), `version` (only of what is committed:
+/// digest of the [`crate::Version`] object).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Pointer {
     /// The dataset.
@@ -109,6 +122,8 @@ pub struct Pointer {
     pub bytes: u64,
     /// Number of files.
     pub files: u64,
+    /// What becomes of symbolic links in the data.
+    pub links: Links,
     /// Whether the content is a version.
     pub state: PointerState,
 }
@@ -147,6 +162,7 @@ impl Pointer {
             "files" => Some(self.files.to_string()),
             "format" => Some(FORMAT.to_owned()),
             "kind" => Some(self.kind.as_str().to_owned()),
+            "links" => (self.links == Links::Skipped).then(|| SKIPPED.to_owned()),
             "name" => Some(self.name.to_string()),
             "path" => Some(self.path.clone()),
             _ => self.version().map(|version| version.to_string()),
@@ -259,6 +275,7 @@ impl<'a> Lines<'a> {
             digest: self.parsed("digest")?,
             bytes: self.parsed("bytes")?,
             files: self.parsed("files")?,
+            links: self.links()?,
             state,
         })
     }
@@ -268,6 +285,16 @@ impl<'a> Lines<'a> {
         let kinds = [Kind::Folder, Kind::File, Kind::Executable];
         let known = kinds.into_iter().find(|kind| kind.as_str() == value);
         known.ok_or_else(|| (line, format!("`{}` is no kind: folder, file or executable", value.escape_debug())))
+    }
+
+    fn links(&self) -> Result<Links, Complaint> {
+        match self.find("links") {
+            None => Ok(Links::Refused),
+            Some((_, SKIPPED)) => Ok(Links::Skipped),
+            Some((line, other)) => {
+                Err((line, format!("`{}` is nothing that becomes of links: {SKIPPED}", other.escape_debug())))
+            }
+        }
     }
 
     fn path(&self) -> Result<String, Complaint> {
@@ -295,6 +322,7 @@ mod tests {
             digest: Digest::of(b"tree"),
             bytes: 12,
             files: 3,
+            links: Links::Refused,
             state: PointerState::Committed { version: Digest::of(b"version") },
         }
     }
@@ -322,6 +350,7 @@ mod tests {
         assert!(wrong("bytes 12", "bytes twelve").contains("line 2: `bytes` cannot be read"));
         assert!(wrong("kind folder", "kind pipe").contains("line 6: `pipe` is no kind"));
         assert!(wrong("files 3\n", "").contains("`files` is missing"));
+        assert!(wrong("name flights", "links kept\nname flights").contains("line 7: `kept` is nothing"));
         assert!(wrong("format 1", "format 2").contains("line 5: format `2`"));
         assert!(wrong("name flights", "nome flights").contains("line 7: `nome` is no key"));
         assert!(wrong("bytes 12", "bytes 12\nbytes 12").contains("line 3: `bytes` is not in alphabetical order"));
@@ -346,6 +375,7 @@ mod tests {
         #[test]
         fn round_trip(
             name in "[a-z][a-z0-9._-]{0,20}", path in "[a-zäß #._-]{1,20}", kind in 0..3_usize, bytes: u64, files: u64, state in 0..3,
+            skipped: bool,
         ) {
             prop_assume!(path != "." && path != "..");
             let state = match state {
@@ -354,7 +384,9 @@ mod tests {
                 _ => PointerState::Committed { version: Digest::of(b"v") },
             };
             let kind = [Kind::Folder, Kind::File, Kind::Executable][kind];
-            let pointer = Pointer { name: DatasetName::new(name).unwrap(), kind, path, bytes, files, state, ..example() };
+            let links = if skipped { Links::Skipped } else { Links::Refused };
+            let name = DatasetName::new(name).unwrap();
+            let pointer = Pointer { name, kind, path, bytes, files, links, state, ..example() };
             prop_assert_eq!(parse(&pointer.render()).unwrap(), pointer);
         }
 

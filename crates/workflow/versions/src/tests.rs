@@ -4,6 +4,8 @@ mod clones;
 mod crash;
 mod git;
 mod lifecycle;
+#[cfg(unix)]
+mod links;
 mod merging;
 mod remotes;
 mod removing;
@@ -98,7 +100,7 @@ impl Project {
     }
 
     pub(crate) async fn try_add(&self, path: &str) -> Result<crate::Added, VersionsError> {
-        self.workspace.add(AddRequest { path: path.into(), name: None, force: false }).await
+        self.workspace.add(AddRequest { path: path.into(), name: None, ..AddRequest::default() }).await
     }
 
     pub(crate) async fn commit(&self, message: &str) -> Vec<Committed> {

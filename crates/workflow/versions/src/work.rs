@@ -9,7 +9,7 @@ use ropewalk_types::Digest;
 
 use crate::error::VersionsError;
 use crate::index::{Index, IndexEntry, Stat};
-use crate::pointer::Kind;
+use crate::pointer::{Kind, Links};
 
 /// A file in the work tree.
 #[derive(Clone, Debug)]
@@ -33,6 +33,8 @@ pub(crate) struct Work {
     pub(crate) missing: Vec<usize>,
     /// What an operation that was killed had begun to write, by path.
     pub(crate) leftovers: Vec<String>,
+    /// Symbolic links that are no part of the data, by path.
+    pub(crate) links: Vec<String>,
 }
 
 /// Where the files of a dataset lie.
@@ -42,16 +44,24 @@ pub(crate) struct Data {
     pub(crate) directory: PathBuf,
     /// The name of the single file.
     pub(crate) file: Option<String>,
+    /// What becomes of symbolic links in the folder.
+    pub(crate) links: Links,
 }
 
 impl Data {
     /// What lies at `path`: a folder or a single file, as `kind` says.
     pub(crate) fn at(path: &Path, kind: Kind) -> Self {
         let parent = || path.parent().unwrap_or(path).to_owned();
-        match (kind, path.file_name().and_then(|name| name.to_str())) {
-            (Kind::File | Kind::Executable, Some(name)) => Self { directory: parent(), file: Some(name.to_owned()) },
-            _ => Self { directory: path.to_owned(), file: None },
-        }
+        let (directory, file) = match (kind, path.file_name().and_then(|name| name.to_str())) {
+            (Kind::File | Kind::Executable, Some(name)) => (parent(), Some(name.to_owned())),
+            _ => (path.to_owned(), None),
+        };
+        Self { directory, file, links: Links::Refused }
+    }
+
+    /// The same with what becomes of symbolic links.
+    pub(crate) fn with_links(self, links: Links) -> Self {
+        Self { links, ..self }
     }
 }
 
@@ -78,8 +88,8 @@ pub(crate) fn check_kind(path: &str, data: &Path, kind: Kind) -> Result<(), Vers
 
 /// Reads the metadata of all files, in step with the index; reads no file.
 pub(crate) fn look(data: &Data, index: Option<&Index>) -> Result<Work, VersionsError> {
-    let (files, missing, leftovers) = (Vec::new(), Vec::new(), Vec::new());
-    let mut work = Work { directory: data.directory.clone(), files, missing, leftovers };
+    let (files, missing, leftovers, links) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut work = Work { directory: data.directory.clone(), files, missing, leftovers, links };
     work.files.reserve(index.map_or(0, Index::len));
     let mut step = Step { index, next: 0 };
     let mut refused = None;
@@ -95,6 +105,10 @@ pub(crate) fn look(data: &Data, index: Option<&Index>) -> Result<Work, VersionsE
         Ok(Taken::Within) => ScanNext::Enter,
         Ok(Taken::Leftover) => {
             work.leftovers.push(entry.path.to_owned());
+            ScanNext::PassOver
+        }
+        Ok(Taken::Link) => {
+            work.links.push(entry.path.to_owned());
             ScanNext::PassOver
         }
         Ok(Taken::No) => ScanNext::PassOver,
@@ -113,6 +127,9 @@ pub(crate) fn look(data: &Data, index: Option<&Index>) -> Result<Work, VersionsE
     if let Some(error) = refused {
         return Err(error);
     }
+    if data.links == Links::Refused && !work.links.is_empty() {
+        return Err(VersionsError::Links { path: work.directory, links: work.links });
+    }
     step.finish(&mut work.missing);
     Ok(work)
 }
@@ -121,6 +138,7 @@ enum Taken {
     File,
     Within,
     Leftover,
+    Link,
     No,
 }
 
@@ -145,6 +163,7 @@ fn take(data: &Data, entry: &ScanEntry<'_>) -> Result<Taken, VersionsError> {
         EntryKind::File => Ok(Taken::File),
         EntryKind::Directory if data.file.is_none() => Ok(Taken::Within),
         EntryKind::Directory => not_storable("a folder is where the file should be"),
+        EntryKind::Symlink if data.file.is_none() => Ok(Taken::Link),
         EntryKind::Symlink => not_storable("it is a symbolic link"),
         EntryKind::Other => not_storable("it is neither a file nor a directory"),
     }
@@ -249,7 +268,7 @@ pub(crate) fn clock(directory: &Path) -> Result<i64, VersionsError> {
     files::create_directories(directory)?;
     files::remove_file(&path)?;
     files::write_new(&path, b"", false)?;
-    let data = Data { directory: directory.to_owned(), file: Some(NAME.to_owned()) };
+    let data = Data { directory: directory.to_owned(), file: Some(NAME.to_owned()), links: Links::Refused };
     let work = look(&data, None)?;
     Ok(work.files.first().map_or(0, |file| file.stat.youngest()))
 }
@@ -261,7 +280,7 @@ mod tests {
     use crate::pointer::PointerState;
 
     fn data(directory: &Path) -> Data {
-        Data { directory: directory.to_owned(), file: None }
+        Data { directory: directory.to_owned(), file: None, links: Links::Refused }
     }
 
     fn write(directory: &Path, path: &str, text: &str) {

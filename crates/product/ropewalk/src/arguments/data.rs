@@ -17,17 +17,7 @@ pub(crate) enum Data {
         dataset: DataSpec,
     },
     /// Begin to track a file or folder, or take in what changed in it
-    Add {
-        /// The file or folder
-        path: PathBuf,
-        /// Name of the dataset; by default the last part of the path
-        #[arg(long)]
-        name: Option<DatasetName>,
-        /// Also when git tracks files in it, which it then forgets, or when the `.dataset` file names another version than
-        /// the one that is laid out
-        #[arg(long)]
-        force: bool,
-    },
+    Add(AddArguments),
     /// Say what changed in tracked files since they were added or checked out
     Status {
         /// Only these datasets
@@ -99,9 +89,13 @@ pub(crate) enum Data {
         dry_run: bool,
     },
     /// Show types, distributions and the most frequent values of each column
+    #[command(group = ArgGroup::new("described").args(["dataset", "file"]).required(true))]
     Describe {
         /// The dataset, as NAME or NAME@VERSION
-        dataset: DataSpec,
+        dataset: Option<DataSpec>,
+        /// A file of the project, or a pattern of several, read as an import would read it
+        #[arg(long, short = 'f', value_name = "FILE")]
+        file: Option<String>,
     },
     /// Look whether what the project file declares of a dataset holds
     Check {
@@ -296,6 +290,35 @@ pub(crate) enum Remote {
         /// Its name
         name: String,
     },
+}
+
+/// What is tracked.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct AddArguments {
+    /// The file or folder
+    pub(crate) path: PathBuf,
+    /// Name of the dataset; by default the last part of the path
+    #[arg(long)]
+    pub(crate) name: Option<DatasetName>,
+    /// Also when git tracks files in it, which it then forgets, or when the `.dataset` file names another version than
+    /// the one that is laid out
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Put what symbolic links point to in their place, as plain files; without `=anywhere` only inside the project
+    #[arg(long, value_name = "WHERE", num_args = 0..=1, require_equals = true, default_missing_value = "inside")]
+    pub(crate) follow_links: Option<FollowLinks>,
+    /// Leave symbolic links out, now and at every later look; the `.dataset` file says so
+    #[arg(long, conflicts_with = "follow_links")]
+    pub(crate) skip_links: bool,
+}
+
+/// Where symbolic links may lead that are followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FollowLinks {
+    /// Inside the project
+    Inside,
+    /// Anywhere
+    Anywhere,
 }
 
 /// Which datasets, and between here and where.

@@ -33,7 +33,7 @@ pub(super) async fn dispatch(shared: &Shared, command: Data) -> Ending {
     match command {
         Data::Ls => listings::datasets(shared).await,
         Data::Show { dataset } => show::run(shared, &dataset).await,
-        Data::Add { path, name, force } => add::run(shared, path, name, force).await,
+        Data::Add(arguments) => add::run(shared, arguments).await,
         Data::Status { names } => status::run(shared, &names).await,
         Data::Commit { names, message, author } => commit::run(shared, &names, &message, author).await,
         Data::Log { name } => log::run(shared, &name).await,
@@ -45,7 +45,7 @@ pub(super) async fn dispatch(shared: &Shared, command: Data) -> Ending {
         Data::Merge(arguments) => merge::run(shared, arguments).await,
         Data::Cat { file } => cat::run(shared, &file).await,
         Data::Import { name, full } => import::run(shared, &name, full).await,
-        Data::Describe { dataset } => describe::run(shared, &dataset).await,
+        Data::Describe { dataset, file } => describe::run(shared, dataset.as_ref(), file.as_deref()).await,
         Data::Check { dataset } => check::run(shared, &dataset).await,
         Data::Lineage { dataset, up, down } => {
             let way = match (up, down) {

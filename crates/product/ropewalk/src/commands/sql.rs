@@ -10,6 +10,7 @@ use ropewalk_store::files::AtomicFile;
 
 use crate::arguments::{Format, Shared, Sql, SqlFormat};
 use crate::failure::Ending;
+use crate::output::printable;
 use crate::{commands, terminal};
 
 /// Rows of an answer that people are shown.
@@ -43,8 +44,8 @@ pub(super) async fn run(shared: &Shared, arguments: &Sql) -> Ending {
         }
     };
     project.close().await;
-    if let Some(note) = answer.note() {
-        terminal::say(&note);
+    for note in answer.notes.iter().cloned().chain(answer.note()) {
+        terminal::say(&printable(&note));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -2,7 +2,7 @@ use super::report::CheckOutcome;
 use super::run::{Desk, joined, outcome};
 use super::settings::Check;
 use crate::DataError;
-use crate::query::{QueryTables, Refuse, TableSource, planned};
+use crate::query::{Planned, QueryTables, Refuse, TableSource, planned};
 
 /// Runs the SELECT: every row of its answer offends.
 pub(super) async fn check(check: &Check, sql: &str, desk: &Desk<'_>) -> Result<CheckOutcome, DataError> {
@@ -12,7 +12,7 @@ pub(super) async fn check(check: &Check, sql: &str, desk: &Desk<'_>) -> Result<C
     }
     tables.insert(desk.subject.name.to_string(), TableSource::Version(desk.subject.tree));
     let plan = planned(sql, &tables, desk.store, desk.room, Refuse::Changing).await;
-    let plan = plan.map_err(|error| match error {
+    let Planned { plan, .. } = plan.map_err(|error| match error {
         refused @ (DataError::Refused { .. } | DataError::Volatile { .. }) => desk.wrong(check, refused.to_string()),
         other => desk.mine(check, other),
     })?;

@@ -1,9 +1,8 @@
 use std::path::{Component, Path, PathBuf};
 
 use globset::{GlobBuilder, GlobMatcher};
-use ropewalk_ingest::blocking;
+use ropewalk_ingest::{ScannedFile, TableFormat as FileFormat, blocking, plain_format};
 use ropewalk_store::files::{self, EntryKind};
-use std::io::Read as _;
 
 use crate::DataError;
 use crate::sql::TableFormat;
@@ -11,8 +10,14 @@ use crate::sql::TableFormat;
 /// Files that one pattern may name, and folders that are looked through for them.
 const MOST_FILES: usize = 10_000;
 const DEEPEST: usize = 32;
-/// Bytes at the beginning of a `.json` file among which its first character is looked for.
-const SNIFFED: u64 = 64 << 10;
+
+/// The files that a pattern names, sorted by path.
+pub(crate) enum Located {
+    /// They say themselves which columns they have.
+    Typed(TableFormat, Vec<ScannedFile>),
+    /// What their columns are has to be found out.
+    Scanned(Vec<ScannedFile>),
+}
 
 /// Which files on disk a SELECT may read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,13 +39,13 @@ impl FileAccess {
         Self { root: root.into(), outside: true }
     }
 
-    /// The files that `pattern` names, sorted by path, and what they are.
-    pub(crate) async fn locate(&self, pattern: &str) -> Result<(TableFormat, Vec<PathBuf>), DataError> {
+    /// The files that `pattern` names, and how they are to be read.
+    pub(crate) async fn locate(&self, pattern: &str) -> Result<Located, DataError> {
         let (access, pattern) = (self.clone(), pattern.to_owned());
         blocking(move || access.find(&pattern)).await
     }
 
-    fn find(&self, pattern: &str) -> Result<(TableFormat, Vec<PathBuf>), DataError> {
+    fn find(&self, pattern: &str) -> Result<Located, DataError> {
         let refuse = |reason: &str| DataError::File { path: pattern.to_owned(), reason: reason.to_owned() };
         if pattern.contains("://") {
             return Err(refuse("only files on this machine can be named in SQL: import it as a dataset"));
@@ -53,16 +58,23 @@ impl FileAccess {
             return Err(refuse("it lies outside the project"));
         }
         let found = if !is_pattern(pattern) || files::exists(&path)? { vec![path] } else { matching(&path, pattern)? };
-        let Some(first) = found.first() else { return Err(refuse("no file fits the pattern")) };
-        let format = format_of(first, pattern)?;
-        let mut inside = Vec::with_capacity(found.len());
-        for path in &found {
-            if format_of(path, pattern)? != format {
-                return Err(refuse("the files that fit it are of different formats"));
-            }
-            inside.push(self.real(path, pattern)?);
+        if found.is_empty() {
+            return Err(refuse("no file fits the pattern"));
         }
-        Ok((format, inside))
+        let (mut files, mut formats) = (Vec::with_capacity(found.len()), Vec::with_capacity(found.len()));
+        for path in &found {
+            let name = path.strip_prefix(&self.root).unwrap_or(path).display().to_string();
+            files.push(ScannedFile { path: self.real(path, pattern)?, name: name.clone() });
+            formats.push(plain_format(&name).map_err(|reason| DataError::FileName { path: name, reason })?);
+        }
+        let all = |wanted: FileFormat| formats.iter().all(|format| *format == Some(wanted));
+        Ok(if all(FileFormat::Parquet) {
+            Located::Typed(TableFormat::Parquet, files)
+        } else if all(FileFormat::Arrow) {
+            Located::Typed(TableFormat::Arrow, files)
+        } else {
+            Located::Scanned(files)
+        })
     }
 
     /// The path without links, which must lie inside the root.
@@ -70,7 +82,7 @@ impl FileAccess {
         let says = |error: std::io::Error| DataError::File { path: pattern.to_owned(), reason: error.to_string() };
         let real = path.canonicalize().map_err(says)?;
         if real.is_dir() {
-            let reason = format!("it is a folder: write '{pattern}/*.parquet' for the files in it");
+            let reason = format!("it is a folder: write '{pattern}/*.csv' for the files in it");
             return Err(DataError::File { path: pattern.to_owned(), reason });
         }
         if !self.outside && !real.starts_with(self.root.canonicalize().map_err(says)?) {
@@ -83,31 +95,6 @@ impl FileAccess {
 
 fn is_pattern(text: &str) -> bool {
     text.contains(['*', '?', '[', '{'])
-}
-
-/// What a file is by the end of its name; `.json` by its first character.
-fn format_of(path: &Path, pattern: &str) -> Result<TableFormat, DataError> {
-    let extension = path.extension().map(|text| text.to_string_lossy().to_lowercase()).unwrap_or_default();
-    Ok(match extension.as_str() {
-        "parquet" | "pq" => TableFormat::Parquet,
-        "arrow" | "ipc" | "feather" => TableFormat::Arrow,
-        "csv" => TableFormat::Csv,
-        "tsv" => TableFormat::Tsv,
-        "jsonl" | "ndjson" => TableFormat::JsonLines,
-        "json" => sniffed(path)?,
-        _ => {
-            let reason = "the end of its name must be .parquet, .csv, .tsv, .json, .jsonl or .arrow".to_owned();
-            return Err(DataError::File { path: pattern.to_owned(), reason });
-        }
-    })
-}
-
-fn sniffed(path: &Path) -> Result<TableFormat, DataError> {
-    let mut start = Vec::new();
-    let read = files::open(path)?.take(SNIFFED).read_to_end(&mut start);
-    read.map_err(|error| DataError::File { path: path.display().to_string(), reason: error.to_string() })?;
-    let first = start.iter().find(|byte| !byte.is_ascii_whitespace());
-    Ok(if first == Some(&b'[') { TableFormat::Json } else { TableFormat::JsonLines })
 }
 
 /// The files under the last folder that `path` names in full.

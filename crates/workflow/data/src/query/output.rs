@@ -52,6 +52,9 @@ pub struct Answer {
     pub rows: u64,
     /// Whether there are more that were not: only a table ends before its answer does.
     pub more: bool,
+    /// What its reader should know of the files that were read.
+    #[serde(skip)]
+    pub notes: Vec<String>,
     /// What was spilled to disk on the way.
     #[serde(skip)]
     pub spilled: Spilled,
@@ -89,12 +92,12 @@ pub fn write_answer(
                     break;
                 }
             }
-            Ok(stream.spilled())
+            Ok::<_, DataError>((stream.spilled(), stream.notes()))
         };
-        let (fed, written): (Result<Spilled, DataError>, Result<(u64, bool), DataError>) = futures::join!(feed, writer);
-        let spilled = fed?;
+        let (fed, written) = futures::join!(feed, writer);
+        let (spilled, notes) = fed?;
         let (rows, more) = written?;
-        Ok(Answer { rows, more, spilled })
+        Ok(Answer { rows, more, notes, spilled })
     })
 }
 

@@ -1,3 +1,4 @@
+use std::path::Path;
 use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
@@ -5,9 +6,10 @@ use datafusion::common::TableReference;
 use datafusion::datasource::MemTable;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionContext;
+use ropewalk_ingest::ScannedFile;
 use ropewalk_store::Store;
 
-use super::{QueryTables, TableSource};
+use super::{QueryTables, ReadFiles, TableSource};
 use crate::DataError;
 use crate::sql::{
     FilesTable, Joins, PartsTable, Room, TableMention, mentions, parse, refuse_volatile, refused, session,
@@ -23,21 +25,30 @@ pub(crate) enum Refuse {
     Changing,
 }
 
-/// The logical plan of one SELECT; it can be run in any session.
+/// One SELECT that was understood.
+pub(crate) struct Planned {
+    /// Its logical plan; it can be run in any session.
+    pub(crate) plan: LogicalPlan,
+    /// The files that it reads.
+    pub(crate) files: ReadFiles,
+}
+
+/// Understands one SELECT.
 pub(crate) async fn planned(
     sql: &str,
     tables: &QueryTables,
     store: &Store,
     room: Room<'_>,
     refuse: Refuse,
-) -> Result<LogicalPlan, DataError> {
+) -> Result<Planned, DataError> {
     let translation = room.translation();
     let statement = parse(sql, translation)?;
     let session = session(room.order, room.memory_limit, room.scratch, Joins::Hash)?;
+    let mut files = ReadFiles::default();
     for mention in mentions(&statement)? {
         let name = mention.identifier();
         // What is not there is the planner's to tell, with its place in the text.
-        let Some(table) = provider(&session, &mention, &name, tables, store, room).await? else { continue };
+        let Some(table) = provider(&session, &mention, &name, tables, store, room, &mut files).await? else { continue };
         let registered = session.register_table(TableReference::bare(name), table);
         registered.map_err(|error| translation.error(&error))?;
     }
@@ -45,7 +56,11 @@ pub(crate) async fn planned(
     if refuse == Refuse::Changing {
         refuse_volatile(&plan, translation)?;
     }
-    Ok(plan)
+    Ok(Planned { plan, files })
+}
+
+fn named(path: &Path) -> ScannedFile {
+    ScannedFile { path: path.to_owned(), name: path.display().to_string() }
 }
 
 async fn provider(
@@ -55,13 +70,13 @@ async fn provider(
     tables: &QueryTables,
     store: &Store,
     room: Room<'_>,
+    files: &mut ReadFiles,
 ) -> Result<Option<Arc<dyn TableProvider>>, DataError> {
     if let TableMention::File { path } = mention {
         let Some(access) = tables.file_access() else {
             return Err(refused(format!("it may not read the file `{path}`: only datasets can be named here")));
         };
-        let (format, paths) = access.locate(path).await?;
-        return Ok(Some(Arc::new(FilesTable::open(session, format, &paths, None, room.order).await?)));
+        return files.open(session, access.locate(path).await?, room).await.map(Some);
     }
     let table: Arc<dyn TableProvider> = match tables.get(name) {
         None => return Ok(None),
@@ -74,7 +89,8 @@ async fn provider(
             if paths.is_empty() && schema.is_none() {
                 return Ok(None);
             }
-            Arc::new(FilesTable::open(session, *format, paths, schema.clone(), room.order).await?)
+            let named: Vec<_> = paths.iter().map(|path| named(path)).collect();
+            Arc::new(FilesTable::open(session, *format, &named, schema.clone(), room.order).await?)
         }
     };
     Ok(Some(table))

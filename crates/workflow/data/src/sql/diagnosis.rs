@@ -1,4 +1,8 @@
+use std::sync::Arc;
+
+use arrow::error::ArrowError;
 use datafusion::common::{Column, DataFusionError, SchemaError};
+use ropewalk_ingest::IngestError;
 
 use crate::DataError;
 use crate::error::Place;
@@ -38,8 +42,24 @@ impl Translation {
             DataFusionError::ResourcesExhausted(reason) => {
                 DataError::Memory { limit: self.memory_limit, reason: first_line(reason) }
             }
+            DataFusionError::External(source) => match source.downcast_ref::<Arc<IngestError>>() {
+                Some(source) => DataError::Ingest(Arc::clone(source)),
+                None => DataError::Execution(in_one_line(&source.to_string())),
+            },
+            root if is_reading(root) => DataError::Reading(in_one_line(&root.strip_backtrace())),
             root => DataError::Execution(in_one_line(&root.strip_backtrace())),
         }
+    }
+}
+
+/// Whether the error is one of a file, not of what is made of its rows.
+fn is_reading(error: &DataFusionError) -> bool {
+    match error {
+        DataFusionError::ParquetError(_) | DataFusionError::ObjectStore(_) => true,
+        DataFusionError::ArrowError(error, _) => {
+            matches!(error.as_ref(), ArrowError::IpcError(_) | ArrowError::ParquetError(_))
+        }
+        _ => false,
     }
 }
 

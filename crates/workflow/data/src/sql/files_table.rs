@@ -1,4 +1,3 @@
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
@@ -7,8 +6,6 @@ use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::DataFusionError;
 use datafusion::datasource::file_format::FileFormat;
 use datafusion::datasource::file_format::arrow::ArrowFormat;
-use datafusion::datasource::file_format::csv::CsvFormat;
-use datafusion::datasource::file_format::json::JsonFormat;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder};
@@ -18,7 +15,7 @@ use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::prelude::SessionContext;
-use ropewalk_ingest::blocking;
+use ropewalk_ingest::{ScannedFile, blocking};
 use ropewalk_store::files;
 use serde::{Deserialize, Serialize};
 
@@ -26,10 +23,7 @@ use super::parts_table::partitioned_file;
 use super::session::Order;
 use crate::DataError;
 
-/// Rows of text from which the types of its columns are told; a row after them that does not fit is an error.
-const INFERRED_ROWS: usize = 1 << 18;
-
-/// What is in a file that is read as a table.
+/// What is in files that say themselves which columns they have, and of which only what is asked for is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TableFormat {
@@ -37,34 +31,16 @@ pub enum TableFormat {
     Parquet,
     /// Apache Arrow IPC, file or stream.
     Arrow,
-    /// Comma-separated values with a header (RFC 4180).
-    Csv,
-    /// The same with tabulators.
-    Tsv,
-    /// JSON: one array of objects.
-    Json,
-    /// JSON: an object a line.
-    JsonLines,
 }
 
 impl TableFormat {
     fn file_format(self, session: &SessionContext) -> Arc<dyn FileFormat> {
-        // Quoted cells may hold line ends, so text is never cut between two of its lines.
-        let text = || {
-            let format = CsvFormat::default().with_has_header(true).with_newlines_in_values(true);
-            format.with_schema_infer_max_rec(INFERRED_ROWS)
-        };
-        let json = |lines| JsonFormat::default().with_newline_delimited(lines).with_schema_infer_max_rec(INFERRED_ROWS);
         match self {
             Self::Parquet => {
                 let options = session.state().default_table_options().parquet;
                 Arc::new(ParquetFormat::default().with_options(options))
             }
             Self::Arrow => Arc::new(ArrowFormat),
-            Self::Csv => Arc::new(text()),
-            Self::Tsv => Arc::new(text().with_delimiter(b'\t')),
-            Self::Json => Arc::new(json(false)),
-            Self::JsonLines => Arc::new(json(true)),
         }
     }
 }
@@ -79,17 +55,17 @@ pub(crate) struct FilesTable {
 }
 
 impl FilesTable {
-    /// The table of `paths`; without any, an empty one of `schema`.
+    /// The table of `named`; without any, an empty one of `schema`.
     ///
     /// Without a `schema` it is what the files have in common: the columns of all of them.
     pub(crate) async fn open(
         session: &SessionContext,
         format: TableFormat,
-        paths: &[PathBuf],
+        named: &[ScannedFile],
         schema: Option<SchemaRef>,
         order: Order,
     ) -> Result<Self, DataError> {
-        let paths = paths.to_vec();
+        let paths: Vec<_> = named.iter().map(|file| file.path.clone()).collect();
         let files = blocking(move || {
             let sized = paths.iter().map(|path| partitioned_file(path, files::size(path)?));
             sized.collect::<Result<Vec<_>, DataError>>()
@@ -98,7 +74,7 @@ impl FilesTable {
         let format = format.file_format(session);
         let schema = match schema {
             Some(schema) => schema,
-            None => inferred(session, format.as_ref(), &files).await?,
+            None => inferred(session, format.as_ref(), &files, named).await?,
         };
         Ok(Self { format, schema, files, order })
     }
@@ -108,13 +84,29 @@ async fn inferred(
     session: &SessionContext,
     format: &dyn FileFormat,
     files: &[PartitionedFile],
+    named: &[ScannedFile],
 ) -> Result<SchemaRef, DataError> {
     let says = |error: DataFusionError| super::Translation::UNLIMITED.error(&error);
     let store = session.runtime_env().object_store(ObjectStoreUrl::local_filesystem()).map_err(says)?;
     let objects: Vec<_> = files.iter().map(|file| file.object_meta.clone()).collect();
-    let schema = format.infer_schema(&session.state(), &store, &objects).await.map_err(says)?;
-    // The metadata of one file says nothing about the table.
-    Ok(Arc::new(Schema::new(schema.fields().clone())))
+    let error = match format.infer_schema(&session.state(), &store, &objects).await {
+        // The metadata of one file says nothing about the table.
+        Ok(schema) => return Ok(Arc::new(Schema::new(schema.fields().clone()))),
+        Err(error) => says(error),
+    };
+    // Which file it was is not in the error.
+    let mut before = Schema::empty();
+    for (object, ScannedFile { name, .. }) in objects.into_iter().zip(named) {
+        let wrong = |reason: String| DataError::File { path: name.clone(), reason };
+        let schema = match format.infer_schema(&session.state(), &store, &[object]).await {
+            Ok(schema) => Schema::new(schema.fields().clone()),
+            Err(error) => return Err(wrong(says(error).to_string())),
+        };
+        before = Schema::try_merge([before, schema]).map_err(|error| {
+            wrong(format!("its columns do not go together with those of the files before it ({error})"))
+        })?;
+    }
+    Err(error)
 }
 
 #[async_trait]

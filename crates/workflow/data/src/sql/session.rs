@@ -9,6 +9,7 @@ use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
 use super::Translation;
+use super::full_sort::FullSorts;
 use super::memory::SpillPool;
 use super::sort_merge::SortMergeJoins;
 use crate::DataError;
@@ -19,6 +20,9 @@ const BATCH_ROWS: usize = 8192;
 /// The part of the memory that each sort keeps back for merging what it spilled, and the most that it keeps.
 const MERGE_SHARE: usize = 64;
 const MERGE_LIMIT: usize = 10 << 20;
+
+/// DataFusion's rule that pushes limits into sorts.
+const LIMITS: &str = "LimitPushdown";
 
 /// Whether rows must come out in the same order at every run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +38,7 @@ pub(crate) enum Order {
 pub(crate) enum Joins {
     /// One side in memory: fast, and an error where it does not fit.
     Hash,
-    /// Both sides sorted, on disk where they do not fit.
+    /// Both sides sorted, on disk where they do not fit; the first rows of a sort likewise, where they are many.
     SortMerge,
 }
 
@@ -78,6 +82,9 @@ fn session_with(
     let runtime = runtime.build_arc().map_err(|error| Translation { memory_limit }.error(&error))?;
     let mut rules = PhysicalOptimizer::new().rules;
     if joins == Joins::SortMerge {
+        // Before those that have a sort that keeps few rows tell its scan what it no longer needs.
+        let after_limits = rules.iter().rposition(|rule| rule.name() == LIMITS).map_or(rules.len(), |at| at + 1);
+        rules.insert(after_limits, Arc::new(FullSorts));
         // Before all others, so that they see what the new joins ask for.
         rules.insert(0, Arc::new(SortMergeJoins));
     }

@@ -64,6 +64,26 @@ async fn sorts_groups_and_joins_go_on_on_disk() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_many_rows_of_a_sort_go_on_on_disk() {
+    let project = Project::new().await;
+    let mut tables = QueryTables::default();
+    tables.insert("a", TableSource::Version(large(&project, 7_919).await));
+    let text = |number: u64| format!("a text that takes its place in the memory, number {number:06}");
+    let many = |rows: u64| {
+        format!(
+            "SELECT count(*) AS n, min(padded) AS least, max(padded) AS most FROM (SELECT concat(left(words, 50), \
+             lpad(substr(words, 51), 6, '0')) AS padded FROM a ORDER BY padded DESC LIMIT {rows} OFFSET 5)"
+        )
+    };
+    let (found, spilled) = asked(&project, &tables, &many(900_000)).await;
+    assert_eq!(found, [format!("900000|{}|{}", text(ROWS - 900_005), text(ROWS - 6))]);
+    assert!(spilled.files > 0 && spilled.bytes > MEMORY as u64, "{spilled:?}");
+    let (found, spilled) = asked(&project, &tables, &many(10)).await;
+    assert_eq!(found, [format!("10|{}|{}", text(ROWS - 15), text(ROWS - 6))]);
+    assert_eq!(spilled.files, 0, "few rows are held in memory");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stage_with_a_large_join_gives_the_same_bytes_every_time() {
     let project = Project::new().await;
     let inputs = [("a", 7_919), ("b", 104_729)];

@@ -10,6 +10,7 @@ use std::io::{self, Write};
 use ropewalk_types::Digest;
 
 use crate::IngestError;
+use crate::error::{DAMAGED, LIMIT};
 
 pub(crate) use guard::{Budget, Guard, plain_name};
 pub(crate) use tar::tar_unpack;
@@ -19,7 +20,19 @@ pub(crate) use zip::{ZipEntry, check_workbook, zip_list, zip_unpack};
 pub(crate) const RATIO_FREE_BYTES: u64 = 1 << 20;
 
 pub(crate) fn refused(archive: &str, reason: impl Into<String>) -> IngestError {
-    IngestError::Archive { archive: archive.to_owned(), reason: reason.into() }
+    let hint =
+        "make the archive again from the files themselves, without links, passwords and paths that lead out of it";
+    IngestError::Archive { archive: archive.to_owned(), reason: reason.into(), hint }
+}
+
+/// More would be unpacked than is accepted.
+pub(crate) fn too_much(archive: &str, reason: impl Into<String>) -> IngestError {
+    IngestError::Archive { archive: archive.to_owned(), reason: reason.into(), hint: LIMIT }
+}
+
+/// The archive is not whole.
+pub(crate) fn damaged(archive: &str, reason: impl Into<String>) -> IngestError {
+    IngestError::Archive { archive: archive.to_owned(), reason: reason.into(), hint: DAMAGED }
 }
 
 /// More was unpacked than is accepted.
@@ -34,7 +47,7 @@ pub(crate) fn unpack_error(archive: &str, what: &str, error: io::Error) -> Inges
     let mut source: Option<&(dyn std::error::Error + 'static)> = Some(&error);
     while let Some(error) = source {
         if let Some(Exceeded(reason)) = error.downcast_ref() {
-            return refused(archive, reason.as_str());
+            return too_much(archive, reason.as_str());
         }
         let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         source = inner.map(|inner| inner as &(dyn std::error::Error + 'static)).or_else(|| error.source());
@@ -43,7 +56,7 @@ pub(crate) fn unpack_error(archive: &str, what: &str, error: io::Error) -> Inges
         io::ErrorKind::InvalidData
         | io::ErrorKind::InvalidInput
         | io::ErrorKind::UnexpectedEof
-        | io::ErrorKind::Other => refused(archive, format!("{what} is damaged or cut off ({error})")),
+        | io::ErrorKind::Other => damaged(archive, format!("{what} is damaged or cut off ({error})")),
         _ => IngestError::Stream { action: format!("unpack {what} of `{archive}`"), source: error },
     }
 }

@@ -32,7 +32,8 @@ pub(crate) fn cells_cast(
     Ok(())
 }
 
-fn chunk_cast(chunk: &Chunk, places: &[Option<usize>], sink: &mut PartSink<'_>) -> Result<(), IngestError> {
+/// Casts one chunk; see [`cells_cast`].
+pub(crate) fn chunk_cast(chunk: &Chunk, places: &[Option<usize>], sink: &mut PartSink<'_>) -> Result<(), IngestError> {
     let rows = chunk.rows();
     let mut bad: Vec<(usize, usize)> = Vec::new();
     let mut arrays = Vec::with_capacity(places.len());

@@ -5,15 +5,31 @@ use super::header::Header;
 use super::limits::COLUMNS;
 use super::line_end::LineEnd;
 use super::nulls::NullTexts;
-use super::piece::{PieceSummary, PieceWriter};
+use super::piece::{ChunkTaker, PieceSummary, PieceTarget, PieceWriter};
 use super::quarantine::shortened;
 use super::record::Record;
+use crate::error::{ENCODING, MISTAKE};
 use crate::{Dialect, HeaderRow, IngestError};
+
+const QUOTE: &str = "close it there; if quotes mean nothing in this file, declare `quote = \"\"` for the dataset";
+const HEADER: &str = "`header` of the dataset is the number of the line that names the columns, counted from 1";
+const DELIMITER: &str = "look whether `delimiter` of the dataset is what parts the columns";
 
 const SAMPLE_BYTES: u64 = 64 << 10;
 /// A quote that is never closed must not swallow the rest of the file.
 const RECORD_BYTES: usize = 16 << 20;
 const DELIMITERS: [char; 4] = [',', ';', '\t', '|'];
+
+/// The beginning of a text: so many rows, or so many bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Beginning {
+    pub(crate) rows: u64,
+    pub(crate) bytes: u64,
+}
+
+impl Beginning {
+    const ALL: Self = Self { rows: u64::MAX, bytes: u64::MAX };
+}
 
 /// How a text of separated values is to be read.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +54,35 @@ impl DelimitedReader<'_> {
         target: File,
         encoding: Option<&str>,
     ) -> Result<PieceSummary, IngestError> {
+        let (summary, _) = self.records(name, source, PieceTarget::file(target), encoding, Beginning::ALL)?;
+        Ok(summary)
+    }
+
+    /// Finds what the columns are from the `beginning` of a text; also gives whether that was all of it.
+    pub(crate) fn sample(
+        self,
+        name: &str,
+        source: File,
+        encoding: Option<&str>,
+        beginning: Beginning,
+    ) -> Result<(PieceSummary, bool), IngestError> {
+        self.records(name, source, PieceTarget::Nowhere, encoding, beginning)
+    }
+
+    /// Gives the rows to `take` as they come; gives the number of rows that hold nothing.
+    pub(crate) fn stream<'a>(self, name: &str, source: File, take: &'a mut ChunkTaker<'a>) -> Result<u64, IngestError> {
+        let (summary, _) = self.records(name, source, PieceTarget::Taker(take), None, Beginning::ALL)?;
+        Ok(summary.empty_rows)
+    }
+
+    fn records(
+        self,
+        name: &str,
+        source: File,
+        target: PieceTarget<'_>,
+        encoding: Option<&str>,
+        beginning: Beginning,
+    ) -> Result<(PieceSummary, bool), IngestError> {
         let mut lines = Lines::new(name, source, self.dialect)?;
         if let HeaderRow::Row(row) = self.header {
             lines.skip_to(row)?;
@@ -52,16 +97,22 @@ impl DelimitedReader<'_> {
         };
         let mut record = Record::new(delimiter as u8, self.dialect.quote);
         let Some(start) = lines.record_next(&mut record)? else {
-            return PieceWriter::new(target, name, Header::default()).finish();
+            return Ok((PieceWriter::new(target, name, Header::default()).finish()?, true));
         };
         let header = self.names(&record, &lines)?;
         let width = header.len();
         let mut piece = PieceWriter::new(target, name, Header::new(header));
-        let mut empty = start.blank;
+        let (mut empty, mut rows, mut all) = (start.blank, 0, true);
         if self.header == HeaderRow::Absent {
             empty += self.row(&mut piece, &record, start.line, width)?;
         }
         while let Some(start) = lines.record_next(&mut record)? {
+            if rows >= beginning.rows || lines.offset > beginning.bytes {
+                all = false;
+                piece.more_follow();
+                break;
+            }
+            rows += 1;
             empty += start.blank + self.row(&mut piece, &record, start.line, width)?;
         }
         let summary = piece.summary();
@@ -74,17 +125,17 @@ impl DelimitedReader<'_> {
         if lines.ends == LineEnd::CarriageReturn {
             summary.notes.push("its lines end with a carriage return alone".to_owned());
         }
-        piece.finish()
+        Ok((piece.finish()?, all))
     }
 
     fn names(self, record: &Record, lines: &Lines<'_>) -> Result<Vec<String>, IngestError> {
         let width = record.len();
         if width > COLUMNS {
-            return Err(lines.broken(format!("its header has {width} columns, {COLUMNS} are accepted")));
+            return Err(lines.broken(format!("its header has {width} columns, {COLUMNS} are accepted"), DELIMITER));
         }
         if record.text().contains('\0') {
             let reason = "its first record holds NUL bytes: it is no text, or one whose encoding has to be declared";
-            return Err(lines.broken(reason.to_owned()));
+            return Err(lines.broken(reason.to_owned(), ENCODING));
         }
         Ok(match self.header {
             HeaderRow::Absent => (1..=width).map(|place| format!("column_{place}")).collect(),
@@ -93,7 +144,7 @@ impl DelimitedReader<'_> {
     }
 
     /// Puts a record into the piece; gives 1 when it holds nothing.
-    fn row(self, piece: &mut PieceWriter, record: &Record, line: u64, width: usize) -> Result<u64, IngestError> {
+    fn row(self, piece: &mut PieceWriter<'_>, record: &Record, line: u64, width: usize) -> Result<u64, IngestError> {
         if record.fields().all(|field| field.trim().is_empty()) {
             return Ok(1);
         }
@@ -182,8 +233,8 @@ impl<'a> Lines<'a> {
         Ok(lines)
     }
 
-    fn broken(&self, reason: String) -> IngestError {
-        IngestError::Table { file: self.name.to_owned(), reason }
+    fn broken(&self, reason: String, hint: &'static str) -> IngestError {
+        IngestError::table(self.name, reason, hint)
     }
 
     /// What the buffer holds of the rest of the file, at least one byte before its end.
@@ -196,7 +247,8 @@ impl<'a> Lines<'a> {
     fn skip_to(&mut self, line: u64) -> Result<(), IngestError> {
         while self.next < line {
             if self.line_next()?.is_none() {
-                return Err(self.broken(format!("the header should be on line {line}, it has {} lines", self.next - 1)));
+                let reason = format!("the header should be on line {line}, it has {} lines", self.next - 1);
+                return Err(self.broken(reason, HEADER));
             }
         }
         Ok(())
@@ -227,7 +279,7 @@ impl<'a> Lines<'a> {
             return Ok(None);
         }
         let line = start.line;
-        Err(self.broken(format!("the quote that is opened in the record on line {line} is never closed")))
+        Err(self.broken(format!("the quote that is opened in the record on line {line} is never closed"), QUOTE))
     }
 
     /// Reads the next line with its end; none at the end of the file.
@@ -240,7 +292,7 @@ impl<'a> Lines<'a> {
         };
         let read = read.map_err(IngestError::stream(format!("read `{}`", self.name)))?;
         if read > RECORD_BYTES {
-            return Err(self.broken(format!("line {} has more than {RECORD_BYTES} bytes", self.next)));
+            return Err(self.broken(format!("line {} has more than {RECORD_BYTES} bytes", self.next), MISTAKE));
         }
         let (line, offset) = (self.next, self.offset);
         self.offset += read as u64;
@@ -249,7 +301,8 @@ impl<'a> Lines<'a> {
             Ok(text) => Ok((read > 0).then_some(text)),
             Err(error) => {
                 let offset = offset + error.valid_up_to() as u64;
-                Err(self.broken(format!("it is not UTF-8 text: byte {offset}, on line {line}; declare its encoding")))
+                let reason = format!("it is not UTF-8 text: byte {offset}, on line {line}; declare its encoding");
+                Err(self.broken(reason, ENCODING))
             }
         }
     }

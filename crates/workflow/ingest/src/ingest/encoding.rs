@@ -4,6 +4,7 @@ use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use encoding_rs::{DecoderResult, Encoding, UTF_8, UTF_16BE, UTF_16LE};
 
 use crate::IngestError;
+use crate::error::ENCODING;
 use crate::scratch::Scratch;
 
 const BUFFER_BYTES: usize = 64 << 10;
@@ -28,7 +29,7 @@ pub(crate) fn utf8_text(
         }
         (Some((marked, _)), Some(declared)) => {
             let reason = format!("its byte order mark says {}, {} is declared", marked.name(), declared.name());
-            return Err(IngestError::Table { file: name.to_owned(), reason });
+            return Err(IngestError::table(name, reason, "leave `encoding` of the dataset out: the mark is right"));
         }
         (_, declared) => (declared.unwrap_or(UTF_8), 0),
     };
@@ -73,7 +74,7 @@ fn transcoded(
                 DecoderResult::Malformed(length, beyond) => {
                     let at = offset.saturating_sub(u64::from(length) + u64::from(beyond));
                     let reason = format!("it is not {} text: byte {at}, on line {line}", encoding.name());
-                    return Err(IngestError::Table { file: name.to_owned(), reason });
+                    return Err(IngestError::table(name, reason, ENCODING));
                 }
             }
         }

@@ -133,9 +133,14 @@ fn media_kind_of(extension: &str) -> Option<MediaKind> {
 /// The kind that the extension of `name` says; otherwise why it is nothing to read. `declared` goes before the name,
 /// except for archives.
 pub(crate) fn kind_of_name(name: &str, declared: Option<TableFormat>) -> Result<NamedKind, &'static str> {
-    if let Some(reason) = aside(name) {
-        return Err(reason);
+    match aside(name) {
+        Some(reason) => Err(reason),
+        None => kind_of_file(name, declared),
     }
+}
+
+/// [`kind_of_name`] of a file that somebody names, wherever it lies and though it is hidden.
+pub(crate) fn kind_of_file(name: &str, declared: Option<TableFormat>) -> Result<NamedKind, &'static str> {
     let file = file_name(name).to_ascii_lowercase();
     let (stem, compression) = packed(&file);
     let kind = kind_of_extension(stem.rsplit_once('.').map(|(_, extension)| extension));
@@ -184,7 +189,7 @@ fn kind_of_extension(extension: Option<&str>) -> Result<FileKind, &'static str> 
         Some("tsv") => TableFormat::Tsv,
         Some("json") => TableFormat::Json,
         Some("jsonl" | "ndjson") => TableFormat::JsonLines,
-        Some("parquet") => TableFormat::Parquet,
+        Some("parquet" | "pq") => TableFormat::Parquet,
         Some("arrow" | "arrows" | "feather" | "ipc") => TableFormat::Arrow,
         Some("xlsx" | "xlsm") => TableFormat::Xlsx,
         Some("xlsb") => TableFormat::Xlsb,
@@ -212,31 +217,49 @@ pub(crate) fn check_content(name: &str, format: TableFormat, file: &mut File) ->
     file.rewind().map_err(failed())?;
     match mistaken(format, &start) {
         None => Ok(()),
-        Some(reason) => Err(IngestError::Table { file: name.to_owned(), reason: reason.to_owned() }),
+        Some((reason, hint)) => Err(IngestError::table(name, reason, hint)),
     }
 }
 
-fn mistaken(format: TableFormat, start: &[u8]) -> Option<&'static str> {
+const NAME: &str = "give the file the ending of what it is, or declare its `format`";
+const NOTHING: &str = "look where it was made or downloaded: nothing has arrived";
+const PASSWORD: &str = "save it without a password; an old workbook has to be called .xls";
+const EXPORT: &str = "look at its beginning: what programs export under this ending is often CSV or HTML; open it and save it \
+                      again, or give it the ending of what it is";
+
+fn mistaken(format: TableFormat, start: &[u8]) -> Option<(&'static str, &'static str)> {
     let begins = |magic: &[u8]| start.starts_with(magic);
     if format.is_zip() {
         return match start {
             _ if begins(ZIP) => None,
-            b"" => Some("it is empty"),
-            _ if begins(OLE) => Some("it is protected by a password, or an old .xls workbook under another name"),
-            _ => Some("it is no workbook: it does not begin as one"),
+            b"" => Some(("it is empty", NOTHING)),
+            _ if begins(OLE) => {
+                Some(("it is protected by a password, or an old .xls workbook under another name", PASSWORD))
+            }
+            _ => Some(("it is no workbook: it does not begin as one", EXPORT)),
         };
     }
     match format {
-        TableFormat::Parquet if begins(b"PARE") => Some("it is encrypted Parquet, which is not read"),
-        TableFormat::Parquet if !begins(PARQUET) => Some("it is no Parquet file: it does not begin as one"),
-        TableFormat::Arrow if start.is_empty() => Some("it is empty"),
-        TableFormat::Xls if begins(ZIP) => Some("it is an .xlsx or .ods workbook under another name"),
+        TableFormat::Parquet | TableFormat::Arrow | TableFormat::Xls if start.is_empty() => {
+            Some(("it is empty", NOTHING))
+        }
+        TableFormat::Parquet if begins(b"PARE") => {
+            Some(("it is encrypted Parquet, which is not read", "write it again without encryption"))
+        }
+        TableFormat::Parquet if !begins(PARQUET) => Some(("it is no Parquet file: it does not begin as one", NAME)),
+        TableFormat::Xls if begins(ZIP) => Some(("it is an .xlsx or .ods workbook under another name", NAME)),
+        TableFormat::Xls if start.trim_ascii_start().starts_with(b"<") || begins(b"\xef\xbb\xbf<") => {
+            Some(("it is HTML or XML, not a workbook", EXPORT))
+        }
+        TableFormat::Xls if start.iter().all(|byte| matches!(byte, b'\t' | b'\r' | b'\n' | b' '..=b'~')) => {
+            Some(("it is text, not a workbook", EXPORT))
+        }
         _ if !format.is_text() => None,
-        _ if begins(ZIP) => Some("it is a workbook or an archive, not text"),
-        _ if begins(OLE) => Some("it is an old .xls workbook, not text"),
-        _ if begins(PARQUET) => Some("it is a Parquet file, not text"),
-        _ if begins(GZIP) => Some("it is packed by gzip; its name should end in .gz"),
-        _ if begins(ZSTANDARD) => Some("it is packed by zstd; its name should end in .zst"),
+        _ if begins(ZIP) => Some(("it is a workbook or an archive, not text", NAME)),
+        _ if begins(OLE) => Some(("it is an old .xls workbook, not text", NAME)),
+        _ if begins(PARQUET) => Some(("it is a Parquet file, not text", NAME)),
+        _ if begins(GZIP) => Some(("it is packed by gzip; its name should end in .gz", NAME)),
+        _ if begins(ZSTANDARD) => Some(("it is packed by zstd; its name should end in .zst", NAME)),
         _ => None,
     }
 }

@@ -5,10 +5,11 @@ use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use ropewalk_store::files;
 use ropewalk_types::Digest;
 
-use super::archive::{Budget, plain_name, refused, tar_unpack, zip_list};
+use super::archive::{Budget, plain_name, tar_unpack, too_much, zip_list};
 use super::decompress::{decompressed, decompressed_file};
-use super::format::{ArchiveFormat, Compression, FileKind, NamedKind, aside, kind_of_name};
+use super::format::{ArchiveFormat, Compression, FileKind, NamedKind, aside, kind_of_file, kind_of_name};
 use super::place::{FoundFile, OpenedZip, Place, Readable, Reopened};
+use super::scan::ScannedFile;
 use super::stamp::Stamp;
 use super::walk::{LocalFile, walk};
 use super::{IngestSettings, SourceFile};
@@ -158,6 +159,28 @@ async fn unfolded(
     Ok(OpenedSource { shown, sources, files, skipped })
 }
 
+/// Files that somebody names, archives unfolded, and what is passed over in archives. Nothing of them is hashed, as
+/// nothing of them is kept.
+pub(crate) async fn scan_open(
+    files: &[ScannedFile],
+    settings: &IngestSettings,
+    scratch: &Arc<Scratch>,
+) -> Result<(Vec<FoundFile>, Vec<Skipped>), IngestError> {
+    let (files, settings, scratch) = (files.to_vec(), settings.clone(), Arc::clone(scratch));
+    blocking(move || {
+        let (mut found, mut skipped) = (Vec::new(), Vec::new());
+        for file in files {
+            let mut unfolding = Unfolding::new(&settings, &scratch);
+            unfolding.named(file)?;
+            found.append(&mut unfolding.files);
+            skipped.append(&mut unfolding.skipped);
+        }
+        found.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok((found, skipped))
+    })
+    .await
+}
+
 /// Lists what one local file holds, through archives in archives.
 struct Unfolding<'a> {
     settings: &'a IngestSettings,
@@ -206,6 +229,29 @@ impl<'a> Unfolding<'a> {
         Ok(())
     }
 
+    fn named(&mut self, file: ScannedFile) -> Result<(), IngestError> {
+        let ScannedFile { path, name } = file;
+        let digest = Digest::of(name.as_bytes());
+        let stamp = Stamp::of(&files::open(&path)?, &path)?;
+        let readable = Readable::Local(path, stamp);
+        match kind_of_file(&name, self.settings.format) {
+            Err(reason) => Err(IngestError::SourceKind { file: name, reason: reason.to_owned() }),
+            Ok(NamedKind { kind: FileKind::Archive(format), compression }) => {
+                // What lies in a hidden folder is not hidden in its archive.
+                let prefix = if aside(&name).is_none() { format!("{name}/") } else { String::new() };
+                let (shown, depth) = (name, 1);
+                let archive =
+                    ArchivePlace { shown, prefix, readable: readable.clone(), digest, format, compression, depth };
+                readable.unchanged(|| self.archive(&archive))
+            }
+            Ok(NamedKind { kind, compression }) => {
+                let place = Place::Whole(readable, digest);
+                self.files.push(FoundFile { name, kind: Ok(kind), compression, place });
+                Ok(())
+            }
+        }
+    }
+
     fn file(&mut self, name: String, kind: Result<NamedKind, &'static str>, place: Place) {
         if let Some(reason) = aside(&name) {
             return self.skipped.push(Skipped { name, reason: reason.to_owned() });
@@ -217,7 +263,7 @@ impl<'a> Unfolding<'a> {
     fn archive(&mut self, archive: &ArchivePlace) -> Result<(), IngestError> {
         let limit = self.settings.limits.archive_depth;
         if archive.depth > limit {
-            return Err(refused(
+            return Err(too_much(
                 &archive.shown,
                 format!("it lies in {} archives, and {limit} in each other are accepted", archive.depth - 1),
             ));

@@ -25,6 +25,15 @@ pub(crate) struct PartOutcome {
     pub(crate) quarantine: Vec<Misfit>,
 }
 
+/// Where the rows that fit go.
+enum Rows<'a> {
+    Part(Box<PartWriter>),
+    Taker(&'a mut BatchTaker<'a>),
+}
+
+/// Takes the rows of a part in their order.
+pub(crate) type BatchTaker<'a> = dyn FnMut(RecordBatch) -> Result<(), IngestError> + 'a;
+
 /// Takes the rows of one file: those that fit go into its part, the others into quarantine.
 pub(crate) struct PartSink<'a> {
     pub(crate) schema: &'a TableSchema,
@@ -33,8 +42,44 @@ pub(crate) struct PartSink<'a> {
     sheet: Option<&'a str>,
     /// Rows that may go to quarantine.
     limit: u64,
-    part: PartWriter,
+    rows: Rows<'a>,
+    /// What becomes of misfits where they are not kept.
+    aside: Option<Aside<'a>>,
     outcome: PartOutcome,
+}
+
+/// What becomes of misfits where only the rows are wanted: they are counted, or refused.
+pub(crate) struct Aside<'a> {
+    /// Hears how many rows are left out, with the first of them.
+    counted: &'a dyn Fn(u64, &Misfit),
+    /// From how many rows of each file the types were told, where that was not all of them.
+    sampled: Option<u64>,
+    first: Option<Misfit>,
+    refused: Option<Misfit>,
+}
+
+impl<'a> Aside<'a> {
+    /// With `sampled`, a value that does not fit its column is an error: had all rows been looked at, the column might
+    /// have another type. What is no row at all never fits.
+    pub(crate) fn new(counted: &'a dyn Fn(u64, &Misfit), sampled: Option<u64>) -> Self {
+        Self { counted, sampled, first: None, refused: None }
+    }
+
+    fn put(&mut self, misfit: Misfit) {
+        let place = if self.sampled.is_some() && misfit.column.is_some() { &mut self.refused } else { &mut self.first };
+        place.get_or_insert(misfit);
+    }
+
+    fn count(&self, rows: u64) -> Result<(), IngestError> {
+        if let (Some(rows), Some(refused)) = (self.sampled, &self.refused) {
+            let place = refused.to_string();
+            return Err(IngestError::Sampled { file: refused.file.clone(), place, rows });
+        }
+        if let (Some(first), 1..) = (&self.first, rows) {
+            (self.counted)(rows, first);
+        }
+        Ok(())
+    }
 }
 
 impl<'a> PartSink<'a> {
@@ -45,10 +90,33 @@ impl<'a> PartSink<'a> {
         limit: u64,
         target: File,
     ) -> Result<Self, IngestError> {
+        let part = PartWriter::new(target, &schema.arrow())?;
+        Ok(Self::with(schema, file, sheet, limit, Rows::Part(Box::new(part)), None))
+    }
+
+    /// Rows go to `take`, what does not fit is `aside`'s.
+    pub(crate) fn taker(
+        schema: &'a TableSchema,
+        file: &'a str,
+        sheet: Option<&'a str>,
+        limit: u64,
+        take: &'a mut BatchTaker<'a>,
+        aside: Aside<'a>,
+    ) -> Self {
+        Self::with(schema, file, sheet, limit, Rows::Taker(take), Some(aside))
+    }
+
+    fn with(
+        schema: &'a TableSchema,
+        file: &'a str,
+        sheet: Option<&'a str>,
+        limit: u64,
+        rows: Rows<'a>,
+        aside: Option<Aside<'a>>,
+    ) -> Self {
         let (arrow, width) = (schema.arrow(), schema.columns.len());
-        let part = PartWriter::new(target, &arrow)?;
         let outcome = PartOutcome { nulls: vec![0; width], misfits: vec![0; width], ..PartOutcome::default() };
-        Ok(Self { schema, arrow, file, sheet, limit, part, outcome })
+        Self { schema, arrow, file, sheet, limit, rows, aside, outcome }
     }
 
     /// Adds rows, a column of the table each, without those that are not kept.
@@ -69,7 +137,10 @@ impl<'a> PartSink<'a> {
             *nulls += array.logical_null_count() as u64;
         }
         self.outcome.rows += batch.num_rows() as u64;
-        self.part.write(&batch)
+        match &mut self.rows {
+            Rows::Part(part) => part.write(&batch),
+            Rows::Taker(take) => take(batch),
+        }
     }
 
     /// Lists a cell that does not fit.
@@ -92,21 +163,31 @@ impl<'a> PartSink<'a> {
 
     fn listed(&mut self, row: u64, column: Option<String>, text: Option<String>, reason: String) {
         let (file, sheet) = (self.file.to_owned(), self.sheet.map(str::to_owned));
-        self.outcome.quarantine.push(Misfit { file, sheet, row, column, text, reason });
+        let misfit = Misfit { file, sheet, row, column, text, reason };
+        match &mut self.aside {
+            None => self.outcome.quarantine.push(misfit),
+            Some(aside) => aside.put(misfit),
+        }
     }
 
     /// Counts `rows` in quarantine; an error when they are too many.
     pub(crate) fn quarantined(&mut self, rows: u64) -> Result<(), IngestError> {
         self.outcome.quarantined += rows;
+        if let Some(aside) = &mut self.aside {
+            aside.count(rows)?;
+        }
         if self.outcome.quarantined > self.limit {
-            let example = self.outcome.quarantine.last().map(Misfit::to_string).unwrap_or_default();
+            let last = self.aside.as_ref().map_or(self.outcome.quarantine.last(), |aside| aside.first.as_ref());
+            let example = last.map(Misfit::to_string).unwrap_or_default();
             return Err(IngestError::QuarantineFull { limit: self.limit, file: self.file.to_owned(), example });
         }
         Ok(())
     }
 
     pub(crate) fn finish(mut self, empty_rows: u64) -> Result<PartOutcome, IngestError> {
-        self.part.finish()?;
+        if let Rows::Part(part) = self.rows {
+            part.finish()?;
+        }
         self.outcome.empty_rows = empty_rows;
         Ok(self.outcome)
     }

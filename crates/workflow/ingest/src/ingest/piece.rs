@@ -13,6 +13,7 @@ use super::column_buffer::{ColumnBuffer, LooseColumn};
 use super::evidence::Evidence;
 use super::header::Header;
 use crate::IngestError;
+use crate::error::MISTAKE;
 
 /// Changes when the same bytes would be read into another piece, so that old checkpoints are not taken for new ones.
 pub(crate) const READER_VERSION: u32 = 3;
@@ -54,12 +55,29 @@ struct ChunkPlace {
     length: u64,
 }
 
-/// Writes the rows of one file as they come: chunks of loosely typed columns (Arrow IPC streams), then the summary as
-/// JSON, its length as eight little-endian bytes, and a magic word. Memory is that of one chunk.
-#[derive(Debug)]
-pub(crate) struct PieceWriter {
-    file: BufWriter<File>,
-    written: u64,
+/// Where the chunks of a piece go.
+pub(crate) enum PieceTarget<'a> {
+    /// Into a file that a [`PieceReader`] opens: chunks of loosely typed columns (Arrow IPC streams), then the summary as
+    /// JSON, its length as eight little-endian bytes, and a magic word.
+    File { file: BufWriter<File>, written: u64 },
+    /// Nowhere: only what the columns are is wanted.
+    Nowhere,
+    /// To whom knows already what the columns are.
+    Taker(&'a mut ChunkTaker<'a>),
+}
+
+/// Takes the chunks of a piece in their order.
+pub(crate) type ChunkTaker<'a> = dyn FnMut(&Chunk) -> Result<(), IngestError> + 'a;
+
+impl PieceTarget<'_> {
+    pub(crate) fn file(file: File) -> Self {
+        Self::File { file: BufWriter::new(file), written: 0 }
+    }
+}
+
+/// Takes the rows of one file as they come, and finds what its columns could be. Memory is that of one chunk.
+pub(crate) struct PieceWriter<'a> {
+    target: PieceTarget<'a>,
     name: String,
     header: Header,
     buffers: Vec<ColumnBuffer>,
@@ -67,15 +85,15 @@ pub(crate) struct PieceWriter {
     numbers: Vec<u64>,
     rejects: Vec<Option<(String, String)>>,
     text_bytes: usize,
+    keeps_unnamed: bool,
     summary: PieceSummary,
 }
 
-impl PieceWriter {
+impl<'a> PieceWriter<'a> {
     /// Begins the piece of the file `name` with the columns of `header`.
-    pub(crate) fn new(file: File, name: &str, header: Header) -> Self {
+    pub(crate) fn new(target: PieceTarget<'a>, name: &str, header: Header) -> Self {
         Self {
-            file: BufWriter::new(file),
-            written: 0,
+            target,
             name: name.to_owned(),
             header,
             buffers: Vec::new(),
@@ -83,6 +101,7 @@ impl PieceWriter {
             numbers: Vec::new(),
             rejects: Vec::new(),
             text_bytes: 0,
+            keeps_unnamed: false,
             summary: PieceSummary::default(),
         }
     }
@@ -90,6 +109,11 @@ impl PieceWriter {
     /// The counts and notes that go into the summary.
     pub(crate) fn summary(&mut self) -> &mut PieceSummary {
         &mut self.summary
+    }
+
+    /// Says that there are more rows than come here, which may have values where these have none.
+    pub(crate) fn more_follow(&mut self) {
+        self.keeps_unnamed = true;
     }
 
     /// Begins the row that its file shows as `number`, counted from 1.
@@ -128,8 +152,12 @@ impl PieceWriter {
         if !buffer.is_free(row) {
             return Err(self.broken("a cell is written twice or its row is out of order"));
         }
-        buffer.push(row, cell);
-        self.evidence[place].add(cell);
+        if !matches!(self.target, PieceTarget::Nowhere) {
+            buffer.push(row, cell);
+        }
+        if !matches!(self.target, PieceTarget::Taker(_)) {
+            self.evidence[place].add(cell);
+        }
         Ok(())
     }
 
@@ -145,7 +173,7 @@ impl PieceWriter {
     /// An error about the row that was begun last.
     pub(crate) fn broken(&self, reason: &str) -> IngestError {
         let row = self.numbers.last().map(|row| format!(" (row {row})")).unwrap_or_default();
-        IngestError::Table { file: self.name.clone(), reason: format!("{reason}{row}") }
+        IngestError::table(self.name.as_str(), format!("{reason}{row}"), MISTAKE)
     }
 
     fn chunk_flush(&mut self) -> Result<(), IngestError> {
@@ -153,26 +181,35 @@ impl PieceWriter {
         if rows == 0 {
             return Ok(());
         }
-        let mut arrays: Vec<ArrayRef> = vec![Arc::new(UInt64Array::from(std::mem::take(&mut self.numbers)))];
-        if !self.rejects.is_empty() {
-            self.rejects.resize(rows, None);
+        self.text_bytes = 0;
+        self.summary.rows += rows as u64;
+        let (numbers, mut rejects) = (std::mem::take(&mut self.numbers), std::mem::take(&mut self.rejects));
+        if matches!(self.target, PieceTarget::Nowhere) {
+            return Ok(());
         }
-        arrays.extend(reject_arrays(&std::mem::take(&mut self.rejects), rows));
+        let mut arrays: Vec<ArrayRef> = vec![Arc::new(UInt64Array::from(numbers))];
+        if !rejects.is_empty() {
+            rejects.resize(rows, None);
+        }
+        arrays.extend(reject_arrays(&rejects, rows));
         for buffer in &mut self.buffers {
             arrays.push(buffer.finish(rows).map_err(IngestError::arrow("encode a piece"))?);
         }
-        self.text_bytes = 0;
-        let bytes = encode(arrays).map_err(IngestError::arrow("encode a piece"))?;
-        self.write(&bytes)?;
-        let length = bytes.len() as u64;
-        self.summary.chunks.push(ChunkPlace { offset: self.written - length, length });
-        self.summary.rows += rows as u64;
-        Ok(())
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> Result<(), IngestError> {
-        self.written += bytes.len() as u64;
-        self.file.write_all(bytes).map_err(IngestError::stream("write a piece"))
+        match &mut self.target {
+            PieceTarget::Taker(take) => {
+                let broken = |reason: String| IngestError::Encoding { action: "read a chunk", reason };
+                take(&Chunk::new(&arrays).map_err(broken)?)
+            }
+            PieceTarget::Nowhere => Ok(()),
+            PieceTarget::File { file, written } => {
+                let bytes = encode(arrays).map_err(IngestError::arrow("encode a piece"))?;
+                file.write_all(&bytes).map_err(IngestError::stream("write a piece"))?;
+                let length = bytes.len() as u64;
+                self.summary.chunks.push(ChunkPlace { offset: *written, length });
+                *written += length;
+                Ok(())
+            }
+        }
     }
 
     /// Ends the piece. A column that the header does not name and that has no value is left out.
@@ -182,7 +219,7 @@ impl PieceWriter {
         for place in 0..self.header.len() {
             let evidence = self.evidence.get(place).cloned().unwrap_or_default();
             match self.header.name(place) {
-                Some((name, named)) if named || evidence.cells() > 0 => {
+                Some((name, named)) if named || evidence.cells() > 0 || self.keeps_unnamed => {
                     if !named {
                         self.summary.notes.push(format!("column {} has no name and is read as `{name}`", place + 1));
                     }
@@ -195,12 +232,13 @@ impl PieceWriter {
             self.summary.notes.push(format!("{left_out} columns without a name and a value were left out"));
         }
         self.summary.notes.extend_from_slice(self.header.notes());
-        let json = serde_json::to_vec(&self.summary)
-            .map_err(|error| IngestError::Encoding { action: "encode a piece", reason: error.to_string() })?;
-        self.write(&json)?;
-        self.write(&(json.len() as u64).to_le_bytes())?;
-        self.write(MAGIC)?;
-        self.file.flush().map_err(IngestError::stream("write a piece"))?;
+        if let PieceTarget::File { file, .. } = &mut self.target {
+            let json = serde_json::to_vec(&self.summary)
+                .map_err(|error| IngestError::Encoding { action: "encode a piece", reason: error.to_string() })?;
+            let length = (json.len() as u64).to_le_bytes();
+            let written = [json.as_slice(), &length, MAGIC].into_iter().try_for_each(|bytes| file.write_all(bytes));
+            written.and_then(|()| file.flush()).map_err(IngestError::stream("write a piece"))?;
+        }
         Ok(self.summary)
     }
 }
@@ -264,7 +302,12 @@ impl Chunk {
     fn decode(bytes: &[u8]) -> Result<Self, String> {
         let mut reader = StreamReader::try_new(bytes, None).map_err(|error| error.to_string())?;
         let batch = reader.next().ok_or("a chunk is empty")?.map_err(|error| error.to_string())?;
-        let (numbers, rest) = batch.columns().split_first().ok_or("a chunk has no columns")?;
+        Self::new(batch.columns())
+    }
+
+    /// The chunk of the numbers of its rows, the texts of those that were rejected, the reasons, and its columns.
+    fn new(arrays: &[ArrayRef]) -> Result<Self, String> {
+        let (numbers, rest) = arrays.split_first().ok_or("a chunk has no columns")?;
         let numbers = numbers.as_primitive_opt::<UInt64Type>().ok_or("the row numbers have another type")?.clone();
         let loose: Option<Vec<_>> = rest.iter().map(LooseColumn::new).collect();
         let mut loose = loose.ok_or("a column has an unknown type")?;
@@ -332,7 +375,7 @@ mod tests {
     #[test]
     fn rows_come_back_over_several_chunks() {
         let file = tempfile::tempfile().unwrap();
-        let mut writer = PieceWriter::new(file.try_clone().unwrap(), "a.xlsx", header());
+        let mut writer = PieceWriter::new(PieceTarget::file(file.try_clone().unwrap()), "a.xlsx", header());
         let rows = CHUNK_ROWS as u64 + 10;
         for row in 0..rows {
             writer.row_begin(row + 2).unwrap();
@@ -360,7 +403,7 @@ mod tests {
 
     #[test]
     fn a_cell_written_twice_is_an_error() {
-        let mut writer = PieceWriter::new(tempfile::tempfile().unwrap(), "a.xlsx", header());
+        let mut writer = PieceWriter::new(PieceTarget::file(tempfile::tempfile().unwrap()), "a.xlsx", header());
         writer.row_begin(2).unwrap();
         writer.cell(0, &Cell::Boolean(true)).unwrap();
         let error = writer.cell(0, &Cell::Boolean(true)).unwrap_err();

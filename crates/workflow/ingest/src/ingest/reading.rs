@@ -11,12 +11,12 @@ use ropewalk_types::Digest;
 use serde_json::json;
 use tempfile::TempPath;
 
-use super::delimited::DelimitedReader;
+use super::delimited::{Beginning, DelimitedReader};
 use super::encoding::utf8_text;
 use super::format::{TableFormat, check_content};
 use super::json::{JsonFile, JsonSummary};
 use super::nulls::NullTexts;
-use super::piece::{PieceReader, PieceSummary, READER_VERSION};
+use super::piece::{ChunkTaker, PieceReader, PieceSummary, READER_VERSION};
 use super::place::{FoundFile, Readable};
 use super::schema::FileColumns;
 use super::typed::TypedFile;
@@ -50,6 +50,8 @@ pub(crate) struct Piece {
 pub(crate) enum PieceContent {
     /// Loosely typed, in a scratch file.
     Cells { file: TempPath, summary: PieceSummary },
+    /// In a text of separated values, of which only the beginning may have been looked at.
+    Text { source: Readable, summary: PieceSummary, complete: bool },
     /// In a text of JSON.
     Json { source: Readable, summary: JsonSummary },
     /// In a file that has types of its own.
@@ -59,7 +61,7 @@ pub(crate) enum PieceContent {
 impl Piece {
     pub(crate) fn columns(&self) -> FileColumns<'_> {
         match &self.content {
-            PieceContent::Cells { summary, .. } => FileColumns::Cells(summary),
+            PieceContent::Cells { summary, .. } | PieceContent::Text { summary, .. } => FileColumns::Cells(summary),
             PieceContent::Json { summary, .. } => FileColumns::Json(summary),
             PieceContent::Typed { schema, .. } => FileColumns::Typed(schema),
         }
@@ -68,7 +70,7 @@ impl Piece {
     /// What reading cells found, if the piece holds cells.
     pub(crate) fn summary(&self) -> Option<&PieceSummary> {
         match &self.content {
-            PieceContent::Cells { summary, .. } => Some(summary),
+            PieceContent::Cells { summary, .. } | PieceContent::Text { summary, .. } => Some(summary),
             PieceContent::Json { .. } | PieceContent::Typed { .. } => None,
         }
     }
@@ -253,15 +255,7 @@ impl Reading<'_> {
     async fn typed(self, table: &TableFile, source: Readable, digest: Digest) -> Result<Piece, IngestError> {
         let (key, job) = (self.key(table.format, &digest, None), self.job(table));
         let (name, format) = (table.file.name.clone(), table.format);
-        let (source, schema) = self
-            .workers
-            .run(move || {
-                let source = job.plain(source)?;
-                let (name, format, limits) = (&job.table.file.name, job.table.format, &job.settings.limits);
-                let schema = source.unchanged(|| TypedFile { name, format, limits }.schema(job.opened(&source)?))?;
-                Ok((source, schema))
-            })
-            .await?;
+        let (source, schema) = self.workers.run(move || job.typed(source)).await?;
         Ok(Piece { name, format, digest, key, content: PieceContent::Typed { source, schema }, reused: false })
     }
 
@@ -271,10 +265,10 @@ impl Reading<'_> {
 }
 
 /// What a worker needs to read one file.
-struct Job {
-    table: TableFile,
-    settings: IngestSettings,
-    scratch: Arc<Scratch>,
+pub(crate) struct Job {
+    pub(crate) table: TableFile,
+    pub(crate) settings: IngestSettings,
+    pub(crate) scratch: Arc<Scratch>,
 }
 
 impl Job {
@@ -293,7 +287,11 @@ impl Job {
     }
 
     /// Reads cells into a piece. What is kept under the file's digest must have been read of just that file.
-    fn cells(&self, source: Readable, sheet: Option<&SheetTask>) -> Result<(TempPath, PieceSummary), IngestError> {
+    pub(crate) fn cells(
+        &self,
+        source: Readable,
+        sheet: Option<&SheetTask>,
+    ) -> Result<(TempPath, PieceSummary), IngestError> {
         let plain = self.plain(source)?;
         plain.unchanged(|| self.cells_of(&plain, sheet))
     }
@@ -310,17 +308,43 @@ impl Job {
             None if format.is_workbook() => reader.read_one(name, format, input, output, &settings.sheets)?,
             None => {
                 let (text, encoding) = utf8_text(name, input, settings.dialect.encoding.as_deref(), &self.scratch)?;
-                let tab = format == TableFormat::Tsv;
-                let reader =
-                    DelimitedReader { dialect: &settings.dialect, header: settings.header, nulls: &nulls, tab };
-                reader.read(name, text, output, encoding)?
+                delimited_reader(settings, format, &nulls).read(name, text, output, encoding)?
             }
         };
         Ok((target.into_temp_path(), summary))
     }
 
+    /// What the `beginning` of a text of separated values says of its columns, and whether that was all of it.
+    pub(crate) fn text(
+        &self,
+        source: Readable,
+        beginning: Beginning,
+    ) -> Result<(Readable, PieceSummary, bool), IngestError> {
+        let (name, settings) = (&self.table.file.name, &self.settings);
+        let source = self.plain(source)?;
+        let (summary, complete) = source.unchanged(|| {
+            let input = self.opened(&source)?;
+            let (text, encoding) = utf8_text(name, input, settings.dialect.encoding.as_deref(), &self.scratch)?;
+            let nulls = NullTexts::new(&settings.null_texts);
+            delimited_reader(settings, self.table.format, &nulls).sample(name, text, encoding, beginning)
+        })?;
+        Ok((source, summary, complete))
+    }
+
+    /// Where the rows of a file with types of its own are, and its schema.
+    pub(crate) fn typed(&self, source: Readable) -> Result<(Readable, SchemaRef), IngestError> {
+        let source = self.plain(source)?;
+        let (name, format, limits) = (&self.table.file.name, self.table.format, &self.settings.limits);
+        let schema = source.unchanged(|| TypedFile { name, format, limits }.schema(self.opened(&source)?))?;
+        Ok((source, schema))
+    }
+
     /// The text that is read, and what is known of it.
-    fn json(&self, source: Readable, known: Option<JsonSummary>) -> Result<(Readable, JsonSummary), IngestError> {
+    pub(crate) fn json(
+        &self,
+        source: Readable,
+        known: Option<JsonSummary>,
+    ) -> Result<(Readable, JsonSummary), IngestError> {
         let source = self.plain(source)?;
         if let Some(known) = known {
             return Ok((source, known));
@@ -335,4 +359,26 @@ impl Job {
         })?;
         Ok((source, summary))
     }
+}
+
+fn delimited_reader<'a>(
+    settings: &'a IngestSettings,
+    format: TableFormat,
+    nulls: &'a NullTexts,
+) -> DelimitedReader<'a> {
+    let tab = format == TableFormat::Tsv;
+    DelimitedReader { dialect: &settings.dialect, header: settings.header, nulls, tab }
+}
+
+/// Gives the rows of a text of separated values to `take`; gives the number of rows that hold nothing.
+pub(crate) fn text_stream<'a>(
+    (name, format): (&str, TableFormat),
+    source: &Readable,
+    settings: &IngestSettings,
+    scratch: &Scratch,
+    take: &'a mut ChunkTaker<'a>,
+) -> Result<u64, IngestError> {
+    let (text, _) = utf8_text(name, source.open()?, settings.dialect.encoding.as_deref(), scratch)?;
+    let nulls = NullTexts::new(&settings.null_texts);
+    delimited_reader(settings, format, &nulls).stream(name, text, take)
 }

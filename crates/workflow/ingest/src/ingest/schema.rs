@@ -11,6 +11,9 @@ use super::widen::{common_type, stored_type};
 use crate::IngestError;
 use crate::column::ColumnType;
 
+/// What to do about files that make no table together.
+const APART: &str = "read the files as several datasets, or make their columns alike";
+
 /// What one file says of its columns.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum FileColumns<'a> {
@@ -61,7 +64,7 @@ impl TableSchema {
                 "it and the files before it have {} columns together, {COLUMNS} are accepted",
                 union.columns.len()
             );
-            return Err(IngestError::Table { file, reason });
+            return Err(IngestError::table(file, reason, APART));
         }
         let columns = union.columns.into_iter().map(|column| column.finish(tolerance));
         Ok(Self { columns: columns.collect::<Result<_, _>>()?, notes: Vec::new() })
@@ -129,7 +132,7 @@ impl Union {
                 }
             }
             FileColumns::Json(summary) => {
-                let broken = |reason: String| IngestError::Table { file: file.to_owned(), reason };
+                let broken = |reason: String| IngestError::table(file, reason, APART);
                 let fields = summary.columns(tolerance).map_err(|conflict| broken(conflict.to_string()))?;
                 for (found, field) in summary.shape.fields().iter().zip(&fields) {
                     let (files, all) = self.column(&found.name).json.get_or_insert_default();
@@ -188,7 +191,7 @@ impl UnitedColumn {
                     meeting.meet(file, data_type)?;
                 }
                 let file = files.first().map(|(file, _)| file.clone()).unwrap_or_default();
-                Err(IngestError::Table { file, reason: format!("with the files after it, column {conflict}") })
+                Err(IngestError::table(file, format!("with the files after it, column {conflict}"), APART))
             }
         }
     }

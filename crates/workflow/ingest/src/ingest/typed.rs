@@ -13,6 +13,7 @@ use super::archive::RATIO_FREE_BYTES;
 use super::format::TableFormat;
 use super::limits::{COLUMNS, Limits};
 use crate::IngestError;
+use crate::error::{DAMAGED, LIMIT};
 
 const BATCH_ROWS: usize = 8192;
 /// How an Arrow IPC file begins; a stream does not.
@@ -55,11 +56,11 @@ impl TypedFile<'_> {
     }
 
     fn broken(self, reason: String) -> IngestError {
-        IngestError::Table { file: self.name.to_owned(), reason }
+        IngestError::table(self.name, reason, "write the file again with other columns")
     }
 
     fn cut_off(self, error: &dyn std::fmt::Display) -> IngestError {
-        self.broken(format!("it is damaged or cut off ({error})"))
+        IngestError::table(self.name, format!("it is damaged or cut off ({error})"), DAMAGED)
     }
 
     fn opened(self, file: File) -> Result<(SchemaRef, Batches), IngestError> {
@@ -81,7 +82,7 @@ impl TypedFile<'_> {
             if size > RATIO_FREE_BYTES && size / packed > self.limits.ratio {
                 let (name, times, limit) = (column.column_path().string(), size / packed, self.limits.ratio);
                 let reason = format!("column `{name}` unpacks to {times} times its size, {limit} times are accepted");
-                return Err(self.broken(reason));
+                return Err(IngestError::table(self.name, reason, LIMIT));
             }
         }
         Ok(())

@@ -41,8 +41,7 @@ pub(crate) fn walk(project: &Path, patterns: &[String], limits: &Limits) -> Resu
         let before = walked.files.len();
         walking.pattern(pattern, &mut walked)?;
         if walked.files.len() == before {
-            let reason = "no file fits the pattern".to_owned();
-            return Err(IngestError::Empty { source_name: pattern.clone(), reason });
+            return Err(IngestError::NoFile { pattern: pattern.clone() });
         }
     }
     walked.files.sort_by(|a, b| a.name.cmp(&b.name));
@@ -92,7 +91,8 @@ impl Walking<'_> {
         let fixed: PathBuf = pattern.split('/').take_while(|part| !has_wildcard(part)).collect();
         // An absolute pattern begins with an empty part.
         let root = if pattern.starts_with('/') { Path::new("/").join(fixed) } else { self.project.join(fixed) };
-        self.folder(&root, Some(&glob.compile_matcher()), walked)
+        // Nothing lies in a folder that is not there.
+        if files::exists(&root)? { self.folder(&root, Some(&glob.compile_matcher()), walked) } else { Ok(()) }
     }
 
     fn folder(&mut self, root: &Path, fits: Option<&GlobMatcher>, walked: &mut Walked) -> Result<(), IngestError> {
@@ -166,7 +166,7 @@ mod tests {
         assert_eq!(names(&["a/**/*.csv"]).unwrap(), ["1.csv", "b/2.csv"]);
         assert_eq!(names(&["**/{1,2}.csv"]).unwrap(), ["a/1.csv", "a/b/2.csv"]);
         assert_eq!(names(&["a/**/*.csv", "c.csv", "a/1.csv"]).unwrap(), ["a/1.csv", "a/b/2.csv", "c.csv"]);
-        assert!(names(&["z/*.csv"]).is_err());
-        assert!(names(&["a/*.pdf"]).unwrap_err().contains("no file fits the pattern"));
+        assert!(names(&["z/*.csv"]).unwrap_err().contains("no file fits `z/*.csv`"));
+        assert!(names(&["a/*.pdf"]).unwrap_err().contains("no file fits `a/*.pdf`"));
     }
 }

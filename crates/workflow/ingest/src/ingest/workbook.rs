@@ -11,8 +11,13 @@ use super::format::TableFormat;
 use super::header::Header;
 use super::limits::{COLUMNS, Limits};
 use super::nulls::NullTexts;
-use super::piece::{PieceSummary, PieceWriter};
+use super::piece::{PieceSummary, PieceTarget, PieceWriter};
+use crate::error::{DAMAGED, MISTAKE};
 use crate::{HeaderRow, IngestError, SheetName, Sheets};
+
+const SHEETS: &str = "choose one of its sheets with `sheet` of the dataset, by its name or its number";
+const HEADER: &str = "`header` of the dataset is the number of the row that names the columns, counted from 1";
+const HELD: &str = "save it as .xlsx, which is read piece by piece, or raise `held_bytes` in `limits` of the dataset";
 
 /// How the sheets of a workbook are to be read.
 #[derive(Clone, Copy, Debug)]
@@ -152,17 +157,19 @@ impl WorkbookReader<'_> {
 fn check_size(name: &str, source: &File, limits: &Limits) -> Result<(), IngestError> {
     let size = source.metadata().map_err(IngestError::stream(format!("look at `{name}`")))?.len();
     if size > limits.held_bytes {
-        return Err(table_error(name, format!("it has {size} bytes, {} are accepted", limits.held_bytes)));
+        let reason =
+            format!("it has {size} bytes, {} are accepted of workbooks that are held whole", limits.held_bytes);
+        return Err(IngestError::table(name, reason, HELD));
     }
     Ok(())
 }
 
 fn table_error(name: &str, reason: String) -> IngestError {
-    IngestError::Table { file: name.to_owned(), reason }
+    IngestError::table(name, reason, MISTAKE)
 }
 
 fn broken(name: &str, error: &dyn std::fmt::Display) -> IngestError {
-    table_error(name, format!("it is damaged or cut off ({error})"))
+    IngestError::table(name, format!("it is damaged or cut off ({error})"), DAMAGED)
 }
 
 fn sheets_of<B>(name: &str, source: File) -> Result<Vec<Sheet>, IngestError>
@@ -180,7 +187,9 @@ where
 fn sheet_tasks(name: &str, sheets: &[Sheet], wanted: &Sheets) -> Result<Vec<SheetTask>, IngestError> {
     let tables: Vec<_> = sheets.iter().filter(|sheet| sheet.typ == SheetType::WorkSheet).collect();
     let visible = || tables.iter().copied().filter(|sheet| sheet.visible == SheetVisible::Visible);
-    let missing = |what: String| table_error(name, format!("it has no {what}; its sheets are {}", listed(&tables)));
+    let missing = |what: String| {
+        IngestError::table(name, format!("it has no {what}; its sheets are {}", listed(&tables)), SHEETS)
+    };
     let chosen: Vec<&Sheet> = match wanted {
         Sheets::First => visible().take(1).collect(),
         Sheets::All => visible().collect(),
@@ -310,7 +319,7 @@ impl<'a> RowWriter<'a> {
             if sheet.is_some() {
                 texts.insert(0, SHEET_COLUMN.to_owned());
             }
-            let piece = PieceWriter::new(target, self.name, Header::new(texts));
+            let piece = PieceWriter::new(PieceTarget::file(target), self.name, Header::new(texts));
             let (plain, row) = (self.header.row == HeaderRow::Absent, self.header.found);
             self.rows = Some(Rows { piece, sheet, plain, row, empty: 0, errors: 0 });
         }
@@ -320,7 +329,7 @@ impl<'a> RowWriter<'a> {
     fn finish(mut self) -> Result<PieceSummary, IngestError> {
         if let (HeaderRow::Row(row), None) = (self.header.row, self.header.found) {
             let reason = format!("the header should be in row {row} of sheet `{}`, which is empty", self.task.name);
-            return Err(table_error(self.name, reason));
+            return Err(IngestError::table(self.name, reason, HEADER));
         }
         self.rows()?;
         let Some(Rows { mut piece, empty, errors, .. }) = self.rows else {
@@ -389,7 +398,7 @@ impl HeaderCells {
 
 /// The rows after the header.
 struct Rows {
-    piece: PieceWriter,
+    piece: PieceWriter<'static>,
     /// What goes into the first column of every row.
     sheet: Option<String>,
     /// Whether columns have no names, so that it is not worth a note.

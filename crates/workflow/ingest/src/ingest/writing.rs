@@ -9,14 +9,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tempfile::NamedTempFile;
 
-use super::cast::{batch_cast, cells_cast};
+use super::cast::{batch_cast, cells_cast, chunk_cast};
 use super::encoding::utf8_text;
 use super::format::TableFormat;
 use super::json::JsonFile;
 use super::part_sink::{PartOutcome, PartSink};
-use super::piece::READER_VERSION;
+use super::piece::{Chunk, READER_VERSION};
 use super::quarantine::{Misfit, quarantine_write};
-use super::reading::{Piece, PieceContent, piece_opened};
+use super::reading::{Piece, PieceContent, piece_opened, text_stream};
 use super::schema::{TableColumn, TableSchema};
 use super::typed::TypedFile;
 use super::{Checkpoints, IngestProgress, IngestSettings};
@@ -162,30 +162,47 @@ fn part_write(
     let output = target.as_file().try_clone().map_err(IngestError::stream("write a part"))?;
     let (name, limit) = (piece.name.as_str(), settings.limits.quarantined_rows);
     let mut sink = PartSink::new(schema, name, piece.sheet(), limit, output)?;
-    let empty_rows = match &piece.content {
+    let empty_rows = piece_rows(piece, schema, settings, scratch, &mut sink)?;
+    Ok((target, sink.finish(empty_rows)?))
+}
+
+/// Gives the rows of a piece, in the types of `schema`, to `sink`; gives the number of rows that hold nothing.
+pub(crate) fn piece_rows(
+    piece: &Piece,
+    schema: &TableSchema,
+    settings: &IngestSettings,
+    scratch: &Scratch,
+    sink: &mut PartSink<'_>,
+) -> Result<u64, IngestError> {
+    let name = piece.name.as_str();
+    match &piece.content {
         PieceContent::Cells { file, summary } => {
             let (reader, _) = piece_opened(file, &piece.digest)?;
-            cells_cast(reader, &schema.places(summary), &mut sink)?;
-            summary.empty_rows
+            cells_cast(reader, &schema.places(summary), sink)?;
+            Ok(summary.empty_rows)
         }
         // These are read again. A part is kept under the digest that the file had, so it must not have changed since.
+        PieceContent::Text { source, summary, .. } => source.unchanged(|| {
+            let places = schema.places(summary);
+            let mut take = |chunk: &Chunk| chunk_cast(chunk, &places, sink);
+            text_stream((name, piece.format), source, settings, scratch, &mut take)
+        }),
         PieceContent::Json { source, summary } => source.unchanged(|| {
             let (text, _) = utf8_text(name, source.open()?, settings.dialect.encoding.as_deref(), scratch)?;
             let json = JsonFile { name, lines: piece.format == TableFormat::JsonLines };
-            json.read(text, summary, &schema.json_fields(), &mut sink)
-        })?,
+            json.read(text, summary, &schema.json_fields(), sink)
+        }),
         PieceContent::Typed { source, .. } => source.unchanged(|| {
             let mut before = 0;
             let typed = TypedFile { name, format: piece.format, limits: &settings.limits };
             typed.read(source.open()?, |batch| {
-                batch_cast(batch, |row| before + row as u64 + 1, &mut sink)?;
+                batch_cast(batch, |row| before + row as u64 + 1, sink)?;
                 before += batch.num_rows() as u64;
                 Ok(())
             })?;
             Ok(0)
-        })?,
-    };
-    Ok((target, sink.finish(empty_rows)?))
+        }),
+    }
 }
 
 /// The misfits as a Parquet file, if there are any.
@@ -238,13 +255,15 @@ pub(crate) fn columns_report(schema: &TableSchema, outcomes: &[&PartOutcome]) ->
 
 fn file_report(schema: &TableSchema, piece: &Piece, outcome: &PartOutcome) -> FileReport {
     let names: BTreeSet<&str> = match &piece.content {
-        PieceContent::Cells { summary, .. } => summary.columns.iter().map(|column| column.name.as_str()).collect(),
+        PieceContent::Cells { summary, .. } | PieceContent::Text { summary, .. } => {
+            summary.columns.iter().map(|column| column.name.as_str()).collect()
+        }
         PieceContent::Json { summary, .. } => summary.shape.fields().iter().map(|field| field.name.as_str()).collect(),
         PieceContent::Typed { schema, .. } => schema.fields().iter().map(|field| field.name().as_str()).collect(),
     };
     let missing = schema.columns.iter().filter(|column| !names.contains(column.name.as_str()));
     let encoding = match &piece.content {
-        PieceContent::Cells { summary, .. } => summary.encoding.clone(),
+        PieceContent::Cells { summary, .. } | PieceContent::Text { summary, .. } => summary.encoding.clone(),
         PieceContent::Json { summary, .. } => summary.encoding.clone(),
         PieceContent::Typed { .. } => None,
     };

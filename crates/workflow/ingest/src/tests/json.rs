@@ -79,7 +79,7 @@ async fn broken_documents_are_errors() {
         (&b"[{\"a\":1},\n{\"a\":"[..], "begins on line 2 is not ended"),
         (b"[{\"a\":1}", "array that begins on line 1 is not ended"),
         (b"<html></html>", "none of 1 records is an object"),
-        (b"", "none has a column"),
+        (b"", "not even the names of columns"),
     ] {
         let error = project.ingest("t.json", text).await.unwrap_err().to_string();
         assert!(error.contains(says), "{error}");

@@ -16,6 +16,9 @@ impl Diagnose for VersionsError {
             Self::Name(_) => "versions.name",
             Self::Path(_) => "versions.path",
             Self::Untrackable { .. } => "versions.untrackable",
+            Self::Links { .. } => "versions.links",
+            Self::LinksInTheWay { .. } => "versions.links_in_the_way",
+            Self::LinksNotFollowed { .. } => "versions.links_not_followed",
             Self::Pointer { .. } => "versions.pointer",
             Self::PointerMoved { .. } => "versions.pointer_moved",
             Self::NotAPointer(_) => "versions.not_a_pointer",
@@ -68,6 +71,14 @@ impl Diagnose for VersionsError {
             Self::NoReason => "say why with `--reason`",
             Self::Merge { .. } | Self::Name(_) | Self::Malformed { .. } | Self::Interrupted => return None,
             Self::Untrackable { advice, .. } => advice,
+            Self::Links { .. } => {
+                "`ropewalk data add PATH --follow-links` puts what they point to in their place; with `--skip-links` they \
+                 are no part of the data, now and later"
+            }
+            Self::LinksInTheWay { .. } => "move these links away",
+            Self::LinksNotFollowed { .. } => {
+                "mend or remove these links; `--follow-links=anywhere` also follows those that lead out of the project"
+            }
             Self::Path(_) => "name files relative to the project, without `..`",
             Self::Pointer { .. } => "take the file back from git: `git checkout -- FILE`",
             Self::NotAPointer(_) => "move that file away, or give the data another name",

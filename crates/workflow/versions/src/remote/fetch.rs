@@ -11,7 +11,7 @@ use crate::discovery::Place;
 use crate::error::VersionsError;
 use crate::history::{self, Advance, History, Refs, Resolved};
 use crate::index::Index;
-use crate::pointer::{Pointer, PointerState};
+use crate::pointer::{Links, Pointer, PointerState};
 use crate::selection::Selection;
 use crate::trail::Act;
 use crate::workspace::{CheckedOut, CheckoutRequest, Laying, Opened, Problem, Workspace};
@@ -208,6 +208,7 @@ impl Workspace {
             digest: content.root,
             bytes: content.bytes,
             files: content.files,
+            links: Links::Refused,
             state: PointerState::Committed { version: latest.digest },
         };
         let opened = Opened { place, pointer, index: None::<Index> };

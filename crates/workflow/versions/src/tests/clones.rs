@@ -116,7 +116,7 @@ async fn a_part_brings_that_part() {
 
     // A new version needs what was left out.
     bob.write("data/2/2", "Bob's");
-    let request = AddRequest { path: "data".into(), name: None, force: false };
+    let request = AddRequest { path: "data".into(), name: None, ..AddRequest::default() };
     let error = bob.workspace.add(request.clone()).await.unwrap_err();
     assert_eq!(error.code(), "versions.laid_out_in_part");
     let restore = RestoreRequest {

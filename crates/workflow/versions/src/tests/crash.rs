@@ -28,7 +28,7 @@ async fn add_and_commit_again() {
         for number in 0..5 {
             project.write(&format!("data/{number}"), &format!("{times} {number}"));
         }
-        let add = project.workspace.add(AddRequest { path: "data".into(), name: None, force: false });
+        let add = project.workspace.add(AddRequest { path: "data".into(), name: None, ..AddRequest::default() });
         let ended = dropped_after(times, add).await;
         project.add("data").await;
         let commit = project.workspace.commit(&[], "first", AUTHOR);

@@ -51,7 +51,7 @@ async fn what_git_tracks_can_be_tracked_all_the_same() {
     project.write("data/a", "1");
     project.git(&["add", "."]).await;
     assert!(project.try_add("data").await.is_err());
-    let request = AddRequest { path: "data".into(), name: None, force: true };
+    let request = AddRequest { path: "data".into(), force: true, ..AddRequest::default() };
     project.workspace.add(request).await.unwrap();
     assert!(project.workspace.git_tracks("data").await.unwrap(), "that is for who called to end");
     assert!(!project.workspace.git_tracks("other").await.unwrap());

@@ -272,7 +272,7 @@ async fn paths_that_cannot_be_tracked() {
     for bad in ["data/inner", "../x", "nothing", ".ropewalk", ".", "hidden"] {
         assert_eq!(project.try_add(bad).await.unwrap_err().code(), "versions.untrackable", "{bad}");
     }
-    let taken = AddRequest { path: "other".into(), name: Some(name("data")), force: false };
+    let taken = AddRequest { path: "other".into(), name: Some(name("data")), ..AddRequest::default() };
     assert_eq!(project.workspace.add(taken).await.unwrap_err().code(), "versions.name_taken");
     #[cfg(unix)]
     {
@@ -280,7 +280,7 @@ async fn paths_that_cannot_be_tracked() {
         assert_eq!(project.try_add("link").await.unwrap_err().code(), "versions.untrackable");
         project.write("linked/a", "1");
         std::os::unix::fs::symlink("/etc/passwd", project.path("linked/b")).unwrap();
-        assert_eq!(project.try_add("linked").await.unwrap_err().code(), "store.not_storable");
+        assert_eq!(project.try_add("linked").await.unwrap_err().code(), "versions.links");
     }
     let unknown = project.workspace.status(&[name("nope")]).await.unwrap_err();
     assert_eq!(unknown.code(), "versions.unknown_dataset");
@@ -424,7 +424,7 @@ async fn what_is_wrong_with_one_dataset_is_said_beside_the_others() {
     {
         std::os::unix::fs::symlink("/etc/passwd", project.path("data/link")).unwrap();
         let each = project.workspace.status_each(&[]).await.unwrap();
-        assert_eq!(each[0].as_ref().unwrap_err().error.code(), "store.not_storable");
+        assert_eq!(each[0].as_ref().unwrap_err().error.code(), "versions.links");
         assert!(each[1].is_ok());
     }
 }

@@ -5,14 +5,15 @@ use ropewalk_store::files::EntryKind;
 use ropewalk_types::{DatasetName, Digest};
 use serde::Serialize;
 
+use super::links::AddLinks;
 use super::snapshot::Snapshot;
-use super::{Opened, Workspace, gitignore};
+use super::{Opened, Workspace, gitignore, links};
 use crate::discovery::{Place, Tracked, overlap, untrackable};
 use crate::error::{VersionsError, blocking};
 use crate::git;
 use crate::history::{self, History};
 use crate::index::{Index, IndexHead};
-use crate::pointer::{Kind, Pointer, PointerState};
+use crate::pointer::{Kind, Links, Pointer, PointerState};
 use crate::trail::Act;
 
 /// What to track.
@@ -24,6 +25,8 @@ pub struct AddRequest {
     pub name: Option<DatasetName>,
     /// Whether to go on from what is laid out when the pointer names something else, and also if git tracks files in it.
     pub force: bool,
+    /// What becomes of symbolic links in it.
+    pub links: AddLinks,
 }
 
 /// What was tracked.
@@ -37,6 +40,12 @@ pub struct Added {
     pub changed: bool,
     /// How many files were read; the others were known by their metadata.
     pub read: u64,
+    /// Symbolic links that are no part of it, by path.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub skipped_links: Vec<String>,
+    /// Symbolic links in whose place now is what they pointed to, by path.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub followed_links: Vec<String>,
 }
 
 /// Who hears of what is about to be taken in.
@@ -61,8 +70,32 @@ impl Workspace {
                 Some(pointer) => self.known_open(place.clone(), pointer, request.name.as_ref())?,
                 None => self.first(&place, &all, request.name, request.force).await?,
             };
-            self.take_in(opened, request.force, Told::Trail).await
+            let (opened, followed_links) = self.decide_links(opened, request.links).await?;
+            let added = self.take_in(opened, request.force, Told::Trail).await?;
+            Ok(Added { followed_links, ..added })
         })
+    }
+
+    /// Does with symbolic links what was asked for, and remembers it in the pointer.
+    async fn decide_links(&self, opened: Opened, links: AddLinks) -> Result<(Opened, Vec<String>), VersionsError> {
+        let (root, place) = (self.root().to_owned(), opened.place.clone());
+        let (anywhere, links) = match links {
+            AddLinks::AsBefore => return Ok((opened, Vec::new())),
+            AddLinks::Skip => {
+                let pointer = Pointer { links: Links::Skipped, ..opened.pointer };
+                return Ok((Opened { pointer, ..opened }, Vec::new()));
+            }
+            AddLinks::Follow => (false, Links::Refused),
+            AddLinks::FollowAnywhere => (true, Links::Refused),
+        };
+        let scratch = self.work_folder();
+        let followed = blocking(move || match place.check_kind(&root)? {
+            EntryKind::Directory => links::follow(&root, &place.data, &scratch, anywhere),
+            _ => Ok(Vec::new()),
+        })
+        .await?;
+        let pointer = Pointer { links, ..opened.pointer };
+        Ok((Opened { pointer, ..opened }, followed))
     }
 
     /// Takes in what changed; needs the lock.
@@ -73,7 +106,7 @@ impl Workspace {
         let folder = blocking(move || Ok(here.check_kind(&root)? == EntryKind::Directory)).await?;
         let index = index.filter(|index| (index.head.kind == Kind::Folder) == folder);
         let before = index.clone();
-        let mut snapshot = self.snapshot(&old.name, &place, folder, index).await?;
+        let mut snapshot = self.snapshot(&old.name, &place, folder, old.links, index).await?;
         let state = self.state_of(&snapshot, &old, base).await?;
         let pointer = Pointer {
             kind: snapshot.kind,
@@ -89,9 +122,9 @@ impl Workspace {
             let act = Act::Add { content: pointer.digest, path: place.path.clone() };
             self.announce(&pointer.name, None, act).await?;
         }
-        let (read, index) = (snapshot.read, Some(snapshot.index));
+        let (read, skipped_links, index) = (snapshot.read, snapshot.links, Some(snapshot.index));
         self.write_down(&place, &pointer, index.filter(|index| before.as_ref() != Some(index))).await?;
-        Ok(Added { path: place.path, pointer, changed, read })
+        Ok(Added { path: place.path, pointer, changed, read, skipped_links, followed_links: Vec::new() })
     }
 
     /// Writes the index if it changed, `.gitignore` and, last, the pointer.
@@ -190,6 +223,7 @@ impl Workspace {
             digest: Digest::of(b""),
             bytes: 0,
             files: 0,
+            links: Links::Refused,
             state: PointerState::Added { base: None },
         };
         Ok(Opened { place: place.clone(), pointer, index: None })

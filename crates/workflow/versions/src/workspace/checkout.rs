@@ -145,13 +145,16 @@ impl Workspace {
         })
         .await?;
 
-        let data = Data::at(&place.data, content.kind);
+        let data = Data::at(&place.data, content.kind).with_links(pointer.links);
         let begun = self.begun(&name, place.file_name()).await?;
         let linked = if mode == LinkMode::Copy { Some(self.cache_folder()) } else { None };
         let sides = Sides { data: data.clone(), index, target, begun, linked };
         let (plan, target) = self.planned(sides, &matcher, force).await?;
         if !plan.blocked.is_empty() {
             return Err(VersionsError::WouldOverwrite { name, paths: plan.blocked });
+        }
+        if !plan.links.is_empty() {
+            return Err(VersionsError::LinksInTheWay { name, paths: plan.links });
         }
 
         let whole = patterns.is_none();
@@ -252,7 +255,9 @@ impl Workspace {
         .await?;
         let (ours, index) = (self.ours(&work, &begun).await?, index.as_ref());
         let planning = Planning { index, work: &work, target: &target, matcher, linked: &linked, ours: &ours, force };
-        Ok((planning.plan(), target))
+        let mut plan = planning.plan();
+        plan.find_links(work.links);
+        Ok((plan, target))
     }
 }
 

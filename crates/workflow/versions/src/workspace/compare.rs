@@ -59,7 +59,7 @@ impl Workspace {
             let Opened { place, pointer, index } = opened;
             let here = kind_here(&place.data, pointer.kind)?;
             let index = index.filter(|index| (index.head.kind == Kind::Folder) == (here == Kind::Folder));
-            let mut work = look(&Data::at(&place.data, here), index.as_ref())?;
+            let mut work = look(&Data::at(&place.data, here).with_links(pointer.links), index.as_ref())?;
             work.hash(|_| true)?;
             let mut files = work.tree_files();
             let absent = index.iter().flat_map(crate::index::Index::iter);

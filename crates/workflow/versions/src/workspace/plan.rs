@@ -19,6 +19,19 @@ pub(super) struct Plan {
     pub(super) kept: Vec<String>,
     /// Files with changes that would be lost.
     pub(super) blocked: Vec<String>,
+    /// Symbolic links that are no part of the data, in whose place or below which a file belongs.
+    pub(super) links: Vec<String>,
+}
+
+impl Plan {
+    /// Finds those of `links` that are in the way: they are the user's, and no file takes their place.
+    pub(super) fn find_links(&mut self, links: Vec<String>) {
+        let within = |path: &str, link: &str| {
+            path.strip_prefix(link).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let in_the_way = |link: &String| self.write.iter().any(|file| within(&file.path, link));
+        self.links = links.into_iter().filter(in_the_way).collect();
+    }
 }
 
 /// The sides of a checkout: what was laid out, what is there, what is to be there.
@@ -144,7 +157,7 @@ mod tests {
             digest: Some(file.digest),
         };
         let files = files(list).into_iter().map(found).collect();
-        Work { directory: "/".into(), files, missing: Vec::new(), leftovers: Vec::new() }
+        Work { directory: "/".into(), files, missing: Vec::new(), leftovers: Vec::new(), links: Vec::new() }
     }
 
     fn plan(

@@ -83,7 +83,7 @@ impl Workspace {
         blocking(move || {
             let Opened { place, pointer, index } = opened;
             check_kind(&place.path, &place.data, pointer.kind)?;
-            let mut work = look(&Data::at(&place.data, pointer.kind), index.as_ref())?;
+            let mut work = look(&Data::at(&place.data, pointer.kind).with_links(pointer.links), index.as_ref())?;
             work.hash(|file| file.at.is_some())?;
             let changed = work.files.iter().filter(|file| {
                 let entry = file.at.and_then(|at| index.as_ref()?.get(at));

@@ -62,7 +62,7 @@ impl Workspace {
             target.retain(|file| matcher.matches(&file.path));
             let place = opened.place.clone();
             blocking(move || check_kind(&place.path, &place.data, content.kind)).await?;
-            let data = Data::at(&opened.place.data, content.kind);
+            let data = Data::at(&opened.place.data, content.kind).with_links(opened.pointer.links);
             let (here, old) = (data.clone(), opened.index.clone());
             let (write, remove) = blocking(move || differences(&here, old.as_ref(), target, &matcher)).await?;
             self.supply(Supply { name: &name, content: &content, files: &write, whole, from: None }, progress).await?;

@@ -9,7 +9,7 @@ use super::{Workspace, tree_commit};
 use crate::discovery::{Place, untrackable};
 use crate::error::{VersionsError, blocking};
 use crate::index::{Index, IndexEntry, IndexHead};
-use crate::pointer::{Kind, PointerState};
+use crate::pointer::{Kind, Links, PointerState};
 use crate::work::{Data, Work, clock, look};
 
 /// The content of a work tree, which the store holds.
@@ -20,6 +20,8 @@ pub(super) struct Snapshot {
     pub(super) files: u64,
     /// How many files were read.
     pub(super) read: u64,
+    /// Symbolic links that are no part of it.
+    pub(super) links: Vec<String>,
     /// The index that goes with it; what it was made from is filled in later.
     pub(super) index: Index,
 }
@@ -40,9 +42,10 @@ impl Workspace {
         name: &DatasetName,
         place: &Place,
         folder: bool,
+        links: Links,
         index: Option<Index>,
     ) -> Result<Snapshot, VersionsError> {
-        let data = Data::at(&place.data, if folder { Kind::Folder } else { Kind::File });
+        let data = Data::at(&place.data, if folder { Kind::Folder } else { Kind::File }).with_links(links);
         let (clock_folder, data) = (self.work_folder(), data);
         let mut looked = blocking(move || {
             // The clock first: what changes from now on is not trusted.
@@ -62,6 +65,7 @@ impl Workspace {
         }
         let mut writer = store.writer();
         let read = looked.add(&mut writer).await?;
+        let links = std::mem::take(&mut looked.work.links);
         let (files, index) = looked.list(place)?;
         let (bytes, count) = (files.iter().map(|file| file.size).sum(), files.len() as u64);
         let (root, kind) = match (folder, files.as_slice()) {
@@ -73,7 +77,7 @@ impl Workspace {
             (false, _) => return Err(untrackable(&place.path, "the file is gone", "check the path")),
         };
         let head = IndexHead { root, kind, ..index.head.clone() };
-        Ok(Snapshot { root, kind, bytes, files: count, read, index: index.with_head(head) })
+        Ok(Snapshot { root, kind, bytes, files: count, read, links, index: index.with_head(head) })
     }
 }
 
@@ -87,7 +91,8 @@ impl Looked {
         }
         let IndexHead { root, kind, .. } = index.head;
         let bytes = index.iter().map(|entry| entry.stat.size).sum();
-        Some(Snapshot { root, kind, bytes, files: index.len() as u64, read: 0, index: index.clone() })
+        let (files, links) = (index.len() as u64, self.work.links.clone());
+        Some(Snapshot { root, kind, bytes, files, read: 0, links, index: index.clone() })
     }
 
     /// An index may speak of blobs that a lost or another store had: then all is read again.

@@ -189,11 +189,11 @@ impl Workspace {
         }
         let here = kind_here(&place.data, pointer.kind)?;
         if (here == Kind::Folder) != (pointer.kind == Kind::Folder) {
-            let work = look(&Data::at(&place.data, here), None)?;
+            let work = look(&Data::at(&place.data, here).with_links(pointer.links), None)?;
             status.fill_anew(&work, index.as_ref());
             return Ok(Examined { status, blind: false });
         }
-        let mut work = look(&Data::at(&place.data, pointer.kind), index.as_ref())?;
+        let mut work = look(&Data::at(&place.data, pointer.kind).with_links(pointer.links), index.as_ref())?;
         let unsure = work.files.iter().any(|file| file.digest.is_none() && file.at.is_some());
         work.hash(|file| file.at.is_some())?;
         status.fill(&work, index.as_ref());

@@ -1,21 +1,31 @@
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use ropewalk_types::DatasetName;
-use ropewalk_versions::AddRequest;
+use ropewalk_versions::{AddLinks, AddRequest};
 
-use crate::arguments::{Format, Shared};
+use crate::arguments::{AddArguments, FollowLinks, Format, Shared};
 use crate::failure::Ending;
 use crate::output::{bytes, printable};
 use crate::{commands, output, terminal};
 
-pub(super) async fn run(shared: &Shared, path: PathBuf, name: Option<DatasetName>, force: bool) -> Ending {
+/// Links that are named.
+const NAMED: usize = 20;
+
+pub(super) async fn run(shared: &Shared, arguments: AddArguments) -> Ending {
+    let AddArguments { path, name, force, follow_links, skip_links } = arguments;
+    let links = match follow_links {
+        Some(FollowLinks::Inside) => AddLinks::Follow,
+        Some(FollowLinks::Anywhere) => AddLinks::FollowAnywhere,
+        None if skip_links => AddLinks::Skip,
+        None => AddLinks::AsBefore,
+    };
     let project = commands::data_project(shared, "ropewalk data add")?;
     let path = commands::current_folder()?.join(path);
-    let added = project.workspace().add(AddRequest { path, name, force }).await?;
+    let added = project.workspace().add(AddRequest { path, name, force, links }).await?;
     if force && let Some(command) = project.git_forget(std::slice::from_ref(&added.path)).await? {
         terminal::say(&format!("warning: git still tracks {}: run {command}", printable(&added.path)));
     }
+    say_links("left out", &added.skipped_links);
+    say_links("put what they point to in the place of", &added.followed_links);
     if shared.output == Format::Json {
         output::json(&added);
         return Ok(ExitCode::SUCCESS);
@@ -37,4 +47,14 @@ pub(super) async fn run(shared: &Shared, path: PathBuf, name: Option<DatasetName
         ));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Links are told also where the answer is for machines: somebody may miss what they point to.
+fn say_links(what: &str, links: &[String]) {
+    if links.is_empty() {
+        return;
+    }
+    let shown: Vec<_> = links.iter().take(NAMED).map(|link| printable(link)).collect();
+    let dots = if links.len() > NAMED { ", …" } else { "" };
+    terminal::say(&format!("{what} {} symbolic links: {}{dots}", links.len(), shown.join(", ")));
 }

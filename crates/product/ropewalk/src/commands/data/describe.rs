@@ -5,23 +5,36 @@ use serde_json::Value;
 
 use crate::arguments::{DataSpec, Format, Shared};
 use crate::failure::Ending;
-use crate::{commands, output};
+use crate::output::printable;
+use crate::{commands, output, terminal};
 
 /// The heights of a histogram's bars.
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 /// Frequent values that are named.
 const NAMED: usize = 3;
 
-pub(super) async fn run(shared: &Shared, dataset: &DataSpec) -> Ending {
+pub(super) async fn run(shared: &Shared, dataset: Option<&DataSpec>, file: Option<&str>) -> Ending {
     let project = commands::open(shared).await?;
-    let description = project.describe(&dataset.name, dataset.version()).await?;
+    let (what, description) = match (dataset, file) {
+        (Some(dataset), _) => {
+            let description = project.describe(&dataset.name, dataset.version()).await?;
+            (format!("{} {}", dataset.name, dataset.version()), description)
+        }
+        (None, file) => {
+            let file = file.unwrap_or_default();
+            (printable(file), project.describe_files(file).await?)
+        }
+    };
     project.close().await;
+    for note in &description.notes {
+        terminal::say(&printable(note));
+    }
     if shared.output == Format::Json {
         output::json(&description);
         return Ok(ExitCode::SUCCESS);
     }
-    let Description { rows, columns } = &description;
-    output::text(&format!("{} {}: {rows} rows, {} columns\n\n", dataset.name, dataset.version(), columns.len()));
+    let Description { rows, columns, .. } = &description;
+    output::text(&format!("{what}: {rows} rows, {} columns\n\n", columns.len()));
     let headings = ["COLUMN", "TYPE", "NULLS", "DISTINCT", "MIN", "MEDIAN", "MEAN", "MAX", "DISTRIBUTION"];
     output::listing(Format::Text, columns, &headings, |column| {
         let median = column.quantiles.as_ref().map(|quantiles| &quantiles.q50);

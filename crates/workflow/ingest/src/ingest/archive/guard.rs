@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use super::super::limits::Limits;
-use super::{RATIO_FREE_BYTES, refused};
+use super::{RATIO_FREE_BYTES, refused, too_much};
 use crate::IngestError;
 
 /// Longer names are no names of files: the longest path that common systems take has 4,096 bytes.
@@ -36,7 +36,7 @@ impl<'a> Guard<'a> {
     /// One more entry, of any kind, called `name`: counted, and refused when its name leads outside.
     pub(crate) fn entry(&mut self, name: &str) -> Result<(), IngestError> {
         let Some(left) = self.budget.entries.checked_sub(1) else {
-            return Err(self.refused(format!("it has more than {} entries", self.limits.entries)));
+            return Err(self.too_much(format!("it has more than {} entries", self.limits.entries)));
         };
         self.budget.entries = left;
         let outside = name.starts_with(['/', '\\'])
@@ -58,7 +58,7 @@ impl<'a> Guard<'a> {
             self.ratio(name, size, packed)?;
         }
         let Some(left) = self.budget.bytes.checked_sub(size) else {
-            return Err(self.refused(format!("its entries unpack to more than {} bytes", self.limits.total_bytes)));
+            return Err(self.too_much(format!("its entries unpack to more than {} bytes", self.limits.total_bytes)));
         };
         self.budget.bytes = left;
         if self.names.insert(plain_name(name)) {
@@ -72,9 +72,13 @@ impl<'a> Guard<'a> {
         let (times, limit) = (size / packed.max(1), self.limits.ratio);
         if size > RATIO_FREE_BYTES && times > limit {
             let reason = format!("entry `{name}` unpacks to {times} times its size, {limit} times are accepted");
-            return Err(self.refused(reason));
+            return Err(self.too_much(reason));
         }
         Ok(())
+    }
+
+    fn too_much(&self, reason: impl Into<String>) -> IngestError {
+        too_much(self.archive, reason)
     }
 
     pub(crate) fn refused(&self, reason: impl Into<String>) -> IngestError {

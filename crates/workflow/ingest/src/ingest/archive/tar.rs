@@ -5,7 +5,7 @@ use tar::{Archive, Entry, EntryType, PaxExtensions};
 use tempfile::TempPath;
 
 use super::super::limits::Limits;
-use super::{Budget, Guard, HashingWriter, refused, unpack_error};
+use super::{Budget, Guard, HashingWriter, damaged, refused, unpack_error};
 use crate::IngestError;
 use crate::scratch::Scratch;
 
@@ -82,7 +82,7 @@ fn file_unpack<R: Read>(
     let copied =
         io::copy(entry, &mut hashing).map_err(|error| unpack_error(archive, &format!("entry `{name}`"), error))?;
     if copied != declared {
-        return Err(refused(archive, format!("entry `{name}` is cut off: {copied} of its {declared} bytes are there")));
+        return Err(damaged(archive, format!("entry `{name}` is cut off: {copied} of its {declared} bytes are there")));
     }
     let digest = hashing.digest();
     Ok((target.into_temp_path(), digest))
@@ -116,7 +116,7 @@ impl Extended {
 
     fn take_pax(&mut self, archive: &str, bytes: &[u8]) -> Result<(), IngestError> {
         for extension in PaxExtensions::new(bytes) {
-            let broken = |error| refused(archive, format!("an extended header is damaged ({error})"));
+            let broken = |error| damaged(archive, format!("an extended header is damaged ({error})"));
             let extension = extension.map_err(broken)?;
             match extension.key_bytes() {
                 b"path" => self.name = Some(extension.value_bytes().to_owned()),

@@ -6,7 +6,7 @@ use zip::ZipArchive;
 use zip::result::ZipError;
 
 use super::super::limits::Limits;
-use super::{Budget, Guard, HashingWriter, refused, unpack_error};
+use super::{Budget, Guard, HashingWriter, damaged, refused, too_much, unpack_error};
 use crate::IngestError;
 
 /// An entry of a zip archive that is safe to unpack.
@@ -21,7 +21,7 @@ pub(crate) struct ZipEntry {
 fn opened<R: Read + Seek>(archive: &str, reader: R) -> Result<ZipArchive<R>, IngestError> {
     ZipArchive::new(reader).map_err(|error| match error {
         ZipError::Io(source) => IngestError::Stream { action: format!("read `{archive}`"), source },
-        error => refused(archive, format!("it is no whole zip archive ({error})")),
+        error => damaged(archive, format!("it is no whole zip archive ({error})")),
     })
 }
 
@@ -63,13 +63,13 @@ fn guard_whole<R: Read + Seek>(archive: &str, zip: &mut ZipArchive<R>, limits: &
         return Err(refused(archive, "two entries have the same name"));
     }
     if zip.len() > limits.entries {
-        return Err(refused(archive, format!("it has {} entries, {} are accepted", zip.len(), limits.entries)));
+        return Err(too_much(archive, format!("it has {} entries, {} are accepted", zip.len(), limits.entries)));
     }
     // Entries that share their bytes are how a small archive unpacks to a huge one.
     match zip.has_overlapping_entries() {
         Ok(false) => Ok(()),
         Ok(true) => Err(refused(archive, "some entries share their bytes")),
-        Err(error) => Err(refused(archive, format!("an entry cannot be read ({error})"))),
+        Err(error) => Err(damaged(archive, format!("an entry cannot be read ({error})"))),
     }
 }
 
@@ -82,7 +82,7 @@ pub(crate) fn zip_unpack<R: Read + Seek>(
 ) -> Result<Digest, IngestError> {
     let reader = zip
         .by_index(entry.index)
-        .map_err(|error| refused(archive, format!("entry `{}` cannot be read ({error})", entry.name)))?;
+        .map_err(|error| damaged(archive, format!("entry `{}` cannot be read ({error})", entry.name)))?;
     let mut hashing = HashingWriter::new(target);
     copy_declared(archive, &entry.name, reader, entry.size, &mut hashing)?;
     Ok(hashing.digest())
@@ -101,7 +101,7 @@ fn copy_declared(
     if copied == declared {
         Ok(())
     } else {
-        Err(refused(archive, format!("entry `{name}` declares {declared} bytes and unpacks to another size")))
+        Err(damaged(archive, format!("entry `{name}` declares {declared} bytes and unpacks to another size")))
     }
 }
 
@@ -117,10 +117,10 @@ pub(crate) fn check_workbook(name: &str, file: &File, limits: &Limits) -> Result
         // Sheets are streamed; all other parts are held.
         if entry.size > limits.held_bytes && !entry.name.starts_with("xl/worksheets/") {
             let (part, size, limit) = (&entry.name, entry.size, limits.held_bytes);
-            return Err(refused(name, format!("part `{part}` unpacks to {size} bytes, {limit} are accepted")));
+            return Err(too_much(name, format!("part `{part}` unpacks to {size} bytes, {limit} are accepted")));
         }
         let reader =
-            zip.by_index(entry.index).map_err(|error| refused(name, format!("part `{}`: {error}", entry.name)))?;
+            zip.by_index(entry.index).map_err(|error| damaged(name, format!("part `{}`: {error}", entry.name)))?;
         copy_declared(name, &entry.name, reader, entry.size, &mut io::sink())?;
     }
     Ok(())

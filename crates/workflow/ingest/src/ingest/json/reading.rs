@@ -11,9 +11,13 @@ use super::super::quarantine::shortened;
 use super::records::Records;
 use super::shape::Shape;
 use crate::IngestError;
+use crate::error::MISTAKE;
 
 const BATCH_ROWS: usize = 8192;
 const BATCH_BYTES: usize = 16 << 20;
+/// What to do about JSON without objects.
+const OBJECTS: &str = "a table needs records such as {\"id\": 1}: an array of them, or one a line; it may also be an error \
+                       page that was saved under this name";
 
 /// What the first look at a JSON file found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +35,11 @@ impl JsonSummary {
     /// The columns that this file alone has.
     pub(crate) fn columns(&self, tolerance: f64) -> Result<Fields, super::Conflict> {
         self.shape.fields_type(tolerance)
+    }
+
+    /// Whether all records were looked at.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.complete
     }
 
     /// Whether every record is known to fit `fields`, so that none need be checked again.
@@ -82,7 +91,8 @@ impl JsonFile<'_> {
         if let Some((line, reason)) = example
             && count == summary.rejected
         {
-            return Err(records.broken(format!("none of {count} records is an object; that on line {line}: {reason}")));
+            let reason = format!("none of {count} records is an object; that on line {line}: {reason}");
+            return Err(IngestError::table(self.name, reason, OBJECTS));
         }
         if summary.shape.fields().len() > COLUMNS {
             return Err(records.broken(format!("its records have more than {COLUMNS} keys")));
@@ -167,7 +177,7 @@ impl<'a> Rows<'a> {
     fn broken(&self, error: &dyn std::fmt::Display) -> IngestError {
         let from = self.lines.first().copied().unwrap_or_default();
         let reason = format!("a record on or after line {from} cannot be read ({error})");
-        IngestError::Table { file: self.name.to_owned(), reason }
+        IngestError::table(self.name, reason, MISTAKE)
     }
 
     fn push(&mut self, line: u64, bytes: &[u8]) -> Result<(), IngestError> {

@@ -3,6 +3,7 @@ use std::io::{BufRead as _, BufReader, Read as _};
 
 use super::super::encoding::line_count;
 use crate::IngestError;
+use crate::error::{DAMAGED, MISTAKE};
 
 /// A record is held in memory.
 const RECORD_BYTES: usize = 16 << 20;
@@ -41,7 +42,11 @@ impl<'a> Records<'a> {
     }
 
     pub(crate) fn broken(&self, reason: impl Into<String>) -> IngestError {
-        IngestError::Table { file: self.name.to_owned(), reason: reason.into() }
+        IngestError::table(self.name, reason, MISTAKE)
+    }
+
+    fn cut_off(&self, reason: &str) -> IngestError {
+        IngestError::table(self.name, format!("it is cut off: {reason}"), DAMAGED)
     }
 
     /// Reads the next record into `bytes`; gives the line on which it begins, none at the end.
@@ -123,8 +128,7 @@ impl<'a> Records<'a> {
         first: bool,
         token: Option<u8>,
     ) -> Result<Option<u64>, IngestError> {
-        let cut_off =
-            |this: &Self| this.broken(format!("it is cut off: the array that begins on line {begins} is not ended"));
+        let cut_off = |this: &Self| this.cut_off(&format!("the array that begins on line {begins} is not ended"));
         match token {
             None => return Err(cut_off(self)),
             Some(b']') => {
@@ -136,7 +140,9 @@ impl<'a> Records<'a> {
                 self.take(b',');
                 match self.peek_token()? {
                     None => return Err(cut_off(self)),
-                    Some(b']' | b',') => return Err(self.broken(format!("a value is missing on line {}", self.line))),
+                    Some(b']' | b',') => {
+                        return Err(self.broken(format!("a value is missing after a comma, on line {}", self.line)));
+                    }
                     Some(_) => {}
                 }
             }
@@ -157,7 +163,7 @@ impl<'a> Records<'a> {
                 if scanner.may_end() {
                     return Ok(begins);
                 }
-                return Err(self.broken(format!("it is cut off: the value that begins on line {begins} is not ended")));
+                return Err(self.cut_off(&format!("the value that begins on line {begins} is not ended")));
             }
             let (taken, ended) = scanner.scan(buffer);
             self.line += line_count(&buffer[..taken]);
@@ -264,7 +270,7 @@ mod tests {
         for (text, says) in [
             ("[{\"a\":1}", "array that begins on line 1 is not ended"),
             ("[\n{\"a\":", "value that begins on line 2 is not ended"),
-            ("[{},]", "a value is missing on line 1"),
+            ("[{},]", "a value is missing after a comma, on line 1"),
             ("[{} {}]", "a comma is missing"),
             ("[{}]\n{}", "follows the end of the array, on line 2"),
         ] {

@@ -1,0 +1,132 @@
+//! Symbolic links in data: refused, skipped, followed.
+
+use std::os::unix::fs::symlink;
+
+use ropewalk_store::files::{self, EntryKind};
+use ropewalk_types::Diagnose as _;
+
+use super::Project;
+use crate::{AddLinks, AddRequest, Added, Links, VersionsError};
+
+async fn add(project: &Project, links: AddLinks) -> Result<Added, VersionsError> {
+    project.workspace.add(AddRequest { path: "data".into(), links, ..AddRequest::default() }).await
+}
+
+fn link(project: &Project, target: &str, path: &str) {
+    let path = project.path(path);
+    files::create_directories(path.parent().unwrap()).unwrap();
+    symlink(target, path).unwrap();
+}
+
+#[tokio::test]
+async fn all_are_named_and_nothing_is_stored() {
+    let project = Project::new().await;
+    project.write("data/a", "1");
+    for number in 0..25 {
+        link(&project, "a", &format!("data/deep/link{number:02}"));
+    }
+    let error = project.try_add("data").await.unwrap_err();
+    let text = error.to_string();
+    assert_eq!(error.code(), "versions.links");
+    assert!(text.contains("holds 25 symbolic links") && text.contains("`deep/link00`, `deep/link01`"), "{text}");
+    assert!(text.contains("`deep/link19`, …") && !text.contains("link20"), "{text}");
+    assert!(error.hint().unwrap().contains("--skip-links"));
+    assert_eq!(project.read("data.dataset"), None);
+}
+
+#[tokio::test]
+async fn what_is_skipped_stays_skipped() {
+    let project = Project::new().await;
+    project.write("data/a", "1");
+    project.write("elsewhere/x", "2");
+    link(&project, "../elsewhere", "data/folder");
+    link(&project, "nowhere", "data/gone");
+    let added = add(&project, AddLinks::Skip).await.unwrap();
+    assert_eq!(added.skipped_links, ["folder", "gone"]);
+    assert_eq!((added.pointer.files, added.pointer.links), (1, Links::Skipped));
+    assert!(project.read("data.dataset").unwrap().contains("\nlinks skipped\n"));
+    project.commit("without links").await;
+    assert!(project.status().await.is_clean());
+    link(&project, "a", "data/another");
+    project.write("data/b", "3");
+    let added = project.add("data").await;
+    assert_eq!(added.skipped_links, ["another", "folder", "gone"]);
+    assert_eq!(added.pointer.files, 2);
+    project.commit("with b").await;
+    assert!(project.status().await.is_clean());
+    project.checkout("v1").await.unwrap();
+    assert_eq!(project.read("data/b"), None);
+    assert_eq!(files::kind(&project.path("data/another")).unwrap(), Some(EntryKind::Symlink));
+
+    link(&project, "a", "data/b");
+    let error = project.checkout("v2").await.unwrap_err();
+    assert_eq!(error.code(), "versions.links_in_the_way", "{error}");
+    assert!(error.to_string().contains("`b`"), "{error}");
+    project.delete("data/b");
+    project.checkout("v2").await.unwrap();
+    assert!(project.status_of("data").await.is_clean());
+}
+
+#[tokio::test]
+async fn what_they_point_to_takes_their_place() {
+    let project = Project::new().await;
+    project.write("data/a", "1");
+    project.write("shared/deep/x", "22");
+    project.write("shared/y", "333");
+    link(&project, "../y", "shared/deep/z");
+    link(&project, "a", "data/file");
+    link(&project, "../../shared", "data/sub/folder");
+    let added = add(&project, AddLinks::Follow).await.unwrap();
+    assert_eq!(added.followed_links, ["file", "sub/folder"]);
+    assert_eq!((added.pointer.files, added.pointer.bytes, added.pointer.links), (5, 10, Links::Refused));
+    for (path, text) in
+        [("file", "1"), ("sub/folder/deep/x", "22"), ("sub/folder/deep/z", "333"), ("sub/folder/y", "333")]
+    {
+        assert_eq!(project.read(&format!("data/{path}")).as_deref(), Some(text), "{path}");
+        assert_eq!(files::kind(&project.path(&format!("data/{path}"))).unwrap(), Some(EntryKind::File), "{path}");
+    }
+    project.commit("plain files").await;
+    assert!(project.status_of("data").await.is_clean());
+    project.write("data/file", "changed");
+    project.write("shared/y", "what it was copied from is another file");
+    let status = project.status_of("data").await;
+    assert_eq!((status.changed.len(), status.added.len()), (1, 0));
+    assert_eq!(project.read("data/sub/folder/y").as_deref(), Some("333"));
+}
+
+#[tokio::test]
+async fn links_that_cannot_be_followed_change_nothing() {
+    let project = Project::new().await;
+    let outside = tempfile::tempdir().unwrap();
+    files::write_atomic(&outside.path().join("o"), b"out").unwrap();
+    project.write("data/a", "1");
+    link(&project, "a", "data/good");
+    link(&project, "nowhere", "data/gone");
+    link(&project, "..", "data/sub/cycle");
+    link(&project, outside.path().to_str().unwrap(), "data/outside");
+    project.write("one/x", "1");
+    link(&project, "../two", "one/to_two");
+    link(&project, "../one", "two/to_one");
+    link(&project, "../one", "data/pair");
+    let error = add(&project, AddLinks::Follow).await.unwrap_err();
+    assert_eq!(error.code(), "versions.links_not_followed");
+    let text = error.to_string();
+    for part in [
+        "cannot follow 4 symbolic links",
+        "`gone`: nothing is there",
+        "`sub/cycle`: it leads to a folder in which it lies itself",
+        "`outside`: it leads out of the project",
+        "`pair`: by `to_two` in it: by `to_one` in it: it leads to a folder in which it lies itself",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert_eq!(files::kind(&project.path("data/good")).unwrap(), Some(EntryKind::Symlink));
+    for path in ["data/gone", "data/sub/cycle", "data/pair"] {
+        project.delete(path);
+    }
+    let added = add(&project, AddLinks::FollowAnywhere).await.unwrap();
+    assert_eq!(added.followed_links, ["good", "outside"]);
+    assert_eq!(project.read("data/outside/o").as_deref(), Some("out"));
+    let status = project.status_of("data").await;
+    assert!(status.added.is_empty() && status.changed.is_empty() && status.removed.is_empty(), "{status:?}");
+}
