@@ -98,6 +98,13 @@ async fn a_store_that_has_gone_is_named_and_not_made_anew() {
     store.put_bytes("yarn".into()).await.unwrap();
 }
 
+/// Waits for the first pack, which is closed while the next one is filled.
+async fn pack_closed(harness: &Harness) {
+    while harness.objects("packs").is_empty() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
 #[tokio::test]
 async fn a_writer_that_dies_leaves_nothing_visible() {
     let harness = Harness::on_disk();
@@ -106,6 +113,7 @@ async fn a_writer_that_dies_leaves_nothing_visible() {
     // One pack is full and durable, the next one begun.
     let blob = writer.add_bytes(noise(1, 66 << 20).into()).await.unwrap();
     let small = writer.add_bytes("hemp".into()).await.unwrap();
+    pack_closed(&harness).await;
     drop(writer);
     for store in [&store, &harness.open().await] {
         assert!(!store.contains(&blob.digest).await.unwrap());
@@ -131,6 +139,7 @@ async fn a_commit_whose_pack_was_swept_fails() {
     let store = harness.open().await;
     let mut writer = store.writer();
     let blob = writer.add_bytes(noise(1, 66 << 20).into()).await.unwrap();
+    pack_closed(&harness).await;
     // The second pack is still small enough to be in memory alone.
     assert_eq!(store.sweep_orphans(SystemTime::now() + Duration::from_mins(1)).await.unwrap().objects, 1);
     assert!(matches!(writer.commit().await, Err(StoreError::PackRemoved { .. })));

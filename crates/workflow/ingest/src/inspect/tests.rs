@@ -18,7 +18,8 @@ fn texts(count: usize) -> RecordBatch {
 
 async fn part(store: &Store, batch: &RecordBatch) -> Blob {
     let folder = tempfile::tempdir().unwrap();
-    let file = Scratch::new(folder.path()).unwrap().file().unwrap();
+    let scratch = Scratch::new(folder.path()).unwrap();
+    let file = scratch.file().unwrap();
     let mut writer = PartWriter::new(file.as_file().try_clone().unwrap(), &batch.schema()).unwrap();
     writer.write(batch).unwrap();
     writer.finish().unwrap();
