@@ -122,8 +122,11 @@ impl AtomicFile {
     }
 
     /// Like [`AtomicFile::commit`], but never replaces: `false` and no change when a file is already there.
+    ///
+    /// Its time is that of this moment, not of the last write, so that it tells who was first.
     pub fn commit_new(self) -> Result<bool, FileError> {
         self.sync()?;
+        self.touch()?;
         // A hard link is the portable "rename unless it exists"; the temporary name goes when `self` is dropped.
         match fs::hard_link(&self.temporary, &self.target) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
@@ -135,6 +138,20 @@ impl AtomicFile {
 
     fn sync(&self) -> Result<(), FileError> {
         self.open_file().and_then(File::sync_all).doing("make durable", &self.target)
+    }
+
+    /// Sets the time of the last change to now, by the clock of the file system where that is another machine.
+    fn touch(&self) -> Result<(), FileError> {
+        #[cfg(unix)]
+        let touch = |file: &File| {
+            use rustix::fs::{Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, futimens};
+            let omitted = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
+            let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+            Ok(futimens(file, &Timestamps { last_access: omitted, last_modification: now })?)
+        };
+        #[cfg(not(unix))]
+        let touch = |file: &File| file.set_modified(std::time::SystemTime::now());
+        self.open_file().and_then(touch).doing("set the time of", &self.target)
     }
 
     fn metadata(&self) -> Result<fs::Metadata, FileError> {

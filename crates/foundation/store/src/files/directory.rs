@@ -113,26 +113,31 @@ pub struct Entry {
 }
 
 /// The entries of the directory at `path`, sorted by name; a name that is not UTF-8 is an error.
+///
+/// What goes while it is listed is not among them.
 pub fn list(path: &Path) -> Result<Vec<Entry>, FileError> {
     let mut entries = Vec::new();
     for found in fs::read_dir(path).doing("list", path)? {
-        entries.push(entry(&found.doing("list", path)?)?);
+        entries.extend(entry(&found.doing("list", path)?)?);
     }
     entries.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(entries)
 }
 
-fn entry(found: &fs::DirEntry) -> Result<Entry, FileError> {
+fn entry(found: &fs::DirEntry) -> Result<Option<Entry>, FileError> {
     let path = found.path();
     let name = found.file_name().into_string().map_err(|_| FileError::Io {
         action: "list",
         path: path.clone(),
         source: io::Error::other("its name is not UTF-8"),
     })?;
-    let metadata = found.metadata().doing("read the metadata of", &path)?;
+    let metadata = match found.metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        result => result.doing("read the metadata of", &path)?,
+    };
     let kind = metadata.file_type().into();
     let executable = kind == EntryKind::File && may_execute(&metadata);
-    Ok(Entry { name, path, kind, size: metadata.len(), executable, modified: metadata.modified().ok() })
+    Ok(Some(Entry { name, path, kind, size: metadata.len(), executable, modified: metadata.modified().ok() }))
 }
 
 #[cfg(unix)]

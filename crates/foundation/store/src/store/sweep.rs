@@ -69,7 +69,12 @@ impl Swept {
 }
 
 fn remove_leftovers(directory: &FilePath, before: SystemTime, swept: &mut Swept) -> Result<(), StoreError> {
-    for entry in files::list(directory)? {
+    let entries = match files::list(directory) {
+        // Another command's scratch folder, which went meanwhile.
+        Err(_) if !files::exists(directory)? => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
         let old = entry.modified.is_some_and(|modified| modified < before);
         match entry.kind {
             files::EntryKind::Directory => remove_leftovers(&entry.path, before, swept)?,

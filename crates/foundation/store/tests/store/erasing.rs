@@ -65,6 +65,28 @@ async fn what_is_erased_leaves_no_gap() {
 }
 
 #[tokio::test]
+async fn a_file_of_no_bytes_is_not_lost_between_others() {
+    let folder = temporary_directory(&std::env::temp_dir()).unwrap();
+    let data = folder.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    let contents = [Vec::new(), noise(1, SIZE), noise(2, SIZE), noise(3, 8 * SIZE)];
+    for (number, bytes) in contents.iter().enumerate() {
+        std::fs::write(data.join(number.to_string()), bytes).unwrap();
+    }
+    let store = Store::open(&format!("file:{}", folder.path().join("store").display())).await.unwrap();
+    store.put_directory(&data).await.unwrap();
+    let roots: Vec<_> = [0, 1, 3].map(|number: usize| Root::Blob(Digest::of(&contents[number]))).to_vec();
+    let at_once = CollectSettings { now: SystemTime::now(), grace: Duration::ZERO, dry_run: false };
+    let collected = store.collect_erasing(&roots, &at_once).await.unwrap();
+    assert!(collected.freed > 0 && collected.kept.pieces >= 3, "{collected:?}");
+    let url = format!("file:{}", folder.path().join("store").display());
+    for store in [store, Store::open(&url).await.unwrap()] {
+        assert_others_whole(&store, &roots).await;
+        store.collect_erasing(&roots, &at_once).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn else_a_gap_stays_in_a_pack_that_is_mostly_used() {
     let (folder, store, roots) = one_pack().await;
     let at_once = CollectSettings { now: SystemTime::now(), grace: Duration::ZERO, dry_run: false };

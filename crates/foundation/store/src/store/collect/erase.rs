@@ -12,11 +12,14 @@ impl Plan {
     /// Where something else of the pack is condemned or still in its time of grace, the removal waits for that: a gap
     /// that has been made is never looked at again.
     pub(super) fn erase(&mut self) {
-        let waiting = self.hide.each().filter(|piece| !self.remove.contains(piece));
+        let waiting = self.waiting.iter().copied();
         let busy: HashSet<PackId> = self.condemn.each().chain(waiting).map(|(pack, ..)| pack).collect();
-        let erased: HashSet<PackId> =
-            self.remove.iter().map(|(pack, ..)| *pack).filter(|pack| !busy.contains(pack)).collect();
-        let mut rewrite: BTreeMap<(PackId, u64), (Piece, bool)> = BTreeMap::new();
+        // What is merged at once goes as a whole.
+        let merged: HashSet<PackId> = self.merge.iter().filter(|_| self.at_once).map(|merged| merged.pack).collect();
+        let stays = |pack: &PackId| busy.contains(pack) || merged.contains(pack);
+        let erased: HashSet<PackId> = self.remove.iter().map(|(pack, ..)| *pack).filter(|pack| !stays(pack)).collect();
+        // A piece of no bytes shares the place of its neighbour.
+        let mut rewrite: BTreeMap<(PackId, u64, bool), (Piece, bool)> = BTreeMap::new();
         let mut postponed = HashSet::new();
         for pack in self.objects.iter().flat_map(|(_, packs)| packs) {
             let id = pack.pack;
@@ -26,9 +29,10 @@ impl Plan {
                 if erased.contains(&id) && !removed {
                     let location = Location::new(id, offset, entry);
                     let piece = Piece { kind: entry.kind, digest: entry.digest, location };
-                    rewrite.insert((id, offset), (piece, entry.tree));
+                    rewrite.insert((id, offset, entry.stored_length > 0), (piece, entry.tree));
                 }
-                if busy.contains(&id) && removed && postponed.insert(place) {
+                // A copy of what is needed counts as one whether it is removed now or later.
+                if busy.contains(&id) && removed && !self.copies.contains(&place) && postponed.insert(place) {
                     let (bytes, report) = (u64::from(entry.stored_length), &mut self.report);
                     report.removed.pieces -= 1;
                     report.removed.bytes -= bytes;

@@ -83,6 +83,10 @@ pub(super) struct Plan {
     pub(super) rewrite: Vec<(Piece, bool)>,
     /// The objects that say what lies in packs.
     pub(super) objects: Vec<(Digest, Vec<PackEntries>)>,
+    /// What is still in its time of grace, or needed by something that is.
+    pub(super) waiting: HashSet<(PackId, Kind, Digest)>,
+    /// What is removed and was counted as a further copy.
+    pub(super) copies: HashSet<(PackId, Kind, Digest)>,
 }
 
 impl State {
@@ -249,6 +253,9 @@ impl Plan {
             Verdict::Remove => &mut self.report.removed,
         };
         amount.add(found.entry.stored_length);
+        if verdict == Verdict::Remove && needed {
+            self.copies.insert(found.place());
+        }
     }
 
     fn pack(&mut self, pack: PackId, size: u64, young: bool, pieces: &[(Found, Verdict)]) {
@@ -299,9 +306,8 @@ impl Plan {
         small.retain(|pack| {
             let fits = bytes < MERGE_BYTES;
             bytes += if fits { pack.bytes() } else { 0 };
-            if !fits || !self.at_once {
-                self.leave(&pack.rest);
-            }
+            // Also of one that goes at once: it stays if it cannot be read.
+            self.leave(&pack.rest);
             fits
         });
         self.report.merged_packs = small.len() as u64;
@@ -316,14 +322,13 @@ impl Plan {
         let all = verdicts.values().flatten();
         let restored: HashSet<_> =
             all.clone().filter(|(_, verdict)| *verdict == Verdict::Restore).map(|(found, _)| found.place()).collect();
-        let waiting: HashSet<_> =
-            all.filter(|(_, verdict)| *verdict == Verdict::Wait).map(|(found, _)| found.place()).collect();
+        self.waiting = all.filter(|(_, verdict)| *verdict == Verdict::Wait).map(|(found, _)| found.place()).collect();
         let mut hide: HashSet<_> = self.remove.iter().copied().collect();
         for (name, object, old) in state.objects {
             match object {
                 Object::Packs(packs) => self.objects.push((name, packs)),
                 Object::Condemned(condemned) if old || condemned.each().any(|piece| restored.contains(&piece)) => {
-                    hide.extend(condemned.each().filter(|piece| waiting.contains(piece)));
+                    hide.extend(condemned.each().filter(|piece| self.waiting.contains(piece)));
                     self.replaced.push(name);
                 }
                 Object::Condemned(_) => {}
