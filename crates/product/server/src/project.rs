@@ -8,7 +8,7 @@ use ropewalk_data::{AuditEvent, DataError, audit_append};
 use ropewalk_execution::{Executor, LocalExecutor};
 use ropewalk_registry::Registry;
 use ropewalk_store::files::{self, FileError, FileLock};
-use ropewalk_store::{BackendOptions, RefName, Store, StoreError};
+use ropewalk_store::{BackendOptions, Store, StoreError};
 use ropewalk_tracking::Tracking;
 use ropewalk_types::Ambient;
 use ropewalk_versions::Workspace;
@@ -74,7 +74,6 @@ impl OpenProject {
         let executor = executor(&file.backends.executor)?;
         let store = store_open(root, &file.backends.storage, &access.backends).await?;
         let catalog = catalog_open(root, &file).await?;
-        store_mark(&store, &file.project.name).await?;
         let ambient: Arc<dyn Ambient> = Arc::new(SystemAmbient);
         Ok(Self {
             root: root.to_owned(),
@@ -186,20 +185,6 @@ pub(crate) fn project_file(root: &Path) -> Result<ProjectFile, ServerError> {
     Ok(ProjectFile::parse(FILE_NAME, &project_text(root)?)?)
 }
 
-/// The ref by which others see that a store is a project's own and not only a remote: what its catalogue needs there, they
-/// cannot know.
-const OWNER: &str = "project";
-
-/// Marks the store as this project's, once.
-async fn store_mark(store: &Store, project: &str) -> Result<(), ServerError> {
-    let name = RefName::new(OWNER)?;
-    if store.ref_get(&name).await?.is_none() {
-        // Who cannot write there leaves nothing there that has to be kept.
-        let _ = store.ref_set(&name, None, project.to_owned().into()).await;
-    }
-    Ok(())
-}
-
 /// The project's store with its cache of whole files; both are made where they have never been.
 pub(crate) async fn store_open(root: &Path, storage: &str, options: &BackendOptions) -> Result<Store, StoreError> {
     let state = root.join(STATE_FOLDER);
@@ -208,8 +193,8 @@ pub(crate) async fn store_open(root: &Path, storage: &str, options: &BackendOpti
     let url = below(root, "file:", storage);
     store_place::check_there(&state, &url, options).await?;
     let store = Store::open_with(&url, options).await?.with_cache(state.join(CACHE));
-    // In a project that can only be read nothing can be noted, and nothing be lost.
-    let _ = store_place::note(&state, &url);
+    // Where nothing can be written nothing can be noted, and nothing be lost; it is tried again by the next command.
+    let _ = store_place::note(&state, &url, &store).await;
     Ok(store)
 }
 

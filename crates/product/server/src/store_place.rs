@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use ropewalk_store::files::{self, FileError};
-use ropewalk_store::{BackendOptions, Store, StoreError};
+use ropewalk_store::{BackendOptions, RefName, Store, StoreError};
 
 /// In the state folder: where the store was when it was last opened.
 const NOTE: &str = "store.place";
@@ -21,13 +22,25 @@ pub(crate) async fn check_there(state: &Path, url: &str, options: &BackendOption
     Err(StoreError::Vanished { directory, note: Some(note) })
 }
 
-/// Notes that the store is at `url`.
-pub(crate) fn note(state: &Path, url: &str) -> Result<(), FileError> {
+/// The ref by which others see that a store is a project's own and not only a remote: what its catalogue and its work tree
+/// need there, they cannot know.
+const OWN: &str = "project";
+
+/// Marks the store at `url` as a project's own, before anything is put there, and notes where it is.
+pub(crate) async fn note(state: &Path, url: &str, store: &Store) -> Result<(), StoreError> {
     let note = state.join(NOTE);
     if known(&note)?.as_deref() == Some(url) {
         return Ok(());
     }
-    files::write_atomic(&note, format!("{url}\n").as_bytes())
+    let own = RefName::new(OWN)?;
+    if store.ref_get(&own).await?.is_none() {
+        match store.ref_set(&own, None, Bytes::from_static(b"a project keeps its data here\n")).await {
+            // Another project has the same store.
+            Ok(_) | Err(StoreError::Conflict { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(files::write_atomic(&note, format!("{url}\n").as_bytes())?)
 }
 
 fn known(note: &Path) -> Result<Option<String>, FileError> {
@@ -48,8 +61,11 @@ mod tests {
         let url = |name: &str| format!("file:{}", folder.path().join(name).display());
         let check = async |name: &str| check_there(&state, &url(name), &options).await;
         check("store").await.expect("never noted");
-        drop(Store::open(&url("store")).await.expect("a store"));
-        note(&state, &url("store")).expect("a note");
+        let store = Store::open(&url("store")).await.expect("a store");
+        note(&state, &url("store"), &store).await.expect("a note");
+        note(&state, &url("store"), &store).await.expect("as before");
+        assert_eq!(store.ref_list("").await.expect("refs"), [RefName::new(OWN).expect("a name")]);
+        drop(store);
         check("store").await.expect("it is there");
         files::rename_directory(&folder.path().join("store"), &folder.path().join("away")).expect("moved");
         let error = check("store").await.expect_err("it is gone");

@@ -312,3 +312,22 @@ fn a_folder_that_became_a_file_is_committed() {
     project.succeed(&["data", "checkout", "photos@latest"]);
     assert_eq!(std::fs::read_to_string(project.path("photos")).expect("file"), "one file now");
 }
+
+#[test]
+fn nobody_collects_in_the_store_of_another_project() {
+    let folder = tempfile::tempdir().expect("folder");
+    let first = birds(&folder.path().join("remote"));
+    let store = first.path(".ropewalk/store");
+    // It has refs of tracked files only, as a remote has; added and not committed is known to its work tree alone.
+    first.write("photos/owl.jpg", SECRET);
+    first.succeed(&["data", "add", "photos"]);
+    let other = Project::new();
+    git(&other, &["init", "-q"]);
+    other.succeed(&["init", "."]);
+    other.succeed(&["remote", "add", "theirs", &format!("file:{}", store.display())]);
+    let said = other.fail(2, &["data", "gc", "--remote", "theirs", "--grace", "0"]);
+    assert!(said.contains("also the store of a project"), "{said}");
+    assert!(holds(&store, SECRET.as_bytes()));
+    other.succeed(&["remote", "add", "origin", &format!("file:{}", folder.path().join("remote").display())]);
+    other.succeed(&["data", "gc", "--remote", "origin", "--grace", "0"]);
+}
