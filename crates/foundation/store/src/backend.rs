@@ -25,6 +25,16 @@ pub(crate) use credentials::NoCredentials;
 pub(crate) use local::DurableLocal;
 pub use options::BackendOptions;
 
+/// What a backend that is a directory of this machine is told of an object that is written in parts, as an extension of
+/// the request; others do not look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Caching {
+    /// It may be read again soon.
+    Usual,
+    /// It is written past the page cache where that can be.
+    PassedBy,
+}
+
 /// An object store and, when it is a directory of this machine, where that is.
 pub(crate) struct Resolved {
     pub(crate) backend: Arc<dyn ObjectStore>,

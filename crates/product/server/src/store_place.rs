@@ -16,10 +16,15 @@ const LONGEST_NOTE: u64 = 1 << 14;
 pub(crate) async fn check_there(state: &Path, url: &str, options: &BackendOptions) -> Result<(), StoreError> {
     let note = state.join(NOTE);
     let Some(directory) = url.strip_prefix("file:").map(PathBuf::from) else { return Ok(()) };
-    if known(&note)?.as_deref() != Some(url) || Store::open_existing(url, options).await?.is_some() {
+    if known(&note)?.as_deref() != Some(url) {
         return Ok(());
     }
-    Err(StoreError::Vanished { directory, note: Some(note) })
+    match Store::open_existing(url, options).await {
+        Ok(None) => Err(StoreError::Vanished { directory, note: Some(note) }),
+        // One that is damaged is there: whoever opens it says what is wrong, or heals it.
+        Ok(Some(_)) | Err(StoreError::Damaged { .. } | StoreError::Malformed { .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// The ref by which others see that a store is a project's own and not only a remote: what its catalogue and its work tree

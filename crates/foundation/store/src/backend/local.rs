@@ -14,6 +14,7 @@ use object_store::{
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
 };
 
+use super::Caching;
 use crate::error::StoreError;
 use crate::files::{self, AtomicFile, FileError, PartFile};
 
@@ -80,9 +81,14 @@ impl ObjectStore for DurableLocal {
         .await
     }
 
-    async fn put_multipart_opts(&self, location: &Path, _: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        options: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
         let path = self.inner.path_to_filesystem(location)?;
-        let file = blocking(move || PartFile::create(&path).map_err(file_error)).await?;
+        let direct = options.extensions.get() == Some(&Caching::PassedBy);
+        let file = blocking(move || PartFile::create(&path, direct).map_err(file_error)).await?;
         Ok(Box::new(Upload { file: Arc::new(Mutex::new(Some(file))), offset: 0 }))
     }
 

@@ -10,10 +10,10 @@ const BUFFER: usize = 2 << 20;
 /// common disks (open(2), `O_DIRECT`).
 const ALIGNMENT: usize = 4096;
 
-/// An [`AtomicFile`] of many megabytes that is written in parts, past the page cache where the system can.
+/// An [`AtomicFile`] of many megabytes that is written in parts, and may be so past the page cache where the system can.
 ///
-/// What is made durable soon anyway gains nothing from the page cache: filling it costs a copy and the pages of what
-/// others read. A part that is not aligned, the last one as a rule, ends direct I/O for the rest of the file.
+/// What is not read again soon gains nothing from the page cache: filling it costs a copy and the pages of what others
+/// read. A part that is not aligned, the last one as a rule, ends direct I/O for the rest of the file.
 #[derive(Debug)]
 pub(crate) struct PartFile {
     file: AtomicFile,
@@ -22,10 +22,10 @@ pub(crate) struct PartFile {
 }
 
 impl PartFile {
-    /// Begins the file that will be at `path`; missing parent directories are created.
-    pub(crate) fn create(path: &Path) -> Result<Self, FileError> {
+    /// Begins the file that will be at `path`, `direct` where that can be; missing parent directories are created.
+    pub(crate) fn create(path: &Path, direct: bool) -> Result<Self, FileError> {
         let file = AtomicFile::create(path)?;
-        let direct = file.set_direct(true).is_ok();
+        let direct = direct && file.set_direct(true).is_ok();
         Ok(Self { file, direct, buffer: None })
     }
 
@@ -120,7 +120,7 @@ mod tests {
         let whole = noise(3, 3 * part + 12_345);
         for (number, order) in [[0, 1, 2, 3], [3, 1, 0, 2], [1, 0, 3, 2]].into_iter().enumerate() {
             let path = directory.path().join(format!("file{number}"));
-            let mut file = PartFile::create(&path).unwrap();
+            let mut file = PartFile::create(&path, number < 2).unwrap();
             for index in order {
                 let bytes = &whole[index * part..whole.len().min((index + 1) * part)];
                 file.write_at((index * part) as u64, bytes.chunks(60_001)).unwrap();
@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn dropped_before_commit_leaves_nothing() {
         let directory = temporary_directory(&std::env::temp_dir()).unwrap();
-        let mut file = PartFile::create(&directory.path().join("file")).unwrap();
+        let mut file = PartFile::create(&directory.path().join("file"), true).unwrap();
         file.write_at(0, std::iter::once(&noise(1, BUFFER)[..])).unwrap();
         drop(file);
         assert!(list(directory.path()).unwrap().is_empty());
@@ -147,7 +147,7 @@ mod tests {
         let directory = temporary_directory(&place).unwrap();
         let path = directory.path().join("file");
         let whole = noise(5, BUFFER + 1);
-        let mut file = PartFile::create(&path).unwrap();
+        let mut file = PartFile::create(&path, true).unwrap();
         file.write_at(0, std::iter::once(&whole[..])).unwrap();
         file.commit().unwrap();
         assert!(read(&path).unwrap() == whole);

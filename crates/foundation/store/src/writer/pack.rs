@@ -1,11 +1,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use object_store::ObjectStore;
 use object_store::buffered::BufWriter;
+use object_store::{Extensions, ObjectStore};
 use tokio::io::AsyncWriteExt as _;
 
 use super::Prepared;
+use crate::backend::Caching;
 use crate::error::StoreError;
 use crate::index::{PackEntries, PackId, Slot};
 use crate::store::failed;
@@ -26,9 +27,16 @@ pub(crate) struct OpenPack {
 
 impl OpenPack {
     /// Of which at most `parts_at_once` parts are on their way.
-    pub(crate) async fn begin(backend: Arc<dyn ObjectStore>, parts_at_once: usize) -> Result<Self, StoreError> {
+    pub(crate) async fn begin(
+        backend: Arc<dyn ObjectStore>,
+        parts_at_once: usize,
+        caching: Caching,
+    ) -> Result<Self, StoreError> {
         let id = PackId::random();
-        let upload = BufWriter::with_capacity(backend, id.path(), PART).with_max_concurrency(parts_at_once);
+        let mut extensions = Extensions::new();
+        extensions.insert(caching);
+        let upload = BufWriter::with_capacity(backend, id.path(), PART);
+        let upload = upload.with_max_concurrency(parts_at_once).with_extensions(extensions);
         let mut pack = Self { id, upload, length: 0, slots: Vec::new() };
         pack.put(Bytes::from_static(PackId::MARK)).await?;
         Ok(pack)

@@ -4,9 +4,14 @@ use object_store::ObjectStore;
 use tokio::task::JoinSet;
 
 use super::{OpenPack, Prepared};
+use crate::backend::Caching;
 use crate::error::StoreError;
 use crate::index::PackEntries;
 use crate::store::Inner;
+
+/// What a writer has written first is often read again soon: laid out after a pull, pushed after a commit. What comes
+/// behind so many bytes would drive that, and more, from the page cache.
+const CACHED: u64 = 256 << 20;
 
 /// Packs one after another; none of them is visible before it is published.
 ///
@@ -19,19 +24,24 @@ pub(crate) struct PackWriter {
     /// At most one; it ends with this writer.
     closing: JoinSet<Result<PackEntries, StoreError>>,
     finished: Vec<PackEntries>,
+    written: u64,
 }
 
 impl PackWriter {
     pub(crate) fn new(store: &Inner) -> Self {
         let (backend, parts_at_once) = (Arc::clone(&store.backend), store.parts_at_once());
-        Self { backend, parts_at_once, open: None, closing: JoinSet::new(), finished: Vec::new() }
+        Self { backend, parts_at_once, open: None, closing: JoinSet::new(), finished: Vec::new(), written: 0 }
     }
 
     pub(crate) async fn append(&mut self, prepared: Prepared) -> Result<(), StoreError> {
         let mut pack = match self.open.take() {
             Some(pack) => pack,
-            None => OpenPack::begin(Arc::clone(&self.backend), self.parts_at_once).await?,
+            None => {
+                let caching = if self.written < CACHED { Caching::Usual } else { Caching::PassedBy };
+                OpenPack::begin(Arc::clone(&self.backend), self.parts_at_once, caching).await?
+            }
         };
+        self.written += prepared.stored.len() as u64;
         pack.append(prepared).await?;
         if pack.is_full() {
             self.closed().await?;
