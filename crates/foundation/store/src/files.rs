@@ -15,7 +15,7 @@ mod work_tree;
 
 pub use atomic::{AtomicFile, is_leftover, write_atomic};
 pub use directory::{
-    Entry, EntryKind, TemporaryDirectory, create_directories, list, remove_directory, rename_directory,
+    Entry, EntryKind, TemporaryDirectory, create_directories, exchange, list, remove_directory, rename_directory,
     temporary_directory,
 };
 pub use error::FileError;

@@ -95,10 +95,20 @@ async fn found_at(store: &Store, part: &Part, name: &RefName) -> Result<Found, V
     })
 }
 
-/// The names of the datasets of which `store` has refs.
+/// The names of the datasets of which `store` has refs, be they tombstones only.
 pub(crate) async fn names(store: &Store) -> Result<Vec<DatasetName>, VersionsError> {
+    names_where(store, |_| true).await
+}
+
+/// The names of the datasets of which `store` has versions.
+pub(crate) async fn names_with_versions(store: &Store) -> Result<Vec<DatasetName>, VersionsError> {
+    names_where(store, |part| matches!(part, Part::Head | Part::Tag(_) | Part::Tip(_))).await
+}
+
+async fn names_where(store: &Store, wanted: fn(&Part) -> bool) -> Result<Vec<DatasetName>, VersionsError> {
     let refs = store.ref_list(&format!("{FOLDER}/")).await?;
-    let names: BTreeSet<_> = refs.iter().filter_map(|name| parts(name).map(|(dataset, _)| dataset)).collect();
+    let found = refs.iter().filter_map(parts).filter(|(_, part)| wanted(part));
+    let names: BTreeSet<_> = found.map(|(dataset, _)| dataset).collect();
     Ok(names.into_iter().collect())
 }
 
@@ -384,10 +394,14 @@ pub(crate) async fn version_put(store: &Store, version: &Version) -> Result<Dige
     Ok(store.put_bytes(version.encode()?).await?.digest)
 }
 
-/// Removes every ref of a dataset; says how many there were.
+/// Removes the refs of a dataset but for tombstones and counts of deletions, which hold for ever (ADR 010); says how many
+/// there were.
 pub(crate) async fn forget(store: &Store, name: &DatasetName) -> Result<u64, VersionsError> {
     let mut removed = 0;
     for found in store.ref_list(&format!("{FOLDER}/{name}/")).await? {
+        if matches!(parts(&found), Some((_, Part::Removed(_) | Part::Untagged(_)))) {
+            continue;
+        }
         removed += u64::from(ref_remove(store, &found).await?);
     }
     Ok(removed)

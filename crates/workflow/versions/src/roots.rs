@@ -92,7 +92,8 @@ struct Wanted {
 
 impl Wanted {
     fn take(&mut self, refs: &Refs) {
-        self.versions.extend(refs.versions());
+        // Not what lies behind a version that only its tombstone names: that of a dataset that was forgotten, for one.
+        self.versions.extend(refs.named());
         let tagged = |version: &Digest| refs.tags.values().any(|at| at.version == *version);
         self.removed.extend(refs.removed.keys().filter(|version| !tagged(version)));
     }
@@ -121,7 +122,13 @@ impl Wanted {
         let Self { versions, mut roots, removed, mut in_git } = self;
         let versions: Vec<_> = versions.into_iter().collect();
         let history = History { stores: &[store] };
-        for (digest, version) in history.ancestors(&versions, &HashSet::new()).await? {
+        let mut found = history.ancestors(&versions, &HashSet::new()).await?;
+        let behind: BTreeSet<_> = found.iter().map(|(digest, _)| *digest).collect();
+        // The object of a removed version stays, so that lineage can name it.
+        for digest in removed.difference(&behind) {
+            found.extend(history.find(digest).await?.map(|version| (*digest, version)));
+        }
+        for (digest, version) in found {
             roots.insert(Root::Blob(digest));
             let content = content_root(version.kind, version.root);
             if removed.contains(&digest) {

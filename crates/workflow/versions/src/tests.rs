@@ -2,6 +2,7 @@
 
 mod clones;
 mod crash;
+mod forgetting;
 mod git;
 mod lifecycle;
 #[cfg(unix)]

@@ -159,7 +159,8 @@ fn take(data: &Data, entry: &ScanEntry<'_>) -> Result<Taken, VersionsError> {
             reason: "it belongs to git or to Ropewalk, and is no data".to_owned(),
             advice: "track the folders beside it instead",
         }),
-        EntryKind::File if files::is_leftover(name) => Ok(Taken::Leftover),
+        // A file half written, a folder half copied, or the link that such a folder took the place of.
+        EntryKind::File | EntryKind::Directory | EntryKind::Symlink if files::is_leftover(name) => Ok(Taken::Leftover),
         EntryKind::File => Ok(Taken::File),
         EntryKind::Directory if data.file.is_none() => Ok(Taken::Within),
         EntryKind::Directory => not_storable("a folder is where the file should be"),
@@ -232,7 +233,7 @@ impl Work {
     /// Removes what an operation that was killed had begun to write; only for who holds the lock of the work tree.
     pub(crate) fn clear_leftovers(&mut self) -> Result<(), VersionsError> {
         for path in self.leftovers.drain(..) {
-            files::remove_file(&self.directory.join(path))?;
+            remove_leftover(&self.directory.join(path))?;
         }
         Ok(())
     }
@@ -250,6 +251,14 @@ impl Work {
             Some(TreeFile { path: file.path.clone(), digest: file.digest?, size, executable })
         };
         self.files.iter().filter_map(known).collect()
+    }
+}
+
+/// Removes what an operation that was killed had begun to write beside data.
+pub(crate) fn remove_leftover(path: &Path) -> Result<(), files::FileError> {
+    match files::kind(path)? {
+        Some(EntryKind::Directory) => files::remove_directory(path).map(drop),
+        _ => files::remove_file(path).map(drop),
     }
 }
 

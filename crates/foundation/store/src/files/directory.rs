@@ -186,6 +186,29 @@ pub fn rename_directory(path: &Path, target: &Path) -> Result<(), FileError> {
     sync_directory(parent(target))
 }
 
+/// Exchanges the names `a` and `b` of whatever has them, in one step; durable on return.
+///
+/// `false`, and nothing is changed, where the platform or the file system cannot (renameat2(2), `RENAME_EXCHANGE`).
+pub fn exchange(a: &Path, b: &Path) -> Result<bool, FileError> {
+    #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+    {
+        use rustix::fs::{CWD, RenameFlags, renameat_with};
+        use rustix::io::Errno;
+        match renameat_with(CWD, a, CWD, b, RenameFlags::EXCHANGE) {
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => return Ok(false),
+            exchanged => exchanged.map_err(Into::into).doing("exchange names with", b)?,
+        }
+        sync_directory(parent(a))?;
+        sync_directory(parent(b))?;
+        Ok(true)
+    }
+    #[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
+    {
+        let _ = (a, b);
+        Ok(false)
+    }
+}
+
 impl Drop for TemporaryDirectory {
     fn drop(&mut self) {
         // It may have got another name. A leftover is harmless, and there is nobody to tell.

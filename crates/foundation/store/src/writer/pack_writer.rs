@@ -34,12 +34,11 @@ impl PackWriter {
     }
 
     pub(crate) async fn append(&mut self, prepared: Prepared) -> Result<(), StoreError> {
-        let mut pack = match self.open.take() {
-            Some(pack) => pack,
-            None => {
-                let caching = if self.written < CACHED { Caching::Usual } else { Caching::PassedBy };
-                OpenPack::begin(Arc::clone(&self.backend), self.parts_at_once, caching).await?
-            }
+        let mut pack = if let Some(pack) = self.open.take() {
+            pack
+        } else {
+            let caching = if self.written < CACHED { Caching::Usual } else { Caching::PassedBy };
+            OpenPack::begin(Arc::clone(&self.backend), self.parts_at_once, caching).await?
         };
         self.written += prepared.stored.len() as u64;
         pack.append(prepared).await?;

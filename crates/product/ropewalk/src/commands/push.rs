@@ -96,6 +96,12 @@ fn told(remote: &str, pushed: &Pushed) {
             tag.local.short()
         ));
     }
+    for (name, tag) in &pushed.gone_tags {
+        terminal::say(&format!(
+            "warning: {name}@{tag} is not set there: it was deleted in {remote} before; if it is meant anew, `ropewalk fetch` \
+             and set it again"
+        ));
+    }
     let moved = &pushed.transferred;
     if moved.pieces > 0 {
         output::text(&format!("{} pieces, {} to {remote}\n", moved.pieces, bytes(moved.bytes)));

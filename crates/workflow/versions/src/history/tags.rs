@@ -11,7 +11,7 @@ use bytes::Bytes;
 use ropewalk_store::{RefName, Store, StoreError};
 use ropewalk_types::{DatasetName, Digest, TagName};
 
-use super::{FOLDER, MAX_ROUNDS, Refs, lost_race, ref_remove};
+use super::{FOLDER, MAX_ROUNDS, Refs, lost_race};
 use crate::error::VersionsError;
 
 /// A tag as it was read.
@@ -31,6 +31,8 @@ pub(crate) struct Carried {
     pub(crate) deleted: u64,
     /// Those that name other versions there, and which.
     pub(crate) refused: Vec<(TagName, Digest)>,
+    /// Those that were deleted there since they were set, so that they were not set there.
+    pub(crate) gone: Vec<TagName>,
 }
 
 pub(crate) fn tag_ref(name: &DatasetName, tag: &TagName) -> Result<RefName, VersionsError> {
@@ -104,9 +106,29 @@ pub(crate) async fn tag_set(
 
 /// Deletes a tag, so that it does not come back from another store.
 pub(crate) async fn tag_delete(store: &Store, name: &DatasetName, tag: &TagName) -> Result<(), VersionsError> {
-    let count = deletions_at(store, &untagged_ref(name, tag)?).await?;
-    deletions_raise(store, name, tag, count + 1).await?;
-    ref_remove(store, &tag_ref(name, tag)?).await.map(drop)
+    let known = deletions_at(store, &untagged_ref(name, tag)?).await?;
+    let set = tag_at(store, &tag_ref(name, tag)?).await?.map_or(0, |at| at.deletions);
+    let count = known.max(set) + 1;
+    deletions_raise(store, name, tag, count).await?;
+    tag_drop(store, name, tag, count).await.map(drop)
+}
+
+/// Removes a tag that was set when it had been deleted less often than this; says whether there was one.
+///
+/// One that was set anew meanwhile stays.
+async fn tag_drop(store: &Store, name: &DatasetName, tag: &TagName, count: u64) -> Result<bool, VersionsError> {
+    let tag_name = tag_ref(name, tag)?;
+    for _ in 0..MAX_ROUNDS {
+        let Some((at, generation)) = read_at(store, &tag_name, decode).await? else { return Ok(false) };
+        if at.deletions >= count {
+            return Ok(false);
+        }
+        match store.ref_delete(&tag_name, generation).await {
+            Err(error) if lost_race(&error) => {}
+            result => return Ok(result.map(|()| true)?),
+        }
+    }
+    Err(VersionsError::Busy { name: name.clone() })
 }
 
 /// Notes that a tag was deleted this often, unless more is known.
@@ -126,9 +148,23 @@ async fn deletions_raise(store: &Store, name: &DatasetName, tag: &TagName, count
     Err(VersionsError::Busy { name: name.clone() })
 }
 
-/// Brings to `to`, which has `theirs`, what `ours` has of tags: deletions first, then those that are set.
+/// What became of a tag on its way.
+enum Arrived {
+    /// It is set there.
+    Set,
+    /// It was set there.
+    Present,
+    /// It names this other version there.
+    Refused(Digest),
+    /// It was deleted there since it was set here.
+    Gone,
+}
+
+/// Brings to `to`, of which `theirs` was read some time ago, what `ours` has of tags: deletions first, then those that are
+/// set.
 ///
-/// A tag that names another version there is only moved if that is forced.
+/// What others did meanwhile stays, unless what `ours` has came after it. A tag that names another version there is only
+/// moved if that is forced.
 pub(crate) async fn tags_carry(
     ours: &Refs,
     to: &Store,
@@ -144,25 +180,59 @@ pub(crate) async fn tags_carry(
             continue;
         }
         deletions_raise(to, name, tag, *count).await?;
-        if theirs.tags.get(tag).is_some_and(|at| at.deletions < *count) {
-            ref_remove(to, &tag_ref(name, tag)?).await?;
+        if tag_drop(to, name, tag, *count).await? {
             deleted.insert(tag);
             carried.deleted += 1;
         }
     }
     for (tag, at) in &ours.tags {
         let there = theirs.tags.get(tag).filter(|_| !deleted.contains(tag));
-        let gone = theirs.untagged.get(tag).is_some_and(|count| at.deletions < *count);
-        if gone || there.is_some_and(|there| there.version == at.version) {
+        if there.is_some_and(|there| there.version == at.version && there.deletions >= at.deletions) {
             continue;
         }
-        match tag_set(to, name, tag, &at.version, force).await {
-            Ok(()) => carried.set += 1,
-            Err(VersionsError::TagExists { version, .. }) => carried.refused.push((tag.clone(), version)),
-            Err(error) => return Err(error),
+        match tag_carry(to, name, tag, *at, force).await? {
+            Arrived::Set => carried.set += 1,
+            Arrived::Present => {}
+            Arrived::Refused(version) => carried.refused.push((tag.clone(), version)),
+            Arrived::Gone => carried.gone.push(tag.clone()),
         }
     }
     Ok(carried)
+}
+
+/// Sets a tag as it was set elsewhere, unless it was deleted here more often than was known there.
+async fn tag_carry(
+    to: &Store,
+    name: &DatasetName,
+    tag: &TagName,
+    at: TagAt,
+    force: bool,
+) -> Result<Arrived, VersionsError> {
+    let (tag_name, untagged) = (tag_ref(name, tag)?, untagged_ref(name, tag)?);
+    for _ in 0..MAX_ROUNDS {
+        let count = deletions_at(to, &untagged).await?;
+        if at.deletions < count {
+            return Ok(Arrived::Gone);
+        }
+        if count < at.deletions {
+            deletions_raise(to, name, tag, at.deletions).await?;
+        }
+        let known = read_at(to, &tag_name, decode).await?;
+        match known {
+            // Somebody deleted it and set it anew since the count was read.
+            Some((known, _)) if known.deletions > at.deletions => return Ok(Arrived::Gone),
+            Some((known, _)) if known == at => return Ok(Arrived::Present),
+            Some((known, _)) if !force && known.deletions == at.deletions => {
+                return Ok(Arrived::Refused(known.version));
+            }
+            _ => {}
+        }
+        match to.ref_set(&tag_name, known.map(|(_, generation)| generation), encode(at)).await {
+            Err(error) if lost_race(&error) => {}
+            result => return Ok(result.map(|_| Arrived::Set)?),
+        }
+    }
+    Err(VersionsError::Busy { name: name.clone() })
 }
 
 #[cfg(test)]
@@ -224,6 +294,43 @@ mod tests {
         tag_set(&third, &name, &tag, &one, false).await.unwrap();
         carry(&here, &third).await;
         assert_eq!(known(&third).await, Some(TagAt { version: two, deletions: 2 }));
+    }
+
+    async fn refs_of(store: &Store) -> Refs {
+        super::super::refs(store, &DatasetName::new("x").unwrap()).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_is_set_anew_while_a_deletion_is_on_its_way_stays() {
+        let (here, there) = (Store::open("memory:").await.unwrap(), Store::open("memory:").await.unwrap());
+        let (name, tag) = (DatasetName::new("x").unwrap(), TagName::new("t").unwrap());
+        let (one, five) = (Digest::of(b"1"), Digest::of(b"5"));
+        tag_set(&here, &name, &tag, &one, false).await.unwrap();
+        carry(&here, &there).await;
+        tag_delete(&here, &name, &tag).await.unwrap();
+        let (ours, theirs) = (refs_of(&here).await, refs_of(&there).await);
+        // While the push goes on, somebody who knows of the deletion sets the tag.
+        deletions_raise(&there, &name, &tag, 1).await.unwrap();
+        tag_set(&there, &name, &tag, &five, false).await.unwrap();
+        let carried = tags_carry(&ours, &there, &name, &theirs, false).await.unwrap();
+        assert_eq!((carried.deleted, known(&there).await), (0, Some(TagAt { version: five, deletions: 1 })));
+    }
+
+    #[tokio::test]
+    async fn a_deletion_that_came_while_a_tag_was_on_its_way_holds() {
+        let (here, there) = (Store::open("memory:").await.unwrap(), Store::open("memory:").await.unwrap());
+        let (name, tag) = (DatasetName::new("x").unwrap(), TagName::new("t").unwrap());
+        tag_set(&here, &name, &tag, &Digest::of(b"1"), false).await.unwrap();
+        let (ours, theirs) = (refs_of(&here).await, refs_of(&there).await);
+        deletions_raise(&there, &name, &tag, 1).await.unwrap();
+        let carried = tags_carry(&ours, &there, &name, &theirs, true).await.unwrap();
+        assert_eq!((carried.set, carried.gone), (0, vec![tag.clone()]));
+        assert_eq!(known(&there).await, None);
+        // Heard of, and set again, it arrives.
+        carry(&there, &here).await;
+        assert_eq!(known(&here).await, None);
+        tag_set(&here, &name, &tag, &Digest::of(b"1"), false).await.unwrap();
+        assert_eq!((carry(&here, &there).await.set, known(&there).await.is_some()), (1, true));
     }
 
     #[tokio::test]

@@ -53,6 +53,8 @@ pub struct Pushed {
     pub deleted_tags: u64,
     /// Tags that name other versions there, or versions that were removed there.
     pub refused_tags: Vec<RefusedTag>,
+    /// Tags that were deleted in the remote, of which was not known here; they were not set there.
+    pub gone_tags: Vec<(DatasetName, TagName)>,
     /// Versions that were removed here, and now are in the remote.
     pub removed: Vec<(DatasetName, Digest)>,
     /// Versions that were removed here, and have a tag in the remote.
@@ -242,6 +244,7 @@ async fn tags_push(
     let carried = history::tags_carry(&ours, remote, name, theirs, options.move_tags).await?;
     pushed.tags += carried.set;
     pushed.deleted_tags += carried.deleted;
+    pushed.gone_tags.extend(carried.gone.into_iter().map(|tag| (name.clone(), tag)));
     let refused = |(tag, there): (TagName, Digest), local| RefusedTag { name: name.clone(), tag, local, remote: there };
     for (tag, there) in carried.refused {
         let local = ours.tags.get(&tag).map_or(there, |at| at.version);

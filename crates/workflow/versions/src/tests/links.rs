@@ -1,12 +1,14 @@
 //! Symbolic links in data: refused, skipped, followed.
 
 use std::os::unix::fs::symlink;
+use std::sync::{Arc, Mutex};
 
 use ropewalk_store::files::{self, EntryKind};
+use ropewalk_store::{LinkMode, NoProgress};
 use ropewalk_types::Diagnose as _;
 
-use super::Project;
-use crate::{AddLinks, AddRequest, Added, Links, VersionsError};
+use super::{Project, name};
+use crate::{Act, AddLinks, AddRequest, Added, Intent, Links, RestoreRequest, Trail, VersionsError};
 
 async fn add(project: &Project, links: AddLinks) -> Result<Added, VersionsError> {
     project.workspace.add(AddRequest { path: "data".into(), links, ..AddRequest::default() }).await
@@ -65,6 +67,54 @@ async fn what_is_skipped_stays_skipped() {
     project.delete("data/b");
     project.checkout("v2").await.unwrap();
     assert!(project.status_of("data").await.is_clean());
+}
+
+#[tokio::test]
+async fn a_restoration_leaves_links_that_are_in_the_way() {
+    let project = Project::new().await;
+    project.write("data/a", "1");
+    project.write("data/b", "2");
+    project.write("elsewhere", "the user's");
+    link(&project, "a", "data/link");
+    add(&project, AddLinks::Skip).await.unwrap();
+    project.commit("without links").await;
+    project.delete("data/b");
+    link(&project, "../elsewhere", "data/b");
+    let request = RestoreRequest { name: name("data"), patterns: Vec::new(), version: None, mode: LinkMode::Auto };
+    let error = project.workspace.restore(request.clone(), &NoProgress).await.unwrap_err();
+    assert_eq!(error.code(), "versions.links_in_the_way", "{error}");
+    assert_eq!(files::kind(&project.path("data/b")).unwrap(), Some(EntryKind::Symlink));
+    project.delete("data/b");
+    project.workspace.restore(request, &NoProgress).await.unwrap();
+    assert_eq!(project.read("data/b").as_deref(), Some("2"));
+}
+
+#[tokio::test]
+async fn the_trail_hears_of_what_becomes_of_links() {
+    let project = Project::new().await;
+    project.write("data/a", "1");
+    project.add("data").await;
+    let heard = Arc::new(Mutex::new(0));
+    let count = Arc::clone(&heard);
+    let trail: Trail = Arc::new(move |intent: Intent| {
+        *count.lock().unwrap() += u32::from(matches!(intent.act, Act::Add { .. }));
+        Box::pin(async { Ok(()) })
+    });
+    let workspace = project.workspace.clone().with_trail(trail);
+    for (links, times) in [(AddLinks::AsBefore, 0), (AddLinks::Skip, 1), (AddLinks::Skip, 1), (AddLinks::Follow, 2)] {
+        let added = workspace.add(AddRequest { path: "data".into(), links, ..AddRequest::default() }).await.unwrap();
+        assert!(!added.changed);
+        assert_eq!(*heard.lock().unwrap(), times, "{links:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_killed_command_left_is_no_data() {
+    let project = Project::new().await;
+    project.write("data/a", "1");
+    project.write("data/.tmp#12000000000/half", "2");
+    link(&project, "a", "data/.tmp#12000000001");
+    assert_eq!(project.add("data").await.pointer.files, 1);
 }
 
 #[tokio::test]

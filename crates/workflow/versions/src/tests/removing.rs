@@ -25,7 +25,7 @@ async fn remove(project: &Project, spec: &str) -> Result<crate::RemovedVersion, 
     project.workspace.remove_version(&name("data"), spec, "ada", "asked to").await
 }
 
-async fn root_of(project: &Project, spec: &str) -> Digest {
+pub(super) async fn root_of(project: &Project, spec: &str) -> Digest {
     project.workspace.recorded(&name("data"), spec).await.unwrap().version.root
 }
 
@@ -36,7 +36,7 @@ async fn collect(store: &Store, roots: &[Root]) {
     store.collect(roots, &settings).await.unwrap();
 }
 
-async fn collect_here(project: &Project) {
+pub(super) async fn collect_here(project: &Project) {
     collect(&project.store, &project.workspace.roots().await.unwrap()).await;
 }
 
@@ -49,7 +49,7 @@ async fn clone_of(project: &Project, remote: &Store) -> Project {
 }
 
 /// Three versions: `secret` is only in the second, which is removed.
-async fn with_a_hole() -> Project {
+pub(super) async fn with_a_hole() -> Project {
     let ada = Project::new().await;
     ada.write("data/a", "1");
     ada.commit_data("first").await;

@@ -51,7 +51,9 @@ pub struct Added {
 /// Who hears of what is about to be taken in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Told {
-    /// The trail.
+    /// The trail, if the content is another than before.
+    Change,
+    /// The trail, also where the content is as before: what the pointer says besides is another.
     Trail,
     /// Nobody: the trail hears of the version that comes of it.
     Not,
@@ -70,8 +72,10 @@ impl Workspace {
                 Some(pointer) => self.known_open(place.clone(), pointer, request.name.as_ref())?,
                 None => self.first(&place, &all, request.name, request.force).await?,
             };
+            let before = opened.pointer.links;
             let (opened, followed_links) = self.decide_links(opened, request.links).await?;
-            let added = self.take_in(opened, request.force, Told::Trail).await?;
+            let told = if opened.pointer.links == before { Told::Change } else { Told::Trail };
+            let added = self.take_in(opened, request.force, told).await?;
             Ok(Added { followed_links, ..added })
         })
     }
@@ -88,9 +92,8 @@ impl Workspace {
             AddLinks::Follow => (false, Links::Refused),
             AddLinks::FollowAnywhere => (true, Links::Refused),
         };
-        let scratch = self.work_folder();
         let followed = blocking(move || match place.check_kind(&root)? {
-            EntryKind::Directory => links::follow(&root, &place.data, &scratch, anywhere),
+            EntryKind::Directory => links::follow(&root, &place.data, anywhere, links::MOST_FILES),
             _ => Ok(Vec::new()),
         })
         .await?;
@@ -118,7 +121,7 @@ impl Workspace {
         };
         snapshot.index.head = IndexHead { state, ..snapshot.index.head };
         let changed = (pointer.digest, pointer.kind) != (old.digest, old.kind);
-        if changed && told == Told::Trail {
+        if told == Told::Trail || changed && told == Told::Change {
             let act = Act::Add { content: pointer.digest, path: place.path.clone() };
             self.announce(&pointer.name, None, act).await?;
         }

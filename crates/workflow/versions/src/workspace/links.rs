@@ -4,9 +4,12 @@ use std::path::{Path, PathBuf};
 use ropewalk_store::files::{self, AtomicFile, EntryKind, FileError, OddNames, ScanEntry, ScanNext};
 
 use crate::error::{VersionsError, printable};
+use crate::work::remove_leftover;
 
-/// Files that links may bring in together: links to folders of links multiply.
-const MOST_FILES: usize = 1_000_000;
+/// Files that links may bring in together, and entries of a folder that one leads to: links to folders of links multiply.
+pub(super) const MOST_FILES: usize = 1_000_000;
+/// At the end of the name of a link whose folder takes its place, where the file system cannot exchange the two.
+const ASIDE: &str = ".link-being-followed";
 /// Links that an error lists with the reason.
 const REFUSED: usize = 20;
 
@@ -26,19 +29,20 @@ pub enum AddLinks {
 
 /// Puts what the symbolic links below `directory` point to in their place; gives the links, by path.
 ///
-/// All are looked at before anything is changed. A link to a file is replaced in one step; one to a folder when its whole
-/// copy is there, in `scratch` and then under its name. Errors: [`VersionsError::LinksNotFollowed`].
+/// All are looked at before anything is changed. A link is replaced in one step, one to a folder when a whole copy lies
+/// beside it. What a command that was killed meanwhile had left is removed or put back first. Errors:
+/// [`VersionsError::LinksNotFollowed`], also if more than `most` files would come in.
 pub(super) fn follow(
     project: &Path,
     directory: &Path,
-    scratch: &Path,
     anywhere: bool,
+    most: usize,
 ) -> Result<Vec<String>, VersionsError> {
     let (mut links, mut refused, mut more, mut count) = (Vec::new(), Vec::new(), 0_usize, 0);
     let within = if anywhere { None } else { Some(real(project)?) };
     let found = links_below(directory)?;
     for link in &found {
-        let mut gathering = Gathering { within: within.as_deref(), open: Vec::new(), brought: Vec::new(), count };
+        let mut gathering = Gathering { within: within.as_deref(), open: Vec::new(), brought: Vec::new(), count, most };
         match gathering.link(&directory.join(link), "")? {
             Ok(()) => {
                 count = gathering.count;
@@ -52,21 +56,60 @@ pub(super) fn follow(
         return Err(VersionsError::LinksNotFollowed { path: directory.to_owned(), refused, more });
     }
     for (link, brought) in &links {
-        replace(&directory.join(link), brought, scratch)?;
+        replace(&directory.join(link), brought)?;
     }
     Ok(found)
 }
 
+/// The links, after what a command that was killed had left of others is removed or put back.
 fn links_below(directory: &Path) -> Result<Vec<String>, VersionsError> {
-    let mut links = Vec::new();
+    let (mut links, mut leftovers) = (Vec::new(), Vec::new());
     let mut visit = |entry: &ScanEntry<'_>| {
+        if files::is_leftover(name_of(entry.path)) {
+            // A file that is half written may be that of a process that is at work.
+            leftovers.extend((entry.kind != EntryKind::File).then(|| entry.path.to_owned()));
+            return ScanNext::PassOver;
+        }
         if entry.kind == EntryKind::Symlink {
             links.push(entry.path.to_owned());
         }
         ScanNext::Enter
     };
     files::scan(directory, OddNames::Refused, &mut visit)?;
-    Ok(links)
+    for path in leftovers {
+        remove_leftover(&directory.join(path))?;
+    }
+    let mut found = Vec::new();
+    for path in links {
+        match path.strip_suffix(ASIDE).filter(|link| !name_of(link).is_empty()) {
+            Some(link) => found.extend(put_back(directory, &path, link)?),
+            None => found.push(path),
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Ends what was begun with a link that was moved aside; gives the link that there is now.
+fn put_back(directory: &Path, aside: &str, link: &str) -> Result<Option<String>, VersionsError> {
+    let (away, place) = (directory.join(aside), directory.join(link));
+    Ok(match files::kind(&place)? {
+        // The folder had not come yet.
+        None => {
+            files::rename(&away, &place)?;
+            Some(link.to_owned())
+        }
+        Some(EntryKind::Directory) => {
+            files::remove_file(&away)?;
+            None
+        }
+        // The user's own.
+        Some(_) => Some(aside.to_owned()),
+    })
+}
+
+fn name_of(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
 }
 
 /// The path without links on the way.
@@ -91,6 +134,8 @@ struct Gathering<'a> {
     brought: Vec<Brought>,
     /// Files that all links brought so far.
     count: usize,
+    /// How many they may be.
+    most: usize,
 }
 
 /// Why a link cannot be followed.
@@ -127,13 +172,18 @@ impl Gathering<'_> {
     fn folder(&mut self, target: &Path, above: &str) -> Result<Result<(), Reason>, VersionsError> {
         let mut entries = Vec::new();
         let mut visit = |entry: &ScanEntry<'_>| {
+            if files::is_leftover(name_of(entry.path)) {
+                return ScanNext::PassOver;
+            }
             entries.push((entry.path.to_owned(), entry.kind, entry.executable));
-            if entries.len() > MOST_FILES { ScanNext::Stop } else { ScanNext::Enter }
+            if entries.len() > self.most { ScanNext::Stop } else { ScanNext::Enter }
         };
         files::scan(target, OddNames::Refused, &mut visit)?;
+        if entries.len() > self.most {
+            return Ok(Err(format!("it leads to more than {} files and folders", self.most)));
+        }
         for (path, kind, executable) in entries {
-            let name = path.rsplit('/').next().unwrap_or(&path);
-            if matches!(name, ".git" | ".ropewalk") {
+            if matches!(name_of(&path), ".git" | ".ropewalk") {
                 return Ok(Err(format!("it leads to a folder with `{path}` in it, which is no data")));
             }
             let below = if above.is_empty() { path.clone() } else { format!("{above}/{path}") };
@@ -157,8 +207,8 @@ impl Gathering<'_> {
 
     fn bring(&mut self, file: Brought) -> Result<(), Reason> {
         self.count += 1;
-        if self.count > MOST_FILES {
-            return Err(format!("more than {MOST_FILES} files would be brought in"));
+        if self.count > self.most {
+            return Err(format!("more than {} files would be brought in", self.most));
         }
         self.brought.push(file);
         Ok(())
@@ -177,18 +227,40 @@ fn may_execute(_: &Path) -> Result<bool, VersionsError> {
     Ok(false)
 }
 
-fn replace(link: &Path, brought: &[Brought], scratch: &Path) -> Result<(), VersionsError> {
+fn replace(link: &Path, brought: &[Brought]) -> Result<(), VersionsError> {
     if let [Brought { below, from, executable }] = brought
         && below.is_empty()
     {
         return copy(from, *executable, link);
     }
-    let whole = files::temporary_directory(scratch)?;
+    // Beside the link, so that it lies on the same file system.
+    let whole = files::temporary_directory(link.parent().unwrap_or(link))?;
     for Brought { below, from, executable } in brought {
         copy(from, *executable, &whole.path().join(below))?;
     }
-    files::remove_file(link)?;
-    Ok(files::rename_directory(whole.path(), link)?)
+    if files::exchange(whole.path(), link)? {
+        files::remove_file(whole.path())?;
+        return Ok(());
+    }
+    place(whole.path(), link)
+}
+
+/// Puts `folder` where `link` is, by a second name of the link; one that a kill leaves is a link that `add` refuses or puts
+/// back.
+fn place(folder: &Path, link: &Path) -> Result<(), VersionsError> {
+    let mut aside = link.as_os_str().to_owned();
+    aside.push(ASIDE);
+    let aside = PathBuf::from(aside);
+    if files::kind(&aside)?.is_some() {
+        return Err(FileError::InTheWay { path: aside }.into());
+    }
+    files::rename(link, &aside)?;
+    if let Err(error) = files::rename_directory(folder, link) {
+        files::rename(&aside, link)?;
+        return Err(error.into());
+    }
+    files::remove_file(&aside)?;
+    Ok(())
 }
 
 /// A file of its own at `to`, in one step, be there a link or nothing.
@@ -203,4 +275,78 @@ fn copy(from: &Path, executable: bool, to: &Path) -> Result<(), VersionsError> {
         file.set_executable()?;
     }
     Ok(file.commit()?)
+}
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn write(path: &Path) {
+        files::write_atomic(path, b"x").unwrap();
+    }
+
+    /// `data` with a link to `target`, which holds three folders and a file.
+    fn linked() -> tempfile::TempDir {
+        let project = tempfile::tempdir().unwrap();
+        for folder in ["data", "target/a", "target/b", "target/c"] {
+            files::create_directories(&project.path().join(folder)).unwrap();
+        }
+        write(&project.path().join("target/z"));
+        symlink("../target", project.path().join("data/link")).unwrap();
+        project
+    }
+
+    fn kind(project: &tempfile::TempDir, path: &str) -> Option<EntryKind> {
+        files::kind(&project.path().join(path)).unwrap()
+    }
+
+    #[test]
+    fn a_folder_of_too_many_entries_is_refused_not_cut() {
+        let project = linked();
+        let data = project.path().join("data");
+        let error = follow(project.path(), &data, false, 3).unwrap_err();
+        assert!(error.to_string().contains("more than 3 files and folders"), "{error}");
+        assert_eq!(kind(&project, "data/link"), Some(EntryKind::Symlink));
+        follow(project.path(), &data, false, 4).unwrap();
+        assert_eq!(kind(&project, "data/link/z"), Some(EntryKind::File));
+        assert_eq!(files::list(&data).unwrap().len(), 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn where_names_cannot_be_exchanged_the_link_goes_aside() {
+        let project = linked();
+        let link = project.path().join("data/link");
+        place(&project.path().join("target"), &link).unwrap();
+        assert_eq!(kind(&project, "data/link/z"), Some(EntryKind::File));
+        assert_eq!(files::list(&project.path().join("data")).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_folder_that_cannot_come_leaves_the_link() {
+        let project = linked();
+        let link = project.path().join("data/link");
+        assert!(place(&project.path().join("nowhere"), &link).is_err());
+        assert_eq!(kind(&project, "data/link"), Some(EntryKind::Symlink));
+        write(&project.path().join(format!("data/link{ASIDE}")));
+        assert!(place(&project.path().join("target"), &link).is_err(), "the user's file is not replaced");
+        assert_eq!(kind(&project, "data/link"), Some(EntryKind::Symlink));
+    }
+
+    #[test]
+    fn what_a_kill_left_is_put_back_or_removed() {
+        let project = linked();
+        let data = project.path().join("data");
+        write(&data.join(".tmp#12000000000/half"));
+        symlink("../target", data.join(".tmp#12000000001")).unwrap();
+        files::rename(&data.join("link"), &data.join(format!("link{ASIDE}"))).unwrap();
+        write(&data.join("done/z"));
+        symlink("../target", data.join(format!("done{ASIDE}"))).unwrap();
+        assert_eq!(follow(project.path(), &data, false, MOST_FILES).unwrap(), ["link"]);
+        let names: Vec<_> = files::list(&data).unwrap().into_iter().map(|entry| (entry.name, entry.kind)).collect();
+        let folder = |name: &str| (name.to_owned(), EntryKind::Directory);
+        assert_eq!(names, [folder("done"), folder("link")]);
+    }
 }

@@ -38,7 +38,7 @@ impl From<TreeFile> for FileOf {
 impl Workspace {
     /// The names of all datasets of which the store knows versions, tracked here or not.
     pub async fn names(&self) -> Result<Vec<DatasetName>, VersionsError> {
-        history::names(self.store().await?).await
+        history::names_with_versions(self.store().await?).await
     }
 
     /// All versions of a dataset, the newest first and each before those that it came from.

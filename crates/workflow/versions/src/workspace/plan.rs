@@ -26,12 +26,15 @@ pub(super) struct Plan {
 impl Plan {
     /// Finds those of `links` that are in the way: they are the user's, and no file takes their place.
     pub(super) fn find_links(&mut self, links: Vec<String>) {
-        let within = |path: &str, link: &str| {
-            path.strip_prefix(link).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
-        let in_the_way = |link: &String| self.write.iter().any(|file| within(&file.path, link));
-        self.links = links.into_iter().filter(in_the_way).collect();
+        self.links = in_the_way(links, &self.write);
     }
+}
+
+/// Those of `links` in whose place or below which one of the files belongs.
+pub(super) fn in_the_way(links: Vec<String>, files: &[TreeFile]) -> Vec<String> {
+    let within =
+        |path: &str, link: &str| path.strip_prefix(link).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    links.into_iter().filter(|link| files.iter().any(|file| within(&file.path, link))).collect()
 }
 
 /// The sides of a checkout: what was laid out, what is there, what is to be there.

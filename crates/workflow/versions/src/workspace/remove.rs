@@ -60,9 +60,10 @@ impl Workspace {
         })
     }
 
-    /// Removes every ref of a dataset from the store, so that a collection removes what nothing else needs.
+    /// Removes the refs of a dataset from the store, so that a collection removes what nothing else needs.
     ///
-    /// Says how many refs there were. Fails while the project tracks it.
+    /// Tombstones, and how often tags were deleted, stay: what was removed must not come back with a pull. Says how many
+    /// refs were removed. Fails while the project tracks it.
     pub fn forget<'a>(&'a self, name: &'a DatasetName) -> BoxFuture<'a, Result<u64, VersionsError>> {
         Box::pin(async move {
             let _lock = self.lock().await?;

@@ -64,7 +64,11 @@ impl Workspace {
             blocking(move || check_kind(&place.path, &place.data, content.kind)).await?;
             let data = Data::at(&opened.place.data, content.kind).with_links(opened.pointer.links);
             let (here, old) = (data.clone(), opened.index.clone());
-            let (write, remove) = blocking(move || differences(&here, old.as_ref(), target, &matcher)).await?;
+            let Differences { write, remove, links } =
+                blocking(move || differences(&here, old.as_ref(), target, &matcher)).await?;
+            if !links.is_empty() {
+                return Err(VersionsError::LinksInTheWay { name, paths: links });
+            }
             self.supply(Supply { name: &name, content: &content, files: &write, whole, from: None }, progress).await?;
             let (folder, gone) = (data.directory.clone(), remove.clone());
             blocking(move || remove_files(&folder, &gone)).await?;
@@ -94,13 +98,22 @@ impl Workspace {
     }
 }
 
-/// What of `target` is not there as it should be, and what is there and should not be.
+/// What a restoration has to do.
+struct Differences {
+    /// What is not there as it should be.
+    write: Vec<TreeFile>,
+    /// What is there and should not be.
+    remove: Vec<String>,
+    /// Symbolic links that are no part of the data, in whose place or below which a file belongs.
+    links: Vec<String>,
+}
+
 fn differences(
     data: &Data,
     index: Option<&Index>,
     target: Vec<TreeFile>,
     matcher: &Matcher,
-) -> Result<(Vec<TreeFile>, Vec<String>), VersionsError> {
+) -> Result<Differences, VersionsError> {
     let mut work: Work = look(data, index)?;
     work.clear_leftovers()?;
     work.hash(|file| super::plan::find(&target, &file.path).is_some())?;
@@ -111,5 +124,7 @@ fn differences(
         let found = work.find(&file.path);
         found.is_some_and(|found| found.digest == Some(file.digest) && found.stat.executable == file.executable)
     };
-    Ok((target.into_iter().filter(|file| !as_it_is(file)).collect(), remove))
+    let write: Vec<_> = target.into_iter().filter(|file| !as_it_is(file)).collect();
+    let links = super::plan::in_the_way(std::mem::take(&mut work.links), &write);
+    Ok(Differences { write, remove, links })
 }
