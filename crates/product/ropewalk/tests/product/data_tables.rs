@@ -476,10 +476,10 @@ fn nothing_that_is_in_a_table_reaches_the_terminal_as_an_escape() {
         &["sql", "SELECT * FROM a"],
     ];
     for command in commands {
-        let said = talk(&project.run(command));
+        let said = project.succeed(command);
         assert!(said.contains("\\u{1b}[2J") && !said.contains(['\u{1b}', '\r']), "{command:?}: {said}");
     }
     project.succeed(&["data", "rm", "a@v1", "--reason", "wrong\u{1b}[2J"]);
-    let said = talk(&project.run(&["data", "log", "a"]));
+    let said = project.succeed(&["data", "log", "a"]);
     assert!(said.contains("wrong\\u{1b}[2J") && !said.contains('\u{1b}'), "{said}");
 }
