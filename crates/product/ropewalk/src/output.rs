@@ -31,16 +31,22 @@ pub(crate) fn json(value: &impl Serialize) {
 }
 
 /// Prints rows as a table for people, or the values that they were made of as JSON.
+///
+/// Cells are made printable here: names and texts may come from a remote, a source or another person.
 pub(crate) fn listing<T: Serialize>(format: Format, values: &[T], headings: &[&str], row: impl Fn(&T) -> Vec<String>) {
     if format == Format::Json {
         return json(&values);
     }
+    text(&format!("{}\n", drawn(values, headings, row)));
+}
+
+fn drawn<T>(values: &[T], headings: &[&str], row: impl Fn(&T) -> Vec<String>) -> String {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(headings);
     for value in values {
-        table.add_row(row(value));
+        table.add_row(row(value).iter().map(|cell| printable(cell)));
     }
-    text(&format!("{}\n", table.trim_fmt()));
+    table.trim_fmt()
 }
 
 /// Milliseconds since the epoch as UTC, to the second.
@@ -71,5 +77,14 @@ mod tests {
         assert_eq!(bytes(999), "999 B");
         assert_eq!(bytes(1_500_000), "1.5 MB");
         assert_eq!(printable("naïve \u{1b}[2J\n\u{9b}"), "naïve \\u{1b}[2J\\n\\u{9b}");
+    }
+
+    #[test]
+    fn no_cell_of_a_listing_moves_the_cursor_or_begins_a_line() {
+        let cells = |why: &&str| vec!["v1".to_owned(), (*why).to_owned()];
+        let listed = drawn(&["wrong\u{1b}[2J", "two\nlines"], &["VERSION", "REMOVED"], cells);
+        let lines: Vec<_> = listed.lines().map(str::trim).collect();
+        assert_eq!(lines.len(), 3, "{listed}");
+        assert!(lines[1].ends_with("wrong\\u{1b}[2J") && lines[2].ends_with("two\\nlines"), "{listed}");
     }
 }

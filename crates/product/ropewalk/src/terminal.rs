@@ -164,6 +164,7 @@ fn facts(report: &StageReport) -> String {
     facts.extend(reused.map(|n| format!("{n} pieces were finished before")));
     let auc = summary.pointer("/metrics/auc").and_then(serde_json::Value::as_f64);
     facts.extend(auc.map(|auc| format!("AUC {auc:.4}")));
+    facts.extend((!report.latest_again.is_empty()).then(|| "the latest again".to_owned()));
     facts.extend(summary.get("model").and_then(|model| model.as_str()).map(str::to_owned));
     facts.join(", ")
 }

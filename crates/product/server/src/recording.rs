@@ -1,15 +1,15 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 use ropewalk_catalog::Catalog;
-use ropewalk_data::{AuditAction, AuditEvent, DataError, audit_append};
+use ropewalk_data::{AuditAction, AuditEvent, DataError, audit_append, version_again, version_list};
 use ropewalk_mlflow::{MlflowState, Secret};
-use ropewalk_pipeline::{Failure, PipelineError, RunRecorder, RunRecorders, StageSpec};
+use ropewalk_pipeline::{ArtifactKind, Failure, Outcome, PipelineError, RunRecorder, RunRecorders, StageSpec};
 use ropewalk_tracking::{ArtifactPath, Batch, Metric, NewRun, Param, Tag, Tracking, TrackingError, transaction};
-use ropewalk_types::{Ambient, Digest, ExperimentId, RunId, RunStatus, Uri};
+use ropewalk_types::{Ambient, DatasetName, Digest, ExperimentId, RunId, RunStatus, Uri};
 use ropewalk_versions::CodeState;
 use serde_json::json;
 use tokio::sync::OnceCell;
@@ -23,7 +23,7 @@ pub(crate) const CODE_TAG: &str = "ropewalk.code";
 /// Who answers for the runs of pipelines: the holder of the project's lock.
 const OWNER: &str = "pipeline";
 
-/// Opens a tracked run for each stage that is executed.
+/// Opens a tracked run for each stage that is executed; makes tables that are known the latest again.
 pub(crate) struct TrackedRuns {
     tracking: Tracking,
     ambient: Arc<dyn Ambient>,
@@ -88,6 +88,29 @@ impl TrackedRuns {
         write.await
     }
 
+    /// Makes a version that a stage once made the latest again; false where it is that, and where it was removed.
+    async fn again(&self, name: &DatasetName, digest: Digest, key: Digest) -> Result<bool, DataError> {
+        // Nearly always it is the latest: no writer need be waited for.
+        let versions = version_list(&self.catalog, Some(name)).await?;
+        if versions.first().is_none_or(|latest| latest.digest == digest) {
+            return Ok(false);
+        }
+        let (name, at, who) = (name.clone(), self.ambient.now(), self.who.clone());
+        let write = self.catalog.write(move |connection| {
+            Box::pin(async move {
+                let Some(version) = version_again(connection, &name, &digest, key, at).await? else {
+                    return Ok(false);
+                };
+                let object = Uri::Data { name, version: digest.to_string() }.to_string();
+                let details =
+                    json!({ "rows": version.rows, "bytes": version.bytes, "stage_key": key, "latest_again": true });
+                audit_append(connection, &AuditEvent { at, who, action: AuditAction::Write, object, details }).await?;
+                Ok(true)
+            })
+        });
+        write.await
+    }
+
     fn tags(&self, stage: &StageSpec, key: &Digest) -> Vec<Tag> {
         let mut tags = vec![
             Tag::new("ropewalk.stage", stage.name.as_str()),
@@ -113,6 +136,18 @@ impl RunRecorders for TrackedRuns {
         let (tracking, ambient) = (self.tracking.clone(), Arc::clone(&self.ambient));
         let spool = self.spool.clone();
         Ok(Arc::new(TrackedRun { tracking, ambient, run, spool, endpoint: OnceCell::new() }))
+    }
+
+    async fn known(&self, outcome: &Outcome) -> Result<BTreeSet<String>, Failure> {
+        let mut again = BTreeSet::new();
+        for (output, artifact) in &outcome.outputs {
+            if let ArtifactKind::Dataset { name, .. } = &artifact.kind
+                && self.again(name, artifact.digest, outcome.key).await?
+            {
+                again.insert(output.clone());
+            }
+        }
+        Ok(again)
     }
 }
 

@@ -31,6 +31,7 @@ pub use dataset::arrival::{
     Adoption, Renumbered, arrival_fetched, arrival_made, arrival_moved, version_elsewhere, versions_adopt,
 };
 pub use dataset::history::{RecordedVersion, version_history};
+pub use dataset::latest::version_again;
 pub use dataset::record::{Made, MadeBy, TableRecord};
 pub use dataset::removal::{Removal, removal_list, version_remove};
 pub use dataset::resolve::{version_resolve, version_resolve_recorded};

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use arrow::util::pretty::pretty_format_batches_with_schema;
 use futures::future::BoxFuture;
 use ropewalk_ingest::Scratch;
 use ropewalk_store::Store;
@@ -176,8 +175,7 @@ impl QueryResult {
 
     /// The answer as a table for a terminal.
     pub fn format_table(&self) -> Result<String, DataError> {
-        let table = pretty_format_batches_with_schema(Arc::clone(&self.schema), &self.batches);
-        Ok(table.map_err(DataError::arrow("draw a table"))?.to_string())
+        output::drawn_table(&self.schema, &self.batches)
     }
 
     /// The answer as CSV with a header (RFC 4180); a null is an empty field.

@@ -104,13 +104,13 @@ pub enum IngestError {
         example: String,
     },
     /// A value further down does not fit the type that the first rows of a file gave its column.
-    #[error("`{file}` does not fit the types that its first {rows} rows have: {place}")]
+    #[error("`{file}` does not fit the types that its beginning has, of at most {rows} rows or 256 MiB: {place}")]
     Sampled {
         /// The file.
         file: String,
         /// Row, column, value and reason.
         place: String,
-        /// How many rows were looked at.
+        /// How many rows are looked at, at most.
         rows: u64,
     },
     /// A stored blob is not what it is taken for.

@@ -31,7 +31,7 @@ pub struct Inspected {
 /// Looks into every part of a version that another machine made; reads the ends of the files, not their rows.
 ///
 /// Errors: [`IngestError::Damaged`] where something is no version, where parts have other columns than the first, and
-/// where the report counts other rows than the parts hold.
+/// where the report counts other rows or names other columns than the parts hold.
 pub async fn inspect(store: &Store, tree: &Digest) -> Result<Inspected, IngestError> {
     let damaged = |reason: String| IngestError::Damaged { what: "dataset", digest: *tree, reason };
     let report = report(store, tree).await?;
@@ -52,7 +52,12 @@ pub async fn inspect(store: &Store, tree: &Digest) -> Result<Inspected, IngestEr
     if rows != report.rows {
         return Err(damaged(format!("its report says {} rows, its parts hold {rows}", report.rows)));
     }
-    Ok(Inspected { rows, columns: columns.unwrap_or_default(), quarantined: report.quarantined })
+    let columns = columns.unwrap_or_default();
+    let named = report.columns.iter().map(|column| (&column.name, &column.data_type));
+    if !named.eq(columns.iter().map(|column| (&column.name, &column.data_type))) {
+        return Err(damaged("its report names other columns than its parts have".to_owned()));
+    }
+    Ok(Inspected { rows, columns, quarantined: report.quarantined })
 }
 
 /// The description at the end of a Parquet file; the inner error is a file that cannot be one.

@@ -1,10 +1,10 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 use ropewalk_types::{Digest, RunId, RunStatus, Uri};
 
-use crate::{Failure, PipelineError, StageSpec};
+use crate::{Failure, Outcome, PipelineError, StageSpec};
 
 /// Where the figures of one execution of a stage go: a tracked run.
 #[async_trait]
@@ -38,7 +38,7 @@ pub trait RunRecorder: Send + Sync {
     async fn fail(&self, reason: &str) -> Result<(), Failure>;
 }
 
-/// Opens a run for each stage that is executed.
+/// Opens a run for each stage that is executed, and takes note of each that need not be.
 #[async_trait]
 pub trait RunRecorders: Send + Sync {
     /// Opens the run of `stage`, whose key is `key` and which will read `inputs`, before anything of them is read.
@@ -48,4 +48,8 @@ pub trait RunRecorders: Send + Sync {
         key: &Digest,
         inputs: &[Uri],
     ) -> Result<std::sync::Arc<dyn RunRecorder>, Failure>;
+
+    /// A run came to `outcome`, which is known: what it made holds again, as if it had just been made. Gives the names of the
+    /// outputs that became the latest of their datasets by that.
+    async fn known(&self, outcome: &Outcome) -> Result<BTreeSet<String>, Failure>;
 }

@@ -183,7 +183,12 @@ impl Parts {
             Err(failure) => return Ok(StageReport::failed(stage, None, &failure, seconds(started))),
         };
         if let Some(outcome) = self.known(&key).await? {
-            return Ok(StageReport::cached(stage, outcome, seconds(started)));
+            return Ok(match self.recorders.known(&outcome).await {
+                Ok(latest_again) => {
+                    StageReport { latest_again, ..StageReport::cached(stage, outcome, seconds(started)) }
+                }
+                Err(failure) => StageReport::failed(stage, Some(outcome.run), &failure, seconds(started)),
+            });
         }
         self.observer.event(&Event::Started { stage: stage.name.clone(), kind: kind.name() });
         match self.execute(stage, kind.as_ref(), key, inputs, started).await? {

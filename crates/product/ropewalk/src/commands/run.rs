@@ -48,9 +48,16 @@ pub(super) fn summary(report: &RunReport) -> String {
     let count = |state| report.count(state);
     let (executed, cached) = (count(StageState::Executed), count(StageState::Cached));
     let bad = count(StageState::Failed) + count(StageState::Skipped);
-    match (executed, bad) {
-        (0, 0) => format!("nothing to do: all {cached} stages are known"),
+    let again: Vec<&str> = report.latest_again().into_iter().collect();
+    let told = match (executed, bad) {
+        (0, 0) if again.is_empty() => format!("nothing to do: all {cached} stages are known"),
+        (0, 0) => format!("all {cached} stages are known"),
         (_, 0) => format!("{executed} stages executed, {cached} known"),
         _ => format!("{executed} stages executed, {cached} known, {bad} failed or skipped"),
+    };
+    if again.is_empty() {
+        told
+    } else {
+        format!("{told}; an earlier version is the latest again of {}", again.join(", "))
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::harness::{Draws, Project};
+use crate::harness::{Draws, Project, talk};
 
 const SHOP: &str = r#"
 [project]
@@ -425,4 +425,61 @@ fn a_download_that_did_not_change_is_not_repeated() {
     project.write("ropewalk.toml", &file("delimiter = \",\"\n"));
     project.succeed(&["run"]);
     assert_eq!((statuses.recv().ok(), versions()), (Some(200), Some(2)), "what is read in another way is read anew");
+}
+
+#[test]
+fn a_source_that_is_as_it_was_makes_its_table_so_again() {
+    let file = "[project]\nname = \"x\"\n[data.a]\nsource = \"a.csv\"\n[stage.twice]\nsql = \"twice.sql\"\n";
+    let project = Project::with(&[("ropewalk.toml", file), ("twice.sql", "SELECT 2 * x AS y FROM a")]);
+    let made = |number: u32| {
+        project.write("a.csv", &format!("x\n{number}\n"));
+        project.json(&["run"])
+    };
+    let answer = || {
+        let rows = project.json(&["sql", "SELECT x, y FROM a, twice"]);
+        (rows[0]["x"].as_u64(), rows[0]["y"].as_u64())
+    };
+    made(1);
+    made(2);
+    assert_eq!(answer(), (Some(2), Some(4)));
+    let told = made(1);
+    for (stage, output) in [(0, "a"), (1, "twice")] {
+        let stage = &told["stages"][stage];
+        assert_eq!((&stage["state"], &stage["latest_again"][0]), (&"cached".into(), &output.into()), "{told}");
+    }
+    assert_eq!(answer(), (Some(1), Some(2)));
+    let log = project.json(&["data", "log", "a"]);
+    assert_eq!((log[0]["number"].as_u64(), log[1]["number"].as_u64()), (Some(1), Some(2)), "{log}");
+    let written = |trail: &Value| trail.to_string().matches("\"latest_again\":true").count();
+    assert_eq!(written(&project.json(&["data", "audit", "a"])), 1);
+    let said = talk(&project.run(&["run"]));
+    assert!(said.contains("nothing to do: all 2 stages are known"), "{said}");
+    project.write("a.csv", "x\n2\n");
+    let said = talk(&project.run(&["run"]));
+    assert!(said.contains("an earlier version is the latest again of a, twice"), "{said}");
+    assert_eq!(answer(), (Some(2), Some(4)));
+}
+
+#[test]
+fn nothing_that_is_in_a_table_reaches_the_terminal_as_an_escape() {
+    let project = Project::with(&[
+        ("ropewalk.toml", "[project]\nname = \"x\"\n[data.a]\nsource = \"a.jsonl\"\n"),
+        ("a.jsonl", "{\"x\\u001b[2J\":1,\"t\":\"\\u001b[2J\\r\"}\n"),
+    ]);
+    project.succeed(&["run"]);
+    project.write("a.jsonl", "{\"x\\u001b[2J\":2,\"t\":\"\\u001b[2J\\r\",\"more\\u001b[2J\":1}\n");
+    project.succeed(&["run"]);
+    let commands: [&[&str]; 4] = [
+        &["data", "show", "a"],
+        &["data", "describe", "a"],
+        &["data", "diff", "a@v1", "a@v2"],
+        &["sql", "SELECT * FROM a"],
+    ];
+    for command in commands {
+        let said = project.succeed(command);
+        assert!(said.contains("\\u{1b}[2J") && !said.contains(['\u{1b}', '\r']), "{command:?}: {said}");
+    }
+    project.succeed(&["data", "rm", "a@v1", "--reason", "wrong\u{1b}[2J"]);
+    let said = project.succeed(&["data", "log", "a"]);
+    assert!(said.contains("wrong\\u{1b}[2J") && !said.contains('\u{1b}'), "{said}");
 }

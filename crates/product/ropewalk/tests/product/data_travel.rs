@@ -339,6 +339,19 @@ fn a_store_that_others_push_to_keeps_their_tables() {
 const ONE: &str = "[project]\nname = \"x\"\n[data.a]\nsource = \"a.csv\"\n";
 
 #[test]
+fn a_version_that_is_the_latest_again_is_that_on_other_machines() {
+    let place = Place::local();
+    let (first, second) = (place.machine(ONE, &[]), place.machine(ONE, &[]));
+    for (content, latest) in [("x\n1\n", 1), ("x\n2\n", 2), ("x\n1\n", 1)] {
+        first.write("a.csv", content);
+        first.succeed(&["run"]);
+        first.succeed(&["push"]);
+        second.succeed(&["pull"]);
+        assert_eq!(sum(&second, "SELECT x AS n FROM a"), Some(latest), "{content}");
+    }
+}
+
+#[test]
 fn two_machines_that_made_versions_apart_agree() {
     let place = Place::local();
     let first = place.machine(ONE, &[("a.csv", "x\n1\n")]);

@@ -118,10 +118,22 @@ fn write_table(
             break;
         }
     }
-    let table = pretty_format_batches_with_schema(Arc::clone(schema), &kept);
-    let table = table.map_err(DataError::arrow("draw a table"))?;
+    let table = drawn_table(schema, &kept)?;
     writeln!(output, "{table}").and_then(|()| output.flush()).map_err(DataError::Output)?;
     Ok((rows as u64, more))
+}
+
+/// Rows as a table for a terminal. Control characters are escaped, for rows may come from anybody; the lines of a cell stay
+/// within its frame.
+pub(super) fn drawn_table(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<String, DataError> {
+    let table = pretty_format_batches_with_schema(Arc::clone(schema), batches);
+    let table = table.map_err(DataError::arrow("draw a table"))?.to_string();
+    let letter = |letter: char| match letter {
+        '\n' => "\n".to_owned(),
+        letter if letter.is_control() => letter.escape_default().collect(),
+        letter => letter.to_string(),
+    };
+    Ok(table.chars().map(letter).collect())
 }
 
 fn write_batches(

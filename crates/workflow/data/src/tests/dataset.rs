@@ -3,8 +3,9 @@ use ropewalk_catalog::Catalog;
 use ropewalk_ingest::Column;
 use ropewalk_types::{DatasetName, Diagnose as _, Digest, TagName, Timestamp, Zone};
 
+use crate::dataset::latest::latest_list;
 use crate::{
-    DataError, DatasetVersion, MIGRATIONS, Removal, TagMove, VersionTag, tag_list, tag_remove, tag_set,
+    DataError, DatasetVersion, MIGRATIONS, Removal, TagMove, VersionTag, tag_list, tag_remove, tag_set, version_again,
     version_history, version_list, version_record, version_remove, version_resolve,
 };
 
@@ -42,6 +43,44 @@ async fn the_latest_is_the_last_recorded_also_when_it_is_an_old_one() {
     record(&catalog, back).await.unwrap();
     assert_eq!(latest(&catalog, &first.name).await, first.digest);
     assert_eq!(version_list(&catalog, None).await.unwrap(), [first.clone(), second]);
+}
+
+#[tokio::test]
+async fn a_known_version_is_the_latest_again_unless_it_was_removed() {
+    let catalog = Catalog::in_memory(&[MIGRATIONS]).await.unwrap();
+    let versions = [version("flights", b"1", 1), version("flights", b"2", 2), version("flights", b"3", 3)];
+    for version in &versions {
+        record(&catalog, version.clone()).await.unwrap();
+    }
+    let [first, second, third] = versions;
+    let (name, key) = (first.name.clone(), Digest::of(b"key"));
+    let again = async |digest: Digest, at: i64| {
+        let name = name.clone();
+        let write = catalog.write(move |connection| {
+            async move { version_again(connection, &name, &digest, key, Timestamp(at)).await }.boxed()
+        });
+        write.await.unwrap()
+    };
+    assert_eq!(again(third.digest, 4).await, None, "it is the latest already");
+    assert_eq!(again(first.digest, 5).await, Some(first.clone()));
+    assert_eq!(latest(&catalog, &name).await, first.digest);
+    assert_eq!(again(first.digest, 6).await, None);
+    let when = latest_list(&catalog).await.unwrap()[&name];
+    assert_eq!((when.digest, when.at), (first.digest, Timestamp(5)), "others take it over as the latest");
+    let history = version_history(&catalog, Some(&name)).await.unwrap();
+    assert_eq!((history[0].number, history[0].version.created_at), (1, Timestamp(1)), "number and time stay");
+    let removal = Removal {
+        name: name.clone(),
+        digest: second.digest,
+        who: "ada".to_owned(),
+        why: "wrong".to_owned(),
+        at: Timestamp(7),
+    };
+    let write = catalog.write(move |connection| async move { version_remove(connection, &removal).await }.boxed());
+    assert!(write.await.unwrap());
+    assert_eq!(again(second.digest, 8).await, None, "a removal holds");
+    assert_eq!(again(Digest::of(b"never"), 9).await, None);
+    assert_eq!(latest(&catalog, &name).await, first.digest);
 }
 
 #[tokio::test]

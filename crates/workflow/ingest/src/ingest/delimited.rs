@@ -28,7 +28,12 @@ pub(crate) struct Beginning {
 }
 
 impl Beginning {
-    const ALL: Self = Self { rows: u64::MAX, bytes: u64::MAX };
+    pub(crate) const ALL: Self = Self { rows: u64::MAX, bytes: u64::MAX };
+
+    /// The first `rows`, or everything.
+    pub(crate) fn of_rows(rows: Option<u64>) -> Self {
+        Self { rows: rows.unwrap_or(u64::MAX), ..Self::ALL }
+    }
 }
 
 /// How a text of separated values is to be read.

@@ -52,7 +52,7 @@ pub(crate) struct PartSink<'a> {
 pub(crate) struct Aside<'a> {
     /// Hears how many rows are left out, with the first of them.
     counted: &'a dyn Fn(u64, &Misfit),
-    /// From how many rows of each file the types were told, where that was not all of them.
+    /// From how many rows of each file at most the types were told, where those were not all of them.
     sampled: Option<u64>,
     first: Option<Misfit>,
     refused: Option<Misfit>,

@@ -241,7 +241,8 @@ impl Reading<'_> {
             known = serde_json::from_slice::<JsonSummary>(&bytes).ok();
         }
         let (reused, job) = (known.is_some(), self.job(table));
-        let (source, summary) = self.workers.run(move || job.json(source, known)).await?;
+        let beginning = Beginning::of_rows(job.settings.inferred_records);
+        let (source, summary) = self.workers.run(move || job.json(source, known, beginning)).await?;
         if !reused {
             let bytes = serde_json::to_vec(&summary)
                 .map_err(|error| IngestError::Encoding { action: "encode a checkpoint", reason: error.to_string() })?;
@@ -339,11 +340,12 @@ impl Job {
         Ok((source, schema))
     }
 
-    /// The text that is read, and what is known of it.
+    /// The text that is read, and what is known of it, or what its `beginning` says.
     pub(crate) fn json(
         &self,
         source: Readable,
         known: Option<JsonSummary>,
+        beginning: Beginning,
     ) -> Result<(Readable, JsonSummary), IngestError> {
         let source = self.plain(source)?;
         if let Some(known) = known {
@@ -353,7 +355,7 @@ impl Job {
         let summary = source.unchanged(|| {
             let (text, encoding) = utf8_text(name, self.opened(&source)?, declared, &self.scratch)?;
             let json = JsonFile { name, lines: self.table.format == TableFormat::JsonLines };
-            let mut summary = json.infer(text, self.settings.inferred_records)?;
+            let mut summary = json.infer(text, beginning)?;
             summary.encoding = encoding.map(str::to_owned);
             Ok(summary)
         })?;

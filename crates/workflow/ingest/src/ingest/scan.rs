@@ -67,7 +67,7 @@ pub fn scan<'a>(
 ) -> BoxFuture<'a, Result<FileScan, IngestError>> {
     Box::pin(async move {
         settings.dialect.check()?;
-        let settings = IngestSettings { inferred_records: Some(SAMPLE.rows), ..settings.clone() };
+        let settings = settings.clone();
         let scratch = Arc::new(Scratch::new(&settings.scratch)?);
         let (found, mut skipped) = scan_open(files, &settings, &scratch).await?;
         let tables = only_tables(found, &mut skipped);
@@ -99,7 +99,7 @@ fn looked_at(job: &Job) -> Result<Piece, IngestError> {
     let format = job.table.format;
     let content = match format {
         TableFormat::Json | TableFormat::JsonLines => {
-            let (source, summary) = job.json(source, None)?;
+            let (source, summary) = job.json(source, None, SAMPLE)?;
             PieceContent::Json { source, summary }
         }
         TableFormat::Parquet | TableFormat::Arrow => {
@@ -133,7 +133,7 @@ pub struct FileScan {
     pieces: Vec<Piece>,
     settings: IngestSettings,
     scratch: Arc<Scratch>,
-    /// From how many rows of each file the types were told, where that was not all of them.
+    /// From how many rows of each file at most the types were told, where those were not all of them.
     sampled: Option<u64>,
     /// By piece.
     left_out: Vec<Mutex<LeftOut>>,

@@ -60,6 +60,7 @@ async fn every_part_is_looked_into() {
     for (parts, rows, says) in [
         (vec![first], 4, "its report says 4 rows, its parts hold 3"),
         (vec![first, other], 8, "part 1 has other columns"),
+        (vec![other], 5, "its report names other columns"),
         (vec![short], 0, "too short"),
         (vec![first, noise], 3, "part 1: "),
         (vec![cut], 0, "longer than the file"),

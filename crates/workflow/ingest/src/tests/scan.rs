@@ -139,8 +139,8 @@ async fn a_long_text_that_changes_its_mind() {
     let scanned = opened(&project, &["late.csv"]).await.unwrap();
     let error = rows(&scanned).unwrap_err();
     assert_eq!(error.code(), "ingest.sampled");
-    let says = "`late.csv` does not fit the types that its first 262144 rows have: row 262146, column `a`, `2.5`: not a \
-                value of type int64";
+    let says = "`late.csv` does not fit the types that its beginning has, of at most 262144 rows or 256 MiB: row 262146, \
+                column `a`, `2.5`: not a value of type int64";
     assert_eq!(error.to_string(), says);
     let mut read = 0;
     scanned

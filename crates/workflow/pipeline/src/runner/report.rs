@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ropewalk_types::{Digest, RunId, StageName};
 use serde::Serialize;
@@ -38,6 +38,8 @@ pub struct StageReport {
     pub run: Option<RunId>,
     /// What it made, by output name.
     pub outputs: BTreeMap<String, Artifact>,
+    /// Names of outputs that were known and became the latest of their datasets again.
+    pub latest_again: BTreeSet<String>,
     /// Facts for people and programs.
     pub summary: Value,
     /// Why it failed or was skipped.
@@ -79,6 +81,11 @@ impl RunReport {
         self.stages.iter().filter(|stage| stage.state == state).count()
     }
 
+    /// Names of outputs that were known and became the latest of their datasets again.
+    pub fn latest_again(&self) -> BTreeSet<&str> {
+        self.stages.iter().flat_map(|stage| &stage.latest_again).map(String::as_str).collect()
+    }
+
     /// The stage called `name`.
     pub fn stage(&self, name: &str) -> Option<&StageReport> {
         self.stages.iter().find(|stage| stage.name.as_str() == name)
@@ -103,6 +110,7 @@ impl StageReport {
             key: None,
             run: None,
             outputs: BTreeMap::new(),
+            latest_again: BTreeSet::new(),
             summary: Value::Null,
             error: None,
             hint: None,

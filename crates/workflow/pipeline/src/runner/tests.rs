@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -58,7 +59,7 @@ impl StageKind for Copy {
     }
 }
 
-/// Remembers how runs ended.
+/// Remembers how runs ended, and says of each known output that it is the latest again.
 #[derive(Default)]
 struct Recorders(Arc<Mutex<Vec<RunStatus>>>);
 
@@ -72,6 +73,13 @@ impl RunRecorders for Recorders {
     async fn begin(&self, _: &StageSpec, key: &Digest, _: &[Uri]) -> Result<Arc<dyn RunRecorder>, Failure> {
         let run = key.to_string()[..32].parse().expect("a key begins with a run's id");
         Ok(Arc::new(Recorder { run, ended: Arc::clone(&self.0) }))
+    }
+
+    async fn known(&self, outcome: &Outcome) -> Result<BTreeSet<String>, Failure> {
+        if outcome.stage.as_str() == "forgetful" {
+            return Err(ToldToFail.into());
+        }
+        Ok(outcome.outputs.keys().cloned().collect())
     }
 }
 
@@ -187,6 +195,19 @@ async fn what_is_known_is_not_done_again() {
     assert!(status.iter().all(|stage| stage.up_to_date));
     let changed = house.runner.status(&diamond("two")).await.expect("status");
     assert!(changed.iter().all(|stage| !stage.up_to_date), "everything hangs on the first stage");
+}
+
+#[tokio::test]
+async fn what_is_known_is_noted_each_time() {
+    let house = house().await;
+    let first = house.runner.run(&diamond("one")).await.expect("runs");
+    assert!(first.latest_again().is_empty(), "it was just made");
+    let again = house.runner.run(&diamond("one")).await.expect("runs");
+    assert_eq!(again.latest_again(), BTreeSet::from(["out"]));
+    let plan = Plan::new(vec![stage("forgetful", "x", &[]), stage("after", "y", &["forgetful"])]).expect("plan");
+    assert!(!house.runner.run(&plan).await.expect("runs").failed());
+    let refused = house.runner.run(&plan).await.expect("runs");
+    assert_eq!(states(&refused), [StageState::Failed, StageState::Skipped], "what cannot be noted is no success");
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::arguments::{DataSpec, Format, Shared};
 use crate::failure::Ending;
+use crate::output::printable;
 use crate::{commands, output};
 
 /// Which way to look.
@@ -50,8 +51,8 @@ fn json_of(lineage: &DatasetLineage, facts: &EffectiveFacts) -> Value {
 }
 
 fn text_of(lineage: &DatasetLineage, facts: &EffectiveFacts, way: Way) -> String {
-    let about = if lineage.about.is_empty() { String::new() } else { format!("  ({})", lineage.about) };
-    let mut text = format!("{}{about}\n", lineage.uri);
+    let about = if lineage.about.is_empty() { String::new() } else { format!("  ({})", printable(&lineage.about)) };
+    let mut text = format!("{}{about}\n", printable(&lineage.uri.to_string()));
     if let Some(classification) = facts.classification.value {
         let from: Vec<String> = facts.classification.from.iter().map(ToString::to_string).collect();
         let _ = writeln!(text, "  {classification}, said of {}", from.join(", "));
@@ -65,6 +66,7 @@ fn text_of(lineage: &DatasetLineage, facts: &EffectiveFacts, way: Way) -> String
         let _ = writeln!(text, "{heading}");
         for step in steps {
             let other = if heading == "came from" { &step.link.parent } else { &step.link.child };
+            let other = printable(&other.to_string());
             let _ = writeln!(text, "{}{other}  ({})", "  ".repeat(step.depth as usize), step.link.relation);
         }
     }

@@ -5,7 +5,7 @@ use ropewalk_types::DatasetName;
 use crate::arguments::Shared;
 use crate::commands;
 use crate::failure::Ending;
-use crate::output::{bytes, listing, moment, printable};
+use crate::output::{bytes, listing, moment};
 
 pub(super) async fn run(shared: &Shared, name: &DatasetName) -> Ending {
     let project = commands::data_project(shared, "ropewalk data log")?;
@@ -30,10 +30,10 @@ pub(super) async fn run(shared: &Shared, name: &DatasetName) -> Ending {
                 entry.version.files.to_string(),
                 bytes(entry.version.bytes),
                 moment(entry.version.created_at.millis()),
-                printable(&entry.version.author),
-                printable(entry.version.message.lines().next().unwrap_or_default()),
+                entry.version.author.clone(),
+                entry.version.message.lines().next().unwrap_or_default().to_owned(),
                 entry.removed.as_ref().map_or_else(String::new, |removal| {
-                    printable(&format!("{} by {}: {}", removal.day(), removal.who, removal.why))
+                    format!("{} by {}: {}", removal.day(), removal.who, removal.why)
                 }),
             ]
         },

@@ -4,7 +4,7 @@ use ropewalk_server::{Due, DueState};
 
 use crate::arguments::Shared;
 use crate::failure::Ending;
-use crate::output::{listing, moment, printable};
+use crate::output::{listing, moment};
 use crate::{commands, terminal};
 
 pub(super) async fn run(shared: &Shared, reason: Option<&str>) -> Ending {
@@ -27,6 +27,6 @@ fn told(due: &Due) -> String {
     match &due.state {
         DueState::Due => "due".to_owned(),
         DueState::Removed => "removed".to_owned(),
-        DueState::Kept { reason, .. } => format!("kept: {}", printable(reason)),
+        DueState::Kept { reason, .. } => format!("kept: {reason}"),
     }
 }

@@ -6,7 +6,7 @@ use ropewalk_data::{QueryResult, TableDiff};
 
 use crate::arguments::{Format, Shared};
 use crate::failure::Ending;
-use crate::output;
+use crate::output::{self, printable};
 
 /// Says what is different between two versions of a table.
 pub(super) fn told(shared: &Shared, diff: &TableDiff) -> Ending {
@@ -16,13 +16,13 @@ pub(super) fn told(shared: &Shared, diff: &TableDiff) -> Ending {
     }
     let mut text = String::new();
     for column in &diff.columns_added {
-        let _ = writeln!(text, "+ column {} ({})", column.name, column.data_type);
+        let _ = writeln!(text, "+ column {} ({})", printable(&column.name), column.data_type);
     }
     for column in &diff.columns_removed {
-        let _ = writeln!(text, "- column {} ({})", column.name, column.data_type);
+        let _ = writeln!(text, "- column {} ({})", printable(&column.name), column.data_type);
     }
     for column in &diff.columns_retyped {
-        let _ = writeln!(text, "~ column {}: {} to {}", column.name, column.before, column.after);
+        let _ = writeln!(text, "~ column {}: {} to {}", printable(&column.name), column.before, column.after);
     }
     let _ = writeln!(
         text,
@@ -33,7 +33,7 @@ pub(super) fn told(shared: &Shared, diff: &TableDiff) -> Ending {
         diff.rows_same()
     );
     for (column, rows) in &diff.changed_columns {
-        let _ = writeln!(text, "  {rows} rows changed in {column}");
+        let _ = writeln!(text, "  {rows} rows changed in {}", printable(column));
     }
     for row in &diff.changed {
         let key: Vec<&str> = row.key.iter().map(|value| value.as_deref().unwrap_or("NULL")).collect();
@@ -43,7 +43,7 @@ pub(super) fn told(shared: &Shared, diff: &TableDiff) -> Ending {
             .iter()
             .map(|one| format!("{}: {} to {}", one.column, cell(&one.before), cell(&one.after)))
             .collect();
-        let _ = writeln!(text, "  ~ {}: {}", key.join(", "), cells.join("; "));
+        let _ = writeln!(text, "  ~ {}: {}", printable(&key.join(", ")), printable(&cells.join("; ")));
     }
     for (heading, rows) in [("added, some of them:", &diff.added), ("removed, some of them:", &diff.removed)] {
         if let Some(rows) = rows.as_ref().filter(|rows| rows.num_rows() > 0) {

@@ -6,6 +6,7 @@ use arrow::datatypes::{DataType, Fields, Schema};
 use arrow::json::reader::{Decoder, ReaderBuilder};
 use serde::{Deserialize, Serialize};
 
+use super::super::delimited::Beginning;
 use super::super::limits::COLUMNS;
 use super::super::quarantine::shortened;
 use super::records::Records;
@@ -72,17 +73,18 @@ pub(crate) struct JsonFile<'a> {
 }
 
 impl JsonFile<'_> {
-    /// Finds the shape of the records, of all or of the `first` ones. `source` is text from where it stands.
-    pub(crate) fn infer(self, source: File, first: Option<u64>) -> Result<JsonSummary, IngestError> {
+    /// Finds the shape of the records of the `beginning`; at least one is looked at. `source` is text from where it stands.
+    pub(crate) fn infer(self, source: File, beginning: Beginning) -> Result<JsonSummary, IngestError> {
         let mut records = Records::new(self.name, source, self.lines);
         let (mut summary, mut bytes) = (JsonSummary { complete: true, ..JsonSummary::default() }, Vec::new());
-        let (mut count, mut example) = (0, None);
+        let (mut count, mut seen, mut example) = (0, 0, None);
         while let Some(line) = records.next(&mut bytes)? {
-            if first.is_some_and(|first| count >= first) {
+            if count > 0 && (count >= beginning.rows || seen >= beginning.bytes) {
                 summary.complete = false;
                 break;
             }
             count += 1;
+            seen += bytes.len() as u64;
             if let Err(reason) = summary.shape.add(&bytes) {
                 summary.rejected += 1;
                 example.get_or_insert((line, reason));
@@ -233,7 +235,7 @@ mod tests {
 
     fn read(text: &str, first: Option<u64>) -> (Fields, Kept) {
         let json = JsonFile { name: "t.jsonl", lines: true };
-        let summary = json.infer(file(text), first).unwrap();
+        let summary = json.infer(file(text), Beginning::of_rows(first)).unwrap();
         let columns = summary.columns(0.1).unwrap();
         let mut kept = Kept::default();
         json.read(file(text), &summary, &columns, &mut kept).unwrap();
@@ -262,9 +264,25 @@ mod tests {
     }
 
     #[test]
+    fn no_more_bytes_are_looked_at_than_the_beginning_has() {
+        let record = format!("{{\"a\":\"{}\"}}", "y".repeat(1000));
+        // An array that is cut off is an error to whoever comes to its end.
+        for (lines, text) in
+            [(true, format!("{record}\n").repeat(5)), (false, format!("[{}", [record.as_str(); 5].join(",")))]
+        {
+            let json = JsonFile { name: "t.json", lines };
+            let infer = |bytes| json.infer(file(&text), Beginning { bytes, ..Beginning::ALL });
+            let summary = infer(2000).unwrap();
+            assert!(!summary.is_complete() && summary.columns(0.1).unwrap().len() == 1, "{lines}");
+            assert!(!infer(0).unwrap().is_complete(), "one record is looked at in any case");
+            assert_eq!(infer(u64::MAX).is_ok_and(|summary| summary.is_complete()), lines);
+        }
+    }
+
+    #[test]
     fn a_file_without_any_object_says_why() {
         let json = JsonFile { name: "t.jsonl", lines: true };
-        let error = json.infer(file("<html>\n</html>\n"), None).unwrap_err().to_string();
+        let error = json.infer(file("<html>\n</html>\n"), Beginning::ALL).unwrap_err().to_string();
         assert!(error.contains("none of 2 records is an object; that on line 1"), "{error}");
     }
 }
