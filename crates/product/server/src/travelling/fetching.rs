@@ -59,7 +59,7 @@ pub struct FetchedTable {
     pub recorded: Vec<Digest>,
     /// Versions whose bytes came.
     pub content: Vec<Digest>,
-    /// Versions whose bytes are in a remote only.
+    /// Versions whose bytes are in this remote and not here.
     pub elsewhere: u64,
     /// Versions that have another number here.
     pub renumbered: Vec<Renumbered>,
@@ -244,8 +244,13 @@ impl Journey<'_> {
         }));
         report.recorded = there.records.iter().map(|record| record.digest).collect();
         let new = there.records.iter().filter(|record| !wanted.contains(&record.digest)).count();
-        let still = self.here.versions.iter().filter(|one| one.elsewhere.is_some() && one.removed.is_none()).count();
-        report.elsewhere = (new + still - fetched.len()) as u64;
+        let moved = self.moved(&fetched).await?;
+        let there_still = |one: &&RecordedVersion| {
+            let digest = &one.version.digest;
+            let in_this = one.elsewhere.as_deref() == Some(self.ends.remote_name) || moved.contains(digest);
+            in_this && one.removed.is_none() && !fetched.contains(digest)
+        };
+        report.elsewhere = (new + self.here.versions.iter().filter(there_still).count()) as u64;
         report.refused_tags = merged.conflicts;
         let removals = self.removals(&merged.state);
         report.removed = removals.iter().map(|removal| removal.digest).collect();
@@ -263,7 +268,6 @@ impl Journey<'_> {
             latest: there.state.latest,
             at: self.ends.now(),
         };
-        let moved = self.moved(&fetched).await?;
         let taking = Taking::new(self.ends, adoption, fetched, self.here, &base, &merged.state).moved(moved);
         taking.commit(self.ends, report).await?;
         Ok(removals)

@@ -57,6 +57,7 @@ fn only_a_remote_that_has_the_bytes_is_said_to_have_them() {
     second.succeed(&["remote", "add", "backup", &backup.url]);
     let told = second.json(&["fetch", "a", "--all", "--remote", "backup"]);
     assert_eq!(count(&table(&told, "a")["lacking"]), 0, "it never named the first version: {told}");
+    assert_eq!(table(&told, "a")["elsewhere"], 0, "{told}");
     assert!(second.fail(2, &["sql", "SELECT x FROM a@v1"]).contains("are in the remote `origin`"));
     // Where it has them, it is as good as the other.
     first.succeed(&["remote", "add", "backup", &backup.url]);
