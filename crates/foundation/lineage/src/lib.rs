@@ -9,7 +9,7 @@ mod link;
 mod walk;
 
 pub use error::LineageError;
-pub use link::{Link, Relation, UnknownRelation, link};
+pub use link::{Link, Relation, UnknownRelation, is_linked, link};
 use ropewalk_catalog::{Migration, MigrationSet};
 pub use walk::{DEPTH, Step, downstream, upstream};
 

@@ -97,6 +97,15 @@ pub async fn link(connection: &mut AnyConnection, links: &[Link], at: Timestamp)
     Ok(())
 }
 
+/// Whether it is written down already what `child` came from, as the caller's transaction sees it.
+pub async fn is_linked(connection: &mut AnyConnection, child: &Uri) -> Result<bool, LineageError> {
+    let found: Option<(i64,)> = sqlx::query_as("SELECT CAST(1 AS BIGINT) FROM lineage_link WHERE child = $1 LIMIT 1")
+        .bind(child.to_string())
+        .fetch_optional(connection)
+        .await?;
+    Ok(found.is_some())
+}
+
 fn movable(uri: &Uri) -> bool {
     match uri {
         Uri::ModelAlias { .. } => true,

@@ -5,6 +5,7 @@
 //! merge, neither is ever overwritten; see `docs/adr/009-tables-travel.md`.
 
 mod adopting;
+mod ancestry;
 mod ends;
 mod fetching;
 mod layout;

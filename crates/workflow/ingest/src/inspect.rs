@@ -9,13 +9,15 @@ use ropewalk_store::Store;
 use ropewalk_types::Digest;
 
 use crate::blocking::blocking;
-use crate::version::{parts, report};
+use crate::version::{parts, report_within};
 use crate::{Column, IngestError};
 
 /// Length and mark at the end of a Parquet file.
 const TAIL: u64 = 8;
 /// The longest footer that is read, in bytes.
 const LONGEST_FOOTER: u64 = 256 << 20;
+/// The longest report that is read, in bytes.
+const LONGEST_REPORT: u64 = 64 << 20;
 
 /// What the bytes of a dataset version are, whatever was said about them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +36,7 @@ pub struct Inspected {
 /// where the report counts other rows or names other columns than the parts hold.
 pub async fn inspect(store: &Store, tree: &Digest) -> Result<Inspected, IngestError> {
     let damaged = |reason: String| IngestError::Damaged { what: "dataset", digest: *tree, reason };
-    let report = report(store, tree).await?;
+    let report = report_within(store, tree, LONGEST_REPORT).await?;
     let mut rows = 0_u64;
     let mut columns: Option<Vec<Column>> = None;
     for (number, (digest, size)) in parts(store, tree).await?.into_iter().enumerate() {

@@ -31,11 +31,27 @@ pub async fn parts(store: &Store, tree: &Digest) -> Result<Vec<(Digest, u64)>, I
 
 /// The report of a dataset version.
 pub async fn report(store: &Store, tree: &Digest) -> Result<TableReport, IngestError> {
-    let root = store.tree_get(tree).await?;
-    let Some(TreeEntry::File { digest, .. }) = root.get(REPORT) else {
-        return Err(damaged(tree, format!("it has no `{REPORT}`")));
-    };
-    TableReport::decode(&store.get_bytes(digest).await?, tree)
+    let (digest, _) = report_entry(store, tree).await?;
+    TableReport::decode(&store.get_bytes(&digest).await?, tree)
+}
+
+/// Digest of the report, and its size as the tree says it.
+async fn report_entry(store: &Store, tree: &Digest) -> Result<(Digest, u64), IngestError> {
+    match store.tree_get(tree).await?.get(REPORT) {
+        Some(TreeEntry::File { digest, size, .. }) => Ok((*digest, *size)),
+        _ => Err(damaged(tree, format!("it has no `{REPORT}`"))),
+    }
+}
+
+/// As [`report`], of a version that another machine made: one of more than `limit` bytes is not read.
+pub(crate) async fn report_within(store: &Store, tree: &Digest, limit: u64) -> Result<TableReport, IngestError> {
+    let (digest, said) = report_entry(store, tree).await?;
+    // What the tree says and what is there are two statements of somebody else.
+    let size = store.size(&digest).await?.max(said);
+    if size > limit {
+        return Err(damaged(tree, format!("its `{REPORT}` has {size} bytes, {limit} are accepted")));
+    }
+    TableReport::decode(&store.get_bytes(&digest).await?, tree)
 }
 
 /// What the sources of a version hold that is not in its table, a row each: `file`, `sheet`, `row` (from 1, as the

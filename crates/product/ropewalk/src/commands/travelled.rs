@@ -93,7 +93,8 @@ fn fetched_table(remote: &str, table: &FetchedTable) {
     }
     for one in &table.renumbered {
         let (version, here, there) = (one.digest.short(), one.here, one.there);
-        output::text(&format!("{name}: {version} is v{here} here, because v{there} is another version\n"));
+        let why = if there < here { "is another version" } else { "is far above all others" };
+        output::text(&format!("{name}: {version} is v{here} here, because v{there} {why}\n"));
     }
     for tag in &table.tags {
         output::text(&format!("{name}: the tag {tag} is as in {remote}\n"));

@@ -1,5 +1,6 @@
 //! Tables on their way between machines: what travels, what stays, and what nobody may lose.
 
+mod apart;
 mod foreign;
 mod killed;
 

@@ -50,9 +50,6 @@ impl Taking {
         let name = &adoption.name;
         let known = here.versions.iter().filter(|one| one.removed.is_none()).map(|one| one.version.digest);
         let known: BTreeSet<Digest> = known.chain(adoption.records.iter().map(|(record, _)| record.digest)).collect();
-        let elsewhere =
-            here.versions.iter().filter(|one| one.elsewhere.as_ref().is_some_and(|at| *at != adoption.remote));
-        let elsewhere = elsewhere.map(|one| one.version.digest).filter(|digest| !fetched.contains(digest)).collect();
         let (mut tags, mut untags) = (Vec::new(), Vec::new());
         for (tag, tagged) in merged.tags.iter().filter(|(tag, tagged)| base.tags.get(*tag) != Some(*tagged)) {
             let (name, tag, who, at) = (name.clone(), tag.clone(), tagged.who.clone(), tagged.at);
@@ -75,7 +72,13 @@ impl Taking {
             why: one.why,
             at: one.at,
         });
-        Self { adoption, fetched, elsewhere, tags, untags, declaration, who: ends.who.clone() }
+        Self { adoption, fetched, elsewhere: Vec::new(), tags, untags, declaration, who: ends.who.clone() }
+    }
+
+    /// With versions whose bytes another remote was known to have, and this one has.
+    pub(super) fn moved(mut self, elsewhere: Vec<Digest>) -> Self {
+        self.elsewhere = elsewhere;
+        self
     }
 
     fn is_empty(&self) -> bool {

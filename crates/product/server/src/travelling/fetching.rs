@@ -9,7 +9,7 @@ use ropewalk_data::{
     TableState, TagConflict, TagMove, table_states, version_history,
 };
 use ropewalk_ingest::{Inspected, inspect};
-use ropewalk_store::{Root, Store, TransferProgress, Transferred};
+use ropewalk_store::{Root, Store, StoreError, TransferProgress, Transferred};
 use ropewalk_types::{DatasetName, Digest, TagName, Uri};
 use serde::Serialize;
 use serde_json::json;
@@ -18,11 +18,13 @@ use super::Refusal;
 use super::adopting::Taking;
 use super::ends::Ends;
 use super::layout::{TableRefs, listed};
-use super::reading::{concerns_one, record_read, state_read};
+use super::reading::{concerns_one, record_measured, state_read};
 use crate::{DataProject, OpenProject, ServerError};
 
 /// Records that are read at once.
 const READS: usize = 16;
+/// Bytes that all new records of a table may have: they are held at once, because the table becomes visible at once.
+const RECORDS_BYTES: u64 = 256 << 20;
 
 /// Of which versions the bytes come along with what is known of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,7 +59,7 @@ pub struct FetchedTable {
     pub recorded: Vec<Digest>,
     /// Versions whose bytes came.
     pub content: Vec<Digest>,
-    /// Versions whose bytes are in a remote only.
+    /// Versions whose bytes are in this remote and not here.
     pub elsewhere: u64,
     /// Versions that have another number here.
     pub renumbered: Vec<Renumbered>,
@@ -73,7 +75,7 @@ pub struct FetchedTable {
     pub declared: bool,
     /// Versions that the remote names and whose bytes it does not have.
     pub lacking: Vec<Digest>,
-    /// Why nothing of it was taken.
+    /// Why nothing of it was taken, unless `declared` says that something new is declared of it.
     pub refusal: Option<Refusal>,
 }
 
@@ -140,10 +142,21 @@ impl Ends<'_> {
             let mut report = FetchedTable::of(name.clone());
             let here = here.remove(name).unwrap_or_default();
             let journey = Journey { ends: self, name, refs, here: &here, content, progress };
-            match journey.run(&mut report, &mut fetched.transferred, &mut ancestors).await {
+            let taken = async {
+                if !names.is_empty() {
+                    self.ancestors_find(&here.versions, &mut ancestors).await?;
+                }
+                journey.run(&mut report, &mut fetched.transferred, &mut ancestors).await
+            };
+            match taken.await {
                 Ok(gone) => removals.extend(gone),
                 Err(error) if concerns_one(&error) => {
                     report = FetchedTable { refusal: Some(Refusal::of(&error)), ..FetchedTable::of(name.clone()) };
+                    // Others were made from it, and are as personal as it is, whether it can be had or not.
+                    match journey.declaration(&mut report).await {
+                        Err(error) if !concerns_one(&error) => return Err(error),
+                        _ => {}
+                    }
                 }
                 Err(error) => return Err(error),
             }
@@ -231,8 +244,13 @@ impl Journey<'_> {
         }));
         report.recorded = there.records.iter().map(|record| record.digest).collect();
         let new = there.records.iter().filter(|record| !wanted.contains(&record.digest)).count();
-        let still = self.here.versions.iter().filter(|one| one.elsewhere.is_some() && one.removed.is_none()).count();
-        report.elsewhere = (new + still - fetched.len()) as u64;
+        let moved = self.moved(&fetched).await?;
+        let there_still = |one: &&RecordedVersion| {
+            let digest = &one.version.digest;
+            let in_this = one.elsewhere.as_deref() == Some(self.ends.remote_name) || moved.contains(digest);
+            in_this && one.removed.is_none() && !fetched.contains(digest)
+        };
+        report.elsewhere = (new + self.here.versions.iter().filter(there_still).count()) as u64;
         report.refused_tags = merged.conflicts;
         let removals = self.removals(&merged.state);
         report.removed = removals.iter().map(|removal| removal.digest).collect();
@@ -250,16 +268,16 @@ impl Journey<'_> {
             latest: there.state.latest,
             at: self.ends.now(),
         };
-        let taking = Taking::new(self.ends, adoption, fetched, self.here, &base, &merged.state);
+        let taking = Taking::new(self.ends, adoption, fetched, self.here, &base, &merged.state).moved(moved);
         taking.commit(self.ends, report).await?;
         Ok(removals)
     }
 
     /// Takes over what is declared of a dataset, and nothing else.
     async fn declaration(&self, report: &mut FetchedTable) -> Result<(), ServerError> {
-        let there = self.there().await?;
+        let there = self.state().await?;
         let base = self.base();
-        let only = TableState { declaration: there.state.declaration, ..TableState::empty(self.name.clone()) };
+        let only = TableState { declaration: there.declaration, ..TableState::empty(self.name.clone()) };
         let merged = base.merge(&only, TagMove::Refused).state;
         let (name, remote) = (self.name.clone(), self.ends.remote_name.to_owned());
         let adoption = Adoption { name, remote, records: Vec::new(), latest: None, at: self.ends.now() };
@@ -270,20 +288,36 @@ impl Journey<'_> {
         self.here.state.clone().unwrap_or_else(|| TableState::empty(self.name.clone()))
     }
 
-    async fn there(&self) -> Result<There, ServerError> {
+    /// The state that the remote has, if it has one.
+    async fn state(&self) -> Result<TableState, ServerError> {
         let Self { ends, name, refs, .. } = *self;
         let state = if refs.state { state_read(ends.remote, name, ends.now()).await? } else { None };
-        let state = state.map_or_else(|| TableState::empty(name.clone()), |read| read.state);
+        Ok(state.map_or_else(|| TableState::empty(name.clone()), |read| read.state))
+    }
+
+    async fn there(&self) -> Result<There, ServerError> {
+        let Self { ends, name, refs, .. } = *self;
+        let state = self.state().await?;
         let known: BTreeSet<Digest> = self.here.versions.iter().map(|one| one.version.digest).collect();
         let new: Vec<Digest> = refs.versions.difference(&known).copied().collect();
         let mut reads = Vec::with_capacity(new.len());
         for digest in &new {
-            reads.push(record_read(ends.remote, name, digest, ends.now()));
+            reads.push(record_measured(ends.remote, name, digest, ends.now()));
         }
-        let records: Vec<_> = futures::stream::iter(reads).buffered(READS).try_collect().await?;
-        let records = records.into_iter().flatten().map(|(record, _)| record);
+        let mut reads = futures::stream::iter(reads).buffered(READS);
+        let (mut records, mut size) = (Vec::new(), 0);
+        while let Some(read) = reads.try_next().await? {
+            let Some((record, _, bytes)) = read else { continue };
+            size += bytes;
+            if size > RECORDS_BYTES {
+                let what = format!("what `{}` keeps of the versions of `{name}` that are new here", ends.remote_name);
+                return Err(StoreError::TooLarge { what, size, limit: RECORDS_BYTES, unit: "bytes" }.into());
+            }
+            records.push(record);
+        }
         // The ref of one that was removed is about to go.
-        let records = records.filter(|record| state.removal(&record.digest, record.created_at).is_none()).collect();
+        let records =
+            records.into_iter().filter(|record| state.removal(&record.digest, record.created_at).is_none()).collect();
         Ok(There { state, records })
     }
 
@@ -331,10 +365,25 @@ impl Journey<'_> {
                 report.content.push(digest);
             } else {
                 wanted.remove(&digest);
-                report.lacking.push(digest);
+                // Another remote may have those that this one does not name.
+                report.lacking.extend(self.refs.versions.contains(&digest).then_some(digest));
             }
         }
         Ok(roots)
+    }
+
+    /// Versions whose bytes another remote was known to have, and are in this one too.
+    async fn moved(&self, fetched: &[Digest]) -> Result<Vec<Digest>, ServerError> {
+        let mut moved = Vec::new();
+        for one in &self.here.versions {
+            let digest = one.version.digest;
+            let other = one.elsewhere.as_ref().is_some_and(|at| at != self.ends.remote_name);
+            let named = other && self.refs.versions.contains(&digest) && !fetched.contains(&digest);
+            if named && self.ends.remote.contains(&digest).await? {
+                moved.push(digest);
+            }
+        }
+        Ok(moved)
     }
 
     /// The audit trail knows what is written before it is.

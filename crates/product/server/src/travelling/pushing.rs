@@ -20,7 +20,7 @@ use serde_json::json;
 use super::Refusal;
 use super::ends::Ends;
 use super::layout::{TableRefs, listed, state_ref, version_ref};
-use super::reading::{ReadState, blobs_put, concerns_one, record_read, state_read};
+use super::reading::{ReadState, blobs_put, concerns_one, one_table, record_read, state_read};
 use crate::{DataProject, ServerError};
 
 /// Tables that are looked at, and refs that are written, at once.
@@ -57,7 +57,7 @@ pub struct PushedTable {
     pub lacking: Vec<Digest>,
     /// Tags that name other versions there.
     pub refused_tags: Vec<TagConflict>,
-    /// Why nothing of it was pushed.
+    /// Why nothing of it was pushed, or nothing beside `pushed`.
     pub refusal: Option<Refusal>,
 }
 
@@ -148,9 +148,10 @@ impl Ends<'_> {
             [] => versions.keys().cloned().collect(),
             names => names.iter().cloned().collect(),
         };
+        let mut refused = BTreeMap::new();
         let mut declared: BTreeSet<DatasetName> = match names {
             [] => states.keys().cloned().collect(),
-            _ => self.ancestors(&versions, &tables).await?,
+            _ => self.ancestors(&versions, &tables, &mut refused).await?,
         };
         declared.retain(|name| !tables.contains(name) && states.get(name).is_some_and(|one| one.declaration.is_some()));
         let wanted = if names.is_empty() { BTreeSet::new() } else { &tables | &declared };
@@ -167,27 +168,13 @@ impl Ends<'_> {
             }
             begun.push(self.journey(name, ours, mine, refs));
         }
-        futures::stream::iter(begun).buffered(AT_ONCE).try_collect().await
-    }
-
-    /// The datasets that versions of these tables were made from, all the way up: what was declared of them says how these
-    /// are to be treated.
-    async fn ancestors(
-        &self,
-        versions: &BTreeMap<DatasetName, Vec<RecordedVersion>>,
-        tables: &BTreeSet<DatasetName>,
-    ) -> Result<BTreeSet<DatasetName>, ServerError> {
-        let mut found = BTreeSet::new();
-        let versions: Vec<&RecordedVersion> = tables.iter().filter_map(|name| versions.get(name)).flatten().collect();
-        for version in versions {
-            let uri = Uri::Data { name: version.version.name.clone(), version: version.version.digest.to_string() };
-            for step in upstream(&self.catalog, &uri).await? {
-                if let Uri::Data { name, .. } = step.link.parent {
-                    found.insert(name);
-                }
+        let mut journeys: Vec<Journey> = futures::stream::iter(begun).buffered(AT_ONCE).try_collect().await?;
+        for journey in &mut journeys {
+            if let Some(error) = refused.remove(&journey.report.name) {
+                journey.refuse(error)?;
             }
         }
-        Ok(found)
+        Ok(journeys)
     }
 
     async fn journey(
@@ -197,18 +184,13 @@ impl Ends<'_> {
         versions: Vec<RecordedVersion>,
         refs: TableRefs,
     ) -> Result<Journey, ServerError> {
-        let report = PushedTable::of(name.clone());
+        let report = PushedTable::of(name);
         let there = refs.versions.clone();
         let mut journey = Journey { report, ours, theirs: None, there, new: Vec::new(), roots: Vec::new() };
-        match self.journey_plan(&mut journey, versions, &refs).await {
-            Ok(()) => Ok(journey),
-            Err(error) if concerns_one(&error) => {
-                let mut report = PushedTable::of(name);
-                report.refusal = Some(Refusal::of(&error));
-                Ok(Journey { report, new: Vec::new(), roots: Vec::new(), ..journey })
-            }
-            Err(error) => Err(error),
+        if let Err(error) = self.journey_plan(&mut journey, versions, &refs).await {
+            journey.refuse(error)?;
         }
+        Ok(journey)
     }
 
     async fn journey_plan(
@@ -285,41 +267,63 @@ impl Ends<'_> {
 
     /// Writes records and states, then refs; each ref names what is durable.
     async fn refs_push(&self, journeys: &mut [Journey], moving: TagMove) -> Result<(), ServerError> {
-        for journey in journeys.iter_mut() {
-            journey.only_what_is_there();
-        }
         let mut blobs: Vec<Bytes> = Vec::new();
         let mut first_states = BTreeMap::new();
-        for journey in journeys.iter() {
-            blobs.extend(journey.new.iter().map(|new| new.record.clone()));
-            if let Some(bytes) = journey.state(moving)? {
-                first_states.insert(journey.report.name.clone(), bytes.clone());
-                blobs.push(bytes);
+        for journey in journeys.iter_mut() {
+            journey.only_what_is_there();
+            match journey.state(moving) {
+                Ok(Some(bytes)) => {
+                    first_states.insert(journey.report.name.clone(), bytes.clone());
+                    blobs.push(bytes);
+                }
+                Ok(None) => {}
+                Err(error) => journey.refuse(error.into())?,
             }
+            blobs.extend(journey.new.iter().map(|new| new.record.clone()));
         }
         if !blobs.is_empty() {
             blobs_put(self.remote, &blobs).await?;
         }
-        let created: Vec<_> = journeys
-            .iter()
-            .flat_map(|one| one.new.iter().map(move |new| self.version_name(&one.report.name, new)))
-            .collect();
-        let created: Vec<bool> = futures::stream::iter(created).buffered(AT_ONCE).try_collect().await?;
-        let mut created = created.into_iter();
+        let mut named = Vec::new();
+        for one in journeys.iter() {
+            let name = &one.report.name;
+            named.extend(one.new.iter().map(|new| async move { one_table(self.version_name(name, new).await) }));
+        }
+        let named: Vec<_> = futures::stream::iter(named).buffered(AT_ONCE).try_collect().await?;
+        let mut named = named.into_iter();
         for journey in journeys {
-            let Journey { report, new, .. } = &mut *journey;
-            for (new, created) in new.iter().zip(created.by_ref()) {
-                if created {
-                    report.pushed.push(new.digest);
-                } else {
-                    report.present += 1;
+            let mut wrong = None;
+            for (new, created) in std::mem::take(&mut journey.new).iter().zip(named.by_ref()) {
+                match created {
+                    Ok(true) => journey.report.pushed.push(new.digest),
+                    Ok(false) => journey.report.present += 1,
+                    Err(error) => wrong = Some(error),
                 }
             }
             let first = first_states.remove(&journey.report.name);
-            let merged = self.state_push(journey, moving, first).await?;
-            self.removed_unname(journey, &merged).await?;
+            let ended = match wrong {
+                Some(error) => Err(error),
+                None => self.journey_end(journey, moving, first).await,
+            };
+            if let Err(error) = ended {
+                journey.refuse(error)?;
+            }
         }
         Ok(())
+    }
+
+    /// After the versions are named: the state, and then the refs that nobody needs any more.
+    async fn journey_end(
+        &self,
+        journey: &mut Journey,
+        moving: TagMove,
+        first: Option<Bytes>,
+    ) -> Result<(), ServerError> {
+        if journey.report.refusal.is_some() {
+            return Ok(());
+        }
+        let merged = self.state_push(journey, moving, first).await?;
+        self.removed_unname(journey, &merged).await
     }
 
     /// Lets a ref name the record of a version; false if another push was faster.
@@ -349,9 +353,6 @@ impl Ends<'_> {
         let name = journey.report.name.clone();
         for _ in 0..MAX_ROUNDS {
             let base = journey.base();
-            if journey.report.refusal.is_some() {
-                return Ok(base);
-            }
             let merged = base.merge(&journey.ours, moving);
             let generation = journey.theirs.as_ref().map(|read| read.generation);
             if merged.state == base || self.state_set(&name, generation, &merged.state, first.take()).await? {
@@ -396,9 +397,6 @@ impl Ends<'_> {
 
     /// Takes the refs away of versions that were removed, so that a collection there can have their bytes.
     async fn removed_unname(&self, journey: &mut Journey, state: &TableState) -> Result<(), ServerError> {
-        if journey.report.refusal.is_some() {
-            return Ok(());
-        }
         let name = journey.report.name.clone();
         for digest in state.removed.keys() {
             if !journey.there.contains(digest) {
@@ -427,6 +425,19 @@ impl Ends<'_> {
 }
 
 impl Journey {
+    /// Ends the journey of this table; others go on, unless the error concerns them too.
+    fn refuse(&mut self, error: ServerError) -> Result<(), ServerError> {
+        if !concerns_one(&error) {
+            return Err(error);
+        }
+        let pushed = std::mem::take(&mut self.report.pushed);
+        let (name, refusal) = (self.report.name.clone(), Some(Refusal::of(&error)));
+        self.report = PushedTable { pushed, refusal, ..PushedTable::of(name) };
+        self.new.clear();
+        self.roots.clear();
+        Ok(())
+    }
+
     /// The remote's state as it was read.
     fn base(&self) -> TableState {
         let name = self.report.name.clone();

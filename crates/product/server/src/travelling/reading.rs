@@ -66,9 +66,20 @@ pub(super) async fn record_read(
     digest: &Digest,
     now: Timestamp,
 ) -> Result<Option<(TableRecord, u64)>, ServerError> {
+    let read = record_measured(store, name, digest, now).await?;
+    Ok(read.map(|(record, generation, _)| (record, generation)))
+}
+
+/// As [`record_read`], with the bytes that the record has.
+pub(super) async fn record_measured(
+    store: &Store,
+    name: &DatasetName,
+    digest: &Digest,
+    now: Timestamp,
+) -> Result<Option<(TableRecord, u64, u64)>, ServerError> {
     let Some(pointed) = pointed(store, &version_ref(name, digest)?).await? else { return Ok(None) };
     let bytes = bounded(store, &pointed.digest, TableRecord::MAX_BYTES).await?;
-    Ok(Some((TableRecord::decode(&bytes, name, digest, now)?, pointed.generation)))
+    Ok(Some((TableRecord::decode(&bytes, name, digest, now)?, pointed.generation, bytes.len() as u64)))
 }
 
 /// Stores objects, all of which are durable and visible on return.
@@ -92,11 +103,12 @@ async fn blobs_commit(store: &Store, blobs: &[Bytes]) -> Result<(), StoreError> 
 
 /// Whether an error says that what one table has in the remote is wrong, so that other tables can go on.
 pub(super) fn concerns_one(error: &ServerError) -> bool {
-    const CODES: [&str; 9] = [
+    const CODES: [&str; 10] = [
         "data.foreign",
         "data.newer_format",
         "data.zone_change",
         "ingest.damaged",
+        "lineage.too_deep",
         "server.unknown",
         "store.damaged",
         "store.malformed",
@@ -104,4 +116,12 @@ pub(super) fn concerns_one(error: &ServerError) -> bool {
         "store.too_large",
     ];
     CODES.contains(&error.code())
+}
+
+/// What concerns one table is left to the caller; what concerns all of them ends the push.
+pub(super) fn one_table<T>(result: Result<T, ServerError>) -> Result<Result<T, ServerError>, ServerError> {
+    match result {
+        Err(error) if !concerns_one(&error) => Err(error),
+        result => Ok(result),
+    }
 }

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ropewalk_catalog::Catalog;
-use ropewalk_lineage::link;
-use ropewalk_types::{DatasetName, Digest, Timestamp};
+use ropewalk_lineage::{is_linked, link};
+use ropewalk_types::{DatasetName, Digest, Timestamp, Uri};
 use serde::Serialize;
 use sqlx::AnyConnection;
 
@@ -13,6 +13,9 @@ use super::state::Latest;
 use super::version_insert;
 use crate::DataError;
 use crate::reading::parsed;
+
+/// How far above the largest number that is taken a number of another machine may lie.
+const FARTHEST: u64 = 1 << 20;
 
 /// Versions of one dataset that come from a remote.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,7 +32,7 @@ pub struct Adoption {
     pub at: Timestamp,
 }
 
-/// A version that has another number here than on the machine that made it, because that was taken.
+/// A version that has another number here than on the machine that made it, because that was taken, or far above all others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Renumbered {
     /// The version.
@@ -49,8 +52,9 @@ struct Known {
 
 /// Records versions that were made elsewhere, with their lineage, in the caller's transaction.
 ///
-/// What is known here stays as it is, also a tombstone. A number that is free is kept, else the version gets the next free
-/// one. A version takes its place by the time at which it became the latest: one that is older than the latest here does not
+/// What is known here stays as it is, also a tombstone, and also what versions known here were made from: of the thread of
+/// a record only that is taken which leads on from versions and stages of which nothing is known. A number that is free
+/// and not far above the others is kept, else the version gets the next free one. A version takes its place by the time at which it became the latest: one that is older than the latest here does not
 /// become the latest. Errors: [`DataError::ZoneChange`], before anything is written.
 pub async fn versions_adopt(connection: &mut AnyConnection, adoption: &Adoption) -> Result<Vec<Renumbered>, DataError> {
     let name = adoption.name.as_str();
@@ -83,12 +87,14 @@ pub async fn versions_adopt(connection: &mut AnyConnection, adoption: &Adoption)
     let numbers = numbers(&new, taken);
     let order = order(&known, &new, adoption.latest);
     let last = known.last().map_or(0, |one| one.position);
+    let settled = settled(connection, &new).await?;
     for (place, (record, fetched)) in (1..).zip(&new) {
         let number = numbers.get(&record.digest).copied().unwrap_or(record.number);
         // Above all, until all get their places.
         version_insert(connection, &record.version(), last + place, number.cast_signed()).await?;
         arrival_insert(connection, adoption, record, *fetched).await?;
-        link(connection, &record.links, record.created_at).await?;
+        let links: Vec<_> = record.links.iter().filter(|link| !settled.contains(&link.child)).cloned().collect();
+        link(connection, &links, record.created_at).await?;
     }
     places_set(connection, name, &known, &order).await?;
     let renumbered = new.iter().filter_map(|(record, _)| {
@@ -98,11 +104,43 @@ pub async fn versions_adopt(connection: &mut AnyConnection, adoption: &Adoption)
     Ok(renumbered.collect())
 }
 
+/// The children in the threads of these records of which it is known here what they were made from: anybody's record of
+/// another version has nothing to add to that. A new version's own record speaks for it.
+async fn settled<'a>(
+    connection: &mut AnyConnection,
+    new: &[&'a (TableRecord, bool)],
+) -> Result<BTreeSet<&'a Uri>, DataError> {
+    let own: BTreeSet<Uri> = new.iter().map(|(record, _)| record.uri()).collect();
+    let children: BTreeSet<&Uri> = new.iter().flat_map(|(record, _)| &record.links).map(|link| &link.child).collect();
+    let mut settled = BTreeSet::new();
+    for child in children.into_iter().filter(|child| !own.contains(*child)) {
+        let known = match child {
+            Uri::Data { name, version } => {
+                let found: Option<(i64,)> =
+                    sqlx::query_as("SELECT position FROM dataset_version WHERE name = $1 AND digest = $2")
+                        .bind(name.as_str())
+                        .bind(version.as_str())
+                        .fetch_optional(&mut *connection)
+                        .await?;
+                found.is_some()
+            }
+            _ => false,
+        };
+        if known || is_linked(connection, child).await? {
+            settled.insert(child);
+        }
+    }
+    Ok(settled)
+}
+
 /// The number of each new version: its own where that is free, and then the next free ones.
+///
+/// One that is far above all others would leave no numbers to those that come after it.
 fn numbers(new: &[&(TableRecord, bool)], mut taken: BTreeSet<u64>) -> BTreeMap<Digest, u64> {
     let mut numbers = BTreeMap::new();
     for (record, _) in new {
-        if taken.insert(record.number) {
+        let last = taken.last().copied().unwrap_or(0);
+        if record.number <= last.saturating_add(FARTHEST) && taken.insert(record.number) {
             numbers.insert(record.digest, record.number);
         }
     }

@@ -172,6 +172,11 @@ impl TableRecord {
         }
     }
 
+    /// The version in lineage.
+    pub(super) fn uri(&self) -> Uri {
+        Uri::Data { name: self.name.clone(), version: self.digest.to_string() }
+    }
+
     fn check(&self) -> Result<(), String> {
         for (what, count) in [("rows", self.rows), ("bytes", self.bytes), ("quarantined", self.quarantined)] {
             if i64::try_from(count).is_err() {
@@ -210,7 +215,7 @@ impl TableRecord {
             }
             parents.entry(&link.child).or_default().push(&link.parent);
         }
-        let own = Uri::Data { name: self.name.clone(), version: self.digest.to_string() };
+        let own = self.uri();
         let mut met = BTreeSet::from([&own]);
         let mut level = vec![&own];
         for _ in 0..DEPTH {

@@ -15,6 +15,12 @@ use crate::governance::{DatasetFacts, Declaration, declaration_history};
 const KIND: &str = "ropewalk.table_state";
 /// The form that this program writes and reads.
 const FORMAT: u32 = 1;
+/// Tags and removals that a state may have, and the bytes of a name and of a text in it: what one machine wrote must leave
+/// room for what others write. An argument of a command has at most 128 KiB.
+const TAGS: usize = 10_000;
+const REMOVALS: usize = 100_000;
+const NAME_BYTES: usize = 4 << 10;
+const TEXT_BYTES: usize = 128 << 10;
 
 /// What can change of a table, as a remote keeps it: what is said of it, its tags, which versions were removed, which is
 /// the latest.
@@ -128,6 +134,8 @@ impl TableState {
     }
 
     /// The canonical JSON text.
+    ///
+    /// Errors: [`DataError::Foreign`] for what is larger than [`TableState::decode`] accepts.
     pub fn encode(&self) -> Result<Vec<u8>, DataError> {
         let value = serde_json::to_value(self).map_err(|error| DataError::Encoding {
             action: "encode the state of a table",
@@ -138,6 +146,7 @@ impl TableState {
             let reason = format!("it has {} bytes, {} are accepted", text.len(), Self::MAX_BYTES);
             return Err(foreign(&self.name, None, reason));
         }
+        self.check_sizes().map_err(|reason| foreign(&self.name, None, reason))?;
         Ok(text.into_bytes())
     }
 
@@ -154,7 +163,34 @@ impl TableState {
         Ok(state)
     }
 
+    fn check_sizes(&self) -> Result<(), String> {
+        for (what, count, limit) in [("tags", self.tags.len(), TAGS), ("removals", self.removed.len(), REMOVALS)] {
+            if count > limit {
+                return Err(format!("it has {count} {what}, {limit} are accepted"));
+            }
+        }
+        let within = |what: &str, text: &str, limit: usize| match text.len() {
+            length if length > limit => Err(format!("{what} has {length} bytes, {limit} are accepted")),
+            _ => Ok(()),
+        };
+        if let Some(Declared { facts, who, why, .. }) = &self.declaration {
+            within("the name of who declared something of it", who, NAME_BYTES)?;
+            within("the reason of its declaration", why, TEXT_BYTES)?;
+            within("its owner", facts.owner.as_deref().unwrap_or_default(), NAME_BYTES)?;
+            within("its description", facts.description.as_deref().unwrap_or_default(), TEXT_BYTES)?;
+        }
+        for (digest, Removed { who, why, .. }) in &self.removed {
+            within(&format!("the name of who removed {}", digest.short()), who, NAME_BYTES)?;
+            within(&format!("the reason of the removal of {}", digest.short()), why, TEXT_BYTES)?;
+        }
+        for (tag, tagged) in &self.tags {
+            within(&format!("the name of who set the tag `{tag}`"), &tagged.who, NAME_BYTES)?;
+        }
+        Ok(())
+    }
+
     fn check(&self, now: Timestamp) -> Result<(), String> {
+        self.check_sizes()?;
         let named = |who: &str, what: &str| match who.trim() {
             "" => Err(format!("{what} does not say who made it")),
             _ => Ok(()),

@@ -92,6 +92,51 @@ async fn versions_of_others_take_their_places_by_time() {
 }
 
 #[tokio::test]
+async fn a_number_far_above_all_others_is_not_kept() {
+    let catalog = catalog().await;
+    make(&catalog, version(b"ours 1", 10)).await;
+    let largest = 1 << 40;
+    let came = adopt(&catalog, adoption(vec![record(b"theirs", largest, 20), record(b"near", 900, 21)])).await.unwrap();
+    assert_eq!(came, [Renumbered { digest: Digest::of(b"theirs"), there: largest, here: 901 }]);
+    make(&catalog, version(b"ours 2", 30)).await;
+    let latest = version_history(&catalog, Some(&name())).await.unwrap().remove(0);
+    assert_eq!((latest.number, latest.version.digest), (902, Digest::of(b"ours 2")));
+    TableRecord::new(&latest.version, latest.number, Vec::new(), None).encode().unwrap();
+}
+
+#[tokio::test]
+async fn what_known_versions_were_made_from_is_not_for_others_to_say() {
+    let catalog = catalog().await;
+    make(&catalog, version(b"ours", 10)).await;
+    let read = |child: Uri, parent: Uri| Link { child, parent, relation: Relation::Read };
+    let (secret, step) = (uri(b"secret"), uri(b"step"));
+    let mut theirs = record(b"theirs", 2, 20);
+    theirs.links.push(read(uri(b"theirs"), uri(b"ours")));
+    theirs.links.push(read(uri(b"ours"), secret.clone()));
+    theirs.links.push(read(uri(b"theirs"), step.clone()));
+    theirs.links.push(read(step.clone(), Uri::Git("0a1b".to_owned())));
+    adopt(&catalog, adoption(vec![theirs])).await.unwrap();
+    assert_eq!(upstream(&catalog, &uri(b"ours")).await.unwrap(), [], "it is known here, and was made from nothing");
+    let parents = async |content: &[u8]| {
+        let steps = upstream(&catalog, &uri(content)).await.unwrap();
+        steps.into_iter().map(|step| step.link.parent).collect::<Vec<_>>()
+    };
+    assert_eq!(parents(b"step").await, [Uri::Git("0a1b".to_owned())], "of which nothing was known");
+    assert!(!parents(b"theirs").await.contains(&secret));
+    // Neither of what is no version here but has a thread.
+    let mut other = record(b"other", 3, 30);
+    other.links.push(read(uri(b"other"), step.clone()));
+    other.links.push(read(step, secret.clone()));
+    adopt(&catalog, adoption(vec![other])).await.unwrap();
+    assert_eq!(parents(b"step").await.len(), 1);
+    // The version's own record is heard.
+    let mut own = record(b"step", 4, 40);
+    own.links.push(read(uri(b"step"), secret.clone()));
+    adopt(&catalog, adoption(vec![own])).await.unwrap();
+    assert!(parents(b"step").await.contains(&secret));
+}
+
+#[tokio::test]
 async fn a_version_that_came_back_is_the_latest_everywhere() {
     let (here, there) = (catalog().await, catalog().await);
     make(&here, version(b"1", 10)).await;

@@ -72,6 +72,25 @@ async fn every_part_is_looked_into() {
 }
 
 #[tokio::test]
+async fn a_report_that_is_too_long_is_not_read() {
+    let store = Store::open("memory:").await.unwrap();
+    let long = store.put_bytes(Bytes::from(vec![b' '; LONGEST_REPORT as usize + 1])).await.unwrap();
+    let short = store.put_bytes(Bytes::from_static(b"{}")).await.unwrap();
+    // The tree may lie in both directions.
+    for (digest, size, says) in [
+        (long.digest, 2, "67108865 bytes"),
+        (short.digest, LONGEST_REPORT + 1, "67108865 bytes"),
+        (short.digest, 2, "cannot be read"),
+    ] {
+        let mut tree = Tree::new();
+        tree.insert("report.json", TreeEntry::File { digest, size, executable: false }).unwrap();
+        let tree = store.tree_put(&tree).await.unwrap();
+        let error = inspect(&store, &tree).await.unwrap_err();
+        assert!(matches!(error, IngestError::Damaged { .. }) && error.to_string().contains(says), "{says}: {error}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_no_version_is_told() {
     let store = Store::open("memory:").await.unwrap();
     let blob = store.put_bytes(Bytes::from_static(b"text")).await.unwrap();

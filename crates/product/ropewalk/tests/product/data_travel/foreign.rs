@@ -23,7 +23,7 @@ pub(super) fn ref_write(place: &Place, name: &str, value: &str) {
 }
 
 /// The text that the only ref below `prefix` names.
-fn object(place: &Place, prefix: &str) -> (String, String) {
+pub(super) fn object(place: &Place, prefix: &str) -> (String, String) {
     on_remote(place, async |store: Store| {
         let names = store.ref_list(prefix).await.expect("refs");
         let name = names.first().expect("a ref");
@@ -34,7 +34,7 @@ fn object(place: &Place, prefix: &str) -> (String, String) {
     })
 }
 
-fn object_write(place: &Place, name: &str, text: &str) {
+pub(super) fn object_write(place: &Place, name: &str, text: &str) {
     let digest = on_remote(place, async |store: Store| {
         store.put_bytes(text.to_owned().into_bytes().into()).await.expect("put").digest
     });

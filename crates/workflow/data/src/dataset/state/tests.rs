@@ -64,6 +64,36 @@ fn a_state_is_read_as_it_was_written() {
 }
 
 #[test]
+fn a_state_leaves_room_for_what_others_write() {
+    let long = |length: usize| "x".repeat(length);
+    let why = |length| Removed { why: long(length), ..removed(6) };
+    let who = |length| Removed { who: long(length), ..removed(6) };
+    let mut state = example();
+    state.removed = BTreeMap::from([(digest(1), why(TEXT_BYTES)), (digest(2), who(NAME_BYTES))]);
+    let bytes = state.encode().unwrap();
+    assert_eq!(TableState::decode(&bytes, &name(), NOW).unwrap(), state);
+    let text = |state: &TableState| serde_json::to_vec(state).unwrap();
+    let mut refused = Vec::new();
+    for removed in [why(TEXT_BYTES + 1), who(NAME_BYTES + 1)] {
+        refused.push(TableState { removed: BTreeMap::from([(digest(1), removed)]), ..example() });
+    }
+    let tagged = Tagged { who: long(NAME_BYTES + 1), ..tagged(4, None) };
+    refused.push(TableState { tags: BTreeMap::from([(tag("gone"), tagged)]), ..example() });
+    let tags = (0..=TAGS).map(|number| (tag(&format!("t-{number}")), super::tests::tagged(4, None)));
+    refused.push(TableState { tags: tags.collect(), ..example() });
+    for (owner, description) in [(NAME_BYTES + 1, 1), (1, TEXT_BYTES + 1)] {
+        let facts =
+            DatasetFacts { owner: Some(long(owner)), description: Some(long(description)), ..DatasetFacts::default() };
+        refused.push(TableState { declaration: Some(Declared { facts, ..declared(3, None) }), ..example() });
+    }
+    for state in refused {
+        for error in [state.encode().unwrap_err(), TableState::decode(&text(&state), &name(), NOW).unwrap_err()] {
+            assert!(error.code() == "data.foreign" && error.to_string().contains("are accepted"), "{error}");
+        }
+    }
+}
+
+#[test]
 fn what_was_said_last_holds() {
     let mut other = TableState::empty(name());
     other.declaration = Some(declared(4, None));
