@@ -93,8 +93,8 @@ impl OpenProject {
         let untag = Untag { name: name.clone(), tag: tag.clone(), who: self.who.clone(), at: event.at };
         let write = self.catalog.write(move |connection| {
             Box::pin(async move {
-                tag_remove(connection, &untag.name, &untag.tag).await?;
                 untag_record(connection, &untag).await?;
+                tag_remove(connection, &untag.name, &untag.tag).await?;
                 audit_append(connection, &event).await.map(|_| ())
             })
         });

@@ -58,6 +58,9 @@ pub struct DatasetVersion {
 /// Recording the latest version again changes nothing; an older one that comes back is the latest again and keeps the
 /// time at which it was first seen and its number. All versions of a dataset are in one zone. A version that was
 /// removed and is made again is there again: its tombstone goes, its days count anew, the audit trail keeps both events.
+///
+/// Whatever the clocks said, it becomes the latest after the version that was the latest before, and is made again after
+/// it was removed: other machines compare these moments.
 pub async fn version_record(connection: &mut AnyConnection, version: &DatasetVersion) -> Result<(), DataError> {
     let name = version.name.as_str();
     let present: Option<(String,)> = sqlx::query_as("SELECT zone FROM dataset_version WHERE name = $1 LIMIT 1")
@@ -69,25 +72,29 @@ pub async fn version_record(connection: &mut AnyConnection, version: &DatasetVer
     {
         return Err(DataError::ZoneChange { name: name.to_owned(), present, wanted: version.zone.to_string() });
     }
-    let (last, number): (i64, i64) = sqlx::query_as(
-        "SELECT COALESCE(MAX(position), 0), COALESCE(MAX(number), 0) FROM dataset_version WHERE name = $1",
+    let (last, number, before): (i64, i64, Option<i64>) = sqlx::query_as(
+        "SELECT COALESCE(MAX(position), 0), COALESCE(MAX(number), 0), MAX(latest_at) FROM dataset_version \
+         WHERE name = $1",
     )
     .bind(name)
     .fetch_one(&mut *connection)
     .await?;
-    version_insert(connection, version, last + 1, number + 1).await?;
+    let latest_at = after(version.created_at, before);
+    version_place(connection, version, last + 1, number + 1, latest_at).await?;
     made_here(connection, version).await?;
-    let gone = sqlx::query("DELETE FROM dataset_removal WHERE name = $1 AND digest = $2")
-        .bind(name)
-        .bind(version.digest.to_string())
-        .execute(&mut *connection)
-        .await?;
-    if gone.rows_affected() > 0 {
+    let gone: Option<(i64,)> =
+        sqlx::query_as("DELETE FROM dataset_removal WHERE name = $1 AND digest = $2 RETURNING at")
+            .bind(name)
+            .bind(version.digest.to_string())
+            .fetch_optional(&mut *connection)
+            .await?;
+    if let Some((removed_at,)) = gone {
+        let created_at = after(version.created_at, Some(removed_at));
         sqlx::query(
             "UPDATE dataset_version SET created_at = $1, latest_at = $2, stage_key = $3 WHERE name = $4 AND digest = $5",
         )
-        .bind(version.created_at.millis())
-        .bind(version.created_at.millis())
+        .bind(created_at)
+        .bind(latest_at.max(created_at))
         .bind(version.stage_key.map(|key| key.to_string()))
         .bind(name)
         .bind(version.digest.to_string())
@@ -103,6 +110,17 @@ pub(crate) async fn version_insert(
     version: &DatasetVersion,
     position: i64,
     number: i64,
+) -> Result<(), DataError> {
+    version_place(connection, version, position, number, version.created_at.millis()).await
+}
+
+/// As [`version_insert`], with the moment at which it becomes the latest.
+async fn version_place(
+    connection: &mut AnyConnection,
+    version: &DatasetVersion,
+    position: i64,
+    number: i64,
+    latest_at: i64,
 ) -> Result<(), DataError> {
     sqlx::query(
         "INSERT INTO dataset_version \
@@ -124,10 +142,15 @@ pub(crate) async fn version_insert(
     .bind(position)
     .bind(position - 1)
     .bind(number)
-    .bind(version.created_at.millis())
+    .bind(latest_at)
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// The moment of an act, in milliseconds: `at`, and never before what it supersedes, which a faster clock may have written.
+pub(crate) fn after(at: Timestamp, superseded: Option<i64>) -> i64 {
+    superseded.map_or(at.millis(), |before| at.millis().max(before.saturating_add(1)))
 }
 
 /// What was made here is known better than by the record of another machine whose bytes never came.

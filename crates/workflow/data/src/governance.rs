@@ -10,7 +10,8 @@ pub use audit::{
     audit_verify,
 };
 pub use declaration::{
-    Classification, DatasetFacts, Declaration, Retention, declaration_get, declaration_history, declaration_record,
+    Classification, DatasetFacts, Declaration, Retention, declaration_adopt, declaration_get, declaration_history,
+    declaration_record,
 };
 pub use inheritance::{EffectiveFacts, Inherited, classification_effective, facts_effective};
 pub use retention::{RetentionDue, retention_due};

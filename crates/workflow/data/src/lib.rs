@@ -33,10 +33,12 @@ pub use dataset::arrival::{
 pub use dataset::history::{RecordedVersion, version_history};
 pub use dataset::latest::version_again;
 pub use dataset::record::{Made, MadeBy, TableRecord};
-pub use dataset::removal::{Removal, removal_list, version_remove};
+pub use dataset::removal::{Removal, removal_adopt, removal_list, version_remove};
 pub use dataset::resolve::{version_resolve, version_resolve_recorded};
 pub use dataset::state::{Declared, Latest, MergedState, Removed, TableState, TagConflict, Tagged, table_states};
-pub use dataset::tag::{TagMove, Untag, VersionTag, tag_list, tag_remove, tag_set, untag_record};
+pub use dataset::tag::{
+    TagAdopted, TagMove, Untag, VersionTag, tag_adopt, tag_list, tag_remove, tag_set, untag_record,
+};
 pub use dataset::{DatasetVersion, MIGRATIONS, version_list, version_record};
 pub use describe::{
     ColumnDescription, Description, Distinct, Frequent, Histogram, Quantiles, describe, describe_query,
@@ -46,7 +48,8 @@ pub use error::{DataError, Place};
 pub use governance::{
     AuditAction, AuditEntry, AuditEvent, AuditFault, AuditFilter, AuditHead, AuditReport, Classification, DatasetFacts,
     Declaration, EffectiveFacts, Inherited, Retention, RetentionDue, audit_append, audit_list, audit_verify,
-    classification_effective, declaration_get, declaration_history, declaration_record, facts_effective, retention_due,
+    classification_effective, declaration_adopt, declaration_get, declaration_history, declaration_record,
+    facts_effective, retention_due,
 };
 pub use query::{
     Answer, AnswerFormat, FileAccess, NamedTable, QueryLimits, QueryResult, QueryStream, QueryTables, TableSource,

@@ -102,6 +102,10 @@ fn fetched_table(remote: &str, table: &FetchedTable) {
     if table.declared {
         output::text(&format!("{name}: what is declared of it is as in {remote}\n"));
     }
+    if !table.again.is_empty() {
+        let count = versions(table.again.len());
+        output::text(&format!("{name}: {count} here again, made after the removal and pushed to {remote}\n"));
+    }
     if !table.removed.is_empty() {
         output::text(&format!("{name}: {} removed, as in {remote}\n", versions(table.removed.len())));
     }

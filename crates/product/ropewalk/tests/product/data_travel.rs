@@ -40,6 +40,13 @@ impl Place {
         project
     }
 
+    /// A machine that has the table `a` from the place, and no sources.
+    fn machine_pulled(&self) -> Project {
+        let project = self.machine(ONE, &[]);
+        project.succeed(&["pull"]);
+        project
+    }
+
     /// Bytes in the packs of a remote that is a folder.
     fn packed(&self) -> u64 {
         let folder = self.folder.as_ref().expect("a folder").path().join("remote/packs");
@@ -273,8 +280,65 @@ fn a_removal_travels_and_takes_the_bytes_along() {
     assert_eq!(count(&table(&told, "a")["pushed"]), 1, "{told}");
     fourth.succeed(&["pull"]);
     assert_eq!(sum(&fourth, "SELECT count(*) AS n FROM a"), Some(3000));
+    for project in [&second, &third] {
+        let told = project.json(&["pull"]);
+        let one = table(&told, "a");
+        assert_eq!((count(&one["again"]), count(&one["removed"]), count(&one["content"])), (1, 0, 1), "{told}");
+        assert_eq!(sum(project, "SELECT count(*) AS n FROM a"), Some(3000), "there too, where it was removed");
+        project.succeed(&["data", "audit", "--verify"]);
+        let told = project.json(&["pull"]);
+        assert!(count(&table(&told, "a")["again"]) == 0 && project.succeed(&["push"]).contains("a: up to date"));
+    }
+}
+
+#[test]
+fn a_removal_that_never_came_does_not_remove_what_was_made_again() {
+    let place = Place::local();
+    let first = place.machine(ONE, &[("a.csv", "x\n1\n")]);
+    first.succeed(&["run"]);
+    first.write("a.csv", "x\n2\n");
+    first.succeed(&["run"]);
+    first.succeed(&["push"]);
+    let second = place.machine(ONE, &[]);
     second.succeed(&["pull"]);
-    second.fail(2, &["sql", "SELECT * FROM a"]);
+    first.succeed(&["data", "rm", "a@latest", "--reason", "gdpr"]);
+    first.succeed(&["push"]);
+    first.succeed(&["run"]);
+    first.succeed(&["push"]);
+    // It hears of both at once.
+    assert!(second.succeed(&["push"]).contains("a: up to date"));
+    let told = second.json(&["pull"]);
+    let one = table(&told, "a");
+    assert_eq!((count(&one["removed"]), count(&one["again"])), (0, 0), "it was never removed here: {told}");
+    assert_eq!(sum(&second, "SELECT x AS n FROM a"), Some(2));
+    // Nor does a second push of the removal.
+    second.succeed(&["push"]);
+    first.succeed(&["pull"]);
+    assert_eq!(sum(&first, "SELECT x AS n FROM a"), Some(2));
+    assert_eq!(sum(&place.machine_pulled(), "SELECT x AS n FROM a"), Some(2));
+}
+
+#[test]
+fn after_a_removal_the_latest_is_the_one_before_everywhere() {
+    let place = Place::local();
+    let first = place.machine(ONE, &[("a.csv", "x\n1\n")]);
+    first.succeed(&["run"]);
+    first.write("a.csv", "x\n2\n");
+    first.succeed(&["run"]);
+    first.succeed(&["push"]);
+    let second = place.machine(ONE, &[("a.csv", "x\n1\n")]);
+    second.succeed(&["pull", "--all"]);
+    // What was the first version is the latest again, and then a third one is.
+    second.succeed(&["run"]);
+    second.write("a.csv", "x\n3\n");
+    second.succeed(&["run"]);
+    second.succeed(&["push"]);
+    second.succeed(&["data", "rm", "a@latest", "--reason", "gdpr"]);
+    second.succeed(&["push"]);
+    first.succeed(&["pull"]);
+    for project in [&second, &first, &place.machine_pulled()] {
+        assert_eq!(sum(project, "SELECT x AS n FROM a"), Some(1));
+    }
 }
 
 #[test]

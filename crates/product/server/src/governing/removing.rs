@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use ropewalk_data::{AuditAction, AuditEvent, Removal, audit_append, version_remove, version_resolve};
+use ropewalk_data::{AuditAction, AuditEvent, Removal, audit_append, removal_adopt, version_remove, version_resolve};
 use ropewalk_pipeline::{Outcome, outcome_forget, outcome_list, pieces_list};
 use ropewalk_store::{Root, StoreError};
 use ropewalk_types::{DatasetName, Digest, Uri};
@@ -30,6 +30,8 @@ pub(crate) struct Doomed {
     removal: Removal,
     makers: Vec<Digest>,
     details: Value,
+    /// Whether it was removed elsewhere: then only what is here since before that goes.
+    elsewhere: bool,
 }
 
 impl Doomed {
@@ -38,7 +40,12 @@ impl Doomed {
         let made =
             |outcome: &&Outcome| outcome.outputs.values().any(|output| output.dataset_uri().as_ref() == Some(&uri));
         let makers = outcomes.iter().filter(made).map(|outcome| outcome.key).collect();
-        Self { removal, makers, details }
+        Self { removal, makers, details, elsewhere: false }
+    }
+
+    /// One that was removed on another machine.
+    pub(crate) fn elsewhere(self) -> Self {
+        Self { elsewhere: true, ..self }
     }
 }
 
@@ -81,30 +88,40 @@ impl OpenProject {
         Removal { name: name.clone(), digest, who, why, at }
     }
 
-    /// Removes versions of tables, their checkpoints and what is cached of them; needs the project's lock.
-    pub(crate) async fn tables_forget(&self, doomed: &[Doomed]) -> Result<(), ServerError> {
+    /// Removes versions of tables, their checkpoints and what is cached of them; needs the project's lock. Gives those that
+    /// stay, because what was removed elsewhere was made again or tagged here.
+    pub(crate) async fn tables_forget(&self, doomed: &[Doomed]) -> Result<Vec<Removal>, ServerError> {
         // What only speeds things up goes first: killed after it, the versions are still there.
         self.pieces_forget(doomed).await?;
+        let mut kept = Vec::new();
         for one in doomed {
-            self.table_forget(one).await?;
+            if !self.table_forget(one).await? {
+                kept.push(one.removal.clone());
+            }
         }
-        Ok(())
+        Ok(kept)
     }
 
-    pub(super) async fn table_forget(&self, doomed: &Doomed) -> Result<(), ServerError> {
+    /// Removes a version of a table; false if it stays.
+    pub(super) async fn table_forget(&self, doomed: &Doomed) -> Result<bool, ServerError> {
         let (removal, makers) = (doomed.removal.clone(), doomed.makers.clone());
         self.uncache(&removal.digest).await?;
         let object = Uri::Data { name: removal.name.clone(), version: removal.digest.to_string() }.to_string();
         let (at, who, details) = (self.ambient.now(), self.who.clone(), doomed.details.clone());
         let event = AuditEvent { at, who, action: AuditAction::Delete, object, details };
+        let elsewhere = doomed.elsewhere;
         let write = self.catalog.write(move |connection| {
             Box::pin(async move {
-                version_remove(connection, &removal).await?;
+                if !elsewhere {
+                    version_remove(connection, &removal).await?;
+                } else if !removal_adopt(connection, &removal).await? {
+                    return Ok(false);
+                }
                 for key in &makers {
                     outcome_forget(connection, key).await?;
                 }
                 audit_append(connection, &event).await?;
-                Ok::<(), ServerError>(())
+                Ok::<bool, ServerError>(true)
             })
         });
         write.await

@@ -116,7 +116,7 @@ impl OpenProject {
 
     async fn due_table_remove(&self, doomed: &Doomed) -> Result<DueState, ServerError> {
         match self.table_forget(doomed).await {
-            Ok(()) => Ok(DueState::Removed),
+            Ok(_) => Ok(DueState::Removed),
             // Tagged since it was listed.
             Err(ServerError::Part(error)) if error.code() == "data.tagged" => Ok(DueState::kept(error.as_ref())),
             Err(error) => Err(error),

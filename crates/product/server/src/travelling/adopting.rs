@@ -3,9 +3,8 @@
 use std::collections::BTreeSet;
 
 use ropewalk_data::{
-    Adoption, AuditAction, AuditEvent, DataError, Declaration, Renumbered, TableState, TagMove, Untag, VersionTag,
-    arrival_fetched, arrival_moved, audit_append, declaration_record, tag_remove, tag_set, untag_record,
-    versions_adopt,
+    Adoption, AuditAction, AuditEvent, DataError, Declaration, Renumbered, TableState, TagAdopted, TagConflict, Tagged,
+    arrival_fetched, arrival_moved, audit_append, declaration_adopt, tag_adopt, versions_adopt,
 };
 use ropewalk_types::{Digest, TagName};
 use serde_json::json;
@@ -22,9 +21,8 @@ pub(super) struct Taking {
     fetched: Vec<Digest>,
     /// Versions that were known before, whose bytes are in this remote.
     elsewhere: Vec<Digest>,
-    tags: Vec<VersionTag>,
-    /// Tags that were taken away elsewhere; true where they are set here.
-    untags: Vec<(Untag, bool)>,
+    /// Tags that were set or taken away elsewhere: as they were here when that was read, and as they are there.
+    tags: Vec<(TagName, Option<Tagged>, Tagged)>,
     declaration: Option<Declaration>,
     /// Who takes it over.
     who: String,
@@ -33,6 +31,8 @@ pub(super) struct Taking {
 /// What a transaction has changed.
 struct Taken {
     renumbered: Vec<Renumbered>,
+    tags: Vec<TagName>,
+    refused_tags: Vec<TagConflict>,
     declared: bool,
 }
 
@@ -49,20 +49,12 @@ impl Taking {
         adoption.latest = adoption.latest.filter(|there| base.latest.is_none_or(|here| here < *there));
         let name = &adoption.name;
         let known = here.versions.iter().filter(|one| one.removed.is_none()).map(|one| one.version.digest);
-        let known: BTreeSet<Digest> = known.chain(adoption.records.iter().map(|(record, _)| record.digest)).collect();
-        let (mut tags, mut untags) = (Vec::new(), Vec::new());
-        for (tag, tagged) in merged.tags.iter().filter(|(tag, tagged)| base.tags.get(*tag) != Some(*tagged)) {
-            let (name, tag, who, at) = (name.clone(), tag.clone(), tagged.who.clone(), tagged.at);
-            match tagged.digest {
-                Some(digest) if known.contains(&digest) => tags.push(VersionTag { name, tag, digest, who, at }),
-                // It comes when its version does.
-                Some(_) => {}
-                None => {
-                    let set = base.tags.get(&tag).is_some_and(|here| here.digest.is_some());
-                    untags.push((Untag { name, tag, who, at }, set));
-                }
-            }
-        }
+        let came = adoption.records.iter().chain(&adoption.again).map(|(record, _)| record.digest);
+        let known: BTreeSet<Digest> = known.chain(came).collect();
+        let differs = merged.tags.iter().filter(|(tag, tagged)| base.tags.get(*tag) != Some(*tagged));
+        // One on a version that is not known comes when its version does.
+        let differs = differs.filter(|(_, tagged)| tagged.digest.is_none_or(|digest| known.contains(&digest)));
+        let tags = differs.map(|(tag, there)| (tag.clone(), base.tags.get(tag).cloned(), there.clone())).collect();
         let declared = merged.declaration.clone().filter(|_| merged.declaration != base.declaration);
         let declaration = declared.map(|one| Declaration {
             name: name.clone(),
@@ -72,7 +64,7 @@ impl Taking {
             why: one.why,
             at: one.at,
         });
-        Self { adoption, fetched, elsewhere: Vec::new(), tags, untags, declaration, who: ends.who.clone() }
+        Self { adoption, fetched, elsewhere: Vec::new(), tags, declaration, who: ends.who.clone() }
     }
 
     /// With versions whose bytes another remote was known to have, and this one has.
@@ -82,9 +74,9 @@ impl Taking {
     }
 
     fn is_empty(&self) -> bool {
-        let versions = self.adoption.records.len() + self.fetched.len() + self.elsewhere.len();
-        let tags = self.tags.len() + self.untags.len();
-        versions + tags == 0 && self.declaration.is_none() && self.adoption.latest.is_none()
+        let records = self.adoption.records.len() + self.adoption.again.len();
+        let versions = records + self.fetched.len() + self.elsewhere.len();
+        versions + self.tags.len() == 0 && self.declaration.is_none() && self.adoption.latest.is_none()
     }
 
     /// Writes it down, all or nothing.
@@ -92,18 +84,13 @@ impl Taking {
         if self.is_empty() {
             return Ok(());
         }
-        let tags: Vec<TagName> = self
-            .tags
-            .iter()
-            .map(|tag| tag.tag.clone())
-            .chain(self.untags.iter().filter(|(_, set)| *set).map(|(untag, _)| untag.tag.clone()))
-            .collect();
         let taken: Result<Taken, DataError> =
             ends.catalog.write(move |connection| Box::pin(async move { self.write(connection).await })).await;
         let taken = taken?;
         report.renumbered = taken.renumbered;
         report.declared = taken.declared;
-        report.tags = tags;
+        report.tags = taken.tags;
+        report.refused_tags.extend(taken.refused_tags);
         Ok(())
     }
 
@@ -116,22 +103,29 @@ impl Taking {
         for digest in &self.elsewhere {
             arrival_moved(connection, name, digest, remote).await?;
         }
-        for tag in &self.tags {
-            tag_set(connection, tag, TagMove::Allowed).await?;
-            let details = json!({ "tag": tag.tag, "version": tag.digest, "by": tag.who, "fetched_from": remote });
-            audit_append(connection, &self.event(AuditAction::Tag, details)).await?;
-        }
-        for (untag, set) in &self.untags {
-            if *set {
-                tag_remove(connection, name, &untag.tag).await?;
-                let details = json!({ "tag": untag.tag, "by": untag.who, "fetched_from": remote });
-                audit_append(connection, &self.event(AuditAction::Delete, details)).await?;
+        let (mut tags, mut refused_tags) = (Vec::new(), Vec::new());
+        for (tag, base, there) in &self.tags {
+            match (tag_adopt(connection, (name, tag), base.as_ref(), there).await?, there.digest) {
+                (TagAdopted::Taken, Some(digest)) => {
+                    let details = json!({ "tag": tag, "version": digest, "by": there.who, "fetched_from": remote });
+                    audit_append(connection, &self.event(AuditAction::Tag, details)).await?;
+                    tags.push(tag.clone());
+                }
+                (TagAdopted::Taken, None) if base.as_ref().is_some_and(|base| base.digest.is_some()) => {
+                    let details = json!({ "tag": tag, "by": there.who, "fetched_from": remote });
+                    audit_append(connection, &self.event(AuditAction::Delete, details)).await?;
+                    tags.push(tag.clone());
+                }
+                (TagAdopted::Kept(Some(kept)), Some(refused)) if kept != refused => {
+                    refused_tags.push(TagConflict { tag: tag.clone(), kept, refused });
+                }
+                // What was done here in the meantime was done last.
+                (TagAdopted::Taken | TagAdopted::Kept(_), _) => {}
             }
-            untag_record(connection, untag).await?;
         }
         let mut declared = false;
         if let Some(declaration) = &self.declaration
-            && let Some(before) = declaration_record(connection, declaration).await?
+            && let Some(before) = declaration_adopt(connection, declaration).await?
         {
             let withdrawn = Some(before.withdrawn(&declaration.facts)).filter(|withdrawn| !withdrawn.is_empty());
             let details = json!({
@@ -141,7 +135,7 @@ impl Taking {
             audit_append(connection, &self.event(AuditAction::Declare, details)).await?;
             declared = true;
         }
-        Ok(Taken { renumbered, declared })
+        Ok(Taken { renumbered, tags, refused_tags, declared })
     }
 
     fn event(&self, action: AuditAction, details: serde_json::Value) -> AuditEvent {

@@ -1,5 +1,7 @@
 //! Tables from a remote.
 
+mod again;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::BoxFuture;
@@ -67,6 +69,8 @@ pub struct FetchedTable {
     pub tags: Vec<TagName>,
     /// Tags that name other versions here.
     pub refused_tags: Vec<TagConflict>,
+    /// Versions that were removed here, and made again elsewhere after that: they are here again.
+    pub again: Vec<Digest>,
     /// Versions that were removed there, and so here.
     pub removed: Vec<Digest>,
     /// Versions that were removed there, and have a tag here: they stay.
@@ -91,6 +95,8 @@ struct There {
     state: TableState,
     /// Versions that are not known here.
     records: Vec<TableRecord>,
+    /// Versions that are known here, and were made again elsewhere after they were removed, here or there.
+    again: Vec<TableRecord>,
 }
 
 impl DataProject {
@@ -112,13 +118,18 @@ impl DataProject {
         Box::pin(async move {
             let ends = self.ends(remote_name, remote).await?;
             let mut removals = Vec::new();
-            let fetched = ends.fetch(names, content, progress, &mut removals).await;
+            let mut fetched = ends.fetch(names, content, progress, &mut removals).await;
             ends.close().await;
             if !removals.is_empty() {
                 let project = OpenProject::open(self.root(), self.access()).await?;
                 let taken = project.removals_take(&removals, remote_name, waits).await;
                 project.close().await;
-                taken?;
+                let kept = taken?;
+                for table in fetched.iter_mut().flat_map(|fetched| &mut fetched.tables) {
+                    let stays =
+                        |digest: &Digest| kept.iter().any(|one| one.name == table.name && one.digest == *digest);
+                    table.removed.retain(|digest| !stays(digest));
+                }
             }
             fetched
         })
@@ -235,8 +246,9 @@ impl Journey<'_> {
         for digest in &wanted {
             self.inspect(digest, &there).await?;
         }
-        let fetched = self.here.versions.iter().filter(|one| one.elsewhere.is_some());
-        let fetched: Vec<Digest> = fetched.map(|one| one.version.digest).filter(|one| wanted.contains(one)).collect();
+        let away = self.here.versions.iter().filter(|one| one.elsewhere.is_some());
+        let fetched: Vec<Digest> =
+            away.map(|one| one.version.digest).filter(|digest| wanted.contains(digest)).collect();
         let links = there.records.iter().flat_map(|record| &record.links);
         ancestors.extend(links.filter_map(|link| match &link.parent {
             Uri::Data { name, .. } => Some(name.clone()),
@@ -250,12 +262,17 @@ impl Journey<'_> {
             let in_this = one.elsewhere.as_deref() == Some(self.ends.remote_name) || moved.contains(digest);
             in_this && one.removed.is_none() && !fetched.contains(digest)
         };
-        report.elsewhere = (new + self.here.versions.iter().filter(there_still).count()) as u64;
+        let still = self.here.versions.iter().filter(there_still).count();
+        let again = self.again(&there, &wanted).await?;
+        let back = again.iter().filter(|(record, fetched)| !fetched && self.is_removed(&record.digest)).count();
+        report.elsewhere = (new + still + back) as u64;
+        report.again = again.iter().map(|(record, _)| record.digest).filter(|one| self.is_removed(one)).collect();
         report.refused_tags = merged.conflicts;
-        let removals = self.removals(&merged.state);
+        let removals = self.removals(&there, &merged.state);
         report.removed = removals.iter().map(|removal| removal.digest).collect();
         let alive = self.here.versions.iter().filter(|one| one.removed.is_none());
-        let alive: BTreeSet<Digest> = alive.map(|one| one.version.digest).collect();
+        let alive = alive.map(|one| one.version.digest).filter(|digest| !there.made_again(digest));
+        let alive: BTreeSet<Digest> = alive.collect();
         report.protected = merged.protected.into_iter().filter(|(digest, _)| alive.contains(digest)).collect();
         let with_content = |record: TableRecord| {
             let fetched = wanted.contains(&record.digest);
@@ -265,7 +282,8 @@ impl Journey<'_> {
             name: self.name.clone(),
             remote: self.ends.remote_name.to_owned(),
             records: there.records.into_iter().map(with_content).collect(),
-            latest: there.state.latest,
+            again,
+            latest: merged.state.latest,
             at: self.ends.now(),
         };
         let taking = Taking::new(self.ends, adoption, fetched, self.here, &base, &merged.state).moved(moved);
@@ -280,7 +298,8 @@ impl Journey<'_> {
         let only = TableState { declaration: there.declaration, ..TableState::empty(self.name.clone()) };
         let merged = base.merge(&only, TagMove::Refused).state;
         let (name, remote) = (self.name.clone(), self.ends.remote_name.to_owned());
-        let adoption = Adoption { name, remote, records: Vec::new(), latest: None, at: self.ends.now() };
+        let adoption =
+            Adoption { name, remote, records: Vec::new(), again: Vec::new(), latest: None, at: self.ends.now() };
         Taking::new(self.ends, adoption, Vec::new(), self.here, &base, &merged).commit(self.ends, report).await
     }
 
@@ -316,15 +335,16 @@ impl Journey<'_> {
             records.push(record);
         }
         // The ref of one that was removed is about to go.
-        let records =
+        let records: Vec<_> =
             records.into_iter().filter(|record| state.removal(&record.digest, record.created_at).is_none()).collect();
-        Ok(There { state, records })
+        Ok(There { again: self.again_there(&state).await?, state, records })
     }
 
     /// Before anything travels; the transaction looks again.
     fn check_zone(&self, there: &There) -> Result<(), DataError> {
         let known = self.here.versions.iter().map(|one| one.version.zone).next();
-        let mut zones = known.into_iter().chain(there.records.iter().map(|record| record.zone));
+        let there = there.records.iter().chain(&there.again);
+        let mut zones = known.into_iter().chain(there.map(|record| record.zone));
         let Some(present) = zones.next() else { return Ok(()) };
         match zones.find(|zone| *zone != present) {
             None => Ok(()),
@@ -339,14 +359,15 @@ impl Journey<'_> {
     fn wanted(&self, there: &There, merged: &TableState) -> BTreeSet<Digest> {
         let known = self.here.versions.iter().filter(|one| one.removed.is_none());
         let known = known.filter(|one| merged.removal(&one.version.digest, one.version.created_at).is_none());
-        let known = known.map(|one| one.version.digest);
+        let known = known.map(|one| one.version.digest).chain(there.again.iter().map(|record| record.digest));
         let alive: BTreeSet<Digest> = known.chain(there.records.iter().map(|record| record.digest)).collect();
         if self.content == TableContent::Everything {
             return alive;
         }
         let tagged = merged.tags.values().filter_map(|tagged| tagged.digest);
+        let made = there.records.iter().chain(&there.again);
         let mut latest: Vec<Latest> =
-            there.records.iter().map(|record| Latest { at: record.created_at, digest: record.digest }).collect();
+            made.map(|record| Latest { at: record.created_at, digest: record.digest }).collect();
         latest.extend(there.state.latest);
         latest.extend(self.here.state.as_ref().and_then(|state| state.latest));
         let latest = latest.into_iter().filter(|one| alive.contains(&one.digest)).max();
@@ -388,7 +409,8 @@ impl Journey<'_> {
 
     /// The audit trail knows what is written before it is.
     async fn announce(&self, there: &There, wanted: &BTreeSet<Digest>) -> Result<(), ServerError> {
-        let mut written: BTreeSet<Digest> = there.records.iter().map(|record| record.digest).collect();
+        let made = there.records.iter().chain(&there.again);
+        let mut written: BTreeSet<Digest> = made.map(|record| record.digest).collect();
         let arrived = self.here.versions.iter().filter(|one| one.elsewhere.is_some());
         written.extend(arrived.map(|one| one.version.digest).filter(|digest| wanted.contains(digest)));
         let event = |digest: Digest| {
@@ -422,8 +444,9 @@ impl Journey<'_> {
     }
 
     /// The tombstones of the remote that versions here are to get.
-    fn removals(&self, merged: &TableState) -> Vec<Removal> {
+    fn removals(&self, there: &There, merged: &TableState) -> Vec<Removal> {
         let alive = self.here.versions.iter().filter(|one| one.removed.is_none());
+        let alive = alive.filter(|one| !there.made_again(&one.version.digest));
         let gone = alive.filter_map(|one| {
             let removed = merged.removal(&one.version.digest, one.version.created_at)?.clone();
             let (name, digest) = (self.name.clone(), one.version.digest);
@@ -443,6 +466,7 @@ impl FetchedTable {
             renumbered: Vec::new(),
             tags: Vec::new(),
             refused_tags: Vec::new(),
+            again: Vec::new(),
             removed: Vec::new(),
             protected: Vec::new(),
             declared: false,
@@ -458,6 +482,7 @@ impl FetchedTable {
             self.content.len(),
             self.tags.len(),
             self.refused_tags.len(),
+            self.again.len(),
             self.removed.len(),
             self.protected.len(),
             self.lacking.len(),

@@ -211,6 +211,13 @@ impl Ends<'_> {
             }
             let (digest, created_at) = (one.version.digest, one.version.created_at);
             if let Some(removed) = theirs.removal(&digest, created_at) {
+                let named = refs.versions.contains(&digest);
+                let record = if named { record_read(self.remote, &name, &digest, self.now()).await? } else { None };
+                if record.is_some_and(|(record, _)| theirs.removal(&digest, record.created_at).is_none()) {
+                    // Made again elsewhere.
+                    journey.report.present += 1;
+                    continue;
+                }
                 journey.report.removed_there.push(RemovedThere { digest, removed: removed.clone() });
                 continue;
             }

@@ -9,6 +9,7 @@ use serde::Serialize;
 use sqlx::AnyConnection;
 
 use super::record::{Made, TableRecord};
+use super::removal::removal_of;
 use super::state::Latest;
 use super::version_insert;
 use crate::DataError;
@@ -26,6 +27,8 @@ pub struct Adoption {
     pub remote: String,
     /// Their records; true where the bytes are here and were found to be what the record says.
     pub records: Vec<(TableRecord, bool)>,
+    /// Records of versions that are known here and were made again there after they were removed, here or there.
+    pub again: Vec<(TableRecord, bool)>,
     /// What became the latest version there, and when.
     pub latest: Option<Latest>,
     /// When they came.
@@ -52,9 +55,10 @@ struct Known {
 
 /// Records versions that were made elsewhere, with their lineage, in the caller's transaction.
 ///
-/// What is known here stays as it is, also a tombstone, and also what versions known here were made from: of the thread of
-/// a record only that is taken which leads on from versions and stages of which nothing is known. A number that is free
-/// and not far above the others is kept, else the version gets the next free one. A version takes its place by the time at which it became the latest: one that is older than the latest here does not
+/// What is known here stays as it is, also a tombstone, unless the version was made again elsewhere after that; and also
+/// what versions known here were made from: of the thread of a record only that is taken which leads on from versions and
+/// stages of which nothing is known. A number that is free and not far above the others is kept, else the version gets the
+/// next free one. A version takes its place by the time at which it became the latest: one that is older than the latest here does not
 /// become the latest. Errors: [`DataError::ZoneChange`], before anything is written.
 pub async fn versions_adopt(connection: &mut AnyConnection, adoption: &Adoption) -> Result<Vec<Renumbered>, DataError> {
     let name = adoption.name.as_str();
@@ -77,7 +81,8 @@ pub async fn versions_adopt(connection: &mut AnyConnection, adoption: &Adoption)
         adoption.records.iter().filter(|(record, _)| !here.contains(&record.digest)).collect();
     new.sort_by_key(|(record, _)| (record.number, record.created_at, record.digest));
     new.dedup_by_key(|(record, _)| record.digest);
-    for (record, _) in &new {
+    let later = adoption.again.iter().filter(|(record, _)| here.contains(&record.digest));
+    for (record, _) in new.iter().copied().chain(later) {
         let present = zone.get_or_insert_with(|| record.zone.to_string());
         if *present != record.zone.as_str() {
             let (present, wanted) = (present.clone(), record.zone.to_string());
@@ -85,7 +90,8 @@ pub async fn versions_adopt(connection: &mut AnyConnection, adoption: &Adoption)
         }
     }
     let numbers = numbers(&new, taken);
-    let order = order(&known, &new, adoption.latest);
+    let again = versions_renew(connection, adoption).await?;
+    let order = order(&known, &new, &again, adoption.latest);
     let last = known.last().map_or(0, |one| one.position);
     let settled = settled(connection, &new).await?;
     for (place, (record, fetched)) in (1..).zip(&new) {
@@ -133,6 +139,42 @@ async fn settled<'a>(
     Ok(settled)
 }
 
+/// Versions that were made again elsewhere are there again: without a tombstone, and as of then. Gives when each was made.
+///
+/// One whose tombstone here is no earlier than that stays removed.
+async fn versions_renew(connection: &mut AnyConnection, adoption: &Adoption) -> Result<Vec<(Digest, i64)>, DataError> {
+    let mut again = Vec::new();
+    for (record, fetched) in &adoption.again {
+        let (name, digest, made_at) = (&adoption.name, record.digest, record.created_at.millis());
+        let removed = removal_of(connection, name, &digest).await?;
+        if removed.as_ref().is_some_and(|removal| removal.at >= record.created_at) {
+            continue;
+        }
+        let newer = sqlx::query(
+            "UPDATE dataset_version SET created_at = $1 WHERE name = $2 AND digest = $3 AND created_at < $4",
+        )
+        .bind(made_at)
+        .bind(name.as_str())
+        .bind(digest.to_string())
+        .bind(made_at)
+        .execute(&mut *connection)
+        .await?;
+        if removed.is_some() {
+            for gone in [
+                "DELETE FROM dataset_removal WHERE name = $1 AND digest = $2",
+                "DELETE FROM dataset_arrival WHERE name = $1 AND digest = $2",
+            ] {
+                sqlx::query(gone).bind(name.as_str()).bind(digest.to_string()).execute(&mut *connection).await?;
+            }
+            arrival_insert(connection, adoption, record, *fetched).await?;
+        }
+        if removed.is_some() || newer.rows_affected() > 0 {
+            again.push((digest, made_at));
+        }
+    }
+    Ok(again)
+}
+
 /// The number of each new version: its own where that is free, and then the next free ones.
 ///
 /// One that is far above all others would leave no numbers to those that come after it.
@@ -155,7 +197,12 @@ fn numbers(new: &[&(TableRecord, bool)], mut taken: BTreeSet<u64>) -> BTreeMap<D
 }
 
 /// All versions from the first to the latest, each with the time at which it became the latest.
-fn order(known: &[Known], new: &[&(TableRecord, bool)], latest: Option<Latest>) -> Vec<(Digest, i64)> {
+fn order(
+    known: &[Known],
+    new: &[&(TableRecord, bool)],
+    again: &[(Digest, i64)],
+    latest: Option<Latest>,
+) -> Vec<(Digest, i64)> {
     let mut order: Vec<(Digest, i64)> = Vec::with_capacity(known.len() + new.len());
     let mut until = i64::MIN;
     for one in known {
@@ -165,6 +212,12 @@ fn order(known: &[Known], new: &[&(TableRecord, bool)], latest: Option<Latest>) 
     }
     let mut new: Vec<(Digest, i64)> =
         new.iter().map(|(record, _)| (record.digest, record.created_at.millis())).collect();
+    for (digest, made_at) in again {
+        if let Some(place) = order.iter().position(|(one, at)| one == digest && at < made_at) {
+            order.remove(place);
+            new.push((*digest, *made_at));
+        }
+    }
     if let Some(latest) = latest {
         let found = order.iter().position(|(digest, at)| *digest == latest.digest && *at < latest.at.millis());
         if let Some(place) = found {
@@ -189,7 +242,8 @@ async fn places_set(
     known: &[Known],
     order: &[(Digest, i64)],
 ) -> Result<(), DataError> {
-    let kept = known.iter().zip(order).take_while(|(one, (digest, _))| one.digest == *digest).count();
+    let same = |one: &Known, (digest, at): &(Digest, i64)| one.digest == *digest && one.latest_at == *at;
+    let kept = known.iter().zip(order).take_while(|(one, place)| same(one, place)).count();
     if kept == order.len() {
         return Ok(());
     }

@@ -30,8 +30,39 @@ fn removal((name, digest, who, why, at): Row) -> Result<Removal, DataError> {
 /// Puts a tombstone on a version in the caller's transaction: nothing resolves to it any more, lineage still knows it.
 ///
 /// The bytes stay in the store until it is swept. A version that is removed already keeps its first tombstone; false is
-/// given. Errors: [`DataError::Tagged`] while it has a tag, [`DataError::Statement`] without a name or a reason.
+/// given. It is removed not before it was made and became the latest, whatever the clocks said: else its removal would not
+/// concern it on other machines. Errors: [`DataError::Tagged`] while it has a tag, [`DataError::Statement`] without a name or a reason.
 pub async fn version_remove(connection: &mut AnyConnection, removal: &Removal) -> Result<bool, DataError> {
+    let made: Option<(i64, i64)> =
+        sqlx::query_as("SELECT created_at, latest_at FROM dataset_version WHERE name = $1 AND digest = $2")
+            .bind(removal.name.as_str())
+            .bind(removal.digest.to_string())
+            .fetch_optional(&mut *connection)
+            .await?;
+    let at = made.map_or(removal.at, |(created_at, latest_at)| removal.at.max(Timestamp(created_at.max(latest_at))));
+    tombstone_insert(connection, &Removal { at, ..removal.clone() }).await
+}
+
+/// Takes over in the caller's transaction the tombstone that a version has in a remote; false where it does not concern
+/// what is here: the version was made again after it was removed there, or was given a tag meanwhile.
+///
+/// Errors: as [`version_remove`], but for [`DataError::Tagged`].
+pub async fn removal_adopt(connection: &mut AnyConnection, removal: &Removal) -> Result<bool, DataError> {
+    let made: Option<(i64,)> = sqlx::query_as("SELECT created_at FROM dataset_version WHERE name = $1 AND digest = $2")
+        .bind(removal.name.as_str())
+        .bind(removal.digest.to_string())
+        .fetch_optional(&mut *connection)
+        .await?;
+    if made.is_some_and(|(created_at,)| created_at > removal.at.millis()) {
+        return Ok(false);
+    }
+    match tombstone_insert(connection, removal).await {
+        Err(DataError::Tagged { .. }) => Ok(false),
+        result => result.map(|_| true),
+    }
+}
+
+async fn tombstone_insert(connection: &mut AnyConnection, removal: &Removal) -> Result<bool, DataError> {
     let (name, digest) = (removal.name.as_str(), removal.digest.to_string());
     if removal.who.trim().is_empty() || removal.why.trim().is_empty() {
         return Err(DataError::Statement { what: "a removal" });

@@ -220,11 +220,11 @@ impl TableState {
     /// This state with what `other` knows better.
     ///
     /// A tag that both set to different versions stays where it is here, unless `moving` allows it to follow `other`. A
-    /// version that has a tag in the result is not removed by `other`.
+    /// version that has a tag in the result is not removed by `other`. A version that was removed since it became the latest
+    /// is the latest no longer.
     pub fn merge(&self, other: &Self, moving: TagMove) -> MergedState {
         let mut state = self.clone();
         let mut conflicts = Vec::new();
-        state.latest = self.latest.max(other.latest);
         let later = |other: &&Declared| self.declaration.as_ref().is_none_or(|known| known.at < other.at);
         if let Some(declared) = other.declaration.as_ref().filter(later) {
             state.declaration = Some(declared.clone());
@@ -258,6 +258,8 @@ impl TableState {
                 },
             }
         }
+        let there = |latest: &Latest| state.removal(&latest.digest, latest.at).is_none();
+        state.latest = self.latest.filter(there).max(other.latest.filter(there));
         MergedState { state, conflicts, protected }
     }
 }

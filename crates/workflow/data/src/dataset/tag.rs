@@ -3,7 +3,9 @@ use ropewalk_types::{DatasetName, Digest, TagName, Timestamp};
 use serde::{Deserialize, Serialize};
 use sqlx::AnyConnection;
 
+use super::after;
 use super::removal::removal_of;
+use super::state::Tagged;
 use crate::DataError;
 use crate::reading::parsed;
 
@@ -33,7 +35,8 @@ pub enum TagMove {
 
 /// Sets a tag in the caller's transaction; gives the version from which it moved, if it did.
 ///
-/// Setting it where it is already changes nothing. Errors: [`DataError::TagTaken`] when it names another version and
+/// Setting it where it is already changes nothing. It is set after it was set or taken away last, whatever the clock says.
+/// Errors: [`DataError::TagTaken`] when it names another version and
 /// may not move; [`DataError::UnknownVersion`], [`DataError::Removed`].
 pub async fn tag_set(
     connection: &mut AnyConnection,
@@ -65,6 +68,7 @@ pub async fn tag_set(
         }
         _ => {}
     }
+    let at = after(tag.at, acted_at(connection, &tag.name, &tag.tag).await?);
     sqlx::query(
         "INSERT INTO dataset_tag (name, tag, digest, who, at) VALUES ($1, $2, $3, $4, $5) \
          ON CONFLICT (name, tag) DO UPDATE SET digest = excluded.digest, who = excluded.who, at = excluded.at",
@@ -73,7 +77,7 @@ pub async fn tag_set(
     .bind(tag.tag.as_str())
     .bind(digest)
     .bind(tag.who.as_str())
-    .bind(tag.at.millis())
+    .bind(at)
     .execute(&mut *connection)
     .await?;
     sqlx::query("DELETE FROM dataset_untag WHERE name = $1 AND tag = $2")
@@ -98,8 +102,9 @@ pub struct Untag {
 }
 
 /// Keeps on record in the caller's transaction that a tag was taken away, so that it does not come back from a remote; setting
-/// it again ends that.
+/// it again ends that. Comes before [`tag_remove`]: it is taken away after it was set, whatever the clock says.
 pub async fn untag_record(connection: &mut AnyConnection, untag: &Untag) -> Result<(), DataError> {
+    let at = after(untag.at, acted_at(connection, &untag.name, &untag.tag).await?);
     sqlx::query(
         "INSERT INTO dataset_untag (name, tag, who, at) VALUES ($1, $2, $3, $4) \
          ON CONFLICT (name, tag) DO UPDATE SET who = excluded.who, at = excluded.at",
@@ -107,10 +112,71 @@ pub async fn untag_record(connection: &mut AnyConnection, untag: &Untag) -> Resu
     .bind(untag.name.as_str())
     .bind(untag.tag.as_str())
     .bind(untag.who.as_str())
-    .bind(untag.at.millis())
+    .bind(at)
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// When a tag was set or taken away last.
+async fn acted_at(connection: &mut AnyConnection, name: &DatasetName, tag: &TagName) -> Result<Option<i64>, DataError> {
+    let (at,): (Option<i64>,) = sqlx::query_as(
+        "SELECT MAX(at) FROM (SELECT at FROM dataset_tag WHERE name = $1 AND tag = $2 \
+         UNION ALL SELECT at FROM dataset_untag WHERE name = $3 AND tag = $4) AS acts",
+    )
+    .bind(name.as_str())
+    .bind(tag.as_str())
+    .bind(name.as_str())
+    .bind(tag.as_str())
+    .fetch_one(connection)
+    .await?;
+    Ok(at)
+}
+
+/// What became of a tag from elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TagAdopted {
+    /// It is as it is there.
+    Taken,
+    /// It was set or taken away here in the meantime, or its version was removed: it stays as it is, and names this version.
+    Kept(Option<Digest>),
+}
+
+/// Sets a tag, or takes it away, as was done elsewhere, in the caller's transaction: unless it is no longer as `base` says
+/// that it was here when that was decided.
+pub async fn tag_adopt(
+    connection: &mut AnyConnection,
+    (name, tag): (&DatasetName, &TagName),
+    base: Option<&Tagged>,
+    there: &Tagged,
+) -> Result<TagAdopted, DataError> {
+    let set: Option<(String, i64)> = sqlx::query_as("SELECT digest, at FROM dataset_tag WHERE name = $1 AND tag = $2")
+        .bind(name.as_str())
+        .bind(tag.as_str())
+        .fetch_optional(&mut *connection)
+        .await?;
+    let now = match set {
+        Some((digest, at)) => Some((Some(parsed::<Digest>(&digest)?), at)),
+        None => acted_at(connection, name, tag).await?.map(|at| (None, at)),
+    };
+    let here = now.and_then(|(digest, _)| digest);
+    if now != base.map(|base| (base.digest, base.at.millis())) {
+        return Ok(TagAdopted::Kept(here));
+    }
+    let (name, tag, who, at) = (name.clone(), tag.clone(), there.who.clone(), there.at);
+    let Some(digest) = there.digest else {
+        let untag = Untag { name, tag, who, at };
+        untag_record(connection, &untag).await?;
+        if here.is_some() {
+            tag_remove(connection, &untag.name, &untag.tag).await?;
+        }
+        return Ok(TagAdopted::Taken);
+    };
+    match tag_set(connection, &VersionTag { name, tag, digest, who, at }, TagMove::Allowed).await {
+        Ok(_) => Ok(TagAdopted::Taken),
+        Err(DataError::Removed(_)) => Ok(TagAdopted::Kept(here)),
+        Err(error) => Err(error),
+    }
 }
 
 /// The tags that were taken away, by dataset and name.

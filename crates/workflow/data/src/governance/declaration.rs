@@ -9,6 +9,7 @@ use sqlx::any::AnyRow;
 use sqlx::{FromRow, Row as _};
 
 use crate::DataError;
+use crate::dataset::after;
 use crate::reading::parsed;
 
 /// How carefully data must be handled; the later ones need more care.
@@ -170,7 +171,8 @@ pub struct Declaration {
 /// Records a declaration in the caller's transaction and gives the facts that held before; none when the same facts hold
 /// already, and when nothing is said where nothing was.
 ///
-/// Earlier declarations stay on record; one without facts withdraws them. Errors: [`DataError::Statement`] without a name
+/// Earlier declarations stay on record; one without facts withdraws them. It comes after them, whatever the clock says.
+/// Errors: [`DataError::Statement`] without a name
 /// or a reason.
 pub async fn declaration_record(
     connection: &mut AnyConnection,
@@ -182,6 +184,7 @@ pub async fn declaration_record(
     let last: Option<DeclarationRow> =
         sqlx::query_as(LAST).bind(declaration.name.as_str()).fetch_optional(&mut *connection).await?;
     let facts = &declaration.facts;
+    let at = after(declaration.at, last.as_ref().map(|DeclarationRow(last, _)| last.at.millis()));
     let (number, before) = match last {
         Some(DeclarationRow(last, number)) => {
             if last.facts == *facts && (last.stage == declaration.stage || facts.is_empty()) {
@@ -210,10 +213,23 @@ pub async fn declaration_record(
     .bind(declaration.stage.as_ref().map(|stage| stage.as_str().to_owned()))
     .bind(declaration.who.as_str())
     .bind(declaration.why.as_str())
-    .bind(declaration.at.millis())
+    .bind(at)
     .execute(connection)
     .await?;
     Ok(Some(before))
+}
+
+/// As [`declaration_record`], of a declaration from elsewhere: none also when something was declared here as late or later.
+pub async fn declaration_adopt(
+    connection: &mut AnyConnection,
+    declaration: &Declaration,
+) -> Result<Option<DatasetFacts>, DataError> {
+    let last: Option<DeclarationRow> =
+        sqlx::query_as(LAST).bind(declaration.name.as_str()).fetch_optional(&mut *connection).await?;
+    if last.is_some_and(|DeclarationRow(last, _)| last.at >= declaration.at) {
+        return Ok(None);
+    }
+    declaration_record(connection, declaration).await
 }
 
 const LAST: &str = "SELECT name, number, owner, description, classification, retention_days, stage, who, why, at \

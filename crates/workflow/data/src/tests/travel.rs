@@ -5,9 +5,10 @@ use ropewalk_lineage::{Link, Relation, upstream};
 use ropewalk_types::{DatasetName, Diagnose as _, Digest, TagName, Timestamp, Uri, Zone};
 
 use crate::{
-    Adoption, DataError, DatasetVersion, Latest, MIGRATIONS, Made, Removal, Renumbered, TableRecord, TagMove, Untag,
-    VersionTag, arrival_fetched, arrival_made, table_states, tag_remove, tag_set, untag_record, version_elsewhere,
-    version_history, version_record, version_remove, version_resolve, versions_adopt,
+    Adoption, DataError, DatasetFacts, DatasetVersion, Declaration, Latest, MIGRATIONS, Made, Removal, Renumbered,
+    TableRecord, TableState, TagAdopted, TagMove, Tagged, Untag, VersionTag, arrival_fetched, arrival_made,
+    declaration_adopt, declaration_record, removal_adopt, table_states, tag_adopt, tag_remove, tag_set, untag_record,
+    version_elsewhere, version_history, version_record, version_remove, version_resolve, versions_adopt,
 };
 
 async fn catalog() -> Catalog {
@@ -45,7 +46,7 @@ fn record(content: &[u8], number: u64, at: i64) -> TableRecord {
 
 fn adoption(records: Vec<TableRecord>) -> Adoption {
     let records = records.into_iter().map(|record| (record, true)).collect();
-    Adoption { name: name(), remote: "origin".to_owned(), records, latest: None, at: Timestamp(99) }
+    Adoption { name: name(), remote: "origin".to_owned(), records, again: Vec::new(), latest: None, at: Timestamp(99) }
 }
 
 async fn adopt(catalog: &Catalog, adoption: Adoption) -> Result<Vec<Renumbered>, DataError> {
@@ -222,8 +223,8 @@ async fn a_tag_that_was_taken_away_stays_on_record_until_it_is_set_again() {
         .write::<_, DataError, _>(move |connection| {
             async move {
                 tag_set(connection, &first, TagMove::Refused).await?;
-                tag_remove(connection, &untag.name, &untag.tag).await?;
-                untag_record(connection, &untag).await
+                untag_record(connection, &untag).await?;
+                tag_remove(connection, &untag.name, &untag.tag).await
             }
             .boxed()
         })
@@ -274,4 +275,158 @@ async fn an_older_catalogue_knows_when_its_latest_became_that() {
     assert_eq!(latest, Some(Latest { at: Timestamp(20), digest: Digest::of(b"1") }));
     adopt(&catalog, adoption(vec![record(b"3", 3, 15)])).await.unwrap();
     assert_eq!(history(&catalog).await[0].1, Digest::of(b"1"));
+}
+
+fn removal(content: &[u8], at: i64) -> Removal {
+    let (who, why, at) = ("ann".to_owned(), "gdpr".to_owned(), Timestamp(at));
+    Removal { name: name(), digest: Digest::of(content), who, why, at }
+}
+
+/// Runs statements in one transaction.
+macro_rules! write {
+    ($catalog:expr, $connection:ident => $statements:expr) => {
+        $catalog.write::<_, DataError, _>(move |$connection| async move { $statements }.boxed()).await.unwrap()
+    };
+}
+
+async fn state(catalog: &Catalog) -> TableState {
+    table_states(catalog).await.unwrap().remove(&name()).unwrap()
+}
+
+#[tokio::test]
+async fn what_supersedes_is_later_whatever_the_clock_says() {
+    let catalog = catalog().await;
+    let tag = TagName::new("good").unwrap();
+    // A machine that was ahead of the clock, which says 10 now.
+    let ahead = VersionTag {
+        name: name(),
+        tag: tag.clone(),
+        digest: Digest::of(b"1"),
+        who: "ann".to_owned(),
+        at: Timestamp(1000),
+    };
+    let declared = |at: i64, owner: &str| Declaration {
+        name: name(),
+        facts: DatasetFacts { owner: Some(owner.to_owned()), ..DatasetFacts::default() },
+        stage: None,
+        who: "ann".to_owned(),
+        why: "said".to_owned(),
+        at: Timestamp(at),
+    };
+    make(&catalog, version(b"1", 1000)).await;
+    let (set, said) = (ahead.clone(), declared(1000, "ada"));
+    write!(catalog, connection => {
+        tag_set(connection, &set, TagMove::Refused).await?;
+        declaration_record(connection, &said).await.map(drop)
+    });
+    let there = state(&catalog).await;
+
+    make(&catalog, version(b"2", 10)).await;
+    let (untag, said) =
+        (Untag { name: name(), tag: tag.clone(), who: "bob".to_owned(), at: Timestamp(10) }, declared(10, "bob"));
+    write!(catalog, connection => {
+        untag_record(connection, &untag).await?;
+        tag_remove(connection, &untag.name, &untag.tag).await?;
+        declaration_record(connection, &said).await?;
+        version_remove(connection, &removal(b"1", 11)).await
+    });
+    let here = state(&catalog).await;
+    assert_eq!(here.latest.unwrap().digest, Digest::of(b"2"));
+    assert!(here.removal(&Digest::of(b"1"), Timestamp(1000)).is_some(), "{:?}", here.removed);
+    for merged in [there.merge(&here, TagMove::Refused), here.merge(&there, TagMove::Refused)] {
+        assert_eq!(merged.state, here);
+    }
+    let set = VersionTag { digest: Digest::of(b"2"), at: Timestamp(12), ..ahead };
+    write!(catalog, connection => tag_set(connection, &set, TagMove::Refused).await);
+    assert_eq!(here.merge(&state(&catalog).await, TagMove::Refused).state.tags[&tag].digest, Some(Digest::of(b"2")));
+    // Made again, it is there again, and the latest.
+    make(&catalog, version(b"1", 13)).await;
+    let again = &version_history(&catalog, Some(&name())).await.unwrap()[0];
+    assert_eq!(again.version.digest, Digest::of(b"1"));
+    assert!(here.removal(&again.version.digest, again.version.created_at).is_none());
+    let latest = here.merge(&state(&catalog).await, TagMove::Refused).state.latest;
+    assert_eq!(latest.unwrap().digest, Digest::of(b"1"));
+}
+
+#[tokio::test]
+async fn a_version_that_was_made_again_elsewhere_is_there_again() {
+    let catalog = catalog().await;
+    make(&catalog, version(b"1", 10)).await;
+    make(&catalog, version(b"2", 20)).await;
+    write!(catalog, connection => version_remove(connection, &removal(b"2", 30)).await);
+    let again = |at: i64| Adoption { again: vec![(record(b"2", 2, at), false)], ..adoption(Vec::new()) };
+    adopt(&catalog, again(30)).await.unwrap();
+    assert_eq!(version_resolve(&catalog, &name(), "v2").await.unwrap_err().code(), "data.removed", "it is no later");
+    adopt(&catalog, again(31)).await.unwrap();
+    let latest = version_resolve(&catalog, &name(), "latest").await.unwrap();
+    assert_eq!((latest.digest, latest.created_at), (Digest::of(b"2"), Timestamp(31)));
+    assert_eq!(version_elsewhere(&catalog, &name(), &latest.digest).await.unwrap().as_deref(), Some("origin"));
+    let expected = Latest { at: Timestamp(31), digest: latest.digest };
+    assert_eq!(state(&catalog).await.latest, Some(expected), "else it would count as removed since");
+    // Where the removal had not come: it is as old as it is there, and its bytes are where they were.
+    make(&catalog, version(b"3", 40)).await;
+    let newer = Adoption { again: vec![(record(b"1", 1, 35), false)], ..adoption(Vec::new()) };
+    adopt(&catalog, newer).await.unwrap();
+    let order = [b"3".as_slice(), b"1", b"2"].map(Digest::of);
+    assert_eq!(history(&catalog).await.into_iter().map(|(_, digest)| digest).collect::<Vec<_>>(), order);
+    assert_eq!(version_resolve(&catalog, &name(), "v1").await.unwrap().created_at, Timestamp(35));
+    assert_eq!(version_elsewhere(&catalog, &name(), &Digest::of(b"1")).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn what_was_done_here_while_a_table_came_holds() {
+    let catalog = catalog().await;
+    for (content, at) in [(b"1", 10), (b"2", 20), (b"3", 30)] {
+        make(&catalog, version(content, at)).await;
+    }
+    let tag = TagName::new("prod").unwrap();
+    let set = |content: &[u8], at: i64| {
+        let (name, tag, who, at) = (name(), tag.clone(), "ann".to_owned(), Timestamp(at));
+        VersionTag { name, tag, digest: Digest::of(content), who, at }
+    };
+    let there = |content: Option<&[u8]>, at: i64| Tagged {
+        at: Timestamp(at),
+        digest: content.map(Digest::of),
+        who: "bob".to_owned(),
+    };
+    let take = async |base: Option<Tagged>, there: Tagged| {
+        let tag = tag.clone();
+        write!(catalog, connection => tag_adopt(connection, (&name(), &tag), base.as_ref(), &there).await)
+    };
+    // Set here since the base was read.
+    let moved = set(b"2", 50);
+    write!(catalog, connection => tag_set(connection, &moved, TagMove::Refused).await);
+    let kept = Some(Digest::of(b"2"));
+    assert_eq!(take(None, there(Some(b"1"), 45)).await, TagAdopted::Kept(kept));
+    assert_eq!(take(Some(there(Some(b"2"), 40)), there(None, 45)).await, TagAdopted::Kept(kept));
+    let base = state(&catalog).await.tags[&tag].clone();
+    assert_eq!((base.digest, base.at), (kept, Timestamp(50)), "untouched");
+    // As it was: it follows.
+    assert_eq!(take(Some(base.clone()), there(None, 60)).await, TagAdopted::Taken);
+    assert_eq!(state(&catalog).await.tags[&tag], there(None, 60));
+    assert_eq!(take(Some(base), there(None, 70)).await, TagAdopted::Kept(None), "it is gone already");
+    // Its version was removed since.
+    write!(catalog, connection => version_remove(connection, &removal(b"1", 71)).await);
+    assert_eq!(take(Some(there(None, 60)), there(Some(b"1"), 72)).await, TagAdopted::Kept(None));
+    assert_eq!(take(Some(there(None, 60)), there(Some(b"2"), 72)).await, TagAdopted::Taken);
+
+    // A removal there of what has a tag here since, and of what was made again here since.
+    let adopted = async |content: &'static [u8], at: i64| write!(catalog, connection => removal_adopt(connection, &removal(content, at)).await);
+    assert!(!adopted(b"2", 80).await, "it has a tag");
+    assert!(!adopted(b"3", 29).await, "it was made after that");
+    assert!(adopted(b"3", 30).await);
+
+    let declared = |at: i64, owner: &str| Declaration {
+        name: name(),
+        facts: DatasetFacts { owner: Some(owner.to_owned()), ..DatasetFacts::default() },
+        stage: None,
+        who: "ann".to_owned(),
+        why: "said".to_owned(),
+        at: Timestamp(at),
+    };
+    let (here, earlier, later) = (declared(50, "ada"), declared(45, "bob"), declared(51, "bob"));
+    write!(catalog, connection => declaration_record(connection, &here).await);
+    assert_eq!(write!(catalog, connection => declaration_adopt(connection, &earlier).await), None);
+    assert!(write!(catalog, connection => declaration_adopt(connection, &later).await).is_some());
+    assert_eq!(state(&catalog).await.declaration.unwrap().at, Timestamp(51));
 }

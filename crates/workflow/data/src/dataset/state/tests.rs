@@ -109,6 +109,24 @@ fn what_was_said_last_holds() {
 }
 
 #[test]
+fn a_version_that_was_removed_since_is_the_latest_no_longer() {
+    let mut other = TableState::empty(name());
+    other.latest = Some(Latest { at: Timestamp(9), digest: digest(1) });
+    other.removed = BTreeMap::from([(digest(2), removed(5)), (digest(3), removed(8))]);
+    let mut example = example();
+    example.tags.clear();
+    assert_eq!(example.merge(&other, TagMove::Refused).state.latest, other.latest, "it was made again");
+    other.latest = Some(Latest { at: Timestamp(6), digest: digest(1) });
+    for (one, two) in [(&example, &other), (&other, &example)] {
+        assert_eq!(one.merge(two, TagMove::Refused).state.latest, None, "both were removed");
+    }
+    other.latest = Some(Latest { at: Timestamp(4), digest: digest(0) });
+    for (one, two) in [(&example, &other), (&other, &example)] {
+        assert_eq!(one.merge(two, TagMove::Refused).state.latest, other.latest, "the one before it");
+    }
+}
+
+#[test]
 fn tags_move_only_explicitly_and_go_when_they_were_taken_away_later() {
     let mut other = TableState::empty(name());
     other.tags = BTreeMap::from([
@@ -154,6 +172,8 @@ prop_compose! {
         state.declaration = declaration.map(|at| declared(at, (at % 2 == 0).then_some(Classification::Internal)));
         state.tags = tags.into_iter().map(|(name, (at, number))| (tag(&name), tagged(at, number))).collect();
         state.removed = removals.into_iter().map(|(number, at)| (digest(number), removed(at))).collect();
+        // Nobody says that what was removed is the latest.
+        state.latest = state.latest.filter(|latest| state.removal(&latest.digest, latest.at).is_none());
         state
     }
 }
@@ -165,6 +185,8 @@ proptest! {
             let once = ours.merge(&theirs, moving).state;
             prop_assert_eq!(&once.merge(&theirs, moving).state, &once);
             prop_assert_eq!(&once.merge(&ours.clone(), TagMove::Refused).state.latest, &once.latest);
+            let dead = once.latest.and_then(|latest| once.removal(&latest.digest, latest.at));
+            prop_assert_eq!(dead, None);
             prop_assert_eq!(ours.merge(&ours.clone(), moving).state, ours.clone());
             let bytes = once.encode().unwrap();
             prop_assert_eq!(TableState::decode(&bytes, &name(), NOW).unwrap(), once);
