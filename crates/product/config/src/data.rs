@@ -273,7 +273,7 @@ fn one() -> u64 {
 ///
 /// A password is what stands between the first `:` and the last `@`, also when it has a `/` or a `?` that should have
 /// been written as `%2F` or `%3F`; unless that reads as a port, a path and the parameters of a query.
-pub(crate) fn holds_password(url: &str) -> bool {
+pub fn holds_password(url: &str) -> bool {
     let Some((_, rest)) = url.split_once("://") else { return false };
     let Some((before, _)) = rest.rsplit_once('@') else { return false };
     let Some((user, secret)) = before.split_once(':') else { return false };

@@ -13,6 +13,7 @@ mod stage;
 pub use backends::Backends;
 pub use data::{
     DataSource, FromEnvironment, Header, HeaderValue, JsonApi, OneOrMany, Paging, Partition, Sheet, SourceLimits,
+    holds_password,
 };
 pub use edit::{remote_added, remote_removed};
 pub use error::ConfigError;

@@ -13,6 +13,7 @@ mod names;
 mod pushing;
 mod reading;
 mod removing;
+mod zone;
 
 use ropewalk_catalog::Catalog;
 use ropewalk_data::{AuditAction, AuditEvent, DataError, DatasetVersion, audit_append, version_elsewhere};

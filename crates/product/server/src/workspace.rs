@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use ropewalk_config::{ConfigError, FILE_NAME, ProjectFile, STATE_FOLDER, remote_added, remote_removed};
+use ropewalk_config::{
+    ConfigError, FILE_NAME, ProjectFile, STATE_FOLDER, holds_password, remote_added, remote_removed,
+};
 use ropewalk_data::{AuditAction, AuditEvent, DataError, audit_append, version_history};
 use ropewalk_execution::Program;
 use ropewalk_store::{BackendOptions, Store, files, object_store_at};
@@ -135,6 +137,13 @@ fn remote_opener(name: String, url: String, options: BackendOptions) -> RemoteOp
 impl DataProject {
     /// Writes a remote into the project file of the project at `root`; the URL must be one that can be opened.
     pub fn remote_add(root: &Path, name: &str, url: &str, options: &BackendOptions) -> Result<(), ServerError> {
+        if holds_password(url) {
+            // Before anything else can say the URL in an error.
+            return Err(ServerError::Unknown {
+                what: format!("the URL of the remote `{name}` holds a password"),
+                hint: "leave it out: credentials come from the environment and from profile files".to_owned(),
+            });
+        }
         object_store_at(&below(root, "file:", url), options)?;
         edit(root, |text| remote_added(FILE_NAME, text, name, url))
     }

@@ -478,3 +478,21 @@ fn a_table_in_another_zone_is_refused_and_the_others_come() {
     assert_eq!(sum(&second, "SELECT sum(total) AS n FROM totals"), Some(5));
     second.fail(1, &["fetch", "orders"]);
 }
+
+#[test]
+fn a_push_with_another_zone_is_refused_and_poisons_nothing() {
+    let place = Place::local();
+    let first = place.machine(KEPT, &[("a.csv", "x\n1\n"), ("b.csv", "x\n1\n")]);
+    first.succeed(&["run"]);
+    first.succeed(&["push"]);
+    let processed = KEPT.replace("[data.a]", "[data.a]\nzone = \"processed\"");
+    assert_ne!(processed, KEPT);
+    let second = place.machine(&processed, &[("a.csv", "x\n2\n"), ("b.csv", "x\n2\n")]);
+    second.succeed(&["run"]);
+    let said = second.fail(1, &["push"]);
+    assert!(said.contains("raw") && said.contains("processed"), "{said}");
+    let third = place.machine(KEPT, &[]);
+    third.succeed(&["pull"]);
+    assert_eq!(sum(&third, "SELECT sum(x) AS n FROM a"), Some(1));
+    assert_eq!(sum(&third, "SELECT sum(x) AS n FROM b@latest"), Some(2), "the other table came");
+}

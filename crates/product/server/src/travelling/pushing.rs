@@ -203,6 +203,7 @@ impl Ends<'_> {
         if refs.state {
             journey.theirs = state_read(self.remote, &name, self.now()).await?;
         }
+        self.check_zone(&name, &versions, refs).await?;
         let nothing = TableState::empty(name.clone());
         let theirs = journey.theirs.as_ref().map_or(&nothing, |read| &read.state);
         for one in versions {
