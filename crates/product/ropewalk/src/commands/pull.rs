@@ -77,7 +77,7 @@ async fn tables(
 }
 
 fn ending(tables: &FetchedTables) -> ExitCode {
-    if tables.tables.iter().any(|one| one.refusal.is_some()) { WORK_FAILED.into() } else { ExitCode::SUCCESS }
+    travelled::ending(tables.tables.iter().map(|one| &one.refusal))
 }
 
 /// Fetches only.

@@ -1,5 +1,3 @@
-use std::process::ExitCode;
-
 use ropewalk_data::TagMove;
 use ropewalk_server::{Chosen, DataProject, PushedTables, ServerError};
 use ropewalk_store::Store;
@@ -8,7 +6,7 @@ use serde_json::json;
 
 use crate::arguments::{Format, Push, Shared};
 use crate::commands::travelled;
-use crate::failure::{Ending, WORK_FAILED};
+use crate::failure::Ending;
 use crate::output::bytes;
 use crate::terminal::{self, Transfer};
 use crate::{commands, output};
@@ -21,8 +19,7 @@ pub(super) async fn run(shared: &Shared, arguments: &Push) -> Ending {
     }
     let chosen = project.chosen(&store, &arguments.to.names).await?;
     let tables = tables(shared, &project, (&remote, &store), &chosen, arguments.move_tags).await?;
-    let ending =
-        if tables.tables.iter().any(|one| one.refusal.is_some()) { WORK_FAILED.into() } else { ExitCode::SUCCESS };
+    let ending = travelled::ending(tables.tables.iter().map(|one| &one.refusal));
     let options = PushOptions { move_tags: arguments.move_tags, remote: remote.clone() };
     let pushed = match &chosen.files {
         None => Pushed::default(),

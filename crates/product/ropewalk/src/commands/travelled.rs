@@ -1,12 +1,20 @@
 //! What became of tables on their way to or from a remote, in words.
 
+use std::process::ExitCode;
+
 use ropewalk_data::TagConflict;
 use ropewalk_server::{FetchedTable, FetchedTables, PushedTable, PushedTables, Refusal};
 use ropewalk_types::DatasetName;
 
 use crate::arguments::Format;
+use crate::failure::WORK_FAILED;
 use crate::output::{self, bytes, printable};
 use crate::terminal;
+
+/// How a command ends that some of the tables may have been refused to; why was said of each.
+pub(super) fn ending<'a>(mut refusals: impl Iterator<Item = &'a Option<Refusal>>) -> ExitCode {
+    if refusals.any(Option::is_some) { WORK_FAILED.into() } else { ExitCode::SUCCESS }
+}
 
 /// Says what was pushed; of programs only what is wrong is told here.
 pub(super) fn pushed(format: Format, remote: &str, pushed: &PushedTables) {
