@@ -26,7 +26,7 @@ pub use scan::{OddNames, ScanEntry, ScanNext, scan};
 pub(crate) use atomic::temporary_name;
 pub(crate) use directory::{parent, plain_path};
 pub(crate) use error::{Doing, disk_hint};
-pub(crate) use link::{SHARED_BLOCK, hard_link, make_writable, reflink};
+pub(crate) use link::{SHARED_BLOCK, hard_link, make_writable, reflink, second_name, share_blocks};
 pub(crate) use part_file::PartFile;
 pub(crate) use scratch_file::ScratchFile;
 pub(crate) use work_tree::{FolderId, WorkTree};

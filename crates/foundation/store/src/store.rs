@@ -8,6 +8,7 @@ mod reach;
 mod read;
 mod refs;
 mod relied;
+mod share;
 mod stream;
 mod sweep;
 mod trees;

@@ -8,6 +8,8 @@ mod damage;
 mod erasing;
 mod harness;
 mod histories;
+#[cfg(unix)]
+mod linking;
 mod merging;
 #[cfg(target_os = "linux")]
 mod reflink;

@@ -244,7 +244,7 @@ impl Workspace {
         }
         if !roots.is_empty() {
             let roots: Vec<_> = roots.into_iter().collect();
-            fetched.transferred = remote.copy_to(store, &roots, progress).await?;
+            fetched.transferred = remote.link_to(store, &roots, progress).await?;
         }
         for name in &names {
             self.removals_fetch(name, &of(&ours, name), &of(&theirs, name), &mut fetched).await?;
