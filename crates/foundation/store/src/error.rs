@@ -6,6 +6,7 @@ use ropewalk_types::{Diagnose, Digest};
 use crate::backend::NoCredentials;
 use crate::files::{self, FileError};
 use crate::reference::RefName;
+use crate::tree::DIRECTORY_UNIT;
 
 /// A failure of the store.
 #[derive(Debug, thiserror::Error)]
@@ -283,6 +284,7 @@ impl Diagnose for StoreError {
                 ));
             }
             Self::Backend { source, .. } => return disk_hint_below(source).map(str::to_owned),
+            Self::TooLarge { unit: DIRECTORY_UNIT, .. } => "spread its files over several directories",
             Self::BadUrl { .. }
             | Self::TooLarge { .. }
             | Self::Malformed { .. }
