@@ -9,6 +9,7 @@ mod error;
 mod link;
 mod lock;
 mod part_file;
+mod part_read;
 mod scan;
 mod scratch_file;
 mod work_tree;
@@ -28,6 +29,7 @@ pub(crate) use directory::{parent, plain_path};
 pub(crate) use error::{Doing, disk_hint};
 pub(crate) use link::{SHARED_BLOCK, hard_link, make_writable, reflink, second_name, share_blocks};
 pub(crate) use part_file::PartFile;
+pub(crate) use part_read::Buffers;
 pub(crate) use scratch_file::ScratchFile;
 pub(crate) use work_tree::{FolderId, WorkTree};
 

@@ -70,6 +70,8 @@ pub(crate) struct Inner {
     refreshing: tokio::sync::RwLock<()>,
     /// Where the objects lie when that is a directory of this machine.
     directory: Option<PathBuf>,
+    /// For what is read from that directory.
+    buffers: Arc<Buffers>,
     /// Where it is, for people.
     place: String,
     /// Index objects that cannot be read are taken to say nothing.
@@ -134,7 +136,8 @@ impl Store {
         let Resolved { backend, directory } = resolved;
         check_format(backend.as_ref()).await.map_err(|error| error.opening(&place))?;
         let (index, refreshing) = (RwLock::default(), tokio::sync::RwLock::default());
-        let inner = Arc::new(Inner { backend, index, refreshing, directory, place, tolerant });
+        let buffers = Arc::default();
+        let inner = Arc::new(Inner { backend, index, refreshing, directory, buffers, place, tolerant });
         let store = Self { inner, cache: None };
         store.inner.refresh().await?;
         Ok(store)

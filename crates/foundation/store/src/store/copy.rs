@@ -10,8 +10,8 @@
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::reach::{Gaps, Reached, Root};
-use super::share::SharedPacks;
 use super::read::{Piece, segments};
+use super::share::SharedPacks;
 use super::{Inner, Relied, Store};
 use crate::error::StoreError;
 use crate::index::{Kind, PackEntries};
@@ -216,7 +216,8 @@ impl Moving<'_> {
     /// Takes packs that are durable already.
     fn adopt(&mut self, packs: Vec<PackEntries>) {
         for pack in packs {
-            let (pieces, bytes) = (pack.pieces().count(), pack.pieces().map(|(_, entry)| u64::from(entry.stored_length)));
+            let (pieces, bytes) =
+                (pack.pieces().count(), pack.pieces().map(|(_, entry)| u64::from(entry.stored_length)));
             self.moved(pieces as u64, bytes.sum());
             self.packs.adopt(pack);
         }

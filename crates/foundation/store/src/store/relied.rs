@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use ropewalk_types::Digest;
 
-use super::reach::Root;
 use super::copy::Sharing;
+use super::reach::Root;
 use super::{Inner, NoProgress, Transferred};
 use crate::error::StoreError;
 use crate::index::{Index, Kind};
