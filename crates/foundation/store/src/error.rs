@@ -264,9 +264,17 @@ impl Diagnose for StoreError {
             }
             Self::NoCredentials { hint, .. } => hint,
             Self::File(error) => return error.hint(),
-            Self::NotFound { .. } => "fetch it from the store in which it was made, or make it again",
+            Self::NotFound { .. } => {
+                "fetch it from the store in which it was made, or make it again; where a remote has lost it, `ropewalk data \
+                 verify --remote NAME --heal` sends it again from a machine that has it"
+            }
             Self::Damaged { .. } => {
-                "restore that object from a copy of that store; `ropewalk data verify --heal REMOTE` heals a project's own"
+                "`ropewalk data verify --heal REMOTE` heals a project's own store from a remote, `ropewalk data verify --remote \
+                 REMOTE --heal` a remote from a machine that has the bytes"
+            }
+            Self::Malformed { what: "ref", .. } => {
+                "`ropewalk data verify` names refs that are damaged, and sets them again with `--heal`; with `--remote NAME` \
+                 those of a remote"
             }
             Self::Conflict { .. } => "read the ref again and repeat the change on what it holds now",
             Self::NotStorable { .. } => "replace it by a regular file, or move it out of the directory",

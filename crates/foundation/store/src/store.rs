@@ -1,7 +1,9 @@
 mod cache;
 mod collect;
 mod copy;
+mod heal;
 mod index_objects;
+mod lacking;
 mod lay_out;
 mod layout;
 mod reach;
@@ -33,9 +35,11 @@ use crate::writer::Writer;
 
 pub use collect::{Amount, CollectSettings, Collected};
 pub use copy::{NoProgress, TransferProgress, Transferred};
+pub use lacking::{Lacking, Unreadable};
 pub use lay_out::{LaidOut, LinkMode};
 pub use reach::Root;
 pub(crate) use read::Piece;
+pub use refs::RefHistory;
 pub(crate) use relied::Relied;
 pub use sweep::{Swept, sweep_leftovers};
 pub use trees::TreeFile;
@@ -111,13 +115,12 @@ impl Store {
 
     /// Opens the store at `url` if there is one, and creates nothing; none also where its place cannot be seen.
     pub async fn open_existing(url: &str, options: &BackendOptions) -> Result<Option<Self>, StoreError> {
-        let (objects, place) = backend::object_store_at(url, options)?;
-        let mark = place.join(FORMAT_OBJECT);
-        match objects.head(&mark).await {
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(source) => Err(failed("look for", &mark)(source).opening(url)),
-            Ok(_) => Self::open_with(url, options).await.map(Some),
-        }
+        if is_there(url, options).await? { Self::open_with(url, options).await.map(Some) } else { Ok(None) }
+    }
+
+    /// [`Store::open_damaged`], of a store that is there, as [`Store::open_existing`] does.
+    pub async fn open_existing_damaged(url: &str, options: &BackendOptions) -> Result<Option<Self>, StoreError> {
+        if is_there(url, options).await? { Self::open_damaged(url, options).await.map(Some) } else { Ok(None) }
     }
 
     /// Like [`Store::open_with`], for a store whose index is damaged: what cannot be read of it is passed over, and named
@@ -301,6 +304,17 @@ impl Inner {
 
     fn index_mut(&self, change: impl FnOnce(&mut Index)) {
         change(&mut self.index.write().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+/// Whether there is a store at `url`.
+async fn is_there(url: &str, options: &BackendOptions) -> Result<bool, StoreError> {
+    let (objects, place) = backend::object_store_at(url, options)?;
+    let mark = place.join(FORMAT_OBJECT);
+    match objects.head(&mark).await {
+        Err(object_store::Error::NotFound { .. }) => Ok(false),
+        Err(source) => Err(failed("look for", &mark)(source).opening(url)),
+        Ok(_) => Ok(true),
     }
 }
 

@@ -8,6 +8,8 @@
 mod collection;
 #[path = "store/harness.rs"]
 mod harness;
+#[path = "store/healing.rs"]
+mod healing;
 #[path = "store/merging.rs"]
 mod merging;
 #[path = "store/refs.rs"]

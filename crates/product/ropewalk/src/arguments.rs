@@ -9,6 +9,7 @@ use ropewalk_types::{StageName, Uri};
 
 pub(crate) use data::{
     AddArguments, Audit, Checkout, Collect, Data, Diff, Fetch, FollowLinks, Merge, Pull, Push, Remote, Remove, Tag,
+    Verify,
 };
 pub(crate) use spec::DataSpec;
 

@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::project::catalog_open;
 use crate::recording::CODE_TAG;
 use crate::travelling::{TABLES, own_roots, remote_roots};
+use crate::verifying::{Need, Subject};
 use crate::{DataProject, OpenProject, ServerError, SystemAmbient};
 
 /// Checkpoints of pieces of stages, by the folder of their refs.
@@ -146,12 +147,33 @@ impl OpenProject {
     /// Everything that must be kept.
     pub(crate) async fn roots(&self) -> Result<Vec<Root>, ServerError> {
         let mut roots = self.workspace().roots().await?;
+        roots.extend(self.catalog_needs().await?.into_iter().flat_map(|need| need.roots));
+        roots.extend(self.checkpoint_roots().await?);
+        roots.sort();
+        roots.dedup();
+        Ok(roots)
+    }
+
+    /// What versions of tables, stages, runs and models need, and what others pushed into this store; without checkpoints,
+    /// of which a run makes anew what is gone.
+    pub(crate) async fn catalog_needs(&self) -> Result<Vec<Need>, ServerError> {
         // Of versions that came from a remote without their bytes, nothing has to be here.
         let here = version_history(&self.catalog, None).await?.into_iter();
         let here = here.filter(|one| one.removed.is_none() && one.elsewhere.is_none());
-        roots.extend(here.map(|one| Root::Tree(one.version.digest)));
+        let mut needs: Vec<Need> = here
+            .map(|one| {
+                let (digest, number) = (one.version.digest, Some(one.number));
+                let subject = Subject::Version { name: one.version.name, digest, number };
+                Need { subject, roots: vec![Root::Tree(digest)] }
+            })
+            .collect();
+        needs.push(Need { subject: Subject::Runs, roots: self.run_roots().await? });
+        Ok(needs)
+    }
+
+    async fn run_roots(&self) -> Result<Vec<Root>, ServerError> {
         // Other projects may have this store as their remote.
-        roots.extend(own_roots(&self.store).await?);
+        let mut roots = own_roots(&self.store).await?;
         // A stage that gave tracked files on does not keep them: nothing can read what was removed.
         let removed = self.workspace().removed_contents().await?;
         for outcome in outcome_list(&self.catalog, u32::MAX).await? {
@@ -173,13 +195,17 @@ impl OpenProject {
                 roots.push(Root::Tree(tree));
             }
         }
+        Ok(roots)
+    }
+
+    /// Finished pieces of stages.
+    async fn checkpoint_roots(&self) -> Result<Vec<Root>, ServerError> {
+        let mut roots = Vec::new();
         for name in self.store.ref_list(PIECES).await? {
             let value = self.store.ref_get(&name).await?;
             let digest = value.and_then(|value| std::str::from_utf8(&value.bytes).ok()?.parse().ok());
             roots.extend(digest.map(Root::Blob));
         }
-        roots.sort();
-        roots.dedup();
         Ok(roots)
     }
 }

@@ -2,6 +2,7 @@
 
 mod clones;
 mod crash;
+mod damaged;
 mod forgetting;
 mod git;
 mod lifecycle;

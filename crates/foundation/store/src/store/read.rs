@@ -23,7 +23,7 @@ const MAX_GAP: u64 = 32 << 10;
 pub(super) const READS_AHEAD: usize = 2;
 
 /// A piece that is wanted, and where it lies.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Piece {
     pub(crate) kind: Kind,
     pub(crate) digest: Digest,

@@ -234,7 +234,8 @@ async fn a_damaged_index_can_be_put_aside() {
     assert!(found.damaged[0].object.starts_with("index/"), "{found:?}");
     assert!(Store::open(&url).await.is_err(), "looking changes nothing");
     let other = other.open().await;
-    store.verify(Some(&other)).await.unwrap();
+    let healed = store.verify(Some(&other)).await.unwrap();
+    assert!(healed.damaged.iter().all(|damage| damage.healed), "it is put aside: {healed:?}");
     let store = Store::open(&url).await.unwrap();
     assert_eq!(harness.objects("damaged").len(), 1);
     let roots: Vec<_> = digests.iter().map(|digest| Root::Blob(*digest)).collect();

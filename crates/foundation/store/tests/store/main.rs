@@ -7,6 +7,7 @@ mod collection;
 mod damage;
 mod erasing;
 mod harness;
+mod healing;
 mod histories;
 #[cfg(unix)]
 mod linking;

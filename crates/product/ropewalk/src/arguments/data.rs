@@ -7,6 +7,17 @@ use ropewalk_types::DatasetName;
 
 use super::DataSpec;
 
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Verify {
+    /// Read the store of this remote again, not that of the project
+    #[arg(long, value_name = "REMOTE")]
+    pub(crate) remote: Option<String>,
+    /// Heal what is damaged or missing: of the project's store from this remote, or the only one; of a remote, without a
+    /// value, from this project and its other remotes
+    #[arg(long, value_name = "REMOTE", num_args = 0..=1, default_missing_value = "")]
+    pub(crate) heal: Option<String>,
+}
+
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum Data {
     /// List every version of every dataset
@@ -115,12 +126,8 @@ pub(crate) enum Data {
     },
     /// Remove from the store what no version, tag, run or model needs
     Gc(Collect),
-    /// Read every stored byte again and name what is damaged
-    Verify {
-        /// Heal what is damaged from this remote
-        #[arg(long, value_name = "REMOTE")]
-        heal: Option<String>,
-    },
+    /// Read every stored byte again, of this project or of a remote, and name what is damaged or missing, and for whom
+    Verify(Verify),
     /// Show what datasets cost in the store
     Du {
         /// Only these datasets

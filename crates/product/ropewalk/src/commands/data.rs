@@ -60,7 +60,7 @@ pub(super) async fn dispatch(shared: &Shared, command: Data) -> Ending {
         Data::ImportDvc { folder, dry_run } => take_over::dvc(shared, &folder, dry_run).await,
         Data::ImportLfs { folder, dry_run } => take_over::lfs(shared, folder.as_deref(), dry_run).await,
         Data::Gc(arguments) => gc::run(shared, arguments).await,
-        Data::Verify { heal } => verify::run(shared, heal.as_deref()).await,
+        Data::Verify(arguments) => verify::run(shared, &arguments).await,
         Data::Du { names } => du::run(shared, &names).await,
     }
 }

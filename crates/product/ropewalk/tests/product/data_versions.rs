@@ -6,43 +6,48 @@ use std::time::Duration;
 
 use crate::harness::{Draws, Project, s3_environment, s3_url, talk, variable};
 
-fn git(folder: &Path, arguments: &[&str]) {
+pub(crate) fn git(folder: &Path, arguments: &[&str]) {
     let identity = ["-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "init.defaultBranch=main"];
     let output = Command::new("git").args(identity).args(arguments).current_dir(folder).output().expect("git");
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-fn commit(project: &Project, message: &str) {
+pub(crate) fn commit(project: &Project, message: &str) {
     git(project.root(), &["add", "-A"]);
     git(project.root(), &["commit", "-qm", message]);
 }
 
-fn read(project: &Project, name: &str) -> String {
+pub(crate) fn read(project: &Project, name: &str) -> String {
     std::fs::read_to_string(project.path(name)).expect(name)
 }
 
 /// A place for a remote, and what its server asks for.
-struct Place {
-    url: String,
-    environment: Vec<(&'static str, String)>,
+pub(crate) struct Place {
+    pub(crate) url: String,
+    pub(crate) environment: Vec<(&'static str, String)>,
     _folder: Option<tempfile::TempDir>,
 }
 
 impl Place {
-    fn local() -> Self {
+    pub(crate) fn local() -> Self {
         let folder = tempfile::tempdir().expect("folder");
         let url = format!("file:{}", folder.path().join("remote").display());
         Self { url, environment: Vec::new(), _folder: Some(folder) }
     }
 
-    fn s3() -> Self {
+    /// The store in this folder.
+    pub(crate) fn at(folder: &Path) -> Self {
+        Self { url: format!("file:{}", folder.display()), environment: Vec::new(), _folder: None }
+    }
+
+    pub(crate) fn s3() -> Self {
         let environment = s3_environment(&variable("ROPEWALK_TEST_S3_SECRET"));
         Self { url: s3_url(), environment, _folder: None }
     }
 }
 
 /// A project with two photos, committed, and a remote.
-fn birds(remote: &Place) -> Project {
+pub(crate) fn birds(remote: &Place) -> Project {
     let project = Project::in_environment(&remote.environment);
     git(project.root(), &["init", "-q"]);
     project.succeed(&["init", "."]);
@@ -55,7 +60,7 @@ fn birds(remote: &Place) -> Project {
     project
 }
 
-fn clone(of: &Project) -> Project {
+pub(crate) fn clone(of: &Project) -> Project {
     let project = Project::in_environment(of.environment());
     let from = of.root().to_str().expect("path");
     git(project.root(), &["clone", "-q", from, "."]);

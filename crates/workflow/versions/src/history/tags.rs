@@ -43,17 +43,25 @@ fn untagged_ref(name: &DatasetName, tag: &TagName) -> Result<RefName, VersionsEr
     Ok(RefName::new(format!("{FOLDER}/{name}/untagged/{tag}"))?)
 }
 
-fn encode(at: TagAt) -> Bytes {
+pub(super) fn encode(at: TagAt) -> Bytes {
     match at.deletions {
         0 => Bytes::from(format!("{}\n", at.version)),
         deletions => Bytes::from(format!("{} {deletions}\n", at.version)),
     }
 }
 
-fn decode(text: &str) -> Option<TagAt> {
+pub(super) fn decode(text: &str) -> Option<TagAt> {
     let text = text.strip_suffix('\n').unwrap_or(text);
     let (version, deletions) = text.split_once(' ').unwrap_or((text, "0"));
     Some(TagAt { version: version.parse().ok()?, deletions: deletions.parse().ok()? })
+}
+
+pub(super) fn deletions_encode(count: u64) -> Bytes {
+    Bytes::from(format!("{count}\n"))
+}
+
+pub(super) fn deletions_decode(text: &str) -> Option<u64> {
+    text.trim_end().parse().ok()
 }
 
 /// A ref as `read` understands it, and its generation.
@@ -73,7 +81,7 @@ pub(super) async fn tag_at(store: &Store, name: &RefName) -> Result<Option<TagAt
 }
 
 pub(super) async fn deletions_at(store: &Store, name: &RefName) -> Result<u64, VersionsError> {
-    Ok(read_at(store, name, |text| text.trim_end().parse().ok()).await?.map_or(0, |(count, _)| count))
+    Ok(read_at(store, name, deletions_decode).await?.map_or(0, |(count, _)| count))
 }
 
 /// Sets a tag; one that names another version is only moved if that is forced.
@@ -135,11 +143,11 @@ async fn tag_drop(store: &Store, name: &DatasetName, tag: &TagName, count: u64) 
 async fn deletions_raise(store: &Store, name: &DatasetName, tag: &TagName, count: u64) -> Result<(), VersionsError> {
     let untagged = untagged_ref(name, tag)?;
     for _ in 0..MAX_ROUNDS {
-        let known = read_at(store, &untagged, |text| text.trim_end().parse::<u64>().ok()).await?;
+        let known = read_at(store, &untagged, deletions_decode).await?;
         if known.is_some_and(|(known, _)| known >= count) {
             return Ok(());
         }
-        let (generation, bytes) = (known.map(|(_, generation)| generation), Bytes::from(format!("{count}\n")));
+        let (generation, bytes) = (known.map(|(_, generation)| generation), deletions_encode(count));
         match store.ref_set(&untagged, generation, bytes).await {
             Err(error) if lost_race(&error) => {}
             result => return Ok(result.map(drop)?),

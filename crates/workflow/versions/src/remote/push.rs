@@ -174,7 +174,27 @@ async fn missing(
             roots.push(Root::Blob(digest));
         }
     }
+    roots.extend(lost(store, remote, ours, theirs).await?);
     Ok(roots)
+}
+
+/// What the remote has lost of versions that its refs and ours name: what its index no longer shows. Whether that is all,
+/// and whether what it shows can be read, only a verification tells.
+async fn lost(store: &Store, remote: &Store, ours: &Refs, theirs: &Refs) -> Result<Vec<Root>, VersionsError> {
+    let named: BTreeSet<Digest> = theirs.named().collect();
+    let both: BTreeSet<Digest> = ours.named().filter(|version| named.contains(version)).collect();
+    let mut lost = Vec::new();
+    for digest in both {
+        let Some(version) = history::find_readable(&[store, remote], &digest).await? else { continue };
+        let removed = ours.removed.contains_key(&digest) || theirs.removed.contains_key(&digest);
+        let content = (!removed).then(|| content_root(version.kind, version.root));
+        for root in [Some(Root::Blob(digest)), content].into_iter().flatten() {
+            if !has(remote, &root).await? && has(store, &root).await? {
+                lost.push(root);
+            }
+        }
+    }
+    Ok(lost)
 }
 
 /// Content that was added and not committed, so that whoever has the pointer can pull it.

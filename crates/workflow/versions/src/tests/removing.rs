@@ -103,7 +103,7 @@ async fn the_content_of_a_removed_version_is_collected_and_the_rest_stays() {
     ada.checkout("v1").await.unwrap();
     ada.checkout("v3").await.unwrap();
     assert_eq!((ada.read("data/a").unwrap(), ada.read("data/b").unwrap()), ("1".to_owned(), "2".to_owned()));
-    assert!(ada.store.missing(&ada.workspace.expected().await.unwrap()).await.unwrap().is_empty());
+    assert!(ada.store.missing(&ada.workspace.laid_out().await.unwrap()).await.unwrap().is_empty());
     assert_eq!(ada.workspace.removed_contents().await.unwrap().len(), 1);
 }
 
