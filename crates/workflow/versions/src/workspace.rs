@@ -41,6 +41,7 @@ pub(crate) use checkout::Laying;
 pub use checkout::{CheckedOut, CheckoutRequest};
 pub use commit::{CommitOutcome, Committed};
 pub use compare::Side;
+pub(crate) use conflicted::Unreadable;
 pub use links::AddLinks;
 pub use merge::{MergeOutcome, MergeRequest};
 pub use names::FileOf;

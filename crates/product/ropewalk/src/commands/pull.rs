@@ -34,10 +34,6 @@ pub(super) async fn pull(shared: &Shared, arguments: &Pull) -> Ending {
         pulled = project.workspace().pull(&store, names, options, &progress).await?;
         progress.end();
     }
-    if arguments.from.names.is_empty() {
-        // What cannot be read cannot be laid out, and the others were.
-        pulled.gone.extend(project.workspace().datasets().await?.into_iter().filter_map(Result::err));
-    }
     for problem in &pulled.gone {
         say_problem(problem);
     }

@@ -134,6 +134,8 @@ fn two_lines_of_work_are_merged_file_by_file() {
         .output()
         .expect("git");
     assert!(!merge.status.success(), "the pointer conflicts");
+    let said = second.fail(1, &["pull"]);
+    assert!(said.contains("photos.dataset") && said.contains("conflict marker"), "{said}");
     second.succeed(&["fetch"]);
     second.succeed(&["data", "merge", "photos"]);
     for name in ["owl", "kite", "robin", "wren"] {

@@ -14,7 +14,7 @@ use crate::index::Index;
 use crate::pointer::{Links, Pointer, PointerState};
 use crate::selection::Selection;
 use crate::trail::Act;
-use crate::workspace::{CheckedOut, CheckoutRequest, Laying, Opened, Problem, Workspace};
+use crate::workspace::{CheckedOut, CheckoutRequest, Laying, Opened, Problem, Unreadable, Workspace};
 
 /// Which version a pull lays out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -81,7 +81,8 @@ pub struct Pulled {
     pub checked_out: Vec<CheckedOut>,
     /// Datasets whose latest version is not what is laid out now, and that version.
     pub behind: Vec<(DatasetName, Digest)>,
-    /// Datasets of which nothing was laid out, because what was to be was removed.
+    /// Datasets of which nothing was laid out: what was to be was removed, or the pointer cannot be read, such as one with
+    /// git's conflict markers.
     #[serde(skip)]
     pub gone: Vec<Problem>,
 }
@@ -120,7 +121,9 @@ impl Workspace {
     /// Fetches, and lays out what the pointers name, or the latest versions.
     ///
     /// A pointer is enough: its content is found by digest even where the remote has no ref of that dataset. A dataset
-    /// without a pointer is laid out where it lay in the project that made its latest version.
+    /// without a pointer is laid out where it lay in the project that made its latest version. Pointers that cannot be read
+    /// are in nobody's way: they are among what is [`Pulled::gone`], and of those with git's conflict markers both sides
+    /// are fetched.
     pub fn pull<'a>(
         &'a self,
         remote: &'a Store,
@@ -131,11 +134,14 @@ impl Workspace {
         Box::pin(async move {
             let _lock = self.lock().await?;
             let wanted = if options.to == PullTo::Latest { Wanted::Heads } else { Wanted::Pointers };
+            let all = names.is_empty();
             let (fetched, names) = self.bring(remote, names, wanted, progress).await?;
+            let unreadable = self.unreadable().await?;
+            let (unreadable_names, problems) = unreadable_of(unreadable, &names, all);
             let store = self.store().await?;
             let refs = history::refs_of(store, &names).await?;
-            let mut pulled = Pulled { fetched, checked_out: Vec::new(), behind: Vec::new(), gone: Vec::new() };
-            for name in names {
+            let mut pulled = Pulled { fetched, checked_out: Vec::new(), behind: Vec::new(), gone: problems };
+            for name in names.into_iter().filter(|name| !unreadable_names.contains(name)) {
                 match self.pull_one(remote, &name, &options, progress).await {
                     Ok(laid_out) => {
                         let refs = of(&refs, &name);
@@ -344,6 +350,18 @@ impl Workspace {
         }
         Ok(())
     }
+}
+
+/// The names of which nothing can be laid out because their pointer cannot be read, and what is wrong with the pointers that
+/// are meant: all, or those of these names.
+fn unreadable_of(
+    unreadable: Vec<Unreadable>,
+    names: &[DatasetName],
+    all: bool,
+) -> (BTreeSet<DatasetName>, Vec<Problem>) {
+    let found = unreadable.iter().flat_map(|one| &one.names).cloned().collect();
+    let meant = |one: &Unreadable| all || names.iter().any(|name| one.names.contains(name));
+    (found, unreadable.into_iter().filter(meant).map(|one| one.problem).collect())
 }
 
 /// What a remote has of a dataset.

@@ -38,7 +38,7 @@ async fn branches(project: &Project, ours: &[(&str, &str)], theirs: &[(&str, &st
 }
 
 /// What git leaves of a pointer that both changed.
-fn conflicted(ours: &str, theirs: &str) -> String {
+pub(super) fn conflicted(ours: &str, theirs: &str) -> String {
     let lines = ours.lines().zip(theirs.lines()).map(|(ours, theirs)| {
         if ours == theirs {
             format!("{ours}\n")
