@@ -5,8 +5,6 @@
 //! so: `datasets/NAME/tags/TAG` holds the version and, if it is not 0, that count. A tag with a smaller count than the
 //! largest that is known was deleted. Counts only grow, and of two machines the larger one holds on both.
 
-use std::collections::BTreeSet;
-
 use bytes::Bytes;
 use ropewalk_store::{RefName, Store, StoreError};
 use ropewalk_types::{DatasetName, Digest, TagName};
@@ -27,8 +25,8 @@ pub(crate) struct TagAt {
 pub(crate) struct Carried {
     /// How many were set.
     pub(crate) set: u64,
-    /// How many were deleted.
-    pub(crate) deleted: u64,
+    /// Those that were deleted.
+    pub(crate) deleted: Vec<TagName>,
     /// Those that name other versions there, and which.
     pub(crate) refused: Vec<(TagName, Digest)>,
     /// Those that were deleted there since they were set, so that they were not set there.
@@ -173,7 +171,6 @@ pub(crate) async fn tags_carry(
     force: bool,
 ) -> Result<Carried, VersionsError> {
     let mut carried = Carried::default();
-    let mut deleted = BTreeSet::new();
     for (tag, count) in &ours.untagged {
         let known = theirs.untagged.get(tag).copied().unwrap_or_default();
         if known >= *count {
@@ -181,12 +178,11 @@ pub(crate) async fn tags_carry(
         }
         deletions_raise(to, name, tag, *count).await?;
         if tag_drop(to, name, tag, *count).await? {
-            deleted.insert(tag);
-            carried.deleted += 1;
+            carried.deleted.push(tag.clone());
         }
     }
     for (tag, at) in &ours.tags {
-        let there = theirs.tags.get(tag).filter(|_| !deleted.contains(tag));
+        let there = theirs.tags.get(tag).filter(|_| !carried.deleted.contains(tag));
         if there.is_some_and(|there| there.version == at.version && there.deletions >= at.deletions) {
             continue;
         }
@@ -276,7 +272,7 @@ mod tests {
         assert_eq!(carry(&here, &there).await.set, 1);
         tag_delete(&here, &name, &tag).await.unwrap();
         assert_eq!((carry(&there, &here).await.set, known(&here).await), (0, None));
-        assert_eq!((carry(&here, &there).await.deleted, known(&there).await), (1, None));
+        assert_eq!((carry(&here, &there).await.deleted, known(&there).await), (vec![tag.clone()], None));
         // The same version again, and heard of by one that was told of the deletion.
         tag_set(&there, &name, &tag, &one, false).await.unwrap();
         assert_eq!(carry(&there, &here).await.set, 1);
@@ -313,7 +309,7 @@ mod tests {
         deletions_raise(&there, &name, &tag, 1).await.unwrap();
         tag_set(&there, &name, &tag, &five, false).await.unwrap();
         let carried = tags_carry(&ours, &there, &name, &theirs, false).await.unwrap();
-        assert_eq!((carried.deleted, known(&there).await), (0, Some(TagAt { version: five, deletions: 1 })));
+        assert_eq!((carried.deleted, known(&there).await), (Vec::new(), Some(TagAt { version: five, deletions: 1 })));
     }
 
     #[tokio::test]

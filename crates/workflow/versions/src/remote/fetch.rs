@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use futures::future::BoxFuture;
 use ropewalk_store::{LinkMode, Root, Store, TransferProgress, Transferred};
-use ropewalk_types::{DatasetName, Digest};
+use ropewalk_types::{DatasetName, Digest, TagName};
 use serde::Serialize;
 
 use super::removals::{RefusedRemoval, removals_carry, tags_of_there};
@@ -58,7 +58,7 @@ pub struct Fetched {
     /// Tags that are new here.
     pub tags: u64,
     /// Tags that were deleted in the remote, and are here no longer.
-    pub deleted_tags: u64,
+    pub deleted_tags: Vec<(DatasetName, TagName)>,
     /// Tags that name other versions here, or versions that were removed here.
     pub refused_tags: Vec<RefusedTag>,
     /// Versions that were removed in the remote, and now are here.
@@ -70,6 +70,34 @@ pub struct Fetched {
     /// What travelled.
     #[serde(skip)]
     pub transferred: Transferred,
+}
+
+impl Fetched {
+    /// What this fetch and the next one have done together; what both say is said once.
+    #[must_use]
+    pub fn then(mut self, next: Self) -> Self {
+        add_new(&mut self.moved, next.moved);
+        add_new(&mut self.diverged, next.diverged);
+        self.tags += next.tags;
+        add_new(&mut self.deleted_tags, next.deleted_tags);
+        add_new(&mut self.refused_tags, next.refused_tags);
+        add_new(&mut self.removed, next.removed);
+        add_new(&mut self.refused_removals, next.refused_removals);
+        add_new(&mut self.missing, next.missing);
+        let Transferred { pieces, bytes, present } = next.transferred;
+        self.transferred.pieces += pieces;
+        self.transferred.bytes += bytes;
+        self.transferred.present += present;
+        self
+    }
+}
+
+fn add_new<T: PartialEq>(all: &mut Vec<T>, more: Vec<T>) {
+    for one in more {
+        if !all.contains(&one) {
+            all.push(one);
+        }
+    }
 }
 
 /// What was pulled.
@@ -335,7 +363,7 @@ impl Workspace {
         let (tags, gone) = tags_of_there(theirs, ours);
         let carried = history::tags_carry(&tags, store, name, ours, false).await?;
         fetched.tags += carried.set;
-        fetched.deleted_tags += carried.deleted;
+        fetched.deleted_tags.extend(carried.deleted.into_iter().map(|tag| (name.clone(), tag)));
         for (tag, local) in carried.refused.into_iter().chain(gone) {
             let remote = theirs.tags.get(&tag).map_or(local, |at| at.version);
             fetched.refused_tags.push(RefusedTag { name: name.clone(), tag, local, remote });
