@@ -43,6 +43,7 @@ pub use commit::{CommitOutcome, Committed};
 pub use compare::Side;
 pub(crate) use conflicted::Unreadable;
 pub use links::AddLinks;
+pub(crate) use links::{MOST_FILES, follow};
 pub use merge::{MergeOutcome, MergeRequest};
 pub use names::FileOf;
 pub use removal::RemovedVersion;

@@ -335,7 +335,14 @@ fn git_lfs_is_taken_over_and_forgotten() {
     project.write("it's.bin", &pointer);
     project.write("plain/a", "1");
     commit(&project, "with Git LFS");
-    project.succeed(&["data", "import-lfs"]);
+    std::os::unix::fs::symlink("a.bin", project.path("images/link.bin")).expect("link");
+    let said = project.run(&["data", "import-lfs", "--dry-run"]);
+    assert!(talk(&said).contains("--skip-links"), "{}", talk(&said));
+    let said = project.run(&["data", "import-lfs", "--dry-run", "--follow-links"]);
+    assert!(talk(&said).contains("would put") && talk(&said).contains("images/link.bin"), "{}", talk(&said));
+    let said = talk(&project.run(&["data", "import-lfs", "--follow-links"]));
+    assert!(said.contains("images/link.bin"), "{said}");
+    assert_eq!(read(&project, "images/link.bin"), "abc");
     assert_eq!((read(&project, "images/a.bin"), read(&project, "it's.bin")), ("abc".to_owned(), "abc".to_owned()));
     let said = project.fail(2, &["data", "add", "plain"]);
     assert!(said.contains("git tracks it already"), "{said}");

@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use futures::future::BoxFuture;
@@ -93,7 +94,7 @@ impl Workspace {
             AddLinks::FollowAnywhere => (true, Links::Refused),
         };
         let followed = blocking(move || match place.check_kind(&root)? {
-            EntryKind::Directory => links::follow(&root, &place.data, anywhere, links::MOST_FILES),
+            EntryKind::Directory => links::follow(&root, &place.data, anywhere, &HashSet::new(), links::MOST_FILES),
             _ => Ok(Vec::new()),
         })
         .await?;
