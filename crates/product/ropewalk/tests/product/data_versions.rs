@@ -316,6 +316,13 @@ fn only_a_push_makes_a_remote() {
     assert!(said.contains(&place.url) && !Path::new(folder).exists(), "{said}");
     project.succeed(&["push"]);
     second.succeed(&["pull"]);
+    // One that a later Ropewalk has made.
+    let mark = Path::new(folder).join("format");
+    let ours = std::fs::read(&mark).expect("mark");
+    std::fs::write(&mark, "ropewalk store 99\n").expect("mark");
+    let said = second.fail(2, &["fetch"]);
+    assert!(said.contains(&place.url) && said.contains("99"), "{said}");
+    std::fs::write(&mark, ours).expect("mark");
     let said = project.fail(2, &["pull", "--remote", "nowhere"]);
     assert!(said.contains("no remote `nowhere`") && said.contains("`origin`"), "{said}");
     project.succeed(&["remote", "rm", "origin"]);
