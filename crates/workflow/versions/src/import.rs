@@ -21,7 +21,9 @@ use crate::error::{VersionsError, blocking};
 use crate::git;
 use crate::pointer::{Kind, Links, Pointer, PointerState};
 use crate::selection::Selection;
-use crate::workspace::{AddLinks, Content, Laying, MOST_FILES, Opened, Workspace, follow, tree_commit};
+use crate::workspace::{
+    AddLinks, COMMIT_TRIES, Content, Laying, MOST_FILES, Opened, Workspace, follow, is_collected, tree_commit,
+};
 
 /// Where the bytes of a file are taken from; they were read, and have the digest that was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -242,7 +244,14 @@ impl Workspace {
         progress: &dyn TransferProgress,
     ) -> Result<Imported, VersionsError> {
         let place = Place::at(self.root(), output.path.clone());
-        let (root, kind, files) = self.import_content(output, &place).await?;
+        let mut content = self.import_content(output, &place).await;
+        for _ in 1..COMMIT_TRIES {
+            if !content.as_ref().is_err_and(is_collected) {
+                break;
+            }
+            content = self.import_content(output, &place).await;
+        }
+        let (root, kind, files) = content?;
         let (bytes, count) = (files.iter().map(|file| file.size).sum(), files.len() as u64);
         let mut pointer = Pointer {
             name: output.name.clone(),

@@ -339,6 +339,15 @@ fn check_name(place: &Place, pointer: &Pointer, all: &[(Place, Pointer)]) -> Res
     }
 }
 
+/// How often files are added in all before it is an error that a collector took what they rely on.
+pub(crate) const COMMIT_TRIES: usize = 3;
+
+/// Whether content was gone that the store was known to have: a collector has removed it since the index of the store was
+/// read. Now that this is known, adding the same again writes it.
+pub(crate) fn is_collected(error: &VersionsError) -> bool {
+    matches!(error, VersionsError::Store(StoreError::Collected { .. } | StoreError::NotFound { .. }))
+}
+
 /// Adds the nested trees of sorted files and commits; gives the digest of the outermost.
 pub(crate) async fn tree_commit(mut writer: Writer, files: &[TreeFile]) -> Result<Digest, VersionsError> {
     let root = writer.add_tree_of(files).await?;

@@ -55,7 +55,7 @@ async fn a_store_of_another_form_is_named_with_its_place() {
         ("ropewalk store 99\n", "its form has the number 99, and this program knows 1 only"),
         ("ropewalk store x\n", "its object `format` is not the mark of a store"),
         ("", "its object `format` is not the mark of a store"),
-        (&long, "its object `format` is not the mark of a store"),
+        (long.as_str(), "its object `format` is not the mark of a store"),
     ] {
         files::write_atomic(&folder.join("format"), mark.as_bytes()).unwrap();
         for error in [

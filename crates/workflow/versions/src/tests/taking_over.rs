@@ -9,7 +9,10 @@ const B: &str = "92eb5ffee6ae2fec3ad71c777531578f";
 
 /// A project of DVC 3 with a folder (list in the cache, one file there, one in a remote) and a file of DVC 2.
 pub(super) async fn dvc_project() -> Project {
-    let project = Project::new().await;
+    dvc_project_in(Project::new().await)
+}
+
+pub(super) fn dvc_project_in(project: Project) -> Project {
     project.write(".dvc/config", "[core]\n    remote = shared\n['remote \"shared\"']\n    url = ../remote\n");
     let list = format!(r#"[{{"md5": "{A}", "relpath": "a"}}, {{"md5": "{B}", "relpath": "deep/b"}}]"#);
     let md5 = md5(list.as_bytes());
