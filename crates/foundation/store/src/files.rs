@@ -20,7 +20,7 @@ pub use directory::{
 };
 pub use error::FileError;
 pub use link::{LinkSupport, link_support};
-pub use lock::{FileLock, lock, lock_wait};
+pub use lock::{Alone, FileLock, SharedLock, lock, lock_shared_wait, lock_wait};
 pub use scan::{OddNames, ScanEntry, ScanNext, scan};
 
 pub(crate) use atomic::temporary_name;

@@ -25,7 +25,7 @@ use ropewalk_types::Digest;
 
 use crate::backend::{self, BackendOptions, Resolved};
 use crate::error::StoreError;
-use crate::files;
+use crate::files::{self, SharedLock};
 use crate::index::{Index, PackId};
 use crate::tree::Tree;
 use crate::writer::Writer;
@@ -62,6 +62,8 @@ pub struct Blob {
 pub struct Store {
     pub(crate) inner: Arc<Inner>,
     cache: Option<Arc<Path>>,
+    /// Held as long as any handle is.
+    used: Option<Arc<SharedLock>>,
 }
 
 pub(crate) struct Inner {
@@ -137,7 +139,7 @@ impl Store {
         check_format(backend.as_ref(), &place).await.map_err(|error| error.opening(&place))?;
         let (index, refreshing) = (RwLock::default(), tokio::sync::RwLock::default());
         let inner = Arc::new(Inner { backend, index, refreshing, directory, place, tolerant });
-        let store = Self { inner, cache: None };
+        let store = Self { inner, cache: None, used: None };
         store.inner.refresh().await?;
         Ok(store)
     }
@@ -152,6 +154,18 @@ impl Store {
     pub fn with_cache(mut self, dir: PathBuf) -> Self {
         self.cache = Some(dir.into());
         self
+    }
+
+    /// Keeps the lock by which others see that the store is in use, for as long as there are handles of this one.
+    #[must_use]
+    pub fn with_lock(mut self, lock: SharedLock) -> Self {
+        self.used = Some(Arc::new(lock));
+        self
+    }
+
+    /// The lock by which others see that the store is in use, if it is kept.
+    pub fn used(&self) -> Option<&SharedLock> {
+        self.used.as_deref()
     }
 
     /// Whether its objects are files of this machine, and nothing of it is tied to the runtime that first used it.

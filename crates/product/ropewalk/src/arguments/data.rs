@@ -251,7 +251,8 @@ pub(crate) struct Collect {
     /// Collect in this remote instead of in the project's own store
     #[arg(long, value_name = "REMOTE")]
     pub(crate) remote: Option<String>,
-    /// Hours that something must have been unneeded; 0 only when nobody else works on the store
+    /// Hours that something must have been unneeded; with 0, refused while other commands of this project run, and in a
+    /// remote only for when nobody else works with it
     #[arg(long, default_value_t = 24, value_name = "HOURS")]
     pub(crate) grace: u32,
     /// Only say what would go

@@ -1,10 +1,10 @@
 //! `docs/data.md` from an empty folder to a second machine, and what can go wrong on the way.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::harness::{Draws, Project, s3_environment, s3_url, talk, variable};
+use crate::harness::{Draws, Project, Running, s3_environment, s3_url, talk, variable};
 
 fn git(folder: &Path, arguments: &[&str]) {
     let identity = ["-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "init.defaultBranch=main"];
@@ -247,6 +247,26 @@ fn garbage_goes_and_what_is_needed_stays() {
     assert_eq!(read(&second, "photos/robin.jpg"), "not really a photo");
     let costs = project.json(&["data", "du"]);
     assert_eq!(costs[0]["name"], "photos", "{costs}");
+}
+
+#[test]
+fn nothing_is_removed_at_once_while_another_command_works() {
+    let folder = tempfile::tempdir().expect("folder");
+    let gate = folder.path().join("gate");
+    assert!(Command::new("mkfifo").arg(&gate).status().expect("mkfifo").success());
+    let stage = format!("[stage.step]\nrun = \"cat {} > a\"\nout = {{ a = \"a\" }}\n", gate.display());
+    let project = Project::with(&[("ropewalk.toml", &format!("[project]\nname = \"x\"\n{stage}"))]);
+    let run = project.command(&["run"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("starts");
+    let mut run = Running(run);
+    // Opened by one side when the other does: from here on the stage is at work.
+    let gate = std::fs::OpenOptions::new().write(true).open(gate).expect("gate");
+    let said = project.fail(2, &["data", "gc", "--grace", "0"]);
+    assert!(said.contains("other commands of this project use its store"), "{said}");
+    project.succeed(&["data", "gc", "--grace", "0", "--dry-run"]);
+    project.succeed(&["data", "gc"]);
+    drop(gate);
+    assert!(run.0.wait().expect("run").success());
+    project.succeed(&["data", "gc", "--grace", "0"]);
 }
 
 #[test]
