@@ -95,6 +95,11 @@ pub fn write_new(path: &Path, bytes: &[u8], executable: bool) -> Result<(), File
     options.open(path).and_then(|mut file| file.write_all(bytes)).doing("write", path)
 }
 
+/// Writes a file at once, neither atomic nor durable: for notes that any other text than the expected only makes void.
+pub(crate) fn write_note(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    fs::write(path, bytes).doing("write", path)
+}
+
 /// Removes the file at `path`; says whether there was one.
 pub fn remove_file(path: &Path) -> Result<bool, FileError> {
     match fs::remove_file(path) {
