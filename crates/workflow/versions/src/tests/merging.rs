@@ -97,6 +97,27 @@ async fn a_conflict_of_git_is_merged_through_its_pointer() {
 }
 
 #[tokio::test]
+async fn a_merge_that_was_killed_before_it_laid_anything_out_is_not_made_twice() {
+    let project = Project::new().await;
+    let (ours, theirs) = branches(&project, &[("a", "ours")], &[("b", "theirs")]).await;
+    let mut made = Vec::new();
+    for _ in 0..2 {
+        // As it was when the version had been made and nothing else.
+        project.write("data.dataset", &ours);
+        project.workspace.checkout(CheckoutRequest::of(name("data")), &NoProgress).await.unwrap();
+        project.write("data.dataset", &conflicted(&ours, &theirs));
+        let path = "data.dataset".as_ref();
+        let outcome = project.workspace.merge_pointer(path, None, AUTHOR, LinkMode::Auto, &NoProgress).await.unwrap();
+        let MergeOutcome::Merged { version, .. } = outcome else { panic!("{outcome:?}") };
+        made.push(version);
+        assert_eq!(project.read("data/b").unwrap(), "theirs");
+        assert!(project.status().await.is_clean());
+    }
+    assert_eq!(made[0], made[1]);
+    assert_eq!(project.workspace.log(&name("data")).await.unwrap().len(), 4);
+}
+
+#[tokio::test]
 async fn a_later_version_is_simply_taken() {
     let project = Project::new().await;
     project.write("data/a", "1");
