@@ -89,7 +89,7 @@ impl fmt::Debug for Inner {
 
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Store").field("inner", &self.inner).field("cache", &self.cache).finish()
+        f.debug_struct("Store").field("inner", &self.inner).field("cache", &self.cache).finish_non_exhaustive()
     }
 }
 
