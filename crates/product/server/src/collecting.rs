@@ -4,13 +4,13 @@ use std::time::{Duration, SystemTime};
 
 use ropewalk_data::{removal_list, version_history, version_list};
 use ropewalk_pipeline::{ArtifactKind, outcome_list};
-use ropewalk_store::files::{Alone, SharedLock};
+use ropewalk_store::files::Alone;
 use ropewalk_store::{CollectSettings, Collected, RefName, Root, Store, Swept, sweep_leftovers};
 use ropewalk_types::{Ambient as _, DatasetName, Digest, Uri};
 use ropewalk_versions::{has_removed, store_roots};
 use serde::Serialize;
 
-use crate::project::catalog_open;
+use crate::project::{IN_USE, catalog_open};
 use crate::recording::CODE_TAG;
 use crate::travelling::{TABLES, own_roots, remote_roots};
 use crate::{DataProject, OpenProject, ServerError, SystemAmbient};
@@ -121,11 +121,19 @@ impl OpenProject {
 
     /// Keeps all other commands of this project from its store.
     fn alone(&self) -> Result<Alone<'_>, ServerError> {
-        let alone = self.store.used().map(SharedLock::alone).transpose()?.flatten();
-        alone.ok_or_else(|| ServerError::Unknown {
-            what: "other commands of this project use its store, and `--grace 0` would remove what they rely on"
-                .to_owned(),
-            hint: "try again when they have ended (`ropewalk serve` is one of them), or leave `--grace` out".to_owned(),
+        let refused = |what: String, hint: &str| ServerError::Unknown { what, hint: hint.to_owned() };
+        let Some(lock) = self.store.used() else {
+            let path = self.state().join(IN_USE);
+            let what = format!("`--grace 0` needs the store for itself, and `{}` cannot be locked", path.display());
+            return Err(refused(
+                what,
+                "see that it can be written and its file system has locks, or leave `--grace` out",
+            ));
+        };
+        lock.alone()?.ok_or_else(|| {
+            let what = "other commands of this project use its store, and `--grace 0` would remove what they rely on";
+            let hint = "try again when they have ended (`ropewalk serve` is one of them), or leave `--grace` out";
+            refused(what.to_owned(), hint)
         })
     }
 

@@ -19,7 +19,7 @@ use crate::{ServerError, SystemAmbient, store_place};
 /// The cache of whole files, in the folder of the embedded back-ends.
 const CACHE: &str = "cache";
 /// Locked by all commands that use the store, or by one that must be alone.
-const IN_USE: &str = "store.lock";
+pub(crate) const IN_USE: &str = "store.lock";
 
 /// Longest project file that is read, in bytes.
 const LONGEST_FILE: u64 = 1 << 20;

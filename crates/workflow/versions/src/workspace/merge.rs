@@ -253,15 +253,14 @@ impl Workspace {
             state,
             ..opened.pointer.clone()
         };
-        let version = match self.made_of(&pointer, &parents).await? {
-            Some(made) => made,
-            None => {
-                let object = self.version_of(&pointer, &opened.place.path, parents, &message, &author);
-                let version = history::version_put(store, &object).await?;
-                self.announce(name, Some(version), Act::Merge).await?;
-                history::advance(store, history, name, &version).await?;
-                version
-            }
+        let version = if let Some(made) = self.made_of(&pointer, &parents).await? {
+            made
+        } else {
+            let object = self.version_of(&pointer, &opened.place.path, parents, &message, &author);
+            let version = history::version_put(store, &object).await?;
+            self.announce(name, Some(version), Act::Merge).await?;
+            history::advance(store, history, name, &version).await?;
+            version
         };
         let content = Content { version: Some(version), ..merged };
         let checked_out = self.lay(Laying::of(opened, content, selection, mode), progress).await?;
