@@ -1,5 +1,6 @@
 //! `docs/data.md` from an empty folder to a second machine, and what can go wrong on the way.
 
+use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -259,11 +260,12 @@ fn nothing_is_removed_at_once_while_another_command_works() {
     let run = project.command(&["run"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("starts");
     let mut run = Running(run);
     // Opened by one side when the other does: from here on the stage is at work.
-    let gate = std::fs::OpenOptions::new().write(true).open(gate).expect("gate");
+    let mut gate = std::fs::OpenOptions::new().write(true).open(gate).expect("gate");
     let said = project.fail(2, &["data", "gc", "--grace", "0"]);
     assert!(said.contains("other commands of this project use its store"), "{said}");
     project.succeed(&["data", "gc", "--grace", "0", "--dry-run"]);
     project.succeed(&["data", "gc"]);
+    gate.write_all(b"1").expect("gate");
     drop(gate);
     assert!(run.0.wait().expect("run").success());
     project.succeed(&["data", "gc", "--grace", "0"]);
