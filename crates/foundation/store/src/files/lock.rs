@@ -128,13 +128,13 @@ mod tests {
         assert!(other.alone().unwrap().is_none(), "it is shared as before");
         drop(other);
         let alone = one.alone().unwrap().unwrap();
-        let (path_too, waiting) = (path.clone(), std::sync::mpsc::channel());
+        let (sender, locked) = std::sync::mpsc::channel();
         let third = std::thread::spawn(move || {
-            let shared = lock_shared_wait(&path_too).unwrap();
-            waiting.0.send(()).unwrap();
+            let shared = lock_shared_wait(&path).unwrap();
+            sender.send(()).unwrap();
             shared
         });
-        assert!(waiting.1.try_recv().is_err(), "it waits for the one that is alone");
+        assert!(locked.try_recv().is_err(), "it waits for the one that is alone");
         drop(alone);
         let third = third.join().unwrap();
         assert!(one.alone().unwrap().is_none());

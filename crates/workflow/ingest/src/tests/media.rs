@@ -74,7 +74,7 @@ async fn files_that_a_collector_took_meanwhile_are_stored_again() {
     let project = Project::with_store(Store::open(&url).await.unwrap());
     project.store.put_bytes(cat.clone().into()).await.unwrap();
     // Another process, so that the project's own handle knows nothing of it.
-    let (other, grace) = (Store::open(&url).await.unwrap(), Duration::from_secs(3600));
+    let (other, grace) = (Store::open(&url).await.unwrap(), Duration::from_hours(1));
     for hours in [2, 4] {
         let now = SystemTime::now() + hours * grace;
         other.collect(&[], &CollectSettings { now, grace, dry_run: false }).await.unwrap();

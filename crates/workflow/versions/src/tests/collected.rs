@@ -12,7 +12,7 @@ use crate::AddLinks;
 /// Removes everything, as another process would that knows of nobody who needs it.
 async fn collect_all(url: &str) {
     let other = Store::open(url).await.unwrap();
-    let grace = Duration::from_secs(3600);
+    let grace = Duration::from_hours(1);
     for hours in [2, 4] {
         let now = SystemTime::now() + hours * grace;
         other.collect(&[], &CollectSettings { now, grace, dry_run: false }).await.unwrap();
