@@ -21,7 +21,7 @@ pub use directory::{
 };
 pub use error::FileError;
 pub use link::{LinkSupport, link_support};
-pub use lock::{FileLock, lock, lock_wait};
+pub use lock::{Alone, FileLock, SharedLock, lock, lock_shared_wait, lock_wait};
 pub use scan::{OddNames, ScanEntry, ScanNext, scan};
 
 pub(crate) use atomic::temporary_name;
@@ -95,6 +95,11 @@ pub fn write_new(path: &Path, bytes: &[u8], executable: bool) -> Result<(), File
         options.mode(0o777);
     }
     options.open(path).and_then(|mut file| file.write_all(bytes)).doing("write", path)
+}
+
+/// Writes a file at once, neither atomic nor durable: for notes that any other text than the expected only makes void.
+pub(crate) fn write_note(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    fs::write(path, bytes).doing("write", path)
 }
 
 /// Removes the file at `path`; says whether there was one.

@@ -28,7 +28,7 @@ use ropewalk_types::Digest;
 
 use crate::backend::{self, BackendOptions, Resolved};
 use crate::error::StoreError;
-use crate::files;
+use crate::files::{self, SharedLock};
 use crate::index::{Index, PackId};
 use crate::tree::Tree;
 use crate::writer::Writer;
@@ -49,6 +49,9 @@ pub use verify::{Damage, Verified};
 /// Says of what kind a store is, so that a later version can tell.
 const FORMAT_OBJECT: &str = "format";
 const FORMAT: &[u8] = b"ropewalk store 1\n";
+const FORMAT_BEGIN: &str = "ropewalk store ";
+/// No mark of any version is longer, in bytes.
+const FORMAT_MOST: u64 = 64;
 
 /// Some bytes in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +67,8 @@ pub struct Blob {
 pub struct Store {
     pub(crate) inner: Arc<Inner>,
     cache: Option<Arc<Path>>,
+    /// Held as long as any handle is.
+    used: Option<Arc<SharedLock>>,
 }
 
 pub(crate) struct Inner {
@@ -91,7 +96,7 @@ impl fmt::Debug for Inner {
 
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Store").field("inner", &self.inner).field("cache", &self.cache).finish()
+        f.debug_struct("Store").field("inner", &self.inner).field("cache", &self.cache).finish_non_exhaustive()
     }
 }
 
@@ -137,11 +142,11 @@ impl Store {
 
     async fn start(resolved: Resolved, place: String, tolerant: bool) -> Result<Self, StoreError> {
         let Resolved { backend, directory } = resolved;
-        check_format(backend.as_ref()).await.map_err(|error| error.opening(&place))?;
+        check_format(backend.as_ref(), &place).await.map_err(|error| error.opening(&place))?;
         let (index, refreshing) = (RwLock::default(), tokio::sync::RwLock::default());
         let buffers = Arc::default();
         let inner = Arc::new(Inner { backend, index, refreshing, directory, buffers, place, tolerant });
-        let store = Self { inner, cache: None };
+        let store = Self { inner, cache: None, used: None };
         store.inner.refresh().await?;
         Ok(store)
     }
@@ -156,6 +161,18 @@ impl Store {
     pub fn with_cache(mut self, dir: PathBuf) -> Self {
         self.cache = Some(dir.into());
         self
+    }
+
+    /// Keeps the lock by which others see that the store is in use, for as long as there are handles of this one.
+    #[must_use]
+    pub fn with_lock(mut self, lock: SharedLock) -> Self {
+        self.used = Some(Arc::new(lock));
+        self
+    }
+
+    /// The lock by which others see that the store is in use, if it is kept.
+    pub fn used(&self) -> Option<&SharedLock> {
+        self.used.as_deref()
     }
 
     /// Whether its objects are files of this machine, and nothing of it is tied to the runtime that first used it.
@@ -319,7 +336,7 @@ async fn is_there(url: &str, options: &BackendOptions) -> Result<bool, StoreErro
 }
 
 /// Marks a new store, or checks that the one found is of the kind that is known here.
-async fn check_format(backend: &dyn ObjectStore) -> Result<(), StoreError> {
+async fn check_format(backend: &dyn ObjectStore, place: &str) -> Result<(), StoreError> {
     let path = ObjectPath::from(FORMAT_OBJECT);
     let put = async || backend.put_opts(&path, FORMAT.into(), PutOptions::from(PutMode::Create)).await;
     match backend.get(&path).await {
@@ -329,16 +346,19 @@ async fn check_format(backend: &dyn ObjectStore) -> Result<(), StoreError> {
             Err(source) => Err(failed("mark the store by", &path)(source)),
         },
         Err(source) => Err(failed("read", &path)(source)),
-        Ok(found) if found.meta.size == FORMAT.len() as u64 => {
+        Ok(found) if found.meta.size <= FORMAT_MOST => {
             let bytes = found.bytes().await.map_err(failed("read", &path))?;
-            if bytes == FORMAT { Ok(()) } else { Err(unknown_format()) }
+            if bytes == FORMAT { Ok(()) } else { Err(unknown_format(place, &bytes)) }
         }
-        Ok(_) => Err(unknown_format()),
+        Ok(_) => Err(unknown_format(place, b"")),
     }
 }
 
-fn unknown_format() -> StoreError {
-    StoreError::Malformed { what: "store", reason: "it was not written by this version of Ropewalk".to_owned() }
+/// Says of another mark than ours whether it is that of another program's store, or nothing.
+fn unknown_format(place: &str, mark: &[u8]) -> StoreError {
+    let number = std::str::from_utf8(mark).ok().and_then(|text| text.strip_prefix(FORMAT_BEGIN));
+    let number = number.and_then(|rest| rest.strip_suffix('\n').unwrap_or(rest).parse::<u32>().ok());
+    StoreError::UnknownFormat { place: place.to_owned(), number }
 }
 
 /// Names the object and the action in an error of the backend.

@@ -4,12 +4,13 @@ use std::time::{Duration, SystemTime};
 
 use ropewalk_data::{removal_list, version_history, version_list};
 use ropewalk_pipeline::{ArtifactKind, outcome_list};
+use ropewalk_store::files::Alone;
 use ropewalk_store::{CollectSettings, Collected, RefName, Root, Store, Swept, sweep_leftovers};
 use ropewalk_types::{Ambient as _, DatasetName, Digest, Uri};
 use ropewalk_versions::{has_removed, store_roots};
 use serde::Serialize;
 
-use crate::project::catalog_open;
+use crate::project::{IN_USE, catalog_open};
 use crate::recording::CODE_TAG;
 use crate::travelling::{TABLES, own_roots, remote_roots};
 use crate::verifying::{Need, Subject};
@@ -100,7 +101,10 @@ impl OpenProject {
     /// Kept is what versions and tags of tracked files need, what any commit of git ever named, every version of every
     /// dataset, what stages made, artifacts of runs, model versions, and finished pieces of stages; of versions that were
     /// removed only what something else of these needs.
+    ///
+    /// Without a time of grace it is refused while other commands use the store: what they rely on has no root yet.
     pub async fn collect(&self, grace: Duration, dry_run: bool) -> Result<Gone, ServerError> {
+        let _alone = if grace.is_zero() && !dry_run { Some(self.alone()?) } else { None };
         let roots = self.roots().await?;
         let now = SystemTime::UNIX_EPOCH + Duration::from_millis(self.ambient.now().millis().cast_unsigned());
         let erases = has_removed(&self.store).await? || !removal_list(&self.catalog, None).await?.is_empty();
@@ -114,6 +118,24 @@ impl OpenProject {
             gone.swept.bytes += swept.bytes;
         }
         Ok(gone)
+    }
+
+    /// Keeps all other commands of this project from its store.
+    fn alone(&self) -> Result<Alone<'_>, ServerError> {
+        let refused = |what: String, hint: &str| ServerError::Unknown { what, hint: hint.to_owned() };
+        let Some(lock) = self.store.used() else {
+            let path = self.state().join(IN_USE);
+            let what = format!("`--grace 0` needs the store for itself, and `{}` cannot be locked", path.display());
+            return Err(refused(
+                what,
+                "see that it can be written and its file system has locks, or leave `--grace` out",
+            ));
+        };
+        lock.alone()?.ok_or_else(|| {
+            let what = "other commands of this project use its store, and `--grace 0` would remove what they rely on";
+            let hint = "try again when they have ended (`ropewalk serve` is one of them), or leave `--grace` out";
+            refused(what.to_owned(), hint)
+        })
     }
 
     /// What each version of these datasets, or of all, costs in the store.

@@ -1,10 +1,11 @@
 //! `docs/data.md` from an empty folder to a second machine, and what can go wrong on the way.
 
+use std::io::Write as _;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::harness::{Draws, Project, s3_environment, s3_url, talk, variable};
+use crate::harness::{Draws, Project, Running, s3_environment, s3_url, talk, variable};
 
 pub(crate) fn git(folder: &Path, arguments: &[&str]) {
     let identity = ["-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "init.defaultBranch=main"];
@@ -139,6 +140,8 @@ fn two_lines_of_work_are_merged_file_by_file() {
         .output()
         .expect("git");
     assert!(!merge.status.success(), "the pointer conflicts");
+    let said = second.fail(1, &["pull"]);
+    assert!(said.contains("photos.dataset") && said.contains("conflict marker"), "{said}");
     second.succeed(&["fetch"]);
     second.succeed(&["data", "merge", "photos"]);
     for name in ["owl", "kite", "robin", "wren"] {
@@ -253,6 +256,27 @@ fn garbage_goes_and_what_is_needed_stays() {
 }
 
 #[test]
+fn nothing_is_removed_at_once_while_another_command_works() {
+    let folder = tempfile::tempdir().expect("folder");
+    let gate = folder.path().join("gate");
+    assert!(Command::new("mkfifo").arg(&gate).status().expect("mkfifo").success());
+    let stage = format!("[stage.step]\nrun = \"cat {} > a\"\nout = {{ a = \"a\" }}\n", gate.display());
+    let project = Project::with(&[("ropewalk.toml", &format!("[project]\nname = \"x\"\n{stage}"))]);
+    let run = project.command(&["run"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("starts");
+    let mut run = Running(run);
+    // Opened by one side when the other does: from here on the stage is at work.
+    let mut gate = std::fs::OpenOptions::new().write(true).open(gate).expect("gate");
+    let said = project.fail(2, &["data", "gc", "--grace", "0"]);
+    assert!(said.contains("other commands of this project use its store"), "{said}");
+    project.succeed(&["data", "gc", "--grace", "0", "--dry-run"]);
+    project.succeed(&["data", "gc"]);
+    gate.write_all(b"1").expect("gate");
+    drop(gate);
+    assert!(run.0.wait().expect("run").success());
+    project.succeed(&["data", "gc", "--grace", "0"]);
+}
+
+#[test]
 fn a_wrong_path_changes_nothing() {
     let place = Place::local();
     let project = birds(&place);
@@ -319,6 +343,13 @@ fn only_a_push_makes_a_remote() {
     assert!(said.contains(&place.url) && !Path::new(folder).exists(), "{said}");
     project.succeed(&["push"]);
     second.succeed(&["pull"]);
+    // One that a later Ropewalk has made.
+    let mark = Path::new(folder).join("format");
+    let ours = std::fs::read(&mark).expect("mark");
+    std::fs::write(&mark, "ropewalk store 99\n").expect("mark");
+    let said = second.fail(2, &["fetch"]);
+    assert!(said.contains(&place.url) && said.contains("99"), "{said}");
+    std::fs::write(&mark, ours).expect("mark");
     let said = project.fail(2, &["pull", "--remote", "nowhere"]);
     assert!(said.contains("no remote `nowhere`") && said.contains("`origin`"), "{said}");
     project.succeed(&["remote", "rm", "origin"]);
@@ -338,7 +369,14 @@ fn git_lfs_is_taken_over_and_forgotten() {
     project.write("it's.bin", &pointer);
     project.write("plain/a", "1");
     commit(&project, "with Git LFS");
-    project.succeed(&["data", "import-lfs"]);
+    std::os::unix::fs::symlink("a.bin", project.path("images/link.bin")).expect("link");
+    let said = project.run(&["data", "import-lfs", "--dry-run"]);
+    assert!(talk(&said).contains("--skip-links"), "{}", talk(&said));
+    let said = project.run(&["data", "import-lfs", "--dry-run", "--follow-links"]);
+    assert!(talk(&said).contains("would put") && talk(&said).contains("images/link.bin"), "{}", talk(&said));
+    let said = talk(&project.run(&["data", "import-lfs", "--follow-links"]));
+    assert!(said.contains("images/link.bin"), "{said}");
+    assert_eq!(read(&project, "images/link.bin"), "abc");
     assert_eq!((read(&project, "images/a.bin"), read(&project, "it's.bin")), ("abc".to_owned(), "abc".to_owned()));
     let said = project.fail(2, &["data", "add", "plain"]);
     assert!(said.contains("git tracks it already"), "{said}");

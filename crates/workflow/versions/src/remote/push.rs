@@ -50,7 +50,7 @@ pub struct Pushed {
     /// Tags that are new in the remote.
     pub tags: u64,
     /// Tags that were deleted here, and are in the remote no longer.
-    pub deleted_tags: u64,
+    pub deleted_tags: Vec<(DatasetName, TagName)>,
     /// Tags that name other versions there, or versions that were removed there.
     pub refused_tags: Vec<RefusedTag>,
     /// Tags that were deleted in the remote, of which was not known here; they were not set there.
@@ -263,7 +263,7 @@ async fn tags_push(
     let (ours, gone) = tags_of_there(ours, theirs);
     let carried = history::tags_carry(&ours, remote, name, theirs, options.move_tags).await?;
     pushed.tags += carried.set;
-    pushed.deleted_tags += carried.deleted;
+    pushed.deleted_tags.extend(carried.deleted.into_iter().map(|tag| (name.clone(), tag)));
     pushed.gone_tags.extend(carried.gone.into_iter().map(|tag| (name.clone(), tag)));
     let refused = |(tag, there): (TagName, Digest), local| RefusedTag { name: name.clone(), tag, local, remote: there };
     for (tag, there) in carried.refused {
