@@ -1,5 +1,7 @@
 mod logs;
 
+pub(crate) use logs::PREDICTIONS;
+
 use std::io::Write;
 
 use arrow::array::RecordBatch;
@@ -57,6 +59,10 @@ impl OpenProject {
         let scratch = Scratch::new(&limits.scratch)?;
         let mut tables = QueryTables::default().with_files(FileAccess::inside(&self.root));
         let wanted = self.logs_named(&question.sql).await?;
+        if wanted.contains(&PREDICTIONS) {
+            let details = json!({ "log": PREDICTIONS, "sql": question.sql });
+            self.audit_predictions(AuditAction::Query, details).await?;
+        }
         let files = self.logs_add(&mut tables, &wanted, &scratch).await?;
         for version in self.tables_resolve(&mut tables, &question.sql).await? {
             self.content_here(&version).await?;

@@ -1,5 +1,6 @@
 //! Stories of one or two people, a project each, and a remote between them.
 
+mod adopting;
 mod clones;
 mod crash;
 mod forgetting;

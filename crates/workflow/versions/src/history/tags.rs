@@ -13,6 +13,7 @@ use ropewalk_types::{DatasetName, Digest, TagName};
 
 use super::{FOLDER, MAX_ROUNDS, Refs, lost_race};
 use crate::error::VersionsError;
+use crate::trail::{Act, Adopting};
 
 /// A tag as it was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,18 +111,27 @@ pub(crate) async fn tag_delete(store: &Store, name: &DatasetName, tag: &TagName)
     let set = tag_at(store, &tag_ref(name, tag)?).await?.map_or(0, |at| at.deletions);
     let count = known.max(set) + 1;
     deletions_raise(store, name, tag, count).await?;
-    tag_drop(store, name, tag, count).await.map(drop)
+    tag_drop(store, name, tag, count, None).await.map(drop)
 }
 
 /// Removes a tag that was set when it had been deleted less often than this; says whether there was one.
 ///
 /// One that was set anew meanwhile stays.
-async fn tag_drop(store: &Store, name: &DatasetName, tag: &TagName, count: u64) -> Result<bool, VersionsError> {
+async fn tag_drop(
+    store: &Store,
+    name: &DatasetName,
+    tag: &TagName,
+    count: u64,
+    mut told: Option<Adopting<'_>>,
+) -> Result<bool, VersionsError> {
     let tag_name = tag_ref(name, tag)?;
     for _ in 0..MAX_ROUNDS {
         let Some((at, generation)) = read_at(store, &tag_name, decode).await? else { return Ok(false) };
         if at.deletions >= count {
             return Ok(false);
+        }
+        if let Some(told) = told.take() {
+            told.announce(name, at.version, Act::Untag { tag: tag.to_string() }, None).await?;
         }
         match store.ref_delete(&tag_name, generation).await {
             Err(error) if lost_race(&error) => {}
@@ -172,6 +182,28 @@ pub(crate) async fn tags_carry(
     theirs: &Refs,
     force: bool,
 ) -> Result<Carried, VersionsError> {
+    tags_bring(ours, to, name, theirs, force, None).await
+}
+
+/// As [`tags_carry`], without moving a tag; the trail hears of each tag before it is set or deleted in `to`.
+pub(crate) async fn tags_adopt(
+    theirs: &Refs,
+    to: &Store,
+    name: &DatasetName,
+    ours: &Refs,
+    told: Adopting<'_>,
+) -> Result<Carried, VersionsError> {
+    tags_bring(theirs, to, name, ours, false, Some(told)).await
+}
+
+async fn tags_bring(
+    ours: &Refs,
+    to: &Store,
+    name: &DatasetName,
+    theirs: &Refs,
+    force: bool,
+    told: Option<Adopting<'_>>,
+) -> Result<Carried, VersionsError> {
     let mut carried = Carried::default();
     let mut deleted = BTreeSet::new();
     for (tag, count) in &ours.untagged {
@@ -179,8 +211,17 @@ pub(crate) async fn tags_carry(
         if known >= *count {
             continue;
         }
+        let mut told = told;
+        // A tag that was deleted less often than is known is there no longer: its end begins here.
+        if let Some(trail) = told
+            && let Some(at) = tag_at(to, &tag_ref(name, tag)?).await?
+            && at.deletions < *count
+        {
+            trail.announce(name, at.version, Act::Untag { tag: tag.to_string() }, None).await?;
+            told = None;
+        }
         deletions_raise(to, name, tag, *count).await?;
-        if tag_drop(to, name, tag, *count).await? {
+        if tag_drop(to, name, tag, *count, told).await? {
             deleted.insert(tag);
             carried.deleted += 1;
         }
@@ -190,7 +231,7 @@ pub(crate) async fn tags_carry(
         if there.is_some_and(|there| there.version == at.version && there.deletions >= at.deletions) {
             continue;
         }
-        match tag_carry(to, name, tag, *at, force).await? {
+        match tag_carry(to, name, tag, *at, force, told).await? {
             Arrived::Set => carried.set += 1,
             Arrived::Present => {}
             Arrived::Refused(version) => carried.refused.push((tag.clone(), version)),
@@ -207,6 +248,7 @@ async fn tag_carry(
     tag: &TagName,
     at: TagAt,
     force: bool,
+    mut told: Option<Adopting<'_>>,
 ) -> Result<Arrived, VersionsError> {
     let (tag_name, untagged) = (tag_ref(name, tag)?, untagged_ref(name, tag)?);
     for _ in 0..MAX_ROUNDS {
@@ -214,10 +256,16 @@ async fn tag_carry(
         if at.deletions < count {
             return Ok(Arrived::Gone);
         }
+        let known = read_at(to, &tag_name, decode).await?;
+        let is_set = known.is_none_or(|(known, _)| {
+            known.deletions < at.deletions || (force && known.deletions == at.deletions && known != at)
+        });
+        if let Some(told) = told.take_if(|_| is_set) {
+            told.announce(name, at.version, Act::Tag { tag: tag.to_string() }, None).await?;
+        }
         if count < at.deletions {
             deletions_raise(to, name, tag, at.deletions).await?;
         }
-        let known = read_at(to, &tag_name, decode).await?;
         match known {
             // Somebody deleted it and set it anew since the count was read.
             Some((known, _)) if known.deletions > at.deletions => return Ok(Arrived::Gone),
