@@ -3,6 +3,7 @@
 
 mod check;
 mod downloads;
+mod holders;
 mod ingest;
 mod register;
 mod source;
@@ -12,6 +13,7 @@ mod train;
 mod used_pieces;
 
 pub(crate) use check::{CheckKind, DeclaredChecks, SUBJECT, declared, described};
+pub(crate) use holders::Holders;
 pub(crate) use ingest::IngestKind;
 pub(crate) use register::RegisterKind;
 pub(crate) use sql::{SqlKind, SqlTextError};

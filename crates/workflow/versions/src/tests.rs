@@ -5,6 +5,7 @@ mod clones;
 mod crash;
 mod forgetting;
 mod git;
+mod holding;
 mod lifecycle;
 #[cfg(unix)]
 mod links;
