@@ -2,6 +2,7 @@
 //! artifacts and records out.
 
 mod check;
+mod command;
 mod downloads;
 mod holders;
 mod ingest;
@@ -13,6 +14,7 @@ mod train;
 mod used_pieces;
 
 pub(crate) use check::{CheckKind, DeclaredChecks, SUBJECT, declared, described};
+pub(crate) use command::TrackedCommandKind;
 pub(crate) use holders::Holders;
 pub(crate) use ingest::IngestKind;
 pub(crate) use register::RegisterKind;

@@ -121,6 +121,20 @@ fn files_that_are_tracked_later_and_names_of_others_count_too() {
 }
 
 #[test]
+fn what_a_command_makes_of_tracked_files_inherits_too() {
+    let more = "[stage.lines]\nrun = \"cat people/a.csv > out.txt\"\ndeps = [\"people/a.csv\"]\nout = { lines = \"out.txt\" }\n";
+    let project = people(&format!("{PEOPLE}{more}"));
+    let told = project.json(&["run", "lines"]);
+    let run = told["stages"][0]["run"].as_str().expect("a run");
+    let thread = project.json(&["trace", &format!("runs:/{run}")]);
+    assert_eq!(thread["facts"]["classification"]["value"], "personal", "{thread}");
+    assert!(thread.to_string().contains(&latest(&project)), "{thread}");
+    let read = entries(&project, "people", "read");
+    assert_eq!((read.len(), &read[0]["details"]["stage"]), (1, &"lines".into()), "{read:?}");
+    assert_eq!(project.json(&["run", "lines"])["stages"][0]["state"], "cached");
+}
+
+#[test]
 fn less_care_than_tracked_files_need_must_have_a_reason() {
     let lower = |more: &str| {
         PEOPLE.replace("people/*.csv\"\n", &format!("people/*.csv\"\nclassification = \"internal\"\n{more}"))

@@ -1,26 +1,29 @@
-//! Sources on this disk that lie in tracked datasets: what is made of their files is made of these, and inherits what is
-//! declared of them.
+//! Files on this disk that stages read and that lie in tracked datasets: what is made of them is made of these, and inherits
+//! what is declared of them.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use ropewalk_catalog::Catalog;
 use ropewalk_config::ProjectFile;
-use ropewalk_data::{Classification, facts_effective};
+use ropewalk_data::{AuditAction, AuditEvent, Classification, DataError, audit_append, facts_effective};
 use ropewalk_lineage::{Link, Relation, link};
-use ropewalk_pipeline::{Failure, PipelineError, Record};
+use ropewalk_pipeline::{Failure, PipelineError, Record, StageContext, StageSpec};
 use ropewalk_types::{DatasetName, Diagnose, Digest, Timestamp, Uri};
 use ropewalk_versions::{Holder, Workspace};
+use serde_json::json;
 
 use crate::planning::tracked_source;
 
-/// Finds the tracked datasets that the files of a source belong to.
+/// Finds the tracked datasets that files belong to which a stage reads.
 #[derive(Clone)]
 pub(crate) struct Holders {
     pub(crate) workspace: Workspace,
     pub(crate) catalog: Catalog,
     /// What it says of datasets, and under which other names of tracked ones.
     pub(crate) file: Arc<ProjectFile>,
+    /// Who is named in the audit trail.
+    pub(crate) who: String,
 }
 
 /// A tracked dataset of which files are read.
@@ -106,6 +109,40 @@ impl Holders {
             }
         }
         names
+    }
+
+    /// Notes that somebody is about to read tracked files where they lie.
+    pub(super) async fn audit_reads(
+        &self,
+        spec: &StageSpec,
+        context: &StageContext,
+        held: &[Held],
+    ) -> Result<(), Failure> {
+        let at = context.ambient.now();
+        let event = |held: &Held| {
+            let mut details = json!({ "stage": spec.name, "run": context.recorder.run() });
+            if held.differs {
+                details["differs"] = true.into();
+            }
+            let (who, object) = (self.who.clone(), held.known.to_string());
+            AuditEvent { at, who, action: AuditAction::Read, object, details }
+        };
+        let events: Vec<_> = held.iter().map(event).collect();
+        if events.is_empty() {
+            return Ok(());
+        }
+        let written: Result<(), DataError> = self
+            .catalog
+            .write(move |connection| {
+                Box::pin(async move {
+                    for event in &events {
+                        audit_append(connection, event).await?;
+                    }
+                    Ok(())
+                })
+            })
+            .await;
+        Ok(written?)
     }
 
     /// Refuses to make `dataset` of what needs more care than is declared of it, unless the project file says why.

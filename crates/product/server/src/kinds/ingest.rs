@@ -22,7 +22,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::downloads::Downloads;
-use super::holders::{Held, Holders, changes_record};
+use super::holders::{Holders, changes_record};
 use super::source;
 use super::used_pieces::UsedPieces;
 use crate::importing::{import_is_full, import_token};
@@ -83,35 +83,6 @@ impl IngestKind {
             };
         }
         Ok(ingest)
-    }
-
-    /// Notes that somebody is about to read tracked files as the source of a table.
-    async fn audit_reads(&self, spec: &StageSpec, context: &StageContext, held: &[Held]) -> Result<(), Failure> {
-        let at = self.ambient.now();
-        let event = |held: &Held| {
-            let mut details = json!({ "stage": spec.name, "run": context.recorder.run() });
-            if held.differs {
-                details["differs"] = true.into();
-            }
-            let (who, object) = (self.who.clone(), held.known.to_string());
-            AuditEvent { at, who, action: AuditAction::Read, object, details }
-        };
-        let events: Vec<_> = held.iter().map(event).collect();
-        if events.is_empty() {
-            return Ok(());
-        }
-        let written: Result<(), DataError> = self
-            .catalog
-            .write(move |connection| {
-                Box::pin(async move {
-                    for event in &events {
-                        audit_append(connection, event).await?;
-                    }
-                    Ok(())
-                })
-            })
-            .await;
-        Ok(written?)
     }
 
     /// The version, if it was read by settings of this digest: only then can a server's word that its file is the same
@@ -221,7 +192,7 @@ impl StageKind for IngestKind {
         let held = self.holders.of(sources.clone(), None).await?;
         let known: Vec<Uri> = held.iter().map(|held| held.known.clone()).collect();
         self.holders.check_lowered(&settings.out, &known).await?;
-        self.audit_reads(spec, context, &held).await?;
+        self.holders.audit_reads(spec, context, &held).await?;
         let checkpoints = UsedPieces::new(StoreCheckpoints::new(context.store.clone()));
         let reporter = context.reporter.clone();
         let watch = Watch { reporter, steps: AtomicU64::new(0), done: AtomicU64::new(0) };

@@ -18,16 +18,20 @@ async fn files_belong_to_the_dataset_that_they_lie_in() {
     let version = ada.commit_data("first").await;
     let content = root_of(&ada, "v1").await;
     let first = Holder { name: name("data"), content, version: Some(version), differs: false };
-    assert_eq!(holders(&ada, &["data/deep/a", "data/b", "beside", "data-not/a"]).await, [first.clone()]);
+    assert_eq!(holders(&ada, &["data/deep/a", "data/b", "beside", "data-not/a"]).await, std::slice::from_ref(&first));
     assert!(holders(&ada, &["beside", "data-not/a"]).await.is_empty());
     let without_store = ada.without_store();
-    assert_eq!(without_store.holders(vec![ada.path("data/b")]).await.unwrap(), [first.clone()], "metadata is enough");
+    assert_eq!(
+        without_store.holders(vec![ada.path("data/b")]).await.unwrap(),
+        std::slice::from_ref(&first),
+        "metadata is enough"
+    );
 
     ada.write("data/b", "2");
     ada.write("data/c", "1");
     let changed = Holder { differs: true, ..first.clone() };
-    assert_eq!(holders(&ada, &["data/deep/a"]).await, [first.clone()], "this one is as it was");
-    assert_eq!(holders(&ada, &["data/b"]).await, [changed.clone()]);
+    assert_eq!(holders(&ada, &["data/deep/a"]).await, std::slice::from_ref(&first), "this one is as it was");
+    assert_eq!(holders(&ada, &["data/b"]).await, std::slice::from_ref(&changed));
     assert_eq!(holders(&ada, &["data/deep/a", "data/c"]).await, [changed]);
     ada.add("data").await;
     let added = holders(&ada, &["data/b", "data/c"]).await;
