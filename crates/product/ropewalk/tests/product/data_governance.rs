@@ -195,6 +195,11 @@ fn stages_declare_more_than_a_classification_and_of_all_that_they_make() {
     let why: Vec<_> = declared.iter().map(|entry| entry["details"]["why"].as_str().expect("why")).collect();
     assert_eq!(why, ["counted only", "sums only"], "another reason is recorded");
 
+    let others = "[project]\nname = \"x\"\n[stage.people]\nrun = \"echo 1 > out.txt\"\nout = { lines = \"out.txt\" }\n\
+                  declares = { owner = \"eve\" }\n";
+    project.write("ropewalk.toml", others);
+    assert!(project.fail(2, &["run"]).contains("tracked files have its name"));
+
     project.write("ropewalk.toml", &file);
     project.succeed(&["run"]);
     assert_eq!(facts()["classification"]["value"], "personal", "nobody says otherwise any longer");

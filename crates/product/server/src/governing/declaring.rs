@@ -29,6 +29,14 @@ impl OpenProject {
                     if declares.is_none() && !self.is_declared_by(&declared_as, &name).await? {
                         continue;
                     }
+                    if declares.is_some() && self.workspace().is_tracked(&declared_as).await? {
+                        return Err(ServerError::Unknown {
+                            what: format!(
+                                "{FILE_NAME}: [stage.{name}] has `declares`, and tracked files have its name"
+                            ),
+                            hint: "give the stage another name: what it declares would be said of the files".to_owned(),
+                        });
+                    }
                     declared_as
                 }
                 Stage::Register(_) => continue,
