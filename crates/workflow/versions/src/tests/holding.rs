@@ -68,6 +68,10 @@ async fn what_links_lead_to_belongs_where_it_lies() {
         let found = holders(&ada, &[path]).await;
         assert_eq!((found.len(), found[0].differs), (1, false), "{path}: {found:?}");
     }
+    // Nobody can say of data with links that it is a version; whose it is, is known.
+    std::os::unix::fs::symlink(ada.path("a"), ada.path("data/link")).unwrap();
+    let found = holders(&ada, &["data/deep/a"]).await;
+    assert_eq!((found[0].name.as_str(), found[0].differs), ("data", true));
 }
 
 #[tokio::test]

@@ -21,8 +21,8 @@ pub struct Holder {
     pub content: Digest,
     /// The version that has this content, if it was committed.
     pub version: Option<Digest>,
-    /// Whether some of the files are not what that content has: they were changed or added since, or it is not here to
-    /// compare with.
+    /// Whether some of the files are not what that content has: they were changed or added since, or cannot be compared,
+    /// because it is not here, or links lie beside them.
     pub differs: bool,
 }
 
@@ -48,15 +48,23 @@ impl Workspace {
             for Held { place, pointer, files } in held {
                 let this = self.clone();
                 let opened = blocking(move || this.with_index(place, pointer)).await?;
-                let status = self.status_of(opened.clone()).await?;
-                holders.push(holder(&opened, &status, &files));
+                let status = match self.status_of(opened.clone()).await {
+                    // Data with links cannot be compared, and what is read beside them is no less what it is.
+                    Err(VersionsError::Links { .. }) => None,
+                    status => Some(status?),
+                };
+                holders.push(holder(&opened, status.as_ref(), &files));
             }
             Ok(holders)
         })
     }
 }
 
-fn holder(Opened { pointer, index, .. }: &Opened, status: &Status, files: &BTreeSet<String>) -> Holder {
+fn holder(Opened { pointer, index, .. }: &Opened, status: Option<&Status>, files: &BTreeSet<String>) -> Holder {
+    let Some(status) = status else {
+        let (content, version) = (pointer.digest, pointer.version());
+        return Holder { name: pointer.name.clone(), content, version, differs: true };
+    };
     let laid_out = index.as_ref().map(|index| &index.head);
     let (content, version) = match (status.layout, laid_out) {
         (Layout::Outdated { .. }, Some(head)) => (head.root, head.state.version()),
