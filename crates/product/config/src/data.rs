@@ -91,6 +91,9 @@ pub struct DataSource {
     /// `public`, `internal`, `confidential` or `personal`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub classification: Option<String>,
+    /// Why the classification is lower than that of the tracked files that it is made of; kept in the audit trail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// Days after which a version is due for removal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retention_days: Option<u32>,
@@ -296,6 +299,7 @@ impl DataSource {
             description: None,
             owner: None,
             classification: None,
+            reason: None,
             retention_days: None,
             checks: Vec::new(),
             ..self.clone()

@@ -162,8 +162,9 @@ impl ProjectFile {
                 }
                 Stage::Sql { .. } => {}
             }
+            self.check_declares(file, name, stage, &makers)?;
         }
-        self.check_urls(file)?;
+        self.check_data(file)?;
         for model in &self.serve.models {
             if !matches!(model, Uri::ModelVersion { .. } | Uri::ModelAlias { .. }) {
                 let hint = "use models:/NAME/VERSION or models:/NAME@ALIAS".to_owned();
@@ -180,7 +181,26 @@ impl ProjectFile {
 }
 
 impl ProjectFile {
-    fn check_urls(&self, file: &str) -> Result<(), ConfigError> {
+    /// What is declared by the name of a stage must not be taken for what is declared of a dataset.
+    fn check_declares(
+        &self,
+        file: &str,
+        name: &StageName,
+        stage: &Stage,
+        makers: &BTreeMap<String, String>,
+    ) -> Result<(), ConfigError> {
+        let declares = self.stage.get(name).is_some_and(|table| table.declares.is_some());
+        match makers.get(name.as_str()).filter(|_| declares && !matches!(stage, Stage::Sql { .. })) {
+            None => Ok(()),
+            Some(maker) => {
+                let message = format!("it has `declares`, and `{name}` is also the dataset that `{maker}` makes");
+                let hint = "give the stage or the dataset another name".to_owned();
+                Err(meaning(file, &format!("[stage.{name}]"), message, Some(hint)))
+            }
+        }
+    }
+
+    fn check_data(&self, file: &str) -> Result<(), ConfigError> {
         for (name, data) in &self.data {
             if data.source.all().iter().any(|url| holds_password(url)) {
                 let hint = "leave it out, and write password = { env = \"VARIABLE\" }; an `@` that ends no password is \
@@ -191,6 +211,12 @@ impl ProjectFile {
                     "the URL holds a password".to_owned(),
                     Some(hint.to_owned()),
                 ));
+            }
+            let reason = data.reason.as_deref().map(str::trim);
+            if reason.is_some_and(|reason| reason.is_empty() || data.classification.is_none()) {
+                let hint = "it says why a classification is lower than what is inherited".to_owned();
+                let message = "`reason` belongs beside a classification".to_owned();
+                return Err(meaning(file, &format!("[data.{name}]"), message, Some(hint)));
             }
         }
         match self.remote.iter().find(|(_, remote)| holds_password(&remote.url)) {
@@ -276,6 +302,57 @@ models = ["models:/flight-delays@champion"]
         assert_eq!(wrong.to_string(), "ropewalk.toml: [stage.train]: there is no dataset `featurs`");
         assert_eq!(wrong.hint().as_deref(), Some("did you mean `features`?"));
         assert!(error("model = \"train\"", "model = \"flights\"").to_string().contains("no stage `flights`"));
+    }
+
+    #[test]
+    fn what_is_declared_of_what_a_stage_makes() {
+        let with = |stage: &str, declares: &str| {
+            let table = format!("[stage.{stage}]\n");
+            assert!(GOOD.contains(&table), "{stage}");
+            let text = GOOD.replace(&table, &format!("{table}declares = {{ {declares} }}\n"));
+            ProjectFile::parse("ropewalk.toml", &text).map_err(|error| error.to_string())
+        };
+        let all = "classification = 'internal', reason = 'sums', owner = 'ada', description = 'd', retention_days = 9";
+        let file = with("features", all).expect("a dataset");
+        let name = StageName::new("features").expect("name");
+        let declares = file.stage[&name].declares.clone().expect("declares");
+        assert_eq!((declares.owner.as_deref(), declares.retention_days), (Some("ada"), Some(9)));
+        for good in ["owner = 'ada'", "retention_days = 9", "description = 'd'"] {
+            assert!(with("features", good).is_ok(), "{good}");
+        }
+        for stage in ["train", "shap"] {
+            assert!(with(stage, "classification = 'public', reason = 'no names', owner = 'ada'").is_ok(), "{stage}");
+            let error = with(stage, "retention_days = 9").expect_err("no dataset");
+            assert!(error.contains("`retention_days` is for stages that make a dataset"), "{error}");
+        }
+        for (declares, says) in [
+            ("classification = 'public'", "a classification and no reason"),
+            ("classification = 'public', reason = ' '", "a classification and no reason"),
+            ("reason = 'why not'", "says nothing"),
+            ("", "says nothing"),
+            ("ower = 'ada'", "ower"),
+        ] {
+            let error = with("features", declares).expect_err(declares);
+            assert!(error.contains(says), "{declares}: {error}");
+        }
+        assert!(with("register", "owner = 'ada'").expect_err("no output").contains("`declares`"));
+        let twice = GOOD.replace("sql = \"sql/features.sql\"", "sql = \"sql/features.sql\"\nout = \"shap\"");
+        let twice = twice
+            .replace("\"features\"", "\"shap\"")
+            .replace("[stage.shap]\n", "[stage.shap]\ndeclares = { owner = 'ada' }\n");
+        let error = ProjectFile::parse("ropewalk.toml", &twice).expect_err("two things of one name").to_string();
+        assert!(error.contains("also the dataset that `features` makes"), "{error}");
+    }
+
+    #[test]
+    fn a_reason_belongs_beside_a_classification() {
+        let source = "source = \"data/flights.zip\"";
+        let with = |more: &str| ProjectFile::parse("f", &GOOD.replace(source, &format!("{source}\n{more}")));
+        assert!(with("classification = \"public\"\nreason = \"on the web\"").is_ok());
+        for wrong in ["reason = \"on the web\"", "classification = \"public\"\nreason = \"\""] {
+            let error = with(wrong).expect_err(wrong).to_string();
+            assert!(error.contains("[data.flights]: `reason` belongs beside a classification"), "{error}");
+        }
     }
 
     #[test]

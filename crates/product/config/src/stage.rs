@@ -30,18 +30,46 @@ pub struct StageTable {
     pub secrets: Vec<String>,
     /// `sql`: what must hold of the dataset that it makes; a stage of its own looks before anything reads it.
     pub checks: Vec<Map<String, Value>>,
-    /// `sql`: what the dataset is declared to be, instead of what it inherits from those it is made from.
+    /// `sql`, `train`, `run`: what is declared of what it makes, instead of what that inherits from what it is made from.
     pub declares: Option<Declares>,
 }
 
-/// `declares = { classification = …, reason = … }`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// `declares = { … }`; what it does not say is inherited.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Declares {
     /// `public`, `internal`, `confidential` or `personal`.
-    pub classification: String,
-    /// Why it is not what its sources are; kept in the audit trail.
-    pub reason: String,
+    pub classification: Option<String>,
+    /// Why it is not what its sources are; kept in the audit trail. Needed beside a classification.
+    pub reason: Option<String>,
+    /// Who answers for it.
+    pub owner: Option<String>,
+    /// One sentence for people.
+    pub description: Option<String>,
+    /// Days after which a version is due for removal; of datasets only.
+    pub retention_days: Option<u32>,
+}
+
+impl Declares {
+    /// What is wrong with it for what a stage makes: a dataset, or what its run leaves behind; and what to do.
+    fn fault(&self, of_dataset: bool) -> Option<(&'static str, &'static str)> {
+        let reason = self.reason.as_deref().map(str::trim);
+        let facts = [&self.classification, &self.owner, &self.description];
+        if self.classification.is_some() && reason.is_none_or(str::is_empty) {
+            let hint =
+                "write reason = \"…\" beside it: it stands in place of what is inherited, and the reason is recorded";
+            return Some(("`declares` has a classification and no reason", hint));
+        }
+        if self.retention_days.is_some() && !of_dataset {
+            let hint = "leave it out: what a run leaves behind is kept with the run";
+            return Some(("`retention_days` is for stages that make a dataset", hint));
+        }
+        if self.retention_days.is_none() && facts.iter().all(|fact| fact.is_none()) {
+            let hint = "write classification and reason, owner, description or retention_days; or leave it out";
+            return Some(("`declares` says nothing", hint));
+        }
+        None
+    }
 }
 
 /// What a stage makes.
@@ -177,18 +205,20 @@ impl StageTable {
 
     /// A key that belongs to another kind would be ignored in silence: refuse it.
     fn refuse_strays(&self, stage: &Stage, wrong: &impl Fn(String, &str) -> ConfigError) -> Result<(), ConfigError> {
-        if matches!(stage, Stage::Run(_)) {
-            return match (self.checks.is_empty(), &self.declares) {
-                (true, None) => Ok(()),
-                _ => Err(wrong("`checks` and `declares` are for `sql` stages".to_owned(), "remove them")),
-            };
-        }
-        let out_is_stray = self.out.is_some() && !matches!(stage, Stage::Sql { .. });
         let made = matches!(stage, Stage::Sql { .. });
+        if let Some((message, hint)) = self.declares.as_ref().and_then(|declares| declares.fault(made)) {
+            return Err(wrong(message.to_owned(), hint));
+        }
+        if matches!(stage, Stage::Run(_)) {
+            let hint = "remove them";
+            let stray = (!self.checks.is_empty()).then(|| wrong("`checks` are for `sql` stages".to_owned(), hint));
+            return stray.map_or(Ok(()), Err);
+        }
+        let out_is_stray = self.out.is_some() && !made;
         let strays = [
             ("out", out_is_stray),
             ("checks", !made && !self.checks.is_empty()),
-            ("declares", !made && self.declares.is_some()),
+            ("declares", matches!(stage, Stage::Register(_)) && self.declares.is_some()),
             ("deps", !self.deps.is_empty()),
             ("in", !self.inputs.is_empty()),
             ("env", !self.env.is_empty()),

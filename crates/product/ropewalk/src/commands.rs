@@ -12,6 +12,7 @@ mod pull;
 mod push;
 mod remote;
 mod run;
+mod said;
 mod serve;
 mod sql;
 mod status;

@@ -1,5 +1,8 @@
 mod logs;
 
+pub(crate) use logs::PREDICTIONS;
+
+use std::collections::BTreeSet;
 use std::io::Write;
 
 use arrow::array::RecordBatch;
@@ -9,6 +12,7 @@ use ropewalk_data::{
     version_list, write_answer,
 };
 use ropewalk_ingest::{Scratch, TableReport, quarantine, report};
+use ropewalk_lineage::{LineageError, Relation, Step, upstream};
 use ropewalk_store::TreeEntry;
 use ropewalk_types::{DatasetName, Digest, Uri};
 use ropewalk_versions::{Dataset, Problem};
@@ -47,6 +51,21 @@ impl OpenProject {
         Ok((version, report, aside))
     }
 
+    /// What the stage that made a version of a table read: files, places and datasets. Nothing where its lineage is longer
+    /// than what is walked.
+    pub async fn dataset_sources(&self, version: &DatasetVersion) -> Result<Vec<Uri>, ServerError> {
+        let uri = Uri::Data { name: version.name.clone(), version: version.digest.to_string() };
+        let steps = match upstream(&self.catalog, &uri).await {
+            Err(LineageError::TooDeep { .. }) => return Ok(Vec::new()),
+            steps => steps?,
+        };
+        let makers: BTreeSet<&Uri> =
+            steps.iter().filter(|step| step.link.child == uri).map(|step| &step.link.parent).collect();
+        let read = |step: &&Step| step.link.relation == Relation::Read && makers.contains(&step.link.child);
+        let sources: BTreeSet<Uri> = steps.iter().filter(read).map(|step| step.link.parent.clone()).collect();
+        Ok(sources.into_iter().collect())
+    }
+
     /// Answers a question in SQL and writes the answer.
     ///
     /// Tables are datasets (`NAME`, in its latest version, or `NAME@VERSION`), files of the project (`'PATH'`), and
@@ -57,6 +76,10 @@ impl OpenProject {
         let scratch = Scratch::new(&limits.scratch)?;
         let mut tables = QueryTables::default().with_files(FileAccess::inside(&self.root));
         let wanted = self.logs_named(&question.sql).await?;
+        if wanted.contains(&PREDICTIONS) {
+            let details = json!({ "log": PREDICTIONS, "sql": question.sql });
+            self.audit_predictions(AuditAction::Query, details).await?;
+        }
         let files = self.logs_add(&mut tables, &wanted, &scratch).await?;
         for version in self.tables_resolve(&mut tables, &question.sql).await? {
             self.content_here(&version).await?;
@@ -147,6 +170,20 @@ impl OpenProject {
     ) -> Result<(), ServerError> {
         let object = Uri::Data { name: version.name.clone(), version: version.digest.to_string() };
         self.audit(action, &object, details).await
+    }
+
+    /// The version of a table that was the latest before the one that is.
+    ///
+    /// # Errors
+    /// There is none: the table has one version, or the others were removed.
+    pub async fn table_before(&self, name: &DatasetName) -> Result<Digest, ServerError> {
+        let latest = self.table_version(name, "latest").await?.digest;
+        let versions = version_list(&self.catalog, Some(name)).await?;
+        let before = versions.into_iter().map(|version| version.digest).find(|digest| *digest != latest);
+        before.ok_or_else(|| ServerError::Unknown {
+            what: format!("`{name}` has one version, and none before it to compare with"),
+            hint: format!("`ropewalk data diff {name} OTHER` compares it with another table"),
+        })
     }
 
     /// What is different between two versions of tables; `key` are columns that identify a row.

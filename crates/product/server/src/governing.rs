@@ -24,6 +24,7 @@ pub use removing::RemovedContent;
 pub use retaining::{Due, DueState, Holds};
 pub(crate) use trail::trail_of;
 
+use crate::asking::PREDICTIONS;
 use crate::kinds::{declared, described};
 use crate::{OpenProject, ServerError};
 
@@ -45,7 +46,16 @@ pub struct DatasetLineage {
 impl OpenProject {
     /// Writes into the audit trail what was done to `object`.
     pub async fn audit(&self, action: AuditAction, object: &Uri, details: Value) -> Result<(), ServerError> {
-        let (at, who, object) = (self.ambient.now(), self.who.clone(), object.to_string());
+        self.audit_object(action, object.to_string(), details).await
+    }
+
+    /// Writes into the audit trail that the log of predictions is about to be read: it holds what people asked of models.
+    pub(crate) async fn audit_predictions(&self, action: AuditAction, details: Value) -> Result<(), ServerError> {
+        self.audit_object(action, format!("data:{PREDICTIONS}"), details).await
+    }
+
+    async fn audit_object(&self, action: AuditAction, object: String, details: Value) -> Result<(), ServerError> {
+        let (at, who) = (self.ambient.now(), self.who.clone());
         let event = AuditEvent { at, who, action, object, details };
         let write = self
             .catalog

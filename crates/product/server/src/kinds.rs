@@ -2,7 +2,9 @@
 //! artifacts and records out.
 
 mod check;
+mod command;
 mod downloads;
+mod holders;
 mod ingest;
 mod register;
 mod source;
@@ -12,6 +14,8 @@ mod train;
 mod used_pieces;
 
 pub(crate) use check::{CheckKind, DeclaredChecks, SUBJECT, declared, described};
+pub(crate) use command::TrackedCommandKind;
+pub(crate) use holders::Holders;
 pub(crate) use ingest::IngestKind;
 pub(crate) use register::RegisterKind;
 pub(crate) use sql::{SqlKind, SqlTextError};

@@ -7,7 +7,7 @@ use ropewalk_store::files;
 use ropewalk_types::StageName;
 use ropewalk_versions::{CodeState, code_state};
 
-use crate::kinds::{CheckKind, IngestKind, RegisterKind, SqlKind, TrackedKind, TrainKind};
+use crate::kinds::{CheckKind, Holders, IngestKind, RegisterKind, SqlKind, TrackedCommandKind, TrackedKind, TrainKind};
 use crate::planning::{Planned, plan};
 use crate::recording::TrackedRuns;
 use crate::{OpenProject, ServerError};
@@ -58,6 +58,9 @@ impl OpenProject {
     }
 
     async fn runner(&self, code: &CodeState, options: &RunOptions) -> Result<Runner, ServerError> {
+        let (workspace, catalog, file) = (self.workspace(), self.catalog.clone(), Arc::clone(&self.file));
+        let holders = Holders { workspace, catalog, file, who: self.who.clone() };
+        let command = CommandKind::new(Arc::clone(&self.executor), options.environment.clone());
         let kinds: Vec<Arc<dyn StageKind>> = vec![
             Arc::new(IngestKind {
                 environment: options.environment.clone(),
@@ -65,11 +68,12 @@ impl OpenProject {
                 catalog: self.catalog.clone(),
                 downloads: self.state().join("downloads"),
                 who: self.who.clone(),
+                holders: holders.clone(),
             }),
-            Arc::new(TrackedKind { workspace: self.workspace() }),
+            Arc::new(TrackedKind { holders: holders.clone() }),
             Arc::new(CheckKind { ambient: Arc::clone(&self.ambient), memory_limit: QUERY_MEMORY }),
             Arc::new(SqlKind { memory_limit: QUERY_MEMORY, who: self.who.clone() }),
-            Arc::new(CommandKind::new(Arc::clone(&self.executor), options.environment.clone())),
+            Arc::new(TrackedCommandKind { command, holders }),
             Arc::new(TrainKind),
             Arc::new(RegisterKind {
                 registry: self.registry.clone(),

@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use ropewalk_data::{version_list, version_resolve};
+use ropewalk_data::{EffectiveFacts, facts_effective, version_list, version_resolve};
 use ropewalk_lineage::{Relation, upstream};
 use ropewalk_serving::{LogSettings, PredictionLog, PredictionRecord};
 use ropewalk_types::{PredictionId, Uri};
@@ -54,6 +54,13 @@ impl OpenProject {
             }
         }
         Ok(weave(&start, &parents, &about, &mut BTreeSet::new()))
+    }
+
+    /// What is declared of a thing, and what it inherits from those that it was made from.
+    pub async fn facts_of(&self, uri: &Uri) -> Result<EffectiveFacts, ServerError> {
+        let (start, first) = self.start(uri).await?;
+        let known = first.as_ref().and_then(|(_, steps)| steps.first()).map_or(&start, |(_, parent)| parent);
+        Ok(facts_effective(&self.catalog, known).await?)
     }
 
     /// What a URI means now, and the first step back where that is not in lineage's table.

@@ -13,5 +13,5 @@ pub use declaration::{
     Classification, DatasetFacts, Declaration, Retention, declaration_adopt, declaration_get, declaration_history,
     declaration_record,
 };
-pub use inheritance::{EffectiveFacts, Inherited, classification_effective, facts_effective};
+pub use inheritance::{EffectiveFacts, Inherited, NO_REASON, Reason, classification_effective, facts_effective};
 pub use retention::{RetentionDue, retention_due};

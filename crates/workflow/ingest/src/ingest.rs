@@ -43,7 +43,7 @@ use ropewalk_types::Digest;
 use self::appending::Previous;
 use self::format::FileKind;
 use self::media::Keeping;
-use self::opening::{OpenedSource, local_fingerprint, local_open};
+use self::opening::{OpenedSource, local_files, local_fingerprint, local_open};
 use self::place::FoundFile;
 use self::reading::{Reading, TableFile, pieces_read};
 use self::schema::{FileColumns, TableSchema};
@@ -91,6 +91,8 @@ pub struct SourceFile {
     pub digest: Digest,
     /// Bytes of all files; 0 where there are none.
     pub size: u64,
+    /// The files themselves, archives folded; none of a source that is elsewhere.
+    pub files: Vec<PathBuf>,
 }
 
 /// A new dataset version.
@@ -121,6 +123,17 @@ pub fn source_fingerprint<'a>(
             Source::Files(patterns) => local_fingerprint(patterns, settings, project).await,
             other => Err(IngestError::Settings { reason: format!("`{}` is no local file", other.shown()) }),
         }
+    })
+}
+
+/// The local files that a source names now, archives folded, of which nothing is read.
+pub fn source_files<'a>(
+    settings: &'a IngestSettings,
+    project: &'a Path,
+) -> BoxFuture<'a, Result<Vec<PathBuf>, IngestError>> {
+    Box::pin(async move {
+        let Source::Files(patterns) = &settings.source else { return Ok(Vec::new()) };
+        local_files(patterns, settings, project).await
     })
 }
 

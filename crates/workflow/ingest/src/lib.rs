@@ -29,7 +29,7 @@ pub use column::{Column, ColumnType};
 pub use error::IngestError;
 pub use ingest::{
     Checkpoints, FileScan, IngestProgress, Ingested, Limits, NoProgress, ScannedFile, SourceFile, StoreCheckpoints,
-    TableFormat, file_check, ingest, plain_format, scan, source_fingerprint,
+    TableFormat, file_check, ingest, plain_format, scan, source_files, source_fingerprint,
 };
 pub use inspect::{Inspected, inspect};
 pub use part::PartWriter;

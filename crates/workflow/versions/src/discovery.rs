@@ -10,6 +10,8 @@ use crate::pointer::{self, EXTENSION, Pointer};
 
 /// More datasets than a project has.
 const MAX_POINTERS: usize = 100_000;
+/// Bytes of a file's name that every file system takes.
+const MAX_NAME: usize = 255;
 /// Folders that hold what package managers put there.
 const FOREIGN: [&str; 3] = ["node_modules", "__pycache__", "site-packages"];
 /// Marks a folder of things that can be made again, such as Cargo's `target` (Cache Directory Tagging Specification).
@@ -94,7 +96,7 @@ fn check_names(names: &[&str]) -> Result<(), (&'static str, &'static str)> {
         Some(name) if name.ends_with(EXTENSION) => {
             return Err(("it is named like a pointer", "name the data, without `.dataset`"));
         }
-        Some(name) if name.len() + EXTENSION.len() > 255 => return Err(("its name is too long", "rename it")),
+        Some(name) if name.len() + EXTENSION.len() > MAX_NAME => return Err(("its name is too long", "rename it")),
         Some(_) => {}
     }
     if names.iter().any(|name| matches!(*name, ".git" | ".ropewalk" | ".dvc")) {
@@ -153,16 +155,20 @@ pub(crate) fn discover(root: &Path) -> Result<Vec<Tracked>, VersionsError> {
     let mut tracked = Vec::new();
     for path in walk.data {
         let place = Place::at(root, path);
-        let pointer = match Pointer::is_at(&place.pointer) {
-            // A file of something else that is named like a pointer.
-            Ok(false) => continue,
-            Ok(true) => Pointer::read(&place.pointer).and_then(|pointer| beside(&place, pointer)),
-            Err(error) => Err(error),
-        };
+        let Some(pointer) = pointer_at(&place).transpose() else { continue };
         tracked.push(Tracked { place, pointer });
     }
     tracked.sort_by(|a, b| a.place.path.cmp(&b.place.path));
     Ok(tracked)
+}
+
+/// The pointer of the data at `place`; none where nothing is, or a file of something else that is named like a pointer.
+pub(crate) fn pointer_at(place: &Place) -> Result<Option<Pointer>, VersionsError> {
+    let is_named = place.file_name().len() + EXTENSION.len() <= MAX_NAME;
+    if !is_named || files::kind(&place.pointer)? != Some(EntryKind::File) || !Pointer::is_at(&place.pointer)? {
+        return Ok(None);
+    }
+    Pointer::read(&place.pointer).and_then(|pointer| beside(place, pointer)).map(Some)
 }
 
 /// A pointer must name the data beside it.

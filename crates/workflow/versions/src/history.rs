@@ -26,7 +26,7 @@ pub use names::{LogEntry, Resolved};
 pub(crate) use names::{in_order, log, numbers, recorded, resolve};
 pub use removal::Removal;
 pub(crate) use removal::{check_there, removal_put};
-pub(crate) use tags::{TagAt, tag_delete, tag_set, tags_carry};
+pub(crate) use tags::{TagAt, tag_delete, tag_set, tags_adopt, tags_carry};
 
 const FOLDER: &str = "datasets";
 const READS_AT_ONCE: usize = 16;

@@ -1,11 +1,13 @@
 //! Stories of one or two people, a project each, and a remote between them.
 
+mod adopting;
 mod clones;
 mod collected;
 mod crash;
 mod damaged;
 mod forgetting;
 mod git;
+mod holding;
 mod lifecycle;
 #[cfg(unix)]
 mod links;

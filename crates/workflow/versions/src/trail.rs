@@ -70,6 +70,15 @@ pub enum Act {
         /// What the project calls it.
         remote: String,
     },
+    /// What was done elsewhere is done here too: a tag is set or deleted, or a version removed.
+    Adopt {
+        /// What was done.
+        act: Box<Act>,
+        /// Who did it, where that is known.
+        by: Option<String>,
+        /// The place of the store that it comes from.
+        place: String,
+    },
 }
 
 /// Writes down what is about to be done; where it fails, nothing is done.
@@ -87,5 +96,26 @@ impl Workspace {
             Some(trail) => trail(Intent { name: name.clone(), version, act }).await,
             None => Ok(()),
         }
+    }
+}
+
+/// Tells the trail of what is taken over of a dataset from another store, before it is to be seen.
+#[derive(Clone, Copy)]
+pub(crate) struct Adopting<'a> {
+    pub(crate) workspace: &'a Workspace,
+    /// The place of the other store.
+    pub(crate) place: &'a str,
+}
+
+impl Adopting<'_> {
+    pub(crate) async fn announce(
+        self,
+        name: &DatasetName,
+        version: Digest,
+        act: Act,
+        by: Option<&str>,
+    ) -> Result<(), VersionsError> {
+        let (act, by, place) = (Box::new(act), by.map(str::to_owned), self.place.to_owned());
+        self.workspace.announce(name, Some(version), Act::Adopt { act, by, place }).await
     }
 }

@@ -23,7 +23,7 @@ pub(crate) struct Verify {
 pub(crate) enum Data {
     /// List every version of every dataset
     Ls,
-    /// Show columns, source files and quarantined rows of one version
+    /// Show columns, where the rows came from, source files and quarantined rows of one version
     Show {
         /// The dataset, as NAME or NAME@VERSION
         dataset: DataSpec,
@@ -51,7 +51,7 @@ pub(crate) enum Data {
         /// The dataset
         name: DatasetName,
     },
-    /// Compare two versions, or a version with what lies in the work tree
+    /// Compare two versions; or tracked files with what lies in the work tree, a table with the version before its latest
     Diff(Diff),
     /// Lay out a version of a tracked dataset in the work tree
     Checkout(Checkout),
@@ -170,7 +170,8 @@ pub(crate) struct Remove {
 pub(crate) struct Diff {
     /// The dataset or version that is compared, as NAME or NAME@VERSION
     pub(crate) from: DataSpec,
-    /// What it is compared with; by default what lies in the work tree
+    /// What it is compared with; by default, of tracked files, what lies in the work tree; of a table its latest version,
+    /// with the one before it if the first names no version
     pub(crate) to: Option<DataSpec>,
     /// Tables: columns that identify a row, so that changed rows are told from removed and added ones
     #[arg(long, value_delimiter = ',')]

@@ -14,6 +14,7 @@ mod import;
 mod lineage;
 mod log;
 mod merge;
+mod origin;
 mod restore;
 mod retention;
 mod rm;

@@ -1,20 +1,32 @@
 use std::process::ExitCode;
 
+use ropewalk_data::EffectiveFacts;
 use ropewalk_server::Thread;
+use serde::Serialize;
 
 use crate::arguments::{Format, Shared, Trace};
+use crate::commands::said;
 use crate::failure::Ending;
 use crate::{commands, output};
 
 pub(super) async fn run(shared: &Shared, arguments: &Trace) -> Ending {
     let project = commands::open(shared).await?;
     let thread = project.trace(&arguments.uri).await?;
+    let facts = project.facts_of(&arguments.uri).await?;
     project.close().await;
     match shared.output {
-        Format::Json => output::json(&thread),
-        Format::Text => output::text(&drawn(&thread)),
+        Format::Json => output::json(&Told { thread: &thread, facts: &facts }),
+        Format::Text => output::text(&(drawn(&thread) + &said::facts(&thread.uri, &facts))),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A thread, and what holds of the thing that it begins with.
+#[derive(Serialize)]
+struct Told<'a> {
+    #[serde(flatten)]
+    thread: &'a Thread,
+    facts: &'a EffectiveFacts,
 }
 
 /// The thread as a tree, from the thing itself down to where it came from.

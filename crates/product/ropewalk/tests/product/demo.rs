@@ -14,6 +14,7 @@ fn the_demo_does_everything_and_its_project_answers() {
     the_page_needs_nothing_else(&project);
     a_second_demo_executes_no_stage(&project);
     the_thread_goes_back_to_the_source(&project, &told);
+    what_is_watched_is_in_the_trail(&project);
     listings_agree(&project);
     served_to_foreign_clients(&project);
 }
@@ -64,6 +65,17 @@ fn the_thread_goes_back_to_the_source(project: &Project, told: &Value) {
     {
         assert!(thread.contains(part), "{part} is missing in {thread}");
     }
+}
+
+/// Monitoring reads what models were asked, what they learnt from, and the labels.
+fn what_is_watched_is_in_the_trail(project: &Project) {
+    let trail = in_demo(project, &["data", "audit", "--limit", "1000"]);
+    let watched = trail.as_array().expect("trail").iter().filter(|entry| entry["details"]["what"] == "monitor");
+    let objects: Vec<_> = watched.map(|entry| entry["object"].as_str().expect("object")).collect();
+    let read = |object: &str| objects.iter().filter(|one| one.starts_with(object)).count();
+    // The features are what the model learnt from, and hold the labels.
+    let (asked, features) = (read("data:predictions"), read("data:features@"));
+    assert!(asked > 0 && features == 2 * asked, "{objects:?}");
 }
 
 fn listings_agree(project: &Project) {

@@ -17,8 +17,10 @@ const PAGE: usize = 1000;
 /// The tag in which a run keeps the name of its stage.
 const STAGE_TAG: &str = "ropewalk.stage";
 
+/// The log of what models were asked and what they answered.
+pub(crate) const PREDICTIONS: &str = "predictions";
 /// The tables of this module by name.
-pub(super) const NAMES: [&str; 4] = ["runs", "run_params", "run_metrics", "predictions"];
+pub(super) const NAMES: [&str; 4] = ["runs", "run_params", "run_metrics", PREDICTIONS];
 
 impl OpenProject {
     /// Adds those of the tables that `named` has, each written to a file in `scratch` first, so that memory is bounded;
@@ -32,7 +34,7 @@ impl OpenProject {
         let mut files = Vec::with_capacity(named.len());
         for name in named {
             let written = match *name {
-                "predictions" => self.predictions_write(scratch).await?,
+                PREDICTIONS => self.predictions_write(scratch).await?,
                 name => self.runs_write(name, scratch).await?,
             };
             let (format, paths) = (TableFormat::Parquet, vec![written.path().to_owned()]);

@@ -1,30 +1,60 @@
-use ropewalk_config::{DataSource, FILE_NAME, Stage};
+use ropewalk_config::{DataSource, Declares, FILE_NAME, Stage};
 use ropewalk_data::{
-    AuditAction, AuditEvent, Classification, DataError, DatasetFacts, Declaration, Retention, audit_append,
-    declaration_record,
+    AuditAction, AuditEvent, Classification, DataError, DatasetFacts, Declaration, NO_REASON, Retention, audit_append,
+    declaration_get, declaration_record,
 };
 use ropewalk_types::{DatasetName, StageName};
 use serde_json::json;
 
 use crate::{OpenProject, ServerError};
 
+/// Why nothing is declared any longer.
+const NO_LONGER: &str = "said by the project file no longer";
+
 impl OpenProject {
     /// Records what the project file says of the datasets that it makes, where it says something new, and what it says
     /// no longer. Of a dataset that it makes no longer, what was said last holds.
     pub(crate) async fn declare(&self) -> Result<(), ServerError> {
         for (name, source) in &self.file.data {
-            self.declare_one(name.clone(), facts_of(name, source)?, None, None).await?;
+            self.declare_one(name.clone(), facts_of(name, source)?, None, source.reason.as_deref()).await?;
         }
         for (name, stage) in self.file.stages(FILE_NAME)? {
-            let Stage::Sql { out, .. } = stage else { continue };
-            let declares = self.file.stage.get(&name).and_then(|table| table.declares.as_ref());
-            let place = format!("stage.{name}");
-            let classification = declares.map(|declares| classified(&place, &declares.classification)).transpose()?;
-            let facts = DatasetFacts { classification, ..DatasetFacts::default() };
-            let why = declares.map(|declares| declares.reason.as_str());
-            self.declare_one(DatasetName::new(out)?, facts, Some(name), why).await?;
+            let table = self.file.stage.get(&name);
+            let declares = table.and_then(|table| table.declares.clone());
+            let declared_as = match stage {
+                Stage::Sql { out, .. } => DatasetName::new(out)?,
+                // What its runs leave behind; by the stage's own name, which is then no dataset's.
+                Stage::Train(_) | Stage::Run(_) => {
+                    let declared_as = DatasetName::new(name.as_str())?;
+                    if declares.is_none() && !self.is_declared_by(&declared_as, &name).await? {
+                        continue;
+                    }
+                    if declares.is_some() && self.workspace().is_tracked(&declared_as).await? {
+                        return Err(ServerError::Unknown {
+                            what: format!(
+                                "{FILE_NAME}: [stage.{name}] has `declares`, and tracked files have its name"
+                            ),
+                            hint: "give the stage another name: what it declares would be said of the files".to_owned(),
+                        });
+                    }
+                    declared_as
+                }
+                Stage::Register(_) => continue,
+            };
+            let declares = declares.unwrap_or_default();
+            let classification = classification(&format!("stage.{name}"), declares.classification.as_deref())?;
+            let Declares { owner, description, retention_days, reason, .. } = declares;
+            let facts =
+                DatasetFacts { owner, description, classification, retention: retention_days.map(Retention::Days) };
+            self.declare_one(declared_as, facts, Some(name), reason.as_deref()).await?;
         }
         Ok(())
+    }
+
+    /// Whether what holds of a name was said by this stage.
+    async fn is_declared_by(&self, name: &DatasetName, stage: &StageName) -> Result<bool, ServerError> {
+        let held = declaration_get(&self.catalog, name).await?;
+        Ok(held.is_some_and(|held| held.stage.as_ref() == Some(stage)))
     }
 
     async fn declare_one(
@@ -35,8 +65,8 @@ impl OpenProject {
         why: Option<&str>,
     ) -> Result<(), ServerError> {
         let (at, who) = (self.ambient.now(), self.who.clone());
-        let said = if facts.is_empty() { "said by the project file no longer" } else { "said by the project file" };
-        let declaration = Declaration { name, facts, stage, who, why: why.unwrap_or(said).to_owned(), at };
+        let why = if facts.is_empty() { NO_LONGER } else { why.unwrap_or(NO_REASON) };
+        let declaration = Declaration { name, facts, stage, who, why: why.to_owned(), at };
         let write = self.catalog.write(move |connection| {
             Box::pin(async move {
                 if let Some(before) = declaration_record(connection, &declaration).await? {
@@ -58,8 +88,7 @@ fn event(declaration: Declaration, before: &DatasetFacts) -> AuditEvent {
 }
 
 fn facts_of(name: &DatasetName, source: &DataSource) -> Result<DatasetFacts, ServerError> {
-    let place = format!("data.{name}");
-    let classification = source.classification.as_ref().map(|word| classified(&place, word)).transpose()?;
+    let classification = classification(&format!("data.{name}"), source.classification.as_deref())?;
     Ok(DatasetFacts {
         owner: source.owner.clone(),
         description: source.description.clone(),
@@ -68,8 +97,9 @@ fn facts_of(name: &DatasetName, source: &DataSource) -> Result<DatasetFacts, Ser
     })
 }
 
-fn classified(place: &str, word: &str) -> Result<Classification, ServerError> {
-    word.parse().map_err(|error| ServerError::Unknown {
+fn classification(place: &str, word: Option<&str>) -> Result<Option<Classification>, ServerError> {
+    let read = word.map(str::parse::<Classification>).transpose();
+    read.map_err(|error| ServerError::Unknown {
         what: format!("{FILE_NAME}: [{place}]: {error}"),
         hint: "from the least to the most careful: public, internal, confidential, personal".to_owned(),
     })

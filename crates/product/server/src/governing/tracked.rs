@@ -97,13 +97,15 @@ impl OpenProject {
         Ok(Some(found))
     }
 
-    /// What is known of a version of tracked files, named by its own digest or by that of its content.
+    /// What is known of a version of tracked files, named by its own digest or by that of its content; of other digests that
+    /// they stand for files as they were read and no version has them.
     pub(crate) async fn tracked_about(&self, name: &DatasetName, version: &str) -> Result<Option<String>, ServerError> {
         let Ok(digest) = version.parse::<Digest>() else { return Ok(None) };
-        let (_, versions) = self.tracked_here(name).await?;
+        let (here, versions) = self.tracked_here(name).await?;
         // The newest is first: content that came back is told of as what it was at first.
         let found = versions.iter().rev().find(|entry| entry.digest == digest || entry.version.root == digest);
-        Ok(found.map(told))
+        let is_tracked = here.is_some() || !versions.is_empty();
+        Ok(found.map(told).or_else(|| is_tracked.then(|| "files that no version has".to_owned())))
     }
 }
 

@@ -44,5 +44,13 @@ fn told(act: Act) -> (AuditAction, Value) {
         Act::Untrack { files_removed } => (AuditAction::Delete, json!({ "files_removed": files_removed })),
         Act::Push { remote } => (AuditAction::Read, json!({ "pushed_to": remote })),
         Act::Pull { remote } => (AuditAction::Read, json!({ "pulled_from": remote })),
+        Act::Adopt { act, by, place } => {
+            let (action, mut details) = told(*act);
+            details["fetched_from"] = place.into();
+            if let Some(by) = by {
+                details["by"] = by.into();
+            }
+            (action, details)
+        }
     }
 }

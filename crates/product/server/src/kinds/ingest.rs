@@ -9,19 +9,20 @@ use ropewalk_config::DataSource;
 use ropewalk_connectors::FetchLimits;
 use ropewalk_data::{AuditAction, AuditEvent, DataError, DatasetVersion, audit_append, version_list, version_record};
 use ropewalk_ingest::{
-    Column, ColumnReport, IngestError, IngestProgress, IngestSettings, Network, Source, StoreCheckpoints, ingest,
-    source_fingerprint,
+    Column, ColumnReport, IngestError, IngestProgress, IngestSettings, Network, Source, SourceFile, StoreCheckpoints,
+    ingest, source_files, source_fingerprint,
 };
 use ropewalk_pipeline::{
     Artifact, ArtifactKind, Executed, Failure, PipelineError, Project, Record, Reporter, StageContext, StageKind,
     StageSpec, outcome_get,
 };
-use ropewalk_store::Store;
+use ropewalk_store::{Store, files};
 use ropewalk_types::{Ambient, DatasetName, Diagnose, Digest, Timestamp, Uri, Zone};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::downloads::Downloads;
+use super::holders::{Holders, changes_record};
 use super::source;
 use super::used_pieces::UsedPieces;
 use crate::importing::{import_is_full, import_token};
@@ -43,6 +44,7 @@ pub(crate) struct IngestKind {
     pub(crate) downloads: PathBuf,
     /// Who is named in the audit trail.
     pub(crate) who: String,
+    pub(crate) holders: Holders,
 }
 
 #[derive(Debug, Deserialize)]
@@ -167,13 +169,30 @@ impl StageKind for IngestKind {
         }
         let ingest = source::settings(&settings.source, &project.root, PathBuf::new())?;
         let found = source_fingerprint(&ingest, &project.root).await?;
-        Ok(json!({ "source": found.digest }))
+        let held = self.holders.of(found.files, Some(found.digest)).await?;
+        let tracked: Vec<Uri> = held.into_iter().map(|held| held.uri).collect();
+        self.holders.check_lowered(&settings.out, &tracked).await?;
+        let mut fingerprint = json!({ "source": found.digest });
+        if !tracked.is_empty() {
+            // They make nothing else of the same bytes, but lineage names them.
+            fingerprint["tracked"] = json!(tracked);
+        }
+        Ok(fingerprint)
     }
 
     async fn execute(&self, spec: &StageSpec, context: &StageContext) -> Result<Executed, Failure> {
         let settings: Settings = spec.settings()?;
         let read_as = Digest::of_json(&json!({ "settings": spec.settings, "revision": REVISION })).to_string();
         let ingest_settings = self.settings(&settings, &read_as, context).await?;
+        let sources = match source::database_file(&settings.source, &context.project.root) {
+            // That it is not there is said by whoever opens it.
+            Some(file) => Vec::from_iter(Some(file).filter(|file| files::exists(file).unwrap_or(false))),
+            None => source_files(&ingest_settings, &context.project.root).await?,
+        };
+        let held = self.holders.of(sources.clone(), None).await?;
+        let known: Vec<Uri> = held.iter().map(|held| held.known.clone()).collect();
+        self.holders.check_lowered(&settings.out, &known).await?;
+        self.holders.audit_reads(spec, context, &held).await?;
         let checkpoints = UsedPieces::new(StoreCheckpoints::new(context.store.clone()));
         let reporter = context.reporter.clone();
         let watch = Watch { reporter, steps: AtomicU64::new(0), done: AtomicU64::new(0) };
@@ -219,7 +238,12 @@ impl StageKind for IngestKind {
             who: self.who.clone(),
         };
         let mut executed = dataset.executed_as(context, summary, act);
-        executed.sources.push(Uri::File { path, digest: made.source.digest });
+        let SourceFile { digest, files: read, .. } = made.source;
+        executed.sources.push(Uri::File { path, digest });
+        // What local files are is what they were when they were hashed.
+        let held = self.holders.of(if read.is_empty() { sources } else { read }, Some(digest)).await?;
+        executed.records.extend(changes_record(&held, context.ambient.now()));
+        executed.sources.extend(held.into_iter().map(|held| held.uri));
         executed.records.push(checkpoints.record(context.key));
         Ok(executed)
     }

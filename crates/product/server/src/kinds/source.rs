@@ -103,6 +103,13 @@ pub(crate) fn is_local(data: &DataSource) -> bool {
     !matches!(&data.source, OneOrMany::One(url) if scheme(url).is_some_and(|scheme| scheme != "file"))
 }
 
+/// The file that a source is a database of, if it is one of this disk.
+pub(crate) fn database_file(data: &DataSource, root: &Path) -> Option<PathBuf> {
+    let OneOrMany::One(url) = &data.source else { return None };
+    let path = url.strip_prefix("sqlite:")?;
+    Some(root.join(path.strip_prefix("//").unwrap_or(path)))
+}
+
 /// The settings and secrets that connections of this source may use: those of the families, and what it names.
 pub(crate) fn connection_options(
     data: &DataSource,

@@ -3,17 +3,17 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use ropewalk_pipeline::{Artifact, ArtifactKind, Executed, Failure, Project, StageContext, StageKind, StageSpec};
 use ropewalk_store::Store;
-use ropewalk_types::{DatasetName, Diagnose, Digest, Uri, Zone};
-use ropewalk_versions::{Kind, Resolved, Workspace};
+use ropewalk_types::{DatasetName, Diagnose, Digest, Zone};
+use ropewalk_versions::{Kind, Resolved};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::holders::{Holders, data};
 use crate::collecting::TRACKED_KIND;
 
 /// Tracked files stand at the beginning of a pipeline: `source = "data:NAME"` or `"data:NAME@VERSION"`.
-#[derive(Debug)]
 pub(crate) struct TrackedKind {
-    pub(crate) workspace: Workspace,
+    pub(crate) holders: Holders,
 }
 
 /// Which version of which tracked dataset.
@@ -52,13 +52,13 @@ struct Content {
 impl TrackedKind {
     async fn content(&self, settings: &TrackedSettings) -> Result<Content, Failure> {
         let (kind, tree, bytes, version) = if let Some(version) = &settings.version {
-            let Resolved { digest, version } = self.workspace.resolve(&settings.dataset, version).await?;
+            let Resolved { digest, version } = self.holders.workspace.resolve(&settings.dataset, version).await?;
             (version.kind, version.root, version.bytes, Some(digest))
         } else {
-            let pointer = self.workspace.dataset(&settings.dataset).await?.pointer;
+            let pointer = self.holders.workspace.dataset(&settings.dataset).await?.pointer;
             if let Some(version) = pointer.version() {
                 // Refused if it was removed; the pointer's own version may be known to nothing but the pointer.
-                self.workspace.check_there(&settings.dataset, &version).await?;
+                self.holders.workspace.check_there(&settings.dataset, &version).await?;
             }
             (pointer.kind, pointer.digest, pointer.bytes, pointer.version())
         };
@@ -80,7 +80,10 @@ impl StageKind for TrackedKind {
     }
 
     async fn fingerprint(&self, spec: &StageSpec, _: &Project, _: &Store) -> Result<Value, Failure> {
-        let Content { tree, version, .. } = self.content(&spec.settings()?).await?;
+        let settings: TrackedSettings = spec.settings()?;
+        let Content { tree, version, .. } = self.content(&settings).await?;
+        let made_of = data(&settings.dataset, version.unwrap_or(tree));
+        self.holders.check_lowered(&settings.out, &[made_of]).await?;
         // The version makes nothing else of the same tree, but lineage names it.
         Ok(json!({ "tree": tree, "version": version }))
     }
@@ -93,7 +96,7 @@ impl StageKind for TrackedKind {
         let kind = ArtifactKind::Dataset { name: settings.out.clone(), zone: settings.zone };
         let outputs = BTreeMap::from([(settings.out.to_string(), Artifact { kind, digest, size })]);
         let summary = json!({ "files": files, "bytes": size });
-        let read = |version: Digest| Uri::Data { name: settings.dataset.clone(), version: version.to_string() };
+        let read = |version: Digest| data(&settings.dataset, version);
         let sources = match version {
             Some(version) => vec![read(version)],
             // What was not committed is named by its content, unless the output has that very name.

@@ -1,9 +1,9 @@
 use std::collections::HashMap;
 
 use ropewalk_config::Monitor;
-use ropewalk_data::{NamedTable, query, version_resolve};
+use ropewalk_data::{NamedTable, query};
 use ropewalk_types::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{OpenProject, ServerError};
 
@@ -18,8 +18,8 @@ pub(super) struct Label {
 impl OpenProject {
     /// The labels by the request's own id, from the latest version of the dataset that holds them.
     pub(super) async fn labels(&self, monitor: &Monitor) -> Result<HashMap<String, Label>, ServerError> {
-        let version = version_resolve(&self.catalog, &monitor.labels, "latest").await?;
-        self.content_here(&version).await?;
+        let what = json!({ "what": "monitor", "model": monitor.model });
+        let version = self.version_to_read(&monitor.labels, "latest", what).await?;
         let time = monitor.time.as_ref().map_or_else(
             || "NULL".to_owned(),
             |time| format!("CAST(date_part('epoch', {}) * 1000 AS BIGINT)", quoted(time)),

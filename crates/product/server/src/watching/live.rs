@@ -1,12 +1,14 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Builder, RecordBatch, StringBuilder};
+use ropewalk_data::AuditAction;
 use ropewalk_registry::ModelVersion;
 use ropewalk_serving::{PredictionFilter, PredictionRecord};
 use ropewalk_types::{ElementType, TensorSpec, Timestamp};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{SCORE, nothing_answered};
+use crate::asking::PREDICTIONS;
 use crate::{OpenProject, ServerError};
 
 /// Records that are read at once.
@@ -50,6 +52,8 @@ impl OpenProject {
     }
 
     pub(super) async fn live(&self, version: &ModelVersion, score: &str) -> Result<Live, ServerError> {
+        let details = json!({ "log": PREDICTIONS, "what": "monitor", "model": version.uri() });
+        self.audit_predictions(AuditAction::Read, details).await?;
         let answers = self.answers(version).await?;
         if answers.is_empty() {
             return Err(nothing_answered(version));

@@ -4,11 +4,12 @@ use arrow::array::{ArrayRef, AsArray, Float64Array, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float32Type};
 use bytes::Bytes;
-use ropewalk_data::read_table;
+use ropewalk_data::{AuditAction, read_table};
 use ropewalk_inference::{ClassicalEngine, Engine as _, Model, NamedTensor, Tensor, TensorData};
 use ropewalk_monitoring::Profile;
 use ropewalk_registry::ModelVersion;
 use ropewalk_types::{Digest, ElementType, TensorSpec, Uri};
+use serde_json::json;
 
 use super::SCORE;
 use crate::{OpenProject, ServerError};
@@ -26,11 +27,12 @@ impl OpenProject {
             what: format!("the dataset that {} was trained on is not known here", version.uri()),
             hint: "train it by a stage of this project".to_owned(),
         };
-        let Some(Uri::Data { name, version: digest }) = &version.dataset else { return Err(unknown()) };
+        let Some(dataset @ Uri::Data { name, version: digest }) = &version.dataset else { return Err(unknown()) };
         let tree: Digest = digest.parse().map_err(|_| unknown())?;
         let run = self.tracking.run_get(version.run).await?;
         let part = run.params.get("split").map(|split| format!("\"{}\" = 'train'", split.replace('"', "\"\"")));
         let columns: Vec<&str> = version.signature.inputs.iter().map(|input| input.name.as_str()).collect();
+        self.audit(AuditAction::Read, dataset, json!({ "what": "monitor", "model": version.uri() })).await?;
         let batches = read_table(&self.store, &tree, Some(&columns), part.as_deref()).await?;
         let onnx = self.store.get_bytes(&version.digest).await?;
         let score = score.to_owned();

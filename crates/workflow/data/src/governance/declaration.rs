@@ -154,7 +154,7 @@ impl DatasetFacts {
 /// Facts about a dataset, and who said them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Declaration {
-    /// The dataset.
+    /// The dataset; or the stage, where it is said of what its runs leave behind.
     pub name: DatasetName,
     /// What is said: all that holds from now on.
     pub facts: DatasetFacts,
@@ -169,11 +169,10 @@ pub struct Declaration {
 }
 
 /// Records a declaration in the caller's transaction and gives the facts that held before; none when the same facts hold
-/// already, and when nothing is said where nothing was.
+/// already for the same reason, and when nothing is said where nothing was.
 ///
 /// Earlier declarations stay on record; one without facts withdraws them. It comes after them, whatever the clock says.
-/// Errors: [`DataError::Statement`] without a name
-/// or a reason.
+/// Errors: [`DataError::Statement`] without a name or a reason.
 pub async fn declaration_record(
     connection: &mut AnyConnection,
     declaration: &Declaration,
@@ -187,7 +186,8 @@ pub async fn declaration_record(
     let at = after(declaration.at, last.as_ref().map(|DeclarationRow(last, _)| last.at.millis()));
     let (number, before) = match last {
         Some(DeclarationRow(last, number)) => {
-            if last.facts == *facts && (last.stage == declaration.stage || facts.is_empty()) {
+            let same_reason = last.stage == declaration.stage && last.why == declaration.why;
+            if last.facts == *facts && (same_reason || facts.is_empty()) {
                 return Ok(None);
             }
             (number + 1, last.facts)

@@ -2,18 +2,21 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ropewalk_catalog::Catalog;
 use ropewalk_lineage::upstream;
-use ropewalk_types::{DatasetName, Uri};
+use ropewalk_types::{DatasetName, Timestamp, Uri};
 use serde::Serialize;
 
 use super::declaration::{Classification, Declaration, Retention, declaration_history};
 use crate::DataError;
+
+/// Why something is declared where nobody gives a reason.
+pub const NO_REASON: &str = "said by the project file";
 
 /// A fact that a thing has by its own declaration, or by those of what it was made from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Inherited<T> {
     /// What holds; none when nobody said anything.
     pub value: Option<T>,
-    /// The datasets whose declarations say it; the thing itself when it has its own.
+    /// The datasets, and stages of runs, whose declarations say it; the thing itself when it has its own.
     pub from: Vec<Uri>,
 }
 
@@ -30,8 +33,27 @@ pub struct EffectiveFacts {
     pub retention: Inherited<Retention>,
     /// Its own owner, or else the owners of what it was made from, sorted.
     pub owners: Vec<String>,
+    /// The same, each with the datasets that it owns.
+    pub owned_by: Vec<Inherited<String>>,
+    /// Its own description, or else those of what it was made from, sorted.
+    pub described_as: Vec<Inherited<String>>,
+    /// Who declared the classification, and why, where a reason was given.
+    pub reasons: Vec<Reason>,
     /// First sources on the way whose classification nobody declared: the answer says nothing about them.
     pub undeclared: Vec<Uri>,
+}
+
+/// Why a classification was declared.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Reason {
+    /// Of what.
+    pub of: Uri,
+    /// Who declared it.
+    pub who: String,
+    /// Why.
+    pub why: String,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// How carefully `uri` must be handled: its own declaration, or the most careful of what it was made from.
@@ -72,9 +94,9 @@ pub(crate) async fn effective(catalog: &Catalog, uri: &Uri, declared: &Declared)
 type Parents = BTreeMap<Uri, BTreeSet<Uri>>;
 
 fn combined(uri: &Uri, parents: &Parents, declared: &Declared) -> EffectiveFacts {
-    let own = declaration(uri, declared);
+    let own = of_dataset(uri, declared);
     let search = Search { parents, declared };
-    let above = search.classifications(uri);
+    let above = search.above(uri, |declaration| declaration.facts.classification);
     let inherited = above.iter().map(|(value, _)| *value).max();
     let classification = match own.and_then(|own| own.facts.classification) {
         Some(value) => Inherited { value: Some(value), from: vec![uri.clone()] },
@@ -87,21 +109,66 @@ fn combined(uri: &Uri, parents: &Parents, declared: &Declared) -> EffectiveFacts
     let own_retention = own.and_then(|own| own.facts.retention);
     let retention =
         own_retention.map_or_else(shortest, |value| Inherited { value: Some(value), from: vec![uri.clone()] });
-    let owners_above = || {
-        let above = search.above(uri, |declaration| declaration.facts.owner.clone());
-        above.into_iter().map(|(owner, _)| owner).collect::<BTreeSet<_>>().into_iter().collect()
+    let texts = |fact: fn(&Declaration) -> Option<String>| match own.and_then(fact) {
+        Some(text) => vec![Inherited { value: Some(text), from: vec![uri.clone()] }],
+        None => by_text(search.above(uri, fact)),
     };
-    let owners = own.and_then(|own| own.facts.owner.clone()).map_or_else(owners_above, |owner| vec![owner]);
+    let owned_by = texts(|declaration| declaration.facts.owner.clone());
+    let described_as = texts(|declaration| declaration.facts.description.clone());
+    let owners = owned_by.iter().filter_map(|owner| owner.value.clone()).collect();
     let undeclared =
         if own.is_some_and(|own| own.facts.classification.is_some()) { Vec::new() } else { search.undeclared(uri) };
-    EffectiveFacts { declared: own.cloned(), classification, inherited, retention, owners, undeclared }
+    let reasons = classification.from.iter().filter_map(|of| reason(of, declared)).collect();
+    let declared = own.cloned();
+    EffectiveFacts {
+        declared,
+        classification,
+        inherited,
+        retention,
+        owners,
+        owned_by,
+        described_as,
+        reasons,
+        undeclared,
+    }
 }
 
-fn declaration<'a>(uri: &Uri, declared: &'a Declared) -> Option<&'a Declaration> {
+fn of_dataset<'a>(uri: &Uri, declared: &'a Declared) -> Option<&'a Declaration> {
     match uri {
         Uri::Data { name, .. } => declared.get(name),
         _ => None,
     }
+}
+
+/// What a stage declares of what its runs leave behind.
+fn of_stage<'a>(uri: &Uri, declared: &'a Declared) -> Option<&'a Declaration> {
+    let Uri::Stage { name, .. } = uri else { return None };
+    let found = declared.get(&DatasetName::new(name.as_str()).ok()?)?;
+    (found.stage.as_ref() == Some(name)).then_some(found)
+}
+
+/// What is declared of `parent`, from which `child` came. What a stage that makes a dataset declares is said of that, and so
+/// stands at the dataset; of what a run leaves behind it stands at the stage that the run executed.
+fn declaration<'a>(child: &Uri, parent: &Uri, declared: &'a Declared) -> Option<&'a Declaration> {
+    match child {
+        Uri::Run { .. } => of_stage(parent, declared).or_else(|| of_dataset(parent, declared)),
+        _ => of_dataset(parent, declared),
+    }
+}
+
+fn reason(of: &Uri, declared: &Declared) -> Option<Reason> {
+    let Declaration { who, why, at, .. } = of_dataset(of, declared).or_else(|| of_stage(of, declared))?;
+    let reason = || Reason { of: of.clone(), who: who.clone(), why: why.clone(), at: *at };
+    (why != NO_REASON).then(reason)
+}
+
+/// Each text once, with all that say it.
+fn by_text(said: Vec<(String, Uri)>) -> Vec<Inherited<String>> {
+    let mut texts: BTreeMap<String, Vec<Uri>> = BTreeMap::new();
+    for (text, uri) in said {
+        texts.entry(text).or_default().push(uri);
+    }
+    texts.into_iter().map(|(text, from)| Inherited { value: Some(text), from }).collect()
 }
 
 fn inherited_as<T: Copy + PartialEq>(value: Option<T>, above: &[(T, Uri)]) -> Inherited<T> {
@@ -116,14 +183,10 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    fn classifications(self, uri: &Uri) -> Vec<(Classification, Uri)> {
-        self.above(uri, |declaration| declaration.facts.classification)
-    }
-
     /// The nearest facts on every way up from `uri`, itself left out; a way ends at the dataset that has one.
     fn above<T>(self, uri: &Uri, fact: impl Fn(&Declaration) -> Option<T>) -> Vec<(T, Uri)> {
         let mut found = Vec::new();
-        self.walk(uri, |parent| match declaration(parent, self.declared).and_then(&fact) {
+        self.walk(uri, |child, parent| match declaration(child, parent, self.declared).and_then(&fact) {
             Some(value) => {
                 found.push((value, parent.clone()));
                 false
@@ -136,8 +199,8 @@ impl Search<'_> {
     /// Datasets without a classification above which there is no other dataset.
     fn undeclared(self, uri: &Uri) -> Vec<Uri> {
         let mut found = Vec::new();
-        let mut judge = |one: &Uri| {
-            if declaration(one, self.declared).is_some_and(|declaration| declaration.facts.classification.is_some()) {
+        let mut judge = |one: &Uri, said: Option<&Declaration>| {
+            if said.is_some_and(|said| said.facts.classification.is_some()) {
                 return false;
             }
             if matches!(one, Uri::Data { .. }) && !self.has_dataset_above(one) {
@@ -145,27 +208,28 @@ impl Search<'_> {
             }
             true
         };
-        judge(uri);
-        self.walk(uri, judge);
+        judge(uri, of_dataset(uri, self.declared));
+        self.walk(uri, |child, parent| judge(parent, declaration(child, parent, self.declared)));
         found
     }
 
     fn has_dataset_above(self, uri: &Uri) -> bool {
         let mut has = false;
-        self.walk(uri, |parent| {
+        self.walk(uri, |_, parent| {
             has |= matches!(parent, Uri::Data { .. });
             !has
         });
         has
     }
 
-    /// Meets everything above `uri` once, in a fixed order; goes on above a thing where `goes_on` says so.
-    fn walk(self, uri: &Uri, mut goes_on: impl FnMut(&Uri) -> bool) {
+    /// Meets everything above `uri` once, in a fixed order, with what came from it; goes on above a thing where `goes_on`
+    /// says so.
+    fn walk(self, uri: &Uri, mut goes_on: impl FnMut(&Uri, &Uri) -> bool) {
         let mut met = BTreeSet::from([uri]);
         let mut open = vec![uri];
         while let Some(next) = open.pop() {
             for parent in self.parents.get(next).into_iter().flatten() {
-                if met.insert(parent) && goes_on(parent) {
+                if met.insert(parent) && goes_on(next, parent) {
                     open.push(parent);
                 }
             }

@@ -1,14 +1,14 @@
 use futures::FutureExt as _;
 use ropewalk_catalog::Catalog;
 use ropewalk_lineage::{Link, Relation, link};
-use ropewalk_types::{DatasetName, Diagnose as _, Digest, Timestamp, Uri, Zone};
+use ropewalk_types::{DatasetName, Diagnose as _, Digest, StageName, Timestamp, Uri, Zone};
 use serde_json::json;
 
 use crate::{
     AuditAction, AuditEvent, AuditFilter, AuditHead, Classification, DataError, DatasetFacts, DatasetVersion,
-    Declaration, MIGRATIONS, Removal, Retention, audit_append, audit_list, audit_verify, classification_effective,
-    declaration_get, declaration_history, declaration_record, facts_effective, retention_due, version_record,
-    version_remove, version_resolve,
+    Declaration, Inherited, MIGRATIONS, NO_REASON, Reason, Removal, Retention, audit_append, audit_list, audit_verify,
+    classification_effective, declaration_get, declaration_history, declaration_record, facts_effective, retention_due,
+    version_record, version_remove, version_resolve,
 };
 
 const DAY: i64 = 86_400_000;
@@ -112,6 +112,69 @@ async fn what_is_made_from_personal_data_is_personal_unless_it_is_declared_other
     assert_eq!(declaration_history(&catalog, Some(&name)).await.unwrap().len(), 2, "what was said stays on record");
 }
 
+#[tokio::test]
+async fn owners_and_descriptions_say_whose_they_are_and_reasons_who_gave_them() {
+    let catalog = catalog().await;
+    let (people, prices, joined) = (data("people"), data("prices"), data("joined"));
+    linked(&catalog, &[(joined.clone(), people.clone()), (joined.clone(), prices.clone())]).await;
+    let said = |owner: &str, description: Option<&str>, classification| DatasetFacts {
+        owner: Some(owner.to_owned()),
+        description: description.map(str::to_owned),
+        classification: Some(classification),
+        retention: None,
+    };
+    declare(&catalog, "people", said("ada", Some("who they are"), Classification::Personal), NO_REASON).await.unwrap();
+    declare(&catalog, "prices", said("ada", None, Classification::Public), "on the web").await.unwrap();
+    let found = facts_effective(&catalog, &joined).await.unwrap();
+    let both = Inherited { value: Some("ada".to_owned()), from: vec![people.clone(), prices] };
+    assert_eq!((found.owners.as_slice(), found.owned_by), (["ada".to_owned()].as_slice(), vec![both]));
+    let description = Inherited { value: Some("who they are".to_owned()), from: vec![people] };
+    assert_eq!((found.described_as, found.reasons), (vec![description], Vec::new()));
+    declare(&catalog, "joined", said("bob", None, Classification::Internal), "sums only").await.unwrap();
+    let found = facts_effective(&catalog, &joined).await.unwrap();
+    let reason = Reason { of: joined.clone(), who: "ann".to_owned(), why: "sums only".to_owned(), at: Timestamp(7) };
+    assert_eq!((found.reasons, found.owned_by[0].from.as_slice()), (vec![reason], [joined].as_slice()));
+}
+
+#[tokio::test]
+async fn what_a_stage_declares_holds_for_what_its_runs_leave_behind() {
+    let catalog = catalog().await;
+    let uri = |text: String| text.parse::<Uri>().unwrap();
+    let stage = uri(format!("stage:train@{}", Digest::of(b"key")));
+    let run = uri("runs:/0123456789abcdef0123456789abcdef".to_owned());
+    let (file, made) = (uri(format!("{run}/model.onnx")), data("train"));
+    linked(
+        &catalog,
+        &[(file.clone(), run.clone()), (run, stage.clone()), (made.clone(), stage.clone()), (stage, data("people"))],
+    )
+    .await;
+    declare(&catalog, "people", classified(Classification::Personal), NO_REASON).await.unwrap();
+    let value = async |uri: &Uri| facts_effective(&catalog, uri).await.unwrap().classification.value;
+    assert_eq!(value(&file).await, Some(Classification::Personal));
+    let declaration = Declaration {
+        name: DatasetName::new("train").unwrap(),
+        facts: classified(Classification::Internal),
+        stage: Some(StageName::new("train").unwrap()),
+        who: "ann".to_owned(),
+        why: "weights only".to_owned(),
+        at: Timestamp(7),
+    };
+    let other = Declaration { stage: Some(StageName::new("another").unwrap()), ..declaration.clone() };
+    for (declaration, of_file) in [(declaration, Classification::Internal), (other, Classification::Personal)] {
+        catalog
+            .write(move |connection| async move { declaration_record(connection, &declaration).await }.boxed())
+            .await
+            .unwrap();
+        assert_eq!(value(&file).await, Some(of_file));
+        let found = facts_effective(&catalog, &made).await.unwrap();
+        assert_eq!(
+            (found.classification.value, found.inherited),
+            (Some(Classification::Internal), Some(Classification::Personal)),
+            "of a dataset it is said, not inherited from the stage"
+        );
+    }
+}
+
 #[test]
 fn what_is_not_said_again_is_withdrawn() {
     let before: DatasetFacts = toml::from_str("owner = 'ann'\nclassification = 'public'\nretention = 30").unwrap();
@@ -126,13 +189,14 @@ async fn declarations_are_kept_and_need_a_reason() {
     let catalog = catalog().await;
     let facts: DatasetFacts = toml::from_str("owner = 'ann'\nclassification = 'public'\nretention = 30").unwrap();
     assert!(declare(&catalog, "a", facts.clone(), "first").await.unwrap());
-    assert!(!declare(&catalog, "a", facts.clone(), "again").await.unwrap());
+    assert!(!declare(&catalog, "a", facts.clone(), "first").await.unwrap());
+    assert!(declare(&catalog, "a", facts.clone(), "a better reason").await.unwrap());
     let longer = DatasetFacts { retention: Some(Retention::Forever), ..DatasetFacts::default() };
     assert!(declare(&catalog, "a", longer.over(&facts), "the law").await.unwrap());
     let name = DatasetName::new("a").unwrap();
     let held = declaration_get(&catalog, &name).await.unwrap().unwrap();
     assert_eq!((held.facts.owner.as_deref(), held.facts.retention), (Some("ann"), Some(Retention::Forever)));
-    assert_eq!(declaration_history(&catalog, Some(&name)).await.unwrap().len(), 2);
+    assert_eq!(declaration_history(&catalog, Some(&name)).await.unwrap().len(), 3);
     assert_eq!(declare(&catalog, "a", facts, " ").await.unwrap_err().code(), "data.statement");
     for wrong in ["retention = -1", "retention = 'never'", "classification = 'secret'", "ower = 'x'"] {
         assert!(toml::from_str::<DatasetFacts>(wrong).is_err(), "{wrong}");

@@ -112,7 +112,8 @@ impl Work<'_> {
         let keys: Vec<Digest> = read.parts.iter().map(|part| part.key).collect();
         let reused_pieces = read.parts.iter().filter(|part| part.reused).count();
         let executed_pieces = read.parts.len() - reused_pieces;
-        let source = SourceFile { path: read.import.location.clone().into(), digest: read.import.digest, size: 0 };
+        let Import { location, digest, .. } = &read.import;
+        let source = SourceFile { path: location.into(), digest: *digest, size: 0, files: Vec::new() };
         let (tree, bytes, report) = match (read.import.rows, previous) {
             (Some(0), Some(previous)) => previous.into_version(),
             (_, previous) => self.publish(read.written(), previous).await?,

@@ -1,4 +1,4 @@
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
@@ -11,7 +11,7 @@ use super::format::{ArchiveFormat, Compression, FileKind, NamedKind, aside, kind
 use super::place::{FoundFile, OpenedZip, Place, Readable, Reopened};
 use super::scan::ScannedFile;
 use super::stamp::Stamp;
-use super::walk::{LocalFile, walk};
+use super::walk::{LocalFile, Walked, walk};
 use super::{IngestSettings, SourceFile};
 use crate::blocking::blocking;
 use crate::report::Skipped;
@@ -66,15 +66,22 @@ async fn look_all(files: Vec<LocalFile>, settings: &IngestSettings) -> Result<Ve
 /// What the files of `patterns` are together: of one file its path and the digest of its bytes; of several the first
 /// pattern and a digest of all names and digests.
 fn shown_source(patterns: &[String], looked: &[Looked], single: bool) -> SourceFile {
+    let files = looked.iter().map(|looked| looked.file.path.clone()).collect();
     if let ([one], true) = (looked, single) {
-        return SourceFile { path: one.file.shown.clone(), digest: one.digest, size: one.stamp.size };
+        return SourceFile { path: one.file.shown.clone(), digest: one.digest, size: one.stamp.size, files };
     }
     let listing: Vec<_> = looked.iter().map(|looked| (&looked.file.name, looked.digest.to_string())).collect();
     SourceFile {
         path: patterns.join(", ").into(),
         digest: Digest::of_json(&serde_json::json!(listing)),
         size: looked.iter().map(|looked| looked.stamp.size).sum(),
+        files,
     }
+}
+
+async fn walked(patterns: &[String], settings: &IngestSettings, project: &Path) -> Result<Walked, IngestError> {
+    let (project, patterns, limits) = (project.to_owned(), patterns.to_vec(), settings.limits.clone());
+    blocking(move || walk(&project, &patterns, &limits)).await
 }
 
 async fn looked(
@@ -82,9 +89,18 @@ async fn looked(
     settings: &IngestSettings,
     project: &Path,
 ) -> Result<(Vec<Looked>, Vec<Skipped>, bool), IngestError> {
-    let (project, patterns, limits) = (project.to_owned(), patterns.to_vec(), settings.limits.clone());
-    let walked = blocking(move || walk(&project, &patterns, &limits)).await?;
+    let walked = walked(patterns, settings, project).await?;
     Ok((look_all(walked.files, settings).await?, walked.skipped, walked.single))
+}
+
+/// The files of `patterns`, of which nothing is read.
+pub(crate) async fn local_files(
+    patterns: &[String],
+    settings: &IngestSettings,
+    project: &Path,
+) -> Result<Vec<PathBuf>, IngestError> {
+    let walked = walked(patterns, settings, project).await?;
+    Ok(walked.files.into_iter().map(|file| file.path).collect())
 }
 
 /// What local files are before anything is read of them, as [`super::Ingested::source`] shows it.
@@ -123,7 +139,7 @@ pub(crate) async fn received_open(
         return Err(IngestError::changed(&other.file.path));
     }
     let single = looked.len() == 1;
-    let shown = shown_source(&[shown.to_owned()], &looked, single);
+    let shown = SourceFile { files: Vec::new(), ..shown_source(&[shown.to_owned()], &looked, single) };
     unfolded(looked, Vec::new(), single, shown, settings, scratch).await
 }
 

@@ -109,7 +109,8 @@ fn known(previous: &Previous) -> BTreeMap<String, String> {
 fn unchanged(request: &FetchRequest, previous: Previous) -> Ingested {
     let digest = previous.report.origin.as_ref().and_then(|origin| origin.imports.first()).map(|import| import.digest);
     let (tree, bytes, report) = previous.into_version();
-    let source = SourceFile { path: PathBuf::from(redacted(&request.url)), digest: digest.unwrap_or(tree), size: 0 };
+    let (path, digest) = (PathBuf::from(redacted(&request.url)), digest.unwrap_or(tree));
+    let source = SourceFile { path, digest, size: 0, files: Vec::new() };
     let reused_pieces = report.files.len();
     Ingested { tree, report, bytes, source, reused_pieces, executed_pieces: 0 }
 }

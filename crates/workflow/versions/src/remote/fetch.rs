@@ -13,7 +13,7 @@ use crate::history::{self, Advance, History, Refs, Resolved};
 use crate::index::Index;
 use crate::pointer::{Links, Pointer, PointerState};
 use crate::selection::Selection;
-use crate::trail::Act;
+use crate::trail::{Act, Adopting};
 use crate::workspace::{CheckedOut, CheckoutRequest, Laying, Opened, Problem, Unreadable, Workspace};
 
 /// Which version a pull lays out.
@@ -281,7 +281,8 @@ impl Workspace {
             fetched.transferred = remote.link_to(store, &roots, progress).await?;
         }
         for name in &names {
-            self.removals_fetch(name, &of(&ours, name), &of(&theirs, name), &mut fetched).await?;
+            let told = Adopting { workspace: self, place: remote.place() };
+            self.removals_fetch(name, &of(&ours, name), &of(&theirs, name), told, &mut fetched).await?;
             refs_fetch(store, name, &of(&ours, name), &of(&theirs, name), &mut fetched).await?;
         }
         Ok((fetched, names))
@@ -351,24 +352,26 @@ impl Workspace {
 }
 
 impl Workspace {
-    /// Takes over tags that were deleted and versions that were removed; whole files of those leave the cache.
+    /// Takes over tags, those that were deleted, and versions that were removed; whole files of those leave the cache. The
+    /// trail hears of each before it is to be seen.
     async fn removals_fetch(
         &self,
         name: &DatasetName,
         ours: &Refs,
         theirs: &Refs,
+        told: Adopting<'_>,
         fetched: &mut Fetched,
     ) -> Result<(), VersionsError> {
         let store = self.store().await?;
         let (tags, gone) = tags_of_there(theirs, ours);
-        let carried = history::tags_carry(&tags, store, name, ours, false).await?;
+        let carried = history::tags_adopt(&tags, store, name, ours, told).await?;
         fetched.tags += carried.set;
         fetched.deleted_tags.extend(carried.deleted.into_iter().map(|tag| (name.clone(), tag)));
         for (tag, local) in carried.refused.into_iter().chain(gone) {
             let remote = theirs.tags.get(&tag).map_or(local, |at| at.version);
             fetched.refused_tags.push(RefusedTag { name: name.clone(), tag, local, remote });
         }
-        let removed = removals_carry(theirs, store, name, &mut fetched.refused_removals).await?;
+        let removed = removals_carry(theirs, store, name, &mut fetched.refused_removals, Some(told)).await?;
         let history = History { stores: &[store] };
         for version in removed {
             if let Some(object) = history.find(&version).await? {

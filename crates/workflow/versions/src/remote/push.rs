@@ -111,7 +111,7 @@ impl Workspace {
                 let (ours, theirs) = (of(&ours, &name), of(&theirs, &name));
                 tags_push(remote, &name, &ours, &theirs, &options, &mut pushed).await?;
                 // Before the head: nobody is to take what was removed for the latest.
-                let removed = removals_carry(&ours, remote, &name, &mut pushed.refused_removals).await?;
+                let removed = removals_carry(&ours, remote, &name, &mut pushed.refused_removals, None).await?;
                 pushed.removed.extend(removed.into_iter().map(|version| (name.clone(), version)));
                 let head = refs_push(store, remote, &name, &ours, &theirs).await?;
                 pushed.heads.push((name, head));

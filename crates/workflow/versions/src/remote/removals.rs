@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::error::VersionsError;
 use crate::history::{self, Refs, Removal};
+use crate::trail::{Act, Adopting};
 
 /// A tombstone that was not put on a version, because that has a tag there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -20,12 +21,14 @@ pub struct RefusedRemoval {
 
 /// Puts the tombstones that `from` has on the versions of `to`; gives those that it put there.
 ///
-/// A version that has a tag in `to` is not removed there, and is noted as refused.
+/// A version that has a tag in `to` is not removed there, and is noted as refused. The trail, if there is one to tell, hears
+/// of each before it is there.
 pub(super) async fn removals_carry(
     from: &Refs,
     to: &Store,
     name: &DatasetName,
     refused: &mut Vec<RefusedRemoval>,
+    told: Option<Adopting<'_>>,
 ) -> Result<Vec<Digest>, VersionsError> {
     let mut carried = Vec::new();
     if from.removed.is_empty() {
@@ -36,6 +39,10 @@ pub(super) async fn removals_carry(
     for (version, removal) in from.removed.iter().filter(|(version, _)| !there.removed.contains_key(*version)) {
         let tags = there.tags_of(version);
         if tags.is_empty() {
+            if let Some(told) = told {
+                let act = Act::Remove { why: removal.why.clone() };
+                told.announce(name, *version, act, Some(&removal.who)).await?;
+            }
             if history::removal_put(to, name, version, removal).await? {
                 carried.push(*version);
             }

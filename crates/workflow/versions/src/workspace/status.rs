@@ -119,6 +119,13 @@ impl Workspace {
         })
     }
 
+    /// What changed in one dataset since it was laid out or added.
+    pub(super) async fn status_of(&self, opened: Opened) -> Result<Status, VersionsError> {
+        let (this, looked_at) = (self.clone(), opened.clone());
+        let examined = blocking(move || this.examine(&looked_at)).await?;
+        if examined.blind { self.status_blind(opened).await } else { Ok(examined.status) }
+    }
+
     /// The datasets of these names, or all; of those that are chosen by no name, each problem by itself.
     fn open_each(&self, names: &[DatasetName]) -> Result<Vec<Result<Opened, Problem>>, VersionsError> {
         if !names.is_empty() {

@@ -58,7 +58,12 @@ async fn tables(shared: &Shared, from: &DataSpec, to: Option<&DataSpec>, key: &[
     let project = commands::open(shared).await?;
     let later = to.map_or("latest", DataSpec::version);
     let other = to.map_or(&from.name, |to| &to.name);
-    let diff = project.table_diff((&from.name, from.version()), (other, later), key).await?;
+    let before = match (&from.version, to) {
+        // What the latest import or run made of it.
+        (None, None) => project.table_before(&from.name).await?.to_string(),
+        _ => from.version().to_owned(),
+    };
+    let diff = project.table_diff((&from.name, &before), (other, later), key).await?;
     project.close().await;
     crate::commands::data::table_diff::told(shared, &diff)
 }

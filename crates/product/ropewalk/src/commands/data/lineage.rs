@@ -6,6 +6,7 @@ use ropewalk_server::DatasetLineage;
 use serde_json::{Value, json};
 
 use crate::arguments::{DataSpec, Format, Shared};
+use crate::commands::said;
 use crate::failure::Ending;
 use crate::output::{moment, printable};
 use crate::{commands, output};
@@ -56,10 +57,7 @@ fn text_of(lineage: &DatasetLineage, facts: &EffectiveFacts, way: Way) -> String
     };
     let about = if about.is_empty() { String::new() } else { format!("  ({})", printable(&about)) };
     let mut text = format!("{}{about}\n", printable(&lineage.uri.to_string()));
-    if let Some(classification) = facts.classification.value {
-        let from: Vec<String> = facts.classification.from.iter().map(ToString::to_string).collect();
-        let _ = writeln!(text, "  {classification}, said of {}", from.join(", "));
-    }
+    text.push_str(&said::facts(&lineage.uri, facts));
     for (heading, steps, shown) in
         [("came from", &lineage.up, way != Way::Down), ("went into", &lineage.down, way != Way::Up)]
     {

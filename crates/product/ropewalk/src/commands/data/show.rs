@@ -5,6 +5,7 @@ use ropewalk_ingest::ColumnReport;
 use ropewalk_server::ServerError;
 use serde_json::{Value, json};
 
+use super::origin;
 use crate::arguments::{DataSpec, Format, Shared};
 use crate::failure::Ending;
 use crate::{commands, output};
@@ -14,18 +15,20 @@ pub(super) async fn run(shared: &Shared, dataset: &DataSpec) -> Ending {
     let name = &dataset.name;
     let project = commands::open(shared).await?;
     let (version, report, aside) = project.dataset_report(name, dataset.version()).await?;
+    let sources = project.dataset_sources(&version).await?;
     project.close().await;
     if shared.output == Format::Json {
         let rows = aside.as_ref().map_or(Ok(json!([])), rows)?;
-        output::json(&json!({ "version": version, "report": report, "quarantine": rows }));
+        output::json(&json!({ "version": version, "sources": sources, "report": report, "quarantine": rows }));
         return Ok(ExitCode::SUCCESS);
     }
     output::text(&format!(
-        "{name} {} ({}): {} rows, {} set aside\n\n",
+        "{name} {} ({}): {} rows, {} set aside\n{}\n",
         version.digest.short(),
         version.zone,
         report.rows,
-        report.quarantined
+        report.quarantined,
+        origin::told(&version, &sources, &report)
     ));
     output::listing(Format::Text, &report.columns, &["COLUMN", "TYPE", "NULLS", "MISFITS"], |column: &ColumnReport| {
         vec![column.name.clone(), column.data_type.clone(), column.nulls.to_string(), column.misfits.to_string()]

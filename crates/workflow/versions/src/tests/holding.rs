@@ -1,0 +1,92 @@
+//! Which datasets files of the work tree belong to.
+
+use super::removing::root_of;
+use super::{Project, name};
+use crate::Holder;
+
+async fn holders(project: &Project, paths: &[&str]) -> Vec<Holder> {
+    project.workspace.holders(paths.iter().map(|path| project.path(path)).collect()).await.unwrap()
+}
+
+#[tokio::test]
+async fn files_belong_to_the_dataset_that_they_lie_in() {
+    let ada = Project::new().await;
+    ada.write("data/deep/a", "1");
+    ada.write("data/b", "1");
+    ada.write("beside", "1");
+    ada.write("data-not/a", "1");
+    let version = ada.commit_data("first").await;
+    let content = root_of(&ada, "v1").await;
+    let first = Holder { name: name("data"), content, version: Some(version), differs: false };
+    assert_eq!(holders(&ada, &["data/deep/a", "data/b", "beside", "data-not/a"]).await, std::slice::from_ref(&first));
+    assert!(holders(&ada, &["beside", "data-not/a"]).await.is_empty());
+    let without_store = ada.without_store();
+    assert_eq!(
+        without_store.holders(vec![ada.path("data/b")]).await.unwrap(),
+        std::slice::from_ref(&first),
+        "metadata is enough"
+    );
+
+    ada.write("data/b", "2");
+    ada.write("data/c", "1");
+    let changed = Holder { differs: true, ..first.clone() };
+    assert_eq!(holders(&ada, &["data/deep/a"]).await, std::slice::from_ref(&first), "this one is as it was");
+    assert_eq!(holders(&ada, &["data/b"]).await, std::slice::from_ref(&changed));
+    assert_eq!(holders(&ada, &["data/deep/a", "data/c"]).await, [changed]);
+    ada.add("data").await;
+    let added = holders(&ada, &["data/b", "data/c"]).await;
+    assert_eq!((added[0].version, added[0].differs), (None, false));
+    assert_ne!(added[0].content, first.content);
+
+    ada.write("data.dataset", "# A dataset kept by Ropewalk\nnonsense");
+    let error = ada.workspace.holders(vec![ada.path("data/b")]).await.unwrap_err();
+    assert!(error.to_string().contains("data.dataset"), "{error}");
+    assert!(holders(&ada, &["beside"]).await.is_empty(), "it is in nobody else's way");
+}
+
+#[tokio::test]
+async fn a_single_file_is_a_dataset_too() {
+    let ada = Project::new().await;
+    ada.write("tables/one.csv", "1");
+    ada.write("tables/two.csv", "2");
+    ada.add("tables/one.csv").await;
+    let found = holders(&ada, &["tables/one.csv", "tables/two.csv"]).await;
+    assert_eq!((found.len(), found[0].name.as_str(), found[0].differs), (1, "one.csv", false), "{found:?}");
+    ada.write("tables/one.csv", "3");
+    assert!(holders(&ada, &["tables/one.csv"]).await[0].differs);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn what_links_lead_to_belongs_where_it_lies() {
+    let ada = Project::new().await;
+    ada.write("data/deep/a", "1");
+    ada.commit_data("first").await;
+    std::os::unix::fs::symlink(ada.path("data/deep"), ada.path("link")).unwrap();
+    std::os::unix::fs::symlink(ada.path("data/deep/a"), ada.path("a")).unwrap();
+    for path in ["link/a", "a", "./data/../data/deep/a"] {
+        let found = holders(&ada, &[path]).await;
+        assert_eq!((found.len(), found[0].differs), (1, false), "{path}: {found:?}");
+    }
+    // Nobody can say of data with links that it is a version; whose it is, is known.
+    std::os::unix::fs::symlink(ada.path("a"), ada.path("data/link")).unwrap();
+    let found = holders(&ada, &["data/deep/a"]).await;
+    assert_eq!((found[0].name.as_str(), found[0].differs), ("data", true));
+}
+
+#[tokio::test]
+async fn what_another_version_laid_out_is_that_version() {
+    let ada = Project::new().await;
+    ada.write("data/a", "1");
+    let first = ada.commit_data("first").await;
+    let pointer = ada.read("data.dataset").unwrap();
+    ada.write("data/a", "2");
+    let second = ada.commit_data("second").await;
+    // As `git checkout` of an older commit leaves it.
+    ada.write("data.dataset", &pointer);
+    let found = holders(&ada, &["data/a"]).await;
+    assert_eq!((found[0].version, found[0].differs), (Some(second), false));
+    ada.checkout("v1").await.unwrap();
+    let found = holders(&ada, &["data/a"]).await;
+    assert_eq!((found[0].version, found[0].differs), (Some(first), false));
+}
