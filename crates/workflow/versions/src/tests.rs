@@ -3,8 +3,10 @@
 mod clones;
 mod collected;
 mod crash;
+mod foreign_remotes;
 mod forgetting;
 mod git;
+mod lfs;
 mod lifecycle;
 #[cfg(unix)]
 mod links;
