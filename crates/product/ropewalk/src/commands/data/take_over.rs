@@ -93,7 +93,7 @@ async fn take_over(
         progress.end();
         outcome
     };
-    say_failed(&failed);
+    say_failed(&failed, BTreeSet::new());
     say_changed(&imported);
     if shared.output == Format::Json {
         output::json(&json!({ "plan": plan, "imported": imported, "failed": failed }));
@@ -124,18 +124,16 @@ fn say_plan(plan: &ImportPlan) {
         let text = format!("passed over: {} of {}: {}", skipped.path, skipped.declared_in, skipped.reason);
         terminal::say(&printable(&text));
     }
-    for hint in hints {
-        terminal::say(&printable(&format!("hint: {hint}")));
-    }
-    say_failed(&plan.failed);
+    say_failed(&plan.failed, hints);
 }
 
-/// Says what cannot be taken over, and what can be done about it; a hint that several have, once.
-fn say_failed(failed: &[FailedOutput]) {
-    for FailedOutput { path, declared_in, reason, .. } in failed {
+/// Says what cannot be taken over, and what can be done about it and about what else `hints` are for; each hint once.
+fn say_failed<'a>(failed: &'a [FailedOutput], mut hints: BTreeSet<&'a String>) {
+    for FailedOutput { path, declared_in, reason, hint } in failed {
         terminal::say(&printable(&format!("not taken over: {path} of {declared_in}: {reason}")));
+        hints.extend(hint);
     }
-    for hint in failed.iter().flat_map(|failed| &failed.hint).collect::<BTreeSet<_>>() {
+    for hint in hints {
         terminal::say(&printable(&format!("hint: {hint}")));
     }
 }
