@@ -181,6 +181,12 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether a server answered, and would not give what was asked for to whoever asked.
+    pub fn is_refusal(&self) -> bool {
+        use object_store::Error::{PermissionDenied, Unauthenticated};
+        matches!(self, Self::Backend { source: PermissionDenied { .. } | Unauthenticated { .. }, .. })
+    }
+
     /// The error that a failure of the object store below is.
     pub(crate) fn of_backend(action: &'static str, object: String, source: object_store::Error) -> Self {
         match NoCredentials::behind(&source) {

@@ -24,6 +24,7 @@ mod chunk;
 mod codec;
 mod error;
 pub mod files;
+mod foreign;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod index;
@@ -39,6 +40,7 @@ mod testing;
 pub use backend::{BackendOptions, object_store_at};
 pub use error::StoreError;
 pub use files::{FileError, LinkSupport, link_support};
+pub use foreign::ForeignObjects;
 pub use reference::{RefName, RefValue};
 pub use store::{
     Amount, Blob, CollectSettings, Collected, Damage, Lacking, LaidOut, LinkMode, NoProgress, RefHistory, Root, Store,

@@ -122,8 +122,10 @@ impl Writer {
         blob.ok_or(StoreError::Interrupted)
     }
 
-    /// Adds what `open` gives; `path` is named when it cannot be read.
-    async fn add_stream<R: std::io::Read>(
+    /// Adds what `open` gives, holding a few megabytes of it in memory at a time; `path` is named when it cannot be read.
+    ///
+    /// When that fails, nothing that was added to this writer can be committed.
+    pub async fn add_stream<R: std::io::Read>(
         &mut self,
         open: impl FnOnce() -> Result<R, StoreError> + Send + 'static,
         path: &Path,

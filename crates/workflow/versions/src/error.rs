@@ -372,6 +372,16 @@ pub enum VersionsError {
         /// What is wrong.
         reason: String,
     },
+    /// Data of DVC or Git LFS cannot be taken over.
+    #[error("cannot take over `{}`: {reason}", path.display())]
+    Import {
+        /// The project, a file, or the URL of an object.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+        /// What to do.
+        advice: &'static str,
+    },
     /// A background task was stopped before it had finished.
     #[error("a task was stopped before it had finished")]
     Interrupted,

@@ -1,6 +1,9 @@
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use ropewalk_execution::{ExecutionError, Program};
+
+use crate::error::VersionsError;
 
 const OUTPUT_LIMIT: u64 = 16 << 20;
 /// Objects that one call of git shows; a pointer has a few hundred bytes.
@@ -56,19 +59,160 @@ pub(crate) async fn tracks(root: &Path, path: &Path) -> Result<bool, ExecutionEr
     }
 }
 
-/// The files that git tracks at `path` or below it, given relative to `root`; none without git or a repository.
-pub(crate) async fn tracked_files(root: &Path, path: &str) -> Result<Vec<String>, ExecutionError> {
-    listed(root, &["--literal-pathspecs", "ls-files", "-z", "--", path]).await
+/// A file as the index of git has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Staged {
+    /// Relative to the folder that was asked for.
+    pub(crate) path: String,
+    /// The name of its blob.
+    pub(crate) object: String,
 }
 
-/// The files that git tracks below `root` and leaves to Git LFS; none without git or a repository.
-pub(crate) async fn lfs_files(root: &Path) -> Result<Vec<String>, ExecutionError> {
-    listed(root, &["ls-files", "-z", "--", ":(attr:filter=lfs)"]).await
+/// The files below `root` that git tracks, sorted by path.
+pub(crate) async fn tracked_files(root: &Path) -> Result<Vec<String>, VersionsError> {
+    let mut files = Vec::new();
+    records(root, &["ls-files", "-z"], &mut |path| files.push(path.to_owned())).await?;
+    files.sort_unstable();
+    files.dedup();
+    Ok(files)
 }
 
-async fn listed(root: &Path, arguments: &[&str]) -> Result<Vec<String>, ExecutionError> {
-    let told = answer(root, arguments).await?.unwrap_or_default();
-    Ok(told.split('\0').filter(|path| !path.is_empty()).map(str::to_owned).collect())
+/// The regular files below `root` that git tracks and leaves to Git LFS.
+pub(crate) async fn lfs_files(root: &Path) -> Result<Vec<Staged>, VersionsError> {
+    let mut files = Vec::new();
+    let arguments = ["ls-files", "--stage", "-z", "--", ":(attr:filter=lfs)"];
+    records(root, &arguments, &mut |record| files.extend(staged(record))).await?;
+    Ok(files)
+}
+
+/// Reads `MODE OBJECT STAGE\tPATH` (git-ls-files, "OUTPUT"); none for links, submodules, and other sides of a conflict
+/// than that of the branch that is checked out.
+fn staged(record: &str) -> Option<Staged> {
+    let (about, path) = record.split_once('\t')?;
+    let mut about = about.split(' ');
+    let (mode, object, stage) = (about.next()?, about.next()?, about.next()?);
+    let file = mode.starts_with("100") && matches!(stage, "0" | "2");
+    file.then(|| Staged { path: path.to_owned(), object: object.to_owned() })
+}
+
+/// Gives to `each` those of `objects` that are blobs of at most `limit` bytes, with their names.
+pub(crate) async fn small_blobs(
+    root: &Path,
+    objects: &BTreeSet<&str>,
+    limit: usize,
+    each: &mut (dyn FnMut(&str, &[u8]) + Send),
+) -> Result<(), VersionsError> {
+    let (mut answers, mut small) = (Split::at(b'\n'), String::new());
+    let mut look = |line: &str| {
+        if let Some(Blob { name, size }) = Blob::read(line)
+            && size <= limit
+        {
+            small.extend([name, "\n"]);
+        }
+    };
+    let asked: String = objects.iter().flat_map(|name| [*name, "\n"]).collect();
+    let check = ["cat-file", "--batch-check", "--buffer"];
+    stream(root, &check, asked.as_bytes(), &mut |piece| answers.push(piece, &mut look)).await?;
+    if small.is_empty() {
+        return Ok(());
+    }
+    let mut blobs = Blobs::default();
+    let read = ["cat-file", "--batch", "--buffer"];
+    stream(root, &read, small.as_bytes(), &mut |piece| blobs.push(piece, each)).await
+}
+
+/// `OBJECT blob SIZE` (git-cat-file, "BATCH OUTPUT").
+struct Blob<'a> {
+    name: &'a str,
+    size: usize,
+}
+
+impl<'a> Blob<'a> {
+    /// None for what is no blob, or is not there.
+    fn read(line: &'a str) -> Option<Self> {
+        let (name, rest) = line.split_once(' ')?;
+        Some(Self { name, size: rest.strip_prefix("blob ")?.parse().ok()? })
+    }
+}
+
+/// What `git cat-file --batch` prints of blobs: of each a line, then its bytes and a line end.
+#[derive(Default)]
+struct Blobs {
+    rest: Vec<u8>,
+}
+
+impl Blobs {
+    fn push(&mut self, piece: &[u8], each: &mut (dyn FnMut(&str, &[u8]) + Send)) {
+        self.rest.extend_from_slice(piece);
+        let mut used = 0;
+        while let Some((length, name, bytes)) = Self::first(&self.rest[used..]) {
+            if let Some(bytes) = bytes {
+                each(name, bytes);
+            }
+            used += length;
+        }
+        self.rest.drain(..used);
+    }
+
+    /// How much the first answer takes, its line and its bytes; none if it is not whole yet.
+    fn first(rest: &[u8]) -> Option<(usize, &str, Option<&[u8]>)> {
+        let end = rest.iter().position(|byte| *byte == b'\n')?;
+        let line = std::str::from_utf8(&rest[..end]).unwrap_or_default();
+        let Some(Blob { name, size }) = Blob::read(line) else { return Some((end + 1, "", None)) };
+        let bytes = rest.get(end + 1..end + 1 + size)?;
+        // The line end behind the bytes must have come, too.
+        rest.get(end + 1 + size)?;
+        Some((end + 1 + size + 1, name, Some(bytes)))
+    }
+}
+
+/// Text that comes in pieces, cut at a byte.
+struct Split {
+    at: u8,
+    rest: Vec<u8>,
+}
+
+impl Split {
+    fn at(at: u8) -> Self {
+        Self { at, rest: Vec::new() }
+    }
+
+    /// Records that are no text are passed over: no dataset can have such a path.
+    fn push(&mut self, piece: &[u8], each: &mut dyn FnMut(&str)) {
+        let mut parts = piece.split(|byte| *byte == self.at);
+        self.rest.extend_from_slice(parts.next().unwrap_or_default());
+        for part in parts {
+            if let Ok(text) = std::str::from_utf8(&self.rest)
+                && !text.is_empty()
+            {
+                each(text);
+            }
+            self.rest.clear();
+            self.rest.extend_from_slice(part);
+        }
+    }
+}
+
+/// What git prints, cut at zero bytes.
+async fn records(root: &Path, arguments: &[&str], each: &mut (dyn FnMut(&str) + Send)) -> Result<(), VersionsError> {
+    let mut split = Split::at(0);
+    stream(root, arguments, b"", &mut |piece| split.push(piece, each)).await
+}
+
+/// What git prints, in any amount, given `input`; that it fails is an error.
+async fn stream(
+    root: &Path,
+    arguments: &[&str],
+    input: &[u8],
+    each: &mut (dyn FnMut(&[u8]) + Send),
+) -> Result<(), VersionsError> {
+    let told = program(root, arguments).stream(input, each).await?;
+    if told.exit.success() {
+        return Ok(());
+    }
+    let command = arguments.first().copied().unwrap_or_default();
+    let reason = format!("`git {command}` ended with {}: {}", told.exit, told.error.trim_end());
+    Err(VersionsError::Import { path: root.to_owned(), reason, advice: "see what `git status` says" })
 }
 
 /// The folder in which git keeps what all work trees share; none without git or a repository.
@@ -131,13 +275,42 @@ async fn git(root: &Path, arguments: &[&str]) -> Result<Option<String>, Executio
 }
 
 async fn call(root: &Path, arguments: &[&str]) -> Result<Option<String>, ExecutionError> {
+    let told = program(root, arguments).run().await?;
+    Ok(told.exit.success().then(|| told.output.trim_end().to_owned()))
+}
+
+fn program(root: &Path, arguments: &[&str]) -> Program {
     let arguments = ["--no-optional-locks"].iter().chain(arguments);
-    let program = Program {
+    Program {
         name: "git".to_owned(),
         arguments: arguments.map(|&one| one.to_owned()).collect(),
         directory: root.to_owned(),
         limit: OUTPUT_LIMIT,
-    };
-    let told = program.run().await?;
-    Ok(told.exit.success().then(|| told.output.trim_end().to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_git_prints_is_read_in_whatever_pieces_it_comes() {
+        let printed = b"a1 blob 3\nx\ny\nb2 missing\nc3 blob 0\n\nd4 blob 2\nzz\n";
+        let records = ["100644 aa 0\tx y", "120000 bb 0\tlink", "100755 cc 2\tours", "100644 dd 3\ttheirs", ""];
+        let paths = records.join("\0");
+        for length in 1..printed.len() {
+            let (mut found, mut blobs) = (Vec::new(), Blobs::default());
+            for piece in printed.chunks(length) {
+                blobs.push(piece, &mut |name, bytes| found.push((name.to_owned(), bytes.to_owned())));
+            }
+            let expected = [("a1", "x\ny"), ("c3", ""), ("d4", "zz")];
+            assert_eq!(found, expected.map(|(name, text)| (name.to_owned(), text.as_bytes().to_owned())), "{length}");
+            let (mut found, mut split) = (Vec::new(), Split::at(0));
+            for piece in paths.as_bytes().chunks(length) {
+                split.push(piece, &mut |record| found.extend(staged(record)));
+            }
+            let staged = |path: &str, object: &str| Staged { path: path.to_owned(), object: object.to_owned() };
+            assert_eq!(found, [staged("x y", "aa"), staged("ours", "cc")], "{length}");
+        }
+    }
 }

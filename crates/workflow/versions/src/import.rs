@@ -1,20 +1,26 @@
 //! Coming from DVC and Git LFS: what they keep becomes datasets with the same content, verified by their digests.
 
+mod content;
 mod digests;
 mod dvc;
 mod lfs;
+mod plan;
 
 #[cfg(test)]
 pub(crate) use digests::md5_of;
+pub use dvc::{DvcOpener, DvcRemote, DvcSurroundings};
+pub use plan::{
+    FailedOutput, FileSource, ImportOutcome, ImportPlan, Imported, PlannedFile, PlannedOutput, RemoteObject,
+    SkippedOutput,
+};
 
 use std::collections::{BTreeSet, HashSet};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Component, Path};
 
 use futures::future::BoxFuture;
 use ropewalk_store::files::{self, EntryKind, OddNames, ScanNext};
-use ropewalk_store::{LinkMode, NewFile, TransferProgress, TreeFile};
-use ropewalk_types::{DatasetName, Diagnose as _, Digest};
-use serde::Serialize;
+use ropewalk_store::{Blob, LinkMode, TransferProgress, TreeFile};
+use ropewalk_types::{DatasetName, Digest};
 
 use crate::discovery::{Place, Tracked};
 use crate::error::{VersionsError, blocking};
@@ -25,134 +31,33 @@ use crate::workspace::{
     AddLinks, COMMIT_TRIES, Content, Laying, MOST_FILES, Opened, Workspace, follow, is_collected, tree_commit,
 };
 
-/// Where the bytes of a file are taken from; they were read, and have the digest that was asked for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case", tag = "from", content = "path")]
-pub enum FileSource {
-    /// The work tree.
-    WorkTree(PathBuf),
-    /// The cache of the other tool.
-    Cache(PathBuf),
-    /// A remote of the other tool that is a folder of this machine.
-    Remote(PathBuf),
-}
-
-impl FileSource {
-    /// The file itself.
-    pub fn path(&self) -> &Path {
-        match self {
-            Self::WorkTree(path) | Self::Cache(path) | Self::Remote(path) => path,
-        }
-    }
-}
-
-/// A file that will be part of a dataset.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct PlannedFile {
-    /// Its path inside the dataset; of a single file, its name.
-    pub path: String,
-    /// What the other tool calls its bytes, such as `md5:…`; empty for files that it does not keep.
-    pub digest: String,
-    /// In bytes.
-    pub size: u64,
-    /// Where it is taken from.
-    pub source: FileSource,
-    /// Whether what lies in the work tree only stands for the file: a link into a cache, or a pointer of Git LFS.
-    pub stands_in: bool,
-}
-
-/// Something that will be a dataset.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct PlannedOutput {
-    /// What it will be called.
-    pub name: DatasetName,
-    /// The data, relative to the project.
-    pub path: String,
-    /// The file that speaks of it, such as `data.dvc`.
-    pub declared_in: String,
-    /// What it is on disk.
-    pub kind: Kind,
-    /// Its files, sorted by path.
-    pub files: Vec<PlannedFile>,
-    /// Files whose bytes were found nowhere; with any of these, it is not taken over.
-    pub missing: Vec<String>,
-    /// Symbolic links in it that do not stand for files of the other tool, by path.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub links: Vec<String>,
-}
-
-/// Something that cannot be a dataset.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct SkippedOutput {
-    /// What it is.
-    pub path: String,
-    /// The file that speaks of it.
-    pub declared_in: String,
-    /// Why not.
-    pub reason: String,
-}
-
-/// What an import would do; nothing was changed to make it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct ImportPlan {
-    /// What is taken over, sorted by path.
-    pub outputs: Vec<PlannedOutput>,
-    /// What is not.
-    pub skipped: Vec<SkippedOutput>,
-    /// What becomes of the symbolic links in it that do not stand for files of the other tool.
-    pub links: AddLinks,
-}
-
-impl ImportPlan {
-    /// What is whole, and so can be taken over.
-    pub fn whole(&self) -> impl Iterator<Item = &PlannedOutput> {
-        self.outputs.iter().filter(|output| output.missing.is_empty())
-    }
-}
-
-/// A dataset that was taken over.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Imported {
-    /// The dataset.
-    pub name: DatasetName,
-    /// The data, relative to the project.
-    pub path: String,
-    /// Its first version.
-    pub version: Digest,
-    /// Number of files.
-    pub files: u64,
-    /// Their bytes.
-    pub bytes: u64,
-    /// Files that were laid out because the work tree lacked them.
-    pub written: u64,
-    /// Files of the work tree that differ from what the other tool keeps; they were left as they are.
-    pub changed: Vec<String>,
-}
-
 impl Workspace {
     /// Looks at the DVC project in `folder` (the one that holds `.dvc`): its `*.dvc` files and `dvc.lock`s, and where
-    /// the bytes of every file are: in the work tree, the cache or a remote that is a local folder.
+    /// the bytes of every file are: in the work tree, the cache or a remote.
     ///
-    /// Every file is read and held against its MD5. A folder with symbolic links that stand for no file of DVC is passed
-    /// over unless `links` says what becomes of them.
+    /// Every file of this machine is read and held against its MD5; of what only a remote in an object store has, it is
+    /// looked whether it is there. A folder with symbolic links that stand for no file of DVC is not taken over unless
+    /// `links` says what becomes of them.
     pub fn dvc_plan<'a>(
         &'a self,
         folder: &'a Path,
         links: AddLinks,
+        surroundings: &'a DvcSurroundings,
     ) -> BoxFuture<'a, Result<ImportPlan, VersionsError>> {
         Box::pin(async move {
             let (root, folder) = (self.root().to_owned(), self.root().join(folder));
             let tracked = self.discover().await?;
-            let plan = blocking(move || dvc::plan(&root, &folder, links, &tracked)).await?;
+            let plan = dvc::plan(root, folder, links, &tracked, surroundings).await?;
             Ok(ImportPlan { links, ..plan })
         })
     }
 
     /// Looks at a folder or file whose files are kept by Git LFS, and at its objects in `.git/lfs`.
     ///
-    /// Every object is read and held against its SHA-256. Other files are taken as they are. The project as a whole stands
-    /// for each topmost folder that holds files of Git LFS, and each such file at its top; a folder in which git tracks
-    /// other files too is passed over then. Symbolic links are refused unless `links` says what becomes of them.
+    /// Every file of Git LFS is read and held against the SHA-256 that the index of git has for it: first in the work
+    /// tree, then in `.git/lfs`. Other files are taken as they are. The project as a whole stands for each topmost folder
+    /// that holds files of Git LFS, and each such file at its top; a folder in which git tracks other files too is passed
+    /// over then. Symbolic links are refused unless `links` says what becomes of them.
     pub fn lfs_plan<'a>(
         &'a self,
         path: &'a Path,
@@ -160,33 +65,20 @@ impl Workspace {
         links: AddLinks,
     ) -> BoxFuture<'a, Result<ImportPlan, VersionsError>> {
         Box::pin(async move {
-            let storage = lfs::storage(self.root()).await?;
             let (root, tracked) = (self.root().to_owned(), self.discover().await?);
-            let plan = if name.is_none() && is_root(&root, path) {
-                self.lfs_plan_all(storage, links, tracked).await?
-            } else {
-                let place = Place::of(self.root(), path)?;
-                blocking(move || lfs::plan(&root, &place, name, &storage, links, &tracked)).await?
-            };
-            Ok(ImportPlan { links, ..plan })
+            let all = name.is_none() && is_root(&root, path);
+            let kept = lfs::kept(&root).await?;
+            let of_git = if all { git::tracked_files(&root).await? } else { Vec::new() };
+            let path = path.to_owned();
+            let plan = blocking(move || {
+                if all {
+                    return lfs::plan_all(&root, &of_git, &kept, links, &tracked);
+                }
+                let place = Place::of(&root, &path)?;
+                lfs::plan(&root, &place, name, &kept, links, &tracked)
+            });
+            Ok(ImportPlan { links, ..plan.await? })
         })
-    }
-
-    async fn lfs_plan_all(
-        &self,
-        storage: PathBuf,
-        links: AddLinks,
-        tracked: Vec<Tracked>,
-    ) -> Result<ImportPlan, VersionsError> {
-        let (root, marked) = (self.root().to_owned(), git::lfs_files(self.root()).await?);
-        let (tops, tracked) = blocking(move || Ok((lfs::tops(&root, marked, &tracked)?, tracked))).await?;
-        let mut with_git = Vec::with_capacity(tops.len());
-        for top in tops {
-            let of_git = git::tracked_files(self.root(), &top.path).await?;
-            with_git.push((top, of_git));
-        }
-        let root = self.root().to_owned();
-        blocking(move || lfs::plan_all(&root, &with_git, &storage, links, &tracked)).await
     }
 
     /// Puts what the symbolic links of a plan point to in their place, where it says so; gives the links, by path in the
@@ -223,15 +115,22 @@ impl Workspace {
         author: &'a str,
         mode: LinkMode,
         progress: &'a dyn TransferProgress,
-    ) -> BoxFuture<'a, Result<Vec<Imported>, VersionsError>> {
+    ) -> BoxFuture<'a, Result<ImportOutcome, VersionsError>> {
         Box::pin(async move {
             let _lock = self.lock().await?;
-            let mut imported = Vec::new();
+            let mut outcome = ImportOutcome::default();
             let links = if plan.links == AddLinks::Skip { Links::Skipped } else { Links::Refused };
             for output in plan.whole() {
-                imported.push(self.import_one(output, links, author, mode, progress).await?);
+                match self.import_one(output, links, author, mode, progress).await {
+                    Ok(imported) => outcome.imported.push(imported),
+                    // The bytes of this one are not what they were or should be.
+                    Err(error @ VersionsError::Import { .. }) => {
+                        outcome.failed.push(FailedOutput::of(&output.path, &output.declared_in, &error));
+                    }
+                    Err(error) => return Err(error),
+                }
             }
-            Ok(imported)
+            Ok(outcome)
         })
     }
 
@@ -244,12 +143,12 @@ impl Workspace {
         progress: &dyn TransferProgress,
     ) -> Result<Imported, VersionsError> {
         let place = Place::at(self.root(), output.path.clone());
-        let mut content = self.import_content(output, &place).await;
+        let mut content = self.import_content(output, &place, progress).await;
         for _ in 1..COMMIT_TRIES {
             if !content.as_ref().is_err_and(is_collected) {
                 break;
             }
-            content = self.import_content(output, &place).await;
+            content = self.import_content(output, &place, progress).await;
         }
         let (root, kind, files) = content?;
         let (bytes, count) = (files.iter().map(|file| file.size).sum(), files.len() as u64);
@@ -291,21 +190,17 @@ impl Workspace {
         &self,
         output: &PlannedOutput,
         place: &Place,
+        progress: &dyn TransferProgress,
     ) -> Result<(Digest, Kind, Vec<TreeFile>), VersionsError> {
         let (data, folder) = (place.data.clone(), output.kind == Kind::Folder);
         let executable = blocking(move || if folder { executables(&data) } else { Ok(HashSet::new()) }).await?;
         let mut writer = self.store().await?.writer();
-        let new = |file: &PlannedFile| NewFile { path: file.source.path().to_owned(), size: file.size };
-        let blobs = writer.add_files(output.files.iter().map(new).collect()).await?;
-        let mut files = Vec::with_capacity(blobs.len());
-        for (file, blob) in output.files.iter().zip(blobs) {
-            if blob.size != file.size {
-                let reason = format!("it changed while it was taken over: {} bytes, not {}", blob.size, file.size);
-                return Err(VersionsError::Foreign { path: file.source.path().to_owned(), reason });
-            }
+        let blobs = content::add_all(&mut writer, &output.files, progress).await?;
+        let file = |(file, blob): (&PlannedFile, Blob)| {
             let executable = executable.contains(&file.path) || output.kind == Kind::Executable;
-            files.push(TreeFile { path: file.path.clone(), digest: blob.digest, size: blob.size, executable });
-        }
+            TreeFile { path: file.path.clone(), digest: blob.digest, size: blob.size, executable }
+        };
+        let files: Vec<_> = output.files.iter().zip(blobs).map(file).collect();
         let root = match (folder, files.as_slice()) {
             (false, [file]) => {
                 writer.commit().await?;
@@ -347,12 +242,6 @@ fn remove_stand_ins(data: &Path, kind: Kind, stand_ins: &[PlannedFile]) -> Resul
         }
     }
     Ok(())
-}
-
-/// Why something cannot be taken over, and what to do about it.
-fn reason_of(error: &VersionsError) -> String {
-    let hint = error.hint().map_or_else(String::new, |hint| format!(": {hint}"));
-    format!("{error}{hint}")
 }
 
 /// A name for the dataset at `path` that no other has.

@@ -39,7 +39,10 @@ pub use diff::{ChangedFile, Diff, MovedFile, SizedFile};
 pub use error::{NumberedVersion, VersionsError};
 pub use examine::{Examined, NeededVersion, store_examine};
 pub use history::{DamagedRef, LogEntry, Removal, Resolved};
-pub use import::{FileSource, ImportPlan, Imported, PlannedFile, PlannedOutput, SkippedOutput};
+pub use import::{
+    DvcOpener, DvcRemote, DvcSurroundings, FailedOutput, FileSource, ImportOutcome, ImportPlan, Imported, PlannedFile,
+    PlannedOutput, RemoteObject, SkippedOutput,
+};
 pub use merge::{Conflict, ConflictKind, Prefer};
 pub use pointer::{Kind, Links, Pointer, PointerState};
 pub use remote::{Fetched, PullOptions, PullTo, Pulled, PushOptions, Pushed, PushedHead, RefusedRemoval, RefusedTag};

@@ -5,9 +5,11 @@ mod clones;
 mod collected;
 mod crash;
 mod damaged;
+mod foreign_remotes;
 mod forgetting;
 mod git;
 mod holding;
+mod lfs;
 mod lifecycle;
 #[cfg(unix)]
 mod links;

@@ -8,6 +8,7 @@ mod commands;
 mod crash;
 mod data_files;
 mod data_governance;
+mod data_import;
 mod data_removal;
 mod data_repair;
 mod data_tables;

@@ -55,6 +55,7 @@ impl Diagnose for VersionsError {
             Self::Merge { .. } => "versions.merge",
             Self::Malformed { .. } => "versions.malformed",
             Self::Foreign { .. } => "versions.foreign",
+            Self::Import { .. } => "versions.import",
             Self::Interrupted => "versions.interrupted",
         }
     }
@@ -70,7 +71,7 @@ impl Diagnose for VersionsError {
             }
             Self::NoReason => "say why with `--reason`",
             Self::Merge { .. } | Self::Name(_) | Self::Malformed { .. } | Self::Interrupted => return None,
-            Self::Untrackable { advice, .. } => advice,
+            Self::Untrackable { advice, .. } | Self::Import { advice, .. } => advice,
             Self::Links { .. } => {
                 "`--follow-links`, of `ropewalk data add` and of imports, puts what they point to in their place; with \
                  `--skip-links` they are no part of the data, now and later"

@@ -5,28 +5,39 @@
 
 mod config;
 mod declared;
+mod remote;
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use futures::{StreamExt as _, stream};
 use rayon::prelude::*;
 use ropewalk_store::files::{self, EntryKind};
+use ropewalk_types::Diagnose as _;
 use serde::Deserialize;
 
-use super::digests::{is_hex, md5_of, md5s};
-use super::{FileSource, ImportPlan, PlannedFile, PlannedOutput, SkippedOutput, name_for, names_taken, reason_of};
+use super::digests::{Md5Rule, is_hex, md5_of, md5s};
+use super::plan::{FailedOutput, FileSource, ImportPlan, PlannedFile, PlannedOutput, SkippedOutput};
+use super::{name_for, names_taken};
 use crate::discovery::{Place, Tracked};
-use crate::error::VersionsError;
+use crate::error::{VersionsError, blocking};
 use crate::pointer::{Kind, Links};
 use crate::work::{Data, look};
 use crate::workspace::AddLinks;
 
-use config::Storage;
 use declared::{Declared, Output};
+use remote::Remotes;
+
+pub use remote::{DvcOpener, DvcRemote, DvcSurroundings};
 
 /// The largest list of a folder that is read: some ten million files.
 const MAX_LIST: u64 = 1 << 30;
 const MAX_FILES: usize = 16 << 20;
+/// Objects that a remote is asked for at a time.
+const ASKED_AT_ONCE: usize = 32;
+
+const NEXT: &str = "`dvc fetch` brings into the cache what DVC can reach; then run the same command again";
 
 /// A file that DVC keeps.
 #[derive(Clone, Debug)]
@@ -35,33 +46,120 @@ struct Kept {
     md5: String,
 }
 
-/// Why an output cannot be taken over.
-type Reason = String;
+/// Why an output cannot be taken over, and what to do about it.
+struct Refusal {
+    reason: String,
+    hint: Option<String>,
+}
 
-pub(super) fn plan(
-    root: &Path,
-    folder: &Path,
+impl Refusal {
+    fn new(reason: impl Into<String>, hint: &str) -> Self {
+        Self { reason: reason.into(), hint: Some(hint.to_owned()) }
+    }
+
+    fn of(error: &VersionsError) -> Self {
+        Self { reason: error.to_string(), hint: error.hint() }
+    }
+
+    /// What is written in the files of DVC makes no sense.
+    fn unreadable(reason: impl Into<String>) -> Self {
+        Self::new(reason, "`dvc status` should say the same; take that file back from git")
+    }
+}
+
+/// A folder of this machine with objects of DVC.
+#[derive(Clone, Debug)]
+struct Storage {
+    folder: PathBuf,
+    is_remote: bool,
+}
+
+impl Storage {
+    /// Where an object of this digest may be.
+    fn places(&self, md5: &str, rule: Md5Rule) -> [FileSource; 2] {
+        names(md5, rule).map(|name| {
+            let path = self.folder.join(name);
+            if self.is_remote { FileSource::Remote(path) } else { FileSource::Cache(path) }
+        })
+    }
+}
+
+/// What an object of this digest may be called, by the layouts of DVC 3 and DVC 2; the likely one first.
+fn names(md5: &str, rule: Md5Rule) -> [String; 2] {
+    let (first, rest) = md5.split_at_checked(2).unwrap_or((md5, ""));
+    let (new, old) = (format!("files/md5/{first}/{rest}"), format!("{first}/{rest}"));
+    match rule {
+        Md5Rule::Plain => [new, old],
+        Md5Rule::Unix => [old, new],
+    }
+}
+
+/// Where DVC may have bytes.
+#[derive(Debug)]
+struct Sources {
+    /// The cache, then remotes that are folders of this machine.
+    storages: Arc<Vec<Storage>>,
+    remotes: Arc<Remotes>,
+}
+
+impl Sources {
+    fn of(config: config::Config, surroundings: &DvcSurroundings) -> Self {
+        let mut storages = vec![Storage { folder: config.cache, is_remote: false }];
+        let mut remotes = Remotes::default();
+        for found in &config.remotes {
+            match found.place() {
+                remote::Place::Folder(folder) => storages.push(Storage { folder, is_remote: true }),
+                remote::Place::Objects => remotes.add(found, &surroundings.open),
+                remote::Place::Elsewhere(reason) => remotes.add_unread(found, reason),
+            }
+        }
+        Self { storages: Arc::new(storages), remotes: Arc::new(remotes) }
+    }
+
+    /// What to do about files that were found nowhere.
+    fn hint(&self) -> String {
+        let problems = self.remotes.problems().into_iter().map(|problem| format!("; {problem}"));
+        problems.fold(NEXT.to_owned(), |hint, problem| hint + &problem)
+    }
+}
+
+pub(super) async fn plan(
+    root: PathBuf,
+    folder: PathBuf,
     links: AddLinks,
     tracked: &[Tracked],
+    surroundings: &DvcSurroundings,
 ) -> Result<ImportPlan, VersionsError> {
-    if files::kind(&folder.join(".dvc"))? != Some(EntryKind::Directory) {
-        let reason = "it holds no folder `.dvc`, so it is no DVC project".to_owned();
-        return Err(VersionsError::Foreign { path: folder.to_owned(), reason });
-    }
-    let storages = config::storages(folder)?;
+    let (project, beside, home) = (folder, surroundings.settings.clone(), surroundings.home.clone());
+    let (config, declared) = blocking(move || {
+        if files::kind(&project.join(".dvc"))? != Some(EntryKind::Directory) {
+            let reason = "it holds no folder `.dvc`, so it is no DVC project".to_owned();
+            return Err(VersionsError::Import { path: project, reason, advice: "name the folder that holds `.dvc`" });
+        }
+        Ok((config::read(&project, &beside, home.as_deref())?, declared::all(&project)?))
+    })
+    .await?;
+    let datasets = tracked.iter().map(|tracked| tracked.place.path.clone()).collect();
+    let planner = Planner { sources: Sources::of(config, surroundings), root, links, datasets };
     let mut taken = names_taken(tracked);
     let mut plan = ImportPlan::default();
-    for Declared { file, outputs } in declared::all(folder)? {
-        let declared_in = file.strip_prefix(root).unwrap_or(&file).display().to_string();
+    for Declared { file, outputs } in declared {
+        let declared_in = file.strip_prefix(&planner.root).unwrap_or(&file).display().to_string();
         for output in outputs {
-            match take(root, &output, &storages, links, tracked)? {
+            let declared_in = declared_in.clone();
+            let shown = || output.path.strip_prefix(&planner.root).unwrap_or(&output.path).display().to_string();
+            match planner.take(&output).await? {
                 Ok(Taken { path, kind, files, missing, links }) => {
-                    let (name, declared_in) = (name_for(&path, &mut taken)?, declared_in.clone());
-                    plan.outputs.push(PlannedOutput { name, path, declared_in, kind, files, missing, links });
+                    let name = name_for(&path, &mut taken)?;
+                    let hint = (!missing.is_empty()).then(|| planner.sources.hint());
+                    plan.outputs.push(PlannedOutput { name, path, declared_in, kind, files, missing, hint, links });
                 }
-                Err(reason) => {
-                    let (path, declared_in) = (output.path.display().to_string(), declared_in.clone());
-                    plan.skipped.push(SkippedOutput { path, declared_in, reason });
+                Err(Left::Known) => {
+                    let reason = "it is a dataset already".to_owned();
+                    plan.skipped.push(SkippedOutput { path: shown(), declared_in, reason });
+                }
+                Err(Left::Refused(Refusal { reason, hint })) => {
+                    plan.failed.push(FailedOutput { path: shown(), declared_in, reason, hint });
                 }
             }
         }
@@ -79,77 +177,168 @@ struct Taken {
     links: Vec<String>,
 }
 
-fn take(
-    root: &Path,
-    output: &Output,
-    storages: &[Storage],
+/// Why an output is not taken over.
+enum Left {
+    /// It is a dataset already.
+    Known,
+    Refused(Refusal),
+}
+
+/// What is the same for all outputs.
+struct Planner {
+    root: PathBuf,
+    sources: Sources,
     links: AddLinks,
-    tracked: &[Tracked],
-) -> Result<Result<Taken, Reason>, VersionsError> {
-    let place = match Place::of(root, &output.path) {
-        Ok(place) => place,
-        Err(error) => return Ok(Err(error.to_string())),
-    };
-    if tracked.iter().any(|tracked| tracked.place.path == place.path) {
-        return Ok(Err("it is a dataset already".to_owned()));
+    /// The paths of datasets.
+    datasets: HashSet<String>,
+}
+
+impl Planner {
+    async fn take(&self, output: &Output) -> Result<Result<Taken, Left>, VersionsError> {
+        let refused = |refusal| Ok(Err(Left::Refused(refusal)));
+        if output.is_external {
+            return refused(Refusal::new(
+                "it lies outside this machine",
+                "copy it into the project, and take it from there by `ropewalk data add`",
+            ));
+        }
+        let place = match Place::of(&self.root, &output.path) {
+            Ok(place) => place,
+            Err(error) => return refused(Refusal::of(&error)),
+        };
+        if self.datasets.contains(&place.path) {
+            return Ok(Err(Left::Known));
+        }
+        let (kind, kept) = match self.list(output, place.file_name()).await? {
+            Ok(found) => found,
+            Err(refusal) => return refused(refusal),
+        };
+        let directory = if kind == Kind::Folder { place.data.clone() } else { place.folder().to_owned() };
+        let Found { files, missing } = self.find(kept, output.rule, directory).await?;
+        let (path, links) = (place.path.clone(), self.links);
+        let taken = blocking(move || {
+            let links = links_beside(&place, kind, &files, links);
+            Ok(links.map(|links| Taken { path, kind, files, missing, links }))
+        });
+        Ok(taken.await?.map_err(Left::Refused))
     }
-    let (kind, kept) = match list(output, storages, place.file_name())? {
-        Ok(found) => found,
-        Err(reason) => return Ok(Err(reason)),
-    };
-    let directory = if kind == Kind::Folder { place.data.clone() } else { place.folder().to_owned() };
-    let found = kept.par_iter().map(|file| find(file, output.plain, &directory, storages));
-    let found = found.collect::<Result<Vec<_>, VersionsError>>()?;
-    let missing = kept.iter().zip(&found).filter(|(_, found)| found.is_none()).map(|(file, _)| file.path.clone());
-    let missing = missing.collect();
-    let files: Vec<PlannedFile> = found.into_iter().flatten().collect();
-    Ok(links_beside(&place, kind, &files, links).map(|links| Taken { path: place.path, kind, files, missing, links }))
+
+    /// The files of an output.
+    async fn list(
+        &self,
+        output: &Output,
+        file_name: &str,
+    ) -> Result<Result<(Kind, Vec<Kept>), Refusal>, VersionsError> {
+        if let Some(files) = &output.files {
+            let files = files.iter().map(|(path, md5)| Kept { path: path.clone(), md5: md5.clone() }).collect();
+            return Ok(checked(files).map(|files| (Kind::Folder, files)));
+        }
+        let Some(md5) = &output.md5 else {
+            let reason = "it has no MD5, so its content was never stored";
+            return Ok(Err(Refusal::new(
+                reason,
+                "`dvc commit` or `dvc repro` stores it; then run the same command again",
+            )));
+        };
+        let Some(hash) = md5.strip_suffix(".dir") else {
+            let file = Kept { path: file_name.to_owned(), md5: md5.clone() };
+            return Ok(checked(vec![file]).map(|files| (Kind::of_file(output.executable), files)));
+        };
+        if !is_hex(hash, 32) {
+            return Ok(Err(Refusal::unreadable(format!("`{}` is no MD5", md5.escape_debug()))));
+        }
+        let (storages, name, wanted) = (Arc::clone(&self.sources.storages), md5.clone(), hash.to_owned());
+        let bytes = match blocking(move || local_list(&storages, &name, &wanted)).await? {
+            Some(bytes) => Some(bytes.into()),
+            None => self.sources.remotes.list(md5, hash).await?,
+        };
+        let Some(bytes) = bytes else {
+            let reason = format!("the list of its files, `{md5}`, is neither in the cache nor in a remote");
+            return Ok(Err(Refusal::new(reason, &self.sources.hint())));
+        };
+        let listed = blocking(move || Ok(folder_list(&bytes).and_then(checked)));
+        Ok(listed.await?.map(|files| (Kind::Folder, files)))
+    }
+
+    /// Where the bytes of files are.
+    async fn find(&self, kept: Vec<Kept>, rule: Md5Rule, directory: PathBuf) -> Result<Found, VersionsError> {
+        let storages = Arc::clone(&self.sources.storages);
+        let local = blocking(move || {
+            let found = kept.into_par_iter().map(|file| {
+                let found = find(&file, rule, &directory, &storages)?;
+                Ok((file, found))
+            });
+            found.collect::<Result<Vec<_>, VersionsError>>()
+        });
+        let remotes = Arc::clone(&self.sources.remotes);
+        let everywhere = stream::iter(local.await?).map(|(file, here)| {
+            let remotes = Arc::clone(&remotes);
+            async move {
+                let stands_in = match here {
+                    Here::Found(found) => return Ok(*found),
+                    Here::Lacking { stands_in } => stands_in,
+                };
+                let Some(object) = remotes.find(&file.md5, rule).await else { return Err(file.path) };
+                let (digest, size) = (format!("md5:{}", file.md5), object.size);
+                let source = FileSource::RemoteObject(object);
+                Ok(PlannedFile { path: file.path, digest, size, content: None, source, stands_in })
+            }
+        });
+        let at_once = if remotes.are_none() { 1 } else { ASKED_AT_ONCE };
+        let mut everywhere = everywhere.buffered(at_once);
+        let mut found = Found { files: Vec::new(), missing: Vec::new() };
+        while let Some(file) = everywhere.next().await {
+            match file {
+                Ok(file) => found.files.push(file),
+                Err(path) => found.missing.push(path),
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// What was found of the files of an output.
+struct Found {
+    files: Vec<PlannedFile>,
+    missing: Vec<String>,
+}
+
+/// What this machine has of a file.
+enum Here {
+    Found(Box<PlannedFile>),
+    Lacking {
+        /// Whether a link lies in its place.
+        stands_in: bool,
+    },
 }
 
 /// The symbolic links that lie in the work tree and stand for none of the files.
-fn links_beside(place: &Place, kind: Kind, files: &[PlannedFile], links: AddLinks) -> Result<Vec<String>, Reason> {
+fn links_beside(place: &Place, kind: Kind, files: &[PlannedFile], links: AddLinks) -> Result<Vec<String>, Refusal> {
     if kind != Kind::Folder {
         return Ok(Vec::new());
     }
     let work = look(&Data::at(&place.data, kind).with_links(Links::Skipped), None);
-    let mut found = work.map_err(|error| reason_of(&error))?.links;
+    let mut found = work.map_err(|error| Refusal::of(&error))?.links;
     let stand_ins: HashSet<&str> = files.iter().filter(|file| file.stands_in).map(|file| file.path.as_str()).collect();
     found.retain(|link| !stand_ins.contains(link.as_str()));
     if links == AddLinks::AsBefore && !found.is_empty() {
-        return Err(reason_of(&VersionsError::Links { path: place.data.clone(), links: found }));
+        return Err(Refusal::of(&VersionsError::Links { path: place.data.clone(), links: found }));
     }
     Ok(found)
 }
 
-/// The files of an output.
-fn list(
-    output: &Output,
-    storages: &[Storage],
-    file_name: &str,
-) -> Result<Result<(Kind, Vec<Kept>), Reason>, VersionsError> {
-    if let Some(files) = &output.files {
-        let files = files.iter().map(|(path, md5)| Kept { path: path.clone(), md5: md5.clone() }).collect();
-        return Ok(checked(files).map(|files| (Kind::Folder, files)));
-    }
-    let Some(md5) = &output.md5 else { return Ok(Err("it has no MD5, so its content was never stored".to_owned())) };
-    let Some(hash) = md5.strip_suffix(".dir") else {
-        let file = Kept { path: file_name.to_owned(), md5: md5.clone() };
-        return Ok(checked(vec![file]).map(|files| (Kind::of_file(output.executable), files)));
-    };
-    if !is_hex(hash, 32) {
-        return Ok(Err(format!("`{}` is no MD5", md5.escape_debug())));
-    }
-    for path in storages.iter().flat_map(|storage| storage.places(md5)) {
-        if files::kind(&path)? != Some(EntryKind::File) {
-            continue;
+/// The list of the files of a folder, `HASH.dir`, where its bytes are right.
+fn local_list(storages: &[Storage], md5: &str, hash: &str) -> Result<Option<Vec<u8>>, VersionsError> {
+    for source in storages.iter().flat_map(|storage| storage.places(md5, Md5Rule::Plain)) {
+        let Some(path) = source.path() else { continue };
+        if files::kind(path)? == Some(EntryKind::File) {
+            let bytes = files::read_bounded(path, MAX_LIST)?;
+            if md5_of(&bytes) == hash {
+                return Ok(Some(bytes));
+            }
         }
-        let bytes = files::read_bounded(&path, MAX_LIST)?;
-        if md5_of(&bytes) != hash {
-            continue;
-        }
-        return Ok(folder_list(&bytes).and_then(checked).map(|files| (Kind::Folder, files)));
     }
-    Ok(Err(format!("the list of its files, `{md5}`, is neither in the cache nor in a remote that is a local folder")))
+    Ok(None)
 }
 
 /// An entry of a `.dir` object.
@@ -159,63 +348,56 @@ struct Listed {
     relpath: String,
 }
 
-fn folder_list(bytes: &[u8]) -> Result<Vec<Kept>, Reason> {
+fn folder_list(bytes: &[u8]) -> Result<Vec<Kept>, Refusal> {
     let listed: Vec<Listed> =
-        serde_json::from_slice(bytes).map_err(|error| format!("the list of its files cannot be read: {error}"))?;
+        serde_json::from_slice(bytes).map_err(|error| Refusal::unreadable(format!("its list of files: {error}")))?;
     Ok(listed.into_iter().map(|listed| Kept { path: listed.relpath, md5: listed.md5 }).collect())
 }
 
 /// Files in order, whose paths stay within the folder.
-fn checked(mut files: Vec<Kept>) -> Result<Vec<Kept>, Reason> {
+fn checked(mut files: Vec<Kept>) -> Result<Vec<Kept>, Refusal> {
     if files.len() > MAX_FILES {
-        return Err(format!("it has {} files, more than {MAX_FILES}", files.len()));
+        let reason = format!("it has {} files, more than {MAX_FILES}", files.len());
+        return Err(Refusal::new(reason, "split it into several folders"));
     }
     for file in &files {
         let part = |part: &str| !matches!(part, "" | "." | ".." | ".git" | ".ropewalk") && part.len() <= 255;
         let plain = file.path.split('/').all(part) && !file.path.contains(['\\', '\0', '\n']);
         if !plain {
-            return Err(format!("`{}` is no path inside it", file.path.escape_debug()));
+            return Err(Refusal::unreadable(format!("`{}` is no path inside it", file.path.escape_debug())));
         }
         if !is_hex(&file.md5, 32) {
-            return Err(format!("`{}` is no MD5", file.md5.escape_debug()));
+            return Err(Refusal::unreadable(format!("`{}` is no MD5", file.md5.escape_debug())));
         }
     }
     files.sort_by(|a, b| a.path.as_bytes().cmp(b.path.as_bytes()));
     match files.windows(2).find(|pair| matches!(pair, [a, b] if a.path == b.path)) {
-        Some([twice, ..]) => Err(format!("`{}` is listed twice", twice.path)),
+        Some([twice, ..]) => Err(Refusal::unreadable(format!("`{}` is listed twice", twice.path))),
         _ => Ok(files),
     }
 }
 
-/// The first place where the bytes of a file are, and are right.
-fn find(
-    file: &Kept,
-    plain: bool,
-    directory: &Path,
-    storages: &[Storage],
-) -> Result<Option<PlannedFile>, VersionsError> {
+/// The first place of this machine where the bytes of a file are, and are right.
+fn find(file: &Kept, rule: Md5Rule, directory: &Path, storages: &[Storage]) -> Result<Here, VersionsError> {
     let here = directory.join(&file.path);
     let kind = files::kind(&here)?;
     let stands_in = kind == Some(EntryKind::Symlink);
-    let mut sources: Vec<FileSource> = Vec::new();
     // Not through a link: it leads into the cache, where the file is looked for anyway.
-    if kind == Some(EntryKind::File) {
-        sources.push(FileSource::WorkTree(here));
-    }
-    for storage in storages {
-        sources.extend(storage.places(&file.md5).map(|path| storage.source(path)));
-    }
-    for source in sources {
-        if files::kind(source.path())? != Some(EntryKind::File) {
+    let in_work_tree = (kind == Some(EntryKind::File)).then_some(FileSource::WorkTree(here));
+    let stored = storages.iter().flat_map(|storage| storage.places(&file.md5, rule));
+    for source in in_work_tree.into_iter().chain(stored) {
+        let Some(path) = source.path() else { continue };
+        if files::kind(path)? != Some(EntryKind::File) {
             continue;
         }
-        let found = md5s(source.path())?;
-        if found.plain == file.md5 || (!plain && found.unix == file.md5) {
-            let (path, digest, size) = (file.path.clone(), format!("md5:{}", file.md5), found.size);
-            return Ok(Some(PlannedFile { path, digest, size, source, stands_in }));
+        let found = md5s(path, rule)?;
+        if found.fit(&file.md5) {
+            let (path, digest) = (file.path.clone(), format!("md5:{}", file.md5));
+            let (size, content) = (found.size, Some(found.content));
+            return Ok(Here::Found(Box::new(PlannedFile { path, digest, size, content, source, stands_in })));
         }
     }
-    Ok(None)
+    Ok(Here::Lacking { stands_in })
 }
 
 /// A path of the other tool, read against the folder of the file that it is written in.

@@ -1,23 +1,26 @@
 //! Git LFS: pointer files (git-lfs, docs/spec.md) and the objects in `.git/lfs/objects`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 use ropewalk_store::files::{self, EntryKind, OddNames, ScanNext};
-use ropewalk_types::DatasetName;
+use ropewalk_types::{DatasetName, Digest};
 
-use super::digests::{is_hex, sha256};
-use super::{FileSource, ImportPlan, PlannedFile, PlannedOutput, SkippedOutput, name_for, names_taken, reason_of};
+use super::digests::{is_hex, sha256s};
+use super::plan::{FailedOutput, FileSource, ImportPlan, PlannedFile, PlannedOutput, SkippedOutput};
+use super::{name_for, names_taken};
 use crate::discovery::{Place, Tracked, is_passed_over, overlap, untrackable};
 use crate::error::VersionsError;
 use crate::git;
 use crate::pointer::{Kind, Links};
-use crate::work::{Data, Found, look};
+use crate::work::{Data, Found, Work, look};
 use crate::workspace::AddLinks;
 
 /// "Pointer files must be less than 1024 bytes in size".
 const MAX_BYTES: u64 = 1023;
+/// Who speaks of the data.
+const DECLARED_IN: &str = "Git LFS";
 const VERSIONS: [&str; 2] = ["version https://git-lfs.github.com/spec/v1", "version https://hawser.github.com/spec/v1"];
 
 /// What a pointer file of Git LFS names.
@@ -54,29 +57,73 @@ pub(super) fn pointer_at(path: &Path) -> Result<Option<LfsPointer>, VersionsErro
     Ok(std::str::from_utf8(&bytes).ok().and_then(parse))
 }
 
-/// Where Git LFS keeps objects.
-pub(super) async fn storage(root: &Path) -> Result<PathBuf, VersionsError> {
+/// What Git LFS keeps of a project.
+#[derive(Debug, Default)]
+pub(super) struct LfsKept {
+    /// The folder of its objects.
+    storage: PathBuf,
+    /// Paths of the files that git leaves to it, by the attributes.
+    marked: BTreeSet<String>,
+    /// What the index of git has for those of them that are pointers there, by path.
+    pointers: BTreeMap<String, LfsPointer>,
+}
+
+/// Asks git what it leaves to Git LFS below `root`.
+pub(super) async fn kept(root: &Path) -> Result<LfsKept, VersionsError> {
     let Some(common) = git::common_folder(root).await? else {
         let reason = "the project is not in a git repository, so there are no objects of Git LFS";
         return Err(untrackable(&root.display().to_string(), reason, "run it in the repository"));
     };
     let storage = git::setting(root, "lfs.storage").await?.map_or_else(|| PathBuf::from("lfs"), PathBuf::from);
-    Ok(common.join(storage).join("objects"))
+    let storage = common.join(storage).join("objects");
+    let staged = git::lfs_files(root).await?;
+    let objects = staged.iter().map(|file| file.object.as_str()).collect();
+    let mut pointers: HashMap<String, LfsPointer> = HashMap::new();
+    let mut read = |object: &str, bytes: &[u8]| {
+        if let Some(pointer) = std::str::from_utf8(bytes).ok().and_then(parse) {
+            pointers.insert(object.to_owned(), pointer);
+        }
+    };
+    git::small_blobs(root, &objects, MAX_BYTES as usize, &mut read).await?;
+    let mut kept = LfsKept { storage, ..LfsKept::default() };
+    for git::Staged { path, object } in staged {
+        if let Some(pointer) = pointers.get(&object) {
+            kept.pointers.insert(path.clone(), pointer.clone());
+        }
+        kept.marked.insert(path);
+    }
+    Ok(kept)
+}
+
+impl LfsKept {
+    /// The object that a pointer names, where it is there and right; with the digest of its bytes in our store.
+    fn object(&self, pointer: &LfsPointer) -> Result<Option<(PathBuf, Digest)>, VersionsError> {
+        let LfsPointer { sha256, size } = pointer;
+        // `is_hex` has checked that it has 64 letters.
+        let path = self.storage.join(&sha256[..2]).join(&sha256[2..4]).join(sha256);
+        if files::kind(&path)? != Some(EntryKind::File) {
+            return Ok(None);
+        }
+        let found = sha256s(&path)?;
+        Ok((found.sha256 == *sha256 && found.size == *size).then_some((path, found.content)))
+    }
+
+    /// The pointers in the index of git of files below the folder `path`, by path in it.
+    fn below<'a>(&'a self, path: &'a str) -> impl Iterator<Item = (&'a str, &'a LfsPointer)> {
+        let from = self.pointers.range(format!("{path}/")..);
+        from.map_while(move |(file, pointer)| Some((file.strip_prefix(path)?.strip_prefix('/')?, pointer)))
+    }
 }
 
 /// Files that belong to git itself, or stand for a folder that would be empty.
 const OF_GIT: [&str; 3] = [".gitattributes", ".gitignore", ".gitkeep"];
 
-/// Each topmost folder that holds files of Git LFS, or such a file at the top of the project.
-#[derive(Debug)]
-pub(super) struct Top {
-    pub(super) path: String,
-    /// The files of Git LFS in it.
-    pub(super) files: BTreeSet<String>,
-}
+/// What can be done about objects that are not there.
+const NEXT: &str = "`git lfs fetch` brings the objects of the commit that is checked out, and `git lfs fsck` moves damaged \
+                    ones away; then run the same command again";
 
-/// Where files of Git LFS lie: those that `marked` names, which git leaves to it, and those that are pointers.
-pub(super) fn tops(root: &Path, marked: Vec<String>, tracked: &[Tracked]) -> Result<Vec<Top>, VersionsError> {
+/// The topmost folders that hold files of Git LFS, and such files at the top of the project; of each, its files.
+fn tops(root: &Path, kept: &LfsKept, tracked: &[Tracked]) -> Result<BTreeMap<String, BTreeSet<String>>, VersionsError> {
     let mut small = Vec::new();
     files::scan(root, OddNames::LeftOut, &mut |entry| {
         let name = entry.path.rsplit('/').next().unwrap_or(entry.path);
@@ -95,58 +142,75 @@ pub(super) fn tops(root: &Path, marked: Vec<String>, tracked: &[Tracked]) -> Res
             found.insert(path);
         }
     }
-    let folders = |path: &str| path.rsplit_once('/').map_or("", |(folders, _)| folders).to_owned();
-    for path in marked.into_iter().filter(|path| !folders(path).split('/').any(is_passed_over)) {
-        if files::kind(&root.join(&path))? == Some(EntryKind::File) {
-            found.insert(path);
+    for path in kept.marked.iter().filter(|path| !parent(path).split('/').any(is_passed_over)) {
+        let here = match files::kind(&root.join(path))? {
+            Some(kind) => kind == EntryKind::File,
+            // Deleted, or left out of a sparse checkout; git has it all the same.
+            None => kept.pointers.contains_key(path),
+        };
+        if here {
+            found.insert(path.clone());
         }
     }
     found.retain(|path| !tracked.iter().any(|tracked| overlap(path, &tracked.place.path)));
-    let mut tops: Vec<Top> = Vec::new();
+    let places: BTreeSet<&str> =
+        found.iter().map(|path| if path.contains('/') { parent(path) } else { path.as_str() }).collect();
+    let mut tops: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     // A folder comes before what lies in it.
-    let places: BTreeSet<_> =
-        found.iter().map(|path| if path.contains('/') { folders(path) } else { path.clone() }).collect();
-    for path in places {
-        if !tops.iter().any(|top| overlap(&top.path, &path)) {
-            let files = found.iter().filter(|file| overlap(file, &path)).cloned().collect();
-            tops.push(Top { path, files });
+    for place in places {
+        if !upwards(place).any(|above| tops.contains_key(above)) {
+            tops.insert(place.to_owned(), BTreeSet::new());
+        }
+    }
+    for path in &found {
+        if let Some(top) = upwards(path).find(|above| tops.contains_key(*above))
+            && let Some(files) = tops.get_mut(top)
+        {
+            files.insert(path.clone());
         }
     }
     Ok(tops)
 }
 
-/// A plan for each of `tops`, of which the second is what git tracks there.
+fn parent(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(folders, _)| folders)
+}
+
+/// The path and each folder above it.
+fn upwards(path: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(Some(path), |path| Some(path.rsplit_once('/')?.0))
+}
+
+/// A plan for all that Git LFS keeps; `of_git` is what git tracks, sorted by path.
 pub(super) fn plan_all(
     root: &Path,
-    tops: &[(Top, Vec<String>)],
-    storage: &Path,
+    of_git: &[String],
+    kept: &LfsKept,
     links: AddLinks,
     tracked: &[Tracked],
 ) -> Result<ImportPlan, VersionsError> {
     let (mut all, mut taken) = (ImportPlan::default(), names_taken(tracked));
-    for (top, of_git) in tops {
-        let path = &top.path;
-        let other = of_git.iter().find(|file| {
+    for (path, files) in tops(root, kept, tracked)? {
+        let folder = format!("{path}/");
+        let begin = of_git.partition_point(|file| *file < folder);
+        let mut within = of_git.get(begin..).unwrap_or_default().iter().take_while(|file| file.starts_with(&folder));
+        let is_other = |file: &&String| {
             let name = file.rsplit('/').next().unwrap_or(file);
-            !top.files.contains(*file) && !OF_GIT.contains(&name)
-        });
-        let planned = if let Some(other) = other {
-            Err(format!(
+            !files.contains(*file) && !OF_GIT.contains(&name)
+        };
+        if let Some(other) = within.find(is_other) {
+            let reason = format!(
                 "git also tracks other files in it, such as {other}: `ropewalk data import-lfs {path}` takes over all of \
                  them"
-            ))
-        } else {
-            let name = name_for(path, &mut taken)?;
-            let place = Place::of(root, Path::new(path));
-            let planned = place.and_then(|place| plan(root, &place, Some(name), storage, links, tracked));
-            planned.map_err(|error| reason_of(&error))
-        };
-        match planned {
+            );
+            all.skipped.push(SkippedOutput { path, declared_in: DECLARED_IN.to_owned(), reason });
+            continue;
+        }
+        let name = name_for(&path, &mut taken)?;
+        let place = Place::of(root, Path::new(&path));
+        match place.and_then(|place| plan(root, &place, Some(name), kept, links, tracked)) {
             Ok(plan) => all.outputs.extend(plan.outputs),
-            Err(reason) => {
-                let (path, declared_in) = (path.clone(), "Git LFS".to_owned());
-                all.skipped.push(SkippedOutput { path, declared_in, reason });
-            }
+            Err(error) => all.failed.push(FailedOutput::of(&path, DECLARED_IN, &error)),
         }
     }
     Ok(all)
@@ -156,14 +220,11 @@ pub(super) fn plan(
     root: &Path,
     place: &Place,
     name: Option<DatasetName>,
-    storage: &Path,
+    kept: &LfsKept,
     links: AddLinks,
     tracked: &[Tracked],
 ) -> Result<ImportPlan, VersionsError> {
-    let kind = match place.check_kind(root)? {
-        EntryKind::Directory => Kind::Folder,
-        _ => Kind::File,
-    };
+    let kind = kind_of(root, place, kept)?;
     if let Some(inner) = tracked.iter().find(|tracked| overlap(&tracked.place.path, &place.path)) {
         if inner.place.path != place.path {
             let reason = format!("`{}` is tracked already, and one lies within the other", inner.place.path);
@@ -177,38 +238,102 @@ pub(super) fn plan(
     };
     let taken = if links == AddLinks::AsBefore { Links::Refused } else { Links::Skipped };
     let work = look(&Data::at(&place.data, kind).with_links(taken), None)?;
-    let planned =
-        work.files.par_iter().map(|found| Ok((found.path.clone(), planned(found, &work.directory, storage)?)));
-    let planned = planned.collect::<Result<Vec<_>, VersionsError>>()?;
+    let sought = sought(place, kind, kept, &work)?;
+    let planned = sought.into_par_iter().map(|one| one.planned(&work.directory, kept));
+    let mut planned = planned.collect::<Result<Vec<_>, VersionsError>>()?;
+    planned.sort_by(|(a, _), (b, _)| a.as_bytes().cmp(b.as_bytes()));
     let kind = match work.files.first() {
         Some(file) if kind != Kind::Folder => Kind::of_file(file.stat.executable),
         _ => kind,
     };
-    let missing = planned.iter().filter(|(_, file)| file.is_none()).map(|(path, _)| path.clone()).collect();
+    let missing: Vec<_> =
+        planned.iter().filter(|(_, file)| file.is_none()).map(|(path, _)| (*path).to_owned()).collect();
+    let hint = (!missing.is_empty()).then(|| NEXT.to_owned());
     let files = planned.into_iter().filter_map(|(_, file)| file).collect();
-    let (path, declared_in) = (place.path.clone(), "Git LFS".to_owned());
-    Ok(ImportPlan {
-        outputs: vec![PlannedOutput { name, path, declared_in, kind, files, missing, links: work.links }],
-        ..ImportPlan::default()
+    let (path, declared_in) = (place.path.clone(), DECLARED_IN.to_owned());
+    let output = PlannedOutput { name, path, declared_in, kind, files, missing, hint, links: work.links };
+    Ok(ImportPlan { outputs: vec![output], ..ImportPlan::default() })
+}
+
+/// What the data is on disk; where it is not there, what it was when git had it there.
+fn kind_of(root: &Path, place: &Place, kept: &LfsKept) -> Result<Kind, VersionsError> {
+    if files::kind(&place.data)?.is_none() {
+        if kept.pointers.contains_key(&place.path) {
+            return Ok(Kind::File);
+        }
+        if kept.below(&place.path).next().is_some() {
+            return Ok(Kind::Folder);
+        }
+    }
+    Ok(match place.check_kind(root)? {
+        EntryKind::Directory => Kind::Folder,
+        _ => Kind::File,
     })
 }
 
-/// Where a file comes from; none if its object is not there, or damaged.
-fn planned(found: &Found, directory: &Path, storage: &Path) -> Result<Option<PlannedFile>, VersionsError> {
-    let here = directory.join(&found.path);
-    let Some(pointer) = pointer_at(&here)? else {
-        let (path, size) = (found.path.clone(), found.stat.size);
-        let source = FileSource::WorkTree(here);
-        return Ok(Some(PlannedFile { path, digest: String::new(), size, source, stands_in: false }));
+/// A file that is to be part of the data.
+struct Sought<'a> {
+    path: &'a str,
+    /// Its size in the work tree, if it is there.
+    size: Option<u64>,
+    /// What the index of git has for it.
+    pointer: Option<&'a LfsPointer>,
+}
+
+/// The files in the work tree, and those that only git has.
+fn sought<'a>(
+    place: &'a Place,
+    kind: Kind,
+    kept: &'a LfsKept,
+    work: &'a Work,
+) -> Result<Vec<Sought<'a>>, VersionsError> {
+    let pointers: HashMap<&str, &LfsPointer> = if kind == Kind::Folder {
+        kept.below(&place.path).collect()
+    } else {
+        kept.pointers.get(&place.path).map(|pointer| (place.file_name(), pointer)).into_iter().collect()
     };
-    let LfsPointer { sha256: digest, size } = pointer;
-    // `is_hex` has checked that it has 64 letters.
-    let object = storage.join(&digest[..2]).join(&digest[2..4]).join(&digest);
-    if files::kind(&object)? != Some(EntryKind::File) || sha256(&object)? != (digest.clone(), size) {
-        return Ok(None);
+    let here = |found: &'a Found| {
+        let pointer = pointers.get(found.path.as_str()).copied();
+        Sought { path: &found.path, size: Some(found.stat.size), pointer }
+    };
+    let mut sought: Vec<_> = work.files.iter().map(here).collect();
+    for (path, pointer) in pointers {
+        // Something else may lie in its place, such as a link, which is then the user's.
+        if work.find(path).is_none() && files::kind(&work.directory.join(path))?.is_none() {
+            sought.push(Sought { path, size: None, pointer: Some(pointer) });
+        }
     }
-    let (path, digest) = (found.path.clone(), format!("sha256:{digest}"));
-    Ok(Some(PlannedFile { path, digest, size, source: FileSource::Cache(object), stands_in: true }))
+    Ok(sought)
+}
+
+impl<'a> Sought<'a> {
+    /// Where the file comes from; none if its object is not there, or damaged.
+    fn planned(&self, directory: &Path, kept: &LfsKept) -> Result<(&'a str, Option<PlannedFile>), VersionsError> {
+        let file = |digest: &str, size, content, source, stands_in| {
+            let (path, digest) = (self.path.to_owned(), digest.to_owned());
+            Some(PlannedFile { path, digest, size, content, source, stands_in })
+        };
+        let here = directory.join(self.path);
+        let standing_in = pointer_at(&here)?;
+        let Some(pointer) = standing_in.as_ref().or(self.pointer) else {
+            let size = self.size.unwrap_or_default();
+            return Ok((self.path, file("", size, None, FileSource::WorkTree(here), false)));
+        };
+        let digest = format!("sha256:{}", pointer.sha256);
+        if standing_in.is_none() && self.size == Some(pointer.size) {
+            let found = sha256s(&here)?;
+            if found.sha256 == pointer.sha256 {
+                let source = FileSource::WorkTree(here);
+                return Ok((self.path, file(&digest, found.size, Some(found.content), source, false)));
+            }
+        }
+        // What lies in the work tree was changed since: it is a change to the version that git has.
+        let object = kept.object(pointer)?;
+        let planned = object.and_then(|(path, content)| {
+            file(&digest, pointer.size, Some(content), FileSource::Cache(path), standing_in.is_some())
+        });
+        Ok((self.path, planned))
+    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use ropewalk_store::{CollectSettings, Store};
 use ropewalk_types::Digest;
 
 use super::Project;
-use super::taking_over::{dvc_project_in, import};
+use super::taking_over::{dvc_project_in, import, no_remotes};
 use crate::AddLinks;
 
 /// Removes everything, as another process would that knows of nobody who needs it.
@@ -59,7 +59,7 @@ async fn an_import_that_relied_on_what_is_gone_writes_it_again() {
         project.store.put_bytes(bytes.into()).await.unwrap();
     }
     collect_all(&url).await;
-    let plan = project.workspace.dvc_plan("".as_ref(), AddLinks::AsBefore).await.unwrap();
+    let plan = project.workspace.dvc_plan("".as_ref(), AddLinks::AsBefore, &no_remotes()).await.unwrap();
     import(&project, &plan).await;
     assert!(holds(&url, &Digest::of(b"a")).await && holds(&url, &Digest::of(b"b")).await);
     assert!(project.status_of("data").await.is_clean());

@@ -3,6 +3,7 @@ use ropewalk_types::Diagnose as _;
 
 use super::Project;
 use crate::AddRequest;
+use crate::git;
 
 #[tokio::test]
 async fn what_git_ignores_or_tracks_is_no_dataset() {
@@ -95,4 +96,42 @@ async fn the_data_stays_out_of_git_and_the_pointer_does_not() {
     assert!(crate::git::tracks(project.root(), "data.dataset".as_ref()).await.unwrap());
     assert!(!crate::git::tracks(project.root(), "data".as_ref()).await.unwrap());
     assert!(crate::git::ignores(project.root(), "data/a".as_ref()).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_repository_may_have_any_number_of_files() {
+    const FILES: usize = 100_000;
+    let project = Project::new().await;
+    project.git(&["init", "-q"]).await;
+    project.git(&["config", "filter.lfs.clean", "cat"]).await;
+    project.write(".gitattributes", "data/** filter=lfs\n");
+    project.write("data/first", "the only text");
+    project.git(&["add", ".gitattributes", "data"]).await;
+    let first = git::lfs_files(project.root()).await.unwrap();
+    let [git::Staged { path, object }] = first.as_slice() else { panic!("{first:?}") };
+    assert_eq!(path, "data/first");
+    // More than git may print for anything that is held in memory as a whole.
+    let long = "x".repeat(180);
+    let lines = (0..FILES).map(|number| format!("100644 {object} 0\tdata/{number:06}-{long}\n"));
+    let lines: String = lines.collect();
+    assert!(lines.len() > 16 << 20);
+    let program = ropewalk_execution::Program {
+        name: "git".to_owned(),
+        arguments: ["update-index", "--add", "--index-info"].map(str::to_owned).to_vec(),
+        directory: project.root().to_owned(),
+        limit: 1 << 20,
+    };
+    let told = program.stream(lines.as_bytes(), &mut |_| ()).await.unwrap();
+    assert!(told.exit.success(), "{}", told.error);
+
+    let kept = git::lfs_files(project.root()).await.unwrap();
+    assert_eq!(kept.len(), FILES + 1);
+    assert_eq!(git::tracked_files(project.root()).await.unwrap().len(), FILES + 2);
+    let objects = kept.iter().map(|file| file.object.as_str()).collect();
+    for (limit, expected) in [(1023, vec![(object.clone(), b"the only text".to_vec())]), (4, Vec::new())] {
+        let mut found = Vec::new();
+        let mut each = |object: &str, bytes: &[u8]| found.push((object.to_owned(), bytes.to_owned()));
+        git::small_blobs(project.root(), &objects, limit, &mut each).await.unwrap();
+        assert_eq!(found, expected);
+    }
 }

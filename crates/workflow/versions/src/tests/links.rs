@@ -7,7 +7,7 @@ use ropewalk_store::files::{self, EntryKind};
 use ropewalk_store::{LinkMode, NoProgress};
 use ropewalk_types::Diagnose as _;
 
-use super::taking_over::{dvc_project, import};
+use super::taking_over::{dvc_project, import, no_remotes};
 use super::{Project, name};
 use crate::{Act, AddLinks, AddRequest, Added, Intent, Links, RestoreRequest, Trail, VersionsError};
 
@@ -197,11 +197,9 @@ async fn imports_from_git_lfs_leave_links_out_or_follow_them() {
     let plan = async |folder: &str, links| project.workspace.lfs_plan(folder.as_ref(), None, links).await;
     assert_eq!(plan("one", AddLinks::AsBefore).await.unwrap_err().code(), "versions.links");
     let all = plan("", AddLinks::AsBefore).await.unwrap();
-    assert_eq!((all.outputs.len(), all.skipped.len()), (0, 2), "{all:?}");
-    assert!(
-        all.skipped[0].reason.contains("`sub/folder`") && all.skipped[0].reason.contains("--skip-links"),
-        "{all:?}"
-    );
+    assert_eq!((all.outputs.len(), all.failed.len()), (0, 2), "{all:?}");
+    let hint = all.failed[0].hint.as_ref().unwrap();
+    assert!(all.failed[0].reason.contains("`sub/folder`") && hint.contains("--skip-links"), "{all:?}");
 
     let skipping = plan("one", AddLinks::Skip).await.unwrap();
     assert_eq!(
@@ -236,12 +234,11 @@ async fn imports_from_dvc_take_links_into_its_cache_for_what_they_are() {
     link(&project, cache.path().join("a").to_str().unwrap(), "data/a");
     project.write("elsewhere", "22");
     link(&project, "../elsewhere", "data/mine");
-    let plan = async |links| project.workspace.dvc_plan("".as_ref(), links).await.unwrap();
+    let plan = async |links| project.workspace.dvc_plan("".as_ref(), links, &no_remotes()).await.unwrap();
     let refused = plan(AddLinks::AsBefore).await;
-    assert_eq!((refused.outputs.len(), refused.skipped.len()), (1, 1), "{refused:?}");
-    assert!(
-        refused.skipped[0].reason.contains("holds a symbolic link") && refused.skipped[0].reason.contains("`mine`")
-    );
+    assert_eq!((refused.outputs.len(), refused.failed.len()), (1, 1), "{refused:?}");
+    let reason = &refused.failed[0].reason;
+    assert!(reason.contains("holds a symbolic link") && reason.contains("`mine`"), "{reason}");
     assert_eq!(plan(AddLinks::Skip).await.outputs[0].links, ["mine"]);
     assert_eq!(project.workspace.import_follow(&plan(AddLinks::Follow).await).await.unwrap(), ["data/mine"]);
     import(&project, &plan(AddLinks::Follow).await).await;

@@ -1,9 +1,12 @@
+mod surroundings;
+
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::ExitCode;
 
 use ropewalk_server::{DataProject, ServerError};
 use ropewalk_store::LinkMode;
-use ropewalk_versions::{AddLinks, ImportPlan};
+use ropewalk_versions::{AddLinks, FailedOutput, ImportOutcome, ImportPlan, Imported};
 use serde_json::json;
 
 use super::add::{FOLLOWED, LEFT_OUT, say_links};
@@ -12,16 +15,17 @@ use crate::failure::{Ending, WORK_FAILED};
 use crate::output::{bytes, printable};
 use crate::terminal::{self, Transfer};
 use crate::{commands, output};
+use surroundings::surroundings;
 
 /// Takes over the data of a DVC project.
 pub(super) async fn dvc(shared: &Shared, folder: &Path, links: LinkArguments, dry_run: bool) -> Ending {
     let project = commands::data_project(shared, "ropewalk data import-dvc")?;
-    let folder = commands::current_folder()?.join(folder);
-    let mut plan = project.workspace().dvc_plan(&folder, links.into()).await?;
+    let (folder, surroundings) = (commands::current_folder()?.join(folder), surroundings());
+    let mut plan = project.workspace().dvc_plan(&folder, links.into(), &surroundings).await?;
     if follow(&project, &plan, dry_run).await? {
-        plan = project.workspace().dvc_plan(&folder, links.into()).await?;
+        plan = project.workspace().dvc_plan(&folder, links.into(), &surroundings).await?;
     }
-    take_over(shared, &project, &plan, dry_run).await
+    Ok(take_over(shared, &project, &plan, dry_run).await?.0)
 }
 
 /// Takes over files of Git LFS, which git then no longer tracks.
@@ -35,14 +39,16 @@ pub(super) async fn lfs(shared: &Shared, path: Option<&Path>, links: LinkArgumen
     if follow(&project, &plan, dry_run).await? {
         plan = project.workspace().lfs_plan(&path, None, links.into()).await?;
     }
-    let ending = take_over(shared, &project, &plan, dry_run).await?;
+    let (ending, imported) = take_over(shared, &project, &plan, dry_run).await?;
     if !dry_run {
-        let taken = plan.outputs.iter().filter(|output| output.missing.is_empty());
-        let taken: Vec<_> = taken.map(|output| output.path.clone()).collect();
+        let taken: Vec<_> = imported.into_iter().map(|one| one.path).collect();
         match project.git_forget(&taken).await? {
             Some(command) => terminal::say(&format!("next: {command}")),
-            None if taken.is_empty() => terminal::say("no files of Git LFS were found"),
-            None => terminal::say("git no longer tracks these files; next: git add . and git commit"),
+            None if !taken.is_empty() => {
+                terminal::say("git no longer tracks these files; next: git add . and git commit");
+            }
+            None if plan.is_whole() && plan.skipped.is_empty() => terminal::say("no files of Git LFS were found"),
+            None => {}
         }
     }
     Ok(ending)
@@ -70,31 +76,29 @@ async fn follow(project: &DataProject, plan: &ImportPlan, dry_run: bool) -> Resu
     Ok(false)
 }
 
-/// What cannot be found is said, and makes the exit code 1; the rest is taken over.
-async fn take_over(shared: &Shared, project: &DataProject, plan: &ImportPlan, dry_run: bool) -> Ending {
-    let incomplete = plan.outputs.iter().any(|output| !output.missing.is_empty());
-    for output in plan.outputs.iter().filter(|output| !output.missing.is_empty()) {
-        let (first, count) = (output.missing.first().map_or("", String::as_str), output.missing.len());
-        let first = printable(first);
-        terminal::say(&format!("not found: {count} files of {}, such as {first}: it is not taken over", output.path));
-    }
-    for skipped in &plan.skipped {
-        let text = format!("passed over: {} of {}: {}", skipped.path, skipped.declared_in, skipped.reason);
-        terminal::say(&printable(&text));
-    }
-    let imported = if dry_run {
-        Vec::new()
+/// What cannot be taken over is said, and makes the exit code 1; the rest is taken over.
+async fn take_over(
+    shared: &Shared,
+    project: &DataProject,
+    plan: &ImportPlan,
+    dry_run: bool,
+) -> Result<(ExitCode, Vec<Imported>), ServerError> {
+    say_plan(plan);
+    let ImportOutcome { imported, failed } = if dry_run {
+        ImportOutcome::default()
     } else {
         let progress = Transfer::new("taking over");
         let author = project.author().await;
-        let imported = project.workspace().import(plan, &author, LinkMode::Auto, &progress).await?;
+        let outcome = project.workspace().import(plan, &author, LinkMode::Auto, &progress).await?;
         progress.end();
-        imported
+        outcome
     };
+    say_failed(&failed, BTreeSet::new());
+    say_changed(&imported);
     if shared.output == Format::Json {
-        output::json(&json!({ "plan": plan, "imported": imported }));
+        output::json(&json!({ "plan": plan, "imported": imported, "failed": failed }));
     } else if dry_run {
-        for output in plan.outputs.iter().filter(|output| output.missing.is_empty()) {
+        for output in plan.whole() {
             let size = output.files.iter().map(|file| file.size).sum();
             output::text(&format!("{}: {} files, {}\n", output.path, output.files.len(), bytes(size)));
         }
@@ -103,5 +107,46 @@ async fn take_over(shared: &Shared, project: &DataProject, plan: &ImportPlan, dr
             output::text(&format!("{} {}: {} files, {}\n", one.name, one.version.short(), one.files, bytes(one.bytes)));
         }
     }
-    Ok(if incomplete { WORK_FAILED.into() } else { ExitCode::SUCCESS })
+    let ending = if plan.is_whole() && failed.is_empty() { ExitCode::SUCCESS } else { WORK_FAILED.into() };
+    Ok((ending, imported))
+}
+
+/// Says what of a plan is not taken over, and why.
+fn say_plan(plan: &ImportPlan) {
+    let mut hints = BTreeSet::new();
+    for output in plan.outputs.iter().filter(|output| !output.missing.is_empty()) {
+        let (first, count) = (output.missing.first().map_or("", String::as_str), output.missing.len());
+        let text = format!("not found: {count} files of {}, such as {first}: it is not taken over", output.path);
+        terminal::say(&printable(&text));
+        hints.extend(&output.hint);
+    }
+    for skipped in &plan.skipped {
+        let text = format!("passed over: {} of {}: {}", skipped.path, skipped.declared_in, skipped.reason);
+        terminal::say(&printable(&text));
+    }
+    say_failed(&plan.failed, hints);
+}
+
+/// Says what cannot be taken over, and what can be done about it and about what else `hints` are for; each hint once.
+fn say_failed<'a>(failed: &'a [FailedOutput], mut hints: BTreeSet<&'a String>) {
+    for FailedOutput { path, declared_in, reason, hint } in failed {
+        terminal::say(&printable(&format!("not taken over: {path} of {declared_in}: {reason}")));
+        hints.extend(hint);
+    }
+    for hint in hints {
+        terminal::say(&printable(&format!("hint: {hint}")));
+    }
+}
+
+/// Says where the work tree differs from what the other tool keeps.
+fn say_changed(imported: &[Imported]) {
+    for Imported { name, changed, .. } in imported {
+        if let Some(first) = changed.first() {
+            let count = changed.len();
+            terminal::say(&printable(&format!(
+                "changed since: {count} files of {name}, such as {first}: they were left as they are, and `ropewalk data \
+                 commit {name}` makes a version of them"
+            )));
+        }
+    }
 }

@@ -7,6 +7,7 @@ use ropewalk_store::files::{self, EntryKind, OddNames, ScanNext};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::super::digests::Md5Rule;
 use super::against;
 use crate::error::VersionsError;
 
@@ -27,9 +28,11 @@ pub(super) struct Declared {
 pub(super) struct Output {
     pub(super) path: PathBuf,
     pub(super) md5: Option<String>,
-    /// Whether the digest is of the bytes as they are.
-    pub(super) plain: bool,
+    /// How its digest was made.
+    pub(super) rule: Md5Rule,
     pub(super) executable: bool,
+    /// Whether it is no path of this machine, but a URL.
+    pub(super) is_external: bool,
     /// Paths and digests, where the declaration itself lists the files of a folder.
     pub(super) files: Option<Vec<(String, String)>>,
 }
@@ -153,11 +156,13 @@ fn working_folders(folder: &Path) -> Result<BTreeMap<String, String>, VersionsEr
 fn output(folder: &Path, out: Out) -> Output {
     let files =
         out.files.map(|files| files.into_iter().map(|file| (file.relpath, file.md5.unwrap_or_default())).collect());
+    let is_external = out.path.contains("://");
     Output {
-        path: against(folder, &out.path),
+        path: if is_external { PathBuf::from(out.path) } else { against(folder, &out.path) },
         md5: out.md5,
-        plain: out.hash.as_deref() == Some("md5"),
+        rule: if out.hash.as_deref() == Some("md5") { Md5Rule::Plain } else { Md5Rule::Unix },
         executable: out.isexec,
+        is_external,
         files,
     }
 }
