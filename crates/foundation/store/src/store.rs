@@ -3,6 +3,7 @@ mod collect;
 mod copy;
 mod heal;
 mod index_objects;
+mod just_checked;
 mod lacking;
 mod lay_out;
 mod layout;
@@ -28,10 +29,12 @@ use ropewalk_types::Digest;
 
 use crate::backend::{self, BackendOptions, Resolved};
 use crate::error::StoreError;
-use crate::files::{self, SharedLock};
+use crate::files::{self, Buffers, SharedLock};
 use crate::index::{Index, PackId};
 use crate::tree::Tree;
 use crate::writer::Writer;
+
+use just_checked::JustChecked;
 
 pub use collect::{Amount, CollectSettings, Collected};
 pub use copy::{NoProgress, TransferProgress, Transferred};
@@ -81,6 +84,7 @@ pub(crate) struct Inner {
     directory: Option<PathBuf>,
     /// For what is read from that directory.
     buffers: Arc<Buffers>,
+    just_checked: JustChecked,
     /// Where it is, for people.
     place: String,
     /// Index objects that cannot be read are taken to say nothing.
@@ -144,8 +148,8 @@ impl Store {
         let Resolved { backend, directory } = resolved;
         check_format(backend.as_ref(), &place).await.map_err(|error| error.opening(&place))?;
         let (index, refreshing) = (RwLock::default(), tokio::sync::RwLock::default());
-        let buffers = Arc::default();
-        let inner = Arc::new(Inner { backend, index, refreshing, directory, buffers, place, tolerant });
+        let (buffers, just_checked) = (Arc::default(), JustChecked::default());
+        let inner = Arc::new(Inner { backend, index, refreshing, directory, buffers, just_checked, place, tolerant });
         let store = Self { inner, cache: None, used: None };
         store.inner.refresh().await?;
         Ok(store)

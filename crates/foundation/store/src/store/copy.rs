@@ -240,6 +240,7 @@ impl Moving<'_> {
     async fn publish(&mut self) -> Result<(), StoreError> {
         let finished = self.packs.finish().await?;
         self.hidden = 0;
+        self.to.just_checked.note(finished.iter().map(|pack| pack.pack));
         if finished.is_empty() { Ok(()) } else { self.to.publish(finished).await }
     }
 }

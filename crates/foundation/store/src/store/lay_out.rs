@@ -67,8 +67,8 @@ impl Store {
     ///
     /// Each file appears whole or not at all and replaces a file or link that is there; only in a directory that is new
     /// itself are files written straight away. Symbolic links below `directory` are not followed: one in the place of
-    /// a directory is [`FileError::InTheWay`]. All bytes that are copied are checked against their digests; links are
-    /// made of files in the cache ([`Store::with_cache`]), which were checked when they came there. Nothing is forced to
+    /// a directory is [`FileError::InTheWay`]. All bytes that are copied are checked against their digests, unless this
+    /// handle checked them when it brought them here, less than a minute ago; links are made of files in the cache ([`Store::with_cache`]), which were checked when they came there. Nothing is forced to
     /// the disk.
     pub async fn files_lay_out(
         &self,
@@ -136,7 +136,11 @@ impl Store {
             let targets: Vec<_> = rest.by_ref().take(segment.pieces().len()).map(|(_, target)| target).collect();
             let tree = Arc::clone(tree);
             async move {
-                let contents = self.inner.read_stored(segment).await?;
+                let mut contents = Vec::new();
+                for (piece, stored) in self.inner.read_stored(segment).await? {
+                    let checked = self.inner.just_checked.has(piece.location.pack);
+                    contents.push(Content { piece, stored, checked });
+                }
                 let written = blocking(move || write_all(&tree, &targets, contents)).await;
                 written.map_err(|error| self.inner.here(error))
             }
@@ -232,12 +236,20 @@ fn check_component(name: &str) -> Result<(), StoreError> {
     }
 }
 
+/// The bytes of a file as they are stored.
+struct Content {
+    piece: Piece,
+    stored: Bytes,
+    /// They have just been checked.
+    checked: bool,
+}
+
 /// Gives the number of files and their bytes.
-fn write_all(tree: &WorkTree, targets: &[Target], contents: Vec<(Piece, Bytes)>) -> Result<(u64, u64), StoreError> {
+fn write_all(tree: &WorkTree, targets: &[Target], contents: Vec<Content>) -> Result<(u64, u64), StoreError> {
     let mut writer = tree.writer();
     let mut written = 0;
-    for (target, (piece, stored)) in targets.iter().zip(contents) {
-        let bytes = piece.decode(stored)?;
+    for (target, Content { piece, stored, checked }) in targets.iter().zip(contents) {
+        let bytes = if checked { piece.unpack(stored)? } else { piece.decode(stored)? };
         check_size(target, bytes.len() as u64)?;
         writer.write(target.folder, &target.name, &bytes, target.executable)?;
         written += target.size;

@@ -320,6 +320,12 @@ impl Piece {
             .map_err(|reason| self.damaged(reason))
     }
 
+    /// The bytes of a chunk that was checked already.
+    pub(super) fn unpack(&self, stored: Bytes) -> Result<Bytes, StoreError> {
+        let Location { encoding, raw_length, .. } = self.location;
+        chunk::decode(encoding, stored, raw_length).map_err(|reason| self.damaged(reason))
+    }
+
     /// Of a recipe only the form can be checked here: it is named by what it makes.
     pub(super) fn check(&self, stored: Bytes) -> Result<(), StoreError> {
         match self.kind {
