@@ -7,6 +7,7 @@
 mod commands;
 mod crash;
 mod data_files;
+mod data_page;
 mod data_removal;
 mod data_tables;
 mod data_travel;
