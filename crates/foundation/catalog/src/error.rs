@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use ropewalk_types::Diagnose;
 
-use crate::sqlite;
+use crate::{sqlite, writer};
 
 /// Why the catalogue could not be opened, read or written.
 ///
@@ -46,6 +46,14 @@ pub enum CatalogError {
     /// The disk reported an error.
     #[error("the disk reported an error under the catalogue ({0})")]
     Disk(Arc<sqlx::Error>),
+    /// A change met a failure of the file or its disk.
+    #[error("{problem}, in the file `{path}`")]
+    InFile {
+        /// The file.
+        path: String,
+        /// What stood in the way.
+        problem: Box<CatalogError>,
+    },
     /// A unique, foreign key, not-null or check constraint refused a row.
     #[error("a rule of the catalogue refused the row ({0})")]
     Constraint(Arc<sqlx::Error>),
@@ -120,9 +128,23 @@ impl From<sqlx::Error> for CatalogError {
             sqlx::Error::PoolClosed => Self::Closed,
             sqlx::Error::Database(database) => {
                 let classify = sqlite::classify(database.as_ref());
-                classify(Arc::new(error))
+                classify(Arc::new(error)).in_file()
             }
             _ => Self::Statement(Arc::new(error)),
+        }
+    }
+}
+
+impl CatalogError {
+    /// With the name of the file, where its disk has failed a change: what failed is all that a person can mend.
+    fn in_file(self) -> Self {
+        let of_disk = matches!(
+            self,
+            Self::Damaged(_) | Self::ReadOnly(_) | Self::DiskFull(_) | Self::CannotOpen(_) | Self::Disk(_)
+        );
+        match writer::file() {
+            Some(path) if of_disk => Self::InFile { path, problem: Box::new(self) },
+            _ => self,
         }
     }
 }
@@ -130,7 +152,7 @@ impl From<sqlx::Error> for CatalogError {
 impl Diagnose for CatalogError {
     fn code(&self) -> &'static str {
         match self {
-            Self::Open { problem, .. } | Self::NotCommitted(problem) => problem.code(),
+            Self::Open { problem, .. } | Self::NotCommitted(problem) | Self::InFile { problem, .. } => problem.code(),
             Self::Url { .. } => "catalog.url",
             Self::Locked(_) => "catalog.locked",
             Self::NotADatabase(_) => "catalog.not_a_database",
@@ -154,7 +176,10 @@ impl Diagnose for CatalogError {
 
     fn hint(&self) -> Option<String> {
         let hint = match self {
-            Self::Open { problem, .. } | Self::NotCommitted(problem) | Self::MigrationFailed { problem, .. } => {
+            Self::Open { problem, .. }
+            | Self::NotCommitted(problem)
+            | Self::InFile { problem, .. }
+            | Self::MigrationFailed { problem, .. } => {
                 return problem.hint();
             }
             Self::Url { .. } => "write `sqlite:PATH`, for example `sqlite:.ropewalk/catalog.db`",

@@ -21,6 +21,13 @@ type Job = Box<dyn Work>;
 tokio::task_local! {
     /// The queue of the writer that runs the present work.
     static RUNNING: mpsc::WeakSender<Job>;
+    /// The file of the writer that runs in the present task.
+    static FILE: String;
+}
+
+/// The file that the present task writes, if it is a writer's.
+pub(crate) fn file() -> Option<String> {
+    FILE.try_with(String::clone).ok()
 }
 
 /// The front of the one task that writes.
@@ -41,7 +48,9 @@ impl Writer {
         let (queue, jobs) = mpsc::channel(QUEUE);
         let (stop, stopped) = oneshot::channel();
         let group = Group { database, connection: Some(connection) };
-        let task = tokio::spawn(RUNNING.scope(queue.downgrade(), group.serve(jobs, stopped)));
+        let file = group.database.path.clone();
+        let serving = RUNNING.scope(queue.downgrade(), group.serve(jobs, stopped));
+        let task = tokio::spawn(FILE.scope(file, serving));
         Self { queue, stop: Mutex::new(Some((stop, task))) }
     }
 

@@ -36,6 +36,6 @@ pub use json_api::{JsonApiLimits, JsonApiRequest, Paging, json_api_open};
 pub use mongo::{MONGODB_TESTED_AGAINST, MongoRequest, mongo_open};
 pub use options::{ConnectionOptions, Header, HeaderValue};
 pub use provenance::Provenance;
-pub use redact::redacted;
+pub use redact::{redacted, source_key};
 pub use sql::{Cursor, Partition, SqlRequest, is_same_database, sql_open};
 pub use table::{Batch, BatchStream, Misfit, MisfitPolicy, Note, PartitionSource, Table};

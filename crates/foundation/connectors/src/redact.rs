@@ -1,30 +1,27 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use percent_encoding::percent_decode_str;
 use reqwest::Url;
+use ropewalk_types::Digest;
 
 use crate::{FetchRequest, JsonApiRequest, MongoRequest, SqlRequest};
 
 /// What is shown in the place of a secret.
 const HIDDEN: &str = "***";
 
-/// Endings of the names of query parameters that hold secrets, in lower case: presigned URLs, tokens, keys.
-const SECRET_PARAMETERS: [&str; 12] = [
-    "password",
-    "passwd",
-    "pass",
-    "passphrase",
-    "pwd",
-    "secret",
-    "token",
-    "signature",
-    "sig",
-    "credential",
-    "key",
-    "auth",
-];
+/// Names of query parameters that hold secrets have one of these in them; in lower case, letters and digits only.
+const SECRET_PARTS: [&str; 9] =
+    ["password", "passwd", "passphrase", "passcode", "secret", "token", "signature", "credential", "authorization"];
 
-/// `url` without its password and without the values of query parameters that hold secrets.
+/// … or end with one of these.
+const SECRET_ENDINGS: [&str; 8] = ["pass", "pwd", "pw", "sig", "key", "auth", "jwt", "bearer"];
+
+/// Beginnings of the parameters by which presigned URLs say who may read and until when, not what.
+const PRESIGNED: [&str; 2] = ["x-amz-", "x-goog-"];
+
+/// `url` without its password and without the values of parameters that hold secrets, in the query or behind a `#`; of a web
+/// URL with a user and no password, without the user, who is a token then.
 ///
 /// The only form in which a URL may stand in an error, a log or a record. An `@` that is written behind a port, in the
 /// path or the query, hides what stands between them too: nothing tells such a URL from one whose password has
@@ -36,6 +33,27 @@ pub fn redacted(url: &str) -> String {
         // A list of hosts, as MongoDB has it, is no URL by the WHATWG's rules.
         _ => redacted_text(&url),
     }
+}
+
+/// What stands for the file at `url` on disk: the same whoever asks for it, and another one for other parameters, be they
+/// secret or not.
+///
+/// Users, passwords and the signatures of presigned URLs, which change from one hour to the next, are no part of it.
+pub fn source_key(url: &str) -> Digest {
+    let url = without_password(url);
+    let Ok(mut parsed) = Url::parse(&url) else { return Digest::of(url.as_bytes()) };
+    // Only a URL without a host refuses to be without a user, and has none.
+    let _ = parsed.set_username("").and_then(|()| parsed.set_password(None));
+    parsed.set_fragment(None);
+    if let Some(query) = parsed.query() {
+        let kept = query.split('&').filter(|pair| {
+            let name = pair.split('=').next().unwrap_or(pair).to_ascii_lowercase();
+            !PRESIGNED.iter().any(|beginning| name.starts_with(beginning))
+        });
+        let kept = kept.collect::<Vec<_>>().join("&");
+        parsed.set_query(Some(&kept));
+    }
+    Digest::of(parsed.as_str().as_bytes())
 }
 
 /// Hides what stands between the first `:` behind the scheme and the last `@`, before anything reads the URL: which part
@@ -56,27 +74,60 @@ fn redacted_url(mut url: Url) -> String {
         let query = redacted_query(query);
         url.set_query(Some(&query));
     }
+    if let Some(fragment) = url.fragment() {
+        let fragment = redacted_query(fragment);
+        url.set_fragment(Some(&fragment));
+    }
+    if matches!(url.scheme(), "http" | "https") && !url.username().is_empty() && url.password().is_none() {
+        // A URL of the web can have a user.
+        let _ = url.set_username(HIDDEN);
+    }
     url.to_string()
 }
 
 fn redacted_text(url: &str) -> String {
-    match url.split_once('?') {
+    let (url, fragment) = url.split_once('#').map_or((url, None), |(url, fragment)| (url, Some(fragment)));
+    let mut text = match url.split_once('?') {
         Some((place, query)) => format!("{place}?{}", redacted_query(query)),
         None => url.to_owned(),
+    };
+    if let Some(fragment) = fragment {
+        text.push('#');
+        text.push_str(&redacted_query(fragment));
     }
+    text
 }
 
 fn redacted_query(query: &str) -> String {
-    let pairs = query.split('&').map(|pair| match pair.split_once('=') {
-        Some((name, _)) if is_secret(name) => format!("{name}={HIDDEN}"),
-        _ => pair.to_owned(),
-    });
-    pairs.collect::<Vec<_>>().join("&")
+    query.split('&').map(redacted_pair).collect::<Vec<_>>().join("&")
+}
+
+/// Hides the value of `name=value`; where others are joined to it by `;`, all from the first secret on.
+fn redacted_pair(pair: &str) -> String {
+    let mut shown = Vec::new();
+    for part in pair.split(';') {
+        match part.split_once('=') {
+            Some((name, value)) if is_secret(name) || holds_user(value) => {
+                shown.push(format!("{name}={HIDDEN}"));
+                break;
+            }
+            _ => shown.push(part.to_owned()),
+        }
+    }
+    shown.join(";")
 }
 
 fn is_secret(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    SECRET_PARAMETERS.iter().any(|ending| name.ends_with(ending))
+    let name = percent_decode_str(name).decode_utf8_lossy().to_lowercase();
+    let name: String = name.chars().filter(|letter| letter.is_alphanumeric()).collect();
+    let name = name.trim_end_matches(|letter: char| letter.is_ascii_digit());
+    SECRET_PARTS.iter().any(|part| name.contains(part)) || SECRET_ENDINGS.iter().any(|ending| name.ends_with(ending))
+}
+
+/// Whether the value is a URL itself, with a user and perhaps a password.
+fn holds_user(value: &str) -> bool {
+    let value = percent_decode_str(value).decode_utf8_lossy();
+    value.split_once("://").is_some_and(|(_, rest)| rest.contains('@'))
 }
 
 /// Requests show their place only: a URL may hold a password, and a header or a filter what is no better.
@@ -128,6 +179,15 @@ mod tests {
             ("mongodb://u:a/b?c@h1:1,h2:2/x?authToken=abc", "mongodb://u:***@h1:1,h2:2/x?authToken=***"),
             ("https://:hunter2@a.example/", "https://:***@a.example/"),
             ("https://a.example/x?user=u&pass=abc", "https://a.example/x?user=u&pass=***"),
+            ("https://a.example/x?Pass%77ord=abc", "https://a.example/x?Pass%77ord=***"),
+            ("https://a.example/x?part=1;pwd=abc;def", "https://a.example/x?part=1;pwd=***"),
+            ("https://a.example/x?access-key[]=abc&api_key2=def", "https://a.example/x?access-key[]=***&api_key2=***"),
+            ("https://a.example/x?password_hash=abc&sig=d;e", "https://a.example/x?password_hash=***&sig=***"),
+            ("https://a.example/x#access_token=abc&part=1", "https://a.example/x#access_token=***&part=1"),
+            ("sqlite:x.db?mode=ro&key=abc#token=d", "sqlite:x.db?mode=ro&key=***#token=***"),
+            ("https://a.example/x?from=https%3A%2F%2Fu%3Ap%40h", "https://a.example/x?from=***"),
+            ("https://ghp_abc@a.example/x", "https://***@a.example/x"),
+            ("https://a.example/x?keyword=hemp&passenger=2#top", "https://a.example/x?keyword=hemp&passenger=2#top"),
             ("postgres://me@db:5432/x", "postgres://me@db:5432/x"),
             ("s3://bucket/2024-01-01T00:00:00/a@b.csv", "s3://bucket/2024-01-01T00:00:00/a@b.csv"),
             ("https://a.example/@scope/x?at=10:00", "https://a.example/@scope/x?at=10:00"),
@@ -138,7 +198,36 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_key_is_of_the_file_and_not_of_who_asks() {
+        let same = |one: &str, other: &str| source_key(one) == source_key(other);
+        assert!(same("https://a.example/x?part=1", "https://anna:hunter2@a.example/x?part=1#top"));
+        assert!(same("https://token@a.example/x", "https://a.example/x"));
+        assert!(same(
+            "https://a.example/x?v=1&X-Amz-Date=1&X-Amz-Signature=abc",
+            "https://a.example/x?v=1&X-Amz-Date=2&X-Amz-Signature=def"
+        ));
+        for (one, other) in [
+            ("https://a.example/x?key=jan", "https://a.example/x?key=feb"),
+            ("https://a.example/x?token=1", "https://a.example/x?token=2"),
+            ("https://a.example/x", "https://b.example/x"),
+            ("https://a.example/x", "http://a.example/x"),
+            ("s3://bucket/a/*.csv", "s3://bucket/b/*.csv"),
+        ] {
+            assert!(redacted(one) == redacted(other) || !one.contains('?'), "{one}");
+            assert!(!same(one, other), "{one} {other}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn no_secret_parameter_survives(name in "(password|passwd|pwd|token|secret|sig|signature|key|apikey|access_key|client_secret|X-Amz-Credential)", value in "[A-Z0-9%;.+-]{6,20}", scheme in "(https|postgres|mongodb|s3|sqlite)") {
+            for url in [format!("{scheme}://h.example/x?a=b&{name}={value}&c=d"), format!("{scheme}:x?{name}={value}")] {
+                let shown = redacted(&url);
+                prop_assert!(!shown.contains(&value), "{}", shown);
+            }
+        }
+
         #[test]
         fn no_password_survives(user in "[a-z]{1,8}", password in "[A-Z0-9@:!/?#&=%+;,. \\[\\]\\\\-]{6,20}", scheme in "(mysql|mongodb|https)") {
             let shown = redacted(&format!("{scheme}://{user}:{password}@h.example/x"));

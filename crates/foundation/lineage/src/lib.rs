@@ -9,7 +9,7 @@ mod link;
 mod walk;
 
 pub use error::LineageError;
-pub use link::{Link, Relation, UnknownRelation, is_linked, link};
+pub use link::{Link, Relation, UnknownRelation, children, is_linked, link, unlink};
 use ropewalk_catalog::{Migration, MigrationSet};
 pub use walk::{DEPTH, Step, downstream, upstream};
 

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use ropewalk_types::{Timestamp, Uri};
+use ropewalk_types::{Timestamp, Uri, UriError};
 use serde::{Deserialize, Serialize};
 use sqlx::AnyConnection;
 
@@ -104,6 +104,33 @@ pub async fn is_linked(connection: &mut AnyConnection, child: &Uri) -> Result<bo
         .fetch_optional(connection)
         .await?;
     Ok(found.is_some())
+}
+
+/// Removes in the caller's transaction all that is written down of what `child` came from.
+///
+/// Only for what others said of a thing before those spoke who made it: lineage of what was made here is never removed.
+pub async fn unlink(connection: &mut AnyConnection, child: &Uri) -> Result<(), LineageError> {
+    sqlx::query("DELETE FROM lineage_link WHERE child = $1").bind(child.to_string()).execute(connection).await?;
+    Ok(())
+}
+
+/// What came from `parent` in one step, as the caller's transaction sees it.
+///
+/// Errors: [`LineageError::Damaged`] for a link that cannot be read.
+pub async fn children(connection: &mut AnyConnection, parent: &Uri) -> Result<Vec<Uri>, LineageError> {
+    let found: Vec<(String,)> =
+        sqlx::query_as("SELECT DISTINCT child FROM lineage_link WHERE parent = $1 ORDER BY child")
+            .bind(parent.to_string())
+            .fetch_all(connection)
+            .await?;
+    let read = |(child,): (String,)| {
+        child.parse().map_err(|error: UriError| LineageError::Damaged {
+            child,
+            parent: parent.to_string(),
+            reason: error.to_string(),
+        })
+    };
+    found.into_iter().map(read).collect()
 }
 
 fn movable(uri: &Uri) -> bool {

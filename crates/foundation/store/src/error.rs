@@ -6,6 +6,7 @@ use ropewalk_types::{Diagnose, Digest};
 use crate::backend::NoCredentials;
 use crate::files::{self, FileError};
 use crate::reference::RefName;
+use crate::tree::DIRECTORY_UNIT;
 
 /// A failure of the store.
 #[derive(Debug, thiserror::Error)]
@@ -96,6 +97,14 @@ pub enum StoreError {
         what: &'static str,
         /// What was found.
         reason: String,
+    },
+    /// What lies where a store was looked for is marked as something else than the stores that this program knows.
+    #[error("cannot open the store at `{place}`: {}", marked(*.number))]
+    UnknownFormat {
+        /// Where it is: the URL, which holds no credentials.
+        place: String,
+        /// The number of its form; none if its mark is no store's.
+        number: Option<u32>,
     },
     /// Something is larger than the store accepts in this place.
     #[error("{what} has {size} {unit}: at most {limit} are accepted")]
@@ -193,6 +202,13 @@ impl StoreError {
     }
 }
 
+fn marked(number: Option<u32>) -> String {
+    match number {
+        Some(number) => format!("its form has the number {number}, and this program knows 1 only"),
+        None => "its object `format` is not the mark of a store".to_owned(),
+    }
+}
+
 fn generation(generation: Option<u64>) -> String {
     generation.map_or_else(|| "no generation".to_owned(), |number| format!("generation {number}"))
 }
@@ -235,6 +251,7 @@ impl Diagnose for StoreError {
             Self::NotFound { .. } => "store.not_found",
             Self::Damaged { .. } => "store.damaged",
             Self::Malformed { .. } => "store.malformed",
+            Self::UnknownFormat { .. } => "store.unknown_format",
             Self::TooLarge { .. } => "store.too_large",
             Self::Conflict { .. } => "store.conflict",
             Self::RefName(_) => "store.ref_name",
@@ -263,12 +280,24 @@ impl Diagnose for StoreError {
             }
             Self::NoCredentials { hint, .. } => hint,
             Self::File(error) => return error.hint(),
-            Self::NotFound { .. } => "fetch it from the store in which it was made, or make it again",
+            Self::NotFound { .. } => {
+                "fetch it from the store in which it was made, or make it again; where a remote has lost it, `ropewalk data \
+                 verify --remote NAME --heal` sends it again from a machine that has it"
+            }
             Self::Damaged { .. } => {
-                "restore that object from a copy of that store; `ropewalk data verify --heal REMOTE` heals a project's own"
+                "`ropewalk data verify --heal REMOTE` heals a project's own store from a remote, `ropewalk data verify --remote \
+                 REMOTE --heal` a remote from a machine that has the bytes"
+            }
+            Self::Malformed { what: "ref", .. } => {
+                "`ropewalk data verify` names refs that are damaged, and sets them again with `--heal`; with `--remote NAME` \
+                 those of a remote"
             }
             Self::Conflict { .. } => "read the ref again and repeat the change on what it holds now",
             Self::NotStorable { .. } => "replace it by a regular file, or move it out of the directory",
+            Self::UnknownFormat { number: Some(_), .. } => "use the Ropewalk that made it, or a newer one",
+            Self::UnknownFormat { number: None, .. } => {
+                "see that it is the right place; if it is, take its object `format` from a copy of that store"
+            }
             Self::TargetOccupied { .. } => "name an empty or a new directory",
             Self::WriterFailed | Self::PackRemoved { .. } | Self::Collected { .. } => {
                 "add the files again; what is stored already costs nothing"
@@ -283,6 +312,7 @@ impl Diagnose for StoreError {
                 ));
             }
             Self::Backend { source, .. } => return disk_hint_below(source).map(str::to_owned),
+            Self::TooLarge { unit: DIRECTORY_UNIT, .. } => "spread its files over several directories",
             Self::BadUrl { .. }
             | Self::TooLarge { .. }
             | Self::Malformed { .. }

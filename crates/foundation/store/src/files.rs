@@ -9,6 +9,7 @@ mod error;
 mod link;
 mod lock;
 mod part_file;
+mod part_read;
 mod scan;
 mod scratch_file;
 mod work_tree;
@@ -20,14 +21,15 @@ pub use directory::{
 };
 pub use error::FileError;
 pub use link::{LinkSupport, link_support};
-pub use lock::{FileLock, lock, lock_wait};
+pub use lock::{Alone, FileLock, SharedLock, lock, lock_shared_wait, lock_wait};
 pub use scan::{OddNames, ScanEntry, ScanNext, scan};
 
 pub(crate) use atomic::temporary_name;
 pub(crate) use directory::{parent, plain_path};
 pub(crate) use error::{Doing, disk_hint};
-pub(crate) use link::{SHARED_BLOCK, hard_link, make_writable, reflink};
+pub(crate) use link::{SHARED_BLOCK, hard_link, make_writable, reflink, second_name, share_blocks};
 pub(crate) use part_file::PartFile;
+pub(crate) use part_read::Buffers;
 pub(crate) use scratch_file::ScratchFile;
 pub(crate) use work_tree::{FolderId, WorkTree};
 
@@ -93,6 +95,11 @@ pub fn write_new(path: &Path, bytes: &[u8], executable: bool) -> Result<(), File
         options.mode(0o777);
     }
     options.open(path).and_then(|mut file| file.write_all(bytes)).doing("write", path)
+}
+
+/// Writes a file at once, neither atomic nor durable: for notes that any other text than the expected only makes void.
+pub(crate) fn write_note(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    fs::write(path, bytes).doing("write", path)
 }
 
 /// Removes the file at `path`; says whether there was one.

@@ -41,8 +41,8 @@ pub use error::StoreError;
 pub use files::{FileError, LinkSupport, link_support};
 pub use reference::{RefName, RefValue};
 pub use store::{
-    Amount, Blob, CollectSettings, Collected, Damage, LaidOut, LinkMode, NoProgress, Root, Store, Swept,
-    TransferProgress, Transferred, TreeFile, Usage, Verified, sweep_leftovers,
+    Amount, Blob, CollectSettings, Collected, Damage, Lacking, LaidOut, LinkMode, NoProgress, RefHistory, Root, Store,
+    Swept, TransferProgress, Transferred, TreeFile, Unreadable, Usage, Verified, sweep_leftovers,
 };
 pub use tree::{Tree, TreeEntry};
 pub use writer::{NewFile, Writer};

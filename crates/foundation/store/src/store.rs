@@ -1,13 +1,16 @@
 mod cache;
 mod collect;
 mod copy;
+mod heal;
 mod index_objects;
+mod lacking;
 mod lay_out;
 mod layout;
 mod reach;
 mod read;
 mod refs;
 mod relied;
+mod share;
 mod stream;
 mod sweep;
 mod trees;
@@ -25,16 +28,18 @@ use ropewalk_types::Digest;
 
 use crate::backend::{self, BackendOptions, Resolved};
 use crate::error::StoreError;
-use crate::files;
+use crate::files::{self, SharedLock};
 use crate::index::{Index, PackId};
 use crate::tree::Tree;
 use crate::writer::Writer;
 
 pub use collect::{Amount, CollectSettings, Collected};
 pub use copy::{NoProgress, TransferProgress, Transferred};
+pub use lacking::{Lacking, Unreadable};
 pub use lay_out::{LaidOut, LinkMode};
 pub use reach::Root;
 pub(crate) use read::Piece;
+pub use refs::RefHistory;
 pub(crate) use relied::Relied;
 pub use sweep::{Swept, sweep_leftovers};
 pub use trees::TreeFile;
@@ -44,6 +49,9 @@ pub use verify::{Damage, Verified};
 /// Says of what kind a store is, so that a later version can tell.
 const FORMAT_OBJECT: &str = "format";
 const FORMAT: &[u8] = b"ropewalk store 1\n";
+const FORMAT_BEGIN: &str = "ropewalk store ";
+/// No mark of any version is longer, in bytes.
+const FORMAT_MOST: u64 = 64;
 
 /// Some bytes in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +67,8 @@ pub struct Blob {
 pub struct Store {
     pub(crate) inner: Arc<Inner>,
     cache: Option<Arc<Path>>,
+    /// Held as long as any handle is.
+    used: Option<Arc<SharedLock>>,
 }
 
 pub(crate) struct Inner {
@@ -69,6 +79,8 @@ pub(crate) struct Inner {
     refreshing: tokio::sync::RwLock<()>,
     /// Where the objects lie when that is a directory of this machine.
     directory: Option<PathBuf>,
+    /// For what is read from that directory.
+    buffers: Arc<Buffers>,
     /// Where it is, for people.
     place: String,
     /// Index objects that cannot be read are taken to say nothing.
@@ -84,7 +96,7 @@ impl fmt::Debug for Inner {
 
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Store").field("inner", &self.inner).field("cache", &self.cache).finish()
+        f.debug_struct("Store").field("inner", &self.inner).field("cache", &self.cache).finish_non_exhaustive()
     }
 }
 
@@ -108,13 +120,12 @@ impl Store {
 
     /// Opens the store at `url` if there is one, and creates nothing; none also where its place cannot be seen.
     pub async fn open_existing(url: &str, options: &BackendOptions) -> Result<Option<Self>, StoreError> {
-        let (objects, place) = backend::object_store_at(url, options)?;
-        let mark = place.join(FORMAT_OBJECT);
-        match objects.head(&mark).await {
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(source) => Err(failed("look for", &mark)(source).opening(url)),
-            Ok(_) => Self::open_with(url, options).await.map(Some),
-        }
+        if is_there(url, options).await? { Self::open_with(url, options).await.map(Some) } else { Ok(None) }
+    }
+
+    /// [`Store::open_damaged`], of a store that is there, as [`Store::open_existing`] does.
+    pub async fn open_existing_damaged(url: &str, options: &BackendOptions) -> Result<Option<Self>, StoreError> {
+        if is_there(url, options).await? { Self::open_damaged(url, options).await.map(Some) } else { Ok(None) }
     }
 
     /// Like [`Store::open_with`], for a store whose index is damaged: what cannot be read of it is passed over, and named
@@ -131,10 +142,11 @@ impl Store {
 
     async fn start(resolved: Resolved, place: String, tolerant: bool) -> Result<Self, StoreError> {
         let Resolved { backend, directory } = resolved;
-        check_format(backend.as_ref()).await.map_err(|error| error.opening(&place))?;
+        check_format(backend.as_ref(), &place).await.map_err(|error| error.opening(&place))?;
         let (index, refreshing) = (RwLock::default(), tokio::sync::RwLock::default());
-        let inner = Arc::new(Inner { backend, index, refreshing, directory, place, tolerant });
-        let store = Self { inner, cache: None };
+        let buffers = Arc::default();
+        let inner = Arc::new(Inner { backend, index, refreshing, directory, buffers, place, tolerant });
+        let store = Self { inner, cache: None, used: None };
         store.inner.refresh().await?;
         Ok(store)
     }
@@ -149,6 +161,18 @@ impl Store {
     pub fn with_cache(mut self, dir: PathBuf) -> Self {
         self.cache = Some(dir.into());
         self
+    }
+
+    /// Keeps the lock by which others see that the store is in use, for as long as there are handles of this one.
+    #[must_use]
+    pub fn with_lock(mut self, lock: SharedLock) -> Self {
+        self.used = Some(Arc::new(lock));
+        self
+    }
+
+    /// The lock by which others see that the store is in use, if it is kept.
+    pub fn used(&self) -> Option<&SharedLock> {
+        self.used.as_deref()
     }
 
     /// Whether its objects are files of this machine, and nothing of it is tied to the runtime that first used it.
@@ -300,8 +324,19 @@ impl Inner {
     }
 }
 
+/// Whether there is a store at `url`.
+async fn is_there(url: &str, options: &BackendOptions) -> Result<bool, StoreError> {
+    let (objects, place) = backend::object_store_at(url, options)?;
+    let mark = place.join(FORMAT_OBJECT);
+    match objects.head(&mark).await {
+        Err(object_store::Error::NotFound { .. }) => Ok(false),
+        Err(source) => Err(failed("look for", &mark)(source).opening(url)),
+        Ok(_) => Ok(true),
+    }
+}
+
 /// Marks a new store, or checks that the one found is of the kind that is known here.
-async fn check_format(backend: &dyn ObjectStore) -> Result<(), StoreError> {
+async fn check_format(backend: &dyn ObjectStore, place: &str) -> Result<(), StoreError> {
     let path = ObjectPath::from(FORMAT_OBJECT);
     let put = async || backend.put_opts(&path, FORMAT.into(), PutOptions::from(PutMode::Create)).await;
     match backend.get(&path).await {
@@ -311,16 +346,19 @@ async fn check_format(backend: &dyn ObjectStore) -> Result<(), StoreError> {
             Err(source) => Err(failed("mark the store by", &path)(source)),
         },
         Err(source) => Err(failed("read", &path)(source)),
-        Ok(found) if found.meta.size == FORMAT.len() as u64 => {
+        Ok(found) if found.meta.size <= FORMAT_MOST => {
             let bytes = found.bytes().await.map_err(failed("read", &path))?;
-            if bytes == FORMAT { Ok(()) } else { Err(unknown_format()) }
+            if bytes == FORMAT { Ok(()) } else { Err(unknown_format(place, &bytes)) }
         }
-        Ok(_) => Err(unknown_format()),
+        Ok(_) => Err(unknown_format(place, b"")),
     }
 }
 
-fn unknown_format() -> StoreError {
-    StoreError::Malformed { what: "store", reason: "it was not written by this version of Ropewalk".to_owned() }
+/// Says of another mark than ours whether it is that of another program's store, or nothing.
+fn unknown_format(place: &str, mark: &[u8]) -> StoreError {
+    let number = std::str::from_utf8(mark).ok().and_then(|text| text.strip_prefix(FORMAT_BEGIN));
+    let number = number.and_then(|rest| rest.strip_suffix('\n').unwrap_or(rest).parse::<u32>().ok());
+    StoreError::UnknownFormat { place: place.to_owned(), number }
 }
 
 /// Names the object and the action in an error of the backend.

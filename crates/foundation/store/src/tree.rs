@@ -14,6 +14,9 @@ const KIND_DIRECTORY: u8 = 2;
 /// Kind, length of the name, one letter, digest.
 const LEAST_ENTRY: usize = 1 + 1 + 1 + Digest::LEN;
 
+/// What is counted of a directory: names, and what stands for their files.
+pub(crate) const DIRECTORY_UNIT: &str = "bytes of names and digests";
+
 /// Directories within directories beyond this depth are neither stored nor laid out.
 pub(crate) const MAX_DEPTH: usize = 128;
 
@@ -48,8 +51,8 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// The largest encoding that is read, in bytes: more than half a million entries.
-    pub const MAX_ENCODED: usize = 64 << 20;
+    /// The largest encoding that is read, in bytes: ten million entries with names of 60 bytes.
+    pub const MAX_ENCODED: usize = 1 << 30;
     /// The longest name, in bytes.
     pub const MAX_NAME: usize = 255;
 

@@ -17,7 +17,7 @@ use crate::error::StoreError;
 use crate::files;
 use crate::index::PackEntries;
 use crate::store::{Blob, Inner, blocking, failed};
-use crate::tree::Tree;
+use crate::tree::{DIRECTORY_UNIT, Tree};
 
 pub use directory::NewFile;
 pub(crate) use pack_writer::PackWriter;
@@ -88,7 +88,7 @@ impl Writer {
 
     /// Adds a tree, not what it names.
     pub async fn add_tree(&mut self, tree: &Tree) -> Result<Digest, StoreError> {
-        Ok(self.add_small(encode_tree(tree)?, true).await?.digest)
+        Ok(self.add_small(encode_tree(tree, || "a directory".to_owned())?, true).await?.digest)
     }
 
     /// Makes all that was added durable and then visible, all at once.
@@ -173,12 +173,12 @@ async fn check_present(inner: &Inner, pack: &PackEntries) -> Result<(), StoreErr
     }
 }
 
-/// The encoding of a tree that can be read back.
-fn encode_tree(tree: &Tree) -> Result<Bytes, StoreError> {
+/// The encoding of a tree that can be read back; `what` names the directory that it is.
+fn encode_tree(tree: &Tree, what: impl FnOnce() -> String) -> Result<Bytes, StoreError> {
     let bytes = tree.encode();
     let (size, limit) = (bytes.len() as u64, Tree::MAX_ENCODED as u64);
     if size > limit {
-        return Err(StoreError::TooLarge { what: "a directory".to_owned(), size, limit, unit: "bytes of names" });
+        return Err(StoreError::TooLarge { what: what(), size, limit, unit: DIRECTORY_UNIT });
     }
     Ok(bytes.into())
 }

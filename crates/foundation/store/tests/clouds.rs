@@ -10,6 +10,8 @@ mod blobs;
 mod collection;
 #[path = "store/harness.rs"]
 mod harness;
+#[path = "store/healing.rs"]
+mod healing;
 #[path = "store/merging.rs"]
 mod merging;
 #[path = "store/refs.rs"]

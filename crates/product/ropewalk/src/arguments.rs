@@ -8,7 +8,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use ropewalk_types::{StageName, Uri};
 
 pub(crate) use data::{
-    AddArguments, Audit, Checkout, Collect, Data, Diff, Fetch, FollowLinks, Merge, Pull, Push, Remote, Remove, Tag,
+    AddArguments, Audit, Checkout, Collect, Data, Diff, Fetch, LinkArguments, Merge, Pull, Push, Remote, Remove, Tag,
+    Verify,
 };
 pub(crate) use spec::DataSpec;
 

@@ -4,14 +4,16 @@ use std::time::{Duration, SystemTime};
 
 use ropewalk_data::{removal_list, version_history, version_list};
 use ropewalk_pipeline::{ArtifactKind, outcome_list};
+use ropewalk_store::files::Alone;
 use ropewalk_store::{CollectSettings, Collected, RefName, Root, Store, Swept, sweep_leftovers};
 use ropewalk_types::{Ambient as _, DatasetName, Digest, Uri};
 use ropewalk_versions::{has_removed, store_roots};
 use serde::Serialize;
 
-use crate::project::catalog_open;
+use crate::project::{IN_USE, catalog_open};
 use crate::recording::CODE_TAG;
 use crate::travelling::{TABLES, own_roots, remote_roots};
+use crate::verifying::{Need, Subject};
 use crate::{DataProject, OpenProject, ServerError, SystemAmbient};
 
 /// Checkpoints of pieces of stages, by the folder of their refs.
@@ -99,7 +101,10 @@ impl OpenProject {
     /// Kept is what versions and tags of tracked files need, what any commit of git ever named, every version of every
     /// dataset, what stages made, artifacts of runs, model versions, and finished pieces of stages; of versions that were
     /// removed only what something else of these needs.
+    ///
+    /// Without a time of grace it is refused while other commands use the store: what they rely on has no root yet.
     pub async fn collect(&self, grace: Duration, dry_run: bool) -> Result<Gone, ServerError> {
+        let _alone = if grace.is_zero() && !dry_run { Some(self.alone()?) } else { None };
         let roots = self.roots().await?;
         let now = SystemTime::UNIX_EPOCH + Duration::from_millis(self.ambient.now().millis().cast_unsigned());
         let erases = has_removed(&self.store).await? || !removal_list(&self.catalog, None).await?.is_empty();
@@ -113,6 +118,24 @@ impl OpenProject {
             gone.swept.bytes += swept.bytes;
         }
         Ok(gone)
+    }
+
+    /// Keeps all other commands of this project from its store.
+    fn alone(&self) -> Result<Alone<'_>, ServerError> {
+        let refused = |what: String, hint: &str| ServerError::Unknown { what, hint: hint.to_owned() };
+        let Some(lock) = self.store.used() else {
+            let path = self.state().join(IN_USE);
+            let what = format!("`--grace 0` needs the store for itself, and `{}` cannot be locked", path.display());
+            return Err(refused(
+                what,
+                "see that it can be written and its file system has locks, or leave `--grace` out",
+            ));
+        };
+        lock.alone()?.ok_or_else(|| {
+            let what = "other commands of this project use its store, and `--grace 0` would remove what they rely on";
+            let hint = "try again when they have ended (`ropewalk serve` is one of them), or leave `--grace` out";
+            refused(what.to_owned(), hint)
+        })
     }
 
     /// What each version of these datasets, or of all, costs in the store.
@@ -146,12 +169,33 @@ impl OpenProject {
     /// Everything that must be kept.
     pub(crate) async fn roots(&self) -> Result<Vec<Root>, ServerError> {
         let mut roots = self.workspace().roots().await?;
+        roots.extend(self.catalog_needs().await?.into_iter().flat_map(|need| need.roots));
+        roots.extend(self.checkpoint_roots().await?);
+        roots.sort();
+        roots.dedup();
+        Ok(roots)
+    }
+
+    /// What versions of tables, stages, runs and models need, and what others pushed into this store; without checkpoints,
+    /// of which a run makes anew what is gone.
+    pub(crate) async fn catalog_needs(&self) -> Result<Vec<Need>, ServerError> {
         // Of versions that came from a remote without their bytes, nothing has to be here.
         let here = version_history(&self.catalog, None).await?.into_iter();
         let here = here.filter(|one| one.removed.is_none() && one.elsewhere.is_none());
-        roots.extend(here.map(|one| Root::Tree(one.version.digest)));
+        let mut needs: Vec<Need> = here
+            .map(|one| {
+                let (digest, number) = (one.version.digest, Some(one.number));
+                let subject = Subject::Version { name: one.version.name, digest, number };
+                Need { subject, roots: vec![Root::Tree(digest)] }
+            })
+            .collect();
+        needs.push(Need { subject: Subject::Runs, roots: self.run_roots().await? });
+        Ok(needs)
+    }
+
+    async fn run_roots(&self) -> Result<Vec<Root>, ServerError> {
         // Other projects may have this store as their remote.
-        roots.extend(own_roots(&self.store).await?);
+        let mut roots = own_roots(&self.store).await?;
         // A stage that gave tracked files on does not keep them: nothing can read what was removed.
         let removed = self.workspace().removed_contents().await?;
         for outcome in outcome_list(&self.catalog, u32::MAX).await? {
@@ -173,13 +217,17 @@ impl OpenProject {
                 roots.push(Root::Tree(tree));
             }
         }
+        Ok(roots)
+    }
+
+    /// Finished pieces of stages.
+    async fn checkpoint_roots(&self) -> Result<Vec<Root>, ServerError> {
+        let mut roots = Vec::new();
         for name in self.store.ref_list(PIECES).await? {
             let value = self.store.ref_get(&name).await?;
             let digest = value.and_then(|value| std::str::from_utf8(&value.bytes).ok()?.parse().ok());
             roots.extend(digest.map(Root::Blob));
         }
-        roots.sort();
-        roots.dedup();
         Ok(roots)
     }
 }

@@ -11,8 +11,9 @@ use std::collections::BTreeMap;
 use ropewalk_config::{FILE_NAME, Stage};
 use ropewalk_data::{
     AuditAction, AuditEntry, AuditEvent, AuditFilter, AuditHead, AuditReport, Check, CheckReport, CheckSettings,
-    CheckSubject, EffectiveFacts, RecordedVersion, TagMove, Untag, VersionTag, audit_append, audit_list, audit_verify,
-    check, check_tables, facts_effective, tag_remove, tag_set, untag_record, version_history, version_resolve,
+    CheckSubject, DataError, EffectiveFacts, RecordedVersion, Removal, TagMove, Untag, VersionTag, audit_append,
+    audit_list, audit_verify, check, check_tables, facts_effective, tag_remove, tag_set, untag_record, version_history,
+    version_resolve,
 };
 use ropewalk_lineage::{Step, downstream, upstream};
 use ropewalk_types::{DatasetName, Digest, TagName, Uri};
@@ -33,6 +34,8 @@ pub struct DatasetLineage {
     pub uri: Uri,
     /// What is known of it, in a few words; nothing of tables, which tell of themselves.
     pub about: String,
+    /// That it is a version of a table which was removed, if it was.
+    pub removed: Option<Removal>,
     /// What it came from.
     pub up: Vec<Step>,
     /// What came from it.
@@ -106,22 +109,27 @@ impl OpenProject {
         AuditEvent { at, who, action, object: format!("data:{name}"), details: json!({ "tag": tag.as_str() }) }
     }
 
-    /// What is declared of a version, and what it inherits from those that it was made from.
-    pub async fn facts(&self, name: &DatasetName, version: &str) -> Result<EffectiveFacts, ServerError> {
-        let version = self.table_version(name, version).await?;
-        let uri = Uri::Data { name: version.name, version: version.digest.to_string() };
-        Ok(facts_effective(&self.catalog, &uri).await?)
-    }
-
-    /// What a version came from and what came from it.
-    pub async fn dataset_lineage(&self, name: &DatasetName, version: &str) -> Result<DatasetLineage, ServerError> {
-        let version = self.table_version(name, version).await?;
-        self.lineage_of(Uri::Data { name: version.name, version: version.digest.to_string() }, String::new()).await
+    /// What a version of a table came from and what came from it, with what is declared of it and inherited; also of one
+    /// that was removed.
+    pub async fn dataset_lineage(
+        &self,
+        name: &DatasetName,
+        version: &str,
+    ) -> Result<(DatasetLineage, EffectiveFacts), ServerError> {
+        let (digest, removed) = match version_resolve(&self.catalog, name, version).await {
+            Ok(version) => (version.digest, None),
+            Err(DataError::Removed(removal)) => (removal.digest, Some(*removal)),
+            Err(error) => return Err(self.not_a_table(error).await),
+        };
+        let uri = Uri::Data { name: name.clone(), version: digest.to_string() };
+        let facts = facts_effective(&self.catalog, &uri).await?;
+        let lineage = self.lineage_of(uri, String::new()).await?;
+        Ok((DatasetLineage { removed, ..lineage }, facts))
     }
 
     async fn lineage_of(&self, uri: Uri, about: String) -> Result<DatasetLineage, ServerError> {
         let (up, down) = (upstream(&self.catalog, &uri).await?, downstream(&self.catalog, &uri).await?);
-        Ok(DatasetLineage { uri, about, up, down })
+        Ok(DatasetLineage { uri, about, removed: None, up, down })
     }
 
     /// Looks whether what is declared of a dataset holds; the text lists what is broken, with the first rows.

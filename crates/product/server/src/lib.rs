@@ -34,7 +34,7 @@ pub use serving::{InferenceServer, ServeOptions};
 pub use system::SystemAmbient;
 pub use tracing_back::{Strand, Thread};
 pub use travelling::{
-    Chosen, FetchedTable, FetchedTables, PushedTable, PushedTables, Refusal, RemovedThere, TableContent,
+    Chosen, FetchedTable, FetchedTables, PushedTable, PushedTables, Refusal, RemovedThere, TableContent, TableFault,
 };
-pub use verifying::Verification;
+pub use verifying::{Affected, HealFrom, Subject, Verification};
 pub use workspace::DataProject;

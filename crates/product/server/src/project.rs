@@ -7,7 +7,7 @@ use ropewalk_config::{FILE_NAME, ProjectFile, STATE_FOLDER};
 use ropewalk_data::{AuditEvent, DataError, audit_append};
 use ropewalk_execution::{Executor, LocalExecutor};
 use ropewalk_registry::Registry;
-use ropewalk_store::files::{self, FileError, FileLock};
+use ropewalk_store::files::{self, FileError, FileLock, SharedLock};
 use ropewalk_store::{BackendOptions, Store, StoreError};
 use ropewalk_tracking::Tracking;
 use ropewalk_types::Ambient;
@@ -18,6 +18,8 @@ use crate::{ServerError, SystemAmbient, store_place};
 
 /// The cache of whole files, in the folder of the embedded back-ends.
 const CACHE: &str = "cache";
+/// Locked by all commands that use the store, or by one that must be alone.
+pub(crate) const IN_USE: &str = "store.lock";
 
 /// Longest project file that is read, in bytes.
 const LONGEST_FILE: u64 = 1 << 20;
@@ -193,9 +195,21 @@ pub(crate) async fn store_open(root: &Path, storage: &str, options: &BackendOpti
     let url = below(root, "file:", storage);
     store_place::check_there(&state, &url, options).await?;
     let store = Store::open_with(&url, options).await?.with_cache(state.join(CACHE));
+    let store = match in_use(&state).await {
+        Some(lock) => store.with_lock(lock),
+        None => store,
+    };
     // Where nothing can be written nothing can be noted, and nothing be lost; it is tried again by the next command.
     let _ = store_place::note(&state, &url, &store).await;
     Ok(store)
+}
+
+/// The lock by which other commands of the project see that this one uses its store, once none has it for itself.
+///
+/// Where nothing can be written there is none: whoever needs to be alone is refused then.
+async fn in_use(state: &Path) -> Option<SharedLock> {
+    let path = state.join(IN_USE);
+    tokio::task::spawn_blocking(move || files::lock_shared_wait(&path).ok()).await.ok().flatten()
 }
 
 /// The project's database, with the tables of every box.

@@ -22,7 +22,8 @@ pub(crate) async fn check_there(state: &Path, url: &str, options: &BackendOption
     match Store::open_existing(url, options).await {
         Ok(None) => Err(StoreError::Vanished { directory, note: Some(note) }),
         // One that is damaged is there: whoever opens it says what is wrong, or heals it.
-        Ok(Some(_)) | Err(StoreError::Damaged { .. } | StoreError::Malformed { .. }) => Ok(()),
+        Ok(Some(_))
+        | Err(StoreError::Damaged { .. } | StoreError::Malformed { .. } | StoreError::UnknownFormat { .. }) => Ok(()),
         Err(error) => Err(error),
     }
 }

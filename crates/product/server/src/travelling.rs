@@ -13,6 +13,7 @@ mod names;
 mod pushing;
 mod reading;
 mod removing;
+mod repairing;
 mod zone;
 
 use ropewalk_catalog::Catalog;
@@ -26,6 +27,8 @@ pub use fetching::{FetchedTable, FetchedTables, TableContent};
 pub(crate) use layout::{TABLES, own_roots, remote_roots};
 pub use names::Chosen;
 pub use pushing::{PushedTable, PushedTables, RemovedThere};
+pub use repairing::TableFault;
+pub(crate) use repairing::tables_examine;
 
 use ends::Ends;
 

@@ -1,83 +1,128 @@
-//! Whether the project's store has what it should have, byte for byte.
+//! Whether a store has what it should have, byte for byte: the project's own, or that of a remote.
+//!
+//! Both are healed in the same way, in the direction that is asked for: pieces that are damaged where they lie, then what is
+//! needed and not there, then refs, which come to name only what is there.
 
+mod healing;
+mod own;
+mod remote;
+
+use std::fmt;
 use std::path::PathBuf;
 
-use ropewalk_config::STATE_FOLDER;
-use ropewalk_store::{Damage, NoProgress, Root, Store, Verified};
+use ropewalk_store::{Root, Unreadable, Verified};
+use ropewalk_types::{DatasetName, Diagnose as _, Digest};
+use ropewalk_versions::{DamagedRef, NeededVersion};
 
-use crate::project::below;
-use crate::{DataProject, OpenProject, ServerError, store_place};
+use crate::{ServerError, TableFault};
+
+pub use remote::HealFrom;
 
 /// What was found.
 #[derive(Clone, Debug, Default)]
 pub struct Verification {
-    /// Where the project's own store is, which is what was read again.
+    /// Where the store is that was read again.
     pub place: String,
     /// Every piece that is there, read again.
     pub store: Verified,
-    /// What versions, tags, the work tree, stages, runs and models need and the store does not have.
+    /// What is needed and the store does not have.
     pub missing: Vec<Root>,
-    /// How many of those came from the other store.
+    /// Folders and lists of chunks that are needed and cannot be read, and are not among the damaged pieces.
+    pub unreadable: Vec<Unreadable>,
+    /// How much of what was missing came from elsewhere.
     pub fetched: u64,
+    /// Refs of tracked files that cannot be read.
+    pub refs: Vec<DamagedRef>,
+    /// What is kept of tables beside their bytes and cannot be read; of a remote only.
+    pub tables: Vec<TableFault>,
+    /// Who needs something that was missing or damaged.
+    pub affected: Vec<Affected>,
+    /// What could not be looked into, and why.
+    pub unknown: Vec<String>,
+    /// Where it could not be healed from, and why.
+    pub notes: Vec<String>,
     /// Files of the cache that were read again.
     pub cached: u64,
     /// Files of the cache that had been changed in place and were removed; they are made again when they are needed.
     pub changed: Vec<PathBuf>,
 }
 
-impl DataProject {
-    /// Reads every stored byte again, looks whether all that is needed is there, and takes from `heal_from` what is
-    /// damaged or missing.
-    ///
-    /// A store whose index is damaged is opened all the same. Versions that were never brought here from a remote are not
-    /// missing; what is here of one must be whole.
-    pub async fn verify(&self, heal_from: Option<&Store>) -> Result<Verification, ServerError> {
-        let storage = below(self.root(), "file:", &self.file().backends.storage);
-        store_place::check_there(&self.root().join(STATE_FOLDER), &storage, self.options()).await?;
-        let store = Store::open_damaged(&storage, self.options()).await?;
-        let store = store.with_cache(self.root().join(STATE_FOLDER).join("cache"));
-        let (place, verified) = (store.place().to_owned(), store.verify(heal_from).await?);
-        let mut found = Verification { place, store: verified, ..Verification::default() };
-        (found.cached, found.changed) = store.verify_cache().await?;
-        let unreadable = |damage: &Damage| !damage.healed && damage.object.starts_with("index/");
-        if heal_from.is_none() && found.store.damaged.iter().any(unreadable) {
-            // What is needed cannot be told before the index can be read; that it cannot is said already.
-            return Ok(found);
-        }
-        found.missing = self.missing(&store).await?;
-        if let Some(other) = heal_from {
-            self.fetch_missing(&store, other, &mut found).await?;
-        }
-        Ok(found)
+impl Verification {
+    /// Whether nothing is wrong, or no longer.
+    pub fn is_whole(&self) -> bool {
+        self.missing.is_empty()
+            && self.unreadable.is_empty()
+            && self.unknown.is_empty()
+            && self.store.damaged.iter().all(|damage| damage.healed)
+            && self.refs.iter().all(|one| one.healed)
+            && self.tables.iter().all(|fault| fault.healed)
     }
+}
 
-    /// Takes from `other` what is missing. What lies below something that was missing itself is seen only once that has
-    /// come, so that it may take several rounds.
-    async fn fetch_missing(&self, store: &Store, other: &Store, found: &mut Verification) -> Result<(), ServerError> {
-        loop {
-            let there = other.whole(found.missing.iter().copied()).await?;
-            other.copy_to(store, &there, &NoProgress).await?;
-            let missing = if there.is_empty() { Vec::new() } else { self.missing(store).await? };
-            let came = there.iter().filter(|root| !missing.contains(root)).count();
-            if came == 0 {
-                return Ok(());
-            }
-            found.fetched += came as u64;
-            found.missing = missing;
-        }
-    }
+/// Something that needs what was missing or damaged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Affected {
+    /// What it is.
+    pub subject: Subject,
+    /// All that it needs is there again.
+    pub healed: bool,
+}
 
-    /// What is needed and not there.
-    async fn missing(&self, store: &Store) -> Result<Vec<Root>, ServerError> {
-        let expected = self.workspace().expected().await?;
-        let missing = store.missing(&expected).await?;
-        if !missing.is_empty() {
-            return Ok(missing);
+/// What needs something in a store.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Subject {
+    /// A version of tracked files or of a table.
+    Version {
+        /// The dataset.
+        name: DatasetName,
+        /// The version.
+        digest: Digest,
+        /// N of `vN`, where that is known.
+        number: Option<u64>,
+    },
+    /// What can change of a table in a remote.
+    State(DatasetName),
+    /// What the work tree was laid out from.
+    WorkTree,
+    /// Runs, models, finished stages, and what others pushed into the project's store.
+    Runs,
+    /// What commits of git name, as far as it is there.
+    Git,
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Version { name, digest, number: Some(number) } => write!(f, "{name} v{number} ({})", digest.short()),
+            Self::Version { name, digest, number: None } => write!(f, "{name} {}", digest.short()),
+            Self::State(name) => write!(f, "tags and declarations of {name}"),
+            Self::WorkTree => f.write_str("what the work tree was laid out from"),
+            Self::Runs => f.write_str("runs, models and stages"),
+            Self::Git => f.write_str("what commits of git name"),
         }
-        // Only a whole history can be walked to the rest.
-        let project = OpenProject::open(self.root(), self.access()).await?;
-        let roots = project.roots().await;
-        project.close().await;
-        Ok(store.missing(&roots?).await?)
     }
+}
+
+/// Somebody's needs.
+#[derive(Clone, Debug)]
+pub(crate) struct Need {
+    pub(crate) subject: Subject,
+    pub(crate) roots: Vec<Root>,
+}
+
+impl Need {
+    /// What a version of tracked files needs, with its content or without.
+    fn of_version(version: &NeededVersion, content: bool) -> Self {
+        let NeededVersion { name, digest, number, .. } = version;
+        let subject = Subject::Version { name: name.clone(), digest: *digest, number: *number };
+        let content = version.content.filter(|_| content);
+        Self { subject, roots: std::iter::once(Root::Blob(*digest)).chain(content).collect() }
+    }
+}
+
+/// Whether an error says that what is stored is wrong, and not that it could not be asked for.
+fn is_of_content(error: &ServerError) -> bool {
+    const CODES: [&str; 5] =
+        ["store.damaged", "store.malformed", "store.not_found", "store.too_large", "versions.malformed"];
+    CODES.contains(&error.code()) || error.code() == "server.unknown"
 }

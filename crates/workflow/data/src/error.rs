@@ -314,7 +314,10 @@ impl Diagnose for DataError {
             Self::Statement { .. } => "give a name and a reason: both are kept",
             Self::Check { .. } => "correct the check in the project file",
             Self::Diff { .. } => "give a key whose values are in one row each, or none",
-            Self::Foreign { .. } => "nothing of it was taken over; push it again from a machine that has it",
+            Self::Foreign { .. } => {
+                "nothing of it was taken over; `ropewalk data verify --remote NAME --heal` writes it again on a machine that \
+                 has that table"
+            }
             Self::NewerFormat { .. } => "install the newer version here too",
             Self::FileName { .. } => {
                 "the end of its name must be .csv, .tsv, .json, .jsonl, .parquet, .arrow, .xlsx, .xlsb, .xls or .ods, with \

@@ -5,6 +5,7 @@
 //! until the head descends from them). Each holds the digest of a version object as text. `datasets/NAME/removed/DIGEST`
 //! and `datasets/NAME/untagged/TAG` say what was removed (see `removal.rs` and `tags.rs`).
 
+mod damaged;
 mod names;
 mod removal;
 mod tags;
@@ -19,8 +20,10 @@ use ropewalk_types::{DatasetName, Digest, TagName};
 use crate::error::VersionsError;
 use crate::version::{self, Version};
 
+pub use damaged::DamagedRef;
+pub(crate) use damaged::{find_readable, refs_readable};
 pub use names::{LogEntry, Resolved};
-pub(crate) use names::{log, recorded, resolve};
+pub(crate) use names::{in_order, log, numbers, recorded, resolve};
 pub use removal::Removal;
 pub(crate) use removal::{check_there, removal_put};
 pub(crate) use tags::{TagAt, tag_delete, tag_set, tags_carry};
@@ -65,6 +68,12 @@ impl Refs {
         self.head.iter().map(|at| at.version).chain(tags).chain(self.tips.iter().copied())
     }
 
+    /// Takes what was deleted since it was set for deleted: a deletion that was killed half way has counted already.
+    fn settle(&mut self) {
+        let Self { tags, untagged, .. } = self;
+        tags.retain(|tag, at| untagged.get(tag).is_none_or(|count| at.deletions >= *count));
+    }
+
     fn take(&mut self, part: Part, found: Found) {
         match (part, found) {
             (Part::Head, Found::Version(at)) => self.head = Some(at),
@@ -77,6 +86,7 @@ impl Refs {
 }
 
 /// What a ref holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Found {
     Version(RefAt),
     Tag(TagAt),
@@ -118,11 +128,40 @@ pub(crate) async fn has_removed(store: &Store) -> Result<bool, VersionsError> {
     Ok(refs.iter().any(|name| matches!(parts(name), Some((_, Part::Removed(_))))))
 }
 
+/// A ref of a dataset, and what it holds.
+struct Read {
+    dataset: DatasetName,
+    part: Part,
+    name: RefName,
+    found: Result<Found, VersionsError>,
+}
+
 /// The refs of the given datasets, read with one listing; of those that have none, no refs.
 pub(crate) async fn refs_of(
     store: &Store,
     names: &[DatasetName],
 ) -> Result<BTreeMap<DatasetName, Refs>, VersionsError> {
+    let (mut found, reads) = refs_read(store, names, Tips::Named).await?;
+    for Read { dataset, part, found: at, .. } in reads {
+        found.entry(dataset).or_default().take(part, at?);
+    }
+    found.values_mut().for_each(Refs::settle);
+    Ok(found)
+}
+
+/// Whether tips are believed their names, or read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tips {
+    Named,
+    Read,
+}
+
+/// The tips of the datasets, and all their other refs as they are.
+async fn refs_read(
+    store: &Store,
+    names: &[DatasetName],
+    tips: Tips,
+) -> Result<(BTreeMap<DatasetName, Refs>, Vec<Read>), VersionsError> {
     let prefix = match names {
         [only] => format!("{FOLDER}/{only}/"),
         _ => format!("{FOLDER}/"),
@@ -133,24 +172,18 @@ pub(crate) async fn refs_of(
     let mut found: BTreeMap<_, _> = names.iter().map(|name| (name.clone(), Refs::default())).collect();
     let mut reads = Vec::new();
     for (dataset, part, name) in listed.filter(|(dataset, ..)| wanted.contains(dataset)) {
-        match part {
-            Part::Tip(digest) => drop(found.entry(dataset).or_default().tips.insert(digest)),
-            part => reads.push(async move {
-                let at = found_at(store, &part, &name).await?;
-                Ok::<_, VersionsError>((dataset, part, at))
-            }),
+        if let Part::Tip(digest) = part {
+            found.entry(dataset.clone()).or_default().tips.insert(digest);
+        }
+        if tips == Tips::Read || !matches!(part, Part::Tip(_)) {
+            reads.push(async move {
+                let found = found_at(store, &part, &name).await;
+                Read { dataset, part, name, found }
+            });
         }
     }
-    let reads: Vec<_> = futures::stream::iter(reads).buffer_unordered(READS_AT_ONCE).try_collect().await?;
-    for (dataset, part, at) in reads {
-        found.entry(dataset).or_default().take(part, at);
-    }
-    for refs in found.values_mut() {
-        // A deletion that was killed half way has counted already.
-        let Refs { tags, untagged, .. } = refs;
-        tags.retain(|tag, at| untagged.get(tag).is_none_or(|count| at.deletions >= *count));
-    }
-    Ok(found)
+    let reads: Vec<_> = futures::stream::iter(reads).buffer_unordered(READS_AT_ONCE).collect().await;
+    Ok((found, reads))
 }
 
 /// The refs of one dataset.
@@ -158,6 +191,7 @@ pub(crate) async fn refs(store: &Store, name: &DatasetName) -> Result<Refs, Vers
     Ok(refs_of(store, std::slice::from_ref(name)).await?.remove(name).unwrap_or_default())
 }
 
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Part {
     Head,
     Tag(TagName),
@@ -195,11 +229,13 @@ pub(crate) fn ref_text(version: &Digest) -> Bytes {
 
 pub(crate) async fn ref_at(store: &Store, name: &RefName) -> Result<Option<RefAt>, VersionsError> {
     let Some(value) = store.ref_get(name).await? else { return Ok(None) };
-    let text = std::str::from_utf8(&value.bytes).unwrap_or_default();
-    let version = text.strip_suffix('\n').unwrap_or(text).parse();
-    let version =
-        version.map_err(|_| StoreError::Malformed { what: "ref", reason: format!("`{name}` holds no digest") })?;
-    Ok(Some(RefAt { version, generation: value.generation }))
+    let wrong = || StoreError::Malformed { what: "ref", reason: format!("`{name}` holds no digest") };
+    Ok(Some(RefAt { version: version_in(&value.bytes).ok_or_else(wrong)?, generation: value.generation }))
+}
+
+fn version_in(value: &[u8]) -> Option<Digest> {
+    let text = std::str::from_utf8(value).ok()?;
+    text.strip_suffix('\n').unwrap_or(text).parse().ok()
 }
 
 /// Whether an error only says that another writer was faster.

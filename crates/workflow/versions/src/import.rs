@@ -13,7 +13,7 @@ use std::path::{Component, Path, PathBuf};
 use futures::future::BoxFuture;
 use ropewalk_store::files::{self, EntryKind, OddNames, ScanNext};
 use ropewalk_store::{LinkMode, NewFile, TransferProgress, TreeFile};
-use ropewalk_types::{DatasetName, Digest};
+use ropewalk_types::{DatasetName, Diagnose as _, Digest};
 use serde::Serialize;
 
 use crate::discovery::{Place, Tracked};
@@ -21,7 +21,9 @@ use crate::error::{VersionsError, blocking};
 use crate::git;
 use crate::pointer::{Kind, Links, Pointer, PointerState};
 use crate::selection::Selection;
-use crate::workspace::{Content, Laying, Opened, Workspace, tree_commit};
+use crate::workspace::{
+    AddLinks, COMMIT_TRIES, Content, Laying, MOST_FILES, Opened, Workspace, follow, is_collected, tree_commit,
+};
 
 /// Where the bytes of a file are taken from; they were read, and have the digest that was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -74,6 +76,9 @@ pub struct PlannedOutput {
     pub files: Vec<PlannedFile>,
     /// Files whose bytes were found nowhere; with any of these, it is not taken over.
     pub missing: Vec<String>,
+    /// Symbolic links in it that do not stand for files of the other tool, by path.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<String>,
 }
 
 /// Something that cannot be a dataset.
@@ -94,6 +99,15 @@ pub struct ImportPlan {
     pub outputs: Vec<PlannedOutput>,
     /// What is not.
     pub skipped: Vec<SkippedOutput>,
+    /// What becomes of the symbolic links in it that do not stand for files of the other tool.
+    pub links: AddLinks,
+}
+
+impl ImportPlan {
+    /// What is whole, and so can be taken over.
+    pub fn whole(&self) -> impl Iterator<Item = &PlannedOutput> {
+        self.outputs.iter().filter(|output| output.missing.is_empty())
+    }
 }
 
 /// A dataset that was taken over.
@@ -119,12 +133,18 @@ impl Workspace {
     /// Looks at the DVC project in `folder` (the one that holds `.dvc`): its `*.dvc` files and `dvc.lock`s, and where
     /// the bytes of every file are: in the work tree, the cache or a remote that is a local folder.
     ///
-    /// Every file is read and held against its MD5.
-    pub fn dvc_plan<'a>(&'a self, folder: &'a Path) -> BoxFuture<'a, Result<ImportPlan, VersionsError>> {
+    /// Every file is read and held against its MD5. A folder with symbolic links that stand for no file of DVC is passed
+    /// over unless `links` says what becomes of them.
+    pub fn dvc_plan<'a>(
+        &'a self,
+        folder: &'a Path,
+        links: AddLinks,
+    ) -> BoxFuture<'a, Result<ImportPlan, VersionsError>> {
         Box::pin(async move {
             let (root, folder) = (self.root().to_owned(), self.root().join(folder));
             let tracked = self.discover().await?;
-            blocking(move || dvc::plan(&root, &folder, &tracked)).await
+            let plan = blocking(move || dvc::plan(&root, &folder, links, &tracked)).await?;
+            Ok(ImportPlan { links, ..plan })
         })
     }
 
@@ -132,24 +152,32 @@ impl Workspace {
     ///
     /// Every object is read and held against its SHA-256. Other files are taken as they are. The project as a whole stands
     /// for each topmost folder that holds files of Git LFS, and each such file at its top; a folder in which git tracks
-    /// other files too is passed over then.
+    /// other files too is passed over then. Symbolic links are refused unless `links` says what becomes of them.
     pub fn lfs_plan<'a>(
         &'a self,
         path: &'a Path,
         name: Option<DatasetName>,
+        links: AddLinks,
     ) -> BoxFuture<'a, Result<ImportPlan, VersionsError>> {
         Box::pin(async move {
             let storage = lfs::storage(self.root()).await?;
             let (root, tracked) = (self.root().to_owned(), self.discover().await?);
-            if name.is_none() && is_root(&root, path) {
-                return self.lfs_plan_all(storage, tracked).await;
-            }
-            let place = Place::of(self.root(), path)?;
-            blocking(move || lfs::plan(&root, &place, name, &storage, &tracked)).await
+            let plan = if name.is_none() && is_root(&root, path) {
+                self.lfs_plan_all(storage, links, tracked).await?
+            } else {
+                let place = Place::of(self.root(), path)?;
+                blocking(move || lfs::plan(&root, &place, name, &storage, links, &tracked)).await?
+            };
+            Ok(ImportPlan { links, ..plan })
         })
     }
 
-    async fn lfs_plan_all(&self, storage: PathBuf, tracked: Vec<Tracked>) -> Result<ImportPlan, VersionsError> {
+    async fn lfs_plan_all(
+        &self,
+        storage: PathBuf,
+        links: AddLinks,
+        tracked: Vec<Tracked>,
+    ) -> Result<ImportPlan, VersionsError> {
         let (root, marked) = (self.root().to_owned(), git::lfs_files(self.root()).await?);
         let (tops, tracked) = blocking(move || Ok((lfs::tops(&root, marked, &tracked)?, tracked))).await?;
         let mut with_git = Vec::with_capacity(tops.len());
@@ -158,7 +186,32 @@ impl Workspace {
             with_git.push((top, of_git));
         }
         let root = self.root().to_owned();
-        blocking(move || lfs::plan_all(&root, &with_git, &storage, &tracked)).await
+        blocking(move || lfs::plan_all(&root, &with_git, &storage, links, &tracked)).await
+    }
+
+    /// Puts what the symbolic links of a plan point to in their place, where it says so; gives the links, by path in the
+    /// project. Whatever was put there, the plan does not know: it is to be made again.
+    pub fn import_follow<'a>(&'a self, plan: &'a ImportPlan) -> BoxFuture<'a, Result<Vec<String>, VersionsError>> {
+        Box::pin(async move {
+            let anywhere = match plan.links {
+                AddLinks::AsBefore | AddLinks::Skip => return Ok(Vec::new()),
+                AddLinks::Follow => false,
+                AddLinks::FollowAnywhere => true,
+            };
+            let _lock = self.lock().await?;
+            let mut all = Vec::new();
+            for output in plan.whole().filter(|output| !output.links.is_empty()) {
+                let (root, output) = (self.root().to_owned(), output.clone());
+                let followed = blocking(move || {
+                    let stand_ins = output.files.iter().filter(|file| file.stands_in);
+                    let stand_ins = stand_ins.map(|file| file.path.as_str()).collect();
+                    let links = follow(&root, &root.join(&output.path), anywhere, &stand_ins, MOST_FILES)?;
+                    Ok(links.into_iter().map(|link| format!("{}/{link}", output.path)).collect::<Vec<_>>())
+                });
+                all.extend(followed.await?);
+            }
+            Ok(all)
+        })
     }
 
     /// Makes datasets of what a plan found whole: content into the store, a first version, a pointer, the work tree.
@@ -174,8 +227,9 @@ impl Workspace {
         Box::pin(async move {
             let _lock = self.lock().await?;
             let mut imported = Vec::new();
-            for output in plan.outputs.iter().filter(|output| output.missing.is_empty()) {
-                imported.push(self.import_one(output, author, mode, progress).await?);
+            let links = if plan.links == AddLinks::Skip { Links::Skipped } else { Links::Refused };
+            for output in plan.whole() {
+                imported.push(self.import_one(output, links, author, mode, progress).await?);
             }
             Ok(imported)
         })
@@ -184,12 +238,20 @@ impl Workspace {
     async fn import_one(
         &self,
         output: &PlannedOutput,
+        links: Links,
         author: &str,
         mode: LinkMode,
         progress: &dyn TransferProgress,
     ) -> Result<Imported, VersionsError> {
         let place = Place::at(self.root(), output.path.clone());
-        let (root, kind, files) = self.import_content(output, &place).await?;
+        let mut content = self.import_content(output, &place).await;
+        for _ in 1..COMMIT_TRIES {
+            if !content.as_ref().is_err_and(is_collected) {
+                break;
+            }
+            content = self.import_content(output, &place).await;
+        }
+        let (root, kind, files) = content?;
         let (bytes, count) = (files.iter().map(|file| file.size).sum(), files.len() as u64);
         let mut pointer = Pointer {
             name: output.name.clone(),
@@ -198,7 +260,7 @@ impl Workspace {
             digest: root,
             bytes,
             files: count,
-            links: Links::Refused,
+            links,
             state: PointerState::Added { base: None },
         };
         let message = format!("Taken over from {}", output.declared_in);
@@ -285,6 +347,12 @@ fn remove_stand_ins(data: &Path, kind: Kind, stand_ins: &[PlannedFile]) -> Resul
         }
     }
     Ok(())
+}
+
+/// Why something cannot be taken over, and what to do about it.
+fn reason_of(error: &VersionsError) -> String {
+    let hint = error.hint().map_or_else(String::new, |hint| format!(": {hint}"));
+    format!("{error}{hint}")
 }
 
 /// A name for the dataset at `path` that no other has.

@@ -42,22 +42,6 @@ impl Workspace {
         })
     }
 
-    /// What must be in the project's store: the versions that refs name, and what the work tree was laid out from or added
-    /// as. The content of other versions may lie in a remote only.
-    pub fn expected(&self) -> BoxFuture<'_, Result<Vec<Root>, VersionsError>> {
-        Box::pin(async move {
-            let store = self.store().await?;
-            let names = history::names(store).await?;
-            let mut roots: BTreeSet<Root> = BTreeSet::new();
-            for refs in history::refs_of(store, &names).await?.into_values() {
-                roots.extend(refs.named().map(Root::Blob));
-            }
-            let folder = self.work_folder();
-            roots.extend(blocking(move || index_roots(&folder, Trees::OfWhole)).await?);
-            Ok(roots.into_iter().collect())
-        })
-    }
-
     /// What a version needs: for the count of what it costs.
     pub async fn version_roots(&self, name: &DatasetName, spec: &str) -> Result<Vec<Root>, VersionsError> {
         let found = self.resolve(name, spec).await?;
@@ -162,6 +146,11 @@ fn index_roots(folder: &std::path::Path, trees: Trees) -> Result<Vec<Root>, Vers
         }
     }
     Ok(roots)
+}
+
+/// What work trees were laid out from as a whole.
+pub(crate) fn laid_out_whole(folder: &std::path::Path) -> Result<Vec<Root>, VersionsError> {
+    index_roots(folder, Trees::OfWhole)
 }
 
 /// The indexes of all work trees.

@@ -1,7 +1,9 @@
 //! Stories of one or two people, a project each, and a remote between them.
 
 mod clones;
+mod collected;
 mod crash;
+mod damaged;
 mod forgetting;
 mod git;
 mod lifecycle;
@@ -51,9 +53,13 @@ impl Project {
 
     /// A project whose clock begins at `millis`.
     pub(crate) async fn at(millis: i64) -> Self {
+        Self::with_store(millis, Store::open("memory:").await.unwrap())
+    }
+
+    /// A project with this store.
+    pub(crate) fn with_store(millis: i64, store: Store) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let cache = folder.path().join(".ropewalk/cache");
-        let store = Store::open("memory:").await.unwrap().with_cache(cache);
+        let store = store.with_cache(folder.path().join(".ropewalk/cache"));
         let ambient: Arc<dyn Ambient> = Arc::new(ManualAmbient::starting_at(Timestamp(millis)));
         let (root, state) = (folder.path().to_owned(), folder.path().join(".ropewalk"));
         let workspace = Workspace::new(root, state, "test", ambient, opener(store.clone()));

@@ -41,7 +41,9 @@ pub(crate) use checkout::Laying;
 pub use checkout::{CheckedOut, CheckoutRequest};
 pub use commit::{CommitOutcome, Committed};
 pub use compare::Side;
+pub(crate) use conflicted::Unreadable;
 pub use links::AddLinks;
+pub(crate) use links::{MOST_FILES, follow};
 pub use merge::{MergeOutcome, MergeRequest};
 pub use names::FileOf;
 pub use removal::RemovedVersion;
@@ -335,6 +337,15 @@ fn check_name(place: &Place, pointer: &Pointer, all: &[(Place, Pointer)]) -> Res
         }
         None => Ok(()),
     }
+}
+
+/// How often files are added in all before it is an error that a collector took what they rely on.
+pub(crate) const COMMIT_TRIES: usize = 3;
+
+/// Whether content was gone that the store was known to have: a collector has removed it since the index of the store was
+/// read. Now that this is known, adding the same again writes it.
+pub(crate) fn is_collected(error: &VersionsError) -> bool {
+    matches!(error, VersionsError::Store(StoreError::Collected { .. } | StoreError::NotFound { .. }))
 }
 
 /// Adds the nested trees of sorted files and commits; gives the digest of the outermost.

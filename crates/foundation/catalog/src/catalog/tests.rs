@@ -211,6 +211,17 @@ async fn failures_have_their_own_codes() {
     let full = full.await.expect_err("full");
     assert_eq!(full.code(), "catalog.disk_full");
     assert!(full.hint().is_some());
+    assert!(full.to_string().contains("is full") && full.to_string().contains("catalog.db`"), "{full}");
+    let denied = catalog.write(|connection| {
+        Box::pin(async move {
+            sqlx::raw_sql("PRAGMA query_only = ON").execute(&mut *connection).await?;
+            let denied = hemp_insert(connection, 5).await;
+            sqlx::raw_sql("PRAGMA query_only = OFF").execute(connection).await?;
+            denied
+        })
+    });
+    let denied = denied.await.expect_err("query only").to_string();
+    assert!(denied.contains("can only be read") && denied.contains("catalog.db`"), "{denied}");
     assert_eq!(hemp_count(&catalog).await, 1);
 }
 

@@ -74,9 +74,9 @@ pub(super) struct Partial {
 }
 
 impl Partial {
-    /// What is there of the file `name` from `location` that will be `directory/name`.
-    pub(super) fn open(directory: &Path, name: &str, location: &str) -> Result<Self, ConnectorError> {
-        let key = Digest::of(format!("{location}\n{name}").as_bytes()).short();
+    /// What is there of the file `name` from `source` that will be `directory/name`.
+    pub(super) fn open(directory: &Path, name: &str, source: &str) -> Result<Self, ConnectorError> {
+        let key = Digest::of(format!("{source}\n{name}").as_bytes()).short();
         let mut partial = Self {
             directory: directory.join(DIRECTORY).join(&key),
             marker: directory.join(FINISHED).join(&key),

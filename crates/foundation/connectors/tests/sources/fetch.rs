@@ -92,6 +92,32 @@ async fn the_next_call_continues_what_this_one_could_not_end() {
 }
 
 #[tokio::test]
+async fn urls_that_differ_in_a_secret_only_are_two_files_and_one_signed_anew_is_the_same() {
+    let (jan, feb) = (content(100_000, 0), content(100_000, 7));
+    // A server whose ETag is that of its last release, whatever is asked for.
+    let server = Server::start(&jan, Some("\"release 7\""), []).await;
+    let (_kept, directory) = scratch();
+    let request = |query: &str| FetchRequest::new(server.url(&format!("rope.bin?{query}")));
+    let cut = || {
+        let refused = (0..4).map(|_| Act::Status(500, vec![]));
+        server.served.lock().unwrap().acts = [Act::Cut(40_000)].into_iter().chain(refused).collect();
+    };
+    cut();
+    fetch(&request("key=jan"), &directory, &limits()).await.unwrap_err();
+    server.served.lock().unwrap().acts.clear();
+    server.served.lock().unwrap().bytes.clone_from(&feb);
+    let fetched = fetch(&request("key=feb"), &directory, &limits()).await.unwrap();
+    assert!(matches!(&fetched[..], [Fetched::File(file)] if file.digest == Digest::of(&feb)), "{fetched:?}");
+    assert_eq!(ranges(&server).pop().unwrap(), None);
+    cut();
+    fetch(&request("X-Amz-Date=1&X-Amz-Signature=one"), &directory, &limits()).await.unwrap_err();
+    server.served.lock().unwrap().acts.clear();
+    let fetched = fetch(&request("X-Amz-Date=2&X-Amz-Signature=two"), &directory, &limits()).await.unwrap();
+    assert!(matches!(&fetched[..], [Fetched::File(file)] if file.digest == Digest::of(&feb)), "{fetched:?}");
+    assert_eq!(ranges(&server).pop().unwrap(), Some("bytes=40000-".to_owned()));
+}
+
+#[tokio::test]
 async fn a_file_that_changes_in_the_middle_is_never_mixed() {
     let (old, new) = (content(100_000, 0), content(90_000, 7));
     let server = Server::start(&old, Some("\"v1\""), [Act::Cut(30_000), Act::Change(new.clone(), "\"v2\"")]).await;

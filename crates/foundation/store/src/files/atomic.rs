@@ -126,7 +126,7 @@ impl AtomicFile {
     /// Its time is that of this moment, not of the last write, so that it tells who was first.
     pub fn commit_new(self) -> Result<bool, FileError> {
         self.sync()?;
-        self.touch()?;
+        self.open_file().and_then(touch).doing("set the time of", &self.target)?;
         // A hard link is the portable "rename unless it exists"; the temporary name goes when `self` is dropped.
         match fs::hard_link(&self.temporary, &self.target) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
@@ -140,20 +140,6 @@ impl AtomicFile {
         self.open_file().and_then(File::sync_all).doing("make durable", &self.target)
     }
 
-    /// Sets the time of the last change to now, by the clock of the file system where that is another machine.
-    fn touch(&self) -> Result<(), FileError> {
-        #[cfg(unix)]
-        let touch = |file: &File| {
-            use rustix::fs::{Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, futimens};
-            let omitted = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
-            let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
-            Ok(futimens(file, &Timestamps { last_access: omitted, last_modification: now })?)
-        };
-        #[cfg(not(unix))]
-        let touch = |file: &File| file.set_modified(std::time::SystemTime::now());
-        self.open_file().and_then(touch).doing("set the time of", &self.target)
-    }
-
     fn metadata(&self) -> Result<fs::Metadata, FileError> {
         self.open_file().and_then(File::metadata).doing("read the permissions of", &self.target)
     }
@@ -165,6 +151,19 @@ impl AtomicFile {
     fn open_file(&self) -> io::Result<&File> {
         self.file.as_ref().ok_or_else(|| io::Error::other("the file is already committed"))
     }
+}
+
+/// Sets the time of the last change to now, by the clock of the file system where that is another machine.
+pub(super) fn touch(file: &File) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use rustix::fs::{Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, futimens};
+        let omitted = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
+        let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+        Ok(futimens(file, &Timestamps { last_access: omitted, last_modification: now })?)
+    }
+    #[cfg(not(unix))]
+    file.set_modified(std::time::SystemTime::now())
 }
 
 impl Write for AtomicFile {

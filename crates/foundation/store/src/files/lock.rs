@@ -1,6 +1,6 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read as _, Seek as _, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process;
 
 use super::directory::parent;
@@ -34,6 +34,50 @@ pub fn lock_wait(path: &Path, command: &str) -> Result<FileLock, FileError> {
     let file = open(path)?;
     file.lock().doing("lock", path)?;
     held(file, path, command)
+}
+
+/// A lock that any number of processes hold together, or one alone; dropping it, or the death of the process, releases it.
+#[derive(Debug)]
+pub struct SharedLock {
+    file: File,
+    path: PathBuf,
+}
+
+/// A [`SharedLock`] that nobody else holds; when it is dropped, others may hold the lock again.
+#[derive(Debug)]
+pub struct Alone<'a> {
+    lock: &'a SharedLock,
+}
+
+/// Takes the lock at `path` together with others, waiting for one that has it alone.
+pub fn lock_shared_wait(path: &Path) -> Result<SharedLock, FileError> {
+    let file = open(path)?;
+    file.lock_shared().doing("lock", path)?;
+    Ok(SharedLock { file, path: path.to_owned() })
+}
+
+impl SharedLock {
+    /// Takes the lock alone; none if others hold it too, with whom it is shared as before then.
+    pub fn alone(&self) -> Result<Option<Alone<'_>>, FileError> {
+        // What a handle does that locks twice depends on the platform.
+        self.file.unlock().doing("unlock", &self.path)?;
+        match self.file.try_lock() {
+            Ok(()) => Ok(Some(Alone { lock: self })),
+            Err(TryLockError::WouldBlock) => {
+                self.file.lock_shared().doing("lock", &self.path)?;
+                Ok(None)
+            }
+            Err(TryLockError::Error(error)) => Err(error).doing("lock", &self.path),
+        }
+    }
+}
+
+impl Drop for Alone<'_> {
+    fn drop(&mut self) {
+        // One that cannot be shared again is free, as when it is dropped.
+        let _ = self.lock.file.unlock();
+        let _ = self.lock.file.try_lock_shared();
+    }
 }
 
 fn open(path: &Path) -> Result<File, FileError> {
@@ -73,6 +117,29 @@ mod tests {
         assert_eq!(*holder, format!("process {} (ropewalk run)", process::id()));
         drop(first);
         drop(lock(&path, "ropewalk gc").unwrap());
+    }
+
+    #[test]
+    fn many_share_a_lock_that_one_has_alone() {
+        let directory = temporary_directory(&std::env::temp_dir()).unwrap();
+        let path = directory.path().join("deep/lock");
+        let (one, other) = (lock_shared_wait(&path).unwrap(), lock_shared_wait(&path).unwrap());
+        assert!(one.alone().unwrap().is_none());
+        assert!(other.alone().unwrap().is_none(), "it is shared as before");
+        drop(other);
+        let alone = one.alone().unwrap().unwrap();
+        let (sender, locked) = std::sync::mpsc::channel();
+        let third = std::thread::spawn(move || {
+            let shared = lock_shared_wait(&path).unwrap();
+            sender.send(()).unwrap();
+            shared
+        });
+        assert!(locked.try_recv().is_err(), "it waits for the one that is alone");
+        drop(alone);
+        let third = third.join().unwrap();
+        assert!(one.alone().unwrap().is_none());
+        drop(third);
+        assert!(one.alone().unwrap().is_some());
     }
 
     #[test]

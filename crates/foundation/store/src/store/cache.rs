@@ -1,7 +1,10 @@
 //! Whether the files of the cache still are what they were made as.
 //!
 //! They are read-only, but they are also hard links in work trees, and whoever owns a file can change it all the same.
-//! Beside each lies a stamp: its size and when it was written. A file without one, or with another one, is read again.
+//! Beside each lies a stamp: its size, when it was written, and when anything about it was changed, which nobody can set
+//! back; and how many names it had then, because to give or take a name changes it too. A file without a stamp, or with
+//! another one, is read again, unless it has other names now and is as it was written: then only that is noted. So what
+//! was changed and made to look as before, while names came or went, is found by [`verify`] only.
 
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -11,7 +14,7 @@ use ropewalk_types::Digest;
 use crate::files::{self, Doing as _, EntryKind, FileError};
 
 const STAMP: &str = ".stamp";
-const LONGEST_STAMP: u64 = 64;
+const LONGEST_STAMP: u64 = 128;
 
 /// Whether `path` is there and holds what `digest` names; if it holds something else, it is removed, which leaves its other
 /// names alone.
@@ -19,22 +22,49 @@ pub(super) fn holds(path: &Path, digest: &Digest) -> Result<bool, FileError> {
     let Some(now) = look(path)? else { return Ok(false) };
     let stamped = match files::read_text(&beside(path), LONGEST_STAMP) {
         Err(error) if error.is_not_found() => None,
-        stamp => Some(stamp?),
+        stamp => Stamp::parse(&stamp?),
     };
-    if stamped.as_deref() == Some(now.as_str()) {
+    if stamped.as_ref() == Some(&now) {
         return Ok(true);
     }
-    if is_whole(path, digest)? {
-        files::write_atomic(&beside(path), now.as_bytes())?;
+    let linked = |stamped: &Stamp| stamped.written == now.written && stamped.names != now.names;
+    if stamped.as_ref().is_some_and(linked) || is_whole(path, digest)? {
+        now.write(path)?;
         return Ok(true);
     }
     remove(path)?;
     Ok(false)
 }
 
-/// Notes that `path` is as it should be.
+/// Notes that `path` is as it should be, as when it was just made or was given another name.
 pub(super) fn stamp(path: &Path) -> Result<(), FileError> {
-    look(path)?.map_or(Ok(()), |stamp| files::write_atomic(&beside(path), stamp.as_bytes()))
+    look(path)?.map_or(Ok(()), |stamp| stamp.write(path))
+}
+
+/// What tells whether a file may have been changed.
+#[derive(Debug, PartialEq, Eq)]
+struct Stamp {
+    /// Its size, and when it was written.
+    written: String,
+    /// When anything about it was changed, its names among that.
+    changed: String,
+    /// How many names it has.
+    names: u64,
+}
+
+impl Stamp {
+    /// None for any text that is no stamp, such as one half written.
+    fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.strip_suffix('\n')?.split(' ');
+        let written = format!("{} {}", parts.next()?, parts.next()?);
+        let (changed, names) = (parts.next()?.to_owned(), parts.next()?.parse().ok()?);
+        parts.next().is_none().then_some(Self { written, changed, names })
+    }
+
+    fn write(&self, path: &Path) -> Result<(), FileError> {
+        let Self { written, changed, names } = self;
+        files::write_note(&beside(path), format!("{written} {changed} {names}\n").as_bytes())
+    }
 }
 
 /// Reads all files again and removes those that are not what they are called; gives how many there were, and those.
@@ -104,21 +134,55 @@ fn is_whole(path: &Path, digest: &Digest) -> Result<bool, FileError> {
     Ok(Digest::from(hasher.finalize()) == *digest)
 }
 
-/// Size and time of the file; `None` if it is not there.
-fn look(path: &Path) -> Result<Option<String>, FileError> {
+/// The stamp of the file as it is now; `None` if it is not there.
+fn look(path: &Path) -> Result<Option<Stamp>, FileError> {
     let metadata = match files::open(path) {
         Err(error) if error.is_not_found() => return Ok(None),
         opened => opened?.metadata().doing("look at", path)?,
     };
     let written = metadata.modified().doing("look at", path)?;
     let since = written.duration_since(UNIX_EPOCH).unwrap_or_default();
-    Ok(Some(format!("{} {}.{:09}\n", metadata.len(), since.as_secs(), since.subsec_nanos())))
+    let written = format!("{} {}.{:09}", metadata.len(), since.as_secs(), since.subsec_nanos());
+    #[cfg(unix)]
+    let (changed, names) = {
+        use std::os::unix::fs::MetadataExt as _;
+        (format!("{}.{:09}", metadata.ctime(), metadata.ctime_nsec()), metadata.nlink())
+    };
+    #[cfg(not(unix))]
+    let (changed, names) = ("0".to_owned(), 1);
+    Ok(Some(Stamp { written, changed, names }))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::files::{create_directories, list, temporary_directory, write_atomic};
+
+    #[test]
+    fn stamps_are_read_back_and_other_text_is_none() {
+        let stamp = Stamp { written: "7 1.000000002".to_owned(), changed: "3.000000004".to_owned(), names: 2 };
+        assert_eq!(Stamp::parse("7 1.000000002 3.000000004 2\n"), Some(stamp));
+        for text in ["", "7 1.000000002\n", "7 1.000000002 3.000000004 2", "7 1.0 3.0 x\n", "7 1.0 3.0 2 5\n"] {
+            assert_eq!(Stamp::parse(text), None, "{text}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn another_name_is_noted_and_is_no_change() {
+        let cache = temporary_directory(&std::env::temp_dir()).unwrap();
+        let path = cache.path().join("file");
+        write_atomic(&path, b"hemp").unwrap();
+        stamp(&path).unwrap();
+        files::hard_link(&path, &cache.path().join("other")).unwrap();
+        // It would be found to be another file if it were read.
+        let other = Digest::of(b"yarn");
+        assert!(holds(&path, &other).unwrap());
+        assert!(files::read_text(&beside(&path), LONGEST_STAMP).unwrap().ends_with(" 2\n"));
+        assert!(holds(&path, &other).unwrap());
+        files::write_note(&beside(&path), b"").unwrap();
+        assert!(!holds(&path, &other).unwrap(), "without a stamp it is read");
+    }
 
     #[test]
     fn what_is_swept() {

@@ -60,7 +60,8 @@ pub struct CollectSettings {
     /// The present time.
     pub now: SystemTime,
     /// How long condemned pieces are kept: longer than it takes from a writer's commit to the ref that needs it, clocks
-    /// that differ included. Zero removes at once, and is for a store with which nobody else works.
+    /// that differ included. Zero removes at once, and is for a store with which nobody else works:
+    /// see [`Store::with_lock`](super::Store::with_lock).
     pub grace: Duration,
     /// Only count.
     pub dry_run: bool,

@@ -3,14 +3,18 @@
 //! Only pieces that the other store lacks are moved, as they are stored: nothing is encoded again. Leaves go first and
 //! become visible from time to time, so that a transfer that was killed goes on where it was; recipes and trees become
 //! visible all at once at the end, so that a tree that is visible is whole and need not be looked into.
+//!
+//! A pack of which all is wanted need not be written again where both stores are directories of one file system; see
+//! `share.rs`.
 
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::reach::{Gaps, Reached, Root};
 use super::read::{Piece, segments};
+use super::share::SharedPacks;
 use super::{Inner, Relied, Store};
 use crate::error::StoreError;
-use crate::index::Kind;
+use crate::index::{Kind, PackEntries};
 use crate::writer::{PackWriter, Prepared};
 
 /// So much is lost at most when a transfer is killed.
@@ -52,11 +56,21 @@ pub struct Transferred {
     pub present: u64,
 }
 
+/// What two stores in one file system may share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sharing {
+    Nothing,
+    /// The blocks of packs, which part when one of the files is changed.
+    Blocks,
+    /// Blocks, and where that cannot be the files of packs, which are never changed.
+    Files,
+}
+
 /// A piece that is to be moved.
 #[derive(Clone, Copy, Debug)]
-struct Wanted {
-    piece: Piece,
-    tree: bool,
+pub(super) struct Wanted {
+    pub(super) piece: Piece,
+    pub(super) tree: bool,
 }
 
 impl Store {
@@ -72,15 +86,39 @@ impl Store {
         roots: &[Root],
         progress: &dyn TransferProgress,
     ) -> Result<Transferred, StoreError> {
+        self.copy_sharing(other, roots, Sharing::Blocks, progress).await
+    }
+
+    /// [`Store::copy_to`], for another store that need not outlive damage to the files of this one.
+    ///
+    /// Where both are directories of one file system, and belong to one user, packs of which all is wanted become second
+    /// names of the files here (hard links), as `git clone` has it for a repository of the same machine. Their pieces are
+    /// checked as all others are.
+    pub async fn link_to(
+        &self,
+        other: &Self,
+        roots: &[Root],
+        progress: &dyn TransferProgress,
+    ) -> Result<Transferred, StoreError> {
+        self.copy_sharing(other, roots, Sharing::Files, progress).await
+    }
+
+    async fn copy_sharing(
+        &self,
+        other: &Self,
+        roots: &[Root],
+        sharing: Sharing,
+        progress: &dyn TransferProgress,
+    ) -> Result<Transferred, StoreError> {
         self.inner.refresh().await?;
         let mut done = Transferred::default();
         for _ in 1..MAX_ROUNDS {
-            match self.inner.copy_round(&other.inner, roots, progress, &mut done).await {
+            match self.inner.copy_round(&other.inner, roots, sharing, progress, &mut done).await {
                 Err(StoreError::Collected { .. }) => {}
                 result => return result.map(|()| done),
             }
         }
-        self.inner.copy_round(&other.inner, roots, progress, &mut done).await.map(|()| done)
+        self.inner.copy_round(&other.inner, roots, sharing, progress, &mut done).await.map(|()| done)
     }
 }
 
@@ -91,6 +129,7 @@ impl Inner {
         &self,
         other: &Inner,
         roots: &[Root],
+        sharing: Sharing,
         progress: &dyn TransferProgress,
         done: &mut Transferred,
     ) -> Result<(), StoreError> {
@@ -108,10 +147,13 @@ impl Inner {
         progress.planned((leaves.len() + tops.len()) as u64, bytes);
         // Once they are visible, a collector may condemn them as anything else, before the tops that need them are there.
         reached.leaves.iter().for_each(|digest| relied.add(Kind::Chunk, *digest));
+        let SharedPacks { of_leaves, with_tops, leaves, tops } = self.share(other, sharing, leaves, tops).await?;
         let packs = PackWriter::new(other);
         let mut moving = Moving { from: self, to: other, progress, done, packs, hidden: 0 };
+        moving.adopt(of_leaves);
         moving.pieces(leaves, PUBLISH_EVERY).await?;
         moving.publish().await?;
+        moving.adopt(with_tops);
         moving.pieces(tops, u64::MAX).await?;
         moving.publish().await?;
         relied.check_only(other).await
@@ -171,14 +213,28 @@ impl Moving<'_> {
         Ok(())
     }
 
+    /// Takes packs that are durable already.
+    fn adopt(&mut self, packs: Vec<PackEntries>) {
+        for pack in packs {
+            let (pieces, bytes) =
+                (pack.pieces().count(), pack.pieces().map(|(_, entry)| u64::from(entry.stored_length)));
+            self.moved(pieces as u64, bytes.sum());
+            self.packs.adopt(pack);
+        }
+    }
+
     async fn append(&mut self, prepared: Prepared) -> Result<(), StoreError> {
         let bytes = prepared.stored.len() as u64;
         self.packs.append(prepared).await?;
         self.hidden += bytes;
-        self.done.pieces += 1;
-        self.done.bytes += bytes;
-        self.progress.moved(1, bytes);
+        self.moved(1, bytes);
         Ok(())
+    }
+
+    fn moved(&mut self, pieces: u64, bytes: u64) {
+        self.done.pieces += pieces;
+        self.done.bytes += bytes;
+        self.progress.moved(pieces, bytes);
     }
 
     async fn publish(&mut self) -> Result<(), StoreError> {

@@ -8,7 +8,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use ropewalk_types::Digest;
 
 use super::read::{Piece, segments};
-use super::{Store, TransferProgress, TreeFile, blocking};
+use super::{Store, TransferProgress, TreeFile, blocking, cache};
 use crate::error::StoreError;
 use crate::files::{self, FileError, FolderId, WorkTree};
 use crate::index::Kind;
@@ -169,11 +169,16 @@ impl Store {
         let (path, executable) = (tree.path(target.folder, &target.name), target.executable);
         if linked && (mode != LinkMode::Auto || self.cache().is_some()) {
             let cached = self.cached_file(&target.digest).await?;
+            let source = cached.clone();
             let (temporary, to) = (files::temporary_name(), path.clone());
             let beside = files::parent(&path).join(&temporary);
             let made = blocking(move || link(&cached, &beside, &to, executable, mode)).await?;
             if let Some(made) = made {
                 self.rename(tree, target, temporary).await?;
+                if matches!(made, Made::Hardlink) {
+                    // The new name changed it.
+                    blocking(move || Ok(cache::stamp(&source)?)).await?;
+                }
                 return Ok(made);
             }
         }

@@ -1,8 +1,8 @@
 //! What roots need: the walk behind transfers, the collection of garbage and the count of usage.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::StreamExt as _;
 use ropewalk_types::Digest;
 
 use super::{Inner, Store};
@@ -52,6 +52,10 @@ pub(super) struct Reached {
     pub(super) gaps: Vec<Root>,
     /// What each tree holds itself.
     pub(super) trees: HashMap<Digest, TreeContent>,
+    /// What cannot be read and why, where that is accepted.
+    pub(super) unreadable: BTreeMap<Digest, String>,
+    /// Blobs and trees of which something is not there or damaged, without what lies below trees.
+    pub(super) blamed: HashSet<Digest>,
 }
 
 /// The content of a tree without those below.
@@ -60,6 +64,9 @@ pub(super) struct TreeContent {
     /// Bytes of its files.
     pub(super) bytes: u64,
     pub(super) trees: Vec<Digest>,
+    /// Of a walk through damage: whether a file of it is blamed, or may yet be.
+    pub(super) blamed: bool,
+    pub(super) large: Vec<Digest>,
 }
 
 impl Reached {
@@ -115,7 +122,28 @@ impl Inner {
         gaps: Gaps,
         pass: &(dyn Fn(Kind, &Digest) -> bool + Sync),
     ) -> Result<Reached, StoreError> {
-        let mut walk = Walk { inner: self, gaps, pass, reached: Reached::default(), recipes: HashMap::new() };
+        self.walk(roots, gaps, pass, None).await
+    }
+
+    /// Walks from `roots` also past what cannot be read. `broken` is what is known to be damaged: chunks of files are not
+    /// read.
+    pub(super) async fn reach_broken(
+        &self,
+        roots: &[Root],
+        broken: &HashSet<(Kind, Digest)>,
+    ) -> Result<Reached, StoreError> {
+        self.walk(roots, Gaps::Accepted, &|_, _| false, Some(broken)).await
+    }
+
+    async fn walk(
+        &self,
+        roots: &[Root],
+        gaps: Gaps,
+        pass: &(dyn Fn(Kind, &Digest) -> bool + Sync),
+        broken: Option<&HashSet<(Kind, Digest)>>,
+    ) -> Result<Reached, StoreError> {
+        let (reached, recipes) = (Reached::default(), HashMap::new());
+        let mut walk = Walk { inner: self, gaps, pass, broken, reached, recipes };
         let (mut trees, mut blobs) = (Vec::new(), Vec::new());
         for root in roots {
             match root {
@@ -142,6 +170,8 @@ struct Walk<'a> {
     inner: &'a Inner,
     gaps: Gaps,
     pass: &'a (dyn Fn(Kind, &Digest) -> bool + Sync),
+    /// What is known to be damaged, in a walk that goes on past damage.
+    broken: Option<&'a HashSet<(Kind, Digest)>>,
     reached: Reached,
     /// Recipes that are still to be read, and whether they are those of trees.
     recipes: HashMap<Digest, bool>,
@@ -162,22 +192,67 @@ impl Walk<'_> {
             if here.is_empty() {
                 return Ok(());
             }
-            let mut below = Vec::new();
-            let mut files = Vec::new();
-            let inner = self.inner;
-            inner
-                .trees_each(&here, &mut |digest, tree| {
-                    let content = content(tree, &mut files);
-                    below.extend(&content.trees);
-                    self.reached.trees.insert(digest, content);
-                    // The files of one tree at a time, so that memory holds what is new of them only.
-                    self.blobs(&std::mem::take(&mut files), false)
-                })
-                .await?;
-            level = below;
+            level = self.below(here).await?;
         }
         let reason = format!("its directories lie more than {MAX_DEPTH} deep");
         Err(StoreError::Malformed { what: "tree", reason })
+    }
+
+    /// Takes in what these trees hold; gives the trees below.
+    async fn below(&mut self, trees: Vec<Digest>) -> Result<Vec<Digest>, StoreError> {
+        let mut below = Vec::new();
+        let mut waiting = vec![trees];
+        while let Some(mut batch) = waiting.pop() {
+            let mut files = Vec::new();
+            let inner = self.inner;
+            let read = inner
+                .trees_each(&batch, &mut |digest, tree| {
+                    let mut content = content(tree, &mut files);
+                    below.extend(&content.trees);
+                    // The files of one tree at a time, so that memory holds what is new of them only.
+                    let files = std::mem::take(&mut files);
+                    self.blobs(&files, false)?;
+                    self.blame(&mut content, &files);
+                    self.reached.trees.insert(digest, content);
+                    Ok(())
+                })
+                .await;
+            let Err(error) = read else { continue };
+            if self.broken.is_none() || !is_of_content(&error) {
+                return Err(error);
+            }
+            if let [only] = batch.as_slice() {
+                self.unreadable(*only, &error);
+            } else {
+                // In halves, to find which it is.
+                let half = batch.split_off(batch.len() / 2);
+                waiting.extend([half, batch]);
+            }
+        }
+        Ok(below)
+    }
+
+    /// Notes in a walk through damage whether a tree is to be blamed for its files.
+    fn blame(&self, content: &mut TreeContent, files: &[Digest]) {
+        if self.broken.is_none() {
+            return;
+        }
+        content.blamed = files.iter().any(|file| self.reached.blamed.contains(file));
+        let large = files.iter().filter(|file| self.recipes.contains_key(*file));
+        content.large = large.copied().collect();
+    }
+
+    fn unreadable(&mut self, digest: Digest, error: &StoreError) {
+        let reason = match error {
+            StoreError::Damaged { reason, .. } => reason.clone(),
+            other => other.to_string(),
+        };
+        self.reached.unreadable.insert(digest, reason);
+        self.reached.blamed.insert(digest);
+    }
+
+    fn is_broken(&self, kind: Kind, digest: &Digest) -> bool {
+        self.broken.is_some_and(|broken| broken.contains(&(kind, *digest)))
     }
 
     /// Notes a tree; says whether it is there.
@@ -201,12 +276,16 @@ impl Walk<'_> {
             }
             match self.kind(digest) {
                 None => self.missing(Root::Blob(*digest), roots)?,
-                Some(Kind::Chunk) => {
-                    self.reached.leaves.insert(*digest);
-                }
-                Some(Kind::Recipe) => {
-                    self.reached.tops.entry((Kind::Recipe, *digest)).or_insert(false);
-                    self.recipes.insert(*digest, false);
+                Some(kind) => {
+                    if self.is_broken(kind, digest) {
+                        self.reached.blamed.insert(*digest);
+                    }
+                    if kind == Kind::Chunk {
+                        self.reached.leaves.insert(*digest);
+                    } else {
+                        self.reached.tops.entry((Kind::Recipe, *digest)).or_insert(false);
+                        self.recipes.insert(*digest, false);
+                    }
                 }
             }
         }
@@ -217,23 +296,35 @@ impl Walk<'_> {
         let inner = self.inner;
         let recipes = std::mem::take(&mut self.recipes);
         let reads = recipes.into_iter().map(async |(digest, tree)| {
-            let recipe = inner.recipe(digest).await?.ok_or(StoreError::NotFound { digest })?;
-            Ok::<_, StoreError>((recipe, tree))
+            let recipe = inner.recipe(digest).await;
+            (digest, tree, recipe.and_then(|recipe| recipe.ok_or(StoreError::NotFound { digest })))
         });
         let mut reads = std::pin::pin!(futures::stream::iter(reads).buffer_unordered(RECIPES_AT_ONCE));
-        while let Some((recipe, tree)) = reads.try_next().await? {
-            for (digest, _) in &recipe.chunks {
-                self.chunk(digest, tree)?;
+        while let Some((digest, tree, recipe)) = reads.next().await {
+            let recipe = match recipe {
+                Err(error) if self.broken.is_some() && is_of_content(&error) => {
+                    self.unreadable(digest, &error);
+                    continue;
+                }
+                recipe => recipe?,
+            };
+            for (chunk, _) in &recipe.chunks {
+                self.chunk(chunk, &digest, tree)?;
             }
         }
         Ok(())
     }
 
-    fn chunk(&mut self, digest: &Digest, of_tree: bool) -> Result<(), StoreError> {
+    /// Takes in a chunk of the blob `owner`.
+    fn chunk(&mut self, digest: &Digest, owner: &Digest, of_tree: bool) -> Result<(), StoreError> {
         if self.passes(Kind::Chunk, digest) {
             return Ok(());
         }
-        if self.inner.index(|index| index.find_readable(Kind::Chunk, digest)).is_none() {
+        let there = self.inner.index(|index| index.find_readable(Kind::Chunk, digest)).is_some();
+        if !there || self.is_broken(Kind::Chunk, digest) {
+            self.reached.blamed.insert(*owner);
+        }
+        if !there {
             return self.missing(Root::Blob(*digest), false);
         }
         if of_tree {
@@ -262,6 +353,7 @@ impl Walk<'_> {
     }
 
     fn missing(&mut self, what: Root, root: bool) -> Result<(), StoreError> {
+        self.reached.blamed.insert(*what.digest());
         if root {
             self.reached.absent.push(*what.digest());
         } else if self.gaps == Gaps::Refused {
@@ -271,6 +363,17 @@ impl Walk<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether an error says that stored bytes are wrong, and not that they could not be asked for.
+fn is_of_content(error: &StoreError) -> bool {
+    matches!(
+        error,
+        StoreError::Damaged { .. }
+            | StoreError::Malformed { .. }
+            | StoreError::NotFound { .. }
+            | StoreError::TooLarge { .. }
+    )
 }
 
 fn content(tree: &Tree, files: &mut Vec<Digest>) -> TreeContent {

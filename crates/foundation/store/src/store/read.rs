@@ -1,5 +1,6 @@
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -22,7 +23,7 @@ const MAX_GAP: u64 = 32 << 10;
 pub(super) const READS_AHEAD: usize = 2;
 
 /// A piece that is wanted, and where it lies.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Piece {
     pub(crate) kind: Kind,
     pub(crate) digest: Digest,
@@ -279,14 +280,27 @@ impl Inner {
             return Ok(Bytes::new());
         }
         let path = pack.path();
-        let damaged = |reason| self.here(StoreError::Damaged { digest: *digest, object: path.to_string(), reason });
+        let damaged = |reason: &str| {
+            let reason = reason.to_owned();
+            self.here(StoreError::Damaged { digest: *digest, object: path.to_string(), reason })
+        };
+        let wanted = range.end - range.start;
+        if let Some(file) = self.pack_file(pack) {
+            let buffers = Arc::clone(&self.buffers);
+            return match blocking(move || Ok(buffers.read(&file, range)?)).await {
+                Ok(bytes) if bytes.len() as u64 == wanted => Ok(bytes),
+                Ok(_) => Err(damaged("the pack is too short")),
+                Err(StoreError::File(error)) if error.is_not_found() => Err(damaged("the pack is missing")),
+                Err(error) => Err(error),
+            };
+        }
         match self.backend.get_range(&path, range.clone()).await {
-            Ok(bytes) if bytes.len() as u64 == range.end - range.start => Ok(bytes),
-            Ok(_) => Err(damaged("the pack is too short".to_owned())),
-            Err(object_store::Error::NotFound { .. }) => Err(damaged("the pack is missing".to_owned())),
+            Ok(bytes) if bytes.len() as u64 == wanted => Ok(bytes),
+            Ok(_) => Err(damaged("the pack is too short")),
+            Err(object_store::Error::NotFound { .. }) => Err(damaged("the pack is missing")),
             // Back-ends say in different words that a range is not there.
             Err(source) => match self.backend.head(&path).await {
-                Ok(meta) if meta.size < range.end => Err(damaged("the pack is too short".to_owned())),
+                Ok(meta) if meta.size < range.end => Err(damaged("the pack is too short")),
                 _ => Err(failed("read", &path)(source)),
             },
         }

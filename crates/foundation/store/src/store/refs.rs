@@ -55,7 +55,37 @@ impl Generation {
     }
 }
 
+/// What is left of what a ref held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefHistory {
+    /// The generation that the ref has: the `expected` of the next compare-and-swap, also where its value is damaged.
+    pub generation: u64,
+    /// What it held since it was last created, the latest first, without what is too large for a ref.
+    pub values: Vec<RefValue>,
+}
+
 impl Store {
+    /// What the ref holds and held before, as far as its generations are still there; none if it was never set. For a ref
+    /// whose value is damaged: what the value means is not looked at.
+    pub async fn ref_history(&self, name: &RefName) -> Result<Option<RefHistory>, StoreError> {
+        let generations = self.generations(name).await?;
+        let Some(newest) = generations.last() else { return Ok(None) };
+        let mut values = Vec::new();
+        for found in generations.iter().rev().filter(|found| found.size <= MAX_VALUE) {
+            let path = generation_path(name, found.number);
+            let bytes = match self.inner.backend.get(&path).await {
+                Err(Error::NotFound { .. }) => continue,
+                Err(source) => return Err(failed("read", &path)(source)),
+                Ok(found) => found.bytes().await.map_err(failed("read", &path))?,
+            };
+            if bytes == DELETED {
+                break;
+            }
+            values.push(RefValue { bytes, generation: found.number });
+        }
+        Ok(Some(RefHistory { generation: newest.number, values }))
+    }
+
     /// What the ref holds, if it was ever set.
     pub async fn ref_get(&self, name: &RefName) -> Result<Option<RefValue>, StoreError> {
         for _ in 0..MAX_ROUNDS {

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use ropewalk_types::Digest;
 
+use super::copy::Sharing;
 use super::reach::Root;
 use super::{Inner, NoProgress, Transferred};
 use crate::error::StoreError;
@@ -84,6 +85,6 @@ impl Inner {
             let lost = gone.iter().find(|piece| root(piece).is_none());
             return lost.map_or(Ok(()), |(_, digest)| Err(StoreError::NotFound { digest: *digest }));
         };
-        self.copy_round(self, &roots, &NoProgress, &mut Transferred::default()).await
+        self.copy_round(self, &roots, Sharing::Nothing, &NoProgress, &mut Transferred::default()).await
     }
 }

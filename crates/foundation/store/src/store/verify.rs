@@ -3,20 +3,13 @@
 use std::collections::{BTreeMap, HashSet};
 
 use futures::{StreamExt as _, TryStreamExt as _};
-use object_store::path::Path;
-use object_store::{ObjectStoreExt as _, PutPayload};
 use ropewalk_types::Digest;
 
 use super::index_objects::Listed;
 use super::read::{Piece, Segment, segments};
-use super::{Inner, Store, failed};
+use super::{Inner, Store};
 use crate::error::StoreError;
 use crate::index::{Kind, Location, Object, PackEntries, PackId};
-use crate::writer::{PackWriter, Prepared};
-
-const SEGMENTS_AT_ONCE: usize = 3;
-/// Where index objects are put that cannot be read.
-const ASIDE: &str = "damaged";
 
 /// Something that is not what was stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,8 +20,12 @@ pub struct Damage {
     pub object: String,
     /// What was found.
     pub reason: String,
-    /// It was replaced from the other store.
+    /// It was replaced from another store; an index object was put aside; or it was let go.
     pub healed: bool,
+    /// Nothing needs it, and no index names it any more.
+    pub let_go: bool,
+    /// Where it lies, if it is a piece of a pack.
+    pub(super) wrong: Option<Wrong>,
 }
 
 /// What [`Store::verify`] has found.
@@ -45,54 +42,56 @@ pub struct Verified {
 }
 
 /// A piece that is wrong, and its flag in the index.
-struct Wrong {
-    piece: Piece,
-    tree: bool,
-    reason: String,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Wrong {
+    pub(super) piece: Piece,
+    pub(super) tree: bool,
+}
+
+impl Damage {
+    /// Of a piece of a pack.
+    pub(super) fn of_piece(wrong: Wrong, reason: String) -> Self {
+        let Wrong { piece, .. } = wrong;
+        let object = piece.location.pack.path().to_string();
+        Self { digest: piece.digest, object, reason, healed: false, let_go: false, wrong: Some(wrong) }
+    }
+
+    /// Whether an index object is damaged: what only that names cannot be found.
+    pub fn is_index(&self) -> bool {
+        self.wrong.is_none()
+    }
 }
 
 impl Store {
     /// Reads everything that index objects name, each pack once in order, and checks it: chunks against their digests,
     /// recipes for being recipes of chunks that are there. Missing and truncated packs show by their pieces.
     ///
-    /// What `heal_from` has is fetched from there, written to a new pack, and takes the place of what is damaged. Index
-    /// objects that cannot be read (see [`Store::open_damaged`]) are then put aside, in the folder `damaged`, so that the
-    /// store can be opened again; what only they named is gone until it is added or transferred again.
+    /// What `heal_from` has takes the place of what is damaged; see [`Store::heal`].
     pub async fn verify(&self, heal_from: Option<&Self>) -> Result<Verified, StoreError> {
         self.inner.refresh().await?;
         let mut verified = Verified::default();
         let (objects, unreadable) = self.inner.index_objects_checked().await?;
-        for (listed, reason) in unreadable {
-            let object = listed.1.location.to_string();
-            if heal_from.is_some() {
-                self.inner.put_aside(&listed).await?;
-            }
-            verified.damaged.push(Damage { digest: listed.0, object, reason, healed: false });
-        }
+        verified.damaged.extend(unreadable.into_iter().map(|((digest, meta), reason)| {
+            let object = meta.location.to_string();
+            Damage { digest, object, reason, healed: false, let_go: false, wrong: None }
+        }));
         let mut wrong = self.inner.verify_packs(&objects, &mut verified).await?;
         if !wrong.is_empty() {
             self.inner.still_named(&mut wrong).await?;
         }
-        let healed = match heal_from {
-            Some(other) if !wrong.is_empty() => {
-                let damaged_there = &mut verified.damaged_there;
-                self.inner.heal(&other.inner, &wrong, objects, damaged_there).await?
-            }
-            _ => HashSet::new(),
-        };
-        verified.damaged.extend(wrong.into_iter().map(|Wrong { piece, reason, .. }| Damage {
-            digest: piece.digest,
-            object: piece.location.pack.path().to_string(),
-            reason,
-            healed: healed.contains(&piece.place()),
-        }));
+        verified.damaged.extend(wrong.into_iter().map(|(wrong, reason)| Damage::of_piece(wrong, reason)));
+        if let Some(other) = heal_from {
+            self.heal(&mut verified, other).await?;
+        }
         Ok(verified)
     }
 }
 
 impl Inner {
     /// The index objects that can be read, and those that cannot.
-    async fn index_objects_checked(&self) -> Result<(Vec<(Digest, Object)>, Vec<(Listed, String)>), StoreError> {
+    pub(super) async fn index_objects_checked(
+        &self,
+    ) -> Result<(Vec<(Digest, Object)>, Vec<(Listed, String)>), StoreError> {
         let (mut objects, mut unreadable) = (Vec::new(), Vec::new());
         for listed in self.index_objects().await? {
             match self.load_strict(listed.clone()).await {
@@ -104,19 +103,11 @@ impl Inner {
         Ok((objects, unreadable))
     }
 
-    async fn put_aside(&self, (name, meta): &Listed) -> Result<(), StoreError> {
-        let path = Path::from(format!("{ASIDE}/{name}"));
-        let found = self.backend.get(&meta.location).await.map_err(failed("read", &meta.location))?;
-        let bytes = found.bytes().await.map_err(failed("read", &meta.location))?;
-        self.backend.put(&path, PutPayload::from(bytes)).await.map_err(failed("write", &path))?;
-        self.remove(&meta.location).await
-    }
-
     async fn verify_packs(
         &self,
         objects: &[(Digest, Object)],
         verified: &mut Verified,
-    ) -> Result<Vec<Wrong>, StoreError> {
+    ) -> Result<Vec<(Wrong, String)>, StoreError> {
         let pieces = named_pieces(objects);
         verified.pieces = pieces.len() as u64;
         verified.bytes = pieces.iter().map(|(piece, _)| u64::from(piece.location.stored_length)).sum();
@@ -124,22 +115,22 @@ impl Inner {
         let segments = segments(pieces.iter().map(|(piece, _)| *piece));
         let mut checks = std::pin::pin!(
             futures::stream::iter(segments.into_iter().map(|segment| self.verify_segment(segment)))
-                .buffered(SEGMENTS_AT_ONCE)
+                .buffered(self.segments_at_once())
         );
         let mut wrong = Vec::new();
         while let Some(checked) = checks.try_next().await? {
             for ((piece, reason), tree) in checked.into_iter().zip(trees.by_ref()) {
-                wrong.extend(reason.map(|reason| Wrong { piece, tree, reason }));
+                wrong.extend(reason.map(|reason| (Wrong { piece, tree }, reason)));
             }
         }
         Ok(wrong)
     }
 
     /// Drops what no index object names any more: a collector has removed or moved it while it was to be read.
-    async fn still_named(&self, wrong: &mut Vec<Wrong>) -> Result<(), StoreError> {
+    async fn still_named(&self, wrong: &mut Vec<(Wrong, String)>) -> Result<(), StoreError> {
         let (objects, _) = self.index_objects_checked().await?;
         let named: HashSet<_> = named_pieces(&objects).into_iter().map(|(piece, _)| piece.place()).collect();
-        wrong.retain(|wrong| named.contains(&wrong.piece.place()));
+        wrong.retain(|(wrong, _)| named.contains(&wrong.piece.place()));
         Ok(())
     }
 
@@ -157,7 +148,7 @@ impl Inner {
         Ok(checked)
     }
 
-    async fn verify_pieces(&self, segment: Segment) -> Result<Option<String>, StoreError> {
+    pub(super) async fn verify_pieces(&self, segment: Segment) -> Result<Option<String>, StoreError> {
         let recipes: Vec<_> = segment.pieces().filter(|piece| piece.kind == Kind::Recipe).copied().collect();
         let mut checked = self.read_in_place(segment).await;
         for piece in recipes {
@@ -171,53 +162,10 @@ impl Inner {
             Err(error) => Err(error),
         }
     }
-
-    /// Writes what `other` has of the wrong pieces to new packs, makes it visible, and drops the wrong ones.
-    async fn heal(
-        &self,
-        other: &Inner,
-        wrong: &[Wrong],
-        objects: Vec<(Digest, Object)>,
-        damaged_there: &mut Vec<Damage>,
-    ) -> Result<HashSet<(PackId, Kind, Digest)>, StoreError> {
-        other.refresh().await?;
-        let mut writer = PackWriter::new(self);
-        let mut healed = HashSet::new();
-        for Wrong { piece, tree, .. } in wrong {
-            let found = other.index(|index| index.find_readable(piece.kind, &piece.digest));
-            // What the other store cannot give stays as it is, and is reported.
-            let Some(location) = found else { continue };
-            let read = match other.read_checked(Piece { location, ..*piece }.into()).await {
-                Err(StoreError::Damaged { digest, reason, .. }) => {
-                    let object = location.pack.path().to_string();
-                    damaged_there.push(Damage { digest, object, reason, healed: false });
-                    continue;
-                }
-                // Gone there meanwhile.
-                Err(StoreError::NotFound { .. }) => continue,
-                read => read?,
-            };
-            for (piece, stored) in read {
-                writer.append(Prepared::stored(&piece, *tree, stored)).await?;
-            }
-            healed.insert(piece.place());
-        }
-        let finished = writer.finish().await?;
-        if !finished.is_empty() {
-            self.index_write(Object::Packs(finished)).await?;
-            let packs = objects.into_iter().filter_map(|(name, object)| match object {
-                Object::Packs(packs) => Some((name, packs)),
-                Object::Condemned(_) => None,
-            });
-            self.index_without(packs.collect(), |_| false, healed.clone(), 0).await?;
-            self.refresh().await?;
-        }
-        Ok(healed)
-    }
 }
 
 /// All pieces in the order in which they lie in their packs, each with whether it is a tree.
-fn named_pieces(objects: &[(Digest, Object)]) -> Vec<(Piece, bool)> {
+pub(super) fn named_pieces(objects: &[(Digest, Object)]) -> Vec<(Piece, bool)> {
     let gone: HashSet<_> = objects
         .iter()
         .flat_map(|(_, object)| match object {

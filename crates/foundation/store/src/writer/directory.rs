@@ -140,7 +140,7 @@ fn seal(folder: Folder, blobs: &mut vec::IntoIter<Blob>, trees: &mut Vec<Bytes>)
         };
         tree.insert(name, entry)?;
     }
-    let encoded = encode_tree(&tree)?;
+    let encoded = encode_tree(&tree, || "a directory".to_owned())?;
     let digest = Digest::of(&encoded);
     trees.push(encoded);
     Ok(digest)

@@ -106,8 +106,8 @@ impl<'a> Nest<'a> {
     }
 
     fn seal(&mut self) -> Result<Digest, StoreError> {
-        let (_, tree) = self.open.pop().unwrap_or_default();
-        let encoded = encode_tree(&tree)?;
+        let (path, tree) = self.open.pop().unwrap_or_default();
+        let encoded = encode_tree(&tree, || format!("the directory `{}`", if path.is_empty() { "." } else { path }))?;
         let digest = Digest::of(&encoded);
         self.done.push(encoded);
         Ok(digest)

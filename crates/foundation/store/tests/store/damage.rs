@@ -45,6 +45,31 @@ async fn every_flipped_byte_is_found() {
 }
 
 #[tokio::test]
+async fn a_store_of_another_form_is_named_with_its_place() {
+    let harness = Harness::on_disk();
+    harness.open().await.put_bytes("hemp".into()).await.unwrap();
+    let folder = harness.directory.path().join("store");
+    let url = format!("file:{}", folder.display());
+    let long = "x".repeat(1000);
+    for (mark, says) in [
+        ("ropewalk store 99\n", "its form has the number 99, and this program knows 1 only"),
+        ("ropewalk store x\n", "its object `format` is not the mark of a store"),
+        ("", "its object `format` is not the mark of a store"),
+        (long.as_str(), "its object `format` is not the mark of a store"),
+    ] {
+        files::write_atomic(&folder.join("format"), mark.as_bytes()).unwrap();
+        for error in [
+            Store::open(&url).await.unwrap_err(),
+            Store::open_existing(&url, &BackendOptions::default()).await.unwrap_err(),
+        ] {
+            assert_eq!(error.code(), "store.unknown_format");
+            assert_eq!(error.to_string(), format!("cannot open the store at `{url}`: {says}"));
+            assert!(error.hint().is_some());
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_damaged_index_is_found_at_opening() {
     let harness = Harness::on_disk();
     harness.open().await.put_bytes("hemp".into()).await.unwrap();
@@ -234,7 +259,8 @@ async fn a_damaged_index_can_be_put_aside() {
     assert!(found.damaged[0].object.starts_with("index/"), "{found:?}");
     assert!(Store::open(&url).await.is_err(), "looking changes nothing");
     let other = other.open().await;
-    store.verify(Some(&other)).await.unwrap();
+    let healed = store.verify(Some(&other)).await.unwrap();
+    assert!(healed.damaged.iter().all(|damage| damage.healed), "it is put aside: {healed:?}");
     let store = Store::open(&url).await.unwrap();
     assert_eq!(harness.objects("damaged").len(), 1);
     let roots: Vec<_> = digests.iter().map(|digest| Root::Blob(*digest)).collect();

@@ -1,14 +1,16 @@
 //! Places for stores, one for each kind of back-end.
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::Path as FilePath;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures::TryStreamExt as _;
-use object_store::ObjectStore;
 use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt as _};
 use ropewalk_store::files::{self, Entry, EntryKind, TemporaryDirectory};
 use ropewalk_store::{BackendOptions, Store, object_store_at};
 
@@ -33,7 +35,7 @@ impl Harness {
     }
 
     /// A place for a store on the file system of `directory`.
-    pub(crate) fn in_directory(directory: &Path) -> Self {
+    pub(crate) fn in_directory(directory: &FilePath) -> Self {
         Self { directory: files::temporary_directory(directory).unwrap(), place: Place::Disk }
     }
 
@@ -106,6 +108,40 @@ impl Harness {
         }
     }
 
+    /// The paths of all objects in a folder of the store.
+    pub(crate) async fn paths(&self, folder: &str) -> BTreeSet<Path> {
+        let (backend, path) = self.backend(folder);
+        let listed: Vec<_> = backend.list(Some(&path)).try_collect().await.unwrap();
+        listed.into_iter().map(|meta| meta.location).collect()
+    }
+
+    /// Removes objects, as if they had been lost.
+    pub(crate) async fn lose(&self, objects: impl IntoIterator<Item = Path>) {
+        let (backend, _) = self.backend("");
+        for object in objects {
+            backend.delete(&object).await.unwrap();
+        }
+    }
+
+    /// Writes something else where an object is.
+    pub(crate) async fn spoil(&self, objects: impl IntoIterator<Item = Path>) {
+        let (backend, _) = self.backend("");
+        for object in objects {
+            backend.put(&object, "no object of a store".into()).await.unwrap();
+        }
+    }
+
+    fn backend(&self, folder: &str) -> (Arc<dyn ObjectStore>, Path) {
+        match &self.place {
+            Place::Disk => {
+                let url = format!("file:{}", self.directory.path().join("store").join(folder).display());
+                object_store_at(&url, &BackendOptions::default()).unwrap()
+            }
+            Place::Memory(backend) => (Arc::clone(backend), folder.into()),
+            Place::Remote(url, options) => object_store_at(&format!("{url}/{folder}"), options).unwrap(),
+        }
+    }
+
     /// The objects in a folder of a store on disk.
     pub(crate) fn objects(&self, folder: &str) -> Vec<Entry> {
         let path = self.directory.path().join("store").join(folder);
@@ -113,7 +149,7 @@ impl Harness {
     }
 }
 
-fn sizes_below(folder: &Path) -> Vec<u64> {
+fn sizes_below(folder: &FilePath) -> Vec<u64> {
     let entries = if files::exists(folder).unwrap() { files::list(folder).unwrap() } else { Vec::new() };
     let sizes = |entry: Entry| {
         if entry.kind == EntryKind::Directory { sizes_below(&entry.path) } else { vec![entry.size] }

@@ -7,7 +7,10 @@ mod collection;
 mod damage;
 mod erasing;
 mod harness;
+mod healing;
 mod histories;
+#[cfg(unix)]
+mod linking;
 mod merging;
 #[cfg(target_os = "linux")]
 mod reflink;

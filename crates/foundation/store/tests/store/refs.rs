@@ -9,6 +9,7 @@ on_every_backend!(
     exactly_one_wins_each_generation,
     refs_are_listed_by_prefix,
     refs_are_deleted,
+    what_a_ref_held_before_can_be_read,
 );
 
 fn name(text: &str) -> RefName {
@@ -158,4 +159,19 @@ async fn old_generations_are_removed() {
     let path = harness.directory.path().join("store/refs/main/@00000000000000000004");
     ropewalk_store::files::write_atomic(&path, b"late").unwrap();
     assert_eq!(store.ref_get(&main).await.unwrap().unwrap().bytes, "y");
+}
+
+async fn what_a_ref_held_before_can_be_read(harness: Harness) {
+    let (store, main) = (harness.open().await, name("main"));
+    assert_eq!(store.ref_history(&main).await.unwrap(), None);
+    store.ref_set(&main, None, "one".into()).await.unwrap();
+    store.ref_delete(&main, 1).await.unwrap();
+    let deleted = store.ref_history(&main).await.unwrap().unwrap();
+    assert_eq!((deleted.generation, deleted.values.len()), (2, 0));
+    store.ref_set(&main, None, "two".into()).await.unwrap();
+    store.ref_set(&main, Some(3), "three".into()).await.unwrap();
+    let history = harness.open().await.ref_history(&main).await.unwrap().unwrap();
+    assert_eq!(history.generation, 4);
+    let values: Vec<_> = history.values.iter().map(|value| (value.generation, &value.bytes[..])).collect();
+    assert_eq!(values, [(4, &b"three"[..]), (3, &b"two"[..])], "and nothing from before it was deleted");
 }

@@ -12,6 +12,7 @@ on_every_backend!(
     lists_that_lead_out_are_refused,
     what_is_not_whole_does_not_appear,
     a_cached_file_that_was_changed_is_made_anew,
+    a_changed_file_with_its_time_set_back_is_made_anew,
 );
 
 async fn a_cached_file_that_was_changed_is_made_anew(harness: Harness) {
@@ -38,6 +39,44 @@ async fn a_cached_file_that_was_changed_is_made_anew(harness: Harness) {
     assert!(files::remove_file(&std::path::PathBuf::from(format!("{}.stamp", path.display()))).unwrap());
     assert_eq!(store.cached_file(&blob.digest).await.unwrap(), path);
     assert_eq!(store.verify_cache().await.unwrap(), (1, Vec::new()));
+}
+
+async fn a_changed_file_with_its_time_set_back_is_made_anew(harness: Harness) {
+    let store = harness.open().await.with_cache(harness.directory.path().join("cache"));
+    let bytes = noise(6, 2 << 20);
+    let blob = store.put_bytes(bytes.clone().into()).await.unwrap();
+    let mut changed = bytes.clone();
+    changed[100] ^= 1;
+    let path = store.cached_file(&blob.digest).await.unwrap();
+    overwrite_unseen(&path, &changed);
+    assert_eq!(store.cached_file(&blob.digest).await.unwrap(), path);
+    assert!(files::read(&path).unwrap() == bytes, "made anew");
+
+    // By the name that it has in a work tree.
+    let work = harness.directory.path().join("work");
+    let file = TreeFile { path: "a".to_owned(), digest: blob.digest, size: blob.size, executable: false };
+    let laid_out = store.files_lay_out(&[file], &work, LinkMode::Hardlink, &NoProgress).await.unwrap();
+    assert_eq!(laid_out.hardlinked, 1);
+    overwrite_unseen(&work.join("a"), &changed);
+    assert!(files::read(&path).unwrap() == changed, "it is one file");
+    assert_eq!(store.cached_file(&blob.digest).await.unwrap(), path);
+    assert!(files::read(&path).unwrap() == bytes, "made anew");
+}
+
+/// Changes a file until its clock has moved on, and sets the time at which it was written back to what it was.
+fn overwrite_unseen(path: &std::path::Path, bytes: &[u8]) {
+    use std::os::unix::fs::MetadataExt as _;
+    let before = std::fs::metadata(path).unwrap();
+    loop {
+        overwrite(path, bytes);
+        let file = std::fs::File::options().write(true).open(path).unwrap();
+        file.set_modified(before.modified().unwrap()).unwrap();
+        let now = std::fs::metadata(path).unwrap();
+        assert_eq!((now.len(), now.modified().unwrap()), (before.len(), before.modified().unwrap()));
+        if (now.ctime(), now.ctime_nsec()) != (before.ctime(), before.ctime_nsec()) {
+            return;
+        }
+    }
 }
 
 fn overwrite(path: &std::path::Path, bytes: &[u8]) {

@@ -4,8 +4,20 @@ use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use ropewalk_data::AuditHead;
 use ropewalk_store::LinkMode;
 use ropewalk_types::DatasetName;
+use ropewalk_versions::AddLinks;
 
 use super::DataSpec;
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Verify {
+    /// Read the store of this remote again, not that of the project
+    #[arg(long, value_name = "REMOTE")]
+    pub(crate) remote: Option<String>,
+    /// Heal what is damaged or missing: of the project's store from this remote, or the only one; of a remote, without a
+    /// value, from this project and its other remotes
+    #[arg(long, value_name = "REMOTE", num_args = 0..=1, default_missing_value = "")]
+    pub(crate) heal: Option<String>,
+}
 
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum Data {
@@ -75,6 +87,8 @@ pub(crate) enum Data {
         /// The DVC project's folder
         #[arg(default_value = ".")]
         folder: PathBuf,
+        #[command(flatten)]
+        links: LinkArguments,
         /// Only say what would be done
         #[arg(long)]
         dry_run: bool,
@@ -84,6 +98,8 @@ pub(crate) enum Data {
         /// A folder or file, with all that lies in it; by default each topmost folder that holds files of Git LFS and
         /// nothing else of git
         folder: Option<PathBuf>,
+        #[command(flatten)]
+        links: LinkArguments,
         /// Only say what would be done
         #[arg(long)]
         dry_run: bool,
@@ -115,12 +131,8 @@ pub(crate) enum Data {
     },
     /// Remove from the store what no version, tag, run or model needs
     Gc(Collect),
-    /// Read every stored byte again and name what is damaged
-    Verify {
-        /// Heal what is damaged from this remote
-        #[arg(long, value_name = "REMOTE")]
-        heal: Option<String>,
-    },
+    /// Read every stored byte again, of this project or of a remote, and name what is damaged or missing, and for whom
+    Verify(Verify),
     /// Show what datasets cost in the store
     Du {
         /// Only these datasets
@@ -246,7 +258,8 @@ pub(crate) struct Collect {
     /// Collect in this remote instead of in the project's own store
     #[arg(long, value_name = "REMOTE")]
     pub(crate) remote: Option<String>,
-    /// Hours that something must have been unneeded; 0 only when nobody else works on the store
+    /// Hours that something must have been unneeded; with 0, refused while other commands of this project run, and in a
+    /// remote only for when nobody else works with it
     #[arg(long, default_value_t = 24, value_name = "HOURS")]
     pub(crate) grace: u32,
     /// Only say what would go
@@ -304,12 +317,30 @@ pub(crate) struct AddArguments {
     /// the one that is laid out
     #[arg(long)]
     pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) links: LinkArguments,
+}
+
+/// What becomes of symbolic links in data that is taken in.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct LinkArguments {
     /// Put what symbolic links point to in their place, as plain files; without `=anywhere` only inside the project
     #[arg(long, value_name = "WHERE", num_args = 0..=1, require_equals = true, default_missing_value = "inside")]
     pub(crate) follow_links: Option<FollowLinks>,
     /// Leave symbolic links out, now and at every later look; the `.dataset` file says so
     #[arg(long, conflicts_with = "follow_links")]
     pub(crate) skip_links: bool,
+}
+
+impl From<LinkArguments> for AddLinks {
+    fn from(LinkArguments { follow_links, skip_links }: LinkArguments) -> Self {
+        match follow_links {
+            Some(FollowLinks::Inside) => Self::Follow,
+            Some(FollowLinks::Anywhere) => Self::FollowAnywhere,
+            None if skip_links => Self::Skip,
+            None => Self::AsBefore,
+        }
+    }
 }
 
 /// Where symbolic links may lead that are followed.

@@ -57,10 +57,10 @@ pub(super) async fn dispatch(shared: &Shared, command: Data) -> Ending {
         }
         Data::Audit(arguments) => audit::run(shared, arguments).await,
         Data::Retention { remove, reason } => retention::run(shared, reason.as_deref().filter(|_| remove)).await,
-        Data::ImportDvc { folder, dry_run } => take_over::dvc(shared, &folder, dry_run).await,
-        Data::ImportLfs { folder, dry_run } => take_over::lfs(shared, folder.as_deref(), dry_run).await,
+        Data::ImportDvc { folder, links, dry_run } => take_over::dvc(shared, &folder, links, dry_run).await,
+        Data::ImportLfs { folder, links, dry_run } => take_over::lfs(shared, folder.as_deref(), links, dry_run).await,
         Data::Gc(arguments) => gc::run(shared, arguments).await,
-        Data::Verify { heal } => verify::run(shared, heal.as_deref()).await,
+        Data::Verify(arguments) => verify::run(shared, &arguments).await,
         Data::Du { names } => du::run(shared, &names).await,
     }
 }

@@ -28,15 +28,14 @@ pub(super) async fn pull(shared: &Shared, arguments: &Pull) -> Ending {
     let mut pulled = Pulled::default();
     if let Some(names) = &chosen.files {
         let progress = Transfer::new("pulling");
-        if arguments.all {
-            project.workspace().fetch(&store, names, true, &progress).await?;
-        }
+        let everything = if arguments.all {
+            project.workspace().fetch(&store, names, true, &progress).await?
+        } else {
+            Fetched::default()
+        };
         pulled = project.workspace().pull(&store, names, options, &progress).await?;
+        pulled.fetched = everything.then(pulled.fetched);
         progress.end();
-    }
-    if arguments.from.names.is_empty() {
-        // What cannot be read cannot be laid out, and the others were.
-        pulled.gone.extend(project.workspace().datasets().await?.into_iter().filter_map(Result::err));
     }
     for problem in &pulled.gone {
         say_problem(problem);
@@ -112,8 +111,8 @@ fn told(remote: &str, fetched: &Fetched) {
     for name in &fetched.missing {
         terminal::say(&format!("warning: {remote} has nothing of {name}"));
     }
-    if fetched.deleted_tags > 0 {
-        output::text(&format!("{} tags were deleted in {remote}, and so here\n", fetched.deleted_tags));
+    for (name, tag) in &fetched.deleted_tags {
+        output::text(&format!("{name}: the tag {tag} was deleted in {remote}, and so here\n"));
     }
     for (name, version) in &fetched.removed {
         output::text(&format!("{name}: {} was removed in {remote}, and so here\n", version.short()));

@@ -70,8 +70,8 @@ fn told(remote: &str, pushed: &Pushed) {
     for name in &pushed.uncommitted {
         terminal::say(&format!("warning: what is added to {name} is in no version, and may be collected there"));
     }
-    if pushed.deleted_tags > 0 {
-        output::text(&format!("{} tags are deleted in {remote} now\n", pushed.deleted_tags));
+    for (name, tag) in &pushed.deleted_tags {
+        output::text(&format!("{name}: the tag {tag} is deleted in {remote} now\n"));
     }
     for (name, version) in &pushed.removed {
         output::text(&format!("{name}: {} is removed in {remote} now\n", version.short()));

@@ -159,16 +159,23 @@ fn a_tag_that_was_deleted_is_deleted_everywhere() {
     first.succeed(&["data", "tag", "photos", "good", "--delete"]);
     first.succeed(&["fetch"]);
     assert_eq!(tags(&first), Some(0), "it does not come back");
-    first.succeed(&["push"]);
+    assert!(first.succeed(&["push"]).contains("photos: the tag good is deleted in origin now"));
     second.succeed(&["push"]);
     first.succeed(&["pull"]);
     assert_eq!(tags(&first), Some(0));
-    second.succeed(&["fetch"]);
+    let third = clone(&first);
+    let said = second.succeed(&["fetch"]);
+    assert!(said.contains("photos: the tag good was deleted in origin, and so here"), "{said}");
     assert_eq!(tags(&second), Some(0), "it is deleted there too");
     second.succeed(&["data", "tag", "photos@v1", "good"]);
     second.succeed(&["push"]);
     first.succeed(&["fetch"]);
     assert_eq!(tags(&first), Some(1), "it was set anew");
+    third.succeed(&["pull"]);
+    second.succeed(&["data", "tag", "photos", "good", "--delete"]);
+    second.succeed(&["push"]);
+    let told = third.json(&["pull", "--all"]);
+    assert_eq!(told["pulled"]["fetched"]["deleted_tags"], serde_json::json!([["photos", "good"]]), "{told}");
 }
 
 #[test]

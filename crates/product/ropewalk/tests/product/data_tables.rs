@@ -191,6 +191,16 @@ fn what_was_kept_too_long_is_removed_with_its_bytes_and_can_be_made_again() {
     let amount = |what: &str| gone[what]["bytes"].as_u64().expect("bytes");
     assert!(amount("removed") > 30_000 && amount("kept") < 10_000, "rows in parts and in checkpoints: {gone}");
     assert!(project.fail(2, &["sql", "SELECT * FROM a"]).contains("gdpr"));
+    // What is known of it stays to be told, by whichever name it is asked for.
+    for version in ["a", "a@v1"] {
+        let lineage = project.json(&["data", "lineage", version]);
+        assert_eq!(lineage["removed"]["why"], "gdpr", "{lineage}");
+        let parents = lineage["up"].as_array().expect("steps").iter().map(|step| step["link"]["parent"].as_str());
+        let parents: Vec<&str> = parents.flatten().collect();
+        assert!(parents.iter().any(|parent| parent.starts_with("file:a.csv#")), "{lineage}");
+    }
+    let text = project.succeed(&["data", "lineage", "a", "--up"]);
+    assert!(text.contains("removed by ") && text.contains(": gdpr)") && text.contains("file:a.csv#"), "{text}");
     assert!(project.json(&["status"])[0]["reason"].as_str().is_some_and(|reason| reason.contains("was removed")));
     assert_eq!(state(&project.json(&["run"])).as_deref(), Some("executed"));
     assert_eq!(count(), Some(3000));

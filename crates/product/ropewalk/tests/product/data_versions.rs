@@ -2,53 +2,57 @@
 
 mod choices;
 mod killed;
+mod secrets;
 
+use std::io::Write as _;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use futures::TryStreamExt as _;
-use ropewalk_store::{BackendOptions, object_store_at};
+use crate::harness::{Draws, Project, Running, s3_environment, s3_url, talk, variable};
 
-use crate::harness::{Draws, Project, s3_environment, s3_url, talk, variable};
-
-fn git(folder: &Path, arguments: &[&str]) {
+pub(crate) fn git(folder: &Path, arguments: &[&str]) {
     let identity = ["-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "init.defaultBranch=main"];
     let output = Command::new("git").args(identity).args(arguments).current_dir(folder).output().expect("git");
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-fn commit(project: &Project, message: &str) {
+pub(crate) fn commit(project: &Project, message: &str) {
     git(project.root(), &["add", "-A"]);
     git(project.root(), &["commit", "-qm", message]);
 }
 
-fn read(project: &Project, name: &str) -> String {
+pub(crate) fn read(project: &Project, name: &str) -> String {
     std::fs::read_to_string(project.path(name)).expect(name)
 }
 
 /// A place for a remote, and what its server asks for.
-struct Place {
-    url: String,
-    environment: Vec<(&'static str, String)>,
+pub(crate) struct Place {
+    pub(crate) url: String,
+    pub(crate) environment: Vec<(&'static str, String)>,
     _folder: Option<tempfile::TempDir>,
 }
 
 impl Place {
-    fn local() -> Self {
+    pub(crate) fn local() -> Self {
         let folder = tempfile::tempdir().expect("folder");
         let url = format!("file:{}", folder.path().join("remote").display());
         Self { url, environment: Vec::new(), _folder: Some(folder) }
     }
 
-    fn s3() -> Self {
+    /// The store in this folder.
+    pub(crate) fn at(folder: &Path) -> Self {
+        Self { url: format!("file:{}", folder.display()), environment: Vec::new(), _folder: None }
+    }
+
+    pub(crate) fn s3() -> Self {
         let environment = s3_environment(&variable("ROPEWALK_TEST_S3_SECRET"));
         Self { url: s3_url(), environment, _folder: None }
     }
 }
 
 /// A project with two photos, committed, and a remote.
-fn birds(remote: &Place) -> Project {
+pub(crate) fn birds(remote: &Place) -> Project {
     let project = Project::in_environment(&remote.environment);
     git(project.root(), &["init", "-q"]);
     project.succeed(&["init", "."]);
@@ -61,7 +65,7 @@ fn birds(remote: &Place) -> Project {
     project
 }
 
-fn clone(of: &Project) -> Project {
+pub(crate) fn clone(of: &Project) -> Project {
     let project = Project::in_environment(of.environment());
     let from = of.root().to_str().expect("path");
     git(project.root(), &["clone", "-q", from, "."]);
@@ -140,6 +144,8 @@ fn two_lines_of_work_are_merged_file_by_file() {
         .output()
         .expect("git");
     assert!(!merge.status.success(), "the pointer conflicts");
+    let said = second.fail(1, &["pull"]);
+    assert!(said.contains("photos.dataset") && said.contains("conflict marker"), "{said}");
     second.succeed(&["fetch"]);
     second.succeed(&["data", "merge", "photos"]);
     for name in ["owl", "kite", "robin", "wren"] {
@@ -254,6 +260,27 @@ fn garbage_goes_and_what_is_needed_stays() {
 }
 
 #[test]
+fn nothing_is_removed_at_once_while_another_command_works() {
+    let folder = tempfile::tempdir().expect("folder");
+    let gate = folder.path().join("gate");
+    assert!(Command::new("mkfifo").arg(&gate).status().expect("mkfifo").success());
+    let stage = format!("[stage.step]\nrun = \"cat {} > a\"\nout = {{ a = \"a\" }}\n", gate.display());
+    let project = Project::with(&[("ropewalk.toml", &format!("[project]\nname = \"x\"\n{stage}"))]);
+    let run = project.command(&["run"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("starts");
+    let mut run = Running(run);
+    // Opened by one side when the other does: from here on the stage is at work.
+    let mut gate = std::fs::OpenOptions::new().write(true).open(gate).expect("gate");
+    let said = project.fail(2, &["data", "gc", "--grace", "0"]);
+    assert!(said.contains("other commands of this project use its store"), "{said}");
+    project.succeed(&["data", "gc", "--grace", "0", "--dry-run"]);
+    project.succeed(&["data", "gc"]);
+    gate.write_all(b"1").expect("gate");
+    drop(gate);
+    assert!(run.0.wait().expect("run").success());
+    project.succeed(&["data", "gc", "--grace", "0"]);
+}
+
+#[test]
 fn a_wrong_path_changes_nothing() {
     let place = Place::local();
     let project = birds(&place);
@@ -320,6 +347,13 @@ fn only_a_push_makes_a_remote() {
     assert!(said.contains(&place.url) && !Path::new(folder).exists(), "{said}");
     project.succeed(&["push"]);
     second.succeed(&["pull"]);
+    // One that a later Ropewalk has made.
+    let mark = Path::new(folder).join("format");
+    let ours = std::fs::read(&mark).expect("mark");
+    std::fs::write(&mark, "ropewalk store 99\n").expect("mark");
+    let said = second.fail(2, &["fetch"]);
+    assert!(said.contains(&place.url) && said.contains("99"), "{said}");
+    std::fs::write(&mark, ours).expect("mark");
     let said = project.fail(2, &["pull", "--remote", "nowhere"]);
     assert!(said.contains("no remote `nowhere`") && said.contains("`origin`"), "{said}");
     project.succeed(&["remote", "rm", "origin"]);
@@ -339,7 +373,14 @@ fn git_lfs_is_taken_over_and_forgotten() {
     project.write("it's.bin", &pointer);
     project.write("plain/a", "1");
     commit(&project, "with Git LFS");
-    project.succeed(&["data", "import-lfs"]);
+    std::os::unix::fs::symlink("a.bin", project.path("images/link.bin")).expect("link");
+    let said = project.run(&["data", "import-lfs", "--dry-run"]);
+    assert!(talk(&said).contains("--skip-links"), "{}", talk(&said));
+    let said = project.run(&["data", "import-lfs", "--dry-run", "--follow-links"]);
+    assert!(talk(&said).contains("would put") && talk(&said).contains("images/link.bin"), "{}", talk(&said));
+    let said = talk(&project.run(&["data", "import-lfs", "--follow-links"]));
+    assert!(said.contains("images/link.bin"), "{said}");
+    assert_eq!(read(&project, "images/link.bin"), "abc");
     assert_eq!((read(&project, "images/a.bin"), read(&project, "it's.bin")), ("abc".to_owned(), "abc".to_owned()));
     let said = project.fail(2, &["data", "add", "plain"]);
     assert!(said.contains("git tracks it already"), "{said}");
@@ -401,70 +442,6 @@ fn what_is_wrong_is_said_with_what_can_be_done() {
         let text = project.succeed(arguments);
         assert!(text.contains("\\u{1b}[2Jowl.jpg") && !text.contains('\u{1b}'), "{text}");
     }
-}
-
-#[test]
-fn an_s3_server_is_a_remote_and_a_wrong_secret_is_refused() {
-    const WRONG: &str = "not-the-secret-of-this-key";
-    let place = Place::s3();
-    let first = birds(&place);
-    let secret = variable("ROPEWALK_TEST_S3_SECRET");
-    let wrong = first.command(&["push"]).env("AWS_SECRET_ACCESS_KEY", WRONG).output().expect("the binary starts");
-    assert_eq!(wrong.status.code(), Some(2), "{}", talk(&wrong));
-    // What is told, here and there.
-    let mut told = vec![wrong];
-    first.write("table.csv", "x\n1\n");
-    let file = read(&first, "ropewalk.toml");
-    first.write("ropewalk.toml", &format!("{file}\n[data.table]\nsource = \"table.csv\"\n"));
-    let mut say = |project: &Project, arguments: &[&str]| {
-        let output = project.run(arguments);
-        assert!(output.status.success(), "{arguments:?}: {}", talk(&output));
-        told.push(output);
-    };
-    say(&first, &["run"]);
-    commit(&first, "a table");
-    say(&first, &["push"]);
-    let second = clone(&first);
-    for arguments in [
-        ["pull"].as_slice(),
-        &["fetch", "--all", "--output", "json"],
-        &["push"],
-        &["remote", "ls"],
-        &["doctor"],
-        &["data", "audit"],
-        &["data", "verify", "--heal", "origin"],
-        &["data", "gc", "--remote", "origin"],
-    ] {
-        say(&second, arguments);
-    }
-    assert_eq!(read(&second, "photos/robin.jpg"), "not really a photo");
-    let there = objects(&place);
-    assert!(there.len() > 5, "{} objects are read", there.len());
-    let told = told.into_iter().flat_map(|output| [output.stdout, output.stderr]);
-    let written = told.chain(there).chain([&first, &second].into_iter().flat_map(|project| walk(project.root())));
-    for bytes in written {
-        assert!(
-            ![secret.as_str(), WRONG].iter().any(|secret| contains(&bytes, secret.as_bytes())),
-            "a secret is written"
-        );
-    }
-}
-
-/// The bytes of every object of a remote.
-fn objects(place: &Place) -> Vec<Vec<u8>> {
-    let runtime = tokio::runtime::Runtime::new().expect("runtime");
-    runtime.block_on(async {
-        let options = BackendOptions::new(place.environment.iter().cloned());
-        let (backend, prefix) = object_store_at(&place.url, &options).expect("the remote");
-        let listed: Vec<_> = backend.list(Some(&prefix)).try_collect().await.expect("its objects");
-        let mut objects = Vec::new();
-        for meta in listed.iter().filter(|meta| meta.size > 0) {
-            let whole = 0..meta.size;
-            let found = backend.get_ranges(&meta.location, std::slice::from_ref(&whole)).await.expect("an object");
-            objects.push(found.concat());
-        }
-        objects
-    })
 }
 
 fn walk(folder: &Path) -> Vec<Vec<u8>> {

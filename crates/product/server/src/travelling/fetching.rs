@@ -238,7 +238,7 @@ impl Journey<'_> {
         let roots = self.roots(&mut wanted, report).await?;
         self.announce(&there, &wanted).await?;
         if !roots.is_empty() {
-            let moved = self.ends.remote.copy_to(self.ends.store, &roots, self.progress).await?;
+            let moved = self.ends.remote.link_to(self.ends.store, &roots, self.progress).await?;
             transferred.pieces += moved.pieces;
             transferred.bytes += moved.bytes;
             transferred.present += moved.present;

@@ -250,7 +250,7 @@ impl Ends<'_> {
     }
 
     /// The record of a version, with all that is known here about how it was made.
-    async fn record(&self, one: &RecordedVersion, here: bool) -> Result<TableRecord, ServerError> {
+    pub(super) async fn record(&self, one: &RecordedVersion, here: bool) -> Result<TableRecord, ServerError> {
         let version = &one.version;
         let uri = Uri::Data { name: version.name.clone(), version: version.digest.to_string() };
         let links = upstream(&self.catalog, &uri).await?.into_iter().map(|step| step.link).collect();

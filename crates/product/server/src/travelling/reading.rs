@@ -34,13 +34,14 @@ pub(super) async fn pointed(store: &Store, reference: &RefName) -> Result<Option
         Some(digest) => Ok(Some(Pointed { digest, generation: value.generation })),
         None => Err(ServerError::Unknown {
             what: format!("the ref `{reference}` of the remote names no object"),
-            hint: "push that table again from a machine that has it".to_owned(),
+            hint: "`ropewalk data verify --remote NAME --heal` sets it again on a machine that has that table"
+                .to_owned(),
         }),
     }
 }
 
 /// A blob of at most `limit` bytes.
-async fn bounded(store: &Store, digest: &Digest, limit: u64) -> Result<Bytes, StoreError> {
+pub(super) async fn bounded(store: &Store, digest: &Digest, limit: u64) -> Result<Bytes, StoreError> {
     let size = store.size(digest).await?;
     if size > limit {
         return Err(StoreError::TooLarge { what: format!("the object {digest}"), size, limit, unit: "bytes" });

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ropewalk_catalog::Catalog;
-use ropewalk_lineage::{is_linked, link};
+use ropewalk_lineage::{Link, children, is_linked, link, unlink};
 use ropewalk_types::{DatasetName, Digest, Timestamp, Uri};
 use serde::Serialize;
 use sqlx::AnyConnection;
@@ -57,7 +57,7 @@ struct Known {
 ///
 /// What is known here stays as it is, also a tombstone, unless the version was made again elsewhere after that; and also
 /// what versions known here were made from: of the thread of a record only that is taken which leads on from versions and
-/// stages of which nothing is known. A number that is free and not far above the others is kept, else the version gets the
+/// stages of which nothing is known. It holds until the record of such a version comes, which replaces it. A number that is free and not far above the others is kept, else the version gets the
 /// next free one. A version takes its place by the time at which it became the latest: one that is older than the latest here does not
 /// become the latest. Errors: [`DataError::ZoneChange`], before anything is written.
 pub async fn versions_adopt(connection: &mut AnyConnection, adoption: &Adoption) -> Result<Vec<Renumbered>, DataError> {
@@ -93,13 +93,22 @@ pub async fn versions_adopt(connection: &mut AnyConnection, adoption: &Adoption)
     let again = versions_renew(connection, adoption).await?;
     let order = order(&known, &new, &again, adoption.latest);
     let last = known.last().map_or(0, |one| one.position);
-    let settled = settled(connection, &new).await?;
+    let speakers = speakers(connection, &new).await?;
+    let settled = settled(connection, &new, &speakers).await?;
+    for child in speakers.keys() {
+        // What records of other versions said of it, which came before.
+        unlink(connection, child).await?;
+    }
     for (place, (record, fetched)) in (1..).zip(&new) {
         let number = numbers.get(&record.digest).copied().unwrap_or(record.number);
         // Above all, until all get their places.
         version_insert(connection, &record.version(), last + place, number.cast_signed()).await?;
         arrival_insert(connection, adoption, record, *fetched).await?;
-        let links: Vec<_> = record.links.iter().filter(|link| !settled.contains(&link.child)).cloned().collect();
+        let heard = |link: &&Link| match speakers.get(&link.child) {
+            Some(speaker) => *speaker == record.digest,
+            None => !settled.contains(&link.child),
+        };
+        let links: Vec<_> = record.links.iter().filter(heard).cloned().collect();
         link(connection, &links, record.created_at).await?;
     }
     places_set(connection, name, &known, &order).await?;
@@ -110,29 +119,57 @@ pub async fn versions_adopt(connection: &mut AnyConnection, adoption: &Adoption)
     Ok(renumbered.collect())
 }
 
+/// Which of these records says what a version or a stage was made from: of a version its own, and of the stage that made it
+/// the same, unless a version that is known here came from that stage.
+async fn speakers(
+    connection: &mut AnyConnection,
+    new: &[&(TableRecord, bool)],
+) -> Result<BTreeMap<Uri, Digest>, DataError> {
+    let mut speakers: BTreeMap<Uri, Digest> = new.iter().map(|(record, _)| (record.uri(), record.digest)).collect();
+    for (record, _) in new {
+        let own = record.uri();
+        let stages = record.links.iter().filter(|link| link.child == own && matches!(link.parent, Uri::Stage { .. }));
+        for stage in stages.map(|link| &link.parent) {
+            if !speakers.contains_key(stage) && !made_known(connection, stage).await? {
+                speakers.insert(stage.clone(), record.digest);
+            }
+        }
+    }
+    Ok(speakers)
+}
+
+/// Whether a version that is known here came from this stage.
+async fn made_known(connection: &mut AnyConnection, stage: &Uri) -> Result<bool, DataError> {
+    for child in children(connection, stage).await? {
+        if is_known(connection, &child).await? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether this is a version of a dataset that is known here.
+async fn is_known(connection: &mut AnyConnection, uri: &Uri) -> Result<bool, DataError> {
+    let Uri::Data { name, version } = uri else { return Ok(false) };
+    let found: Option<(i64,)> = sqlx::query_as("SELECT position FROM dataset_version WHERE name = $1 AND digest = $2")
+        .bind(name.as_str())
+        .bind(version.as_str())
+        .fetch_optional(connection)
+        .await?;
+    Ok(found.is_some())
+}
+
 /// The children in the threads of these records of which it is known here what they were made from: anybody's record of
-/// another version has nothing to add to that. A new version's own record speaks for it.
+/// another version has nothing to add to that.
 async fn settled<'a>(
     connection: &mut AnyConnection,
     new: &[&'a (TableRecord, bool)],
+    speakers: &BTreeMap<Uri, Digest>,
 ) -> Result<BTreeSet<&'a Uri>, DataError> {
-    let own: BTreeSet<Uri> = new.iter().map(|(record, _)| record.uri()).collect();
     let children: BTreeSet<&Uri> = new.iter().flat_map(|(record, _)| &record.links).map(|link| &link.child).collect();
     let mut settled = BTreeSet::new();
-    for child in children.into_iter().filter(|child| !own.contains(*child)) {
-        let known = match child {
-            Uri::Data { name, version } => {
-                let found: Option<(i64,)> =
-                    sqlx::query_as("SELECT position FROM dataset_version WHERE name = $1 AND digest = $2")
-                        .bind(name.as_str())
-                        .bind(version.as_str())
-                        .fetch_optional(&mut *connection)
-                        .await?;
-                found.is_some()
-            }
-            _ => false,
-        };
-        if known || is_linked(connection, child).await? {
+    for child in children.into_iter().filter(|child| !speakers.contains_key(*child)) {
+        if is_known(connection, child).await? || is_linked(connection, child).await? {
             settled.insert(child);
         }
     }

@@ -138,6 +138,37 @@ async fn what_known_versions_were_made_from_is_not_for_others_to_say() {
 }
 
 #[tokio::test]
+async fn a_records_own_thread_replaces_what_others_said_before_it_came() {
+    let link = |child: &Uri, parent: &Uri, relation| Link { child: child.clone(), parent: parent.clone(), relation };
+    let stage = Uri::Stage { name: "totals".parse().unwrap(), key: Digest::of(b"key") };
+    let (forged, own, lie, truth) = (uri(b"forged"), uri(b"own"), uri(b"lie"), uri(b"truth"));
+    let thread = |parent: &Uri| vec![link(&own, &stage, Relation::Produced), link(&stage, parent, Relation::Read)];
+    let mut first = record(b"forged", 1, 10);
+    first.links.extend([link(&forged, &own, Relation::Read), link(&own, &lie, Relation::Read)]);
+    first.links.extend(thread(&lie));
+    let second = TableRecord { links: thread(&truth), ..record(b"own", 2, 20) };
+    let parents = async |catalog: &Catalog| {
+        let steps = upstream(catalog, &own).await.unwrap();
+        steps.into_iter().map(|step| step.link.parent).collect::<Vec<_>>()
+    };
+    // One after the other, or both at once.
+    let (apart, together) = (catalog().await, catalog().await);
+    adopt(&apart, adoption(vec![first.clone()])).await.unwrap();
+    assert!(parents(&apart).await.contains(&lie), "nothing else is known of it");
+    adopt(&apart, adoption(vec![second.clone()])).await.unwrap();
+    adopt(&together, adoption(vec![first, second])).await.unwrap();
+    for catalog in [&apart, &together] {
+        assert_eq!(parents(catalog).await, [stage.clone(), truth.clone()]);
+    }
+    // What a known version's stage read is not for the next that names the stage to say.
+    let third =
+        TableRecord { links: vec![link(&uri(b"third"), &stage, Relation::Produced)], ..record(b"third", 3, 30) };
+    let links = [third.links.clone(), vec![link(&stage, &lie, Relation::Read)]].concat();
+    adopt(&apart, adoption(vec![TableRecord { links, ..third }])).await.unwrap();
+    assert_eq!(parents(&apart).await, [stage, truth]);
+}
+
+#[tokio::test]
 async fn a_version_that_came_back_is_the_latest_everywhere() {
     let (here, there) = (catalog().await, catalog().await);
     make(&here, version(b"1", 10)).await;

@@ -10,7 +10,7 @@ use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray}
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use bytes::Bytes;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
-use ropewalk_store::Store;
+use ropewalk_store::{Store, StoreError};
 use ropewalk_types::Digest;
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
@@ -30,6 +30,8 @@ use crate::{IngestError, TableReport};
 /// Files that wait in scratch for being stored.
 const GROUP_FILES: usize = 64;
 const TABLE_ROWS: usize = 8192;
+/// How often a batch is stored in all before it is an error that a collector took what it relies on.
+const COMMIT_TRIES: usize = 3;
 
 /// Files that are in the store, and the table of what they are.
 pub(crate) struct KeptFiles {
@@ -124,8 +126,24 @@ impl Keeping<'_> {
         Ok(Some(stored))
     }
 
-    /// What was stored, and the blob that says so: one commit of the store for all.
+    /// What was stored, and the blob that says so. Where a collector took what the store was known to have, now it is known
+    /// to lack it, and all is stored again.
     async fn read_and_store(self, files: &[FoundFile]) -> Result<(Vec<StoredFile>, Digest), IngestError> {
+        for tries in 1..COMMIT_TRIES {
+            match self.read_and_store_once(files, tries == 1).await {
+                Err(IngestError::Store(StoreError::Collected { .. })) => {}
+                result => return result,
+            }
+        }
+        self.read_and_store_once(files, false).await
+    }
+
+    /// One commit of the store for all; `told` says whether progress is.
+    async fn read_and_store_once(
+        self,
+        files: &[FoundFile],
+        told: bool,
+    ) -> Result<(Vec<StoredFile>, Digest), IngestError> {
         let mut writer = self.store.writer();
         let mut stored = Vec::with_capacity(files.len());
         for group in files.chunks(GROUP_FILES) {
@@ -138,7 +156,9 @@ impl Keeping<'_> {
                 if blob.digest != digest {
                     return Err(IngestError::changed(readable.path()));
                 }
-                self.progress.file_read(&name, 1, false);
+                if told {
+                    self.progress.file_read(&name, 1, false);
+                }
                 stored.push(StoredFile { digest, bytes: blob.size, probed });
             }
         }

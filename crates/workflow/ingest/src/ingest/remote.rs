@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use ropewalk_connectors::{FetchRequest, Fetched, FetchedFile, files_fetch, redacted};
+use ropewalk_connectors::{FetchRequest, Fetched, FetchedFile, files_fetch, redacted, source_key};
 use ropewalk_store::files;
 use ropewalk_types::Digest;
 
@@ -20,7 +20,7 @@ impl Work<'_> {
     /// Receives the files of a URL and reads them as local ones. The previous version is given again when the server
     /// says that nothing has changed since.
     pub(super) async fn remote(self, request: &FetchRequest, network: &Network) -> Result<Ingested, IngestError> {
-        let directory = network.downloads.join(Digest::of(redacted(&request.url).as_bytes()).to_string());
+        let directory = network.downloads.join(source_key(&request.url).to_string());
         let previous = Previous::open(self.settings.previous.as_ref(), self.store).await?;
         let known = previous.as_ref().map(known).unwrap_or_default();
         let fetched = match self.fetch(request, known, &directory, network).await? {

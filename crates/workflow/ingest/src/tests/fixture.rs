@@ -19,8 +19,12 @@ pub(crate) struct Project {
 
 impl Project {
     pub(crate) async fn new() -> Self {
+        Self::with_store(Store::open("memory:").await.unwrap())
+    }
+
+    pub(crate) fn with_store(store: Store) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open("memory:").await.unwrap().with_cache(directory.path().join("cache"));
+        let store = store.with_cache(directory.path().join("cache"));
         Self { directory, store }
     }
 

@@ -1,7 +1,8 @@
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
 
-use ropewalk_store::TreeEntry;
+use ropewalk_store::{CollectSettings, Store, TreeEntry};
 use ropewalk_types::Digest;
 
 use super::fixture::{Project, gzip, tar, zip};
@@ -62,6 +63,32 @@ async fn images_and_audio_are_kept_with_a_table_of_what_they_are() {
     for (name, archive) in [("in.zip", zip(&entries)), ("in.tgz", gzip(&tar(&entries)))] {
         let made = project.ingest(name, &archive).await.unwrap();
         assert_eq!(made.tree, folder.tree, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn files_that_a_collector_took_meanwhile_are_stored_again() {
+    let (cat, tone) = (png(640, 480), wav(8000, 2, 3));
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("file:{}", folder.path().display());
+    let project = Project::with_store(Store::open(&url).await.unwrap());
+    project.store.put_bytes(cat.clone().into()).await.unwrap();
+    // Another process, so that the project's own handle knows nothing of it.
+    let (other, grace) = (Store::open(&url).await.unwrap(), Duration::from_hours(1));
+    for hours in [2, 4] {
+        let now = SystemTime::now() + hours * grace;
+        other.collect(&[], &CollectSettings { now, grace, dry_run: false }).await.unwrap();
+    }
+    project.write("in/cat.png", &cat);
+    project.write("in/tone.wav", &tone);
+    let count = Count::default();
+    let checkpoints = StoreCheckpoints::new(project.store.clone());
+    let settings = IngestSettings::new("in", project.scratch());
+    ingest(&settings, &project.path(), &project.store, &checkpoints, &count).await.unwrap();
+    assert_eq!(count.read.load(Ordering::SeqCst), 2, "each is told of once");
+    let fresh = Store::open(&url).await.unwrap();
+    for bytes in [cat, tone] {
+        assert!(fresh.contains(&Digest::of(&bytes)).await.unwrap());
     }
 }
 

@@ -72,8 +72,8 @@ impl Diagnose for VersionsError {
             Self::Merge { .. } | Self::Name(_) | Self::Malformed { .. } | Self::Interrupted => return None,
             Self::Untrackable { advice, .. } => advice,
             Self::Links { .. } => {
-                "`ropewalk data add PATH --follow-links` puts what they point to in their place; with `--skip-links` they \
-                 are no part of the data, now and later"
+                "`--follow-links`, of `ropewalk data add` and of imports, puts what they point to in their place; with \
+                 `--skip-links` they are no part of the data, now and later"
             }
             Self::LinksInTheWay { .. } => "move these links away",
             Self::LinksNotFollowed { .. } => {

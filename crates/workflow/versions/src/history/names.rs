@@ -70,7 +70,7 @@ pub(crate) fn in_order(versions: Vec<(Digest, Version)>) -> Vec<(Digest, Version
 ///
 /// A number depends on nothing but what lies behind the version, so it is the same on every machine and never changes.
 /// Versions of different lines can have one number. A version without all of its history has none.
-fn numbers(ordered: &[(Digest, Version)]) -> HashMap<Digest, u64> {
+pub(crate) fn numbers(ordered: &[(Digest, Version)]) -> HashMap<Digest, u64> {
     let mut numbers = HashMap::with_capacity(ordered.len());
     for (digest, version) in ordered.iter().rev() {
         let mut before = version.parents.iter().map(|parent| numbers.get(parent).copied());

@@ -50,12 +50,12 @@ impl Removal {
         Ok(())
     }
 
-    fn encode(&self) -> Bytes {
+    pub(super) fn encode(&self) -> Bytes {
         let Self { at, who, why } = self;
         Bytes::from(canonical_json(&json!({ "at": at, "who": who, "why": why })))
     }
 
-    fn decode(name: &RefName, bytes: &[u8]) -> Result<Self, StoreError> {
+    pub(super) fn decode(name: &RefName, bytes: &[u8]) -> Result<Self, StoreError> {
         let wrong = |error| StoreError::Malformed { what: "ref", reason: format!("`{name}` is no tombstone: {error}") };
         serde_json::from_slice(bytes).map_err(wrong)
     }

@@ -5,8 +5,6 @@
 //! so: `datasets/NAME/tags/TAG` holds the version and, if it is not 0, that count. A tag with a smaller count than the
 //! largest that is known was deleted. Counts only grow, and of two machines the larger one holds on both.
 
-use std::collections::BTreeSet;
-
 use bytes::Bytes;
 use ropewalk_store::{RefName, Store, StoreError};
 use ropewalk_types::{DatasetName, Digest, TagName};
@@ -27,8 +25,8 @@ pub(crate) struct TagAt {
 pub(crate) struct Carried {
     /// How many were set.
     pub(crate) set: u64,
-    /// How many were deleted.
-    pub(crate) deleted: u64,
+    /// Those that were deleted.
+    pub(crate) deleted: Vec<TagName>,
     /// Those that name other versions there, and which.
     pub(crate) refused: Vec<(TagName, Digest)>,
     /// Those that were deleted there since they were set, so that they were not set there.
@@ -43,17 +41,25 @@ fn untagged_ref(name: &DatasetName, tag: &TagName) -> Result<RefName, VersionsEr
     Ok(RefName::new(format!("{FOLDER}/{name}/untagged/{tag}"))?)
 }
 
-fn encode(at: TagAt) -> Bytes {
+pub(super) fn encode(at: TagAt) -> Bytes {
     match at.deletions {
         0 => Bytes::from(format!("{}\n", at.version)),
         deletions => Bytes::from(format!("{} {deletions}\n", at.version)),
     }
 }
 
-fn decode(text: &str) -> Option<TagAt> {
+pub(super) fn decode(text: &str) -> Option<TagAt> {
     let text = text.strip_suffix('\n').unwrap_or(text);
     let (version, deletions) = text.split_once(' ').unwrap_or((text, "0"));
     Some(TagAt { version: version.parse().ok()?, deletions: deletions.parse().ok()? })
+}
+
+pub(super) fn deletions_encode(count: u64) -> Bytes {
+    Bytes::from(format!("{count}\n"))
+}
+
+pub(super) fn deletions_decode(text: &str) -> Option<u64> {
+    text.trim_end().parse().ok()
 }
 
 /// A ref as `read` understands it, and its generation.
@@ -73,7 +79,7 @@ pub(super) async fn tag_at(store: &Store, name: &RefName) -> Result<Option<TagAt
 }
 
 pub(super) async fn deletions_at(store: &Store, name: &RefName) -> Result<u64, VersionsError> {
-    Ok(read_at(store, name, |text| text.trim_end().parse().ok()).await?.map_or(0, |(count, _)| count))
+    Ok(read_at(store, name, deletions_decode).await?.map_or(0, |(count, _)| count))
 }
 
 /// Sets a tag; one that names another version is only moved if that is forced.
@@ -84,9 +90,21 @@ pub(crate) async fn tag_set(
     version: &Digest,
     force: bool,
 ) -> Result<(), VersionsError> {
+    let deletions = deletions_at(store, &untagged_ref(name, tag)?).await?;
+    tag_set_since(store, (name, tag), version, force, deletions).await
+}
+
+/// [`tag_set`] by one who has read that the tag was deleted so often.
+async fn tag_set_since(
+    store: &Store,
+    (name, tag): (&DatasetName, &TagName),
+    version: &Digest,
+    force: bool,
+    mut deletions: u64,
+) -> Result<(), VersionsError> {
     let (tag_name, untagged) = (tag_ref(name, tag)?, untagged_ref(name, tag)?);
     for _ in 0..MAX_ROUNDS {
-        let wanted = TagAt { version: *version, deletions: deletions_at(store, &untagged).await? };
+        let wanted = TagAt { version: *version, deletions };
         let known = read_at(store, &tag_name, decode).await?;
         match known {
             Some((known, _)) if known == wanted => return Ok(()),
@@ -96,10 +114,17 @@ pub(crate) async fn tag_set(
             }
             _ => {}
         }
-        match store.ref_set(&tag_name, known.map(|(_, generation)| generation), encode(wanted)).await {
-            Err(error) if lost_race(&error) => {}
-            result => return Ok(result.map(drop)?),
+        let set = match store.ref_set(&tag_name, known.map(|(_, generation)| generation), encode(wanted)).await {
+            Err(error) if lost_race(&error) => false,
+            result => result.map(|_| true)?,
+        };
+        // Somebody may have deleted it since the count was read, and even before the tag was: then what was set counts as
+        // deleted, and is set again after that.
+        let now = deletions_at(store, &untagged).await?;
+        if set && now <= deletions {
+            return Ok(());
         }
+        deletions = now;
     }
     Err(VersionsError::Busy { name: name.clone() })
 }
@@ -135,11 +160,11 @@ async fn tag_drop(store: &Store, name: &DatasetName, tag: &TagName, count: u64) 
 async fn deletions_raise(store: &Store, name: &DatasetName, tag: &TagName, count: u64) -> Result<(), VersionsError> {
     let untagged = untagged_ref(name, tag)?;
     for _ in 0..MAX_ROUNDS {
-        let known = read_at(store, &untagged, |text| text.trim_end().parse::<u64>().ok()).await?;
+        let known = read_at(store, &untagged, deletions_decode).await?;
         if known.is_some_and(|(known, _)| known >= count) {
             return Ok(());
         }
-        let (generation, bytes) = (known.map(|(_, generation)| generation), Bytes::from(format!("{count}\n")));
+        let (generation, bytes) = (known.map(|(_, generation)| generation), deletions_encode(count));
         match store.ref_set(&untagged, generation, bytes).await {
             Err(error) if lost_race(&error) => {}
             result => return Ok(result.map(drop)?),
@@ -173,7 +198,6 @@ pub(crate) async fn tags_carry(
     force: bool,
 ) -> Result<Carried, VersionsError> {
     let mut carried = Carried::default();
-    let mut deleted = BTreeSet::new();
     for (tag, count) in &ours.untagged {
         let known = theirs.untagged.get(tag).copied().unwrap_or_default();
         if known >= *count {
@@ -181,12 +205,11 @@ pub(crate) async fn tags_carry(
         }
         deletions_raise(to, name, tag, *count).await?;
         if tag_drop(to, name, tag, *count).await? {
-            deleted.insert(tag);
-            carried.deleted += 1;
+            carried.deleted.push(tag.clone());
         }
     }
     for (tag, at) in &ours.tags {
-        let there = theirs.tags.get(tag).filter(|_| !deleted.contains(tag));
+        let there = theirs.tags.get(tag).filter(|_| !carried.deleted.contains(tag));
         if there.is_some_and(|there| there.version == at.version && there.deletions >= at.deletions) {
             continue;
         }
@@ -208,9 +231,20 @@ async fn tag_carry(
     at: TagAt,
     force: bool,
 ) -> Result<Arrived, VersionsError> {
+    let count = deletions_at(to, &untagged_ref(name, tag)?).await?;
+    tag_carry_since(to, (name, tag), at, force, count).await
+}
+
+/// [`tag_carry`] by one who has read that the tag was deleted so often.
+async fn tag_carry_since(
+    to: &Store,
+    (name, tag): (&DatasetName, &TagName),
+    at: TagAt,
+    force: bool,
+    mut count: u64,
+) -> Result<Arrived, VersionsError> {
     let (tag_name, untagged) = (tag_ref(name, tag)?, untagged_ref(name, tag)?);
     for _ in 0..MAX_ROUNDS {
-        let count = deletions_at(to, &untagged).await?;
         if at.deletions < count {
             return Ok(Arrived::Gone);
         }
@@ -227,9 +261,17 @@ async fn tag_carry(
             }
             _ => {}
         }
-        match to.ref_set(&tag_name, known.map(|(_, generation)| generation), encode(at)).await {
-            Err(error) if lost_race(&error) => {}
-            result => return Ok(result.map(|_| Arrived::Set)?),
+        let set = match to.ref_set(&tag_name, known.map(|(_, generation)| generation), encode(at)).await {
+            Err(error) if lost_race(&error) => false,
+            result => result.map(|_| true)?,
+        };
+        count = deletions_at(to, &untagged).await?;
+        if set && count <= at.deletions {
+            return Ok(Arrived::Set);
+        }
+        if set {
+            // Deleted since the count was read, perhaps before it was set, so that nobody else takes it away.
+            tag_drop(to, name, tag, count).await?;
         }
     }
     Err(VersionsError::Busy { name: name.clone() })
@@ -276,7 +318,7 @@ mod tests {
         assert_eq!(carry(&here, &there).await.set, 1);
         tag_delete(&here, &name, &tag).await.unwrap();
         assert_eq!((carry(&there, &here).await.set, known(&here).await), (0, None));
-        assert_eq!((carry(&here, &there).await.deleted, known(&there).await), (1, None));
+        assert_eq!((carry(&here, &there).await.deleted, known(&there).await), (vec![tag.clone()], None));
         // The same version again, and heard of by one that was told of the deletion.
         tag_set(&there, &name, &tag, &one, false).await.unwrap();
         assert_eq!(carry(&there, &here).await.set, 1);
@@ -313,7 +355,7 @@ mod tests {
         deletions_raise(&there, &name, &tag, 1).await.unwrap();
         tag_set(&there, &name, &tag, &five, false).await.unwrap();
         let carried = tags_carry(&ours, &there, &name, &theirs, false).await.unwrap();
-        assert_eq!((carried.deleted, known(&there).await), (0, Some(TagAt { version: five, deletions: 1 })));
+        assert_eq!((carried.deleted, known(&there).await), (Vec::new(), Some(TagAt { version: five, deletions: 1 })));
     }
 
     #[tokio::test]
@@ -331,6 +373,43 @@ mod tests {
         assert_eq!(known(&here).await, None);
         tag_set(&here, &name, &tag, &Digest::of(b"1"), false).await.unwrap();
         assert_eq!((carry(&here, &there).await.set, known(&there).await.is_some()), (1, true));
+    }
+
+    #[tokio::test]
+    async fn what_is_set_while_another_deletes_the_tag_is_there_or_was_refused() {
+        let (name, tag) = (DatasetName::new("x").unwrap(), TagName::new("t").unwrap());
+        let (one, two) = (Digest::of(b"1"), Digest::of(b"2"));
+        let store = Store::open("memory:").await.unwrap();
+        tag_set(&store, &name, &tag, &one, false).await.unwrap();
+        // One writer has read the count, the other deletes the tag, and the first finds none.
+        let read = deletions_at(&store, &untagged_ref(&name, &tag).unwrap()).await.unwrap();
+        tag_delete(&store, &name, &tag).await.unwrap();
+        tag_set_since(&store, (&name, &tag), &two, false, read).await.unwrap();
+        assert_eq!(known(&store).await, Some(TagAt { version: two, deletions: 1 }), "it was told to be set");
+        // The deletion has counted, and is about to take away what it knew: not what was set after it.
+        let read = 1;
+        deletions_raise(&store, &name, &tag, 2).await.unwrap();
+        tag_set_since(&store, (&name, &tag), &one, true, read).await.unwrap();
+        assert!(!tag_drop(&store, &name, &tag, 2).await.unwrap());
+        assert_eq!(known(&store).await, Some(TagAt { version: one, deletions: 2 }));
+        // One that another set after the deletion is in the way, as always.
+        tag_delete(&store, &name, &tag).await.unwrap();
+        tag_set(&store, &name, &tag, &two, false).await.unwrap();
+        let error = tag_set_since(&store, (&name, &tag), &one, false, 2).await.unwrap_err();
+        assert!(matches!(error, VersionsError::TagExists { version, .. } if version == two), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_tag_that_was_deleted_while_it_was_on_its_way_is_gone() {
+        let (name, tag) = (DatasetName::new("x").unwrap(), TagName::new("t").unwrap());
+        let at = TagAt { version: Digest::of(b"1"), deletions: 0 };
+        let store = Store::open("memory:").await.unwrap();
+        tag_set(&store, &name, &tag, &Digest::of(b"2"), false).await.unwrap();
+        tag_delete(&store, &name, &tag).await.unwrap();
+        let arrived = tag_carry_since(&store, (&name, &tag), at, false, 0).await.unwrap();
+        assert!(matches!(arrived, Arrived::Gone), "not said to be set");
+        assert_eq!(known(&store).await, None);
+        assert_eq!(store.ref_get(&tag_ref(&name, &tag).unwrap()).await.unwrap(), None, "and nothing is left of it");
     }
 
     #[tokio::test]

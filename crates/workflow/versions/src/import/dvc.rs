@@ -6,6 +6,7 @@
 mod config;
 mod declared;
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
@@ -13,10 +14,12 @@ use ropewalk_store::files::{self, EntryKind};
 use serde::Deserialize;
 
 use super::digests::{is_hex, md5_of, md5s};
-use super::{FileSource, ImportPlan, PlannedFile, PlannedOutput, SkippedOutput, name_for, names_taken};
+use super::{FileSource, ImportPlan, PlannedFile, PlannedOutput, SkippedOutput, name_for, names_taken, reason_of};
 use crate::discovery::{Place, Tracked};
 use crate::error::VersionsError;
-use crate::pointer::Kind;
+use crate::pointer::{Kind, Links};
+use crate::work::{Data, look};
+use crate::workspace::AddLinks;
 
 use config::Storage;
 use declared::{Declared, Output};
@@ -35,7 +38,12 @@ struct Kept {
 /// Why an output cannot be taken over.
 type Reason = String;
 
-pub(super) fn plan(root: &Path, folder: &Path, tracked: &[Tracked]) -> Result<ImportPlan, VersionsError> {
+pub(super) fn plan(
+    root: &Path,
+    folder: &Path,
+    links: AddLinks,
+    tracked: &[Tracked],
+) -> Result<ImportPlan, VersionsError> {
     if files::kind(&folder.join(".dvc"))? != Some(EntryKind::Directory) {
         let reason = "it holds no folder `.dvc`, so it is no DVC project".to_owned();
         return Err(VersionsError::Foreign { path: folder.to_owned(), reason });
@@ -46,10 +54,10 @@ pub(super) fn plan(root: &Path, folder: &Path, tracked: &[Tracked]) -> Result<Im
     for Declared { file, outputs } in declared::all(folder)? {
         let declared_in = file.strip_prefix(root).unwrap_or(&file).display().to_string();
         for output in outputs {
-            match take(root, &output, &storages, tracked)? {
-                Ok((path, kind, files, missing)) => {
+            match take(root, &output, &storages, links, tracked)? {
+                Ok(Taken { path, kind, files, missing, links }) => {
                     let (name, declared_in) = (name_for(&path, &mut taken)?, declared_in.clone());
-                    plan.outputs.push(PlannedOutput { name, path, declared_in, kind, files, missing });
+                    plan.outputs.push(PlannedOutput { name, path, declared_in, kind, files, missing, links });
                 }
                 Err(reason) => {
                     let (path, declared_in) = (output.path.display().to_string(), declared_in.clone());
@@ -62,12 +70,20 @@ pub(super) fn plan(root: &Path, folder: &Path, tracked: &[Tracked]) -> Result<Im
     Ok(plan)
 }
 
-type Taken = (String, Kind, Vec<PlannedFile>, Vec<String>);
+/// What a plan has of an output.
+struct Taken {
+    path: String,
+    kind: Kind,
+    files: Vec<PlannedFile>,
+    missing: Vec<String>,
+    links: Vec<String>,
+}
 
 fn take(
     root: &Path,
     output: &Output,
     storages: &[Storage],
+    links: AddLinks,
     tracked: &[Tracked],
 ) -> Result<Result<Taken, Reason>, VersionsError> {
     let place = match Place::of(root, &output.path) {
@@ -86,7 +102,23 @@ fn take(
     let found = found.collect::<Result<Vec<_>, VersionsError>>()?;
     let missing = kept.iter().zip(&found).filter(|(_, found)| found.is_none()).map(|(file, _)| file.path.clone());
     let missing = missing.collect();
-    Ok(Ok((place.path, kind, found.into_iter().flatten().collect(), missing)))
+    let files: Vec<PlannedFile> = found.into_iter().flatten().collect();
+    Ok(links_beside(&place, kind, &files, links).map(|links| Taken { path: place.path, kind, files, missing, links }))
+}
+
+/// The symbolic links that lie in the work tree and stand for none of the files.
+fn links_beside(place: &Place, kind: Kind, files: &[PlannedFile], links: AddLinks) -> Result<Vec<String>, Reason> {
+    if kind != Kind::Folder {
+        return Ok(Vec::new());
+    }
+    let work = look(&Data::at(&place.data, kind).with_links(Links::Skipped), None);
+    let mut found = work.map_err(|error| reason_of(&error))?.links;
+    let stand_ins: HashSet<&str> = files.iter().filter(|file| file.stands_in).map(|file| file.path.as_str()).collect();
+    found.retain(|link| !stand_ins.contains(link.as_str()));
+    if links == AddLinks::AsBefore && !found.is_empty() {
+        return Err(reason_of(&VersionsError::Links { path: place.data.clone(), links: found }));
+    }
+    Ok(found)
 }
 
 /// The files of an output.

@@ -8,12 +8,13 @@ use ropewalk_store::files::{self, EntryKind, OddNames, ScanNext};
 use ropewalk_types::DatasetName;
 
 use super::digests::{is_hex, sha256};
-use super::{FileSource, ImportPlan, PlannedFile, PlannedOutput, SkippedOutput, name_for, names_taken};
+use super::{FileSource, ImportPlan, PlannedFile, PlannedOutput, SkippedOutput, name_for, names_taken, reason_of};
 use crate::discovery::{Place, Tracked, is_passed_over, overlap, untrackable};
 use crate::error::VersionsError;
 use crate::git;
-use crate::pointer::Kind;
+use crate::pointer::{Kind, Links};
 use crate::work::{Data, Found, look};
+use crate::workspace::AddLinks;
 
 /// "Pointer files must be less than 1024 bytes in size".
 const MAX_BYTES: u64 = 1023;
@@ -119,6 +120,7 @@ pub(super) fn plan_all(
     root: &Path,
     tops: &[(Top, Vec<String>)],
     storage: &Path,
+    links: AddLinks,
     tracked: &[Tracked],
 ) -> Result<ImportPlan, VersionsError> {
     let (mut all, mut taken) = (ImportPlan::default(), names_taken(tracked));
@@ -136,8 +138,8 @@ pub(super) fn plan_all(
         } else {
             let name = name_for(path, &mut taken)?;
             let place = Place::of(root, Path::new(path));
-            let planned = place.and_then(|place| plan(root, &place, Some(name), storage, tracked));
-            planned.map_err(|error| error.to_string())
+            let planned = place.and_then(|place| plan(root, &place, Some(name), storage, links, tracked));
+            planned.map_err(|error| reason_of(&error))
         };
         match planned {
             Ok(plan) => all.outputs.extend(plan.outputs),
@@ -155,6 +157,7 @@ pub(super) fn plan(
     place: &Place,
     name: Option<DatasetName>,
     storage: &Path,
+    links: AddLinks,
     tracked: &[Tracked],
 ) -> Result<ImportPlan, VersionsError> {
     let kind = match place.check_kind(root)? {
@@ -172,7 +175,8 @@ pub(super) fn plan(
         Some(name) => name,
         None => name_for(&place.path, &mut names_taken(tracked))?,
     };
-    let work = look(&Data::at(&place.data, kind), None)?;
+    let taken = if links == AddLinks::AsBefore { Links::Refused } else { Links::Skipped };
+    let work = look(&Data::at(&place.data, kind).with_links(taken), None)?;
     let planned =
         work.files.par_iter().map(|found| Ok((found.path.clone(), planned(found, &work.directory, storage)?)));
     let planned = planned.collect::<Result<Vec<_>, VersionsError>>()?;
@@ -184,8 +188,8 @@ pub(super) fn plan(
     let files = planned.into_iter().filter_map(|(_, file)| file).collect();
     let (path, declared_in) = (place.path.clone(), "Git LFS".to_owned());
     Ok(ImportPlan {
-        outputs: vec![PlannedOutput { name, path, declared_in, kind, files, missing }],
-        skipped: Vec::new(),
+        outputs: vec![PlannedOutput { name, path, declared_in, kind, files, missing, links: work.links }],
+        ..ImportPlan::default()
     })
 }
 

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use futures::future::BoxFuture;
 use ropewalk_store::{LinkMode, Root, Store, TransferProgress, Transferred};
-use ropewalk_types::{DatasetName, Digest};
+use ropewalk_types::{DatasetName, Digest, TagName};
 use serde::Serialize;
 
 use super::removals::{RefusedRemoval, removals_carry, tags_of_there};
@@ -14,7 +14,7 @@ use crate::index::Index;
 use crate::pointer::{Links, Pointer, PointerState};
 use crate::selection::Selection;
 use crate::trail::Act;
-use crate::workspace::{CheckedOut, CheckoutRequest, Laying, Opened, Problem, Workspace};
+use crate::workspace::{CheckedOut, CheckoutRequest, Laying, Opened, Problem, Unreadable, Workspace};
 
 /// Which version a pull lays out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,7 +58,7 @@ pub struct Fetched {
     /// Tags that are new here.
     pub tags: u64,
     /// Tags that were deleted in the remote, and are here no longer.
-    pub deleted_tags: u64,
+    pub deleted_tags: Vec<(DatasetName, TagName)>,
     /// Tags that name other versions here, or versions that were removed here.
     pub refused_tags: Vec<RefusedTag>,
     /// Versions that were removed in the remote, and now are here.
@@ -72,6 +72,34 @@ pub struct Fetched {
     pub transferred: Transferred,
 }
 
+impl Fetched {
+    /// What this fetch and the next one have done together; what both say is said once.
+    #[must_use]
+    pub fn then(mut self, next: Self) -> Self {
+        add_new(&mut self.moved, next.moved);
+        add_new(&mut self.diverged, next.diverged);
+        self.tags += next.tags;
+        add_new(&mut self.deleted_tags, next.deleted_tags);
+        add_new(&mut self.refused_tags, next.refused_tags);
+        add_new(&mut self.removed, next.removed);
+        add_new(&mut self.refused_removals, next.refused_removals);
+        add_new(&mut self.missing, next.missing);
+        let Transferred { pieces, bytes, present } = next.transferred;
+        self.transferred.pieces += pieces;
+        self.transferred.bytes += bytes;
+        self.transferred.present += present;
+        self
+    }
+}
+
+fn add_new<T: PartialEq>(all: &mut Vec<T>, more: Vec<T>) {
+    for one in more {
+        if !all.contains(&one) {
+            all.push(one);
+        }
+    }
+}
+
 /// What was pulled.
 #[derive(Debug, Default, Serialize)]
 pub struct Pulled {
@@ -81,7 +109,8 @@ pub struct Pulled {
     pub checked_out: Vec<CheckedOut>,
     /// Datasets whose latest version is not what is laid out now, and that version.
     pub behind: Vec<(DatasetName, Digest)>,
-    /// Datasets of which nothing was laid out, because what was to be was removed.
+    /// Datasets of which nothing was laid out: what was to be was removed, or the pointer cannot be read, such as one with
+    /// git's conflict markers.
     #[serde(skip)]
     pub gone: Vec<Problem>,
 }
@@ -120,7 +149,9 @@ impl Workspace {
     /// Fetches, and lays out what the pointers name, or the latest versions.
     ///
     /// A pointer is enough: its content is found by digest even where the remote has no ref of that dataset. A dataset
-    /// without a pointer is laid out where it lay in the project that made its latest version.
+    /// without a pointer is laid out where it lay in the project that made its latest version. Pointers that cannot be read
+    /// are in nobody's way: they are among what is [`Pulled::gone`], and of those with git's conflict markers both sides
+    /// are fetched.
     pub fn pull<'a>(
         &'a self,
         remote: &'a Store,
@@ -131,11 +162,14 @@ impl Workspace {
         Box::pin(async move {
             let _lock = self.lock().await?;
             let wanted = if options.to == PullTo::Latest { Wanted::Heads } else { Wanted::Pointers };
+            let all = names.is_empty();
             let (fetched, names) = self.bring(remote, names, wanted, progress).await?;
+            let unreadable = self.unreadable().await?;
+            let (unreadable_names, problems) = unreadable_of(unreadable, &names, all);
             let store = self.store().await?;
             let refs = history::refs_of(store, &names).await?;
-            let mut pulled = Pulled { fetched, checked_out: Vec::new(), behind: Vec::new(), gone: Vec::new() };
-            for name in names {
+            let mut pulled = Pulled { fetched, checked_out: Vec::new(), behind: Vec::new(), gone: problems };
+            for name in names.into_iter().filter(|name| !unreadable_names.contains(name)) {
                 match self.pull_one(remote, &name, &options, progress).await {
                     Ok(laid_out) => {
                         let refs = of(&refs, &name);
@@ -244,7 +278,7 @@ impl Workspace {
         }
         if !roots.is_empty() {
             let roots: Vec<_> = roots.into_iter().collect();
-            fetched.transferred = remote.copy_to(store, &roots, progress).await?;
+            fetched.transferred = remote.link_to(store, &roots, progress).await?;
         }
         for name in &names {
             self.removals_fetch(name, &of(&ours, name), &of(&theirs, name), &mut fetched).await?;
@@ -329,7 +363,7 @@ impl Workspace {
         let (tags, gone) = tags_of_there(theirs, ours);
         let carried = history::tags_carry(&tags, store, name, ours, false).await?;
         fetched.tags += carried.set;
-        fetched.deleted_tags += carried.deleted;
+        fetched.deleted_tags.extend(carried.deleted.into_iter().map(|tag| (name.clone(), tag)));
         for (tag, local) in carried.refused.into_iter().chain(gone) {
             let remote = theirs.tags.get(&tag).map_or(local, |at| at.version);
             fetched.refused_tags.push(RefusedTag { name: name.clone(), tag, local, remote });
@@ -344,6 +378,18 @@ impl Workspace {
         }
         Ok(())
     }
+}
+
+/// The names of which nothing can be laid out because their pointer cannot be read, and what is wrong with the pointers that
+/// are meant: all, or those of these names.
+fn unreadable_of(
+    unreadable: Vec<Unreadable>,
+    names: &[DatasetName],
+    all: bool,
+) -> (BTreeSet<DatasetName>, Vec<Problem>) {
+    let found = unreadable.iter().flat_map(|one| &one.names).cloned().collect();
+    let meant = |one: &Unreadable| all || names.iter().any(|name| one.names.contains(name));
+    (found, unreadable.into_iter().filter(meant).map(|one| one.problem).collect())
 }
 
 /// What a remote has of a dataset.

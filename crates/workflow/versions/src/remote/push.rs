@@ -50,7 +50,7 @@ pub struct Pushed {
     /// Tags that are new in the remote.
     pub tags: u64,
     /// Tags that were deleted here, and are in the remote no longer.
-    pub deleted_tags: u64,
+    pub deleted_tags: Vec<(DatasetName, TagName)>,
     /// Tags that name other versions there, or versions that were removed there.
     pub refused_tags: Vec<RefusedTag>,
     /// Tags that were deleted in the remote, of which was not known here; they were not set there.
@@ -174,7 +174,27 @@ async fn missing(
             roots.push(Root::Blob(digest));
         }
     }
+    roots.extend(lost(store, remote, ours, theirs).await?);
     Ok(roots)
+}
+
+/// What the remote has lost of versions that its refs and ours name: what its index no longer shows. Whether that is all,
+/// and whether what it shows can be read, only a verification tells.
+async fn lost(store: &Store, remote: &Store, ours: &Refs, theirs: &Refs) -> Result<Vec<Root>, VersionsError> {
+    let named: BTreeSet<Digest> = theirs.named().collect();
+    let both: BTreeSet<Digest> = ours.named().filter(|version| named.contains(version)).collect();
+    let mut lost = Vec::new();
+    for digest in both {
+        let Some(version) = history::find_readable(&[store, remote], &digest).await? else { continue };
+        let removed = ours.removed.contains_key(&digest) || theirs.removed.contains_key(&digest);
+        let content = (!removed).then(|| content_root(version.kind, version.root));
+        for root in [Some(Root::Blob(digest)), content].into_iter().flatten() {
+            if !has(remote, &root).await? && has(store, &root).await? {
+                lost.push(root);
+            }
+        }
+    }
+    Ok(lost)
 }
 
 /// Content that was added and not committed, so that whoever has the pointer can pull it.
@@ -243,7 +263,7 @@ async fn tags_push(
     let (ours, gone) = tags_of_there(ours, theirs);
     let carried = history::tags_carry(&ours, remote, name, theirs, options.move_tags).await?;
     pushed.tags += carried.set;
-    pushed.deleted_tags += carried.deleted;
+    pushed.deleted_tags.extend(carried.deleted.into_iter().map(|tag| (name.clone(), tag)));
     pushed.gone_tags.extend(carried.gone.into_iter().map(|tag| (name.clone(), tag)));
     let refused = |(tag, there): (TagName, Digest), local| RefusedTag { name: name.clone(), tag, local, remote: there };
     for (tag, there) in carried.refused {

@@ -112,7 +112,7 @@ async fn a_part_brings_that_part() {
         "versions, and nothing that is not whole: {roots:?}"
     );
     assert_eq!(roots.len(), 4, "two versions and two files");
-    assert!(bob.store.missing(&bob.workspace.expected().await.unwrap()).await.unwrap().is_empty());
+    assert!(bob.store.missing(&bob.workspace.laid_out().await.unwrap()).await.unwrap().is_empty());
 
     // A new version needs what was left out.
     bob.write("data/2/2", "Bob's");

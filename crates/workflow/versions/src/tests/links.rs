@@ -7,6 +7,7 @@ use ropewalk_store::files::{self, EntryKind};
 use ropewalk_store::{LinkMode, NoProgress};
 use ropewalk_types::Diagnose as _;
 
+use super::taking_over::{dvc_project, import};
 use super::{Project, name};
 use crate::{Act, AddLinks, AddRequest, Added, Intent, Links, RestoreRequest, Trail, VersionsError};
 
@@ -179,4 +180,73 @@ async fn links_that_cannot_be_followed_change_nothing() {
     assert_eq!(project.read("data/outside/o").as_deref(), Some("out"));
     let status = project.status_of("data").await;
     assert!(status.added.is_empty() && status.changed.is_empty() && status.removed.is_empty(), "{status:?}");
+}
+
+#[tokio::test]
+async fn imports_from_git_lfs_leave_links_out_or_follow_them() {
+    let project = Project::new().await;
+    project.git(&["init", "-q"]).await;
+    let oid = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    let pointer = format!("version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize 3\n");
+    project.write(&format!(".git/lfs/objects/ba/78/{oid}"), "abc");
+    project.write("elsewhere/x", "1");
+    for folder in ["one", "two"] {
+        project.write(&format!("{folder}/big"), &pointer);
+        link(&project, "../../elsewhere", &format!("{folder}/sub/folder"));
+    }
+    let plan = async |folder: &str, links| project.workspace.lfs_plan(folder.as_ref(), None, links).await;
+    assert_eq!(plan("one", AddLinks::AsBefore).await.unwrap_err().code(), "versions.links");
+    let all = plan("", AddLinks::AsBefore).await.unwrap();
+    assert_eq!((all.outputs.len(), all.skipped.len()), (0, 2), "{all:?}");
+    assert!(
+        all.skipped[0].reason.contains("`sub/folder`") && all.skipped[0].reason.contains("--skip-links"),
+        "{all:?}"
+    );
+
+    let skipping = plan("one", AddLinks::Skip).await.unwrap();
+    assert_eq!(
+        (skipping.outputs[0].files.len(), skipping.outputs[0].links.as_slice()),
+        (1, ["sub/folder".to_owned()].as_slice())
+    );
+    assert!(project.workspace.import_follow(&skipping).await.unwrap().is_empty());
+    import(&project, &skipping).await;
+    assert!(project.read("one.dataset").unwrap().contains("\nlinks skipped\n"));
+    assert!(project.status_of("one").await.is_clean());
+    assert_eq!(files::kind(&project.path("one/sub/folder")).unwrap(), Some(EntryKind::Symlink));
+
+    let following = plan("two", AddLinks::Follow).await.unwrap();
+    assert_eq!(
+        files::kind(&project.path("two/sub/folder")).unwrap(),
+        Some(EntryKind::Symlink),
+        "a plan changes nothing"
+    );
+    assert_eq!(project.workspace.import_follow(&following).await.unwrap(), ["two/sub/folder"]);
+    import(&project, &plan("two", AddLinks::Follow).await.unwrap()).await;
+    assert_eq!(project.read("two/sub/folder/x").as_deref(), Some("1"));
+    let two = project.status_of("two").await;
+    assert_eq!((two.pointer.files, two.pointer.links, two.is_clean()), (2, Links::Refused, true));
+}
+
+#[tokio::test]
+async fn imports_from_dvc_take_links_into_its_cache_for_what_they_are() {
+    let project = dvc_project().await;
+    // One that stands for a file leads out of the project, the other is the user's.
+    let cache = tempfile::tempdir().unwrap();
+    files::write_atomic(&cache.path().join("a"), b"a").unwrap();
+    link(&project, cache.path().join("a").to_str().unwrap(), "data/a");
+    project.write("elsewhere", "22");
+    link(&project, "../elsewhere", "data/mine");
+    let plan = async |links| project.workspace.dvc_plan("".as_ref(), links).await.unwrap();
+    let refused = plan(AddLinks::AsBefore).await;
+    assert_eq!((refused.outputs.len(), refused.skipped.len()), (1, 1), "{refused:?}");
+    assert!(
+        refused.skipped[0].reason.contains("holds a symbolic link") && refused.skipped[0].reason.contains("`mine`")
+    );
+    assert_eq!(plan(AddLinks::Skip).await.outputs[0].links, ["mine"]);
+    assert_eq!(project.workspace.import_follow(&plan(AddLinks::Follow).await).await.unwrap(), ["data/mine"]);
+    import(&project, &plan(AddLinks::Follow).await).await;
+    assert_eq!((project.read("data/a").as_deref(), project.read("data/mine").as_deref()), (Some("a"), Some("22")));
+    assert_eq!(files::kind(&project.path("data/a")).unwrap(), Some(EntryKind::File));
+    let added = project.status_of("data").await.added;
+    assert_eq!(added.iter().map(|file| file.path.as_str()).collect::<Vec<_>>(), ["mine"], "DVC did not keep it");
 }

@@ -38,7 +38,7 @@ async fn branches(project: &Project, ours: &[(&str, &str)], theirs: &[(&str, &st
 }
 
 /// What git leaves of a pointer that both changed.
-fn conflicted(ours: &str, theirs: &str) -> String {
+pub(super) fn conflicted(ours: &str, theirs: &str) -> String {
     let lines = ours.lines().zip(theirs.lines()).map(|(ours, theirs)| {
         if ours == theirs {
             format!("{ours}\n")
@@ -94,6 +94,27 @@ async fn a_conflict_of_git_is_merged_through_its_pointer() {
     assert!(project.status().await.is_clean());
     let error = project.workspace.merge_pointer(path, None, AUTHOR, LinkMode::Auto, &NoProgress).await.unwrap_err();
     assert_eq!(error.code(), "versions.no_conflict");
+}
+
+#[tokio::test]
+async fn a_merge_that_was_killed_before_it_laid_anything_out_is_not_made_twice() {
+    let project = Project::new().await;
+    let (ours, theirs) = branches(&project, &[("a", "ours")], &[("b", "theirs")]).await;
+    let mut made = Vec::new();
+    for _ in 0..2 {
+        // As it was when the version had been made and nothing else.
+        project.write("data.dataset", &ours);
+        project.workspace.checkout(CheckoutRequest::of(name("data")), &NoProgress).await.unwrap();
+        project.write("data.dataset", &conflicted(&ours, &theirs));
+        let path = "data.dataset".as_ref();
+        let outcome = project.workspace.merge_pointer(path, None, AUTHOR, LinkMode::Auto, &NoProgress).await.unwrap();
+        let MergeOutcome::Merged { version, .. } = outcome else { panic!("{outcome:?}") };
+        made.push(version);
+        assert_eq!(project.read("data/b").unwrap(), "theirs");
+        assert!(project.status().await.is_clean());
+    }
+    assert_eq!(made[0], made[1]);
+    assert_eq!(project.workspace.log(&name("data")).await.unwrap().len(), 4);
 }
 
 #[tokio::test]

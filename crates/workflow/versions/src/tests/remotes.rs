@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use ropewalk_store::{NoProgress, Store, TransferProgress, files};
 use ropewalk_types::{Diagnose as _, TagName};
 
-use super::merging::request;
+use super::merging::{conflicted, request};
 use super::{Project, name};
 use crate::{MergeOutcome, PullOptions, PullTo, PushOptions, Pushed, PushedHead, VersionsError};
 
@@ -255,4 +255,37 @@ async fn pulling_into_files_that_are_there() {
     files::remove_file(&bob.path("data/b")).unwrap();
     let pulled = bob.workspace.pull(&remote, &[], PullOptions::default(), &NoProgress).await.unwrap();
     assert_eq!(pulled.checked_out[0].written, 1);
+}
+
+#[tokio::test]
+async fn a_conflict_in_one_pointer_keeps_nobody_from_pulling_the_others() {
+    let remote = Store::open("memory:").await.unwrap();
+    let ada = Project::new().await;
+    for dataset in ["data", "other"] {
+        ada.write(&format!("{dataset}/a"), dataset);
+        ada.add(dataset).await;
+    }
+    ada.commit("first").await;
+    push(&ada, &remote).await.unwrap();
+    let bob = Project::at(1_800_000_000_000).await;
+    let ours = ada.read("data.dataset").unwrap();
+    let theirs = ours.replace("files 1", "files 2");
+    bob.write("data.dataset", &conflicted(&ours, &theirs));
+    bob.write("other.dataset", &ada.read("other.dataset").unwrap());
+    for to in [PullTo::Pointer, PullTo::Latest] {
+        let options = PullOptions { to, ..PullOptions::default() };
+        let pulled = bob.workspace.pull(&remote, &[], options, &NoProgress).await.unwrap();
+        let names: Vec<_> = pulled.checked_out.iter().map(|one| one.name.as_str()).collect();
+        assert_eq!((names.as_slice(), pulled.gone.len()), (["other"].as_slice(), 1));
+        assert_eq!((pulled.gone[0].path.as_str(), pulled.gone[0].error.code()), ("data", "versions.pointer_conflict"));
+        assert_eq!((bob.read("other/a").as_deref(), bob.read("data/a")), (Some("other"), None));
+    }
+    // Its name is known by both sides of the conflict, so what is to be merged has come.
+    assert_eq!(bob.workspace.log(&name("data")).await.unwrap().len(), 1);
+    let named = [name("data")];
+    let pulled = bob.workspace.pull(&remote, &named, PullOptions::default(), &NoProgress).await.unwrap();
+    assert_eq!((pulled.checked_out.len(), pulled.gone.len()), (0, 1));
+    let named = [name("other")];
+    let pulled = bob.workspace.pull(&remote, &named, PullOptions::default(), &NoProgress).await.unwrap();
+    assert_eq!((pulled.checked_out.len(), pulled.gone.len()), (1, 0), "what nobody asked for is not told");
 }

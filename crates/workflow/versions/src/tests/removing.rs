@@ -103,7 +103,7 @@ async fn the_content_of_a_removed_version_is_collected_and_the_rest_stays() {
     ada.checkout("v1").await.unwrap();
     ada.checkout("v3").await.unwrap();
     assert_eq!((ada.read("data/a").unwrap(), ada.read("data/b").unwrap()), ("1".to_owned(), "2".to_owned()));
-    assert!(ada.store.missing(&ada.workspace.expected().await.unwrap()).await.unwrap().is_empty());
+    assert!(ada.store.missing(&ada.workspace.laid_out().await.unwrap()).await.unwrap().is_empty());
     assert_eq!(ada.workspace.removed_contents().await.unwrap().len(), 1);
 }
 
@@ -373,7 +373,7 @@ async fn a_tag_there_keeps_a_version_there_and_is_said_to() {
     let fetched = fetch(&ada, &remote).await;
     assert_eq!((fetched.tags, fetched.refused_tags.len()), (0, 1), "not on a version that was removed here");
     bob.workspace.tag_remove(&data, &tag).await.unwrap();
-    assert_eq!(push(&bob, &remote).await.deleted_tags, 1);
+    assert_eq!(push(&bob, &remote).await.deleted_tags, [(data, tag)]);
     assert_eq!(push(&ada, &remote).await.removed.len(), 1);
     assert_eq!(fetch(&bob, &remote).await.removed.len(), 1);
 }
@@ -393,10 +393,11 @@ async fn a_tag_that_was_deleted_does_not_come_back() {
     ada.workspace.tag_remove(&data, &tag).await.unwrap();
     assert_eq!(ada.workspace.tag_remove(&data, &tag).await.unwrap_err().code(), "versions.unknown_tag");
     assert_eq!((fetch(&ada, &remote).await.tags, tags(&ada).await), (0, 0), "not by a fetch before the push");
-    assert_eq!(push(&ada, &remote).await.deleted_tags, 1);
+    let deleted = [(data.clone(), tag.clone())];
+    assert_eq!(push(&ada, &remote).await.deleted_tags, deleted);
     // Bob had it, and has not heard: neither does his push bring it back.
     assert_eq!((push(&bob, &remote).await.tags, fetch(&ada, &remote).await.tags), (0, 0));
-    assert_eq!((fetch(&bob, &remote).await.deleted_tags, tags(&bob).await), (1, 0));
+    assert_eq!((fetch(&bob, &remote).await.deleted_tags.as_slice(), tags(&bob).await), (deleted.as_slice(), 0));
     bob.workspace.tag(&data, "v1", &tag, false).await.unwrap();
     assert_eq!(push(&bob, &remote).await.tags, 1);
     assert_eq!((fetch(&ada, &remote).await.tags, tags(&ada).await), (1, 1), "it was set anew");

@@ -2,14 +2,17 @@ use ropewalk_store::{LinkMode, NoProgress, files};
 use ropewalk_types::Diagnose as _;
 
 use super::{AUTHOR, Project, name};
-use crate::{FileSource, Imported, Kind};
+use crate::{AddLinks, FileSource, Imported, Kind};
 
 const A: &str = "0cc175b9c0f1b6a831c399e269772661";
 const B: &str = "92eb5ffee6ae2fec3ad71c777531578f";
 
 /// A project of DVC 3 with a folder (list in the cache, one file there, one in a remote) and a file of DVC 2.
-async fn dvc_project() -> Project {
-    let project = Project::new().await;
+pub(super) async fn dvc_project() -> Project {
+    dvc_project_in(Project::new().await)
+}
+
+pub(super) fn dvc_project_in(project: Project) -> Project {
     project.write(".dvc/config", "[core]\n    remote = shared\n['remote \"shared\"']\n    url = ../remote\n");
     let list = format!(r#"[{{"md5": "{A}", "relpath": "a"}}, {{"md5": "{B}", "relpath": "deep/b"}}]"#);
     let md5 = md5(list.as_bytes());
@@ -28,14 +31,14 @@ fn md5(bytes: &[u8]) -> String {
     crate::import::md5_of(bytes)
 }
 
-async fn import(project: &Project, plan: &crate::ImportPlan) -> Vec<Imported> {
+pub(super) async fn import(project: &Project, plan: &crate::ImportPlan) -> Vec<Imported> {
     project.workspace.import(plan, AUTHOR, LinkMode::Auto, &NoProgress).await.unwrap()
 }
 
 #[tokio::test]
 async fn a_dvc_project_is_taken_over() {
     let project = dvc_project().await;
-    let plan = project.workspace.dvc_plan("".as_ref()).await.unwrap();
+    let plan = project.workspace.dvc_plan("".as_ref(), AddLinks::AsBefore).await.unwrap();
     assert!(plan.skipped.is_empty(), "{plan:?}");
     let told: Vec<_> =
         plan.outputs.iter().map(|output| (output.path.as_str(), output.kind, output.files.len())).collect();
@@ -54,7 +57,7 @@ async fn a_dvc_project_is_taken_over() {
     let statuses = project.workspace.status(&[]).await.unwrap();
     assert!(statuses.iter().all(crate::Status::is_clean), "{statuses:?}");
 
-    let again = project.workspace.dvc_plan("".as_ref()).await.unwrap();
+    let again = project.workspace.dvc_plan("".as_ref(), AddLinks::AsBefore).await.unwrap();
     assert_eq!((again.outputs.len(), again.skipped.len()), (0, 2));
 }
 
@@ -62,7 +65,7 @@ async fn a_dvc_project_is_taken_over() {
 async fn changes_in_the_work_tree_stay_changes() {
     let project = dvc_project().await;
     project.write("data/a", "mine");
-    let plan = project.workspace.dvc_plan("".as_ref()).await.unwrap();
+    let plan = project.workspace.dvc_plan("".as_ref(), AddLinks::AsBefore).await.unwrap();
     let imported = import(&project, &plan).await;
     assert_eq!(imported[0].changed, ["a"]);
     assert_eq!(project.read("data/a").unwrap(), "mine");
@@ -77,7 +80,7 @@ async fn links_into_the_cache_become_files() {
     let cached = project.path(&format!(".dvc/cache/files/md5/{}/{}", &A[..2], &A[2..]));
     files::create_directories(&project.path("data")).unwrap();
     std::os::unix::fs::symlink(&cached, project.path("data/a")).unwrap();
-    let plan = project.workspace.dvc_plan("".as_ref()).await.unwrap();
+    let plan = project.workspace.dvc_plan("".as_ref(), AddLinks::AsBefore).await.unwrap();
     assert!(plan.outputs[0].files[0].stands_in);
     import(&project, &plan).await;
     assert_eq!(files::kind(&project.path("data/a")).unwrap(), Some(files::EntryKind::File));
@@ -91,7 +94,7 @@ async fn what_cannot_be_found_or_read_is_said() {
     project.write(&format!("remote/files/md5/{}/{}", &B[..2], &B[2..]), "damaged");
     project.write("lost.dvc", &format!("outs:\n- md5: {}.dir\n  hash: md5\n  path: lost\n", md5(b"lost")));
     project.write("out.dvc", &format!("outs:\n- md5: {A}\n  hash: md5\n  path: ../../outside\n"));
-    let plan = project.workspace.dvc_plan("".as_ref()).await.unwrap();
+    let plan = project.workspace.dvc_plan("".as_ref(), AddLinks::AsBefore).await.unwrap();
     let data = plan.outputs.iter().find(|output| output.path == "data").unwrap();
     assert_eq!(data.missing, ["deep/b"]);
     assert_eq!(plan.skipped.len(), 2, "{plan:?}");
@@ -100,10 +103,10 @@ async fn what_cannot_be_found_or_read_is_said() {
     assert_eq!(import(&project, &plan).await.len(), 1, "half a dataset is none");
 
     project.write("bad.dvc", "outs: [");
-    let error = project.workspace.dvc_plan("".as_ref()).await.unwrap_err();
+    let error = project.workspace.dvc_plan("".as_ref(), AddLinks::AsBefore).await.unwrap_err();
     assert_eq!(error.code(), "versions.foreign");
     let none = Project::new().await;
-    assert_eq!(none.workspace.dvc_plan("".as_ref()).await.unwrap_err().code(), "versions.foreign");
+    assert_eq!(none.workspace.dvc_plan("".as_ref(), AddLinks::AsBefore).await.unwrap_err().code(), "versions.foreign");
 }
 
 #[tokio::test]
@@ -115,7 +118,7 @@ async fn hostile_lists_are_refused() {
         project.write(".dvc/config", "");
         project.write(&format!(".dvc/cache/files/md5/{}/{}.dir", &md5[..2], &md5[2..]), &list);
         project.write("data.dvc", &format!("outs:\n- md5: {md5}.dir\n  hash: md5\n  path: data\n"));
-        let plan = project.workspace.dvc_plan("".as_ref()).await.unwrap();
+        let plan = project.workspace.dvc_plan("".as_ref(), AddLinks::AsBefore).await.unwrap();
         assert_eq!((plan.outputs.len(), plan.skipped.len()), (0, 1), "{path}");
     }
 }
@@ -136,7 +139,7 @@ async fn locks_of_both_schemas_and_working_folders() {
         project.write("dvc.yaml", "stages:\n  make:\n    foreach: [1]\n    do:\n      wdir: sub\n      cmd: x\n");
         project.write("dvc.lock", &lock);
         project.write(expected, "a");
-        let plan = project.workspace.dvc_plan("".as_ref()).await.unwrap();
+        let plan = project.workspace.dvc_plan("".as_ref(), AddLinks::AsBefore).await.unwrap();
         assert_eq!(plan.outputs.iter().map(|output| output.path.as_str()).collect::<Vec<_>>(), [expected], "{plan:?}");
     }
 }
@@ -150,7 +153,7 @@ async fn git_lfs_is_taken_over() {
     project.write(&format!(".git/lfs/objects/ba/78/{oid}"), "abc");
     project.write("data/big", &pointer(3));
     project.write("data/plain", "plain");
-    let plan = project.workspace.lfs_plan("data".as_ref(), None).await.unwrap();
+    let plan = project.workspace.lfs_plan("data".as_ref(), None, AddLinks::AsBefore).await.unwrap();
     assert_eq!(plan.outputs[0].files.iter().map(|file| file.stands_in).collect::<Vec<_>>(), [true, false]);
     let imported = import(&project, &plan).await;
     assert_eq!((imported[0].files, imported[0].bytes), (2, 8));
@@ -158,7 +161,7 @@ async fn git_lfs_is_taken_over() {
     assert!(project.status().await.is_clean());
 
     project.write("other/wrong", &pointer(4));
-    let plan = project.workspace.lfs_plan("other".as_ref(), None).await.unwrap();
+    let plan = project.workspace.lfs_plan("other".as_ref(), None, AddLinks::AsBefore).await.unwrap();
     assert_eq!(plan.outputs[0].missing, ["wrong"]);
 }
 
@@ -180,16 +183,16 @@ async fn everything_of_git_lfs_is_found() {
     project.write("sounds/f.lfs", "abc");
     project.git(&["add", "."]).await;
     for path in ["", ".", project.root().to_str().unwrap()] {
-        let plan = project.workspace.lfs_plan(path.as_ref(), None).await.unwrap();
+        let plan = project.workspace.lfs_plan(path.as_ref(), None, AddLinks::AsBefore).await.unwrap();
         let told: Vec<_> = plan.outputs.iter().map(|output| (output.path.as_str(), output.files.len())).collect();
         assert_eq!(told, [("images", 3), ("labels", 1), ("sounds", 1), ("top.bin", 1)], "{plan:?}");
         assert_eq!(plan.skipped.iter().map(|skipped| skipped.path.as_str()).collect::<Vec<_>>(), ["code"]);
         assert!(plan.skipped[0].reason.contains("code/train.py"), "{plan:?}");
     }
-    let plan = project.workspace.lfs_plan("".as_ref(), None).await.unwrap();
+    let plan = project.workspace.lfs_plan("".as_ref(), None, AddLinks::AsBefore).await.unwrap();
     import(&project, &plan).await;
     assert_eq!(project.read("images/deep/a.bin").unwrap(), "abc");
     assert_eq!(project.read("top.bin").unwrap(), "abc");
-    let again = project.workspace.lfs_plan("".as_ref(), None).await.unwrap();
+    let again = project.workspace.lfs_plan("".as_ref(), None, AddLinks::AsBefore).await.unwrap();
     assert_eq!((again.outputs.len(), again.skipped.len()), (0, 1), "{again:?}");
 }

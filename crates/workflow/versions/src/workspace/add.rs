@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use futures::future::BoxFuture;
@@ -7,7 +8,7 @@ use serde::Serialize;
 
 use super::links::AddLinks;
 use super::snapshot::Snapshot;
-use super::{Opened, Workspace, gitignore, links};
+use super::{COMMIT_TRIES, Opened, Workspace, gitignore, is_collected, links};
 use crate::discovery::{Place, Tracked, overlap, untrackable};
 use crate::error::{VersionsError, blocking};
 use crate::git;
@@ -93,7 +94,7 @@ impl Workspace {
             AddLinks::FollowAnywhere => (true, Links::Refused),
         };
         let followed = blocking(move || match place.check_kind(&root)? {
-            EntryKind::Directory => links::follow(&root, &place.data, anywhere, links::MOST_FILES),
+            EntryKind::Directory => links::follow(&root, &place.data, anywhere, &HashSet::new(), links::MOST_FILES),
             _ => Ok(Vec::new()),
         })
         .await?;
@@ -109,7 +110,14 @@ impl Workspace {
         let folder = blocking(move || Ok(here.check_kind(&root)? == EntryKind::Directory)).await?;
         let index = index.filter(|index| (index.head.kind == Kind::Folder) == folder);
         let before = index.clone();
-        let mut snapshot = self.snapshot(&old.name, &place, folder, old.links, index).await?;
+        let mut snapshot = self.snapshot(&old.name, &place, folder, old.links, index).await;
+        for _ in 1..COMMIT_TRIES {
+            if !snapshot.as_ref().is_err_and(is_collected) {
+                break;
+            }
+            snapshot = self.snapshot(&old.name, &place, folder, old.links, before.clone()).await;
+        }
+        let mut snapshot = snapshot?;
         let state = self.state_of(&snapshot, &old, base).await?;
         let pointer = Pointer {
             kind: snapshot.kind,

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::add::Told;
 use super::{Opened, Workspace};
 use crate::error::{VersionsError, blocking};
-use crate::history::{self, Advance, History};
+use crate::history::{self, Advance, History, Refs};
 use crate::index::{Index, IndexHead};
 use crate::pointer::{Pointer, PointerState};
 use crate::trail::Act;
@@ -179,6 +179,27 @@ impl Workspace {
 
     /// The head, or a version beside it, if it is just what is to be committed.
     async fn unfinished(&self, pointer: &Pointer, base: Option<Digest>) -> Result<Option<Digest>, VersionsError> {
+        let comes_after = |version: &Version, refs: &Refs| {
+            let mut parents = version.parents.iter().copied();
+            base.is_none_or(|base| parents.next() == Some(base))
+                // A head that was removed may be a further parent.
+                && parents.all(|parent| refs.removed.contains_key(&parent))
+        };
+        self.named_of(pointer, comes_after).await
+    }
+
+    /// The head, or a version beside it, if it has the pointer's content and just these parents: what a merge that was
+    /// killed had made.
+    pub(super) async fn made_of(&self, pointer: &Pointer, parents: &[Digest]) -> Result<Option<Digest>, VersionsError> {
+        self.named_of(pointer, |version, _| version.parents == parents).await
+    }
+
+    /// The head, or a version beside it, that has the pointer's content and is wanted.
+    async fn named_of(
+        &self,
+        pointer: &Pointer,
+        wanted: impl Fn(&Version, &Refs) -> bool,
+    ) -> Result<Option<Digest>, VersionsError> {
         let store = self.store().await?;
         let refs = history::refs(store, &pointer.name).await?;
         let history = History { stores: &[store] };
@@ -188,11 +209,7 @@ impl Workspace {
             }
             let version = history.find(&digest).await?;
             let same = |version: &Version| {
-                let mut parents = version.parents.iter().copied();
-                (version.root, version.kind) == (pointer.digest, pointer.kind)
-                    && base.is_none_or(|base| parents.next() == Some(base))
-                    // A head that was removed may be a further parent.
-                    && parents.all(|parent| refs.removed.contains_key(&parent))
+                (version.root, version.kind) == (pointer.digest, pointer.kind) && wanted(version, &refs)
             };
             if version.as_ref().is_some_and(same) {
                 return Ok(Some(digest));

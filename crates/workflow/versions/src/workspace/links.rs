@@ -1,20 +1,23 @@
+use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use ropewalk_store::files::{self, AtomicFile, EntryKind, FileError, OddNames, ScanEntry, ScanNext};
+use serde::Serialize;
 
 use crate::error::{VersionsError, printable};
 use crate::work::remove_leftover;
 
 /// Files that links may bring in together, and entries of a folder that one leads to: links to folders of links multiply.
-pub(super) const MOST_FILES: usize = 1_000_000;
+pub(crate) const MOST_FILES: usize = 1_000_000;
 /// At the end of the name of a link whose folder takes its place, where the file system cannot exchange the two.
 const ASIDE: &str = ".link-being-followed";
 /// Links that an error lists with the reason.
 const REFUSED: usize = 20;
 
 /// What becomes of symbolic links in data that is added.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum AddLinks {
     /// What the pointer says: they are an error, unless they were skipped before.
     #[default]
@@ -29,18 +32,20 @@ pub enum AddLinks {
 
 /// Puts what the symbolic links below `directory` point to in their place; gives the links, by path.
 ///
-/// All are looked at before anything is changed. A link is replaced in one step, one to a folder when a whole copy lies
+/// Those that are in `others` stay: they are another tool's. All are looked at before anything is changed. A link is replaced in one step, one to a folder when a whole copy lies
 /// beside it. What a command that was killed meanwhile had left is removed or put back first. Errors:
 /// [`VersionsError::LinksNotFollowed`], also if more than `most` files would come in.
-pub(super) fn follow(
+pub(crate) fn follow(
     project: &Path,
     directory: &Path,
     anywhere: bool,
+    others: &HashSet<&str>,
     most: usize,
 ) -> Result<Vec<String>, VersionsError> {
     let (mut links, mut refused, mut more, mut count) = (Vec::new(), Vec::new(), 0_usize, 0);
     let within = if anywhere { None } else { Some(real(project)?) };
-    let found = links_below(directory)?;
+    let mut found = links_below(directory)?;
+    found.retain(|link| !others.contains(link.as_str()));
     for link in &found {
         let mut gathering = Gathering { within: within.as_deref(), open: Vec::new(), brought: Vec::new(), count, most };
         match gathering.link(&directory.join(link), "")? {
@@ -307,10 +312,10 @@ mod tests {
     fn a_folder_of_too_many_entries_is_refused_not_cut() {
         let project = linked();
         let data = project.path().join("data");
-        let error = follow(project.path(), &data, false, 3).unwrap_err();
+        let error = follow(project.path(), &data, false, &HashSet::new(), 3).unwrap_err();
         assert!(error.to_string().contains("more than 3 files and folders"), "{error}");
         assert_eq!(kind(&project, "data/link"), Some(EntryKind::Symlink));
-        follow(project.path(), &data, false, 4).unwrap();
+        follow(project.path(), &data, false, &HashSet::new(), 4).unwrap();
         assert_eq!(kind(&project, "data/link/z"), Some(EntryKind::File));
         assert_eq!(files::list(&data).unwrap().len(), 1, "nothing is left beside it");
     }
@@ -344,7 +349,7 @@ mod tests {
         files::rename(&data.join("link"), &data.join(format!("link{ASIDE}"))).unwrap();
         write(&data.join("done/z"));
         symlink("../target", data.join(format!("done{ASIDE}"))).unwrap();
-        assert_eq!(follow(project.path(), &data, false, MOST_FILES).unwrap(), ["link"]);
+        assert_eq!(follow(project.path(), &data, false, &HashSet::new(), MOST_FILES).unwrap(), ["link"]);
         let names: Vec<_> = files::list(&data).unwrap().into_iter().map(|entry| (entry.name, entry.kind)).collect();
         let folder = |name: &str| (name.to_owned(), EntryKind::Directory);
         assert_eq!(names, [folder("done"), folder("link")]);

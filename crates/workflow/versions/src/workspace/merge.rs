@@ -253,10 +253,15 @@ impl Workspace {
             state,
             ..opened.pointer.clone()
         };
-        let object = self.version_of(&pointer, &opened.place.path, parents, &message, &author);
-        let version = history::version_put(store, &object).await?;
-        self.announce(name, Some(version), Act::Merge).await?;
-        history::advance(store, history, name, &version).await?;
+        let version = if let Some(made) = self.made_of(&pointer, &parents).await? {
+            made
+        } else {
+            let object = self.version_of(&pointer, &opened.place.path, parents, &message, &author);
+            let version = history::version_put(store, &object).await?;
+            self.announce(name, Some(version), Act::Merge).await?;
+            history::advance(store, history, name, &version).await?;
+            version
+        };
         let content = Content { version: Some(version), ..merged };
         let checked_out = self.lay(Laying::of(opened, content, selection, mode), progress).await?;
         Ok(MergeOutcome::Merged { version, base: common, checked_out })

@@ -113,12 +113,12 @@ impl Workspace {
             self.history_bring(other, name, progress).await?;
             if whole {
                 let root = content_root(content.kind, content.root);
-                other.copy_to(self.store().await?, &[root], progress).await?;
+                other.link_to(self.store().await?, &[root], progress).await?;
             }
             if self.lacks(files).await? {
                 let blobs: BTreeSet<_> = files.iter().map(|file| Root::Blob(file.digest)).collect();
                 let blobs: Vec<_> = blobs.into_iter().collect();
-                other.copy_to(self.store().await?, &blobs, progress).await?;
+                other.link_to(self.store().await?, &blobs, progress).await?;
             }
             Ok::<_, VersionsError>(())
         };

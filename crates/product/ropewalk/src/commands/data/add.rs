@@ -1,31 +1,27 @@
 use std::process::ExitCode;
 
-use ropewalk_versions::{AddLinks, AddRequest};
+use ropewalk_versions::AddRequest;
 
-use crate::arguments::{AddArguments, FollowLinks, Format, Shared};
+use crate::arguments::{AddArguments, Format, Shared};
 use crate::failure::Ending;
 use crate::output::{bytes, printable};
 use crate::{commands, output, terminal};
 
 /// Links that are named.
 const NAMED: usize = 20;
+pub(super) const LEFT_OUT: &str = "left out";
+pub(super) const FOLLOWED: &str = "put what they point to in the place of";
 
 pub(super) async fn run(shared: &Shared, arguments: AddArguments) -> Ending {
-    let AddArguments { path, name, force, follow_links, skip_links } = arguments;
-    let links = match follow_links {
-        Some(FollowLinks::Inside) => AddLinks::Follow,
-        Some(FollowLinks::Anywhere) => AddLinks::FollowAnywhere,
-        None if skip_links => AddLinks::Skip,
-        None => AddLinks::AsBefore,
-    };
+    let AddArguments { path, name, force, links } = arguments;
     let project = commands::data_project(shared, "ropewalk data add")?;
     let path = commands::current_folder()?.join(path);
-    let added = project.workspace().add(AddRequest { path, name, force, links }).await?;
+    let added = project.workspace().add(AddRequest { path, name, force, links: links.into() }).await?;
     if force && let Some(command) = project.git_forget(std::slice::from_ref(&added.path)).await? {
         terminal::say(&format!("warning: git still tracks {}: run {command}", printable(&added.path)));
     }
-    say_links("left out", &added.skipped_links);
-    say_links("put what they point to in the place of", &added.followed_links);
+    say_links(LEFT_OUT, &added.skipped_links);
+    say_links(FOLLOWED, &added.followed_links);
     if shared.output == Format::Json {
         output::json(&added);
         return Ok(ExitCode::SUCCESS);
@@ -50,7 +46,7 @@ pub(super) async fn run(shared: &Shared, arguments: AddArguments) -> Ending {
 }
 
 /// Links are told also where the answer is for machines: somebody may miss what they point to.
-fn say_links(what: &str, links: &[String]) {
+pub(super) fn say_links(what: &str, links: &[String]) {
     if links.is_empty() {
         return;
     }

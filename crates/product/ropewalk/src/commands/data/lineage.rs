@@ -1,13 +1,13 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use ropewalk_data::EffectiveFacts;
+use ropewalk_data::{EffectiveFacts, Removal};
 use ropewalk_server::DatasetLineage;
 use serde_json::{Value, json};
 
 use crate::arguments::{DataSpec, Format, Shared};
 use crate::failure::Ending;
-use crate::output::printable;
+use crate::output::{moment, printable};
 use crate::{commands, output};
 
 /// Which way to look.
@@ -35,8 +35,7 @@ pub(super) async fn run(shared: &Shared, dataset: &DataSpec, way: Way) -> Ending
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let lineage = project.dataset_lineage(name, version).await?;
-    let facts = project.facts(name, version).await?;
+    let (lineage, facts) = project.dataset_lineage(name, version).await?;
     project.close().await;
     match shared.output {
         Format::Json => output::json(&json_of(&lineage, &facts)),
@@ -46,12 +45,16 @@ pub(super) async fn run(shared: &Shared, dataset: &DataSpec, way: Way) -> Ending
 }
 
 fn json_of(lineage: &DatasetLineage, facts: &EffectiveFacts) -> Value {
-    let DatasetLineage { uri, about, up, down } = lineage;
-    json!({ "uri": uri, "about": about, "facts": facts, "up": up, "down": down })
+    let DatasetLineage { uri, about, removed, up, down } = lineage;
+    json!({ "uri": uri, "about": about, "removed": removed, "facts": facts, "up": up, "down": down })
 }
 
 fn text_of(lineage: &DatasetLineage, facts: &EffectiveFacts, way: Way) -> String {
-    let about = if lineage.about.is_empty() { String::new() } else { format!("  ({})", printable(&lineage.about)) };
+    let about = match &lineage.removed {
+        Some(Removal { who, why, at, .. }) => format!("removed by {who} at {}: {why}", moment(at.millis())),
+        None => lineage.about.clone(),
+    };
+    let about = if about.is_empty() { String::new() } else { format!("  ({})", printable(&about)) };
     let mut text = format!("{}{about}\n", printable(&lineage.uri.to_string()));
     if let Some(classification) = facts.classification.value {
         let from: Vec<String> = facts.classification.from.iter().map(ToString::to_string).collect();

@@ -1,32 +1,40 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use ropewalk_server::DataProject;
+use ropewalk_server::{DataProject, ServerError};
 use ropewalk_store::LinkMode;
-use ropewalk_versions::ImportPlan;
+use ropewalk_versions::{AddLinks, ImportPlan};
 use serde_json::json;
 
-use crate::arguments::{Format, Shared};
+use super::add::{FOLLOWED, LEFT_OUT, say_links};
+use crate::arguments::{Format, LinkArguments, Shared};
 use crate::failure::{Ending, WORK_FAILED};
 use crate::output::{bytes, printable};
 use crate::terminal::{self, Transfer};
 use crate::{commands, output};
 
 /// Takes over the data of a DVC project.
-pub(super) async fn dvc(shared: &Shared, folder: &Path, dry_run: bool) -> Ending {
+pub(super) async fn dvc(shared: &Shared, folder: &Path, links: LinkArguments, dry_run: bool) -> Ending {
     let project = commands::data_project(shared, "ropewalk data import-dvc")?;
-    let plan = project.workspace().dvc_plan(&commands::current_folder()?.join(folder)).await?;
+    let folder = commands::current_folder()?.join(folder);
+    let mut plan = project.workspace().dvc_plan(&folder, links.into()).await?;
+    if follow(&project, &plan, dry_run).await? {
+        plan = project.workspace().dvc_plan(&folder, links.into()).await?;
+    }
     take_over(shared, &project, &plan, dry_run).await
 }
 
 /// Takes over files of Git LFS, which git then no longer tracks.
-pub(super) async fn lfs(shared: &Shared, path: Option<&Path>, dry_run: bool) -> Ending {
+pub(super) async fn lfs(shared: &Shared, path: Option<&Path>, links: LinkArguments, dry_run: bool) -> Ending {
     let project = commands::data_project(shared, "ropewalk data import-lfs")?;
     let path = match path {
         Some(path) => commands::current_folder()?.join(path),
         None => project.root().to_owned(),
     };
-    let plan = project.workspace().lfs_plan(&path, None).await?;
+    let mut plan = project.workspace().lfs_plan(&path, None, links.into()).await?;
+    if follow(&project, &plan, dry_run).await? {
+        plan = project.workspace().lfs_plan(&path, None, links.into()).await?;
+    }
     let ending = take_over(shared, &project, &plan, dry_run).await?;
     if !dry_run {
         let taken = plan.outputs.iter().filter(|output| output.missing.is_empty());
@@ -38,6 +46,28 @@ pub(super) async fn lfs(shared: &Shared, path: Option<&Path>, dry_run: bool) -> 
         }
     }
     Ok(ending)
+}
+
+/// Puts what links point to in their place, if that was asked for; says whether anything is another than the plan has it.
+async fn follow(project: &DataProject, plan: &ImportPlan, dry_run: bool) -> Result<bool, ServerError> {
+    let links: Vec<String> = plan
+        .whole()
+        .flat_map(|output| output.links.iter().map(move |link| format!("{}/{link}", output.path)))
+        .collect();
+    match (plan.links, dry_run) {
+        (AddLinks::AsBefore, _) => {}
+        (AddLinks::Skip, false) => say_links(LEFT_OUT, &links),
+        (AddLinks::Skip, true) => say_links("would leave out", &links),
+        (AddLinks::Follow | AddLinks::FollowAnywhere, true) => {
+            say_links("would put what they point to in the place of", &links);
+        }
+        (AddLinks::Follow | AddLinks::FollowAnywhere, false) => {
+            let followed = project.workspace().import_follow(plan).await?;
+            say_links(FOLLOWED, &followed);
+            return Ok(!followed.is_empty());
+        }
+    }
+    Ok(false)
 }
 
 /// What cannot be found is said, and makes the exit code 1; the rest is taken over.

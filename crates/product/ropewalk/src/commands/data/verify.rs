@@ -1,60 +1,55 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use ropewalk_server::Verification;
+use ropewalk_server::{Affected, HealFrom, ServerError, Subject, Verification};
 use ropewalk_store::{Damage, Root};
 use serde_json::{Value, json};
 
-use crate::arguments::{Format, Shared};
+use crate::arguments::{Format, Shared, Verify};
 use crate::failure::{Ending, WORK_FAILED};
-use crate::output::bytes;
+use crate::output::{bytes, printable};
 use crate::{commands, output};
 
-/// Missing things that are listed one by one.
+/// Things of a kind that are listed one by one.
 const LISTED: usize = 20;
 
-pub(super) async fn run(shared: &Shared, heal: Option<&str>) -> Ending {
+/// Which store was read, and from which remote it was to be healed.
+struct Told<'a> {
+    found: &'a Verification,
+    /// The remote whose store it is; none for the project's own.
+    remote: Option<&'a str>,
+    /// The remote that healed it.
+    healer: Option<&'a str>,
+    /// Whether it was to be healed.
+    heals: bool,
+}
+
+pub(super) async fn run(shared: &Shared, arguments: &Verify) -> Ending {
     let project = commands::data_project(shared, "ropewalk data verify")?;
-    let healer = match heal {
-        Some(remote) => Some(project.remote_open(Some(remote)).await?.1),
-        None => None,
+    let heals = arguments.heal.is_some();
+    let named = arguments.heal.as_deref().filter(|named| !named.is_empty());
+    let (mut healer, mut remote) = (None, None);
+    let found = if let Some(name) = &arguments.remote {
+        if let Some(from) = named {
+            let what = format!("a remote is healed from this project and its other remotes, not from `{from}` alone");
+            let hint = format!("`ropewalk data verify --remote {name} --heal`");
+            return Err(ServerError::Unknown { what, hint });
+        }
+        remote = Some(project.remote(Some(name))?.0);
+        project.remote_verify(name, if heals { HealFrom::Everywhere } else { HealFrom::Nothing }).await?
+    } else if heals {
+        let (name, store) = project.remote_open(named).await?;
+        healer = Some(name);
+        project.verify(Some(&store)).await?
+    } else {
+        project.verify(None).await?
     };
-    let found = project.verify(healer.as_ref()).await?;
+    let told = Told { found: &found, remote: remote.as_deref(), healer: healer.as_deref(), heals };
     match shared.output {
-        Format::Json => output::json(&as_json(&found, heal)),
-        Format::Text => output::text(&told(&found, heal)),
+        Format::Json => output::json(&told.json()),
+        Format::Text => output::text(&told.text()),
     }
-    let whole = found.missing.is_empty() && found.store.damaged.iter().all(|damage| damage.healed);
-    Ok(if whole { ExitCode::SUCCESS } else { WORK_FAILED.into() })
-}
-
-/// All damage that was found, each with the remote in which it lies; `None` for the project's own store.
-fn damaged<'a>(found: &'a Verification, heal: Option<&'a str>) -> impl Iterator<Item = (Option<&'a str>, &'a Damage)> {
-    let own = found.store.damaged.iter().map(|damage| (None, damage));
-    own.chain(found.store.damaged_there.iter().map(move |damage| (heal, damage)))
-}
-
-fn as_json(found: &Verification, heal: Option<&str>) -> Value {
-    let damage = |(remote, damage): (Option<&str>, &Damage)| {
-        json!({
-            "remote": remote,
-            "digest": damage.digest,
-            "object": damage.object,
-            "reason": damage.reason,
-            "healed": damage.healed,
-        })
-    };
-    let missing = |root: &Root| json!({ "digest": root.digest(), "kind": kind(root) });
-    json!({
-        "store": found.place,
-        "pieces": found.store.pieces,
-        "bytes": found.store.bytes,
-        "damaged": damaged(found, heal).map(damage).collect::<Vec<_>>(),
-        "missing": found.missing.iter().map(missing).collect::<Vec<_>>(),
-        "fetched": found.fetched,
-        "cached_files": found.cached,
-        "cached_files_removed": found.changed,
-    })
+    Ok(if found.is_whole() { ExitCode::SUCCESS } else { WORK_FAILED.into() })
 }
 
 fn kind(root: &Root) -> &'static str {
@@ -64,35 +59,171 @@ fn kind(root: &Root) -> &'static str {
     }
 }
 
-fn told(found: &Verification, heal: Option<&str>) -> String {
-    let mut text = String::new();
-    for (remote, damage) in damaged(found, heal) {
-        let state = if damage.healed { "healed" } else { "DAMAGED" };
-        let place = match remote {
-            None => format!("the project's store, {}", found.place),
-            Some(remote) => format!("the remote {remote}"),
+fn affected(one: &Affected) -> Value {
+    let (name, version, number) = match &one.subject {
+        Subject::Version { name, digest, number } => (Some(name), Some(digest), *number),
+        Subject::State(name) => (Some(name), None, None),
+        Subject::WorkTree | Subject::Runs | Subject::Git => (None, None, None),
+    };
+    let what = one.subject.to_string();
+    json!({ "name": name, "version": version, "number": number, "what": what, "healed": one.healed })
+}
+
+impl Told<'_> {
+    /// All damage that was found, each with the remote in which it lies; `None` for the project's own store.
+    fn damaged(&self) -> impl Iterator<Item = (Option<&str>, &Damage)> {
+        let own = self.found.store.damaged.iter().map(|damage| (self.remote, damage));
+        // Of a remote that is healed, the other store is not one remote, but this project and others.
+        let there = self.found.store.damaged_there.iter().map(|damage| (self.healer, damage));
+        own.chain(there)
+    }
+
+    fn json(&self) -> Value {
+        let Self { found, .. } = *self;
+        let damage = |(remote, damage): (Option<&str>, &Damage)| {
+            json!({
+                "remote": remote,
+                "digest": damage.digest,
+                "object": damage.object,
+                "reason": damage.reason,
+                "healed": damage.healed,
+                "let_go": damage.let_go,
+            })
         };
-        let _ = writeln!(text, "{state} {} in {} of {place}: {}", damage.digest, damage.object, damage.reason);
+        let missing = |root: &Root| json!({ "digest": root.digest(), "kind": kind(root) });
+        let refs = found.refs.iter().map(
+            |one| json!({ "ref": one.name.as_str(), "name": one.dataset, "reason": one.reason, "healed": one.healed }),
+        );
+        let tables = found.tables.iter().map(|fault| {
+            let (name, version) = (&fault.name, &fault.digest);
+            json!({ "name": name, "version": version, "reason": fault.reason, "healed": fault.healed })
+        });
+        let unreadable = found.unreadable.iter().map(|one| json!({ "digest": one.digest, "reason": one.reason }));
+        json!({
+            "store": found.place,
+            "whole": found.is_whole(),
+            "pieces": found.store.pieces,
+            "bytes": found.store.bytes,
+            "damaged": self.damaged().map(damage).collect::<Vec<_>>(),
+            "missing": found.missing.iter().map(missing).collect::<Vec<_>>(),
+            "unreadable": unreadable.collect::<Vec<_>>(),
+            "refs": refs.collect::<Vec<_>>(),
+            "tables": tables.collect::<Vec<_>>(),
+            "affected": found.affected.iter().map(affected).collect::<Vec<_>>(),
+            "unknown": found.unknown,
+            "notes": found.notes,
+            "fetched": found.fetched,
+            "cached_files": found.cached,
+            "cached_files_removed": found.changed,
+        })
     }
-    for root in found.missing.iter().take(LISTED) {
-        let _ = writeln!(text, "MISSING {} (a {}, or a part of one)", root.digest(), kind(root));
+
+    fn text(&self) -> String {
+        let mut text = String::new();
+        self.pieces(&mut text);
+        self.facts(&mut text);
+        self.needs(&mut text);
+        self.sum(&mut text);
+        text
     }
-    if let Some(more) = found.missing.len().checked_sub(LISTED).filter(|more| *more > 0) {
+
+    fn place(&self, remote: Option<&str>) -> String {
+        match (remote, self.remote) {
+            (Some(remote), _) => format!("the remote {remote}"),
+            (None, None) => format!("the project's store, {}", self.found.place),
+            (None, Some(_)) => "where it was to be healed from".to_owned(),
+        }
+    }
+
+    fn pieces(&self, text: &mut String) {
+        for (remote, damage) in self.damaged() {
+            let Damage { digest, object, reason, healed, let_go, .. } = damage;
+            let state = match (healed, let_go) {
+                (_, true) => "not needed, let go:",
+                (true, false) => "healed",
+                (false, false) => "DAMAGED",
+            };
+            let _ = writeln!(text, "{state} {digest} in {object} of {}: {reason}", self.place(remote));
+        }
+        for one in self.found.unreadable.iter().take(LISTED) {
+            let _ = writeln!(text, "UNREADABLE {}: {}", one.digest, one.reason);
+        }
+        more(text, self.found.unreadable.len());
+        for root in self.found.missing.iter().take(LISTED) {
+            let _ = writeln!(text, "MISSING {} (a {}, or a part of one)", root.digest(), kind(root));
+        }
+        more(text, self.found.missing.len());
+    }
+
+    /// What is neither a piece nor a file: refs, records, states.
+    fn facts(&self, text: &mut String) {
+        for one in &self.found.refs {
+            let state = if one.healed { "healed" } else { "DAMAGED" };
+            let _ = writeln!(text, "{state} the ref {}: {}", one.name, printable(&one.reason));
+        }
+        for fault in &self.found.tables {
+            let state = if fault.healed { "healed" } else { "DAMAGED" };
+            let what = match &fault.digest {
+                Some(digest) => format!("the record of {} of {}", digest.short(), fault.name),
+                None => format!("tags and declarations of {}", fault.name),
+            };
+            let _ = writeln!(text, "{state} {what}: {}", printable(&fault.reason));
+        }
+        for path in &self.found.changed {
+            let path = path.display();
+            let _ = writeln!(text, "removed {path}: it was changed in place, and is made again when it is needed");
+        }
+        for unknown in &self.found.unknown {
+            let _ = writeln!(text, "UNKNOWN {}", printable(unknown));
+        }
+        for note in &self.found.notes {
+            let _ = writeln!(text, "note: {}", printable(note));
+        }
+    }
+
+    fn needs(&self, text: &mut String) {
+        for Affected { subject, healed } in &self.found.affected {
+            let state = if *healed { "whole again" } else { "NOT WHOLE" };
+            let _ = writeln!(text, "{state}: {subject}");
+        }
+    }
+
+    fn sum(&self, text: &mut String) {
+        let found = self.found;
+        let healed = found.store.damaged.iter().filter(|damage| damage.healed).count();
+        let _ = writeln!(
+            text,
+            "{} pieces, {} read; {} damaged, {healed} of them healed; {} missing, {} fetched",
+            found.store.pieces,
+            bytes(found.store.bytes),
+            found.store.damaged.len(),
+            found.missing.len(),
+            found.fetched
+        );
+        if !found.is_whole() {
+            let _ = writeln!(text, "{}", self.advice());
+        }
+    }
+
+    /// What to do about what is left.
+    fn advice(&self) -> String {
+        match (self.remote, self.heals) {
+            (None, false) => "`ropewalk data verify --heal REMOTE` takes it from a remote".to_owned(),
+            (None, true) => {
+                "the rest is in no pack of that remote: try another one, or commit the files again".to_owned()
+            }
+            (Some(remote), false) => format!(
+                "`ropewalk data verify --remote {remote} --heal` sends it again, from this project and its other remotes"
+            ),
+            (Some(remote), true) => format!(
+                "the rest is not here: run `ropewalk data verify --remote {remote} --heal` on a machine that has it"
+            ),
+        }
+    }
+}
+
+fn more(text: &mut String, all: usize) {
+    if let Some(more) = all.checked_sub(LISTED).filter(|more| *more > 0) {
         let _ = writeln!(text, "… and {more} more");
     }
-    for path in &found.changed {
-        let _ =
-            writeln!(text, "removed {}: it was changed in place, and is made again when it is needed", path.display());
-    }
-    let healed = found.store.damaged.iter().filter(|damage| damage.healed).count();
-    let _ = writeln!(
-        text,
-        "{} pieces, {} read; {} damaged, {healed} of them healed; {} missing, {} fetched",
-        found.store.pieces,
-        bytes(found.store.bytes),
-        found.store.damaged.len(),
-        found.missing.len(),
-        found.fetched
-    );
-    text
 }

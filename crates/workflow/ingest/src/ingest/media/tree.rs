@@ -1,10 +1,18 @@
 use std::collections::BTreeMap;
 
-use ropewalk_store::{Store, Tree, TreeEntry};
+use ropewalk_store::{Store, StoreError, Tree, TreeEntry};
 use ropewalk_types::Digest;
 
-use super::KeptFile;
+use super::{COMMIT_TRIES, KeptFile};
 use crate::IngestError;
+
+async fn commit(store: &Store, trees: &[Tree]) -> Result<(), StoreError> {
+    let mut writer = store.writer();
+    for tree in trees {
+        writer.add_tree(tree).await?;
+    }
+    writer.commit().await
+}
 
 /// The folders that the paths of files make.
 #[derive(Debug, Default)]
@@ -46,11 +54,13 @@ impl FileTree {
     pub(super) async fn put(self, store: &Store) -> Result<Digest, IngestError> {
         let mut trees = Vec::new();
         let root = self.encode(&mut trees)?;
-        let mut writer = store.writer();
-        for tree in &trees {
-            writer.add_tree(tree).await?;
+        for _ in 1..COMMIT_TRIES {
+            match commit(store, &trees).await {
+                Err(StoreError::Collected { .. }) => {}
+                committed => return Ok(committed.map(|()| root)?),
+            }
         }
-        writer.commit().await?;
+        commit(store, &trees).await?;
         Ok(root)
     }
 

@@ -1,0 +1,143 @@
+//! The steps of a healing, whichever way it goes.
+
+use std::collections::{BTreeMap, HashSet};
+
+use ropewalk_store::{Lacking, NoProgress, Root, Store, StoreError, Verified};
+use ropewalk_types::Digest;
+
+use super::{Affected, Need, Subject};
+use crate::ServerError;
+
+/// A store that was read again, and what is needed of it.
+pub(super) struct Patient<'a> {
+    store: &'a Store,
+    pub(super) found: Verified,
+    pub(super) fetched: u64,
+    /// Whom something was found to be missing or damaged for, at any time.
+    hurt: BTreeMap<Subject, bool>,
+    lacking: Lacking,
+}
+
+impl<'a> Patient<'a> {
+    /// Reads every piece of the store again.
+    pub(super) async fn new(store: &'a Store) -> Result<Self, ServerError> {
+        let found = store.verify(None).await?;
+        Ok(Self { store, found, fetched: 0, hurt: BTreeMap::new(), lacking: Lacking::default() })
+    }
+
+    /// Looks what of the needs cannot be had.
+    pub(super) async fn look(&mut self, needs: &[Need]) -> Result<(), ServerError> {
+        self.lacking = self.store.lacking(&groups(needs), &self.found).await?;
+        self.hurt.values_mut().for_each(|hurt| *hurt = false);
+        for (need, affected) in needs.iter().zip(&self.lacking.affected) {
+            if *affected {
+                self.hurt.insert(need.subject.clone(), true);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether nothing that could be healed is left of what was found.
+    pub(super) fn is_whole(&self) -> bool {
+        self.found.damaged.iter().all(|damage| damage.healed)
+            && self.lacking.missing.is_empty()
+            && self.lacking.unreadable.is_empty()
+    }
+
+    /// Whether something that it needs cannot be had now.
+    pub(super) fn is_hurt(&self, subject: &Subject) -> bool {
+        self.hurt.get(subject).is_some_and(|hurt| *hurt)
+    }
+
+    /// Takes from `other` what is damaged.
+    pub(super) async fn heal(&mut self, other: &Store) -> Result<(), ServerError> {
+        Ok(self.store.heal(&mut self.found, other).await?)
+    }
+
+    /// Takes from `other` what is missing. What lies below something that was missing itself is seen only once that has come,
+    /// so that it may take several rounds.
+    pub(super) async fn fill(&mut self, other: &Store, needs: &[Need]) -> Result<(), ServerError> {
+        self.look(needs).await?;
+        while !self.lacking.missing.is_empty() {
+            let before = std::mem::take(&mut self.lacking.missing);
+            bring(other, self.store, &before).await?;
+            self.look(needs).await?;
+            let still: HashSet<&Root> = self.lacking.missing.iter().collect();
+            let came = before.iter().filter(|root| !still.contains(root)).count();
+            if came == 0 {
+                break;
+            }
+            self.fetched += came as u64;
+        }
+        Ok(())
+    }
+
+    /// Lets go of what is damaged and what nothing needs; `needs` are all.
+    pub(super) async fn let_go(&mut self, needs: &[Need]) -> Result<(), ServerError> {
+        Ok(self.store.let_go(&mut self.found, &groups(needs)).await?)
+    }
+
+    /// What was found at last.
+    pub(super) fn end(self, into: &mut super::Verification) {
+        let Self { store, found, fetched, hurt, lacking } = self;
+        let damaged: HashSet<Digest> =
+            found.damaged.iter().filter(|damage| !damage.healed).map(|damage| damage.digest).collect();
+        store.place().clone_into(&mut into.place);
+        into.missing = lacking.missing;
+        // What is damaged is told as that.
+        into.unreadable = lacking.unreadable.into_iter().filter(|one| !damaged.contains(&one.digest)).collect();
+        into.affected = hurt.into_iter().map(|(subject, hurt)| Affected { subject, healed: !hurt }).collect();
+        into.fetched = fetched;
+        into.store = found;
+    }
+}
+
+fn groups(needs: &[Need]) -> Vec<Vec<Root>> {
+    needs.iter().map(|need| need.roots.clone()).collect()
+}
+
+/// Copies what `from` has of the roots, all at once; where something of it is damaged there, each that is whole.
+async fn bring(from: &Store, to: &Store, roots: &[Root]) -> Result<(), ServerError> {
+    let there = match from.whole(roots.iter().copied()).await {
+        Err(error) if is_of_content(&error) => each_whole(from, roots).await?,
+        whole => whole?,
+    };
+    let mut waiting = vec![there];
+    while let Some(mut batch) = waiting.pop() {
+        if batch.is_empty() {
+            continue;
+        }
+        match from.copy_to(to, &batch, &NoProgress).await {
+            Err(error) if is_of_content(&error) && batch.len() > 1 => {
+                let half = batch.split_off(batch.len() / 2);
+                waiting.extend([half, batch]);
+            }
+            // It stays missing, and is told.
+            Err(error) if is_of_content(&error) => {}
+            moved => drop(moved?),
+        }
+    }
+    Ok(())
+}
+
+/// Those of the roots that a store has as a whole, where that cannot be told of all.
+async fn each_whole(store: &Store, roots: &[Root]) -> Result<Vec<Root>, ServerError> {
+    let mut there = Vec::new();
+    for root in roots {
+        match store.whole([*root]).await {
+            Err(error) if is_of_content(&error) => {}
+            whole => there.extend(whole?),
+        }
+    }
+    Ok(there)
+}
+
+fn is_of_content(error: &StoreError) -> bool {
+    matches!(
+        error,
+        StoreError::Damaged { .. }
+            | StoreError::Malformed { .. }
+            | StoreError::NotFound { .. }
+            | StoreError::TooLarge { .. }
+    )
+}

@@ -1,0 +1,104 @@
+//! The store of a remote, healed from this project's store and from other remotes.
+
+use ropewalk_data::AuditAction;
+use ropewalk_store::Store;
+use ropewalk_types::{Ambient as _, Timestamp};
+use ropewalk_versions::{DamagedRef, VersionsError, store_examine};
+use serde_json::json;
+
+use super::healing::Patient;
+use super::{Need, Subject, Verification};
+use crate::travelling::tables_examine;
+use crate::{DataProject, ServerError, SystemAmbient, TableFault};
+
+/// Where a remote is to be healed from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HealFrom {
+    /// Nowhere: it is only read.
+    Nothing,
+    /// From this project's store, and from its other remotes where that does not suffice.
+    Everywhere,
+}
+
+/// What refs of a remote need, and which of them are damaged.
+struct Remote {
+    needs: Vec<Need>,
+    refs: Vec<DamagedRef>,
+    tables: Vec<TableFault>,
+}
+
+impl DataProject {
+    /// Reads every byte of a remote again, and looks whether all is there that its refs need, whoever pushed it. What is
+    /// damaged or missing is sent again, as far as this project or its other remotes have it.
+    ///
+    /// A remote whose index is damaged is opened all the same.
+    pub async fn remote_verify(&self, name: &str, heal: HealFrom) -> Result<Verification, ServerError> {
+        let (name, url) = self.remote(Some(name))?;
+        let store = Store::open_existing_damaged(&url, self.options()).await?;
+        let store = store.ok_or_else(|| VersionsError::RemoteMissing { name: name.clone(), url })?;
+        let own = self.workspace().store().await?.clone();
+        let now = SystemAmbient.now();
+        let mut verification = Verification::default();
+        let mut patient = Patient::new(&store).await?;
+        // What cannot be read there may be known here: which versions are behind, and what their numbers are.
+        let mut sources = vec![own];
+        let mut remote = examined(&store, &sources, now).await?;
+        patient.look(&remote.needs).await?;
+        if heal == HealFrom::Everywhere && !(patient.is_whole() && remote.refs.is_empty() && remote.tables.is_empty()) {
+            self.heal_announce(&name, &remote.needs, &patient).await?;
+            for source in &sources {
+                patient.heal(source).await?;
+                patient.fill(source, &remote.needs).await?;
+            }
+            for other in self.file().remote.keys().filter(|other| **other != name) {
+                if patient.is_whole() && remote.refs.iter().all(DamagedRef::is_known) {
+                    break;
+                }
+                let source = match self.remote_open(Some(other)).await {
+                    Ok((_, source)) => source,
+                    Err(error) => {
+                        verification.notes.push(format!("the remote {other} was not asked: {error}"));
+                        continue;
+                    }
+                };
+                sources.push(source.clone());
+                remote = examined(&store, &sources, now).await?;
+                patient.heal(&source).await?;
+                patient.fill(&source, &remote.needs).await?;
+            }
+            let others: Vec<&Store> = sources.iter().skip(1).collect();
+            for damaged in &mut remote.refs {
+                damaged.repair(&store).await?;
+            }
+            self.tables_heal((&name, &store), &others, &mut remote.tables, &mut patient.found).await?;
+            let Remote { needs, .. } = examined(&store, &sources, now).await?;
+            patient.look(&needs).await?;
+            if remote.refs.iter().all(|one| one.healed) && remote.tables.iter().all(|fault| fault.healed) {
+                patient.let_go(&needs).await?;
+            }
+        }
+        verification.refs = remote.refs;
+        verification.tables = remote.tables;
+        patient.end(&mut verification);
+        Ok(verification)
+    }
+
+    /// The audit trail knows what is sent before it is.
+    async fn heal_announce(&self, remote: &str, needs: &[Need], patient: &Patient<'_>) -> Result<(), ServerError> {
+        for need in needs.iter().filter(|need| patient.is_hurt(&need.subject)) {
+            if let Subject::Version { name, digest, .. } = &need.subject {
+                self.audit(AuditAction::Read, name, Some(digest), json!({ "healing": remote })).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn examined(store: &Store, sources: &[Store], now: Timestamp) -> Result<Remote, ServerError> {
+    let others: Vec<&Store> = sources.iter().collect();
+    let tracked = store_examine(store, &others, &[], now).await?;
+    let tables = tables_examine(store, now).await?;
+    let mut needs: Vec<Need> = tracked.versions.iter().map(|version| Need::of_version(version, true)).collect();
+    needs.extend(tables.needs);
+    Ok(Remote { needs, refs: tracked.refs, tables: tables.faults })
+}

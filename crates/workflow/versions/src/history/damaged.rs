@@ -1,0 +1,238 @@
+//! Refs that cannot be read, and what they held as far as that can be told.
+//!
+//! A ref that is damaged says nothing, but its generations before it may be there, another store may have the same ref, and
+//! some refs say what they hold by their names. What is chosen is never less than what any of these says: the head is the
+//! one that descends from the others, deletions of a tag are counted as often as anybody has counted them.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use bytes::Bytes;
+use ropewalk_store::{RefName, Store};
+use ropewalk_types::{DatasetName, Diagnose as _, Digest, Timestamp};
+
+use super::{
+    Found, History, Part, Read, RefAt, Refs, Removal, Tips, found_at, lost_race, names, ref_text, refs_read, tags,
+    version_in,
+};
+use crate::error::VersionsError;
+use crate::version::Version;
+
+/// A ref of a store that cannot be read.
+#[derive(Clone, Debug)]
+pub struct DamagedRef {
+    /// Its name.
+    pub name: RefName,
+    /// The dataset that it is about.
+    pub dataset: DatasetName,
+    /// What was found.
+    pub reason: String,
+    /// It was set again to what it held, as far as that could be told.
+    pub healed: bool,
+    /// What it is to be set to, if that can be told.
+    repair: Option<(Part, Found)>,
+}
+
+impl DamagedRef {
+    /// Whether it can be told what the ref held.
+    pub fn is_known(&self) -> bool {
+        self.repair.is_some()
+    }
+
+    /// Sets the ref of `store` to what it held, unless somebody has set it meanwhile. One whose version is not in the store
+    /// stays as it is.
+    pub async fn repair(&mut self, store: &Store) -> Result<(), VersionsError> {
+        let Some((part, found)) = &self.repair else { return Ok(()) };
+        let version = match (part, found) {
+            (Part::Tag(_), Found::Tag(at)) => Some(at.version),
+            (_, Found::Version(at)) => Some(at.version),
+            _ => None,
+        };
+        if let Some(version) = version
+            && !store.contains(&version).await?
+        {
+            return Ok(());
+        }
+        let Some(history) = store.ref_history(&self.name).await? else { return Ok(()) };
+        if let Some(newest) = history.values.first().filter(|newest| newest.generation == history.generation)
+            && decoded(part, &self.name, &newest.bytes).is_some()
+        {
+            self.healed = true;
+            return Ok(());
+        }
+        match store.ref_set(&self.name, Some(history.generation), encoded(found)).await {
+            Err(error) if lost_race(&error) => Ok(()),
+            result => {
+                result?;
+                self.healed = true;
+                Ok(())
+            }
+        }
+    }
+}
+
+/// The refs of all datasets of `store`, and those that cannot be read, which are taken to hold what can be found out of them:
+/// from `others`, and from the versions that `named` says are here.
+pub(crate) async fn refs_readable(
+    store: &Store,
+    others: &[&Store],
+    named: &[(DatasetName, Digest)],
+    now: Timestamp,
+) -> Result<(BTreeMap<DatasetName, Refs>, Vec<DamagedRef>), VersionsError> {
+    let datasets = names(store).await?;
+    let (mut refs, reads) = refs_read(store, &datasets, Tips::Read).await?;
+    let mut wrong = Vec::new();
+    for Read { dataset, part, name, found } in reads {
+        match found {
+            Ok(found) => refs.entry(dataset).or_default().take(part, found),
+            Err(error) if is_of_content(&error) => wrong.push((dataset, part, name, error.to_string())),
+            Err(error) => return Err(error),
+        }
+    }
+    let mut damaged = Vec::with_capacity(wrong.len());
+    for (dataset, part, name, reason) in wrong {
+        let search = Search { store, others, name: &name, part: &part, now };
+        let pointed = named.iter().filter(|(of, _)| *of == dataset).map(|(_, version)| *version);
+        let counted = refs.get(&dataset).and_then(|refs| match &part {
+            Part::Untagged(tag) => refs.tags.get(tag).map(|at| at.deletions),
+            _ => None,
+        });
+        let found = search.run(pointed.collect(), counted).await?;
+        if let Some(found) = &found {
+            refs.entry(dataset.clone()).or_default().take(part.clone(), found.clone());
+        }
+        let repair = found.map(|found| (part, found));
+        damaged.push(DamagedRef { name, dataset, reason, healed: false, repair });
+    }
+    damaged.sort_by(|one, other| one.name.cmp(&other.name));
+    refs.values_mut().for_each(Refs::settle);
+    Ok((refs, damaged))
+}
+
+/// The version object, from the first of the stores in which it can be read.
+pub(crate) async fn find_readable(stores: &[&Store], digest: &Digest) -> Result<Option<Version>, VersionsError> {
+    for store in stores {
+        match (History { stores: &[*store] }).find(digest).await {
+            Ok(Some(version)) => return Ok(Some(version)),
+            Err(error) if !is_of_content(&error) => return Err(error),
+            Ok(None) | Err(_) => {}
+        }
+    }
+    Ok(None)
+}
+
+/// Whether an error says that what is stored is wrong, and not that it could not be asked for.
+fn is_of_content(error: &VersionsError) -> bool {
+    const CODES: [&str; 5] =
+        ["store.damaged", "store.malformed", "store.not_found", "store.too_large", "versions.malformed"];
+    CODES.contains(&error.code())
+}
+
+/// The search for what a ref held.
+struct Search<'a> {
+    store: &'a Store,
+    others: &'a [&'a Store],
+    name: &'a RefName,
+    part: &'a Part,
+    now: Timestamp,
+}
+
+impl Search<'_> {
+    async fn run(&self, pointed: Vec<Digest>, counted: Option<u64>) -> Result<Option<Found>, VersionsError> {
+        let before = self.before().await?;
+        let mut there = Vec::new();
+        for other in self.others {
+            match found_at(other, self.part, self.name).await {
+                Ok(Found::Nothing) => {}
+                Err(error) if is_of_content(&error) => {}
+                found => there.push(found?),
+            }
+        }
+        Ok(match self.part {
+            Part::Head => {
+                let said = before.into_iter().chain(there).filter_map(|found| match found {
+                    Found::Version(at) => Some(at.version),
+                    _ => None,
+                });
+                self.furthest(pointed.into_iter().chain(said)).await?.map(at)
+            }
+            // What others see holds before what it was here some time ago.
+            Part::Tag(_) => there.into_iter().chain(before).next(),
+            Part::Untagged(_) => {
+                let said = there.into_iter().chain(before).filter_map(|found| match found {
+                    Found::Deletions(count) => Some(count),
+                    _ => None,
+                });
+                said.chain(counted).max().map(Found::Deletions)
+            }
+            Part::Tip(version) => Some(at(*version)),
+            Part::Removed(_) => {
+                // That it was removed is said by the name of the ref.
+                let why = "its tombstone was damaged, and nobody knows why it was removed".to_owned();
+                let unknown = Removal { at: self.now, who: "unknown".to_owned(), why };
+                Some(there.into_iter().chain(before).next().unwrap_or(Found::Removal(unknown)))
+            }
+        })
+    }
+
+    /// What the ref held before it was damaged, the latest first.
+    async fn before(&self) -> Result<Vec<Found>, VersionsError> {
+        let history = self.store.ref_history(self.name).await?;
+        let values = history.into_iter().flat_map(|history| history.values);
+        Ok(values.filter_map(|value| decoded(self.part, self.name, &value.bytes)).collect())
+    }
+
+    /// The one of the versions that descends from the others; of those that went different ways the first.
+    async fn furthest(&self, versions: impl Iterator<Item = Digest>) -> Result<Option<Digest>, VersionsError> {
+        let stores: Vec<&Store> = std::iter::once(self.store).chain(self.others.iter().copied()).collect();
+        let mut best = None;
+        let mut seen = BTreeSet::new();
+        for version in versions.filter(|version| seen.insert(*version)) {
+            if find_readable(&stores, &version).await?.is_none() {
+                continue;
+            }
+            best = match best {
+                Some(best) if !descends(&stores, &version, &best).await? => Some(best),
+                _ => Some(version),
+            };
+        }
+        Ok(best)
+    }
+}
+
+/// Whether `old` is `new` or lies behind it, as far as that can be read.
+async fn descends(stores: &[&Store], new: &Digest, old: &Digest) -> Result<bool, VersionsError> {
+    let (mut seen, mut waiting) = (HashSet::new(), vec![*new]);
+    while let Some(digest) = waiting.pop() {
+        if digest == *old {
+            return Ok(true);
+        }
+        if seen.insert(digest) {
+            waiting.extend(find_readable(stores, &digest).await?.into_iter().flat_map(|version| version.parents));
+        }
+    }
+    Ok(false)
+}
+
+fn at(version: Digest) -> Found {
+    Found::Version(RefAt { version, generation: 0 })
+}
+
+fn decoded(part: &Part, name: &RefName, value: &Bytes) -> Option<Found> {
+    let text = || std::str::from_utf8(value).ok();
+    match part {
+        Part::Head | Part::Tip(_) => version_in(value).map(at),
+        Part::Tag(_) => tags::decode(text()?).map(Found::Tag),
+        Part::Untagged(_) => tags::deletions_decode(text()?).map(Found::Deletions),
+        Part::Removed(_) => Removal::decode(name, value).ok().map(Found::Removal),
+    }
+}
+
+fn encoded(found: &Found) -> Bytes {
+    match found {
+        Found::Version(at) => ref_text(&at.version),
+        Found::Tag(at) => tags::encode(*at),
+        Found::Deletions(count) => tags::deletions_encode(*count),
+        Found::Removal(removal) => removal.encode(),
+        Found::Nothing => Bytes::new(),
+    }
+}

@@ -1,0 +1,139 @@
+//! Stores whose refs or version objects are damaged: what they need is told, and refs are set again.
+
+use ropewalk_store::{NoProgress, RefName, Root, Store};
+use ropewalk_types::{Diagnose as _, Digest, TagName, Timestamp};
+
+use super::{Project, name};
+use crate::{Examined, NeededVersion, PushOptions, store_examine};
+
+const NOW: Timestamp = Timestamp(1_900_000_000_000);
+
+/// Two versions, the first with a tag; and a remote to which both were pushed.
+async fn pushed() -> (Project, Store, [Digest; 2]) {
+    let (ada, remote) = (Project::new().await, Store::open("memory:").await.unwrap());
+    ada.write("data/a", "1");
+    let first = ada.commit_data("first").await;
+    ada.workspace.tag(&name("data"), "v1", &TagName::new("t").unwrap(), false).await.unwrap();
+    ada.write("data/b", "2");
+    let second = ada.commit_data("second").await;
+    push(&ada, &remote).await;
+    (ada, remote, [first, second])
+}
+
+async fn push(ada: &Project, remote: &Store) -> crate::Pushed {
+    ada.workspace.push(remote, &[], PushOptions::default(), &NoProgress).await.unwrap()
+}
+
+/// Writes what no ref holds as its next generation.
+async fn spoil(store: &Store, reference: &str) {
+    let reference = RefName::new(reference).unwrap();
+    let generation = store.ref_get(&reference).await.unwrap().map(|found| found.generation);
+    store.ref_set(&reference, generation, "\u{1}nothing".into()).await.unwrap();
+}
+
+async fn examine(store: &Store, others: &[&Store], pointed: &[Digest]) -> Examined {
+    let pointed: Vec<_> = pointed.iter().map(|version| (name("data"), *version)).collect();
+    store_examine(store, others, &pointed, NOW).await.unwrap()
+}
+
+/// The versions with their numbers, and whether their content is known.
+fn told(versions: &[NeededVersion]) -> Vec<(Digest, Option<u64>, bool)> {
+    let mut told: Vec<_> = versions.iter().map(|one| (one.digest, one.number, one.content.is_some())).collect();
+    told.sort_by_key(|(_, number, _)| *number);
+    told
+}
+
+#[tokio::test]
+async fn a_damaged_head_is_told_and_set_to_the_furthest_version_that_is_known() {
+    let (ada, remote, [first, second]) = pushed().await;
+    spoil(&ada.store, "datasets/data/head").await;
+    let error = ada.workspace.log(&name("data")).await.unwrap_err();
+    assert_eq!(error.code(), "store.malformed");
+    assert!(error.hint().unwrap().contains("data verify"), "{error}");
+    // From its generation before, from the remote, or from a pointer, whichever is furthest.
+    let fresh = Store::open("memory:").await.unwrap();
+    for (others, pointed) in [(vec![], vec![]), (vec![&remote], vec![first]), (vec![&fresh], vec![second, first])] {
+        let mut found = examine(&ada.store, &others, &pointed).await;
+        assert_eq!(told(&found.versions), [(first, Some(1), true), (second, Some(2), true)]);
+        let [head] = found.refs.as_mut_slice() else { panic!("{:?}", found.refs) };
+        assert_eq!((head.name.as_str(), head.is_known(), head.healed), ("datasets/data/head", true, false));
+    }
+    let mut found = examine(&ada.store, &[&remote], &[]).await;
+    found.refs[0].repair(&ada.store).await.unwrap();
+    assert!(found.refs[0].healed);
+    let log = ada.workspace.log(&name("data")).await.unwrap();
+    assert_eq!((log.len(), log[0].digest, log[0].head), (2, second, true));
+    assert!(examine(&ada.store, &[], &[]).await.refs.is_empty());
+}
+
+#[tokio::test]
+async fn a_head_that_was_never_anything_else_comes_from_where_its_version_is() {
+    let (ada, remote, [_, second]) = pushed().await;
+    let bob = Store::open("memory:").await.unwrap();
+    spoil(&bob, "datasets/data/head").await;
+    let found = examine(&bob, &[], &[]).await;
+    assert!(found.versions.is_empty() && !found.refs[0].is_known(), "{found:?}");
+    let mut found = examine(&bob, &[&remote], &[]).await;
+    assert_eq!(found.versions.len(), 2);
+    found.refs[0].repair(&bob).await.unwrap();
+    assert!(!found.refs[0].healed, "what a ref names is there before the ref is");
+    ada.store.copy_to(&bob, &[Root::Blob(second)], &NoProgress).await.unwrap();
+    found.refs[0].repair(&bob).await.unwrap();
+    assert!(found.refs[0].healed);
+}
+
+#[tokio::test]
+async fn every_kind_of_ref_is_set_again() {
+    let (ada, remote, [first, _]) = pushed().await;
+    let (data, other) = (name("data"), TagName::new("u").unwrap());
+    ada.write("data/c", "3");
+    ada.commit("third").await;
+    ada.workspace.remove_version(&data, "v2", "ada", "asked to").await.unwrap();
+    ada.workspace.tag(&data, "v1", &other, false).await.unwrap();
+    ada.workspace.tag_remove(&data, &other).await.unwrap();
+    push(&ada, &remote).await;
+    let tip = format!("datasets/data/tips/{first}");
+    ada.store.ref_set(&RefName::new(tip.as_str()).unwrap(), None, format!("{first}\n").into()).await.unwrap();
+    let before = crate::history::refs(&ada.store, &data).await.unwrap();
+    let names = ada.store.ref_list("datasets/data/").await.unwrap();
+    assert_eq!(names.len(), 5, "a head, a tag, a tip, a tombstone, a count of deletions: {names:?}");
+    for name in &names {
+        spoil(&ada.store, name.as_str()).await;
+    }
+    let mut found = examine(&ada.store, &[&remote], &[]).await;
+    assert_eq!(found.refs.iter().map(|one| one.name.clone()).collect::<Vec<_>>(), names);
+    assert_eq!(found.versions.len(), 3);
+    assert!(found.versions.iter().any(|one| one.number == Some(2) && one.content.is_none()), "it was removed");
+    for one in &mut found.refs {
+        one.repair(&ada.store).await.unwrap();
+        assert!(one.healed, "{one:?}");
+    }
+    let after = crate::history::refs(&ada.store, &data).await.unwrap();
+    assert_eq!((after.head.unwrap().version, &after.tags), (before.head.unwrap().version, &before.tags));
+    assert_eq!((after.tips, after.untagged, after.removed), (before.tips, before.untagged, before.removed));
+}
+
+#[tokio::test]
+async fn versions_behind_one_that_is_lost_are_needed_too() {
+    let (ada, _, [first, second]) = pushed().await;
+    let bare = Store::open("memory:").await.unwrap();
+    let head = RefName::new("datasets/data/head").unwrap();
+    bare.ref_set(&head, None, format!("{second}\n").into()).await.unwrap();
+    assert_eq!(told(&examine(&bare, &[], &[]).await.versions), [(second, None, false)]);
+    let found = examine(&bare, &[&ada.store], &[]).await;
+    assert_eq!(told(&found.versions), [(first, Some(1), true), (second, Some(2), true)]);
+    assert!(found.versions.iter().all(|one| one.named == (one.digest == second)));
+}
+
+#[tokio::test]
+async fn a_push_sends_again_what_the_remote_no_longer_shows() {
+    let (ada, _, [_, second]) = pushed().await;
+    let bare = Store::open("memory:").await.unwrap();
+    let head = RefName::new("datasets/data/head").unwrap();
+    bare.ref_set(&head, None, format!("{second}\n").into()).await.unwrap();
+    let sent = push(&ada, &bare).await.transferred.pieces;
+    assert!(sent > 0);
+    let content = ada.workspace.recorded(&name("data"), "v2").await.unwrap().version.root;
+    assert!(bare.contains(&second).await.unwrap() && bare.contains(&content).await.unwrap());
+    assert_eq!(push(&ada, &bare).await.transferred.pieces, 0);
+}
