@@ -4,6 +4,8 @@
 
 #![expect(clippy::unwrap_used, reason = "clippy exempts test functions, not what they share")]
 
+#[path = "store/blobs.rs"]
+mod blobs;
 #[path = "store/collection.rs"]
 mod collection;
 #[path = "store/harness.rs"]
@@ -18,13 +20,15 @@ mod refs;
 mod sharing;
 #[path = "store/transfer.rs"]
 mod transfer;
+#[path = "store/trees.rs"]
+mod trees;
 #[path = "store/work_trees.rs"]
 mod work_trees;
 
 use ropewalk_store::{BackendOptions, Store, object_store_at};
 use ropewalk_types::Diagnose as _;
 
-pub(crate) use harness::{Harness, noise};
+pub(crate) use harness::{Harness, dropped_after, noise};
 
 /// Runs an `async fn(Harness)` as one test against each server.
 macro_rules! on_every_backend {

@@ -66,8 +66,8 @@ async fn the_same_bytes_are_stored_once(harness: Harness) {
     let path = harness.file("same", &bytes);
     assert_eq!(store.put_file(&path).await.unwrap(), first);
     assert_eq!(harness.open().await.put_bytes(bytes.clone()).await.unwrap(), first);
-    let stored: u64 = harness.objects("packs").iter().map(|pack| pack.size).sum();
-    assert!(stored < bytes.len() as u64 + 10_000, "{stored}");
+    let (stored, length) = (harness.bytes("packs").await, bytes.len() as u64);
+    assert!((length..length + 10_000).contains(&stored), "{stored}");
 }
 
 async fn a_writer_commits_all_at_once(harness: Harness) {
@@ -85,9 +85,9 @@ async fn a_writer_commits_all_at_once(harness: Harness) {
     for blob in &blobs {
         assert_eq!(Digest::of(&other.get_bytes(&blob.digest).await.unwrap()), blob.digest);
     }
-    assert!(harness.objects("packs").len() <= 1);
+    assert_eq!(harness.count("packs").await, 1);
     store.writer().commit().await.unwrap();
-    assert!(harness.objects("index").len() <= 1, "an empty commit writes nothing");
+    assert_eq!(harness.count("index").await, 1, "an empty commit writes nothing");
 }
 
 async fn cached_files_are_made_once(harness: Harness) {

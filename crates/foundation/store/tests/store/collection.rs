@@ -4,7 +4,7 @@ use ropewalk_store::{CollectSettings, Collected, NoProgress, Root, Store, StoreE
 use ropewalk_types::Digest;
 
 use crate::transfer::directory_in;
-use crate::{Harness, noise, on_every_backend};
+use crate::{Harness, dropped_after, noise, on_every_backend};
 
 on_every_backend!(
     what_nothing_needs_goes_in_two_steps,
@@ -20,6 +20,7 @@ on_every_backend!(
     nothing_is_collected_when_something_is_missing,
     writers_go_on_beside_a_collector,
     usage_tells_what_would_go,
+    a_killed_collector_loses_nothing,
 );
 
 pub(crate) const GRACE: Duration = Duration::from_hours(24);
@@ -317,28 +318,28 @@ async fn usage_tells_what_would_go(harness: Harness) {
 }
 
 /// Killed after each of its steps, a collector leaves a whole store, and the next goes on.
-#[tokio::test]
-async fn a_killed_collector_loses_nothing() {
-    use futures::FutureExt as _;
-    let harness = Harness::in_memory();
+async fn a_killed_collector_loses_nothing(harness: Harness) {
     let store = harness.open().await;
     let (kept, gone) = (directory_in(&store, &harness, 1).await, directory_in(&store, &harness, 2).await);
     let roots = [Root::Tree(kept)];
-    for polls in 0..60 {
-        let collector = harness.open().await;
-        let settings = settings(1 + polls * 2);
-        let mut work = Box::pin(collector.collect(&roots, &settings));
-        for _ in 0..polls {
-            if (&mut work).now_or_never().is_some() {
+    let mut graces = 1;
+    // While it sets aside; then, where nobody else works, while it removes.
+    for grace in [GRACE, Duration::ZERO] {
+        let (mut kills, mut ended) = (0, false);
+        for point in harness.kill_points() {
+            let collector = harness.open().await;
+            let settings = CollectSettings { grace, ..settings(graces) };
+            ended = dropped_after(point, collector.collect(&roots, &settings)).await;
+            assert_whole(&harness.open().await, &kept).await;
+            if ended {
                 break;
             }
-            tokio::task::yield_now().await;
+            (kills, graces) = (kills + 1, graces + 2);
         }
-        drop(work);
-        assert_whole(&harness.open().await, &kept).await;
+        assert!(ended && kills > 1, "{ended} after {kills} kills");
     }
-    for graces in [200, 202, 204] {
-        collect(&store, &roots, graces).await;
+    for later in [2, 4, 6] {
+        collect(&store, &roots, graces + later).await;
     }
     assert!(matches!(store.tree_get(&gone).await, Err(StoreError::NotFound { .. })));
     assert_whole(&harness.open().await, &kept).await;

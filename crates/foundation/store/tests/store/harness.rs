@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path as FilePath;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures::TryStreamExt as _;
@@ -12,6 +13,9 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt as _};
 use ropewalk_store::files::{self, Entry, EntryKind, TemporaryDirectory};
 use ropewalk_store::{BackendOptions, Store, object_store_at};
+
+/// More steps than any work takes that is killed here.
+const KILL_POINTS: usize = 1000;
 
 /// A place for one store, of which any number of independent handles can be opened, and a directory for files.
 pub(crate) struct Harness {
@@ -75,13 +79,33 @@ impl Harness {
 
     /// How many objects lie in a folder of the store and below.
     pub(crate) async fn count(&self, folder: &str) -> usize {
+        self.sizes(folder).await.len()
+    }
+
+    /// How many bytes the objects in a folder of the store and below have together.
+    pub(crate) async fn bytes(&self, folder: &str) -> u64 {
+        self.sizes(folder).await.iter().sum()
+    }
+
+    async fn sizes(&self, folder: &str) -> Vec<u64> {
         let (backend, path) = match &self.place {
-            Place::Disk => return count_files(&self.directory.path().join("store").join(folder)),
+            Place::Disk => return sizes_below(&self.directory.path().join("store").join(folder)),
             Place::Memory(backend) => (Arc::clone(backend), folder.into()),
             Place::Remote(url, options) => object_store_at(&format!("{url}/{folder}"), options).unwrap(),
         };
-        let listed: Vec<_> = backend.list(Some(&path)).try_collect().await.unwrap();
-        listed.len()
+        backend.list(Some(&path)).map_ok(|meta| meta.size).try_collect().await.unwrap()
+    }
+
+    /// After how many of its steps work is to be killed, one number for each time: every one where a step costs little,
+    /// ever greater ones where it is a request to a server.
+    pub(crate) fn kill_points(&self) -> Box<dyn Iterator<Item = usize> + Send> {
+        match &self.place {
+            Place::Disk | Place::Memory(_) => Box::new(0..KILL_POINTS),
+            Place::Remote(..) => {
+                let points = std::iter::successors(Some(0), |point| Some(point + point / 2 + 1));
+                Box::new(points.take_while(|point| *point < KILL_POINTS * 10))
+            }
+        }
     }
 
     /// The paths of all objects in a folder of the store.
@@ -125,10 +149,25 @@ impl Harness {
     }
 }
 
-fn count_files(folder: &FilePath) -> usize {
+fn sizes_below(folder: &FilePath) -> Vec<u64> {
     let entries = if files::exists(folder).unwrap() { files::list(folder).unwrap() } else { Vec::new() };
-    let count = |entry: Entry| if entry.kind == EntryKind::Directory { count_files(&entry.path) } else { 1 };
-    entries.into_iter().map(count).sum()
+    let sizes = |entry: Entry| {
+        if entry.kind == EntryKind::Directory { sizes_below(&entry.path) } else { vec![entry.size] }
+    };
+    entries.into_iter().flat_map(sizes).collect()
+}
+
+/// Lets work wake up `times` times at most and drops it, as `kill -9` would end it; says whether it had ended.
+pub(crate) async fn dropped_after<F: Future>(times: usize, work: F) -> bool {
+    let (mut work, mut left) = (Box::pin(work), times);
+    std::future::poll_fn(|context| match left.checked_sub(1) {
+        None => Poll::Ready(false),
+        Some(less) => {
+            left = less;
+            work.as_mut().poll(context).map(|_| true)
+        }
+    })
+    .await
 }
 
 fn scratch() -> TemporaryDirectory {

@@ -20,7 +20,7 @@ mod transfer;
 mod trees;
 mod work_trees;
 
-pub(crate) use harness::{Harness, noise};
+pub(crate) use harness::{Harness, dropped_after, noise};
 
 /// Runs an `async fn(Harness)` as one test for each back-end: the conformance suite is all that is named here.
 macro_rules! on_every_backend {

@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 use ropewalk_store::{CollectSettings, RefName, Root, Store, Tree, TreeEntry};
 use ropewalk_types::Digest;
 
-use crate::collection::{assert_whole, collect, settings};
-use crate::{Harness, noise, on_every_backend};
+use crate::collection::{GRACE, assert_whole, collect, settings};
+use crate::{Harness, dropped_after, noise, on_every_backend};
 
 on_every_backend!(
     many_small_commits_become_few_objects,
@@ -14,6 +14,7 @@ on_every_backend!(
     merging_goes_on_beside_writers_and_readers,
     what_is_merged_can_become_garbage,
     of_two_collectors_at_once_neither_loses_anything,
+    a_killed_merger_loses_nothing,
 );
 
 /// A commit of one small change, as a version of a dataset is: a file, its directory, and a ref that is moved on.
@@ -194,42 +195,32 @@ async fn of_two_collectors_at_once_neither_loses_anything(harness: Harness) {
 }
 
 /// Dropped after each of its steps, as `kill -9` would end it, a merger leaves a store that verifies, and the next goes on.
-#[tokio::test]
-async fn a_killed_merger_loses_nothing() {
-    use futures::FutureExt as _;
-    for (harness, grace) in [(Harness::in_memory(), 2), (Harness::in_memory(), 0), (Harness::on_disk(), 2)] {
-        let store = harness.open().await;
-        let idle = harness.open().await;
+async fn a_killed_merger_loses_nothing(harness: Harness) {
+    // Without a time of grace all is done in one go.
+    for grace in [GRACE, Duration::ZERO] {
+        let place = harness.beside();
+        let (store, idle) = (place.open().await, place.open().await);
         let roots = commits(&store, 0..12).await;
-        let mut ended = false;
-        for polls in 0..400 {
-            let collector = harness.open().await;
-            let later = settings(1 + polls * grace);
-            // Without a time of grace all is done in one go.
-            let settings = if grace == 0 { CollectSettings { grace: Duration::ZERO, ..later } } else { later };
-            let mut work = Box::pin(collector.collect(&roots, &settings));
-            for _ in 0..polls {
-                if (&mut work).now_or_never().is_some() {
-                    ended = true;
-                    break;
-                }
-                tokio::time::sleep(Duration::from_micros(50)).await;
-            }
-            drop(work);
-            let fresh = harness.open().await;
+        let (mut kills, mut ended) = (0, false);
+        for (round, point) in (0..).zip(place.kill_points()) {
+            let collector = place.open().await;
+            let settings = CollectSettings { grace, ..settings(1 + 2 * round) };
+            ended = dropped_after(point, collector.collect(&roots, &settings)).await;
+            let fresh = place.open().await;
             all_whole(&fresh, &roots).await;
-            assert_eq!(fresh.verify(None).await.unwrap().damaged, [], "{polls}");
+            assert_eq!(fresh.verify(None).await.unwrap().damaged, [], "{point}");
             if ended {
                 break;
             }
+            kills += 1;
         }
-        assert!(ended);
-        for graces in [2000, 2002, 2004, 2006] {
-            collect(&harness.open().await, &roots, graces).await;
+        assert!(ended && kills > 1, "{ended} after {kills} kills");
+        for graces in [3000, 3002, 3004, 3006] {
+            collect(&place.open().await, &roots, graces).await;
         }
         store.sweep_orphans(SystemTime::now() + Duration::from_hours(1)).await.unwrap();
         all_whole(&idle, &roots).await;
-        assert!(harness.count("packs").await < 8);
+        assert!(place.count("packs").await < 8);
     }
 }
 

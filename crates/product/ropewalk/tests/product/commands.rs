@@ -1,6 +1,12 @@
 use std::process::Command;
 
+use ropewalk_store::Store;
+use ropewalk_types::Digest;
+
 use crate::harness::{Project, python};
+
+/// Where a project has its store.
+const STORE: &str = ".ropewalk/store";
 
 const SALES: &str = "\
 [project]
@@ -94,6 +100,10 @@ for step in range(3):
     mlflow.log_metric("loss", 1.0 / (step + 1), step=step)
 pathlib.Path("note.txt").write_text("made of " + os.environ["FLAVOUR"])
 mlflow.log_artifact("note.txt")
+# It is no output, and no part of the code of a later run: only this run has it.
+pathlib.Path("logged.txt").write_text("logged with " + os.environ["FLAVOUR"])
+mlflow.log_artifact("logged.txt")
+pathlib.Path("logged.txt").unlink()
 "#;
 
 /// Plain `mlflow` calls in the user's own code land in the stage's run, with no set-up.
@@ -121,6 +131,18 @@ fn a_python_stage_is_tracked_by_plain_mlflow_calls() {
     assert_eq!(loss["step"], 2);
     assert_eq!(run("hemp")["state"], "cached");
     assert_eq!(run("jute")["state"], "executed", "a declared variable is part of the key");
+
+    let digest = |text: &str| Digest::of(text.as_bytes());
+    let scrap = digest("nobody needs it");
+    project.in_store(STORE, async |store: Store| store.put_bytes("nobody needs it".into()).await.expect("put"));
+    project.succeed(&["data", "gc", "--grace", "0"]);
+    project.in_store(STORE, async |store: Store| {
+        assert!(!store.contains(&scrap).await.expect("the store"));
+        for text in ["made of hemp", "made of jute", "logged with hemp", "logged with jute"] {
+            assert_eq!(store.get_bytes(&digest(text)).await.expect("an artifact"), text);
+        }
+    });
+    assert_eq!(run("hemp")["state"], "cached", "what it made is there");
 }
 
 #[test]

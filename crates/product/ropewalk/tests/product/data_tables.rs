@@ -1,5 +1,7 @@
 //! Sources, checks, questions and governance, as the project file declares them.
 
+mod looked_at;
+
 use serde_json::Value;
 
 use crate::harness::{Draws, Project, talk};

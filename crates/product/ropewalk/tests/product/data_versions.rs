@@ -1,5 +1,9 @@
 //! `docs/data.md` from an empty folder to a second machine, and what can go wrong on the way.
 
+mod choices;
+mod killed;
+mod secrets;
+
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -438,21 +442,6 @@ fn what_is_wrong_is_said_with_what_can_be_done() {
         let text = project.succeed(arguments);
         assert!(text.contains("\\u{1b}[2Jowl.jpg") && !text.contains('\u{1b}'), "{text}");
     }
-}
-
-#[test]
-fn an_s3_server_is_a_remote_and_a_wrong_secret_is_refused() {
-    let place = Place::s3();
-    let first = birds(&place);
-    let secret = variable("ROPEWALK_TEST_S3_SECRET");
-    let wrong = first.command(&["push"]).env("AWS_SECRET_ACCESS_KEY", "wrong").output().expect("the binary starts");
-    assert_eq!(wrong.status.code(), Some(2), "{}", String::from_utf8_lossy(&wrong.stderr));
-    first.succeed(&["push"]);
-    let second = clone(&first);
-    second.succeed(&["pull"]);
-    assert_eq!(read(&second, "photos/robin.jpg"), "not really a photo");
-    let kept = walk(&first.path(".ropewalk"));
-    assert!(!kept.iter().any(|bytes| contains(bytes, secret.as_bytes())), "the secret is written nowhere");
 }
 
 fn walk(folder: &Path) -> Vec<Vec<u8>> {

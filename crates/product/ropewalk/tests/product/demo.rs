@@ -1,6 +1,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 
+use ropewalk_store::Store;
 use serde_json::{Value, json};
 
 use crate::harness::{Project, Running, python, script};
@@ -12,10 +13,12 @@ fn the_demo_does_everything_and_its_project_answers() {
     let told = project.json(&["demo", "--dir", "demo"]);
     everything_was_done(&told);
     the_page_needs_nothing_else(&project);
+    a_collection_keeps_what_was_made(&project);
     a_second_demo_executes_no_stage(&project);
     the_thread_goes_back_to_the_source(&project, &told);
     what_is_watched_is_in_the_trail(&project);
     listings_agree(&project);
+    the_logs_can_be_asked(&project, &told);
     served_to_foreign_clients(&project);
 }
 
@@ -42,6 +45,39 @@ fn the_page_needs_nothing_else(project: &Project) {
     assert!(page.contains("<svg") && page.contains("prefers-color-scheme"));
     let addresses = ["src=", "href=\"http", "url(", "@import", "<script", "<link"];
     assert!(addresses.iter().all(|address| !page.contains(address)), "the page must be self-contained");
+}
+
+/// What comes after reads all of it again: the model is served, the rows that it learnt from are compared, the thread is
+/// followed.
+fn a_collection_keeps_what_was_made(project: &Project) {
+    const STORE: &str = "demo/.ropewalk/store";
+    let scrap = project
+        .in_store(STORE, async |store: Store| store.put_bytes("nobody needs it".into()).await.expect("put").digest);
+    let gone = in_demo(project, &["data", "gc", "--grace", "0"]);
+    assert!(gone["removed"]["pieces"].as_u64() > Some(0), "{gone}");
+    assert!(!project.in_store(STORE, async |store: Store| store.contains(&scrap).await.expect("the store")));
+    let verified = in_demo(project, &["data", "verify"]);
+    assert_eq!((&verified["damaged"], &verified["missing"]), (&json!([]), &json!([])), "{verified}");
+}
+
+fn the_logs_can_be_asked(project: &Project, told: &Value) {
+    let sample = told["sample_prediction_id"].as_str().expect("sample");
+    let question = format!("SELECT model, version, \"rows\", inputs FROM predictions WHERE prediction = '{sample}'");
+    let found = in_demo(project, &["sql", &question]);
+    let row = &found[0];
+    assert_eq!(
+        (&row["model"], &row["version"], &row["rows"]),
+        (&json!("flight-delays"), &json!(1), &json!(1)),
+        "{found}"
+    );
+    assert!(row["inputs"].as_str().is_some_and(|inputs| inputs.contains("carrier")), "{found}");
+    let question = "SELECT m.value AS auc, p.value AS trees FROM runs r JOIN run_metrics m ON m.run_id = r.run_id \
+                    JOIN run_params p ON p.run_id = r.run_id \
+                    WHERE r.stage = 'train' AND m.key = 'auc' AND p.key = 'trees'";
+    let found = in_demo(project, &["sql", question]);
+    let (auc, expected) = (found[0]["auc"].as_f64().expect("a figure"), told["auc"].as_f64().expect("auc"));
+    assert!((auc - expected).abs() < 1e-9, "{found}");
+    assert!(found[0]["trees"].as_str().is_some_and(|trees| trees.parse::<u32>().is_ok()), "{found}");
 }
 
 fn a_second_demo_executes_no_stage(project: &Project) {
@@ -196,11 +232,7 @@ fn model_file(project: &Project) -> std::path::PathBuf {
     let digest: ropewalk_types::Digest =
         models[0]["latest"]["digest"].as_str().expect("digest").parse().expect("digest");
     let path = project.path("model.onnx");
-    let runtime = tokio::runtime::Runtime::new().expect("runtime");
-    runtime.block_on(async {
-        let url = format!("file:{}", project.path("demo/.ropewalk/store").display());
-        let store = ropewalk_store::Store::open(&url).await.expect("store");
-        store.materialize(&digest, &path).await.expect("model");
-    });
+    project
+        .in_store("demo/.ropewalk/store", async |store: Store| store.materialize(&digest, &path).await.expect("model"));
     path
 }

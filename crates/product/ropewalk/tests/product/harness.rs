@@ -3,6 +3,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use ropewalk_store::Store;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -96,6 +97,15 @@ impl Project {
         let arguments = [arguments, &["--output", "json"]].concat();
         let text = self.succeed(&arguments);
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{arguments:?} printed no JSON ({error}): {text}"))
+    }
+
+    /// Works on a store that lies in the project's folder, as another process would.
+    pub(crate) fn in_store<T>(&self, folder: &str, work: impl AsyncFnOnce(Store) -> T) -> T {
+        let runtime = tokio::runtime::Runtime::new().expect("runtime");
+        runtime.block_on(async {
+            let url = format!("file:{}", self.path(folder).display());
+            work(Store::open(&url).await.expect("store")).await
+        })
     }
 
     /// Runs a command that must end with `code`; what it said.

@@ -9,6 +9,7 @@ mod crash;
 mod data_files;
 mod data_governance;
 mod data_import;
+mod data_page;
 mod data_removal;
 mod data_repair;
 mod data_tables;

@@ -1,0 +1,79 @@
+//! A table looked at: compared by a key, described, followed in one direction, and asked within a limit of memory.
+
+use crate::harness::Project;
+
+const FILE: &str = "\
+[project]
+name = \"x\"
+[data.goods]
+source = \"goods.csv\"
+[stage.dear]
+sql = \"dear.sql\"
+";
+
+/// Forty goods, of which one costs much more than the others.
+fn goods(changed: &str) -> String {
+    let rows: Vec<String> = (1..=40)
+        .map(|id| format!("{id},{},{}\n", if id % 4 == 0 { "rope" } else { "yarn" }, if id == 40 { 100 } else { 1 }))
+        .collect();
+    format!("id,kind,price\n{}", rows.concat()).replace("\n7,yarn,1\n", changed)
+}
+
+#[test]
+fn versions_are_compared_by_a_key_described_and_followed_each_way() {
+    let project = Project::with(&[
+        ("ropewalk.toml", FILE),
+        ("dear.sql", "SELECT id FROM goods WHERE price > 50"),
+        ("goods.csv", &goods("\n7,yarn,1\n")),
+    ]);
+    project.succeed(&["run"]);
+    project.write("goods.csv", &goods("\n7,yarn,2\n41,rope,1\n"));
+    project.succeed(&["run"]);
+
+    let rows = |key: &[&str]| {
+        let diff = project.json(&[&["data", "diff", "goods@v1", "goods@v2"], key].concat());
+        ["rows_added", "rows_removed", "rows_changed"].map(|what| diff[what].as_u64().expect("a number"))
+    };
+    assert_eq!((rows(&["--key", "id"]), rows(&["--key", "id,kind"]), rows(&[])), ([1, 0, 1], [1, 0, 1], [2, 1, 0]));
+    let said = project.succeed(&["data", "diff", "goods@v1", "goods@v2", "--key", "id"]);
+    assert!(said.contains("1 rows changed in price") && said.contains("~ 7: price: 1 to 2"), "{said}");
+    let said = project.fail(2, &["data", "diff", "goods@v1", "goods@v2", "--key", "kind"]);
+    assert!(said.contains("kind"), "{said}");
+
+    let described = project.succeed(&["data", "describe", "goods@v1"]);
+    let line = |column: &str| {
+        let mut lines = described.lines().filter(|line| line.split_whitespace().next() == Some(column));
+        lines.next().unwrap_or_else(|| panic!("no {column} in {described}"))
+    };
+    assert!(described.starts_with("goods v1: 40 rows, 3 columns\n") && line("COLUMN").ends_with("DISTRIBUTION"));
+    assert!(line("kind").ends_with("yarn 30, rope 10"), "{described}");
+    let bars = line("price").rsplit("100").next().expect("behind the greatest value").trim();
+    assert!(
+        bars.starts_with('█') && bars.ends_with('▁') && bars.contains("  "),
+        "one is far from the others: {described}"
+    );
+    assert!(line("id").contains('█') && !line("id").contains('▁'), "all are alike: {described}");
+
+    let (up, down) = (project.succeed(&["data", "lineage", "dear", "--up"]), "went into");
+    assert!(up.contains("came from\n") && up.contains("data:goods@") && !up.contains(down), "{up}");
+    let text = project.succeed(&["data", "lineage", "goods", "--down"]);
+    assert!(text.contains("went into\n") && text.contains("data:dear@") && !text.contains("came from"), "{text}");
+    let both = project.succeed(&["data", "lineage", "goods"]);
+    assert!(both.contains("came from\n") && both.contains("went into\n"), "{both}");
+    project.fail(2, &["data", "lineage", "goods", "--up", "--down"]);
+}
+
+#[test]
+fn a_question_keeps_to_its_memory() {
+    let rows: Vec<String> = (0..400_000_u32).map(|row| format!("{}\n", row.wrapping_mul(2_654_435_761))).collect();
+    let project = Project::with(&[("ropewalk.toml", FILE), ("numbers.csv", &format!("n\n{}", rows.concat()))]);
+    let sorted = "SELECT n, count(*) OVER () AS total \
+                  FROM (SELECT n FROM 'numbers.csv' ORDER BY n LIMIT 300000) WHERE n < 20000 ORDER BY n";
+    let all = "SELECT array_length(array_agg(concat('a text that takes its place, ', n))) AS n FROM 'numbers.csv'";
+    let whole = project.json(&["sql", sorted]);
+    assert_eq!(project.json(&["sql", "--memory", "2", sorted]), whole, "it spills");
+    assert_eq!((whole[0]["n"].as_u64(), whole[0]["total"].as_u64()), (Some(0), Some(3)));
+    assert_eq!(project.json(&["sql", all])[0]["n"], 400_000);
+    let said = project.fail(2, &["sql", "--memory", "4", all]);
+    assert!(said.contains("more memory than its limit of 4000000 bytes"), "{said}");
+}

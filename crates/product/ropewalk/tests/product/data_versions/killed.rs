@@ -1,0 +1,62 @@
+//! `kill -9` of what makes and lays out versions.
+
+use std::collections::BTreeMap;
+
+use super::{git, killed_until_through};
+use crate::harness::{Draws, Project};
+
+const FILES: usize = 200;
+
+fn written(project: &Project, files: &BTreeMap<String, Vec<u8>>) {
+    let folder = project.path("noise");
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder).expect("the folder");
+    }
+    std::fs::create_dir(&folder).expect("the folder");
+    for (name, bytes) in files {
+        std::fs::write(folder.join(name), bytes).expect("write");
+    }
+}
+
+fn laid_out(project: &Project) -> BTreeMap<String, Vec<u8>> {
+    let entries = std::fs::read_dir(project.path("noise")).expect("the folder").map(|entry| entry.expect("entry"));
+    entries
+        .map(|entry| (entry.file_name().into_string().expect("a name"), std::fs::read(entry.path()).expect("read")))
+        .collect()
+}
+
+#[test]
+fn a_killed_commit_is_made_once_and_a_killed_checkout_ends_whole() {
+    let project = Project::new();
+    git(project.root(), &["init", "-q"]);
+    project.succeed(&["init", "."]);
+    let mut draws = Draws(0xc0331);
+    let mut noise = |numbers: std::ops::Range<usize>| -> BTreeMap<String, Vec<u8>> {
+        numbers
+            .map(|number| (format!("{number}.bin"), (0..20_000).map(|_| (draws.next() * 256.0) as u8).collect()))
+            .collect()
+    };
+    let first = noise(0..FILES);
+    // Some files are as before, some are changed, some are new, some are gone.
+    let mut second: BTreeMap<_, _> = first.clone().into_iter().filter(|(name, _)| !name.starts_with('1')).collect();
+    second.extend(noise(FILES / 2..FILES * 3 / 2));
+
+    let mut moments = Draws(0x6111);
+    written(&project, &first);
+    project.succeed(&["data", "add", "noise"]);
+    killed_until_through(&project, &["data", "commit", "noise", "-m", "first"], &mut moments);
+    written(&project, &second);
+    killed_until_through(&project, &["data", "commit", "noise", "-m", "second"], &mut moments);
+    let log = project.json(&["data", "log", "noise"]);
+    let messages: Vec<_> = log.as_array().into_iter().flatten().map(|one| one["version"]["message"].as_str()).collect();
+    assert_eq!(messages, [Some("second"), Some("first")], "each was made once: {log}");
+    for (version, files) in [("noise@v1", &first), ("noise@v2", &second), ("noise@v1", &first)] {
+        killed_until_through(&project, &["data", "checkout", version], &mut moments);
+        assert!(laid_out(&project) == *files, "{version}");
+        assert!(project.succeed(&["data", "status"]).contains("clean"), "{version}");
+    }
+    let verified = project.json(&["data", "verify"]);
+    let none = |what: &str| verified[what].as_array().is_some_and(Vec::is_empty);
+    assert!(none("damaged") && none("missing"), "{verified}");
+    project.succeed(&["data", "audit", "--verify"]);
+}
