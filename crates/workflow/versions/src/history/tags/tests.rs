@@ -108,7 +108,7 @@ async fn what_is_set_while_another_deletes_the_tag_is_there_or_was_refused() {
     let read = 1;
     deletions_raise(&store, &name, &tag, 2).await.unwrap();
     tag_set_since(&store, (&name, &tag), &one, true, read).await.unwrap();
-    assert!(!tag_drop(&store, &name, &tag, 2).await.unwrap());
+    assert!(!tag_drop(&store, &name, &tag, 2, None).await.unwrap());
     assert_eq!(known(&store).await, Some(TagAt { version: one, deletions: 2 }));
     // One that another set after the deletion is in the way, as always.
     tag_delete(&store, &name, &tag).await.unwrap();
