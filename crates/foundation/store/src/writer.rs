@@ -166,7 +166,8 @@ impl Writer {
     }
 }
 
-async fn check_present(inner: &Inner, pack: &PackEntries) -> Result<(), StoreError> {
+/// A pack that was durable may have been swept before it was named.
+pub(crate) async fn check_present(inner: &Inner, pack: &PackEntries) -> Result<(), StoreError> {
     let path = pack.pack.path();
     match inner.backend.head(&path).await {
         Ok(_) => Ok(()),

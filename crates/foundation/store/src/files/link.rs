@@ -75,6 +75,9 @@ pub(crate) fn second_name(from: &Path, to: &Path) -> Result<bool, FileError> {
     let file = rustix::fs::open(from, flags, Mode::empty()).map_err(Into::into).doing("open", from)?;
     let file = File::from(file);
     let found = rustix::fs::fstat(&file).map_err(Into::into).doing("read the owner of", from)?;
+    if found.st_dev != beside.st_dev {
+        return Ok(false);
+    }
     let group_writes = found.st_mode & 0o020 != 0 && found.st_gid != beside.st_gid;
     let foreign = found.st_uid != beside.st_uid || group_writes || found.st_mode & 0o002 != 0;
     if foreign || !FileType::from_raw_mode(found.st_mode).is_file() || super::atomic::touch(&file).is_err() {

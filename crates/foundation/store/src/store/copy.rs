@@ -11,11 +11,11 @@ use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::reach::{Gaps, Reached, Root};
 use super::read::{Piece, segments};
-use super::share::SharedPacks;
+use super::share::WholePacks;
 use super::{Inner, Relied, Store};
 use crate::error::StoreError;
-use crate::index::{Kind, PackEntries};
-use crate::writer::{PackWriter, Prepared};
+use crate::index::Kind;
+use crate::writer::{PackWriter, Prepared, check_present};
 
 /// So much is lost at most when a transfer is killed.
 const PUBLISH_EVERY: u64 = 256 << 20;
@@ -114,7 +114,7 @@ impl Store {
         let mut done = Transferred::default();
         for _ in 1..MAX_ROUNDS {
             match self.inner.copy_round(&other.inner, roots, sharing, progress, &mut done).await {
-                Err(StoreError::Collected { .. }) => {}
+                Err(StoreError::Collected { .. } | StoreError::PackRemoved { .. }) => {}
                 result => return result.map(|()| done),
             }
         }
@@ -147,13 +147,18 @@ impl Inner {
         progress.planned((leaves.len() + tops.len()) as u64, bytes);
         // Once they are visible, a collector may condemn them as anything else, before the tops that need them are there.
         reached.leaves.iter().for_each(|digest| relied.add(Kind::Chunk, *digest));
-        let SharedPacks { of_leaves, with_tops, leaves, tops } = self.share(other, sharing, leaves, tops).await?;
+        let WholePacks { of_leaves, with_tops, mut leaves, mut tops } = self.whole_packs(other, sharing, leaves, tops);
         let packs = PackWriter::new(other);
         let mut moving = Moving { from: self, to: other, progress, done, packs, hidden: 0 };
-        moving.adopt(of_leaves);
+        for pack in of_leaves {
+            leaves.extend(moving.share(sharing, pack).await?);
+            moving.publish_from(PUBLISH_EVERY).await?;
+        }
         moving.pieces(leaves, PUBLISH_EVERY).await?;
         moving.publish().await?;
-        moving.adopt(with_tops);
+        for pack in with_tops {
+            tops.extend(moving.share(sharing, pack).await?);
+        }
         moving.pieces(tops, u64::MAX).await?;
         moving.publish().await?;
         relied.check_only(other).await
@@ -206,40 +211,45 @@ impl Moving<'_> {
             for ((piece, stored), wanted) in pieces.into_iter().zip(wanted.by_ref()) {
                 self.append(Prepared::stored(&piece, wanted.tree, stored)).await?;
             }
-            if self.hidden >= publish_every {
-                self.publish().await?;
-            }
+            self.publish_from(publish_every).await?;
         }
         Ok(())
     }
 
-    /// Takes packs that are durable already.
-    fn adopt(&mut self, packs: Vec<PackEntries>) {
-        for pack in packs {
-            let (pieces, bytes) =
-                (pack.pieces().count(), pack.pieces().map(|(_, entry)| u64::from(entry.stored_length)));
-            self.moved(pieces as u64, bytes.sum());
-            self.packs.adopt(pack);
-        }
+    /// Shares a pack of which these pieces are all; gives them back where that cannot be.
+    async fn share(&mut self, sharing: Sharing, wanted: Vec<Wanted>) -> Result<Vec<Wanted>, StoreError> {
+        let Some(pack) = self.from.share_pack(self.to, sharing, &wanted).await? else { return Ok(wanted) };
+        let bytes = wanted.iter().map(Wanted::bytes).sum();
+        self.packs.adopt(pack);
+        self.moved(wanted.len() as u64, bytes);
+        Ok(Vec::new())
     }
 
     async fn append(&mut self, prepared: Prepared) -> Result<(), StoreError> {
         let bytes = prepared.stored.len() as u64;
         self.packs.append(prepared).await?;
-        self.hidden += bytes;
         self.moved(1, bytes);
         Ok(())
     }
 
     fn moved(&mut self, pieces: u64, bytes: u64) {
+        self.hidden += bytes;
         self.done.pieces += pieces;
         self.done.bytes += bytes;
         self.progress.moved(pieces, bytes);
     }
 
+    /// Makes visible what is durable, once it is so much.
+    async fn publish_from(&mut self, bytes: u64) -> Result<(), StoreError> {
+        if self.hidden >= bytes { self.publish().await } else { Ok(()) }
+    }
+
     async fn publish(&mut self) -> Result<(), StoreError> {
         let finished = self.packs.finish().await?;
         self.hidden = 0;
+        for pack in &finished {
+            check_present(self.to, pack).await?;
+        }
         self.to.just_checked.note(finished.iter().map(|pack| pack.pack));
         if finished.is_empty() { Ok(()) } else { self.to.publish(finished).await }
     }

@@ -15,7 +15,7 @@ use super::verify::{Damage, Verified, Wrong, named_pieces};
 use super::{Inner, Store, failed};
 use crate::error::StoreError;
 use crate::index::{Kind, Object, PackId};
-use crate::writer::{PackWriter, Prepared};
+use crate::writer::{PackWriter, Prepared, check_present};
 
 /// Where index objects are put that cannot be read.
 const ASIDE: &str = "damaged";
@@ -55,7 +55,9 @@ impl Store {
     /// Does nothing as long as something is missing or cannot be read: nobody can tell what that would need. What can be read
     /// after all stays.
     pub async fn let_go(&self, found: &mut Verified, groups: &[Vec<Root>]) -> Result<(), StoreError> {
-        if found.damaged.iter().all(|damage| damage.healed) {
+        // What lay in an index object that was put aside is missing, perhaps below something that another one names.
+        let put_aside = found.damaged.iter().any(Damage::is_index);
+        if !put_aside && found.damaged.iter().all(|damage| damage.healed) {
             return Ok(());
         }
         self.inner.refresh().await?;
@@ -78,19 +80,37 @@ impl Store {
             }
             damage.healed = true;
         }
-        if gone.is_empty() {
+        if gone.is_empty() && !put_aside {
             return Ok(());
         }
+        self.inner.second_copies(&mut gone).await?;
         self.inner.above(&needed, &mut gone).await?;
-        self.inner.unname(gone).await
+        if gone.is_empty() { Ok(()) } else { self.inner.unname(gone).await }
     }
 }
 
 impl Inner {
+    /// Lets go at once what lies elsewhere too, so that nothing above it is broken.
+    async fn second_copies(&self, gone: &mut HashSet<At>) -> Result<(), StoreError> {
+        let (objects, _) = self.index_objects_checked().await?;
+        let named = named_pieces(&objects);
+        let elsewhere = named.iter().map(|(piece, _)| piece).filter(|piece| !gone.contains(&piece.place()));
+        let elsewhere: HashSet<_> = elsewhere.map(|piece| (piece.kind, piece.digest)).collect();
+        let copies: HashSet<At> =
+            gone.iter().filter(|(_, kind, digest)| elsewhere.contains(&(*kind, *digest))).copied().collect();
+        if copies.is_empty() {
+            return Ok(());
+        }
+        gone.retain(|place| !copies.contains(place));
+        self.unname(copies).await
+    }
+
     /// Adds to `gone` the recipes and trees that are not needed and of which something is gone, or missing: what is visible is
     /// taken to be whole.
     async fn above(&self, needed: &HashSet<(Kind, Digest)>, gone: &mut HashSet<At>) -> Result<(), StoreError> {
         let (objects, _) = self.index_objects_checked().await?;
+        // Of what came meanwhile, too, the index must know what lies below.
+        self.refresh().await?;
         let tops = named_pieces(&objects).into_iter().filter(|(piece, tree)| {
             (*tree || piece.kind == Kind::Recipe) && !needed.contains(&(piece.kind, piece.digest))
         });
@@ -127,6 +147,10 @@ impl Inner {
             found => found.map_err(failed("read", location))?,
         };
         let bytes = found.bytes().await.map_err(failed("read", location))?;
+        if Digest::of(&bytes) == *name && Object::decode(&bytes).is_ok() {
+            // It was read wrongly before.
+            return Ok(());
+        }
         self.backend.put(&path, PutPayload::from(bytes)).await.map_err(failed("write", &path))?;
         self.remove(location).await
     }
@@ -160,6 +184,9 @@ impl Inner {
             }
         }
         let finished = writer.finish().await?;
+        for pack in &finished {
+            check_present(self, pack).await?;
+        }
         if !finished.is_empty() {
             self.index_write(Object::Packs(finished)).await?;
             self.unname(healed.clone()).await?;
@@ -170,13 +197,16 @@ impl Inner {
     /// The pieces of a segment, in its order, checked: all at once, and one by one where something is wrong.
     async fn give(&self, segment: Segment) -> Result<Vec<Given>, StoreError> {
         let pieces: Vec<_> = segment.pieces().copied().collect();
-        match self.read_checked(segment).await {
-            Err(StoreError::Damaged { .. } | StoreError::NotFound { .. }) => {}
-            read => return Ok(read?.into_iter().map(Ok).collect()),
+        // What a recipe names can be checked only one by one.
+        if pieces.iter().all(|piece| piece.kind == Kind::Chunk) {
+            match self.read_checked(segment).await {
+                Err(StoreError::Damaged { .. } | StoreError::NotFound { .. }) => {}
+                read => return Ok(read?.into_iter().map(Ok).collect()),
+            }
         }
         let mut given = Vec::with_capacity(pieces.len());
         for piece in pieces {
-            given.push(match self.read_checked(piece.into()).await {
+            given.push(match self.read_whole(piece).await {
                 Err(StoreError::Damaged { reason, .. }) => {
                     Err(Some(Damage::of_piece(Wrong { piece, tree: piece.location.tree }, reason)))
                 }
@@ -185,5 +215,13 @@ impl Inner {
             });
         }
         Ok(given)
+    }
+
+    /// A piece, checked; of a recipe also that its chunks are here.
+    async fn read_whole(&self, piece: Piece) -> Result<Vec<(Piece, Bytes)>, StoreError> {
+        if piece.kind == Kind::Recipe {
+            self.plan_at(piece.digest, piece.location).await?;
+        }
+        self.read_checked(piece.into()).await
     }
 }

@@ -18,72 +18,71 @@ use crate::index::{Entry, Location, PackEntries, PackId, Slot};
 /// Smaller packs are joined to larger ones instead.
 const SHARED_FROM: u64 = 1 << 20;
 
-/// What was shared, and what is left to be moved.
+/// Packs of which all is wanted, and what else is to be moved.
 #[derive(Debug, Default)]
-pub(super) struct SharedPacks {
-    /// Packs without recipes and trees.
-    pub(super) of_leaves: Vec<PackEntries>,
+pub(super) struct WholePacks {
+    /// Packs without recipes and trees: their pieces, one behind the other.
+    pub(super) of_leaves: Vec<Vec<Wanted>>,
     /// Packs with some.
-    pub(super) with_tops: Vec<PackEntries>,
+    pub(super) with_tops: Vec<Vec<Wanted>>,
     pub(super) leaves: Vec<Wanted>,
     pub(super) tops: Vec<Wanted>,
 }
 
 impl Inner {
-    /// Shares what can be shared with `other`; the packs are durable there, and not visible yet.
-    ///
-    /// A pack that cannot be shared, or in which a piece is not what it should be, is left to be moved.
-    pub(super) async fn share(
+    /// Finds the packs that `other` may share, as far as this store's index tells.
+    pub(super) fn whole_packs(
         &self,
         other: &Inner,
         sharing: Sharing,
         leaves: Vec<Wanted>,
         tops: Vec<Wanted>,
-    ) -> Result<SharedPacks, StoreError> {
-        let mut shared = SharedPacks::default();
+    ) -> WholePacks {
+        let mut found = WholePacks::default();
         if sharing == Sharing::Nothing || self.directory.is_none() || other.directory.is_none() {
-            return Ok(SharedPacks { leaves, tops, ..shared });
+            return WholePacks { leaves, tops, ..found };
         }
         let of_tops: HashSet<_> = tops.iter().map(Wanted::pack).collect();
         let mut packs: BTreeMap<PackId, Vec<Wanted>> = BTreeMap::new();
         for wanted in leaves.iter().chain(&tops) {
             packs.entry(wanted.pack()).or_default().push(*wanted);
         }
-        let mut gone = HashSet::new();
+        let mut whole = HashSet::new();
         for (pack, mut pieces) in packs {
             pieces.sort_unstable_by_key(|wanted| wanted.piece.location.offset);
-            if let Some(entries) = self.share_pack(other, sharing, pack, &pieces).await? {
+            if entries_of(pack, &pieces).is_some_and(|entries| entries.size() >= SHARED_FROM) {
                 let with_tops = of_tops.contains(&pack);
-                if with_tops { &mut shared.with_tops } else { &mut shared.of_leaves }.push(entries);
-                gone.insert(pack);
+                if with_tops { &mut found.with_tops } else { &mut found.of_leaves }.push(pieces);
+                whole.insert(pack);
             }
         }
-        let rest = |wanted: Vec<Wanted>| wanted.into_iter().filter(|wanted| !gone.contains(&wanted.pack())).collect();
-        (shared.leaves, shared.tops) = (rest(leaves), rest(tops));
-        Ok(shared)
+        let rest = |wanted: Vec<Wanted>| wanted.into_iter().filter(|wanted| !whole.contains(&wanted.pack())).collect();
+        (found.leaves, found.tops) = (rest(leaves), rest(tops));
+        found
     }
 
-    /// Shares one pack of which `wanted` are wanted, in their order.
-    async fn share_pack(
+    /// Shares the pack of which `wanted` are all pieces; it is durable in `other`, and not visible yet.
+    ///
+    /// `None` for a pack that cannot be shared, or in which something is not what it should be: who moves its pieces then
+    /// says what is wrong.
+    pub(super) async fn share_pack(
         &self,
         other: &Inner,
         sharing: Sharing,
-        pack: PackId,
         wanted: &[Wanted],
     ) -> Result<Option<PackEntries>, StoreError> {
-        let (Some(from), id) = (self.pack_file(pack), PackId::random()) else { return Ok(None) };
-        let (Some(to), Some(entries)) = (other.pack_file(id), whole(id, wanted)) else { return Ok(None) };
-        let size = entries.size();
-        if size < SHARED_FROM {
+        let id = PackId::random();
+        let from = wanted.first().and_then(|first| self.pack_file(first.pack()));
+        let (Some(from), Some(to), Some(entries)) = (from, other.pack_file(id), entries_of(id, wanted)) else {
             return Ok(None);
-        }
-        let target = to.clone();
+        };
+        let (size, target) = (entries.size(), to.clone());
         let shared = blocking(move || {
-            let whole = files::size(&from)? == size;
-            let blocks = whole && files::share_blocks(&from, &to)?;
-            Ok(blocks || whole && sharing == Sharing::Files && files::second_name(&from, &to)?)
+            if files::size(&from)? != size {
+                return Ok(false);
+            }
+            Ok(files::share_blocks(&from, &to)? || sharing == Sharing::Files && files::second_name(&from, &to)?)
         });
-        // What is wrong with the pack is said by whoever moves its pieces.
         if !shared.await.unwrap_or(false) {
             return Ok(None);
         }
@@ -109,8 +108,8 @@ impl Wanted {
     }
 }
 
-/// The entries of the pack `id` if `wanted` are all of it, one behind the other.
-fn whole(id: PackId, wanted: &[Wanted]) -> Option<PackEntries> {
+/// The entries of the pack `id` if `wanted` lie in it one behind the other from its beginning.
+fn entries_of(id: PackId, wanted: &[Wanted]) -> Option<PackEntries> {
     let mut end = PackId::MARK.len() as u64;
     let mut slots = Vec::with_capacity(wanted.len());
     for Wanted { piece: Piece { kind, digest, location }, tree } in wanted.iter().copied() {

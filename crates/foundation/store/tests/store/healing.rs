@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use object_store::path::Path;
-use ropewalk_store::{Blob, Lacking, NoProgress, Root, Store, Tree, TreeEntry};
+use ropewalk_store::{BackendOptions, Blob, Lacking, NoProgress, Root, Store, Tree, TreeEntry};
 use ropewalk_types::Digest;
 
 use crate::{Harness, noise, on_every_backend};
@@ -13,6 +13,7 @@ on_every_backend!(
     what_is_missing_is_named_and_who_needs_it,
     all_packs_are_healed_once_another_store_has_them,
     what_is_damaged_and_not_needed_is_let_go,
+    a_second_copy_keeps_what_is_above_it,
 );
 
 /// A store in which each object has a pack and an index object of its own.
@@ -196,5 +197,41 @@ async fn what_is_damaged_and_not_needed_is_let_go(harness: Harness) {
     assert_eq!(fresh.verify(None).await.unwrap().damaged, []);
     let moved = other.copy_to(&fresh, &[Root::Tree(shelf.first)], &NoProgress).await.unwrap();
     assert_eq!(moved.pieces, 3);
+    shelf.assert_whole(&harness).await;
+}
+
+async fn a_second_copy_keeps_what_is_above_it(harness: Harness) {
+    let stale = harness.open().await;
+    let shelf = Shelf::new(&harness).await;
+    // A handle that has not looked since does not know that it is there.
+    assert_eq!(stale.put_bytes(noise(1, 1000).into()).await.unwrap().digest, shelf.in_a);
+    harness.lose([shelf.packs[&shelf.in_a].clone()]).await;
+    let store = harness.open().await;
+    let mut found = store.verify(None).await.unwrap();
+    assert_eq!(found.damaged.len(), 1);
+    store.let_go(&mut found, &[vec![Root::Tree(shelf.second)]]).await.unwrap();
+    assert!(found.damaged[0].let_go, "{found:?}");
+    let fresh = harness.open().await;
+    assert_eq!(fresh.verify(None).await.unwrap().damaged, []);
+    shelf.assert_whole(&harness).await;
+}
+
+#[tokio::test]
+async fn what_lost_its_index_is_not_shown_with_gaps() {
+    let harness = Harness::on_disk();
+    let (shelf, place) = (Shelf::new(&harness).await, harness.beside());
+    let other = shelf.copied(&place).await;
+    let index = shelf.indexes[&shelf.in_a].clone();
+    harness.spoil([index]).await;
+    let url = format!("file:{}", harness.directory.path().join("store").display());
+    let store = Store::open_damaged(&url, &BackendOptions::default()).await.unwrap();
+    let mut found = store.verify(None).await.unwrap();
+    store.heal(&mut found, &other).await.unwrap();
+    store.let_go(&mut found, &[vec![Root::Tree(shelf.second)]]).await.unwrap();
+    let fresh = harness.open().await;
+    for (digest, stays) in [(shelf.in_a, false), (shelf.a, false), (shelf.first, false), (shelf.b, true)] {
+        assert_eq!(fresh.contains(&digest).await.unwrap(), stays, "{digest}");
+    }
+    other.copy_to(&fresh, &[Root::Tree(shelf.first)], &NoProgress).await.unwrap();
     shelf.assert_whole(&harness).await;
 }
