@@ -58,8 +58,7 @@ impl OpenProject {
     }
 
     async fn runner(&self, code: &CodeState, options: &RunOptions) -> Result<Runner, ServerError> {
-        let (workspace, catalog, file) = (self.workspace(), self.catalog.clone(), Arc::clone(&self.file));
-        let holders = Holders { workspace, catalog, file, who: self.who.clone() };
+        let holders = self.holders();
         let command = CommandKind::new(Arc::clone(&self.executor), options.environment.clone());
         let kinds: Vec<Arc<dyn StageKind>> = vec![
             Arc::new(IngestKind {
@@ -95,6 +94,12 @@ impl OpenProject {
             self.stages_folder(),
             options.jobs,
         ))
+    }
+
+    /// Finds whose the files are that stages read.
+    pub(crate) fn holders(&self) -> Holders {
+        let (workspace, catalog, file) = (self.workspace(), self.catalog.clone(), Arc::clone(&self.file));
+        Holders { workspace, catalog, file, who: self.who.clone() }
     }
 
     /// Where stages work; what a killed run left there goes.

@@ -136,14 +136,19 @@ impl Index {
     }
 
     /// The same files with the metadata that was found just now, where their content was found to be that of the entry.
+    /// Files that were not read are trusted as little as before.
     ///
     /// `settled` must have been read from the clock before the metadata.
     pub(crate) fn refreshed(&self, found: &[Found], settled: i64) -> Self {
         let mut index = Self { head: IndexHead { settled, ..self.head.clone() }, ..self.clone() };
         for file in found {
             let Some(record) = file.at.and_then(|at| index.records.get_mut(at)) else { continue };
+            if file.digest.is_none() && record.stat.youngest() < self.head.settled {
+                continue;
+            }
             let same = file.digest == Some(record.digest) && file.stat.executable == record.stat.executable;
-            // What is known to differ must not look like the entry, whatever its metadata.
+            // What is known to differ must not look like the entry, whatever its metadata; nor what was not read and is
+            // older than `settled` only now.
             record.stat = if same { file.stat } else { record.stat.unknown() };
             record.absent &= !same;
         }
@@ -370,6 +375,26 @@ mod tests {
         assert!(!index.trusts(1, &stat(100)), "it may have changed again in that same tick");
         assert!(index.trusts(2, &stat(0)), "without a time of change, that of modification counts");
         assert!(!index.trusts(3, &stat(0)));
+    }
+
+    #[test]
+    fn what_was_not_read_is_trusted_no_more_than_before() {
+        let mut index = Index::new(head());
+        for (path, changed) in [("a", 99), ("b", 99), ("c", 100)] {
+            assert!(index.push(IndexEntry { path, stat: stat(changed), digest: Digest::of(b"x"), absent: false }));
+        }
+        let found = |path: &str, at, changed, digest| Found {
+            path: path.to_owned(),
+            stat: stat(changed),
+            at: Some(at),
+            digest,
+        };
+        let files = [found("a", 0, 150, Some(Digest::of(b"x"))), found("b", 1, 150, None), found("c", 2, 100, None)];
+        let refreshed = index.refreshed(&files, 200);
+        assert!(refreshed.trusts(0, &stat(150)), "it was read");
+        assert!(!refreshed.trusts(1, &stat(150)), "it was not");
+        assert_eq!(refreshed.get(1), index.get(1));
+        assert!(!refreshed.trusts(2, &stat(100)), "it may have changed in the tick of its entry");
     }
 
     #[test]

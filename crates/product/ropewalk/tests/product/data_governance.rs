@@ -131,7 +131,42 @@ fn what_a_command_makes_of_tracked_files_inherits_too() {
     assert!(thread.to_string().contains(&latest(&project)), "{thread}");
     let read = entries(&project, "people", "read");
     assert_eq!((read.len(), &read[0]["details"]["stage"]), (1, &"lines".into()), "{read:?}");
-    assert_eq!(project.json(&["run", "lines"])["stages"][0]["state"], "cached");
+    let state = || project.json(&["run", "lines"])["stages"][0]["state"].clone();
+    assert_eq!(state(), "cached");
+
+    // Another version with the same bytes makes nothing else.
+    project.write("people/readme.txt", "who they were");
+    project.succeed(&["data", "commit", "people", "-m", "second"]);
+    assert_eq!(state(), "cached");
+    project.write("people/a.csv", "id\n1\n2\n");
+    project.succeed(&["data", "add", "people"]);
+    let told = project.json(&["run", "lines"]);
+    let run = told["stages"][0]["run"].as_str().expect("a run");
+    assert_eq!(told["stages"][0]["state"], "executed");
+    let thread = project.json(&["trace", &format!("runs:/{run}")]);
+    assert_eq!(thread["facts"]["classification"]["value"], "personal", "{thread}");
+    project.succeed(&["data", "commit", "people", "-m", "third"]);
+    assert_eq!(state(), "cached");
+}
+
+#[test]
+fn another_name_goes_on_to_count_when_the_files_move_on() {
+    let crew = PEOPLE.replace("[data.people]\nsource = \"data:people\"", "[data.crew]\nsource = \"data:people@v1\"");
+    let project = people(&crew);
+    let check = |when: &str| {
+        project.succeed(&["run"]);
+        for name in ["table", "count"] {
+            let told = lineage(&project, name);
+            assert_eq!(told["facts"]["classification"]["value"], "personal", "{when}: {told}");
+        }
+    };
+    check("v1");
+    project.write("people/a.csv", "id\n1\n2\n");
+    check("changed");
+    project.succeed(&["data", "add", "people"]);
+    check("added");
+    project.succeed(&["data", "commit", "people", "-m", "second"]);
+    check("v2");
 }
 
 #[test]
@@ -150,6 +185,31 @@ fn less_care_than_tracked_files_need_must_have_a_reason() {
     }
     let declared = entries(&project, "table", "declare");
     assert_eq!(declared[0]["details"]["why"], "numbers only", "{declared:?}");
+}
+
+#[test]
+fn what_was_made_of_personal_files_is_not_lowered_by_the_way() {
+    let project = people(PEOPLE);
+    project.succeed(&["run"]);
+    let public = "people/*.csv\"\nclassification = \"public\"\n";
+    let of_table = PEOPLE.replace("people/*.csv\"\n", public);
+    let of_files = format!("{PEOPLE}[data.crew]\nsource = \"data:people\"\nclassification = \"public\"\n");
+    for (file, lowered) in [(of_table, "[data.table]"), (of_files, "[data.crew]")] {
+        project.write("ropewalk.toml", &file);
+        for command in [["run"].as_slice(), &["run", "people"], &["data", "retention"]] {
+            let said = project.fail(2, command);
+            assert!(said.contains(lowered) && said.contains("which is `personal`"), "{said}");
+            assert!(said.contains("made of `data:people@") && said.contains("reason = "), "{said}");
+            for name in ["table", "count"] {
+                let told = lineage(&project, name);
+                assert_eq!(told["facts"]["classification"]["value"], "personal", "{told}");
+            }
+        }
+    }
+    let trail = project.json(&["data", "audit"]);
+    let declared = trail.as_array().expect("trail").iter().filter(|entry| entry["action"] == "declare");
+    let declared: Vec<_> = declared.map(|entry| entry["object"].as_str().expect("object")).collect();
+    assert_eq!(declared, ["data:people"], "what is refused is not recorded");
 }
 
 #[test]

@@ -1,11 +1,15 @@
+use std::cmp::Reverse;
+
 use ropewalk_config::{DataSource, Declares, FILE_NAME, Stage};
 use ropewalk_data::{
     AuditAction, AuditEvent, Classification, DataError, DatasetFacts, Declaration, NO_REASON, Retention, audit_append,
-    declaration_get, declaration_record,
+    declaration_get, declaration_record, version_list,
 };
-use ropewalk_types::{DatasetName, StageName};
+use ropewalk_lineage::upstream;
+use ropewalk_types::{DatasetName, StageName, Uri};
 use serde_json::json;
 
+use crate::planning::tracked_source;
 use crate::{OpenProject, ServerError};
 
 /// Why nothing is declared any longer.
@@ -14,9 +18,22 @@ const NO_LONGER: &str = "said by the project file no longer";
 impl OpenProject {
     /// Records what the project file says of the datasets that it makes, where it says something new, and what it says
     /// no longer. Of a dataset that it makes no longer, what was said last holds.
+    ///
+    /// # Errors
+    /// A dataset is said to need less care than what it was made of, and no reason is given: that is not recorded.
     pub(crate) async fn declare(&self) -> Result<(), ServerError> {
+        let mut said = Vec::with_capacity(self.file.data.len());
         for (name, source) in &self.file.data {
-            self.declare_one(name.clone(), facts_of(name, source)?, None, source.reason.as_deref()).await?;
+            said.push((name, source, facts_of(name, source)?));
+        }
+        // What needs most care is known before it is asked whether something is lowered; so is what is said no longer.
+        said.sort_by_key(|(.., facts)| (facts.classification.is_some(), Reverse(facts.classification)));
+        for (name, source, facts) in said {
+            if facts.classification.is_some() && source.reason.is_none() {
+                let made_of = self.made_of(name, source).await?;
+                self.holders().check_lowered(name, &made_of).await.map_err(ServerError::Part)?;
+            }
+            self.declare_one(name.clone(), facts, None, source.reason.as_deref()).await?;
         }
         for (name, stage) in self.file.stages(FILE_NAME)? {
             let table = self.file.stage.get(&name);
@@ -49,6 +66,24 @@ impl OpenProject {
             self.declare_one(declared_as, facts, Some(name), reason.as_deref()).await?;
         }
         Ok(())
+    }
+
+    /// What the latest version of a table was made of, if there is one; of tracked files with another name, the files.
+    async fn made_of(&self, name: &DatasetName, source: &DataSource) -> Result<Vec<Uri>, ServerError> {
+        if let Some((dataset, version)) = tracked_source(source) {
+            // What is said of the files themselves is said anew.
+            let files = Some(dataset).filter(|dataset| dataset != name).map(|name| {
+                let version = version.unwrap_or_else(|| "latest".to_owned());
+                Uri::Data { name, version }
+            });
+            return Ok(files.into_iter().collect());
+        }
+        let Some(latest) = version_list(&self.catalog, Some(name)).await?.into_iter().next() else {
+            return Ok(Vec::new());
+        };
+        let uri = Uri::Data { name: latest.name, version: latest.digest.to_string() };
+        let steps = upstream(&self.catalog, &uri).await?.into_iter();
+        Ok(steps.filter(|step| step.link.child == uri).map(|step| step.link.parent).collect())
     }
 
     /// Whether what holds of a name was said by this stage.

@@ -10,7 +10,7 @@ use ropewalk_data::{AuditAction, AuditEvent, Classification, DataError, audit_ap
 use ropewalk_lineage::{Link, Relation, link};
 use ropewalk_pipeline::{Failure, PipelineError, Record, StageContext, StageSpec};
 use ropewalk_types::{DatasetName, Diagnose, Digest, Timestamp, Uri};
-use ropewalk_versions::{Holder, Workspace};
+use ropewalk_versions::Workspace;
 use serde_json::json;
 
 use crate::planning::tracked_source;
@@ -29,13 +29,22 @@ pub(crate) struct Holders {
 /// A tracked dataset of which files are read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Held {
-    /// What lineage calls that which is read: the version, or the content that was added; where files differ from it, what
-    /// they are.
-    pub(super) uri: Uri,
-    /// The version or content that was laid out or added there.
+    /// The dataset, or another name of it.
+    pub(super) name: DatasetName,
+    /// What lineage calls that which was laid out or added there: the version, or the content.
     pub(super) known: Uri,
+    /// The content that was laid out or added.
+    pub(super) content: Digest,
     /// Whether the files differ from it.
     pub(super) differs: bool,
+}
+
+impl Held {
+    /// What lineage calls that which is read, whose digest is `read`: what is known, or what the files are where they differ
+    /// from it.
+    pub(super) fn uri(&self, read: Digest) -> Uri {
+        if self.differs { data(&self.name, read) } else { self.known.clone() }
+    }
 }
 
 /// A table is declared to need less care than the tracked files that it is made of, and nobody says why.
@@ -69,46 +78,32 @@ pub(super) fn data(name: &DatasetName, version: Digest) -> Uri {
 
 impl Holders {
     /// The tracked datasets that `files` belong to, also under the other names that the project file gives them.
-    ///
-    /// `read` is the digest of what was read of all of them, once that is known.
-    pub(super) async fn of(&self, files: Vec<PathBuf>, read: Option<Digest>) -> Result<Vec<Held>, Failure> {
+    pub(super) async fn of(&self, files: Vec<PathBuf>) -> Result<Vec<Held>, Failure> {
         let mut found = Vec::new();
         for holder in self.workspace.holders(files).await? {
-            let differs = holder.differs;
+            let (content, differs) = (holder.content, holder.differs);
             let held = |name: &DatasetName, known: Digest| Held {
-                uri: data(name, read.filter(|_| differs).unwrap_or(known)),
+                name: name.clone(),
                 known: data(name, known),
+                content,
                 differs,
             };
-            found.push(held(&holder.name, holder.version.unwrap_or(holder.content)));
+            found.push(held(&holder.name, holder.version.unwrap_or(content)));
             // A stage that gives tracked files on names them by their content.
-            let others = self.other_names(&holder).await;
-            found.extend(others.into_iter().map(|name| held(&name, holder.content)));
+            found.extend(self.other_names(&holder.name).map(|name| held(name, content)));
         }
         Ok(found)
     }
 
-    /// The names by which `[data.X] source = "data:NAME"` knows what is laid out of a tracked dataset.
-    async fn other_names(&self, holder: &Holder) -> Vec<DatasetName> {
-        let mut names = Vec::new();
-        for (name, source) in &self.file.data {
-            let Some((dataset, version)) = tracked_source(source) else { continue };
-            if dataset != holder.name || *name == dataset {
-                continue;
-            }
-            let is_meant = match version {
-                None => true,
-                // One that is not known is the trouble of its own stage.
-                Some(version) => {
-                    let found = self.workspace.recorded(&dataset, &version).await;
-                    found.is_ok_and(|found| Some(found.digest) == holder.version)
-                }
-            };
-            if is_meant {
-                names.push(name.clone());
-            }
-        }
-        names
+    /// The names that stand for a tracked dataset by `[data.X] source = "data:NAME"`.
+    ///
+    /// Also those that stand for another version than the one that is laid out: what is said of a name is said of what it
+    /// stands for, and goes on to hold when the dataset moves on.
+    fn other_names<'a>(&'a self, dataset: &'a DatasetName) -> impl Iterator<Item = &'a DatasetName> {
+        let others = self.file.data.iter().filter(move |(name, source)| {
+            *name != dataset && tracked_source(source).is_some_and(|(meant, _)| meant == *dataset)
+        });
+        others.map(|(name, _)| name)
     }
 
     /// Notes that somebody is about to read tracked files where they lie.
@@ -146,27 +141,47 @@ impl Holders {
     }
 
     /// Refuses to make `dataset` of what needs more care than is declared of it, unless the project file says why.
-    pub(super) async fn check_lowered(&self, dataset: &DatasetName, made_of: &[Uri]) -> Result<(), Failure> {
+    pub(crate) async fn check_lowered(&self, dataset: &DatasetName, made_of: &[Uri]) -> Result<(), Failure> {
         let Some(source) = self.file.data.get(dataset).filter(|source| source.reason.is_none()) else { return Ok(()) };
         // A word that is no classification was refused when it was to be recorded.
         let said = source.classification.as_ref().and_then(|word| word.parse::<Classification>().ok());
         let Some(said) = said else { return Ok(()) };
         for uri in made_of {
-            let facts = facts_effective(&self.catalog, uri).await?;
-            if let Some(inherited) = facts.classification.value.filter(|inherited| said < *inherited) {
-                let (dataset, from) = (dataset.clone(), uri.clone());
-                return Err(Lowered { dataset, said, from, inherited }.into());
+            let found = facts_effective(&self.catalog, uri).await?.classification;
+            if let Some(inherited) = found.value.filter(|inherited| said < *inherited) {
+                let from = found.from.into_iter().next().unwrap_or_else(|| uri.clone());
+                return Err(Lowered { dataset: dataset.clone(), said, from, inherited }.into());
             }
         }
         Ok(())
     }
 }
 
-/// Writes down what those files were made from that are not as they were laid out or added.
-pub(super) fn changes_record(held: &[Held], at: Timestamp) -> Option<Record> {
-    let changed = held.iter().filter(|held| held.differs && held.uri != held.known);
-    let links: Vec<_> = changed
-        .map(|held| Link { child: held.uri.clone(), parent: held.known.clone(), relation: Relation::Read })
+/// What was read between two looks at the files.
+///
+/// It has the names that were known before. Where other content lies there since, or the dataset has the files no longer,
+/// nobody can say that what was read is what was known.
+pub(super) fn before_and_after(mut before: Vec<Held>, mut after: Vec<Held>) -> Vec<Held> {
+    for held in &mut before {
+        held.differs |= match after.iter().position(|one| one.name == held.name) {
+            Some(position) => {
+                let now = after.swap_remove(position);
+                now.differs || now.content != held.content
+            }
+            None => true,
+        };
+    }
+    before.extend(after);
+    before
+}
+
+/// Writes down what those files were made from that are not as they were laid out or added; `read` is the digest of what was
+/// read.
+pub(super) fn changes_record(held: &[Held], read: Digest, at: Timestamp) -> Option<Record> {
+    let links: Vec<_> = held
+        .iter()
+        .map(|held| Link { child: held.uri(read), parent: held.known.clone(), relation: Relation::Read })
+        .filter(|link| link.child != link.parent)
         .collect();
     if links.is_empty() {
         return None;
@@ -175,4 +190,53 @@ pub(super) fn changes_record(held: &[Held], at: Timestamp) -> Option<Record> {
         Box::pin(async move { link(connection, &links, at).await.map_err(|error| PipelineError::Record(error.into())) })
     });
     Some(record)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held(name: &str, content: &[u8], differs: bool) -> Held {
+        let (name, content) = (DatasetName::new(name).unwrap(), Digest::of(content));
+        Held { known: data(&name, content), name, content, differs }
+    }
+
+    #[test]
+    fn what_was_read_while_a_dataset_moved_on_is_no_version() {
+        let before = vec![
+            held("same", b"1", false),
+            held("moved", b"1", false),
+            held("edited", b"1", false),
+            held("restored", b"1", true),
+            held("gone", b"1", false),
+        ];
+        let after = vec![
+            held("new", b"1", false),
+            held("restored", b"1", false),
+            held("edited", b"1", true),
+            held("moved", b"2", false),
+            held("same", b"1", false),
+        ];
+        let read = Digest::of(b"read");
+        let named: Vec<_> =
+            before_and_after(before, after).iter().map(|held| (held.uri(read), held.known.clone())).collect();
+        let known = |name: &str| held(name, b"1", false).known;
+        let unknown = |name: &str| data(&DatasetName::new(name).unwrap(), read);
+        let expected = [
+            (known("same"), known("same")),
+            (unknown("moved"), known("moved")),
+            (unknown("edited"), known("edited")),
+            (unknown("restored"), known("restored")),
+            (unknown("gone"), known("gone")),
+            (known("new"), known("new")),
+        ];
+        assert_eq!(named, expected);
+    }
+
+    #[test]
+    fn a_commit_of_the_same_content_changes_nothing() {
+        let added = held("people", b"content", false);
+        let committed = Held { known: data(&added.name, Digest::of(b"version")), ..added.clone() };
+        assert_eq!(before_and_after(vec![added.clone()], vec![committed]), [added]);
+    }
 }

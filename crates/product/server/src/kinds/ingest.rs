@@ -22,7 +22,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::downloads::Downloads;
-use super::holders::{Holders, changes_record};
+use super::holders::{Holders, before_and_after, changes_record};
 use super::source;
 use super::used_pieces::UsedPieces;
 use crate::importing::{import_is_full, import_token};
@@ -169,8 +169,8 @@ impl StageKind for IngestKind {
         }
         let ingest = source::settings(&settings.source, &project.root, PathBuf::new())?;
         let found = source_fingerprint(&ingest, &project.root).await?;
-        let held = self.holders.of(found.files, Some(found.digest)).await?;
-        let tracked: Vec<Uri> = held.into_iter().map(|held| held.uri).collect();
+        let held = self.holders.of(found.files).await?;
+        let tracked: Vec<Uri> = held.iter().map(|held| held.uri(found.digest)).collect();
         self.holders.check_lowered(&settings.out, &tracked).await?;
         let mut fingerprint = json!({ "source": found.digest });
         if !tracked.is_empty() {
@@ -189,7 +189,7 @@ impl StageKind for IngestKind {
             Some(file) => Vec::from_iter(Some(file).filter(|file| files::exists(file).unwrap_or(false))),
             None => source_files(&ingest_settings, &context.project.root).await?,
         };
-        let held = self.holders.of(sources.clone(), None).await?;
+        let held = self.holders.of(sources.clone()).await?;
         let known: Vec<Uri> = held.iter().map(|held| held.known.clone()).collect();
         self.holders.check_lowered(&settings.out, &known).await?;
         self.holders.audit_reads(spec, context, &held).await?;
@@ -240,10 +240,11 @@ impl StageKind for IngestKind {
         let mut executed = dataset.executed_as(context, summary, act);
         let SourceFile { digest, files: read, .. } = made.source;
         executed.sources.push(Uri::File { path, digest });
-        // What local files are is what they were when they were hashed.
-        let held = self.holders.of(if read.is_empty() { sources } else { read }, Some(digest)).await?;
-        executed.records.extend(changes_record(&held, context.ambient.now()));
-        executed.sources.extend(held.into_iter().map(|held| held.uri));
+        // What local files are is what they were when they were hashed; meanwhile another version may have been laid out.
+        let after = self.holders.of(if read.is_empty() { sources } else { read }).await?;
+        let held = before_and_after(held, after);
+        executed.records.extend(changes_record(&held, digest, context.ambient.now()));
+        executed.sources.extend(held.iter().map(|held| held.uri(digest)));
         executed.records.push(checkpoints.record(context.key));
         Ok(executed)
     }

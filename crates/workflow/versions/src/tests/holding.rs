@@ -1,8 +1,14 @@
 //! Which datasets files of the work tree belong to.
 
+#[cfg(unix)]
+use ropewalk_store::files;
+
 use super::removing::root_of;
 use super::{Project, name};
 use crate::Holder;
+use crate::index::{Index, Stat};
+#[cfg(unix)]
+use crate::{AddLinks, AddRequest};
 
 async fn holders(project: &Project, paths: &[&str]) -> Vec<Holder> {
     project.workspace.holders(paths.iter().map(|path| project.path(path)).collect()).await.unwrap()
@@ -89,4 +95,98 @@ async fn what_another_version_laid_out_is_that_version() {
     ada.checkout("v1").await.unwrap();
     let found = holders(&ada, &["data/a"]).await;
     assert_eq!((found[0].version, found[0].differs), (Some(first), false));
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_folder_that_was_moved_and_linked_is_held_by_its_name() {
+    let ada = Project::new().await;
+    ada.write("data/deep/a", "1");
+    let version = ada.commit_data("first").await;
+    let elsewhere = tempfile::tempdir().unwrap();
+    for place in [ada.path("moved"), elsewhere.path().join("data")] {
+        files::rename(&ada.path("data"), &place).unwrap();
+        std::os::unix::fs::symlink(&place, ada.path("data")).unwrap();
+        let found = holders(&ada, &["data/deep/a"]).await;
+        assert_eq!(found.len(), 1, "{}: {found:?}", place.display());
+        assert_eq!((found[0].name.as_str(), found[0].version, found[0].differs), ("data", Some(version), false));
+        files::remove_file(&ada.path("data")).unwrap();
+        files::rename(&place, &ada.path("data")).unwrap();
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn what_a_link_in_data_leads_to_belongs_to_both() {
+    let ada = Project::new().await;
+    ada.write("data/a", "1");
+    ada.write("other/x", "1");
+    std::os::unix::fs::symlink(ada.path("other"), ada.path("data/link")).unwrap();
+    for path in ["data", "other"] {
+        let request = AddRequest { path: path.into(), links: AddLinks::Skip, ..AddRequest::default() };
+        ada.workspace.add(request).await.unwrap();
+    }
+    let found = holders(&ada, &["data/link/x"]).await;
+    let told: Vec<_> = found.iter().map(|found| (found.name.as_str(), found.differs)).collect();
+    assert_eq!(told, [("data", true), ("other", false)], "no version of `data` has what the link leads to");
+    assert_eq!(holders(&ada, &["data/a"]).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_be_read_is_in_nobodys_way() {
+    let ada = Project::new().await;
+    ada.write("data/a", "1");
+    let version = ada.commit_data("first").await;
+    ada.delete(".ropewalk/work/data.index");
+    let found = ada.without_store().holders(vec![ada.path("data/a")]).await.unwrap();
+    assert_eq!((found[0].version, found[0].differs), (Some(version), true), "nobody can say that it is that version");
+}
+
+// Not every system has such names.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn what_can_be_no_data_is_in_nobodys_way() {
+    use std::os::unix::ffi::OsStrExt as _;
+
+    let ada = Project::new().await;
+    ada.write("data/a", "1");
+    let version = ada.commit_data("first").await;
+    let socket = ada.path("data/socket");
+    let no_text = ada.path("data").join(std::ffi::OsStr::from_bytes(b"\xff"));
+    for path in [ada.path("data/.git"), no_text, socket.clone()] {
+        if path == socket {
+            std::os::unix::net::UnixListener::bind(&path).unwrap();
+        } else {
+            files::write_new(&path, b"", false).unwrap();
+        }
+        let found = holders(&ada, &["data/a"]).await;
+        let Holder { name, version: known, differs, .. } = &found[0];
+        assert_eq!((name.as_str(), *known, *differs), ("data", Some(version), true), "{}", path.display());
+        files::remove_file(&path).unwrap();
+        assert!(!holders(&ada, &["data/a"]).await[0].differs);
+    }
+}
+
+#[tokio::test]
+async fn files_that_nobody_asks_for_are_not_read() {
+    let ada = Project::new().await;
+    ada.write("data/big", "1");
+    ada.write("data/small", "1");
+    ada.commit_data("first").await;
+    let index = || Index::load(&ada.path(".ropewalk/work/data.index")).unwrap().unwrap();
+    // What is as young as the index is not known by its metadata yet.
+    while index().iter().any(|entry| entry.stat.youngest() >= index().head.settled) {
+        ada.status().await;
+    }
+    let stat = |path: &str| -> Stat { index().iter().find(|entry| entry.path == path).unwrap().stat };
+    let before = (stat("big"), stat("small"));
+    ada.write("data/big", "changed");
+    ada.write("data/small", "1");
+    let found = holders(&ada, &["data/small"]).await;
+    assert!(!found[0].differs);
+    assert_ne!(stat("small"), before.1, "it was read, and is as it was");
+    assert_eq!(stat("big"), before.0, "one that was read and has changed is known to be no such file");
+    assert!(holders(&ada, &["data/big"]).await[0].differs);
+    assert_ne!(stat("big"), before.0);
+    assert_eq!(ada.status().await.changed.len(), 1, "`data status` reads them all");
 }

@@ -1,3 +1,6 @@
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use futures::future::BoxFuture;
 use ropewalk_store::files;
 use ropewalk_types::{DatasetName, Digest};
@@ -65,6 +68,9 @@ pub struct Problem {
     pub error: Box<VersionsError>,
 }
 
+/// Files that somebody asks for, by path inside a dataset; of a single file its name.
+pub(super) type Wanted = BTreeSet<String>;
+
 /// A dataset that was looked at.
 struct Examined {
     status: Status,
@@ -96,7 +102,7 @@ impl Workspace {
                 let opened = this.open_each(&wanted)?;
                 let examine = |opened: Result<Opened, Problem>| {
                     let opened = opened?;
-                    match this.examine(&opened) {
+                    match this.examine(&opened, None) {
                         Ok(examined) => Ok((examined, opened)),
                         Err(error) => Err(Problem { path: opened.place.path, error: Box::new(error) }),
                     }
@@ -109,7 +115,7 @@ impl Workspace {
                 statuses.push(match examined {
                     Ok((examined, opened)) if examined.blind => {
                         let path = opened.place.path.clone();
-                        self.status_blind(opened).await.map_err(|error| Problem { path, error: Box::new(error) })
+                        self.status_blind(opened, None).await.map_err(|error| Problem { path, error: Box::new(error) })
                     }
                     Ok((examined, _)) => Ok(examined.status),
                     Err(problem) => Err(problem),
@@ -119,11 +125,12 @@ impl Workspace {
         })
     }
 
-    /// What changed in one dataset since it was laid out or added.
-    pub(super) async fn status_of(&self, opened: Opened) -> Result<Status, VersionsError> {
-        let (this, looked_at) = (self.clone(), opened.clone());
-        let examined = blocking(move || this.examine(&looked_at)).await?;
-        if examined.blind { self.status_blind(opened).await } else { Ok(examined.status) }
+    /// What changed in one dataset since it was laid out or added. Of changed files only the `wanted` ones are read; whether
+    /// others changed is not told.
+    pub(super) async fn status_of(&self, opened: Opened, wanted: Arc<Wanted>) -> Result<Status, VersionsError> {
+        let (this, looked_at, these) = (self.clone(), opened.clone(), Arc::clone(&wanted));
+        let examined = blocking(move || this.examine(&looked_at, Some(&these))).await?;
+        if examined.blind { self.status_blind(opened, Some(wanted)).await } else { Ok(examined.status) }
     }
 
     /// The datasets of these names, or all; of those that are chosen by no name, each problem by itself.
@@ -145,20 +152,20 @@ impl Workspace {
         Ok(tracked.into_iter().map(open).collect())
     }
 
-    /// Compares with the files of the pointer, all of which are read.
-    async fn status_blind(&self, opened: Opened) -> Result<Status, VersionsError> {
+    /// Compares with the files of the pointer, all of which are read, or the `wanted` ones.
+    async fn status_blind(&self, opened: Opened, wanted: Option<Arc<Wanted>>) -> Result<Status, VersionsError> {
         let opened = match self.index_again(opened.clone()).await {
             Ok(opened) => opened,
             Err(VersionsError::ContentMissing { .. }) => {
                 let this = self.clone();
-                let mut status = blocking(move || Ok(this.examine(&opened)?.status)).await?;
+                let mut status = blocking(move || Ok(this.examine(&opened, wanted.as_deref())?.status)).await?;
                 status.layout = Layout::Unknown;
                 return Ok(status);
             }
             Err(error) => return Err(error),
         };
         let this = self.clone();
-        blocking(move || Ok(this.examine(&opened)?.status)).await
+        blocking(move || Ok(this.examine(&opened, wanted.as_deref())?.status)).await
     }
 
     /// An index of what the pointer names, which trusts no file.
@@ -176,8 +183,8 @@ impl Workspace {
         Ok(Opened { place, pointer, index: Some(index) })
     }
 
-    /// Looks at one dataset; blocks.
-    fn examine(&self, opened: &Opened) -> Result<Examined, VersionsError> {
+    /// Looks at one dataset; of the files whose metadata differs reads all or the `wanted` ones; blocks.
+    fn examine(&self, opened: &Opened, wanted: Option<&Wanted>) -> Result<Examined, VersionsError> {
         let Opened { place, pointer, index } = opened;
         // With the lock, what is read now need not be read again next time.
         let lock = self.lock_now();
@@ -201,8 +208,9 @@ impl Workspace {
             return Ok(Examined { status, blind: false });
         }
         let mut work = look(&Data::at(&place.data, pointer.kind).with_links(pointer.links), index.as_ref())?;
-        let unsure = work.files.iter().any(|file| file.digest.is_none() && file.at.is_some());
-        work.hash(|file| file.at.is_some())?;
+        let is_read = |file: &Found| file.at.is_some() && wanted.is_none_or(|wanted| wanted.contains(&file.path));
+        let unsure = work.files.iter().any(|file| file.digest.is_none() && is_read(file));
+        work.hash(is_read)?;
         status.fill(&work, index.as_ref());
         if let (Some(index), Some(settled), true) = (index, settled, unsure) {
             self.index_refresh(&pointer.name, index, &work, settled);
@@ -244,8 +252,9 @@ impl Status {
     }
 }
 
+/// None of a file that was not read, too.
 fn change(file: &Found, entry: &IndexEntry<'_>) -> Option<ChangedFile> {
-    let content = file.digest != Some(entry.digest);
+    let content = file.digest? != entry.digest;
     let differs = content || file.stat.executable != entry.stat.executable;
     differs.then(|| ChangedFile { path: file.path.clone(), from: entry.stat.size, to: file.stat.size, content })
 }
