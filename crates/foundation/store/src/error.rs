@@ -106,6 +106,12 @@ pub enum StoreError {
         /// The number of its form; none if its mark is no store's.
         number: Option<u32>,
     },
+    /// There is a store, but not the object that marks it as one.
+    #[error("the store at `{place}` is not marked as one: its objects are there, and its object `format` is lost")]
+    MarkLost {
+        /// Where it is: the URL, which holds no credentials.
+        place: String,
+    },
     /// Something is larger than the store accepts in this place.
     #[error("{what} has {size} {unit}: at most {limit} are accepted")]
     TooLarge {
@@ -258,6 +264,7 @@ impl Diagnose for StoreError {
             Self::Damaged { .. } => "store.damaged",
             Self::Malformed { .. } => "store.malformed",
             Self::UnknownFormat { .. } => "store.unknown_format",
+            Self::MarkLost { .. } => "store.mark_lost",
             Self::TooLarge { .. } => "store.too_large",
             Self::Conflict { .. } => "store.conflict",
             Self::RefName(_) => "store.ref_name",
@@ -303,6 +310,10 @@ impl Diagnose for StoreError {
             Self::UnknownFormat { number: Some(_), .. } => "use the Ropewalk that made it, or a newer one",
             Self::UnknownFormat { number: None, .. } => {
                 "see that it is the right place; if it is, take its object `format` from a copy of that store"
+            }
+            Self::MarkLost { .. } => {
+                "of a remote, `ropewalk push` or `ropewalk data verify --remote NAME --heal` writes it again; of a project's own \
+                 store, `ropewalk data verify --heal REMOTE`"
             }
             Self::TargetOccupied { .. } => "name an empty or a new directory",
             Self::WriterFailed | Self::PackRemoved { .. } | Self::Collected { .. } => {

@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
+use futures::StreamExt as _;
 use object_store::path::Path as ObjectPath;
 use object_store::{ObjectStore, ObjectStoreExt as _, PutMode, PutOptions};
 use ropewalk_types::Digest;
@@ -123,6 +124,8 @@ impl Store {
     }
 
     /// Opens the store at `url` if there is one, and creates nothing; none also where its place cannot be seen.
+    ///
+    /// Errors: [`StoreError::MarkLost`] where everything is there but what says that it is a store.
     pub async fn open_existing(url: &str, options: &BackendOptions) -> Result<Option<Self>, StoreError> {
         if is_there(url, options).await? { Self::open_with(url, options).await.map(Some) } else { Ok(None) }
     }
@@ -247,6 +250,12 @@ impl Store {
         Tree::decode(&self.get_bounded(digest, Tree::MAX_ENCODED as u64, "the tree").await?)
     }
 
+    /// Takes in what other processes have stored and removed since this handle last looked, so that it does not say of what
+    /// was collected meanwhile that it is there.
+    pub async fn refresh(&self) -> Result<(), StoreError> {
+        self.inner.refresh().await
+    }
+
     /// Whether the store has the blob or tree; looks for what other processes wrote before it says no.
     pub async fn contains(&self, digest: &Digest) -> Result<bool, StoreError> {
         if self.inner.index(|index| index.has_blob(digest)) {
@@ -331,13 +340,28 @@ impl Inner {
 /// Whether there is a store at `url`.
 async fn is_there(url: &str, options: &BackendOptions) -> Result<bool, StoreError> {
     let (objects, place) = backend::object_store_at(url, options)?;
-    let mark = place.join(FORMAT_OBJECT);
+    let mark = place.clone().join(FORMAT_OBJECT);
     match objects.head(&mark).await {
-        Err(object_store::Error::NotFound { .. }) => Ok(false),
-        Err(source) => Err(failed("look for", &mark)(source).opening(url)),
-        Ok(_) => Ok(true),
+        Err(object_store::Error::NotFound { .. }) => {}
+        Err(source) => return Err(failed("look for", &mark)(source).opening(url)),
+        Ok(_) => return Ok(true),
     }
+    for (folder, is_of_store) in OF_STORES {
+        let folder = place.clone().join(folder);
+        match objects.list(Some(&folder)).next().await {
+            Some(Ok(found)) if found.location.filename().is_some_and(is_of_store) => {
+                return Err(StoreError::MarkLost { place: url.to_owned() });
+            }
+            None | Some(Ok(_) | Err(object_store::Error::NotFound { .. })) => {}
+            Some(Err(source)) => return Err(failed("list", &folder)(source).opening(url)),
+        }
+    }
+    Ok(false)
 }
+
+/// Folders in which every store has objects, and how their names are known from those that others put there.
+const OF_STORES: [(&str, fn(&str) -> bool); 2] =
+    [(index_objects::FOLDER, |name| name.parse::<Digest>().is_ok()), (refs::FOLDER, refs::is_generation)];
 
 /// Marks a new store, or checks that the one found is of the kind that is known here.
 async fn check_format(backend: &dyn ObjectStore, place: &str) -> Result<(), StoreError> {

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use ropewalk_data::{removal_list, version_history, version_list};
 use ropewalk_pipeline::{ArtifactKind, outcome_list};
 use ropewalk_store::files::Alone;
-use ropewalk_store::{CollectSettings, Collected, RefName, Root, Store, Swept, sweep_leftovers};
+use ropewalk_store::{CollectSettings, Collected, RefName, Root, Store, StoreError, Swept, sweep_leftovers};
 use ropewalk_types::{Ambient as _, DatasetName, Digest, Uri};
 use ropewalk_versions::{has_removed, store_roots};
 use serde::Serialize;
@@ -62,6 +62,13 @@ async fn gone(store: &Store, roots: &[Root], settings: CollectSettings, erases: 
 /// Where refs of tracked files are; a remote has no others but those of tables.
 pub(crate) const TRACKED: &str = "datasets/";
 
+/// A ref by which a store is seen to be a project's own and not only a remote: what its catalogue and its commits of git need
+/// there cannot be seen from elsewhere.
+pub(crate) async fn foreign_ref(store: &Store) -> Result<Option<RefName>, StoreError> {
+    let of_a_remote = |found: &RefName| [TRACKED, TABLES].iter().any(|folder| found.as_str().starts_with(folder));
+    Ok(store.ref_list("").await?.into_iter().find(|found| !of_a_remote(found)))
+}
+
 impl DataProject {
     /// Removes from a remote what neither a version or tag there nor this project needs, once that has been so for
     /// `grace`: of tracked files and of tables, whoever pushed them. A version that was removed is needed by nobody.
@@ -69,9 +76,7 @@ impl DataProject {
     /// Refused for a place that a project has as its own store: what its catalogue needs cannot be seen from here.
     pub async fn remote_collect(&self, name: &str, grace: Duration, dry_run: bool) -> Result<Gone, ServerError> {
         let (name, store) = self.remote_open(Some(name)).await?;
-        let refs = store.ref_list("").await?;
-        let of_a_remote = |found: &RefName| [TRACKED, TABLES].iter().any(|folder| found.as_str().starts_with(folder));
-        if let Some(other) = refs.iter().find(|found| !of_a_remote(found)) {
+        if let Some(other) = foreign_ref(&store).await? {
             return Err(ServerError::Unknown {
                 what: format!("`{name}` is also the store of a project, which keeps `{other}` in it"),
                 hint: "collect there, with `ropewalk data gc` in that project".to_owned(),

@@ -17,7 +17,7 @@ use crate::governing::trail_of;
 use crate::{ServerError, SystemAmbient, store_place};
 
 /// The cache of whole files, in the folder of the embedded back-ends.
-const CACHE: &str = "cache";
+pub(crate) const CACHE: &str = "cache";
 /// Locked by all commands that use the store, or by one that must be alone.
 pub(crate) const IN_USE: &str = "store.lock";
 
@@ -207,7 +207,7 @@ pub(crate) async fn store_open(root: &Path, storage: &str, options: &BackendOpti
 /// The lock by which other commands of the project see that this one uses its store, once none has it for itself.
 ///
 /// Where nothing can be written there is none: whoever needs to be alone is refused then.
-async fn in_use(state: &Path) -> Option<SharedLock> {
+pub(crate) async fn in_use(state: &Path) -> Option<SharedLock> {
     let path = state.join(IN_USE);
     tokio::task::spawn_blocking(move || files::lock_shared_wait(&path).ok()).await.ok().flatten()
 }

@@ -28,7 +28,7 @@ pub(crate) use layout::{TABLES, own_roots, remote_roots};
 pub use names::Chosen;
 pub use pushing::{PushedTable, PushedTables, RemovedThere};
 pub use repairing::TableFault;
-pub(crate) use repairing::tables_examine;
+pub(crate) use repairing::{tables_examine, tables_unknown};
 
 use ends::Ends;
 

@@ -18,6 +18,9 @@ use crate::{ServerError, TableFault};
 
 pub use remote::HealFrom;
 
+/// Noted of a store whose mark was lost.
+const MARK_WRITTEN: &str = "the object `format`, which says that it is a store, was lost and is written again";
+
 /// What was found.
 #[derive(Clone, Debug, Default)]
 pub struct Verification {
@@ -39,7 +42,7 @@ pub struct Verification {
     pub affected: Vec<Affected>,
     /// What could not be looked into, and why.
     pub unknown: Vec<String>,
-    /// Where it could not be healed from, and why.
+    /// What was done besides, and what was left alone, such as a remote that could not be asked, and why.
     pub notes: Vec<String>,
     /// Files of the cache that were read again.
     pub cached: u64,

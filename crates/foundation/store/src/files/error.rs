@@ -46,6 +46,11 @@ impl FileError {
         self.io_kind() == Some(io::ErrorKind::NotFound)
     }
 
+    /// Whether the file or directory may not be written by this user, or nothing on its file system by anybody.
+    pub(crate) fn is_unwritable(&self) -> bool {
+        matches!(self.io_kind(), Some(io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem))
+    }
+
     fn io_kind(&self) -> Option<io::ErrorKind> {
         match self {
             Self::Io { source, .. } => Some(source.kind()),

@@ -50,8 +50,13 @@ pub struct Alone<'a> {
 }
 
 /// Takes the lock at `path` together with others, waiting for one that has it alone.
+///
+/// Who may not write the file but read it is seen by the others all the same.
 pub fn lock_shared_wait(path: &Path) -> Result<SharedLock, FileError> {
-    let file = open(path)?;
+    let file = match open(path) {
+        Err(error) if error.is_unwritable() => File::open(path).doing("open", path)?,
+        opened => opened?,
+    };
     file.lock_shared().doing("lock", path)?;
     Ok(SharedLock { file, path: path.to_owned() })
 }
@@ -140,6 +145,27 @@ mod tests {
         assert!(one.alone().unwrap().is_none());
         drop(third);
         assert!(one.alone().unwrap().is_some());
+    }
+
+    /// Also where the tests run as root, who may write everything.
+    #[cfg(unix)]
+    #[test]
+    fn who_may_only_read_is_seen_by_the_others() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let directory = temporary_directory(&std::env::temp_dir()).unwrap();
+        let path = directory.path().join("lock");
+        let owner = lock_shared_wait(&path).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o444)).unwrap();
+        let reader = lock_shared_wait(&path).unwrap();
+        assert!(owner.alone().unwrap().is_none());
+        drop(reader);
+        let read_only = File::open(&path).unwrap();
+        read_only.lock_shared().unwrap();
+        assert!(owner.alone().unwrap().is_none(), "a lock needs no right to write");
+        drop(read_only);
+        assert!(owner.alone().unwrap().is_some());
+        let denied = FileError::Io { action: "open", path, source: std::io::ErrorKind::PermissionDenied.into() };
+        assert!(denied.is_unwritable() && !denied.is_not_found());
     }
 
     #[test]

@@ -20,10 +20,7 @@ const LONGEST_STAMP: u64 = 128;
 /// names alone.
 pub(super) fn holds(path: &Path, digest: &Digest) -> Result<bool, FileError> {
     let Some(now) = look(path)? else { return Ok(false) };
-    let stamped = match files::read_text(&beside(path), LONGEST_STAMP) {
-        Err(error) if error.is_not_found() => None,
-        stamp => Stamp::parse(&stamp?),
-    };
+    let stamped = stamped(path)?;
     if stamped.as_ref() == Some(&now) {
         return Ok(true);
     }
@@ -36,9 +33,18 @@ pub(super) fn holds(path: &Path, digest: &Digest) -> Result<bool, FileError> {
     Ok(false)
 }
 
-/// Notes that `path` is as it should be, as when it was just made or was given another name.
+/// Notes that `path` is as it should be, as when it was just made.
 pub(super) fn stamp(path: &Path) -> Result<(), FileError> {
     look(path)?.map_or(Ok(()), |stamp| stamp.write(path))
+}
+
+/// Notes that `path` was given another name, unless it was written since its stamp was made: then it is read again when it
+/// is next asked for.
+pub(super) fn stamp_linked(path: &Path) -> Result<(), FileError> {
+    match (stamped(path)?, look(path)?) {
+        (Some(stamped), Some(now)) if stamped.written == now.written => now.write(path),
+        _ => Ok(()),
+    }
 }
 
 /// What tells whether a file may have been changed.
@@ -128,6 +134,14 @@ fn beside(path: &Path) -> PathBuf {
     name.into()
 }
 
+/// The stamp of the file as it was made; `None` if there is none that can be read.
+fn stamped(path: &Path) -> Result<Option<Stamp>, FileError> {
+    match files::read_text(&beside(path), LONGEST_STAMP) {
+        Err(error) if error.is_not_found() => Ok(None),
+        stamp => Ok(Stamp::parse(&stamp?)),
+    }
+}
+
 fn is_whole(path: &Path, digest: &Digest) -> Result<bool, FileError> {
     let mut hasher = blake3::Hasher::new();
     hasher.update_reader(files::open(path)?).doing("read", path)?;
@@ -182,6 +196,27 @@ mod tests {
         assert!(holds(&path, &other).unwrap());
         files::write_note(&beside(&path), b"").unwrap();
         assert!(!holds(&path, &other).unwrap(), "without a stamp it is read");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_written_before_another_name_is_noted_is_read_again() {
+        let cache = temporary_directory(&std::env::temp_dir()).unwrap();
+        let path = cache.path().join("file");
+        write_atomic(&path, b"hemp").unwrap();
+        stamp(&path).unwrap();
+        let other = cache.path().join("other");
+        files::hard_link(&path, &other).unwrap();
+        stamp_linked(&path).unwrap();
+        assert!(holds(&path, &Digest::of(b"yarn")).unwrap(), "a name alone is no change");
+        std::fs::write(&other, b"hemp and tar").unwrap();
+        stamp_linked(&path).unwrap();
+        assert!(!holds(&path, &Digest::of(b"hemp")).unwrap());
+        assert!(!files::exists(&path).unwrap() && files::exists(&other).unwrap());
+        // One without a stamp gets none.
+        write_atomic(&path, b"hemp").unwrap();
+        stamp_linked(&path).unwrap();
+        assert!(!files::exists(&beside(&path)).unwrap());
     }
 
     #[test]

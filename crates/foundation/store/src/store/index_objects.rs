@@ -9,7 +9,7 @@ use super::{Inner, blocking, failed};
 use crate::error::StoreError;
 use crate::index::{Index, Object, PackEntries};
 
-const FOLDER: &str = "index";
+pub(super) const FOLDER: &str = "index";
 /// An index of more bytes is refused: it would cover far more than a petabyte.
 const MAX_OBJECT: u64 = 4 << 30;
 /// Index objects below this size are merged into a later one …

@@ -181,7 +181,7 @@ impl Store {
                 self.rename(tree, target, temporary).await?;
                 if matches!(made, Made::Hardlink) {
                     // The new name changed it.
-                    blocking(move || Ok(cache::stamp(&source)?)).await?;
+                    blocking(move || Ok(cache::stamp_linked(&source)?)).await?;
                 }
                 return Ok(made);
             }

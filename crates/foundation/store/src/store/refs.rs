@@ -21,7 +21,7 @@ use super::{Store, failed};
 use crate::error::StoreError;
 use crate::reference::{RefName, RefValue};
 
-const FOLDER: &str = "refs";
+pub(super) const FOLDER: &str = "refs";
 /// Marks a generation among the folders of longer names; no segment of a name begins with it.
 const GENERATION_MARK: char = '@';
 /// Refs point; what is large belongs into a blob.
@@ -244,6 +244,11 @@ fn folder(name: &RefName) -> Path {
 
 fn generation_path(name: &RefName, number: u64) -> Path {
     Path::from(format!("{FOLDER}/{name}/{GENERATION_MARK}{number:020}"))
+}
+
+/// Whether an object of this name, in the folder of refs, is a generation of one.
+pub(super) fn is_generation(name: &str) -> bool {
+    name.strip_prefix(GENERATION_MARK).is_some_and(|number| number.parse::<u64>().is_ok())
 }
 
 fn name_of(path: &Path) -> Option<RefName> {

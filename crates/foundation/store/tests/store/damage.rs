@@ -70,6 +70,42 @@ async fn a_store_of_another_form_is_named_with_its_place() {
 }
 
 #[tokio::test]
+async fn a_store_whose_mark_is_lost_is_no_empty_place() {
+    let options = BackendOptions::default();
+    for folder in ["index", "refs"] {
+        let harness = Harness::on_disk();
+        let store = harness.open().await;
+        if folder == "index" {
+            store.put_bytes("hemp".into()).await.unwrap();
+        } else {
+            let name = ropewalk_store::RefName::new("head").unwrap();
+            store.ref_set(&name, None, "x".into()).await.unwrap();
+        }
+        assert!(!harness.objects(folder).is_empty());
+        let place = harness.directory.path().join("store");
+        let url = format!("file:{}", place.display());
+        files::remove_file(&place.join("format")).unwrap();
+        for opened in [Store::open_existing(&url, &options).await, Store::open_existing_damaged(&url, &options).await] {
+            let error = opened.unwrap_err();
+            assert_eq!(error.code(), "store.mark_lost");
+            assert!(error.to_string().contains(&url) && error.hint().unwrap().contains("--heal"), "{error}");
+        }
+        assert!(!files::exists(&place.join("format")).unwrap());
+        Store::open(&url).await.unwrap();
+        assert!(Store::open_existing(&url, &options).await.unwrap().is_some());
+    }
+    // What others keep in folders of these names is no store.
+    let harness = Harness::on_disk();
+    for other in ["index/page.html", "refs/heads/main"] {
+        let path = harness.directory.path().join("other").join(other);
+        files::create_directories(path.parent().unwrap()).unwrap();
+        files::write_atomic(&path, b"x").unwrap();
+    }
+    let url = format!("file:{}", harness.directory.path().join("other").display());
+    assert!(Store::open_existing(&url, &options).await.unwrap().is_none());
+}
+
+#[tokio::test]
 async fn a_damaged_index_is_found_at_opening() {
     let harness = Harness::on_disk();
     harness.open().await.put_bytes("hemp".into()).await.unwrap();

@@ -6,7 +6,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use ropewalk_store::{BackendOptions, object_store_at};
 use serde_json::Value;
 
-use crate::data_versions::{Place, birds, clone, commit, read};
+use crate::data_versions::{Place, birds, clone, commit, git, read};
 use crate::harness::{Draws, Project};
 
 /// What becomes of an object; `None` removes it.
@@ -209,4 +209,74 @@ fn a_store_of_ones_own_is_healed_with_all_versions_and_says_so_the_first_time() 
         assert_eq!(read(&first, "photos/wren.jpg"), "a better photo", "{says}");
         std::fs::rename(&hidden, folder_of(&place)).expect("back");
     }
+}
+
+#[test]
+fn a_machine_whose_head_is_damaged_fetches_no_content_that_it_never_had() {
+    let place = Place::local();
+    let first = photos(&place);
+    commit(&first, "better birds");
+    let second = clone(&first);
+    second.succeed(&["pull"]);
+    first.write("photos/wren.jpg", "the best photo");
+    first.succeed(&["data", "commit", "photos", "-m", "the best birds"]);
+    first.succeed(&["push"]);
+    let own = Place::at(&second.path(".ropewalk/store"));
+    assert!(change(&own, "refs/datasets/photos/head", GARBAGE) > 0);
+    let told = verify(&second, &["--heal", "origin"], 0);
+    assert_eq!((count(&told["refs"]), &told["refs"][0]["healed"]), (1, &Value::Bool(true)), "{told}");
+    assert_eq!(told["fetched"], 1, "the object of the version that the head has become: {told}");
+    assert_eq!(count(&second.json(&["data", "log", "photos"])), 3);
+    let hidden = format!("{}.away", folder_of(&place).display());
+    std::fs::rename(folder_of(&place), &hidden).expect("away");
+    for never_here in ["photos@v1", "photos@v3"] {
+        second.fail(2, &["data", "checkout", never_here]);
+    }
+    verify(&second, &[], 0);
+}
+
+#[test]
+fn what_another_project_keeps_in_its_own_store_is_not_let_go() {
+    let other = Project::new();
+    git(other.root(), &["init", "-q"]);
+    other.succeed(&["init", "."]);
+    let file = read(&other, "ropewalk.toml");
+    other.write("ropewalk.toml", &format!("{file}\n[data.people]\nsource = \"people.jsonl\"\n"));
+    other.write("people.jsonl", "{\"id\":1}\n");
+    other.succeed(&["run"]);
+    let place = Place::at(&other.path(".ropewalk/store"));
+    let first = birds(&place);
+    first.succeed(&["push"]);
+    assert!(change(&place, "packs", CUT) > 1);
+    let told = verify(&first, &["--remote", "origin", "--heal"], 1);
+    let damaged = told["damaged"].as_array().expect("a list");
+    let with_healed = |healed: bool| damaged.iter().filter(|one| one["healed"] == healed).count();
+    assert!(with_healed(true) > 0 && with_healed(false) > 0, "{told}");
+    assert!(damaged.iter().all(|one| one["let_go"] == false), "{told}");
+    assert!(told["notes"][0].as_str().expect("a note").contains("also the store of a project"), "{told}");
+    let told = verify(&other, &[], 1);
+    assert!(told["affected"].as_array().expect("a list").iter().any(|one| one["name"] == "people"), "{told}");
+}
+
+#[test]
+fn a_store_whose_mark_is_lost_is_told_from_one_that_was_never_made() {
+    let place = Place::local();
+    let first = photos(&place);
+    let mark = folder_of(&place).join("format");
+    for heals in [&["push"][..], &["data", "verify", "--remote", "origin", "--heal"]] {
+        std::fs::remove_file(&mark).expect("mark");
+        for arguments in [&["fetch"][..], &["data", "verify", "--remote", "origin"]] {
+            let said = first.fail(2, arguments);
+            assert!(said.contains("`format` is lost") && said.contains("ropewalk push"), "{arguments:?}: {said}");
+            assert!(!mark.exists(), "{arguments:?}");
+        }
+        first.succeed(heals);
+        first.succeed(&["fetch"]);
+    }
+    std::fs::remove_file(first.path(".ropewalk/store/format")).expect("mark");
+    let said = first.fail(2, &["data", "verify"]);
+    assert!(said.contains("`format` is lost") && said.contains("--heal REMOTE"), "{said}");
+    let told = verify(&first, &["--heal", "origin"], 0);
+    assert_eq!(count(&told["notes"]), 1, "{told}");
+    assert_eq!(count(&verify(&first, &[], 0)["notes"]), 0);
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
 use ropewalk_data::{AuditAction, RecordedVersion, TableState, TagMove, table_states, version_history};
-use ropewalk_store::{NoProgress, RefName, Root, Store, StoreError, Verified};
+use ropewalk_store::{NoProgress, RefHistory, RefName, Root, Store, StoreError, Verified};
 use ropewalk_types::{Ambient as _, DatasetName, Diagnose as _, Digest, Timestamp, Uri};
 use serde_json::json;
 
@@ -29,6 +29,8 @@ pub struct TableFault {
     pub reason: String,
     /// It was written again, from what is known of the table here and elsewhere.
     pub healed: bool,
+    /// The generation of the ref at which that was found; none if the ref has been set since.
+    generation: Option<u64>,
 }
 
 impl TableFault {
@@ -68,6 +70,11 @@ pub(crate) async fn tables_examine(remote: &Store, now: Timestamp) -> Result<Exa
     Ok(examined)
 }
 
+/// A ref of tables that this program does not know, as a later one may write them.
+pub(crate) async fn tables_unknown(remote: &Store) -> Result<Option<RefName>, ServerError> {
+    Ok(listed(remote, &[]).await?.unknown.into_iter().next())
+}
+
 /// What a ref of a table needs, and what is wrong with what it names.
 async fn look(
     remote: &Store,
@@ -80,18 +87,25 @@ async fn look(
         None => Subject::State(name.clone()),
     };
     let mut need = Need { subject, roots: digest.map(Root::Tree).into_iter().collect() };
-    let mut fault = TableFault { name: name.clone(), digest, reason: String::new(), healed: false };
-    let read = match one_table(pointed(remote, &fault.reference()?).await)? {
+    let mut fault = TableFault { name: name.clone(), digest, reason: String::new(), healed: false, generation: None };
+    let reference = fault.reference()?;
+    let read = match one_table(pointed(remote, &reference).await)? {
         // It has gone since it was listed.
         Ok(None) => return Ok((Need { roots: Vec::new(), ..need }, None)),
         Ok(Some(pointed)) => {
             need.roots.push(Root::Blob(pointed.digest));
+            // What is read now is of this generation or a later one.
+            fault.generation = Some(pointed.generation);
             one_table(match &digest {
                 Some(digest) => record_read(remote, name, digest, now).await.map(drop),
                 None => state_read(remote, name, now).await.map(drop),
             })?
         }
-        Err(error) => Err(error),
+        Err(error) => {
+            let history = remote.ref_history(&reference).await?.filter(|history| newest(history).is_none());
+            fault.generation = history.map(|history| history.generation);
+            Err(error)
+        }
     };
     match read {
         Ok(()) => Ok((need, None)),
@@ -165,7 +179,7 @@ impl Ends<'_> {
         self.remote.heal(found, &made).await?;
         made.copy_to(self.remote, &roots, &NoProgress).await?;
         for ((fault, _), root) in written.iter().zip(&roots) {
-            self.point(&fault.reference()?, root.digest()).await?;
+            point(self.remote, fault, root.digest()).await?;
         }
         Ok(())
     }
@@ -238,19 +252,59 @@ impl Ends<'_> {
         }
         Ok(states)
     }
+}
 
-    /// Lets a ref of the remote name a blob.
-    async fn point(&self, reference: &RefName, blob: &Digest) -> Result<(), ServerError> {
-        let Some(history) = self.remote.ref_history(reference).await? else { return Ok(()) };
-        let newest = history.values.first().filter(|newest| newest.generation == history.generation);
-        let before = newest.and_then(|newest| std::str::from_utf8(&newest.bytes).ok()?.parse::<Digest>().ok());
-        if before.is_some_and(|before| before == *blob) {
-            return Ok(());
-        }
-        match self.remote.ref_set(reference, Some(history.generation), Bytes::from(blob.to_string())).await {
-            // Or somebody has pushed the table meanwhile.
-            Ok(_) | Err(StoreError::Conflict { .. }) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
+/// The blob that the newest generation of a ref names, if it names one.
+fn newest(history: &RefHistory) -> Option<Digest> {
+    let newest = history.values.first().filter(|newest| newest.generation == history.generation)?;
+    std::str::from_utf8(&newest.bytes).ok()?.parse().ok()
+}
+
+/// Lets the ref of what was faulty name a blob, unless somebody has set it since the fault was found: by another healing, or a
+/// push after that.
+async fn point(remote: &Store, fault: &TableFault, blob: &Digest) -> Result<(), ServerError> {
+    let (reference, Some(generation)) = (fault.reference()?, fault.generation) else { return Ok(()) };
+    let Some(history) = remote.ref_history(&reference).await? else { return Ok(()) };
+    if history.generation != generation || newest(&history) == Some(*blob) {
+        return Ok(());
+    }
+    match remote.ref_set(&reference, Some(generation), Bytes::from(blob.to_string())).await {
+        Ok(_) | Err(StoreError::Conflict { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_set_since_a_fault_was_found_stays() {
+        let remote = Store::open("memory:").await.expect("a store");
+        let (name, now) = (DatasetName::new("people").expect("a name"), Timestamp(1_700_000_000_000));
+        let reference = state_ref(&name).expect("a name");
+        let set =
+            async |expected, bytes: String| remote.ref_set(&reference, expected, bytes.into()).await.expect("set");
+        let named = async || {
+            let value = remote.ref_get(&reference).await.expect("read").expect("a value");
+            String::from_utf8(value.bytes.to_vec()).expect("text")
+        };
+        let found = async || look(&remote, &name, None, now).await.expect("looked at").1.expect("a fault");
+        let (blob, pushed) = (Digest::of(b"written again"), Digest::of(b"pushed"));
+        // One that names nothing, and one that names what is not there.
+        let first = set(None, "nothing".to_owned()).await;
+        let fault = found().await;
+        assert_eq!(fault.generation, Some(first));
+        let second = set(Some(first), pushed.to_string()).await;
+        point(&remote, &fault, &blob).await.expect("left alone");
+        assert_eq!(named().await, pushed.to_string());
+        let fault = found().await;
+        assert_eq!(fault.generation, Some(second));
+        point(&remote, &fault, &blob).await.expect("set");
+        assert_eq!(named().await, blob.to_string());
+        // It is not counted as another generation when it says so already.
+        let fault = found().await;
+        point(&remote, &fault, &blob).await.expect("as it is");
+        assert_eq!(found().await.generation, fault.generation);
     }
 }

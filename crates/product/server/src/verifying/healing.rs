@@ -39,9 +39,12 @@ impl<'a> Patient<'a> {
 
     /// Whether nothing that could be healed is left of what was found.
     pub(super) fn is_whole(&self) -> bool {
-        self.found.damaged.iter().all(|damage| damage.healed)
-            && self.lacking.missing.is_empty()
-            && self.lacking.unreadable.is_empty()
+        !self.is_damaged() && self.lacking.missing.is_empty() && self.lacking.unreadable.is_empty()
+    }
+
+    /// Whether a piece is damaged and not healed.
+    pub(super) fn is_damaged(&self) -> bool {
+        self.found.damaged.iter().any(|damage| !damage.healed)
     }
 
     /// Whether something that it needs cannot be had now.

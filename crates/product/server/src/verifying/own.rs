@@ -1,13 +1,13 @@
 //! The project's own store.
 
 use ropewalk_config::STATE_FOLDER;
-use ropewalk_store::{Damage, Store};
-use ropewalk_types::Ambient as _;
+use ropewalk_store::{Damage, Store, StoreError};
+use ropewalk_types::{Ambient as _, DatasetName, Digest, Timestamp};
 use ropewalk_versions::{Examined, NeededVersion, Workspace, store_examine};
 
 use super::healing::Patient;
-use super::{Need, Subject, Verification, is_of_content};
-use crate::project::below;
+use super::{MARK_WRITTEN, Need, Subject, Verification, is_of_content};
+use crate::project::{CACHE, below, in_use};
 use crate::{DataProject, OpenProject, ServerError, SystemAmbient, store_place};
 
 impl DataProject {
@@ -18,20 +18,20 @@ impl DataProject {
     /// the content of those that are here: versions that were never brought here from a remote are not missing. Where that
     /// cannot be told any more, because what said so is lost, all content is taken from `heal_from`.
     pub async fn verify(&self, heal_from: Option<&Store>) -> Result<Verification, ServerError> {
-        let storage = below(self.root(), "file:", &self.file().backends.storage);
-        store_place::check_there(&self.root().join(STATE_FOLDER), &storage, self.options()).await?;
-        let store = Store::open_damaged(&storage, self.options()).await?;
-        let store = store.with_cache(self.root().join(STATE_FOLDER).join("cache"));
+        let mut notes = Vec::new();
+        let store = self.store_damaged(heal_from.is_some(), &mut notes).await?;
         let workspace = self.workspace();
         let mut patient = Patient::new(&store).await?;
         let (cached, changed) = store.verify_cache().await?;
-        let mut verification = Verification { cached, changed, ..Verification::default() };
+        let mut verification = Verification { cached, changed, notes, ..Verification::default() };
 
         let others: Vec<&Store> = heal_from.into_iter().collect();
         let pointed = workspace.pointed_versions().await?;
-        let Examined { versions, mut refs } = store_examine(&store, &others, &pointed, SystemAmbient.now()).await?;
-        let lost = patient.found.damaged.iter().any(Damage::is_index) || objects_lost(&store, &versions).await?;
-        let tracked = needs(&store, workspace, &versions, lost && heal_from.is_some()).await?;
+        let now = SystemAmbient.now();
+        let Examined { versions, mut refs } = store_examine(&store, &others, &pointed, now).await?;
+        let everything = heal_from.is_some()
+            && (patient.found.damaged.iter().any(Damage::is_index) || objects_lost(&store, &pointed, now).await?);
+        let tracked = needs(&store, workspace, &versions, everything).await?;
         let rest = self.catalog_needs().await?;
         let mut all = tracked.clone();
         all.extend(rest.as_deref().unwrap_or_default().iter().cloned());
@@ -57,6 +57,23 @@ impl DataProject {
         verification.refs = refs;
         patient.end(&mut verification);
         Ok(verification)
+    }
+
+    /// The project's store, whatever of it is damaged; others see that it is in use.
+    async fn store_damaged(&self, heals: bool, notes: &mut Vec<String>) -> Result<Store, ServerError> {
+        let state = self.root().join(STATE_FOLDER);
+        let storage = below(self.root(), "file:", &self.file().backends.storage);
+        match store_place::check_there(&state, &storage, self.options()).await {
+            Err(StoreError::MarkLost { .. }) if heals => notes.push(MARK_WRITTEN.to_owned()),
+            checked => checked?,
+        }
+        // Before the store is opened: whoever has it alone is removing things.
+        let lock = in_use(&state).await;
+        let store = Store::open_damaged(&storage, self.options()).await?.with_cache(state.join(CACHE));
+        Ok(match lock {
+            Some(lock) => store.with_lock(lock),
+            None => store,
+        })
     }
 
     /// What versions of tables, runs, models and stages need, or why that cannot be told.
@@ -85,8 +102,11 @@ impl OpenProject {
     }
 }
 
-/// Whether the object of a version is not in the store, which all versions have that refs lead to.
-async fn objects_lost(store: &Store, versions: &[NeededVersion]) -> Result<bool, ServerError> {
+/// Whether the object of a version is not in the store, which all versions have that its refs lead to.
+///
+/// Where those lead is asked of nobody else: another store may be ahead, and its newest versions were never here.
+async fn objects_lost(store: &Store, pointed: &[(DatasetName, Digest)], now: Timestamp) -> Result<bool, ServerError> {
+    let Examined { versions, .. } = store_examine(store, &[], pointed, now).await?;
     for version in versions {
         if !store.contains(&version.digest).await? {
             return Ok(true);
@@ -112,4 +132,25 @@ async fn needs(
     }
     needs.push(Need { subject: Subject::WorkTree, roots: workspace.laid_out().await? });
     Ok(needs)
+}
+
+#[cfg(test)]
+mod tests {
+    use ropewalk_store::files;
+
+    use super::*;
+    use crate::Access;
+
+    #[tokio::test]
+    async fn a_store_that_is_read_again_is_seen_to_be_in_use() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join(ropewalk_config::FILE_NAME);
+        files::write_atomic(&file, b"[project]\nname = \"x\"\n").expect("a project file");
+        let project = DataProject::open(folder.path(), "test", Access::default(), |_| ()).expect("a project");
+        let store = project.store_damaged(true, &mut Vec::new()).await.expect("a store");
+        let other = in_use(&folder.path().join(STATE_FOLDER)).await.expect("a lock");
+        assert!(other.alone().expect("locks").is_none());
+        drop(store);
+        assert!(other.alone().expect("locks").is_some());
+    }
 }

@@ -1,14 +1,15 @@
 //! The store of a remote, healed from this project's store and from other remotes.
 
 use ropewalk_data::AuditAction;
-use ropewalk_store::Store;
+use ropewalk_store::{Store, StoreError};
 use ropewalk_types::{Ambient as _, Timestamp};
 use ropewalk_versions::{DamagedRef, VersionsError, store_examine};
 use serde_json::json;
 
 use super::healing::Patient;
-use super::{Need, Subject, Verification};
-use crate::travelling::tables_examine;
+use super::{MARK_WRITTEN, Need, Subject, Verification};
+use crate::collecting::foreign_ref;
+use crate::travelling::{tables_examine, tables_unknown};
 use crate::{DataProject, ServerError, SystemAmbient, TableFault};
 
 /// Where a remote is to be healed from.
@@ -34,11 +35,17 @@ impl DataProject {
     /// A remote whose index is damaged is opened all the same.
     pub async fn remote_verify(&self, name: &str, heal: HealFrom) -> Result<Verification, ServerError> {
         let (name, url) = self.remote(Some(name))?;
-        let store = Store::open_existing_damaged(&url, self.options()).await?;
+        let mut verification = Verification::default();
+        let store = match Store::open_existing_damaged(&url, self.options()).await {
+            Err(StoreError::MarkLost { .. }) if heal == HealFrom::Everywhere => {
+                verification.notes.push(MARK_WRITTEN.to_owned());
+                Some(Store::open_damaged(&url, self.options()).await?)
+            }
+            opened => opened?,
+        };
         let store = store.ok_or_else(|| VersionsError::RemoteMissing { name: name.clone(), url })?;
         let own = self.workspace().store().await?.clone();
         let now = SystemAmbient.now();
-        let mut verification = Verification::default();
         let mut patient = Patient::new(&store).await?;
         // What cannot be read there may be known here: which versions are behind, and what their numbers are.
         let mut sources = vec![own];
@@ -73,8 +80,13 @@ impl DataProject {
             self.tables_heal((&name, &store), &others, &mut remote.tables, &mut patient.found).await?;
             let Remote { needs, .. } = examined(&store, &sources, now).await?;
             patient.look(&needs).await?;
-            if remote.refs.iter().all(|one| one.healed) && remote.tables.iter().all(|fault| fault.healed) {
-                patient.let_go(&needs).await?;
+            let facts_whole =
+                remote.refs.iter().all(|one| one.healed) && remote.tables.iter().all(|fault| fault.healed);
+            if facts_whole && patient.is_damaged() {
+                match needed_by_others(&store).await? {
+                    None => patient.let_go(&needs).await?,
+                    Some(why) => verification.notes.push(format!("nothing that is damaged was let go: {why}")),
+                }
             }
         }
         verification.refs = remote.refs;
@@ -92,6 +104,19 @@ impl DataProject {
         }
         Ok(())
     }
+}
+
+/// Why more may be needed of a remote than can be seen from here, if that is so.
+async fn needed_by_others(store: &Store) -> Result<Option<String>, ServerError> {
+    if let Some(other) = foreign_ref(store).await? {
+        let why = format!(
+            "the remote is also the store of a project, which keeps `{other}` in it; `ropewalk data verify --heal REMOTE` in \
+             that project tells what it needs"
+        );
+        return Ok(Some(why));
+    }
+    let unknown = tables_unknown(store).await?;
+    Ok(unknown.map(|other| format!("this program does not know what the ref `{other}` needs")))
 }
 
 async fn examined(store: &Store, sources: &[Store], now: Timestamp) -> Result<Remote, ServerError> {

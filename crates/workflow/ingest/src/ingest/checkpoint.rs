@@ -1,7 +1,10 @@
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use ropewalk_store::{RefName, Store, StoreError};
 use ropewalk_types::Digest;
+use tokio::sync::OnceCell;
 
 use crate::IngestError;
 
@@ -16,16 +19,18 @@ pub trait Checkpoints: Send + Sync {
     async fn put(&self, key: &Digest, value: &Digest) -> Result<(), IngestError>;
 }
 
-/// Checkpoints as refs `piece/KEY` of the store that holds the pieces.
+/// Checkpoints as refs `piece/KEY` of the store that holds the pieces; made anew for each run.
 #[derive(Clone)]
 pub struct StoreCheckpoints {
     store: Store,
+    /// Set once the handle of the store has looked what was collected since it was opened.
+    looked: Arc<OnceCell<()>>,
 }
 
 impl StoreCheckpoints {
     /// Checkpoints in `store`.
     pub fn new(store: Store) -> Self {
-        Self { store }
+        Self { store, looked: Arc::default() }
     }
 
     fn name(key: &Digest) -> Result<RefName, IngestError> {
@@ -40,6 +45,9 @@ impl Checkpoints for StoreCheckpoints {
         let digest = std::str::from_utf8(&value.bytes).ok().and_then(|text| text.parse().ok());
         // A ref that is no digest is as good as none: the piece is made again and the ref replaced.
         let Some(digest) = digest else { return Ok(None) };
+        // Whoever is told of a piece relies on what it names, which a handle as old as its process may know from before a
+        // collection. What is collected from now on has been set aside for a time of grace.
+        self.looked.get_or_try_init(|| self.store.refresh()).await?;
         Ok(self.store.contains(&digest).await?.then_some(digest))
     }
 

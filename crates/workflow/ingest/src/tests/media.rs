@@ -2,7 +2,7 @@ use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
-use ropewalk_store::{CollectSettings, Store, TreeEntry};
+use ropewalk_store::{CollectSettings, Root, Store, TreeEntry};
 use ropewalk_types::Digest;
 
 use super::fixture::{Project, gzip, tar, zip};
@@ -90,6 +90,26 @@ async fn files_that_a_collector_took_meanwhile_are_stored_again() {
     for bytes in [cat, tone] {
         assert!(fresh.contains(&Digest::of(&bytes)).await.unwrap());
     }
+}
+
+#[tokio::test]
+async fn files_of_a_checkpoint_that_a_collector_took_are_stored_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("file:{}", folder.path().display());
+    let project = Project::with_store(Store::open(&url).await.unwrap());
+    let (cat, settings) = (png(640, 480), IngestSettings::new("in", project.scratch()));
+    project.write("in/cat.png", &cat);
+    project.run(&settings).await.unwrap();
+    let (other, grace) = (Store::open(&url).await.unwrap(), Duration::from_hours(1));
+    for hours in [2, 4] {
+        let now = SystemTime::now() + hours * grace;
+        other.collect(&[], &CollectSettings { now, grace, dry_run: false }).await.unwrap();
+    }
+    assert!(!Store::open(&url).await.unwrap().contains(&Digest::of(&cat)).await.unwrap());
+    // The project's own handle has not heard of that.
+    let made = project.run(&settings).await.unwrap();
+    let fresh = Store::open(&url).await.unwrap();
+    assert!(fresh.missing(&[Root::Tree(made.tree)]).await.unwrap().is_empty());
 }
 
 /// Counts the files that were read, and those that an earlier run had read.

@@ -158,11 +158,14 @@ impl Search<'_> {
             // What others see holds before what it was here some time ago.
             Part::Tag(_) => there.into_iter().chain(before).next(),
             Part::Untagged(_) => {
-                let said = there.into_iter().chain(before).filter_map(|found| match found {
+                let count = |found: Found| match found {
                     Found::Deletions(count) => Some(count),
                     _ => None,
-                });
-                said.chain(counted).max().map(Found::Deletions)
+                };
+                // Counts only grow: what is lost was more than all before it, and the first is 1.
+                let before = before.into_iter().filter_map(count).max().unwrap_or(0);
+                let least = before.saturating_add(1);
+                there.into_iter().filter_map(count).chain(counted).chain([least]).max().map(Found::Deletions)
             }
             Part::Tip(version) => Some(at(*version)),
             Part::Removed(_) => {
