@@ -108,7 +108,8 @@ impl Workspace {
 
     /// Makes datasets of what a plan found whole: content into the store, a first version, a pointer, the work tree.
     ///
-    /// Can be run again: what is a dataset already is as it is.
+    /// Can be run again: what is a dataset already is as it is. What fails for another reason than its own bytes, such
+    /// as a network or a full disk, ends it: the outcome has that and, as not tried, all that comes behind it.
     pub fn import<'a>(
         &'a self,
         plan: &'a ImportPlan,
@@ -120,17 +121,32 @@ impl Workspace {
             let _lock = self.lock().await?;
             let mut outcome = ImportOutcome::default();
             let links = if plan.links == AddLinks::Skip { Links::Skipped } else { Links::Refused };
-            for output in plan.whole() {
+            let mut whole = plan.whole();
+            for output in whole.by_ref() {
                 match self.import_one(output, links, author, mode, progress).await {
                     Ok(imported) => outcome.imported.push(imported),
-                    // The bytes of this one are not what they were or should be.
-                    Err(error @ VersionsError::Import { .. }) => {
+                    Err(error) => {
                         outcome.failed.push(FailedOutput::of(&output.path, &output.declared_in, &error));
+                        // The bytes of this one are not what they were or should be; those of others may be.
+                        if !matches!(error, VersionsError::Import { .. }) {
+                            break;
+                        }
                     }
-                    Err(error) => return Err(error),
                 }
             }
+            outcome.failed.extend(whole.map(FailedOutput::not_tried));
             Ok(outcome)
+        })
+    }
+
+    /// The datasets, by path in the project, of which the index of git still has files that it leaves to Git LFS: also
+    /// those of an import that was stopped before git was told to forget them.
+    pub fn lfs_left(&self) -> BoxFuture<'_, Result<Vec<String>, VersionsError>> {
+        Box::pin(async move {
+            let staged: BTreeSet<String> =
+                git::lfs_files(self.root()).await?.into_iter().map(|file| file.path).collect();
+            let tracked = self.discover().await?.into_iter().map(|tracked| tracked.place.path);
+            Ok(tracked.filter(|path| lfs::any_within(&staged, path)).collect())
         })
     }
 

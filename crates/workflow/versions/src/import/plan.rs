@@ -152,6 +152,14 @@ impl FailedOutput {
         let (path, declared_in) = (path.to_owned(), declared_in.to_owned());
         Self { path, declared_in, reason: error.to_string(), hint: error.hint() }
     }
+
+    /// One that would have come behind another whose failure ended all.
+    pub(super) fn not_tried(output: &PlannedOutput) -> Self {
+        let (path, declared_in) = (output.path.clone(), output.declared_in.clone());
+        let reason = "it was not tried, since another failed before it".to_owned();
+        let hint = Some("mend what failed, and run the same command again: it goes on where it ended".to_owned());
+        Self { path, declared_in, reason, hint }
+    }
 }
 
 /// What an import would do; nothing was changed to make it.

@@ -127,13 +127,18 @@ impl DvcRemote {
         }
     }
 
-    /// The remote for people, without a user or password that its URL may hold.
+    /// The remote for people, without what may be secret in its URL: a user, a password, a query.
+    ///
+    /// With a `:` before the path, all up to the last `@` is left out: nothing tells a port from the beginning of a
+    /// password that has a `/` or a `?` in it.
     pub(super) fn shown(&self) -> String {
         let url = match self.url.split_once("://") {
             Some((scheme, rest)) => {
-                let end = rest.find('/').unwrap_or(rest.len());
-                let host = rest[..end].rsplit_once('@').map_or(&rest[..end], |(_, host)| host);
-                format!("{scheme}://{host}{}", &rest[end..])
+                let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+                let searched = if rest[..end].contains(':') { rest } else { &rest[..end] };
+                let place = searched.rfind('@').map_or(rest, |at| &rest[at + 1..]);
+                let place = place.split(['?', '#']).next().unwrap_or_default();
+                format!("{scheme}://{place}")
             }
             None => self.url.clone(),
         };
@@ -318,9 +323,22 @@ mod tests {
 
     #[test]
     fn secrets_are_not_shown() {
-        let remote = remote("ssh://me:hush@host:22/x@y", &[("password", "hush")]);
-        assert_eq!(remote.shown(), "`r` (ssh://host:22/x@y)");
-        assert!(!format!("{remote:?}").contains("hush"), "{remote:?}");
+        for (url, shown) in [
+            ("ssh://me:hush@host:22/x", "ssh://host:22/x"),
+            ("ssh://hush@host/x@y", "ssh://host/x@y"),
+            ("ssh://me:hush@host:22/x@y", "ssh://y"),
+            ("ssh://me:p/hush@host", "ssh://host"),
+            ("ssh://me:p?hush#1@host/x", "ssh://host/x"),
+            ("https://dav/x?token=hush", "https://dav/x"),
+            ("https://dav?token=hush", "https://dav"),
+            ("https://dav/x#hush@y", "https://dav/x"),
+            ("s3://bucket/a@b", "s3://bucket/a@b"),
+            ("/a:b@c?d", "/a:b@c?d"),
+        ] {
+            let remote = remote(url, &[("password", "hush")]);
+            assert_eq!(remote.shown(), format!("`r` ({shown})"));
+            assert!(!format!("{remote:?}").contains("hush"), "{remote:?}");
+        }
     }
 
     #[test]
