@@ -14,6 +14,7 @@ pub use plan::{
     SkippedOutput,
 };
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Component, Path};
 
@@ -159,14 +160,23 @@ impl Workspace {
         progress: &dyn TransferProgress,
     ) -> Result<Imported, VersionsError> {
         let place = Place::at(self.root(), output.path.clone());
-        let mut content = self.import_content(output, &place, progress).await;
-        for _ in 1..COMMIT_TRIES {
-            if !content.as_ref().is_err_and(is_collected) {
-                break;
+        let (mut output, mut tries) = (Cow::Borrowed(output), COMMIT_TRIES);
+        let (root, kind, files) = loop {
+            let error = match self.import_content(&output, &place, progress).await {
+                Ok(content) => break content,
+                Err(error) => error,
+            };
+            if is_collected(&error) && tries > 1 {
+                tries -= 1;
+                continue;
             }
-            content = self.import_content(output, &place, progress).await;
-        }
-        let (root, kind, files) = content?;
+            let damaged = match &error {
+                VersionsError::Import { path, .. } => path.clone(),
+                _ => return Err(error),
+            };
+            let other = from_elsewhere(&output, &damaged).await;
+            output = Cow::Owned(other.ok_or(error)?);
+        };
         let (bytes, count) = (files.iter().map(|file| file.size).sum(), files.len() as u64);
         let mut pointer = Pointer {
             name: output.name.clone(),
@@ -226,6 +236,24 @@ impl Workspace {
         };
         Ok((root, output.kind, files))
     }
+}
+
+/// The output with the object at `url`, whose bytes are wrong, taken from the next remote that has it; none if there is
+/// no such object, or no such remote.
+async fn from_elsewhere(output: &PlannedOutput, url: &Path) -> Option<PlannedOutput> {
+    let object = |file: &PlannedFile| match &file.source {
+        FileSource::RemoteObject(object) if Path::new(&object.url()) == url => Some(object.clone()),
+        _ => None,
+    };
+    let (damaged, md5) =
+        output.files.iter().find_map(|file| Some((object(file)?, file.digest.strip_prefix("md5:")?)))?;
+    let found = damaged.elsewhere(md5).await?;
+    let mut output = output.clone();
+    for file in output.files.iter_mut().filter(|file| object(file).is_some()) {
+        file.size = found.size;
+        file.source = FileSource::RemoteObject(found.clone());
+    }
+    Some(output)
 }
 
 /// Whether `path`, absolute or relative to `root`, is `root` itself.

@@ -48,6 +48,8 @@ pub struct RemoteObject {
     /// In bytes.
     pub(super) size: u64,
     pub(super) rule: Md5Rule,
+    /// The remotes behind this one, which were not asked.
+    pub(super) others: Vec<Arc<ForeignObjects>>,
 }
 
 impl RemoteObject {

@@ -207,10 +207,11 @@ impl Remotes {
 
     /// The first place where an object of this MD5 is; its bytes are not looked at.
     pub(super) async fn find(&self, md5: &str, rule: Md5Rule) -> Option<RemoteObject> {
-        for remote in &self.open {
+        for (at, remote) in self.open.iter().enumerate() {
             for name in names(md5, rule) {
                 if let Some(size) = remote.size(&name).await {
-                    return Some(RemoteObject { objects: Arc::clone(&remote.objects), name, size, rule });
+                    let others = self.open.iter().skip(at + 1).map(|other| Arc::clone(&other.objects)).collect();
+                    return Some(RemoteObject { objects: Arc::clone(&remote.objects), name, size, rule, others });
                 }
             }
         }
@@ -249,6 +250,22 @@ impl Remotes {
             Some(format!("the remote {} gave no answer that is of use: {problem}", remote.shown))
         };
         self.unread.iter().cloned().chain(self.open.iter().filter_map(told)).collect()
+    }
+}
+
+impl RemoteObject {
+    /// The object of the same MD5 in the next remote that has one; its bytes are not looked at.
+    pub(in super::super) async fn elsewhere(&self, md5: &str) -> Option<Self> {
+        for (at, objects) in self.others.iter().enumerate() {
+            for name in names(md5, self.rule) {
+                // One that cannot be asked is of no use.
+                if let Ok(Some(size)) = objects.size(&name).await {
+                    let others = self.others.iter().skip(at + 1).cloned().collect();
+                    return Some(Self { objects: Arc::clone(objects), name, size, rule: self.rule, others });
+                }
+            }
+        }
+        None
     }
 }
 
