@@ -303,7 +303,9 @@ impl Diagnose for DataError {
             }
             Self::Refused { .. } => "write one SELECT",
             Self::Volatile { .. } => "give the value as a constant in the SQL, or compute it in an earlier stage",
-            Self::Memory { .. } => "raise the memory limit, or select fewer columns before the join or sort",
+            Self::Memory { .. } => {
+                "raise the memory limit (`ropewalk sql --memory MB`), or select fewer columns before the join or sort"
+            }
             Self::TooManyRows { .. } => "add a LIMIT",
             Self::ZoneChange { .. } => "give the new dataset another name",
             Self::UnknownDataset { .. } => "list the datasets to see their names",

@@ -382,6 +382,16 @@ pub enum VersionsError {
         /// What to do.
         advice: &'static str,
     },
+    /// Git did not say what was asked for.
+    #[error("`git {command}` failed in `{}`: {reason}", folder.display())]
+    Git {
+        /// What git was to do.
+        command: String,
+        /// Where.
+        folder: PathBuf,
+        /// How it ended, and what it said.
+        reason: String,
+    },
     /// A background task was stopped before it had finished.
     #[error("a task was stopped before it had finished")]
     Interrupted,

@@ -6,8 +6,6 @@ use ropewalk_execution::{ExecutionError, Program};
 use crate::error::VersionsError;
 
 const OUTPUT_LIMIT: u64 = 16 << 20;
-/// Objects that one call of git shows; a pointer has a few hundred bytes.
-const OBJECTS_AT_ONCE: usize = 500;
 
 /// What git says of some files.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -211,8 +209,8 @@ async fn stream(
         return Ok(());
     }
     let command = arguments.first().copied().unwrap_or_default();
-    let reason = format!("`git {command}` ended with {}: {}", told.exit, told.error.trim_end());
-    Err(VersionsError::Import { path: root.to_owned(), reason, advice: "see what `git status` says" })
+    let reason = format!("it ended with {}: {}", told.exit, told.error.trim_end());
+    Err(VersionsError::Git { command: command.to_owned(), folder: root.to_owned(), reason })
 }
 
 /// The folder in which git keeps what all work trees share; none without git or a repository.
@@ -226,27 +224,35 @@ pub(crate) async fn setting(root: &Path, name: &str) -> Result<Option<String>, E
     Ok(answer(root, &["config", "--get", name]).await?.filter(|value| !value.is_empty()))
 }
 
-/// What each commit of any branch, tag or stash had at paths that end with `ending`: the text of every such file.
+/// Gives to `each` what any commit of any branch, tag or stash had at paths that end with `ending`: the text of every
+/// such file of at most `limit` bytes.
 ///
-/// Empty without git or a repository.
-pub(crate) async fn texts_ever(root: &Path, ending: &str) -> Result<Vec<String>, ExecutionError> {
-    let pattern = format!(":(top,glob)**/*{ending}");
-    let log =
-        ["log", "--all", "--full-history", "-m", "--format=", "--raw", "--no-abbrev", "--no-renames", "--", &pattern];
-    let Some(listed) = answer(root, &log).await? else { return Ok(Vec::new()) };
-    // `:100644 100644 OLD NEW M\tPATH` (git-diff, "RAW OUTPUT FORMAT").
-    let objects = |line: &str| line.split_whitespace().skip(2).take(2).map(str::to_owned).collect::<Vec<_>>();
-    let mut names: Vec<String> = listed.lines().filter(|line| line.starts_with(':')).flat_map(objects).collect();
-    names.sort();
-    names.dedup();
-    names.retain(|name| name.bytes().all(|byte| byte.is_ascii_hexdigit()) && name.bytes().any(|byte| byte != b'0'));
-    let mut texts = Vec::new();
-    for some in names.chunks(OBJECTS_AT_ONCE) {
-        let arguments: Vec<&str> =
-            ["show", "--no-textconv"].into_iter().chain(some.iter().map(String::as_str)).collect();
-        texts.extend(answer(root, &arguments).await?);
+/// Nothing without git or a repository; that git fails in one is an error.
+pub(crate) async fn texts_ever(
+    root: &Path,
+    ending: &str,
+    limit: usize,
+    each: &mut (dyn FnMut(&str) + Send),
+) -> Result<(), VersionsError> {
+    if common_folder(root).await?.is_none() {
+        return Ok(());
     }
-    Ok(texts)
+    let pattern = format!(":(top,glob)**/*{ending}");
+    let log = ["log", "--all", "--full-history", "-m", "--format=", "--raw", "-z", "--no-abbrev", "--no-renames", "--"];
+    let arguments = [log.as_slice(), &[pattern.as_str()]].concat();
+    let mut names = BTreeSet::<String>::new();
+    records(root, &arguments, &mut |record| names.extend(changed(record).into_iter().map(str::to_owned))).await?;
+    let names = names.iter().map(String::as_str).collect();
+    small_blobs(root, &names, limit, &mut |_, bytes| each(&String::from_utf8_lossy(bytes))).await
+}
+
+/// The objects of `:100644 100644 OLD NEW M` (git-diff, "RAW OUTPUT FORMAT"); none of a path, or of a file that is not
+/// there.
+fn changed(record: &str) -> Vec<&str> {
+    let Some(about) = record.trim_start().strip_prefix(':') else { return Vec::new() };
+    let object =
+        |name: &&str| name.bytes().all(|byte| byte.is_ascii_hexdigit()) && name.bytes().any(|byte| byte != b'0');
+    about.split_whitespace().skip(2).take(2).filter(object).collect()
 }
 
 /// Whether the commit holds the files as they are: all are tracked, none is changed.
@@ -311,6 +317,16 @@ mod tests {
             }
             let staged = |path: &str, object: &str| Staged { path: path.to_owned(), object: object.to_owned() };
             assert_eq!(found, [staged("x y", "aa"), staged("ours", "cc")], "{length}");
+        }
+    }
+
+    #[test]
+    fn objects_are_told_from_paths_and_from_nothing() {
+        let none = "0".repeat(40);
+        assert_eq!(changed(&format!(":000000 100644 {none} ab12 A")), ["ab12"]);
+        assert_eq!(changed("\n:100644 100644 ab12 cd34 M"), ["ab12", "cd34"]);
+        for other in ["d/x.dataset", ":a b of paths.dataset", ""] {
+            assert!(changed(other).is_empty(), "{other}");
         }
     }
 }

@@ -14,6 +14,7 @@ pub use plan::{
     SkippedOutput,
 };
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Component, Path};
 
@@ -108,7 +109,8 @@ impl Workspace {
 
     /// Makes datasets of what a plan found whole: content into the store, a first version, a pointer, the work tree.
     ///
-    /// Can be run again: what is a dataset already is as it is.
+    /// Can be run again: what is a dataset already is as it is. What fails for another reason than its own bytes, such
+    /// as a network or a full disk, ends it: the outcome has that and, as not tried, all that comes behind it.
     pub fn import<'a>(
         &'a self,
         plan: &'a ImportPlan,
@@ -120,17 +122,32 @@ impl Workspace {
             let _lock = self.lock().await?;
             let mut outcome = ImportOutcome::default();
             let links = if plan.links == AddLinks::Skip { Links::Skipped } else { Links::Refused };
-            for output in plan.whole() {
+            let mut whole = plan.whole();
+            for output in whole.by_ref() {
                 match self.import_one(output, links, author, mode, progress).await {
                     Ok(imported) => outcome.imported.push(imported),
-                    // The bytes of this one are not what they were or should be.
-                    Err(error @ VersionsError::Import { .. }) => {
+                    Err(error) => {
                         outcome.failed.push(FailedOutput::of(&output.path, &output.declared_in, &error));
+                        // The bytes of this one are not what they were or should be; those of others may be.
+                        if !matches!(error, VersionsError::Import { .. }) {
+                            break;
+                        }
                     }
-                    Err(error) => return Err(error),
                 }
             }
+            outcome.failed.extend(whole.map(FailedOutput::not_tried));
             Ok(outcome)
+        })
+    }
+
+    /// The datasets, by path in the project, of which the index of git still has files that it leaves to Git LFS: also
+    /// those of an import that was stopped before git was told to forget them.
+    pub fn lfs_left(&self) -> BoxFuture<'_, Result<Vec<String>, VersionsError>> {
+        Box::pin(async move {
+            let staged: BTreeSet<String> =
+                git::lfs_files(self.root()).await?.into_iter().map(|file| file.path).collect();
+            let tracked = self.discover().await?.into_iter().map(|tracked| tracked.place.path);
+            Ok(tracked.filter(|path| lfs::any_within(&staged, path)).collect())
         })
     }
 
@@ -143,14 +160,23 @@ impl Workspace {
         progress: &dyn TransferProgress,
     ) -> Result<Imported, VersionsError> {
         let place = Place::at(self.root(), output.path.clone());
-        let mut content = self.import_content(output, &place, progress).await;
-        for _ in 1..COMMIT_TRIES {
-            if !content.as_ref().is_err_and(is_collected) {
-                break;
+        let (mut output, mut tries) = (Cow::Borrowed(output), COMMIT_TRIES);
+        let (root, kind, files) = loop {
+            let error = match self.import_content(&output, &place, progress).await {
+                Ok(content) => break content,
+                Err(error) => error,
+            };
+            if is_collected(&error) && tries > 1 {
+                tries -= 1;
+                continue;
             }
-            content = self.import_content(output, &place, progress).await;
-        }
-        let (root, kind, files) = content?;
+            let damaged = match &error {
+                VersionsError::Import { path, .. } => path.clone(),
+                _ => return Err(error),
+            };
+            let other = from_elsewhere(&output, &damaged).await;
+            output = Cow::Owned(other.ok_or(error)?);
+        };
         let (bytes, count) = (files.iter().map(|file| file.size).sum(), files.len() as u64);
         let mut pointer = Pointer {
             name: output.name.clone(),
@@ -210,6 +236,24 @@ impl Workspace {
         };
         Ok((root, output.kind, files))
     }
+}
+
+/// The output with the object at `url`, whose bytes are wrong, taken from the next remote that has it; none if there is
+/// no such object, or no such remote.
+async fn from_elsewhere(output: &PlannedOutput, url: &Path) -> Option<PlannedOutput> {
+    let object = |file: &PlannedFile| match &file.source {
+        FileSource::RemoteObject(object) if Path::new(&object.url()) == url => Some(object.clone()),
+        _ => None,
+    };
+    let (damaged, md5) =
+        output.files.iter().find_map(|file| Some((object(file)?, file.digest.strip_prefix("md5:")?)))?;
+    let found = damaged.elsewhere(md5).await?;
+    let mut output = output.clone();
+    for file in output.files.iter_mut().filter(|file| object(file).is_some()) {
+        file.size = found.size;
+        file.source = FileSource::RemoteObject(found.clone());
+    }
+    Some(output)
 }
 
 /// Whether `path`, absolute or relative to `root`, is `root` itself.

@@ -11,7 +11,7 @@ use crate::error::{VersionsError, blocking};
 use crate::git;
 use crate::history::{self, History, Refs};
 use crate::index::Index;
-use crate::pointer::{EXTENSION, Kind};
+use crate::pointer::{EXTENSION, Kind, MAX_BYTES};
 use crate::remote::content_root;
 use crate::workspace::Workspace;
 
@@ -35,9 +35,7 @@ impl Workspace {
             }
             let folder = self.work_folder();
             wanted.roots.extend(blocking(move || index_roots(&folder, Trees::All)).await?);
-            for text in git::texts_ever(self.root(), EXTENSION).await? {
-                wanted.read(&text);
-            }
+            git::texts_ever(self.root(), EXTENSION, MAX_BYTES as usize, &mut |text| wanted.read(text)).await?;
             wanted.in_store(store).await
         })
     }

@@ -157,3 +157,47 @@ fn files_of_git_lfs_are_held_against_their_pointers() {
     project.succeed(&["data", "commit", "images", "-m", "changed"]);
     assert_eq!(project.succeed(&["data", "cat", "data:images@v2/changed.bin"]), "abd");
 }
+
+#[test]
+fn what_an_import_did_before_it_failed_is_told_and_forgotten_by_git() {
+    let project = Project::new();
+    git(&project, &["init", "-q"]);
+    git(&project, &["config", "filter.lfs.clean", "cat"]);
+    project.succeed(&["init", "."]);
+    project.write(".gitattributes", "*.bin filter=lfs\n");
+    let folders = ["images", "sounds", "voices"];
+    for folder in folders {
+        let pointer = format!("version https://git-lfs.github.com/spec/v1\noid sha256:{ABC}\nsize 3\n");
+        project.write(&format!("{folder}/same.bin"), &pointer);
+    }
+    git(&project, &["add", "-A"]);
+    git(&project, &["commit", "-qm", "with Git LFS"]);
+    for folder in folders {
+        project.write(&format!("{folder}/same.bin"), "abc");
+    }
+    let tracked = || {
+        let listed = Command::new("git").args(["ls-files", "--", "*.bin"]).current_dir(project.root()).output();
+        String::from_utf8(listed.expect("git").stdout).expect("text")
+    };
+
+    // A folder lies where a pointer belongs.
+    project.write("images.dataset/x", "");
+    let said = project.fail(1, &["data", "import-lfs"]);
+    assert!(said.contains("not taken over: images of Git LFS") && said.contains("images.dataset"), "{said}");
+    assert!(said.contains("not taken over: voices of Git LFS: it was not tried"), "{said}");
+    assert!(!said.contains("no files of Git LFS"), "{said}");
+    assert_eq!(tracked().lines().count(), 3);
+
+    std::fs::rename(project.path("images.dataset"), project.path("sounds.dataset")).expect("rename");
+    let said = project.fail(1, &["data", "import-lfs"]);
+    assert!(said.contains("not taken over: sounds of Git LFS") && said.contains("git no longer tracks"), "{said}");
+    assert_eq!(tracked(), "sounds/same.bin\nvoices/same.bin\n");
+
+    std::fs::remove_dir_all(project.path("sounds.dataset")).expect("remove");
+    // As if that run had been killed before git was told.
+    git(&project, &["add", "-f", "images/same.bin"]);
+    project.succeed(&["data", "import-lfs"]);
+    assert_eq!(tracked(), "");
+    let output = project.run(&["data", "import-lfs"]);
+    assert!(output.status.success() && talk(&output).contains("no files of Git LFS were found"), "{}", talk(&output));
+}

@@ -56,6 +56,7 @@ impl Diagnose for VersionsError {
             Self::Malformed { .. } => "versions.malformed",
             Self::Foreign { .. } => "versions.foreign",
             Self::Import { .. } => "versions.import",
+            Self::Git { .. } => "versions.git",
             Self::Interrupted => "versions.interrupted",
         }
     }
@@ -100,6 +101,7 @@ impl Diagnose for VersionsError {
             Self::TwoDatasets { .. } => "name two versions of one",
             Self::Busy { .. } => "try again",
             Self::Foreign { .. } => "take the file back from git, or remove it",
+            Self::Git { .. } => "see what `git status` and `git fsck` say",
             _ => return self.hint_with_names(),
         };
         Some(hint.to_owned())

@@ -7,7 +7,7 @@ mod config;
 mod declared;
 mod remote;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,6 +18,7 @@ use ropewalk_types::Diagnose as _;
 use serde::Deserialize;
 
 use super::digests::{Md5Rule, is_hex, md5_of, md5s};
+use super::lfs::upwards;
 use super::plan::{FailedOutput, FileSource, ImportPlan, PlannedFile, PlannedOutput, SkippedOutput};
 use super::{name_for, names_taken};
 use crate::discovery::{Place, Tracked};
@@ -142,20 +143,22 @@ pub(super) async fn plan(
     let datasets = tracked.iter().map(|tracked| tracked.place.path.clone()).collect();
     let planner = Planner { sources: Sources::of(config, surroundings), root, links, datasets };
     let mut taken = names_taken(tracked);
-    let mut plan = ImportPlan::default();
+    let (mut plan, mut planned) = (ImportPlan::default(), BTreeSet::new());
     for Declared { file, outputs } in declared {
         let declared_in = file.strip_prefix(&planner.root).unwrap_or(&file).display().to_string();
         for output in outputs {
             let declared_in = declared_in.clone();
             let shown = || output.path.strip_prefix(&planner.root).unwrap_or(&output.path).display().to_string();
-            match planner.take(&output).await? {
+            let taken_over = planner.take(&output, &planned).await?;
+            match taken_over {
                 Ok(Taken { path, kind, files, missing, links }) => {
+                    planned.insert(path.clone());
                     let name = name_for(&path, &mut taken)?;
                     let hint = (!missing.is_empty()).then(|| planner.sources.hint());
                     plan.outputs.push(PlannedOutput { name, path, declared_in, kind, files, missing, hint, links });
                 }
-                Err(Left::Known) => {
-                    let reason = "it is a dataset already".to_owned();
+                Err(Left::OnPurpose(reason)) => {
+                    let reason = reason.to_owned();
                     plan.skipped.push(SkippedOutput { path: shown(), declared_in, reason });
                 }
                 Err(Left::Refused(Refusal { reason, hint })) => {
@@ -179,8 +182,8 @@ struct Taken {
 
 /// Why an output is not taken over.
 enum Left {
-    /// It is a dataset already.
-    Known,
+    /// It is not to be; the text says why.
+    OnPurpose(&'static str),
     Refused(Refusal),
 }
 
@@ -190,12 +193,16 @@ struct Planner {
     sources: Sources,
     links: AddLinks,
     /// The paths of datasets.
-    datasets: HashSet<String>,
+    datasets: BTreeSet<String>,
 }
 
 impl Planner {
-    async fn take(&self, output: &Output) -> Result<Result<Taken, Left>, VersionsError> {
+    /// Looks at an output; `planned` are the paths of those that are in the plan.
+    async fn take(&self, output: &Output, planned: &BTreeSet<String>) -> Result<Result<Taken, Left>, VersionsError> {
         let refused = |refusal| Ok(Err(Left::Refused(refusal)));
+        if output.of_git {
+            return Ok(Err(Left::OnPurpose("git keeps it, not DVC (`cache: false`), and goes on to do so")));
+        }
         if output.is_external {
             return refused(Refusal::new(
                 "it lies outside this machine",
@@ -207,7 +214,22 @@ impl Planner {
             Err(error) => return refused(Refusal::of(&error)),
         };
         if self.datasets.contains(&place.path) {
-            return Ok(Err(Left::Known));
+            return Ok(Err(Left::OnPurpose("it is a dataset already")));
+        }
+        if planned.contains(&place.path) {
+            return refused(Refusal::new(
+                "it is declared twice",
+                "take out the one that is out of date: a `.dvc` file, or a stage that `dvc.lock` has and `dvc.yaml` has not",
+            ));
+        }
+        // A dataset in the data of another is looked for by nobody.
+        for (paths, state) in [(&self.datasets, "tracked already"), (planned, "taken over, too")] {
+            if let Some(other) = overlapping(paths, &place.path) {
+                return refused(Refusal::new(
+                    format!("`{other}` is {state}, and one lies within the other"),
+                    "keep one of the two: `dvc remove` takes away an output, and `ropewalk data rm` a dataset",
+                ));
+            }
         }
         let (kind, kept) = match self.list(output, place.file_name()).await? {
             Ok(found) => found,
@@ -295,6 +317,13 @@ impl Planner {
         }
         Ok(found)
     }
+}
+
+/// The one of `paths` that `path` is, lies within or holds.
+fn overlapping<'a>(paths: &'a BTreeSet<String>, path: &str) -> Option<&'a String> {
+    let folder = format!("{path}/");
+    let below = || paths.range(folder.clone()..).next().filter(|other| other.starts_with(&folder));
+    upwards(path).find_map(|above| paths.get(above)).or_else(below)
 }
 
 /// What was found of the files of an output.

@@ -172,12 +172,19 @@ fn tops(root: &Path, kept: &LfsKept, tracked: &[Tracked]) -> Result<BTreeMap<Str
     Ok(tops)
 }
 
+/// Whether `path` is one of `files`, or a folder that holds any.
+pub(super) fn any_within(files: &BTreeSet<String>, path: &str) -> bool {
+    let folder = format!("{path}/");
+    let below = || files.range(folder.clone()..).next().is_some_and(|file| file.starts_with(&folder));
+    files.contains(path) || below()
+}
+
 fn parent(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(folders, _)| folders)
 }
 
 /// The path and each folder above it.
-fn upwards(path: &str) -> impl Iterator<Item = &str> {
+pub(super) fn upwards(path: &str) -> impl Iterator<Item = &str> {
     std::iter::successors(Some(path), |path| Some(path.rsplit_once('/')?.0))
 }
 

@@ -48,6 +48,8 @@ pub struct RemoteObject {
     /// In bytes.
     pub(super) size: u64,
     pub(super) rule: Md5Rule,
+    /// The remotes behind this one, which were not asked.
+    pub(super) others: Vec<Arc<ForeignObjects>>,
 }
 
 impl RemoteObject {
@@ -151,6 +153,14 @@ impl FailedOutput {
     pub(super) fn of(path: &str, declared_in: &str, error: &VersionsError) -> Self {
         let (path, declared_in) = (path.to_owned(), declared_in.to_owned());
         Self { path, declared_in, reason: error.to_string(), hint: error.hint() }
+    }
+
+    /// One that would have come behind another whose failure ended all.
+    pub(super) fn not_tried(output: &PlannedOutput) -> Self {
+        let (path, declared_in) = (output.path.clone(), output.declared_in.clone());
+        let reason = "it was not tried, since another failed before it".to_owned();
+        let hint = Some("mend what failed, and run the same command again: it goes on where it ended".to_owned());
+        Self { path, declared_in, reason, hint }
     }
 }
 

@@ -91,6 +91,29 @@ async fn damaged_objects_are_not_stored() {
 }
 
 #[tokio::test]
+async fn what_is_damaged_in_one_remote_is_taken_from_another() {
+    let large = large();
+    let hash = md5(large.as_bytes());
+    let project = project(&large).await;
+    project.write(".dvc/config", "[core]\nremote = far\n['remote \"spare\"']\nurl = s3://spare/dvc\n");
+    let spare = |md5: &str, text: &str| project.write(&format!("spare/dvc/{}/{}", &md5[..2], &md5[2..]), text);
+    let flipped = format!("x{}", &large[1..]);
+    object(&project, "files/md5", A, "z");
+    object(&project, "files/md5", &hash, &flipped);
+    spare(A, "a");
+    spare(&hash, &flipped);
+    let outcome = import_some(&project, &plan(&project).await).await;
+    assert_eq!(outcome.imported.iter().map(|one| one.path.as_str()).collect::<Vec<_>>(), ["old.csv"]);
+    assert!(outcome.failed[0].reason.contains(&hash[2..]), "damaged in both: {outcome:?}");
+
+    spare(&hash, &large);
+    let imported = import(&project, &plan(&project).await).await;
+    assert_eq!(imported.iter().map(|one| one.path.as_str()).collect::<Vec<_>>(), ["data"]);
+    assert_eq!(project.read("data/a").as_deref(), Some("a"));
+    assert!(files::read(&project.path("data/deep/large")).unwrap() == large.as_bytes());
+}
+
+#[tokio::test]
 async fn a_damaged_list_is_not_believed() {
     let project = project("large").await;
     let list = format!(r#"[{{"md5": "{B}", "relpath": "b"}}]"#);

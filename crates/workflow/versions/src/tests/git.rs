@@ -25,6 +25,8 @@ async fn what_any_commit_of_git_names_is_kept() {
     let project = Project::new().await;
     project.git(&["init", "-q"]).await;
     project.write(".gitignore", "/.ropewalk\n");
+    // Named like a pointer, and more than is read of an answer of git at once.
+    project.write("notes.dataset", &"x".repeat(17 << 20));
     let mut trees = Vec::new();
     for text in ["first", "second", "third"] {
         project.write("data/a", text);

@@ -157,3 +157,14 @@ async fn everything_of_git_lfs_is_found() {
     let again = project.workspace.lfs_plan("".as_ref(), None, AddLinks::AsBefore).await.unwrap();
     assert_eq!((again.outputs.len(), again.skipped.len()), (0, 1), "{again:?}");
 }
+
+#[tokio::test]
+async fn what_git_still_has_of_datasets_is_found() {
+    let project = checked_out(&[("data/a.lfs", A, "a"), ("database/b.lfs", A, "a"), ("top.lfs", ABC, "abc")]).await;
+    assert!(project.workspace.lfs_left().await.unwrap().is_empty(), "none is a dataset yet");
+    // As after an import that was killed before git was told to forget them.
+    import(&project, &plan(&project, "").await).await;
+    assert_eq!(project.workspace.lfs_left().await.unwrap(), ["data", "database", "top.lfs"]);
+    project.git(&["rm", "-r", "-f", "-q", "--cached", "data"]).await;
+    assert_eq!(project.workspace.lfs_left().await.unwrap(), ["database", "top.lfs"]);
+}

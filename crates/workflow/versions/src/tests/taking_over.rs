@@ -175,3 +175,78 @@ async fn bytes_that_changed_after_they_were_verified_are_not_stored() {
     assert!(outcome.failed[0].reason.contains("changed while"), "{outcome:?}");
     assert_eq!((project.read("data.dataset"), project.read("data/a")), (None, None));
 }
+
+async fn plan_of(project: &Project) -> ImportPlan {
+    project.workspace.dvc_plan("".as_ref(), AddLinks::AsBefore, &no_remotes()).await.unwrap()
+}
+
+/// Why an output of a plan was refused, by the file that declares it.
+fn refusal<'a>(plan: &'a ImportPlan, declared_in: &str) -> &'a str {
+    let failed = plan.failed.iter().find(|failed| failed.declared_in == declared_in);
+    failed.map_or("", |failed| failed.reason.as_str())
+}
+
+#[tokio::test]
+async fn outputs_that_lie_within_datasets_or_each_other_are_refused() {
+    let project = dvc_project().await;
+    let out = |path: &str| format!("outs:\n- md5: {A}\n  hash: md5\n  path: {path}\n");
+    project.write("data/x.csv.dvc", &out("x.csv"));
+    project.write("twice.dvc", &format!("wdir: old\n{}", out("table.csv")));
+    // Begins like another, and lies beside it.
+    project.write("database.dvc", &out("database"));
+    let plan = plan_of(&project).await;
+    assert_eq!((plan.outputs.len(), plan.failed.len()), (3, 2), "{plan:?}");
+    assert!(plan.outputs.iter().any(|output| output.path == "database"), "{plan:?}");
+    let within = plan.failed.iter().filter(|failed| failed.reason.contains("one lies within the other"));
+    let twice = plan.failed.iter().filter(|failed| failed.reason.contains("declared twice"));
+    assert_eq!((within.count(), twice.count()), (1, 1), "{plan:?}");
+
+    project.delete("data/x.csv.dvc");
+    import(&project, &plan_of(&project).await).await;
+    project.write("data/x.csv.dvc", &out("x.csv"));
+    project.write("old.dvc", &out("old"));
+    let plan = plan_of(&project).await;
+    assert_eq!((plan.outputs.len(), plan.failed.len()), (0, 2), "{plan:?}");
+    assert!(refusal(&plan, "data/x.csv.dvc").contains("`data` is tracked already"), "{plan:?}");
+    assert!(refusal(&plan, "old.dvc").contains("`old/table.csv` is tracked already"), "{plan:?}");
+    assert!(plan.failed[0].hint.as_ref().unwrap().contains("keep one"), "{plan:?}");
+}
+
+#[tokio::test]
+async fn what_is_left_to_git_is_passed_over() {
+    let project = Project::new().await;
+    project.write(".dvc/config", "");
+    let stage = "    cmd: x\n    outs:\n    - model\n    metrics:\n    - scores.json:\n        cache: false\n";
+    project.write("dvc.yaml", &format!("stages:\n  train:\n{stage}"));
+    let out = |path: &str| format!("    - path: {path}\n      hash: md5\n      md5: {A}\n      size: 1\n");
+    let outs = [out("model"), out("scores.json")].concat();
+    project.write("dvc.lock", &format!("schema: '2.0'\nstages:\n  train:\n    cmd: x\n    outs:\n{outs}"));
+    project.write("notes.dvc", &format!("outs:\n- md5: {A}\n  hash: md5\n  path: notes\n  cache: false\n"));
+    project.write("model", "a");
+    // Edited since, so that its bytes are nowhere.
+    project.write("scores.json", "b");
+    let plan = plan_of(&project).await;
+    assert_eq!(plan.outputs.iter().map(|output| output.path.as_str()).collect::<Vec<_>>(), ["model"]);
+    assert_eq!(plan.skipped.iter().map(|skipped| skipped.path.as_str()).collect::<Vec<_>>(), ["scores.json", "notes"]);
+    assert!(plan.is_whole() && plan.skipped[0].reason.contains("git keeps it"), "{plan:?}");
+}
+
+#[tokio::test]
+async fn what_was_done_before_a_failure_is_told_and_the_rest_goes_on_later() {
+    let project = dvc_project().await;
+    project.write("z.dvc", &format!("outs:\n- md5: {A}\n  hash: md5\n  path: z\n"));
+    // A folder lies where the pointer belongs.
+    project.write("old/table.csv.dataset/x", "");
+    let plan = plan_of(&project).await;
+    let outcome = import_some(&project, &plan).await;
+    assert_eq!(outcome.imported.iter().map(|one| one.path.as_str()).collect::<Vec<_>>(), ["data"]);
+    assert_eq!(outcome.failed.iter().map(|one| one.path.as_str()).collect::<Vec<_>>(), ["old/table.csv", "z"]);
+    assert!(outcome.failed[0].reason.contains("table.csv.dataset"), "{outcome:?}");
+    assert!(outcome.failed[1].reason.contains("not tried"), "{outcome:?}");
+
+    files::remove_directory(&project.path("old/table.csv.dataset")).unwrap();
+    let plan = plan_of(&project).await;
+    let imported = import(&project, &plan).await;
+    assert_eq!(imported.iter().map(|one| one.path.as_str()).collect::<Vec<_>>(), ["old/table.csv", "z"]);
+    assert_eq!(project.read("z").as_deref(), Some("a"));
+}

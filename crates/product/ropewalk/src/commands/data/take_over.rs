@@ -41,17 +41,25 @@ pub(super) async fn lfs(shared: &Shared, path: Option<&Path>, links: LinkArgumen
     }
     let (ending, imported) = take_over(shared, &project, &plan, dry_run).await?;
     if !dry_run {
-        let taken: Vec<_> = imported.into_iter().map(|one| one.path).collect();
+        // With those of a run that was stopped before it came here.
+        let mut taken: BTreeSet<_> = imported.into_iter().map(|one| one.path).collect();
+        taken.extend(project.workspace().lfs_left().await?);
+        let taken: Vec<_> = taken.into_iter().collect();
         match project.git_forget(&taken).await? {
             Some(command) => terminal::say(&format!("next: {command}")),
             None if !taken.is_empty() => {
                 terminal::say("git no longer tracks these files; next: git add . and git commit");
             }
-            None if plan.is_whole() && plan.skipped.is_empty() => terminal::say("no files of Git LFS were found"),
+            None if is_empty(&plan) => terminal::say("no files of Git LFS were found"),
             None => {}
         }
     }
     Ok(ending)
+}
+
+/// Whether a plan speaks of nothing at all.
+fn is_empty(plan: &ImportPlan) -> bool {
+    plan.outputs.is_empty() && plan.skipped.is_empty() && plan.failed.is_empty()
 }
 
 /// Puts what links point to in their place, if that was asked for; says whether anything is another than the plan has it.

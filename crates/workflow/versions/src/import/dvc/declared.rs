@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use ropewalk_store::files::{self, EntryKind, OddNames, ScanNext};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::super::digests::Md5Rule;
 use super::against;
@@ -33,6 +34,8 @@ pub(super) struct Output {
     pub(super) executable: bool,
     /// Whether it is no path of this machine, but a URL.
     pub(super) is_external: bool,
+    /// Whether it is left to git, as the metrics of `dvc stage add -M` are.
+    pub(super) of_git: bool,
     /// Paths and digests, where the declaration itself lists the files of a folder.
     pub(super) files: Option<Vec<(String, String)>>,
 }
@@ -45,7 +48,13 @@ struct Out {
     hash: Option<String>,
     #[serde(default)]
     isexec: bool,
+    #[serde(default = "yes")]
+    cache: bool,
     files: Option<Vec<OutFile>>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 #[derive(Deserialize)]
@@ -74,7 +83,7 @@ struct LockedStage {
     outs: Vec<Out>,
 }
 
-/// Of `dvc.yaml`, what tells where the paths of the lock begin.
+/// Of `dvc.yaml`, what the lock does not say: where its paths begin, and what is left to git.
 #[derive(Deserialize)]
 struct Pipeline {
     #[serde(default)]
@@ -84,41 +93,117 @@ struct Pipeline {
 #[derive(Deserialize)]
 struct Stage {
     wdir: Option<String>,
+    #[serde(default)]
+    outs: Value,
+    #[serde(default)]
+    metrics: Value,
+    #[serde(default)]
+    plots: Value,
     #[serde(rename = "do")]
     each: Option<Box<Stage>>,
 }
 
+impl Stage {
+    fn working_folder(&self) -> Option<&str> {
+        self.wdir.as_deref().or_else(|| self.each.as_ref()?.wdir.as_deref())
+    }
+
+    /// Whether an output, called as in the lock, is left to git; not where templates that differ in this can stand for
+    /// it.
+    fn leaves_to_git(&self, path: &str) -> bool {
+        let stages = [Some(self), self.each.as_deref()].into_iter().flatten();
+        let lists = stages.flat_map(|stage| [&stage.outs, &stage.metrics, &stage.plots]);
+        let outs: Vec<(&str, bool)> = lists.flat_map(paths).collect();
+        if let Some((_, cached)) = outs.iter().find(|(declared, _)| plain(declared) == plain(path)) {
+            return !*cached;
+        }
+        let mut fitting = outs.iter().filter(|(declared, _)| fits(plain(declared), plain(path))).peekable();
+        fitting.peek().is_some() && fitting.all(|(_, cached)| !*cached)
+    }
+}
+
+/// The paths of a list of outputs in `dvc.yaml`, each of which is a text or the name of settings; and whether DVC keeps
+/// them.
+fn paths(list: &Value) -> Vec<(&str, bool)> {
+    let mut found = Vec::new();
+    for entry in list.as_array().into_iter().flatten() {
+        match entry {
+            Value::String(path) => found.push((path.as_str(), true)),
+            Value::Object(entries) => found.extend(entries.iter().map(|(path, settings)| {
+                let cached = settings.get("cache").and_then(Value::as_bool).unwrap_or(true);
+                (path.as_str(), cached)
+            })),
+            _ => {}
+        }
+    }
+    found
+}
+
+fn plain(path: &str) -> &str {
+    path.trim_start_matches("./").trim_end_matches('/')
+}
+
+/// Whether `path` can be what DVC makes of a text with `${…}` in it (dvc.org, "Templating").
+fn fits(template: &str, path: &str) -> bool {
+    let (mut literals, mut last) = (Vec::new(), template);
+    while let Some((literal, rest)) = last.split_once("${")
+        && let Some((_, rest)) = rest.split_once('}')
+    {
+        literals.push(literal);
+        last = rest;
+    }
+    let Some((first, between)) = literals.split_first() else { return template == path };
+    let Some(mut rest) = path.strip_prefix(*first) else { return false };
+    for literal in between {
+        let Some((_, behind)) = rest.split_once(*literal) else { return false };
+        rest = behind;
+    }
+    rest.ends_with(last)
+}
+
 /// Everything that is declared below `folder`, sorted by file.
 pub(super) fn all(folder: &Path) -> Result<Vec<Declared>, VersionsError> {
+    let found = declarations(folder, MAX_DECLARATIONS)?;
+    found.into_iter().map(|path| declared(folder.join(path))).collect()
+}
+
+/// The files that declare outputs, by path in `folder`; more than `most` of them are refused.
+fn declarations(folder: &Path, most: usize) -> Result<Vec<String>, VersionsError> {
     let mut found: Vec<String> = Vec::new();
     files::scan(folder, OddNames::LeftOut, &mut |entry| {
         let name = entry.path.rsplit('/').next().unwrap_or(entry.path);
+        let declares = name == LOCK || name.strip_suffix(".dvc").is_some_and(|rest| !rest.is_empty());
         match entry.kind {
             EntryKind::Directory if name.starts_with('.') || name == "node_modules" => ScanNext::PassOver,
-            EntryKind::File if found.len() < MAX_DECLARATIONS => {
-                if name == LOCK || name.strip_suffix(".dvc").is_some_and(|rest| !rest.is_empty()) {
-                    found.push(entry.path.to_owned());
-                }
-                ScanNext::Enter
+            EntryKind::File if declares => {
+                found.push(entry.path.to_owned());
+                if found.len() > most { ScanNext::Stop } else { ScanNext::Enter }
             }
-            EntryKind::File => ScanNext::Stop,
             _ => ScanNext::Enter,
         }
     })?;
-    found.into_iter().map(|path| declared(folder.join(path))).collect()
+    if found.len() > most {
+        let reason = format!("it holds more than {most} files of DVC that declare outputs");
+        return Err(VersionsError::Import { path: folder.to_owned(), reason, advice: "split the project" });
+    }
+    Ok(found)
 }
 
 fn declared(file: PathBuf) -> Result<Declared, VersionsError> {
     let folder = file.parent().unwrap_or(&file).to_owned();
     let text = files::read_text(&file, MAX_BYTES)?;
     let outputs = if file.file_name().is_some_and(|name| name == LOCK) {
-        let working = working_folders(&folder)?;
+        let pipeline = pipeline(&folder)?;
         let stages = lock(&text).map_err(|reason| foreign(&file, reason))?;
         let outs = stages.into_iter().flat_map(|(name, stage)| {
             // A stage made by `foreach` or `matrix` is called `NAME@ITEM`.
-            let declared = name.split('@').next().unwrap_or(&name);
-            let folder = working.get(declared).map_or_else(|| folder.clone(), |wdir| against(&folder, wdir));
-            stage.outs.into_iter().map(move |out| output(&folder, out))
+            let declared = pipeline.get(name.split('@').next().unwrap_or(&name));
+            let wdir = declared.and_then(Stage::working_folder);
+            let folder = wdir.map_or_else(|| folder.clone(), |wdir| against(&folder, wdir));
+            stage.outs.into_iter().map(move |out| {
+                let of_git = !out.cache || declared.is_some_and(|stage| stage.leaves_to_git(&out.path));
+                Output { of_git, ..output(&folder, out) }
+            })
         });
         outs.collect()
     } else {
@@ -141,16 +226,15 @@ fn lock(text: &str) -> Result<BTreeMap<String, LockedStage>, String> {
     }
 }
 
-/// `wdir` by stage; none without a `dvc.yaml`.
-fn working_folders(folder: &Path) -> Result<BTreeMap<String, String>, VersionsError> {
+/// The stages of the `dvc.yaml` in `folder`; none without one.
+fn pipeline(folder: &Path) -> Result<BTreeMap<String, Stage>, VersionsError> {
     let path = folder.join(PIPELINE);
     if !files::exists(&path)? {
         return Ok(BTreeMap::new());
     }
     let text = files::read_text(&path, MAX_BYTES)?;
     let pipeline: Pipeline = yaml(&text).map_err(|reason| foreign(&path, reason))?;
-    let wdir = |stage: Stage| stage.wdir.or(stage.each.and_then(|stage| stage.wdir));
-    Ok(pipeline.stages.into_iter().filter_map(|(name, stage)| Some((name, wdir(stage)?))).collect())
+    Ok(pipeline.stages)
 }
 
 fn output(folder: &Path, out: Out) -> Output {
@@ -163,6 +247,7 @@ fn output(folder: &Path, out: Out) -> Output {
         rule: if out.hash.as_deref() == Some("md5") { Md5Rule::Plain } else { Md5Rule::Unix },
         executable: out.isexec,
         is_external,
+        of_git: !out.cache,
         files,
     }
 }
@@ -173,4 +258,72 @@ fn yaml<T: DeserializeOwned>(text: &str) -> Result<T, String> {
 
 fn foreign(path: &Path, reason: String) -> VersionsError {
     VersionsError::Foreign { path: path.to_owned(), reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_to_git_is_told_from_what_dvc_keeps() {
+        let text = "
+wdir: sub
+foreach: [1, 2]
+do:
+  cmd: x
+  outs:
+  - model-${item}.bin
+  - ./logs/:
+      cache: false
+  - both/${item.a}-${item.b}.txt
+  - kept: {persist: true}
+  - ${anything}
+  metrics:
+  - scores/${item}.json:
+      cache: false
+  plots:
+  - both/${item.a}.txt:
+      cache: false
+  - curve.csv:
+      cache: false
+      x: step
+  - nothing:
+  - 3
+";
+        let stage: Stage = yaml(text).unwrap();
+        assert_eq!(stage.working_folder(), Some("sub"));
+        for path in ["logs", "curve.csv"] {
+            assert!(stage.leaves_to_git(path), "{path}");
+        }
+        for path in ["model-1.bin", "kept", "nothing", "both/1-2.txt", "both/1.txt", "scores/1.json", "else"] {
+            assert!(!stage.leaves_to_git(path), "{path}: what DVC keeps may be meant");
+        }
+        let stage: Stage = yaml("metrics: [{'a/${x}.json': {cache: false}}]").unwrap();
+        assert!(stage.leaves_to_git("a/1.json") && stage.leaves_to_git("./a/1.json"));
+        assert!(!stage.leaves_to_git("a/1.csv") && !stage.leaves_to_git("b/1.json"));
+        let stage: Stage = yaml("cmd: x\nouts:").unwrap();
+        assert!(!stage.leaves_to_git("a"));
+    }
+
+    #[test]
+    fn templates_fit_what_they_can_become() {
+        for path in ["a-1-b", "a--b", "a-1-2-b"] {
+            assert!(fits("a-${x}-b", path), "{path}");
+        }
+        assert!(fits("${x}/m/${y}.csv", "1/m/2/m/3.csv") && fits("plain", "plain") && fits("odd${", "odd${"));
+        for (template, path) in [("a-${x}-b", "a-b"), ("a${x}", "b1"), ("${x}/m/${y}", "1/n/2"), ("${x}b${y}b", "b")] {
+            assert!(!fits(template, path), "{template} {path}");
+        }
+    }
+
+    #[test]
+    fn more_declarations_than_are_read_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["a.dvc", "b.dvc", "b", "c/dvc.lock", ".dvc/d.dvc"] {
+            files::write_atomic(&folder.path().join(name), b"").unwrap();
+        }
+        assert_eq!(declarations(folder.path(), 3).unwrap(), ["a.dvc", "b.dvc", "c/dvc.lock"]);
+        let error = declarations(folder.path(), 2).unwrap_err();
+        assert!(matches!(&error, VersionsError::Import { reason, .. } if reason.contains("more than 2")), "{error}");
+    }
 }

@@ -127,13 +127,18 @@ impl DvcRemote {
         }
     }
 
-    /// The remote for people, without a user or password that its URL may hold.
+    /// The remote for people, without what may be secret in its URL: a user, a password, a query.
+    ///
+    /// With a `:` before the path, all up to the last `@` is left out: nothing tells a port from the beginning of a
+    /// password that has a `/` or a `?` in it.
     pub(super) fn shown(&self) -> String {
         let url = match self.url.split_once("://") {
             Some((scheme, rest)) => {
-                let end = rest.find('/').unwrap_or(rest.len());
-                let host = rest[..end].rsplit_once('@').map_or(&rest[..end], |(_, host)| host);
-                format!("{scheme}://{host}{}", &rest[end..])
+                let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+                let searched = if rest[..end].contains(':') { rest } else { &rest[..end] };
+                let place = searched.rfind('@').map_or(rest, |at| &rest[at + 1..]);
+                let place = place.split(['?', '#']).next().unwrap_or_default();
+                format!("{scheme}://{place}")
             }
             None => self.url.clone(),
         };
@@ -202,10 +207,11 @@ impl Remotes {
 
     /// The first place where an object of this MD5 is; its bytes are not looked at.
     pub(super) async fn find(&self, md5: &str, rule: Md5Rule) -> Option<RemoteObject> {
-        for remote in &self.open {
+        for (at, remote) in self.open.iter().enumerate() {
             for name in names(md5, rule) {
                 if let Some(size) = remote.size(&name).await {
-                    return Some(RemoteObject { objects: Arc::clone(&remote.objects), name, size, rule });
+                    let others = self.open.iter().skip(at + 1).map(|other| Arc::clone(&other.objects)).collect();
+                    return Some(RemoteObject { objects: Arc::clone(&remote.objects), name, size, rule, others });
                 }
             }
         }
@@ -244,6 +250,22 @@ impl Remotes {
             Some(format!("the remote {} gave no answer that is of use: {problem}", remote.shown))
         };
         self.unread.iter().cloned().chain(self.open.iter().filter_map(told)).collect()
+    }
+}
+
+impl RemoteObject {
+    /// The object of the same MD5 in the next remote that has one; its bytes are not looked at.
+    pub(in super::super) async fn elsewhere(&self, md5: &str) -> Option<Self> {
+        for (at, objects) in self.others.iter().enumerate() {
+            for name in names(md5, self.rule) {
+                // One that cannot be asked is of no use.
+                if let Ok(Some(size)) = objects.size(&name).await {
+                    let others = self.others.iter().skip(at + 1).cloned().collect();
+                    return Some(Self { objects: Arc::clone(objects), name, size, rule: self.rule, others });
+                }
+            }
+        }
+        None
     }
 }
 
@@ -318,9 +340,22 @@ mod tests {
 
     #[test]
     fn secrets_are_not_shown() {
-        let remote = remote("ssh://me:hush@host:22/x@y", &[("password", "hush")]);
-        assert_eq!(remote.shown(), "`r` (ssh://host:22/x@y)");
-        assert!(!format!("{remote:?}").contains("hush"), "{remote:?}");
+        for (url, shown) in [
+            ("ssh://me:hush@host:22/x", "ssh://host:22/x"),
+            ("ssh://hush@host/x@y", "ssh://host/x@y"),
+            ("ssh://me:hush@host:22/x@y", "ssh://y"),
+            ("ssh://me:p/hush@host", "ssh://host"),
+            ("ssh://me:p?hush#1@host/x", "ssh://host/x"),
+            ("https://dav/x?token=hush", "https://dav/x"),
+            ("https://dav?token=hush", "https://dav"),
+            ("https://dav/x#hush@y", "https://dav/x"),
+            ("s3://bucket/a@b", "s3://bucket/a@b"),
+            ("/a:b@c?d", "/a:b@c?d"),
+        ] {
+            let remote = remote(url, &[("password", "hush")]);
+            assert_eq!(remote.shown(), format!("`r` ({shown})"));
+            assert!(!format!("{remote:?}").contains("hush"), "{remote:?}");
+        }
     }
 
     #[test]
