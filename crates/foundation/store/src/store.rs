@@ -359,8 +359,11 @@ async fn is_there(url: &str, options: &BackendOptions) -> Result<bool, StoreErro
     Ok(false)
 }
 
+/// Whether an object of this name is one of a store.
+type IsOfStore = fn(&str) -> bool;
+
 /// Folders in which every store has objects, and how their names are known from those that others put there.
-const OF_STORES: [(&str, fn(&str) -> bool); 2] =
+const OF_STORES: [(&str, IsOfStore); 2] =
     [(index_objects::FOLDER, |name| name.parse::<Digest>().is_ok()), (refs::FOLDER, refs::is_generation)];
 
 /// Marks a new store, or checks that the one found is of the kind that is known here.

@@ -126,7 +126,9 @@ async fn a_store_of_another_kind_is_refused() {
     harness.open().await;
     files::write_atomic(&harness.directory.path().join("store/format"), b"ropewalk store 9\n").unwrap();
     let url = format!("file:{}", harness.directory.path().join("store").display());
-    assert_eq!(Store::open(&url).await.unwrap_err().code(), "store.malformed");
+    let error = Store::open(&url).await.unwrap_err();
+    assert_eq!(error.code(), "store.unknown_format");
+    assert!(error.to_string().contains(&url) && error.to_string().contains('9'), "{error}");
 }
 
 /// As when its disk is unmounted under a process that goes on.

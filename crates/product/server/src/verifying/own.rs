@@ -23,7 +23,7 @@ impl DataProject {
         let workspace = self.workspace();
         let mut patient = Patient::new(&store).await?;
         let (cached, changed) = store.verify_cache().await?;
-        let mut verification = Verification { cached, changed, notes, ..Verification::default() };
+        let mut verification = Verification { notes, cached, changed, ..Verification::default() };
 
         let others: Vec<&Store> = heal_from.into_iter().collect();
         let pointed = workspace.pointed_versions().await?;
