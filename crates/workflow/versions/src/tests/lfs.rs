@@ -65,7 +65,7 @@ async fn what_is_checked_out_is_held_against_the_pointer_in_git() {
 async fn what_was_changed_since_stays_a_change() {
     let project = checked_out(&[("data/abc.lfs", ABC, "abc"), ("data/b.lfs", A, "a")]).await;
     // Of the same size.
-    project.write("data/abc.lfs", "abd");
+    project.write("data/abc.lfs", "xyz");
     let found = plan(&project, "").await;
     assert_eq!(found.outputs[0].missing, ["abc.lfs"], "its object is nowhere: {found:?}");
     keep(&project, ABC, "xyz");
@@ -73,7 +73,7 @@ async fn what_was_changed_since_stays_a_change() {
     keep(&project, ABC, "abc");
     let imported = import(&project, &plan(&project, "").await).await;
     assert_eq!(imported[0].changed, ["abc.lfs"]);
-    assert_eq!(project.read("data/abc.lfs").as_deref(), Some("abd"));
+    assert_eq!(project.read("data/abc.lfs").as_deref(), Some("xyz"));
     let status = project.status_of("data").await;
     assert_eq!((status.changed.len(), status.added.len(), status.removed.len()), (1, 0, 0), "{status:?}");
     let bytes = project.store.get_bytes(&ropewalk_types::Digest::of(b"abc")).await.unwrap();
@@ -84,7 +84,7 @@ async fn what_was_changed_since_stays_a_change() {
 async fn a_checkout_that_changes_under_an_import_is_not_stored() {
     let project = checked_out(&[("data/abc.lfs", ABC, "abc")]).await;
     let plan = plan(&project, "").await;
-    project.write("data/abc.lfs", "abd");
+    project.write("data/abc.lfs", "xyz");
     let outcome = import_some(&project, &plan).await;
     assert_eq!((outcome.imported.len(), outcome.failed.len()), (0, 1), "{outcome:?}");
     assert!(!files::exists(&project.path("data.dataset")).unwrap());
