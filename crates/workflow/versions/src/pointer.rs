@@ -368,7 +368,7 @@ mod tests {
         let error = parse(&text).unwrap_err();
         assert_eq!(error.code(), "versions.pointer_conflict");
         assert!(error.to_string().contains("line 2"));
-        assert_eq!(error.hint().unwrap(), "run `ropewalk data merge x.dataset`");
+        assert_eq!(error.hint().unwrap(), "run `ropewalk data merge x`");
     }
 
     proptest! {

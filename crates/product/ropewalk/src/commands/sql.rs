@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ropewalk_data::AnswerFormat;
 use ropewalk_server::{Question, ServerError};
-use ropewalk_store::files::AtomicFile;
+use ropewalk_store::files::{self, AtomicFile, EntryKind, FileError};
 
 use crate::arguments::{Format, Shared, Sql, SqlFormat};
 use crate::failure::Ending;
@@ -99,7 +99,11 @@ impl Write for Pipe {
 struct WholeFile(Arc<Mutex<Option<AtomicFile>>>);
 
 impl WholeFile {
+    /// Refuses a device, a pipe or a link: a file would take its place.
     fn create(path: &Path) -> Result<Self, ServerError> {
+        if files::kind(path)?.is_some_and(|kind| kind != EntryKind::File) {
+            return Err(FileError::InTheWay { path: path.to_owned() }.into());
+        }
         Ok(Self(Arc::new(Mutex::new(Some(AtomicFile::create(path)?)))))
     }
 

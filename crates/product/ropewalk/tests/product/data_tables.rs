@@ -74,6 +74,13 @@ fn questions_reach_versions_files_and_logs() {
     let runs = project.json(&["sql", "SELECT count(*) AS n FROM runs WHERE status = 'FINISHED'"]);
     assert!(runs[0]["n"].as_i64() >= Some(5), "{runs}");
     project.succeed(&["sql", "SELECT * FROM orders", "-f", "out.parquet"]);
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink("out.parquet", project.path("link.csv")).unwrap();
+        let said = project.fail(2, &["sql", "SELECT 1 AS a", "-f", "link.csv"]);
+        assert!(said.contains("something of another kind is in the way"), "{said}");
+        assert!(project.path("link.csv").is_symlink());
+    }
     assert_eq!(project.json(&["sql", "SELECT count(*) AS n FROM 'out.parquet'"])[0]["n"], 3);
     project.succeed(&["data", "tag", "orders@v1", "first"]);
     assert!(project.fail(2, &["data", "tag", "orders@v2", "first"]).contains("first"), "a tag stays where it is");

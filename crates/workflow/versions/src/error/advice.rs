@@ -112,7 +112,10 @@ impl VersionsError {
     /// Hints that name what the error is about.
     fn hint_with_names(&self) -> Option<String> {
         let hint = match self {
-            Self::PointerConflict { path, .. } => format!("run `ropewalk data merge {}`", path.display()),
+            Self::PointerConflict { path, .. } => {
+                let name = path.file_stem().unwrap_or(path.as_os_str());
+                format!("run `ropewalk data merge {}`", name.display())
+            }
             Self::PointerMoved { path, line, data } => moved(path, *line, data),
             Self::UnknownDataset { known, .. } => known_datasets(known),
             Self::UnknownVersion { name, .. } => format!("`ropewalk data log {name}` lists the versions"),
