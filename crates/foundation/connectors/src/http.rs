@@ -12,8 +12,12 @@ use crate::{ConnectionOptions, ConnectorError, Header, redacted};
 
 pub(crate) use retry::{Failure, Pauses};
 
-/// Bytes of an error's body that are shown.
+/// Characters of an error's body that are shown.
 const SHOWN: usize = 300;
+/// Bytes of it that are read, so that no secret is cut before it is looked for.
+const READ: usize = 16 << 10;
+/// What is shorter is no secret, and may stand anywhere by chance.
+const SHORTEST_SECRET: usize = 4;
 
 /// A client for one source.
 pub(crate) struct Http {
@@ -64,11 +68,26 @@ impl Http {
                 StatusCode::NOT_MODIFIED | StatusCode::RANGE_NOT_SATISFIABLE => return Ok(response),
                 status if status.is_redirection() => url = redirected(&url, &response)?,
                 status if status.is_success() => return Ok(response),
-                status => return Err(refused(&url, status, response).await),
+                status => return Err(refused(&url, status, response, &self.secrets(&url)).await),
             }
         }
         let reason = format!("more than {} redirects", self.redirects);
         Err(Failure::Final(ConnectorError::Redirect { url: shown(&self.origin), reason }))
+    }
+
+    /// What was sent and may be a secret: values of headers, and those in the URL, as they are written there and as they
+    /// are meant; the longest first.
+    fn secrets(&self, url: &Url) -> Vec<String> {
+        let headers = self.headers.values().filter_map(|value| value.to_str().ok());
+        let headers =
+            headers.flat_map(|value| std::iter::once(value).chain(value.rsplit_once(' ').map(|(_, last)| last)));
+        let written = url.query().unwrap_or_default().split('&').filter_map(|pair| Some(pair.split_once('=')?.1));
+        let meant = url.query_pairs().map(|(_, value)| value.into_owned());
+        let mut secrets: Vec<String> = headers.chain(written).chain(url.password()).map(str::to_owned).collect();
+        secrets.extend(meant);
+        secrets.retain(|secret| secret.len() >= SHORTEST_SECRET);
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        secrets
     }
 }
 
@@ -123,9 +142,9 @@ fn failed(url: &Url, error: reqwest::Error) -> Failure {
     Failure::Again { reason, after: None, url: shown(url) }
 }
 
-async fn refused(url: &Url, status: StatusCode, response: Response) -> Failure {
+async fn refused(url: &Url, status: StatusCode, response: Response, secrets: &[String]) -> Failure {
     let after = retry::after_header(response.headers());
-    let reason = beginning(response).await;
+    let reason = beginning(response, secrets).await;
     let again =
         matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT) || status.is_server_error();
     // A server that does not know how will not learn it by being asked again.
@@ -135,19 +154,24 @@ async fn refused(url: &Url, status: StatusCode, response: Response) -> Failure {
     Failure::Final(ConnectorError::Status { url: shown(url), status: status.as_u16(), reason })
 }
 
-/// What the server says about it, if it is short text.
-async fn beginning(mut response: Response) -> Option<String> {
+/// What the server says about it, if it is text, without what it repeats of `secrets`.
+async fn beginning(mut response: Response, secrets: &[String]) -> Option<String> {
     let mut bytes = Vec::new();
-    while bytes.len() < SHOWN {
+    while bytes.len() < READ {
         match response.chunk().await {
             Ok(Some(chunk)) => bytes.extend_from_slice(&chunk),
             _ => break,
         }
     }
-    bytes.truncate(SHOWN);
-    let text = String::from_utf8_lossy(&bytes);
+    bytes.truncate(READ);
+    let text = without(&String::from_utf8_lossy(&bytes), secrets);
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let text: String = text.chars().take(SHOWN).collect();
     (!text.is_empty() && !text.starts_with('<')).then_some(text)
+}
+
+fn without(text: &str, secrets: &[String]) -> String {
+    secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
 }
 
 fn connect_error(url: &Url, error: &reqwest::Error) -> ConnectorError {
@@ -167,4 +191,20 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         next = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_server_repeats_of_secrets_is_hidden() {
+        let url = Url::parse("http://localhost/x?token=abc%2Fdef&page=2").unwrap();
+        let limit = Duration::from_secs(1);
+        let mut http = Http::new(&url, &[], &ConnectionOptions::default(), 1, limit, limit).unwrap();
+        http.headers.insert("authorization", "Bearer SECRET-1".parse().unwrap());
+        let secrets = http.secrets(&url);
+        let said = "no `Bearer SECRET-1`, no SECRET-1, no abc%2Fdef nor abc/def on page 2";
+        assert_eq!(without(said, &secrets), "no `***`, no ***, no *** nor *** on page 2");
+    }
 }
