@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use futures::future::BoxFuture;
 use ropewalk_store::files::{self, EntryKind};
-use ropewalk_store::{Root, Store};
+use ropewalk_store::{Root, Store, StoreError};
 use ropewalk_types::{DatasetName, Digest};
 
 use crate::error::{VersionsError, blocking};
@@ -48,10 +48,20 @@ impl Workspace {
 }
 
 /// What the refs of a remote need, for a collection there.
+///
+/// A head or tag whose version is not there is damage: nobody can tell what it would need.
 pub async fn store_roots(store: &Store) -> Result<Vec<Root>, VersionsError> {
     let mut wanted = Wanted::default();
     let names = history::names(store).await?;
-    for refs in history::refs_of(store, &names).await?.into_values() {
+    for (name, refs) in history::refs_of(store, &names).await? {
+        let tagged = refs.tags.values().map(|at| at.version);
+        for version in refs.head.iter().map(|head| head.version).chain(tagged) {
+            if !refs.removed.contains_key(&version) && !store.contains(&version).await? {
+                let object = format!("the refs of `{name}` in {}", store.place());
+                let reason = "this version is named there, and its object is lost".to_owned();
+                return Err(StoreError::Damaged { digest: version, object, reason }.into());
+            }
+        }
         wanted.take(&refs);
     }
     wanted.in_store(store).await

@@ -162,3 +162,17 @@ async fn a_push_sends_again_what_the_remote_no_longer_shows() {
     assert!(bare.contains(&second).await.unwrap() && bare.contains(&content).await.unwrap());
     assert_eq!(push(&ada, &bare).await.transferred.pieces, 0);
 }
+
+#[tokio::test]
+async fn a_remote_whose_head_leads_nowhere_is_not_collected() {
+    let (_ada, remote, [_, second]) = pushed().await;
+    assert!(!crate::store_roots(&remote).await.unwrap().is_empty());
+    let head = RefName::new("datasets/data/head").unwrap();
+    let found = remote.ref_get(&head).await.unwrap().unwrap();
+    let nowhere = Digest::of(b"nowhere");
+    let text = String::from_utf8(found.bytes.to_vec()).unwrap().replace(&second.to_string(), &nowhere.to_string());
+    remote.ref_set(&head, Some(found.generation), text.into()).await.unwrap();
+    let error = crate::store_roots(&remote).await.unwrap_err();
+    assert!(error.to_string().contains(&nowhere.to_string()) && error.to_string().contains("`data`"), "{error}");
+    assert!(error.hint().unwrap().contains("data verify"), "{error}");
+}
