@@ -12,8 +12,8 @@ use ropewalk_config::{FILE_NAME, Stage};
 use ropewalk_data::{
     AuditAction, AuditEntry, AuditEvent, AuditFilter, AuditHead, AuditReport, Check, CheckReport, CheckSettings,
     CheckSubject, DataError, EffectiveFacts, RecordedVersion, Removal, TagMove, Untag, VersionTag, audit_append,
-    audit_list, audit_verify, check, check_tables, facts_effective, tag_remove, tag_set, untag_record, version_history,
-    version_resolve,
+    audit_list, audit_verify, audit_write, check, check_tables, facts_effective, tag_remove, tag_set, untag_record,
+    version_history, version_resolve,
 };
 use ropewalk_lineage::{Step, downstream, upstream};
 use ropewalk_types::{DatasetName, Digest, TagName, Uri};
@@ -57,10 +57,7 @@ impl OpenProject {
     async fn audit_object(&self, action: AuditAction, object: String, details: Value) -> Result<(), ServerError> {
         let (at, who) = (self.ambient.now(), self.who.clone());
         let event = AuditEvent { at, who, action, object, details };
-        let write = self
-            .catalog
-            .write(move |connection| Box::pin(async move { audit_append(connection, &event).await.map(|_| ()) }));
-        Ok(write.await?)
+        Ok(audit_write(&self.catalog, vec![event]).await?)
     }
 
     /// Entries of the audit trail, the newest first.

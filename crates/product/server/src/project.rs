@@ -4,7 +4,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use ropewalk_catalog::{Catalog, MigrationSet};
 use ropewalk_config::{FILE_NAME, ProjectFile, STATE_FOLDER};
-use ropewalk_data::{AuditEvent, DataError, audit_append};
+use ropewalk_data::{AuditEvent, audit_write};
 use ropewalk_execution::{Executor, LocalExecutor};
 use ropewalk_registry::Registry;
 use ropewalk_store::files::{self, FileError, FileLock, SharedLock};
@@ -131,14 +131,7 @@ impl OpenProject {
         let catalog = self.catalog.clone();
         let write = move |event: AuditEvent| {
             let catalog = catalog.clone();
-            async move {
-                let written: Result<(), DataError> = catalog
-                    .write(move |connection| {
-                        Box::pin(async move { audit_append(connection, &event).await.map(|_| ()) })
-                    })
-                    .await;
-                Ok(written?)
-            }
+            async move { Ok(audit_write(&catalog, vec![event]).await?) }
         };
         let ambient = Arc::clone(&self.ambient);
         let workspace = Workspace::new(self.root.clone(), self.state(), "ropewalk", ambient, opener);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 use ropewalk_catalog::Catalog;
-use ropewalk_data::{AuditAction, AuditEvent, DataError, audit_append, version_again, version_list};
+use ropewalk_data::{AuditAction, AuditEvent, DataError, audit_append, audit_write, version_again, version_list};
 use ropewalk_mlflow::{MlflowState, Secret};
 use ropewalk_pipeline::{ArtifactKind, Failure, Outcome, PipelineError, RunRecorder, RunRecorders, StageSpec};
 use ropewalk_tracking::{ArtifactPath, Batch, Metric, NewRun, Param, Tag, Tracking, TrackingError, transaction};
@@ -74,18 +74,7 @@ impl TrackedRuns {
                 details: json!({ "stage": stage.name, "run": run }),
             })
             .collect();
-        if events.is_empty() {
-            return Ok(());
-        }
-        let write = self.catalog.write(move |connection| {
-            Box::pin(async move {
-                for event in &events {
-                    audit_append(connection, event).await?;
-                }
-                Ok(())
-            })
-        });
-        write.await
+        audit_write(&self.catalog, events).await
     }
 
     /// Makes a version that a stage once made the latest again; false where it is that, and where it was removed.

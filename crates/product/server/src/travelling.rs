@@ -17,7 +17,7 @@ mod repairing;
 mod zone;
 
 use ropewalk_catalog::Catalog;
-use ropewalk_data::{AuditAction, AuditEvent, DataError, DatasetVersion, audit_append, version_elsewhere};
+use ropewalk_data::{AuditAction, AuditEvent, DatasetVersion, audit_write, version_elsewhere};
 use ropewalk_pipeline::Failure;
 use ropewalk_types::{DatasetName, Diagnose, Digest};
 
@@ -89,20 +89,6 @@ impl Ends<'_> {
 
     /// Writes down what is about to be done.
     async fn audit(&self, events: Vec<AuditEvent>) -> Result<(), ServerError> {
-        if events.is_empty() {
-            return Ok(());
-        }
-        let written: Result<(), DataError> = self
-            .catalog
-            .write(move |connection| {
-                Box::pin(async move {
-                    for event in &events {
-                        audit_append(connection, event).await?;
-                    }
-                    Ok(())
-                })
-            })
-            .await;
-        Ok(written?)
+        Ok(audit_write(&self.catalog, events).await?)
     }
 }

@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use ropewalk_config::{
     ConfigError, FILE_NAME, ProjectFile, STATE_FOLDER, holds_password, remote_added, remote_removed,
 };
-use ropewalk_data::{AuditAction, AuditEvent, DataError, audit_append, version_history};
+use ropewalk_data::{AuditAction, AuditEvent, audit_write, version_history};
 use ropewalk_execution::Program;
 use ropewalk_store::{BackendOptions, Store, files, object_store_at};
 use ropewalk_types::{Ambient, DatasetName, Digest, Uri};
@@ -231,9 +231,7 @@ impl DataProject {
 /// Writes an entry into the audit trail of the project at `root`.
 async fn append(root: PathBuf, file: Arc<ProjectFile>, event: AuditEvent) -> Result<(), ServerError> {
     let catalog = catalog_open(&root, &file).await?;
-    let written: Result<(), DataError> = catalog
-        .write(move |connection| Box::pin(async move { audit_append(connection, &event).await.map(|_| ()) }))
-        .await;
+    let written = audit_write(&catalog, vec![event]).await;
     catalog.close().await;
     Ok(written?)
 }

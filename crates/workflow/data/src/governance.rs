@@ -7,7 +7,7 @@ mod retention;
 
 pub use audit::{
     AuditAction, AuditEntry, AuditEvent, AuditFault, AuditFilter, AuditHead, AuditReport, audit_append, audit_list,
-    audit_verify,
+    audit_verify, audit_write,
 };
 pub use declaration::{
     Classification, DatasetFacts, Declaration, Retention, declaration_adopt, declaration_get, declaration_history,

@@ -48,7 +48,7 @@ pub use error::{DataError, Place};
 pub use governance::{
     AuditAction, AuditEntry, AuditEvent, AuditFault, AuditFilter, AuditHead, AuditReport, Classification, DatasetFacts,
     Declaration, EffectiveFacts, Inherited, NO_REASON, Reason, Retention, RetentionDue, audit_append, audit_list,
-    audit_verify, classification_effective, declaration_adopt, declaration_get, declaration_history,
+    audit_verify, audit_write, classification_effective, declaration_adopt, declaration_get, declaration_history,
     declaration_record, facts_effective, retention_due,
 };
 pub use query::{

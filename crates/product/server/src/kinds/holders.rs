@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use ropewalk_catalog::Catalog;
 use ropewalk_config::ProjectFile;
-use ropewalk_data::{AuditAction, AuditEvent, Classification, DataError, audit_append, facts_effective};
+use ropewalk_data::{AuditAction, AuditEvent, Classification, audit_write, facts_effective};
 use ropewalk_lineage::{Link, Relation, link};
 use ropewalk_pipeline::{Failure, PipelineError, Record, StageContext, StageSpec};
 use ropewalk_types::{DatasetName, Diagnose, Digest, Timestamp, Uri};
 use ropewalk_versions::Workspace;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::planning::tracked_source;
 
@@ -106,38 +106,38 @@ impl Holders {
         others.map(|(name, _)| name)
     }
 
-    /// Notes that somebody is about to read tracked files where they lie.
+    /// Notes that a stage is about to read tracked files where they lie.
     pub(super) async fn audit_reads(
         &self,
         spec: &StageSpec,
         context: &StageContext,
         held: &[Held],
     ) -> Result<(), Failure> {
-        let at = context.ambient.now();
+        let details = json!({ "stage": spec.name, "run": context.recorder.run() });
+        self.audit(AuditAction::Read, held, context.ambient.now(), &details).await
+    }
+
+    /// Notes that somebody is about to read `files`, as far as they are tracked.
+    pub(crate) async fn audit_files(
+        &self,
+        action: AuditAction,
+        files: Vec<PathBuf>,
+        at: Timestamp,
+        details: &Value,
+    ) -> Result<(), Failure> {
+        let held = self.of(files).await?;
+        self.audit(action, &held, at, details).await
+    }
+
+    async fn audit(&self, action: AuditAction, held: &[Held], at: Timestamp, details: &Value) -> Result<(), Failure> {
         let event = |held: &Held| {
-            let mut details = json!({ "stage": spec.name, "run": context.recorder.run() });
+            let mut details = details.clone();
             if held.differs {
                 details["differs"] = true.into();
             }
-            let (who, object) = (self.who.clone(), held.known.to_string());
-            AuditEvent { at, who, action: AuditAction::Read, object, details }
+            AuditEvent { at, who: self.who.clone(), action, object: held.known.to_string(), details }
         };
-        let events: Vec<_> = held.iter().map(event).collect();
-        if events.is_empty() {
-            return Ok(());
-        }
-        let written: Result<(), DataError> = self
-            .catalog
-            .write(move |connection| {
-                Box::pin(async move {
-                    for event in &events {
-                        audit_append(connection, event).await?;
-                    }
-                    Ok(())
-                })
-            })
-            .await;
-        Ok(written?)
+        Ok(audit_write(&self.catalog, held.iter().map(event).collect()).await?)
     }
 
     /// Refuses to make `dataset` of what needs more care than is declared of it, unless the project file says why.

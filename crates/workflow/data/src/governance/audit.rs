@@ -177,6 +177,22 @@ pub async fn audit_append(connection: &mut AnyConnection, event: &AuditEvent) ->
     Ok(AuditHead { number: number.cast_unsigned(), digest })
 }
 
+/// Adds entries in a transaction of their own, all or none: what somebody is about to do.
+pub async fn audit_write(catalog: &Catalog, events: Vec<AuditEvent>) -> Result<(), DataError> {
+    if events.is_empty() {
+        return Ok(());
+    }
+    let write = catalog.write(move |connection| {
+        Box::pin(async move {
+            for event in &events {
+                audit_append(connection, event).await?;
+            }
+            Ok(())
+        })
+    });
+    write.await
+}
+
 /// Which entries are wanted; what is absent does not matter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AuditFilter {
