@@ -10,9 +10,10 @@
 //! trusted only if its file last changed before `settled`, a moment of that same clock before the metadata was read;
 //! files that are younger are read again (the problem that git calls "racy").
 
+use std::io::Read as _;
 use std::path::Path;
 
-use ropewalk_store::files;
+use ropewalk_store::files::{self, FileError};
 use ropewalk_types::Digest;
 
 use crate::error::VersionsError;
@@ -24,6 +25,8 @@ const FORMAT: u8 = 1;
 /// Sixteen million files with paths of ordinary length.
 const MAX_BYTES: u64 = 4 << 30;
 const MAX_FILES: usize = 16 << 20;
+/// Bytes from the beginning of an index to behind the path of its data, if that is no longer than a system takes.
+const BEGINNING: u64 = 8 << 10;
 const FLAG_EXECUTABLE: u8 = 1;
 const FLAG_ABSENT: u8 = 2;
 /// Length of the path, flags, four numbers, digest.
@@ -172,6 +175,20 @@ impl Index {
         }
     }
 
+    /// Where the data lies of which the file at `path` is the index, by its first bytes alone; none of what is no index.
+    pub(crate) fn data_path(path: &Path) -> Result<Option<String>, VersionsError> {
+        let file = match files::open(path) {
+            Err(error) if error.is_not_found() => return Ok(None),
+            file => file?,
+        };
+        let mut bytes = Vec::new();
+        let read = file.take(BEGINNING).read_to_end(&mut bytes);
+        read.map_err(|source| FileError::Io { action: "read", path: path.to_owned(), source })?;
+        let mut reader = Reader { rest: &bytes };
+        let is_index = reader.array() == Some(MAGIC) && reader.u8() == Some(FORMAT);
+        Ok(reader.beginning().filter(|_| is_index).map(|head| head.path))
+    }
+
     /// Writes the index, whole or not at all.
     pub(crate) fn save(&self, path: &Path) -> Result<(), VersionsError> {
         Ok(files::write_atomic(path, &self.encode())?)
@@ -305,7 +322,8 @@ impl<'a> Reader<'a> {
         String::from_utf8(self.take(length)?.to_vec()).ok()
     }
 
-    fn head(&mut self) -> Option<IndexHead> {
+    /// The head without the selection, which comes last.
+    fn beginning(&mut self) -> Option<IndexHead> {
         let root = self.digest()?;
         let kind = match self.u8()? {
             0 => Kind::Folder,
@@ -320,12 +338,17 @@ impl<'a> Reader<'a> {
             _ => return None,
         };
         let (settled, path) = (self.i64()?, self.text()?);
+        Some(IndexHead { root, kind, state, path, selection: None, settled })
+    }
+
+    fn head(&mut self) -> Option<IndexHead> {
+        let head = self.beginning()?;
         let (selected, count) = (self.flag()?, self.u32()? as usize);
         let mut patterns = Vec::new();
         for _ in 0..count {
             patterns.push(self.text()?);
         }
-        Some(IndexHead { root, kind, state, path, selection: selected.then_some(patterns), settled })
+        Some(IndexHead { selection: selected.then_some(patterns), ..head })
     }
 
     fn entry(&mut self) -> Option<IndexEntry<'a>> {

@@ -11,6 +11,7 @@ use ropewalk_types::{DatasetName, Digest};
 use serde::{Deserialize, Serialize};
 
 use crate::error::VersionsError;
+use crate::workspace::is_ignored;
 
 pub(crate) use conflict::sides;
 
@@ -174,16 +175,28 @@ impl Pointer {
         if let Some(line) = conflict::first_marker(text) {
             return Err(VersionsError::PointerConflict { path: path.to_owned(), line });
         }
+        if text.trim().is_empty() {
+            return Err(VersionsError::Pointer { path: path.to_owned(), line: 1, reason: "it is empty".to_owned() });
+        }
         let lines = Lines::read(text).and_then(Lines::pointer);
         lines.map_err(|(line, reason)| VersionsError::Pointer { path: path.to_owned(), line, reason })
     }
 
     /// Whether the file at `path` is a pointer, be it a damaged one, and not a file of something else.
+    ///
+    /// Of one that lost its beginning, or all of it, the line of `.gitignore` still tells that its data is tracked.
     pub(crate) fn is_at(path: &Path) -> Result<bool, VersionsError> {
         let mut beginning = Vec::new();
         let read = files::open(path)?.take(MARK.len() as u64).read_to_end(&mut beginning);
         read.map_err(|source| files::FileError::Io { action: "read", path: path.to_owned(), source })?;
-        Ok(beginning == MARK.as_bytes() || beginning.starts_with(CONFLICT.as_bytes()))
+        if beginning == MARK.as_bytes() || beginning.starts_with(CONFLICT.as_bytes()) {
+            return Ok(true);
+        }
+        let data = path.file_name().and_then(|name| name.to_str()?.strip_suffix(EXTENSION));
+        match (path.parent(), data) {
+            (Some(folder), Some(data)) => is_ignored(folder, data),
+            _ => Ok(false),
+        }
     }
 
     /// Refuses a path where a file of something else lies.

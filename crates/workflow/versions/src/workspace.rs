@@ -43,6 +43,7 @@ pub use checkout::{CheckedOut, CheckoutRequest};
 pub use commit::{CommitOutcome, Committed};
 pub use compare::Side;
 pub(crate) use conflicted::Unreadable;
+pub(crate) use gitignore::is_ignored;
 pub use holding::Holder;
 pub use links::AddLinks;
 pub(crate) use links::{MOST_FILES, follow};

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use ropewalk_types::Diagnose;
 
-use super::{VersionsError, listed};
+use super::{VersionsError, listed, printable};
 use crate::pointer::EXTENSION;
 
 impl Diagnose for VersionsError {
@@ -82,7 +82,6 @@ impl Diagnose for VersionsError {
                 "mend or remove these links; `--follow-links=anywhere` also follows those that lead out of the project"
             }
             Self::Path(_) => "name files relative to the project, without `..`",
-            Self::Pointer { .. } => "take the file back from git: `git checkout -- FILE`",
             Self::NotAPointer(_) => "move that file away, or give the data another name",
             Self::NoConflict(_) => "name the dataset instead, to merge it with another of its versions",
             Self::NameTaken { .. } => "give it another name with `--name`",
@@ -115,6 +114,9 @@ impl VersionsError {
             Self::PointerConflict { path, .. } => {
                 let name = path.file_stem().unwrap_or(path.as_os_str());
                 format!("run `ropewalk data merge {}`", name.display())
+            }
+            Self::Pointer { path, .. } => {
+                format!("take the file back from git: `git checkout -- {}`", printable(&path.display().to_string()))
             }
             Self::PointerMoved { path, line, data } => moved(path, *line, data),
             Self::UnknownDataset { known, .. } => known_datasets(known),

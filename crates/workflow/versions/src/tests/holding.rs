@@ -2,6 +2,7 @@
 
 #[cfg(unix)]
 use ropewalk_store::files;
+use ropewalk_types::Diagnose as _;
 
 use super::removing::root_of;
 use super::{Project, name};
@@ -189,4 +190,68 @@ async fn files_that_nobody_asks_for_are_not_read() {
     assert!(holders(&ada, &["data/big"]).await[0].differs);
     assert_ne!(stat("big"), before.0);
     assert_eq!(ada.status().await.changed.len(), 1, "`data status` reads them all");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn data_that_was_moved_is_held_by_every_way_to_it() {
+    use std::os::unix::fs::symlink;
+
+    let ada = Project::new().await;
+    ada.write("data/deep/a", "1");
+    ada.write("one.csv", "1");
+    let version = ada.commit_data("first").await;
+    ada.add("one.csv").await;
+    symlink("data", ada.path("alias")).unwrap();
+    symlink(ada.path("alias"), ada.path("again")).unwrap();
+    symlink("one.csv", ada.path("alias.csv")).unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let beside = format!("../{}", elsewhere.path().file_name().unwrap().display());
+    for place in ["moved", &beside] {
+        let away = ada.path(place);
+        files::write_atomic(&away.join("mark"), b"").unwrap();
+        for data in ["data", "one.csv"] {
+            files::rename(&ada.path(data), &away.join(data)).unwrap();
+            symlink(away.join(data), ada.path(data)).unwrap();
+        }
+        symlink(away.join("data/deep/a"), ada.path("file")).unwrap();
+        let lies = format!("{place}/data/deep/a");
+        // What `..` behind a link means is where the link leads.
+        for path in ["alias/deep/a", "again/deep/a", "again/deep/../deep/a", "file", &lies] {
+            let found = holders(&ada, &[path]).await;
+            let told: Vec<_> = found.iter().map(|one| (one.name.as_str(), one.version, one.differs)).collect();
+            assert_eq!(told, [("data", Some(version), false)], "{path} in {place}");
+        }
+        for path in ["alias.csv", "one.csv", &format!("{place}/one.csv")] {
+            let found = holders(&ada, &[path]).await;
+            let told: Vec<_> = found.iter().map(|one| one.name.as_str()).collect();
+            assert_eq!(told, ["one.csv"], "{path} in {place}");
+        }
+        assert!(holders(&ada, &[&format!("{place}/mark")]).await.is_empty(), "it only lies beside");
+        files::remove_file(&ada.path("file")).unwrap();
+        for data in ["data", "one.csv"] {
+            files::remove_file(&ada.path(data)).unwrap();
+            files::rename(&away.join(data), &ada.path(data)).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_pointer_that_lost_its_beginning_is_a_damaged_one() {
+    let ada = Project::new().await;
+    ada.write("data/a", "1");
+    ada.commit_data("first").await;
+    // Nobody's, as far as anybody can tell.
+    ada.write("other/a", "1");
+    ada.write("other.dataset", "");
+    for text in ["", "\n", "garbage", "name data\n"] {
+        ada.write("data.dataset", text);
+        let error = ada.workspace.holders(vec![ada.path("data/a")]).await.unwrap_err();
+        assert_eq!(error.code(), "versions.pointer", "{text}: {error}");
+        assert!(error.hint().unwrap().contains("git checkout -- "), "{text}");
+        let statuses = ada.workspace.status_each(&[]).await.unwrap();
+        assert!(matches!(statuses.as_slice(), [Err(problem)] if problem.path == "data"), "{text}: {statuses:?}");
+        assert_eq!(ada.try_add("data").await.unwrap_err().code(), "versions.pointer", "{text}");
+        assert!(holders(&ada, &["other/a"]).await.is_empty());
+    }
 }

@@ -45,6 +45,15 @@ fn merge_both(folder: &Path) -> Result<(), VersionsError> {
     .map(drop)
 }
 
+/// Whether the `.gitignore` in `folder` has a line for `name`.
+pub(crate) fn is_ignored(folder: &Path, name: &str) -> Result<bool, VersionsError> {
+    let path = folder.join(FILE);
+    if !files::exists(&path)? {
+        return Ok(false);
+    }
+    Ok(files::read_text(&path, MAX_BYTES)?.lines().any(|line| is_line_of(line, name)))
+}
+
 /// Removes the line for `name` from the `.gitignore` in `folder`; a file that is empty then goes.
 pub(super) fn forget(folder: &Path, name: &str) -> Result<(), VersionsError> {
     change(&folder.join(FILE), |lines| remove(lines, &pattern(name)))?;
