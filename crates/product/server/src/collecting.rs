@@ -22,6 +22,9 @@ pub(crate) const PIECES: &str = "piece/";
 /// The kind of stages that give tracked files to others.
 pub(crate) const TRACKED_KIND: &str = "tracked";
 
+/// The content that such a stage has given, in its summary: of a single file it is the blob, not the tree.
+pub(crate) const CONTENT: &str = "content";
+
 /// What a version of a dataset costs.
 #[derive(Clone, Debug, Serialize)]
 pub struct Cost {
@@ -204,8 +207,12 @@ impl OpenProject {
         // A stage that gave tracked files on does not keep them: nothing can read what was removed.
         let removed = self.workspace().removed_contents().await?;
         for outcome in outcome_list(&self.catalog, u32::MAX).await? {
-            if outcome.kind == TRACKED_KIND && outcome.outputs.values().any(|one| removed.contains(&one.digest)) {
-                continue;
+            if outcome.kind == TRACKED_KIND {
+                let content: Option<Digest> = outcome.summary[CONTENT].as_str().and_then(|text| text.parse().ok());
+                let mut given = outcome.outputs.values().map(|one| one.digest).chain(content);
+                if given.any(|digest| removed.contains(&digest)) {
+                    continue;
+                }
             }
             roots.extend(outcome.outputs.values().map(|artifact| match artifact.kind {
                 ArtifactKind::Dataset { .. } => Root::Tree(artifact.digest),
