@@ -1,6 +1,7 @@
 //! Who may be asked about a dataset, how it is to be treated, and who did what with it.
 
 mod declaring;
+mod naming;
 mod removing;
 mod retaining;
 mod tracked;

@@ -86,6 +86,12 @@ pub(crate) fn tracked_source(source: &DataSource) -> Option<(DatasetName, Option
     Some((DatasetName::new(text).ok()?, None))
 }
 
+/// A name for the table of the rows that files of this name hold: the name itself is taken. Without dots, which would have to
+/// be quoted in the project file.
+pub(crate) fn rows_name(files: &str) -> String {
+    format!("{}_rows", files.replace('.', "_"))
+}
+
 /// Tracked files are files, also where they hold rows: a stage that reads rows cannot read them.
 fn refuse_files_as_tables(specs: &[StageSpec]) -> Result<(), ServerError> {
     let tracked: BTreeSet<&StageName> =
@@ -113,10 +119,10 @@ impl Diagnose for FilesAsTable {
     }
 
     fn hint(&self) -> Option<String> {
-        let dataset = &self.dataset;
+        let rows = rows_name(self.dataset.as_str());
         Some(format!(
-            "name the files where they lie, such as [data.{dataset}] source = \"FOLDER/*.csv\": they are read into a \
-             table; `data:NAME` is for stages of kind `run`"
+            "name the files where they lie, such as [data.{rows}] source = \"FOLDER/*.csv\", and read that: they are \
+             read into a table; `data:NAME` is for stages of kind `run`"
         ))
     }
 }

@@ -52,6 +52,7 @@ impl OpenProject {
 
     /// What a run would do, stage by stage.
     pub async fn status(&self, options: RunOptions) -> Result<Vec<StageStatus>, ServerError> {
+        self.check_names().await?;
         let Planned { plan, code } = plan(&self.root, &self.file)?;
         let code = code_state(&self.root, &code, &self.store).await?;
         Ok(self.runner(&code, &options).await?.status(&plan).await?)

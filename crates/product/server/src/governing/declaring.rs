@@ -20,8 +20,10 @@ impl OpenProject {
     /// no longer. Of a dataset that it makes no longer, what was said last holds.
     ///
     /// # Errors
-    /// A dataset is said to need less care than what it was made of, and no reason is given: that is not recorded.
+    /// A dataset is said to need less care than what it was made of, and no reason is given: that is not recorded. A table
+    /// has the name of tracked files.
     pub(crate) async fn declare(&self) -> Result<(), ServerError> {
+        self.check_names().await?;
         let mut said = Vec::with_capacity(self.file.data.len());
         for (name, source) in &self.file.data {
             said.push((name, source, facts_of(name, source)?));

@@ -5,7 +5,7 @@ use ropewalk_types::{DatasetName, Diagnose, Digest, Uri};
 use ropewalk_versions::{Dataset, LogEntry};
 
 use super::DatasetLineage;
-use crate::planning::tracked_source;
+use crate::planning::{rows_name, tracked_source};
 use crate::{OpenProject, ServerError};
 
 /// A question about rows of a dataset that has none.
@@ -26,11 +26,11 @@ impl Diagnose for TrackedFiles {
 
     fn hint(&self) -> Option<String> {
         let Self { dataset, path, .. } = self;
-        let path = path.as_deref().unwrap_or("PATH");
+        let (path, rows) = (path.as_deref().unwrap_or("PATH"), rows_name(dataset.as_str()));
         Some(format!(
             "`ropewalk data log {dataset}` lists its versions, `ropewalk data cat data:{dataset}/FILE` prints a file; \
              stages of kind `run` read it by [data.X] source = \"data:{dataset}\"; \
-             [data.X] source = \"{path}\" reads its files into a table"
+             [data.{rows}] source = \"{path}\" reads its files into a table of that name"
         ))
     }
 }

@@ -16,7 +16,7 @@ pub(super) async fn run(shared: &Shared, arguments: AddArguments) -> Ending {
     let AddArguments { path, name, force, links } = arguments;
     let project = commands::data_project(shared, "ropewalk data add")?;
     let path = commands::current_folder()?.join(path);
-    let added = project.workspace().add(AddRequest { path, name, force, links: links.into() }).await?;
+    let added = project.add(AddRequest { path, name, force, links: links.into() }).await?;
     if force && let Some(command) = project.git_forget(std::slice::from_ref(&added.path)).await? {
         terminal::say(&format!("warning: git still tracks {}: run {command}", printable(&added.path)));
     }
