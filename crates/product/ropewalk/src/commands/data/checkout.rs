@@ -14,6 +14,8 @@ use crate::{commands, output};
 pub(super) async fn run(shared: &Shared, arguments: Checkout) -> Ending {
     let Checkout { dataset, files, laying_out } = arguments;
     let project = commands::data_project(shared, "ropewalk data checkout")?;
+    // Of what nobody has there is nothing to be read.
+    project.workspace().dataset(&dataset.name).await?;
     // Before anything of it is to be seen.
     let details = json!({ "checkout": dataset.version, "files": files });
     project.audit(AuditAction::Read, &dataset.name, None, details).await?;
