@@ -1,12 +1,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ropewalk_data::{EffectiveFacts, facts_effective, version_list, version_resolve};
-use ropewalk_lineage::{Relation, upstream};
+use ropewalk_lineage::{Link, Relation, Step, upstream};
 use ropewalk_serving::{LogSettings, PredictionLog, PredictionRecord};
 use ropewalk_types::{PredictionId, Uri};
 use serde::Serialize;
 
-use crate::{OpenProject, ServerError};
+use crate::{DatasetLineage, OpenProject, ServerError};
 
 /// A thing, what is known of it, and the things that it came from.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -19,7 +19,7 @@ pub struct Thread {
     pub from: Vec<Strand>,
 }
 
-/// One step back along a thread.
+/// One step along a thread.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Strand {
     /// In which way.
@@ -118,6 +118,27 @@ impl OpenProject {
             Uri::Code(_) => "the project's code as it was; no commit holds it".to_owned(),
             _ => String::new(),
         })
+    }
+}
+
+impl DatasetLineage {
+    /// What it came from, as a thread.
+    pub fn came_from(&self) -> Thread {
+        self.woven(&self.up, |link| (&link.child, &link.parent))
+    }
+
+    /// What came from it, as a thread that leads the other way.
+    pub fn went_into(&self) -> Thread {
+        self.woven(&self.down, |link| (&link.parent, &link.child))
+    }
+
+    fn woven(&self, steps: &[Step], ends: impl Fn(&Link) -> (&Uri, &Uri)) -> Thread {
+        let mut next = Parents::new();
+        for step in steps {
+            let (near, far) = ends(&step.link);
+            next.entry(near.clone()).or_default().push((step.link.relation, far.clone()));
+        }
+        weave(&self.uri, &next, &BTreeMap::new(), &mut BTreeSet::new())
     }
 }
 

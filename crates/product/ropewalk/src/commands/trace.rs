@@ -1,7 +1,7 @@
 use std::process::ExitCode;
 
 use ropewalk_data::EffectiveFacts;
-use ropewalk_server::Thread;
+use ropewalk_server::{Strand, Thread};
 use serde::Serialize;
 
 use crate::arguments::{Format, Shared, Trace};
@@ -32,17 +32,18 @@ struct Told<'a> {
 /// The thread as a tree, from the thing itself down to where it came from.
 pub(super) fn drawn(thread: &Thread) -> String {
     let mut lines = vec![described(thread)];
-    branches(thread, "", &mut lines);
+    branches(thread, "", &mut |strand| described(&strand.to), &mut lines);
     lines.push(String::new());
     lines.join("\n")
 }
 
-fn branches(thread: &Thread, indent: &str, lines: &mut Vec<String>) {
+/// Adds a line for each thing that a thread leads to, in the words of `say`.
+pub(super) fn branches(thread: &Thread, indent: &str, say: &mut dyn FnMut(&Strand) -> String, lines: &mut Vec<String>) {
     let last = thread.from.len().saturating_sub(1);
     for (position, strand) in thread.from.iter().enumerate() {
         let (joint, below) = if position == last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
-        lines.push(format!("{indent}{joint}{}", described(&strand.to)));
-        branches(&strand.to, &format!("{indent}{below}"), lines);
+        lines.push(format!("{indent}{joint}{}", say(strand)));
+        branches(&strand.to, &format!("{indent}{below}"), say, lines);
     }
 }
 
