@@ -74,7 +74,8 @@ impl OpenProject {
         let mut limits = self.query_limits();
         limits.memory_limit = question.memory_limit;
         let scratch = Scratch::new(&limits.scratch)?;
-        let mut tables = QueryTables::default().with_files(FileAccess::inside(&self.root));
+        let access = FileAccess::inside(&self.root);
+        let mut tables = QueryTables::default().with_files(access.clone());
         let wanted = self.logs_named(&question.sql).await?;
         if wanted.contains(&PREDICTIONS) {
             let details = json!({ "log": PREDICTIONS, "sql": question.sql });
@@ -85,6 +86,7 @@ impl OpenProject {
             self.content_here(&version).await?;
             self.audit_version(AuditAction::Query, &version, json!({ "sql": question.sql })).await?;
         }
+        self.audit_files(AuditAction::Query, &question.sql, &access, &json!({ "sql": question.sql })).await?;
         let stream = query_stream(&question.sql, &tables, &self.store, &limits).await?;
         let answer = write_answer(stream, question.format, question.rows, output).await?;
         drop(files);
@@ -162,6 +164,30 @@ impl OpenProject {
         Ok(version)
     }
 
+    /// Writes into the audit trail that files are about to be read which `sql` names by their paths and which are tracked.
+    async fn audit_files(
+        &self,
+        action: AuditAction,
+        sql: &str,
+        access: &FileAccess,
+        details: &Value,
+    ) -> Result<(), ServerError> {
+        let mut files = Vec::new();
+        for mention in referenced_tables(sql)? {
+            // Of files that cannot be read nothing is; whoever would read them says why.
+            if let TableMention::File { path } = mention
+                && let Ok(found) = access.files(&path).await
+            {
+                files.extend(found);
+            }
+        }
+        if files.is_empty() {
+            return Ok(());
+        }
+        let at = self.ambient.now();
+        self.holders().audit_files(action, files, at, details).await.map_err(ServerError::Part)
+    }
+
     async fn audit_version(
         &self,
         action: AuditAction,
@@ -203,8 +229,10 @@ impl OpenProject {
 
     /// What files of the project look like, column by column; `pattern` is what a query may have in quotes.
     pub async fn describe_files(&self, pattern: &str) -> Result<Description, ServerError> {
-        let tables = QueryTables::default().with_files(FileAccess::inside(&self.root));
+        let access = FileAccess::inside(&self.root);
+        let tables = QueryTables::default().with_files(access.clone());
         let sql = format!("SELECT * FROM '{}'", pattern.replace('\'', "''"));
+        self.audit_files(AuditAction::Read, &sql, &access, &json!({ "what": "describe" })).await?;
         Ok(describe_query(&sql, &tables, &self.store, &self.query_limits()).await?)
     }
 

@@ -39,13 +39,26 @@ impl FileAccess {
         Self { root: root.into(), outside: true }
     }
 
+    /// The files that `pattern` names, as they are named: by the links that lead to them.
+    pub async fn files(&self, pattern: &str) -> Result<Vec<PathBuf>, DataError> {
+        let (access, pattern) = (self.clone(), pattern.to_owned());
+        blocking(move || {
+            let found = access.named(&pattern)?;
+            for path in &found {
+                access.real(path, &pattern)?;
+            }
+            Ok(found)
+        })
+        .await
+    }
+
     /// The files that `pattern` names, and how they are to be read.
     pub(crate) async fn locate(&self, pattern: &str) -> Result<Located, DataError> {
         let (access, pattern) = (self.clone(), pattern.to_owned());
         blocking(move || access.find(&pattern)).await
     }
 
-    fn find(&self, pattern: &str) -> Result<Located, DataError> {
+    fn named(&self, pattern: &str) -> Result<Vec<PathBuf>, DataError> {
         let refuse = |reason: &str| DataError::File { path: pattern.to_owned(), reason: reason.to_owned() };
         if pattern.contains("://") {
             return Err(refuse("only files on this machine can be named in SQL: import it as a dataset"));
@@ -61,6 +74,11 @@ impl FileAccess {
         if found.is_empty() {
             return Err(refuse("no file fits the pattern"));
         }
+        Ok(found)
+    }
+
+    fn find(&self, pattern: &str) -> Result<Located, DataError> {
+        let found = self.named(pattern)?;
         let (mut files, mut formats) = (Vec::with_capacity(found.len()), Vec::with_capacity(found.len()));
         for path in &found {
             let name = path.strip_prefix(&self.root).unwrap_or(path).display().to_string();
