@@ -1,5 +1,7 @@
 //! What is said of data and who did what with it: inherited from tracked files, declared by stages, told to people.
 
+mod kept;
+
 use serde_json::Value;
 
 use crate::harness::{Project, talk};

@@ -38,7 +38,8 @@ impl OpenProject {
             if let Some(place) = tables.get(name) {
                 return Err(ServerError::Unknown {
                     what: format!(
-                        "{FILE_NAME}: {place} makes a dataset `{name}`, and other files, `{}`, are tracked under that name",
+                        "{FILE_NAME}: {place} makes a dataset `{name}`, and other files, `{}`, are tracked under that \
+                         name",
                         tracked.path
                     ),
                     hint: format!(
