@@ -253,6 +253,26 @@ fn a_stage_does_not_read_what_was_removed() {
 }
 
 #[test]
+fn a_single_file_that_was_removed_is_not_kept_by_the_stage_that_gave_it_on() {
+    let file = "[project]\nname = \"x\"\n[data.noise]\nsource = \"data:noise.bin\"\n\
+                [stage.size]\nrun = \"wc -c inputs/noise/noise.bin > out.txt\"\nin = [\"noise\"]\n\
+                out = { size = \"out.txt\" }\n";
+    let project = Project::with(&[("ropewalk.toml", file)]);
+    for (seed, message) in [(1, "first"), (2, "second")] {
+        std::fs::write(project.path("noise.bin"), noise(seed)).expect("write");
+        project.succeed(&["data", "add", "noise.bin"]);
+        project.succeed(&["data", "commit", "noise.bin", "-m", message]);
+        project.succeed(&["run"]);
+    }
+    let kept = |seed: u8| holds(&project.path(".ropewalk/store"), &noise(seed)[..64]);
+    assert!(kept(1) && kept(2));
+    project.succeed(&["data", "rm", "noise.bin@v1", "--why", "not ours"]);
+    project.succeed(&["data", "gc", "--grace", "0"]);
+    assert!(!kept(1) && kept(2), "that a stage had it keeps nothing");
+    project.succeed(&["run"]);
+}
+
+#[test]
 fn one_bad_pointer_is_in_nobodys_way() {
     let folder = tempfile::tempdir().expect("folder");
     let project = birds(&folder.path().join("remote"));

@@ -236,7 +236,7 @@ impl Search {
     /// Goes along `path` link by link.
     fn follow(&self, path: &Path) -> Result<Vec<PathBuf>, VersionsError> {
         let end = followed(path)?;
-        let mut ways = Vec::new();
+        let (mut ways, mut links) = (Vec::new(), 0);
         let (mut real, mut rest) = match path.strip_prefix(&self.named) {
             Ok(below) => (self.root.clone(), parts(below)),
             Err(_) => (PathBuf::new(), parts(path)),
@@ -248,10 +248,11 @@ impl Search {
             }
             let here = real.join(&part);
             // That the end was found says that there is no ring; links may be changed since.
-            if ways.len() == MOST_LINKS || !is_link(&here)? {
+            if links == MOST_LINKS || !is_link(&here)? {
                 real = here;
                 continue;
             }
+            links += 1;
             // What lies behind `..` is only known where the link leads.
             if !rest.iter().any(|part| part == PARENT) {
                 let mut way = here.clone();
