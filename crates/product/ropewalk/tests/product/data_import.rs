@@ -20,9 +20,7 @@ fn large() -> String {
 }
 
 fn git(project: &Project, arguments: &[&str]) {
-    let identity = ["-c", "user.name=t", "-c", "user.email=t@example.com"];
-    let output = Command::new("git").args(identity).args(arguments).current_dir(project.root()).output().expect("git");
-    assert!(output.status.success(), "{arguments:?}: {}", talk(&output));
+    crate::data_versions::git(project.root(), arguments);
 }
 
 /// Puts the files of a folder of the project where DVC would have pushed them.

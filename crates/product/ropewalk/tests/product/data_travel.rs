@@ -9,27 +9,9 @@ use std::path::Path;
 use serde_json::Value;
 
 use self::foreign::ref_write;
-use crate::harness::{Draws, Project, s3_environment, s3_url, talk, variable};
-
-/// A place for a remote, and what its server asks for.
-struct Place {
-    url: String,
-    environment: Vec<(&'static str, String)>,
-    folder: Option<tempfile::TempDir>,
-}
+use crate::harness::{Draws, Place, Project, sizes_below, talk};
 
 impl Place {
-    fn local() -> Self {
-        let folder = tempfile::tempdir().expect("folder");
-        let url = format!("file:{}", folder.path().join("remote").display());
-        Self { url, environment: Vec::new(), folder: Some(folder) }
-    }
-
-    fn s3() -> Self {
-        let environment = s3_environment(&variable("ROPEWALK_TEST_S3_SECRET"));
-        Self { url: s3_url(), environment, folder: None }
-    }
-
     /// A machine with this project file and these files, and the place as its remote.
     fn machine(&self, file: &str, files: &[(&str, &str)]) -> Project {
         let project = Project::in_environment(&self.environment);
@@ -55,13 +37,7 @@ impl Place {
 }
 
 fn sizes(folder: &Path) -> u64 {
-    let entries = std::fs::read_dir(folder).expect("folder").map(|entry| entry.expect("entry"));
-    entries
-        .map(|entry| match entry.metadata().expect("metadata") {
-            found if found.is_dir() => sizes(&entry.path()),
-            found => found.len(),
-        })
-        .sum()
+    sizes_below(folder).values().sum()
 }
 
 const SHOP: &str = r#"
