@@ -46,7 +46,7 @@ impl Workspace {
         surroundings: &'a DvcSurroundings,
     ) -> BoxFuture<'a, Result<ImportPlan, VersionsError>> {
         Box::pin(async move {
-            let (root, folder) = (self.root().to_owned(), dvc::against(self.root(), folder));
+            let (root, folder) = (self.root().to_owned(), dvc::joined(self.root(), folder));
             let tracked = self.discover().await?;
             let plan = dvc::plan(root, folder, links, &tracked, surroundings).await?;
             Ok(ImportPlan { links, ..plan })

@@ -11,7 +11,7 @@ use ropewalk_store::{BackendOptions, object_store_at};
 use serde_json::Value;
 
 use crate::data_versions::{Place, birds, clone, commit, git, read};
-use crate::harness::{Project, noise};
+use crate::harness::{Project, count, noise};
 
 /// What becomes of an object; `None` removes it.
 type Change = fn(Vec<u8>) -> Option<Vec<u8>>;
@@ -84,10 +84,6 @@ fn hurt(told: &Value) -> Vec<u64> {
     let mut numbers: Vec<_> = hurt.filter_map(|one| one["number"].as_u64()).collect();
     numbers.sort_unstable();
     numbers
-}
-
-fn count(value: &Value) -> usize {
-    value.as_array().unwrap_or_else(|| panic!("a list: {value}")).len()
 }
 
 /// A second machine has everything that the first one has, from the remote alone.

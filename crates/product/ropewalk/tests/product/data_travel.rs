@@ -9,7 +9,8 @@ use std::path::Path;
 use serde_json::Value;
 
 use self::foreign::ref_write;
-use crate::harness::{Draws, Place, Project, sizes_below, talk};
+use crate::data_tables::TOTALS;
+use crate::harness::{Draws, Place, Project, count, sizes_below, talk};
 
 impl Place {
     /// A machine with this project file and these files, and the place as its remote.
@@ -26,6 +27,16 @@ impl Place {
     fn machine_pulled(&self) -> Project {
         let project = self.machine(ONE, &[]);
         project.succeed(&["pull"]);
+        project
+    }
+
+    /// A machine that has made two versions of the table `a`, of one row each, and pushed them to the place.
+    fn machine_pushed_twice(&self) -> Project {
+        let project = self.machine(ONE, &[("a.csv", "x\n1\n")]);
+        project.succeed(&["run"]);
+        project.write("a.csv", "x\n2\n");
+        project.succeed(&["run"]);
+        project.succeed(&["push"]);
         project
     }
 
@@ -52,7 +63,6 @@ source = "orders.csv"
 [stage.totals]
 sql = "totals.sql"
 "#;
-const TOTALS: &str = "SELECT p.name, sum(o.amount) AS total FROM orders o JOIN people p ON p.id = o.person GROUP BY p.name ORDER BY p.name";
 const PEOPLE: &str = "{\"id\":1,\"name\":\"Ada\",\"tags\":[\"a\"],\"home\":{\"city\":\"Hull\",\"since\":\"2013-01-31\"}}\n\
     {\"id\":2,\"name\":\"Bob\",\"tags\":[]}\n";
 
@@ -70,10 +80,6 @@ fn shop(place: &Place) -> Project {
 fn table<'a>(told: &'a Value, name: &str) -> &'a Value {
     let found = told["tables"].as_array().and_then(|all| all.iter().find(|one| one["name"] == name));
     found.unwrap_or_else(|| panic!("no {name} in {told}"))
-}
-
-fn count(value: &Value) -> usize {
-    value.as_array().unwrap_or_else(|| panic!("a list: {value}")).len()
 }
 
 fn sum(project: &Project, question: &str) -> Option<i64> {
@@ -270,11 +276,7 @@ fn a_removal_travels_and_takes_the_bytes_along() {
 #[test]
 fn a_removal_that_never_came_does_not_remove_what_was_made_again() {
     let place = Place::local();
-    let first = place.machine(ONE, &[("a.csv", "x\n1\n")]);
-    first.succeed(&["run"]);
-    first.write("a.csv", "x\n2\n");
-    first.succeed(&["run"]);
-    first.succeed(&["push"]);
+    let first = place.machine_pushed_twice();
     let second = place.machine(ONE, &[]);
     second.succeed(&["pull"]);
     first.succeed(&["data", "rm", "a@latest", "--reason", "gdpr"]);
@@ -297,11 +299,7 @@ fn a_removal_that_never_came_does_not_remove_what_was_made_again() {
 #[test]
 fn after_a_removal_the_latest_is_the_one_before_everywhere() {
     let place = Place::local();
-    let first = place.machine(ONE, &[("a.csv", "x\n1\n")]);
-    first.succeed(&["run"]);
-    first.write("a.csv", "x\n2\n");
-    first.succeed(&["run"]);
-    first.succeed(&["push"]);
+    let first = place.machine_pushed_twice();
     let second = place.machine(ONE, &[("a.csv", "x\n1\n")]);
     second.succeed(&["pull", "--all"]);
     // What was the first version is the latest again, and then a third one is.

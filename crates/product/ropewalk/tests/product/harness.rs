@@ -245,6 +245,11 @@ impl Draws {
     }
 }
 
+/// How many entries a list has.
+pub(crate) fn count(value: &Value) -> usize {
+    value.as_array().unwrap_or_else(|| panic!("a list: {value}")).len()
+}
+
 /// What a command said on standard error.
 pub(crate) fn talk(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()

@@ -398,9 +398,13 @@ fn checked(mut files: Vec<Kept>) -> Result<Vec<Kept>, Refusal> {
     }
 }
 
-/// A path of the other tool, read against the folder of the file that it is written in; without `.` and `..`.
-pub(super) fn against(folder: &Path, path: impl AsRef<Path>) -> PathBuf {
-    let path = path.as_ref();
+/// A path of the other tool, read against the folder of the file that it is written in.
+fn against(folder: &Path, path: &str) -> PathBuf {
+    joined(folder, Path::new(path))
+}
+
+/// A path that is absolute or relative to `folder`, without `.` and `..` in it.
+pub(super) fn joined(folder: &Path, path: &Path) -> PathBuf {
     let mut joined = if path.is_absolute() { PathBuf::new() } else { folder.to_owned() };
     for part in path.components() {
         match part {

@@ -115,17 +115,12 @@ pub struct DamagedObject {
 }
 
 impl DamagedObject {
-    pub(super) fn of_md5(
-        file: &str,
-        place: impl fmt::Display,
-        expected: &str,
-        got: Result<&str, &VersionsError>,
-    ) -> Self {
+    pub(super) fn of_md5(file: &str, place: String, expected: &str, got: Result<&str, &VersionsError>) -> Self {
         let got = match got {
             Ok(md5) => format!("md5:{md5}"),
             Err(error) => format!("no bytes: {error}"),
         };
-        Self { file: file.to_owned(), place: place.to_string(), expected: format!("md5:{expected}"), got }
+        Self { file: file.to_owned(), place, expected: format!("md5:{expected}"), got }
     }
 }
 

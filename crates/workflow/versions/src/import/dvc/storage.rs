@@ -69,10 +69,15 @@ pub(super) fn find(file: &Kept, rule: Md5Rule, directory: &Path, storages: &[Sto
             // What is another there is a change of the user's.
             Ok(Some(_)) if in_work_tree => {}
             Ok(Some(found)) => {
-                damaged.push(DamagedObject::of_md5(&file.path, path.display(), &file.md5, Ok(found.by_rule())));
+                damaged.push(DamagedObject::of_md5(
+                    &file.path,
+                    path.display().to_string(),
+                    &file.md5,
+                    Ok(found.by_rule()),
+                ));
             }
             Err(error) => {
-                damaged.push(DamagedObject::of_md5(&file.path, path.display(), &file.md5, Err(&error)));
+                damaged.push(DamagedObject::of_md5(&file.path, path.display().to_string(), &file.md5, Err(&error)));
             }
         }
     }
@@ -99,9 +104,9 @@ pub(super) fn local_list(storages: &[Storage], md5: &str, hash: &str) -> (Option
                 if found == hash {
                     return (Some(bytes), damaged);
                 }
-                damaged.push(DamagedObject::of_md5(md5, path.display(), hash, Ok(found.as_str())));
+                damaged.push(DamagedObject::of_md5(md5, path.display().to_string(), hash, Ok(found.as_str())));
             }
-            Err(error) => damaged.push(DamagedObject::of_md5(md5, path.display(), hash, Err(&error))),
+            Err(error) => damaged.push(DamagedObject::of_md5(md5, path.display().to_string(), hash, Err(&error))),
         }
     }
     (None, damaged)
