@@ -365,10 +365,12 @@ pub enum VersionsError {
         reason: String,
     },
     /// A file of DVC or Git LFS cannot be understood.
-    #[error("cannot read `{}`: {reason}", path.display())]
+    #[error("cannot read `{}`{}: {reason}", path.display(), in_line(*line))]
     Foreign {
         /// The file.
         path: PathBuf,
+        /// The line, counted from 1, where one is known.
+        line: Option<u64>,
         /// What is wrong.
         reason: String,
     },
@@ -426,6 +428,10 @@ fn numbered(found: &[NumberedVersion]) -> String {
 
 fn asked(version: Option<&String>) -> String {
     version.map_or_else(|| "what the `.dataset` file".to_owned(), |version| format!("version `{version}`"))
+}
+
+fn in_line(line: Option<u64>) -> String {
+    line.map_or_else(String::new, |line| format!(", line {line}"))
 }
 
 fn kept_back(paths: &[String]) -> String {

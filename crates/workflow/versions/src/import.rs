@@ -10,8 +10,8 @@ mod plan;
 pub(crate) use digests::md5_of;
 pub use dvc::{DvcOpener, DvcRemote, DvcSurroundings};
 pub use plan::{
-    FailedOutput, FileSource, ImportOutcome, ImportPlan, Imported, PlannedFile, PlannedOutput, RemoteObject,
-    SkippedOutput,
+    DamagedObject, FailedOutput, FileSource, ImportOutcome, ImportPlan, Imported, PlannedFile, PlannedOutput,
+    RemoteObject, SkippedOutput,
 };
 
 use std::borrow::Cow;
@@ -46,7 +46,7 @@ impl Workspace {
         surroundings: &'a DvcSurroundings,
     ) -> BoxFuture<'a, Result<ImportPlan, VersionsError>> {
         Box::pin(async move {
-            let (root, folder) = (self.root().to_owned(), self.root().join(folder));
+            let (root, folder) = (self.root().to_owned(), dvc::joined(self.root(), folder));
             let tracked = self.discover().await?;
             let plan = dvc::plan(root, folder, links, &tracked, surroundings).await?;
             Ok(ImportPlan { links, ..plan })

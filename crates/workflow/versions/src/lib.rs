@@ -40,8 +40,8 @@ pub use error::{NumberedVersion, VersionsError};
 pub use examine::{Examined, NeededVersion, store_examine};
 pub use history::{DamagedRef, LogEntry, Removal, Resolved};
 pub use import::{
-    DvcOpener, DvcRemote, DvcSurroundings, FailedOutput, FileSource, ImportOutcome, ImportPlan, Imported, PlannedFile,
-    PlannedOutput, RemoteObject, SkippedOutput,
+    DamagedObject, DvcOpener, DvcRemote, DvcSurroundings, FailedOutput, FileSource, ImportOutcome, ImportPlan,
+    Imported, PlannedFile, PlannedOutput, RemoteObject, SkippedOutput,
 };
 pub use merge::{Conflict, ConflictKind, Prefer};
 pub use pointer::{Kind, Links, Pointer, PointerState};

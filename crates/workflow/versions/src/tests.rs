@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ropewalk_store::{NoProgress, Store, files};
-use ropewalk_types::{Ambient, DatasetName, Digest, ManualAmbient, Timestamp};
+use ropewalk_types::{Ambient, DatasetName, Digest, ManualAmbient, TagName, Timestamp};
 
 use crate::{
     AddRequest, CheckoutRequest, CommitOutcome, Committed, Selection, Status, StoreOpener, VersionsError, Workspace,
@@ -125,6 +125,13 @@ impl Project {
             [Committed { outcome: CommitOutcome::Committed { version, .. }, .. }] => *version,
             other => panic!("{other:?}"),
         }
+    }
+
+    /// Makes a first version of the folder `data`, with one file, and gives it this tag.
+    pub(crate) async fn commit_tagged(&self, tag: &TagName) {
+        self.write("data/a", "1");
+        self.commit_data("first").await;
+        self.workspace.tag(&name("data"), "v1", tag, false).await.unwrap();
     }
 
     pub(crate) async fn status(&self) -> Status {

@@ -108,6 +108,19 @@ impl Harness {
         }
     }
 
+    /// Begins work again and again and ends it as `kill -9` would, later each time, until it comes to its end; after each
+    /// time it is looked at what is there.
+    pub(crate) async fn killed_at_every_point(&self, mut work: impl AsyncFnMut(), mut look: impl AsyncFnMut()) {
+        for point in self.kill_points() {
+            let ended = dropped_after(point, Box::pin(work())).await;
+            Box::pin(look()).await;
+            if ended {
+                return;
+            }
+        }
+        panic!("it never came to its end");
+    }
+
     /// The paths of all objects in a folder of the store.
     pub(crate) async fn paths(&self, folder: &str) -> BTreeSet<Path> {
         let (backend, path) = self.backend(folder);

@@ -142,30 +142,19 @@ async fn a_killed_transfer_shows_no_tree_without_its_files() {
     // One file lies in another pack than the tree.
     from.put_bytes(noise(3, 20_000).into()).await.unwrap();
     let tree = from.put_directory(&source).await.unwrap();
-    let mut ended = false;
-    for polls in 1..200 {
+    let link = async || {
         let to = other.open().await;
-        let roots = [Root::Tree(tree)];
-        let mut transfer = Box::pin(from.link_to(&to, &roots, &NoProgress));
-        for _ in 0..polls {
-            if futures::poll!(&mut transfer).is_ready() {
-                ended = true;
-                break;
-            }
-            tokio::task::yield_now().await;
-        }
-        drop(transfer);
+        from.link_to(&to, &[Root::Tree(tree)], &NoProgress).await.unwrap();
+    };
+    let look = async || {
         let fresh = other.open().await;
         if fresh.contains(&tree).await.unwrap() {
             for file in fresh.tree_files(&tree).await.unwrap() {
-                assert!(fresh.contains(&file.digest).await.unwrap(), "{} after {polls} steps", file.path);
+                assert!(fresh.contains(&file.digest).await.unwrap(), "{}", file.path);
             }
         }
-        if ended {
-            break;
-        }
-    }
+    };
+    other.killed_at_every_point(link, look).await;
     let to = other.open().await;
-    from.link_to(&to, &[Root::Tree(tree)], &NoProgress).await.unwrap();
     assert_eq!(to.tree_files(&tree).await.unwrap().len(), 200);
 }

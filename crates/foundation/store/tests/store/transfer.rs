@@ -1,7 +1,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use futures::{FutureExt as _, TryStreamExt as _};
+use futures::TryStreamExt as _;
 use ropewalk_store::{NoProgress, Root, Store, StoreError, TransferProgress, Tree, TreeEntry, files};
 use ropewalk_types::{Diagnose as _, Digest};
 
@@ -123,30 +123,18 @@ async fn a_killed_transfer_goes_on(harness: Harness) {
     let other = harness.beside();
     let from = harness.open().await;
     let tree = directory_in(&from, &harness, 1).await;
-    for polls in 1..40 {
+    let copy = async || {
         let to = other.open().await;
-        let roots = [Root::Tree(tree)];
-        let mut transfer = Box::pin(from.copy_to(&to, &roots, &NoProgress));
-        let mut ended = false;
-        for _ in 0..polls {
-            if (&mut transfer).now_or_never().is_some() {
-                ended = true;
-                break;
-            }
-            tokio::task::yield_now().await;
-        }
-        drop(transfer);
+        from.copy_to(&to, &[Root::Tree(tree)], &NoProgress).await.unwrap();
+    };
+    let look = async || {
         let fresh = other.open().await;
         if fresh.contains(&tree).await.unwrap() {
             assert_same(&from, &fresh, &tree).await;
         }
-        if ended {
-            break;
-        }
-    }
-    let to = other.open().await;
-    from.copy_to(&to, &[Root::Tree(tree)], &NoProgress).await.unwrap();
-    assert_same(&from, &to, &tree).await;
+    };
+    other.killed_at_every_point(copy, look).await;
+    assert_same(&from, &other.open().await, &tree).await;
 }
 
 async fn two_transfers_at_once_do_not_disturb_each_other(harness: Harness) {

@@ -1,5 +1,3 @@
-use std::process::Command;
-
 use ropewalk_store::Store;
 use ropewalk_types::Digest;
 
@@ -180,15 +178,7 @@ fn a_full_disk_is_one_clear_error_and_leaves_nothing_half_made() {
     let text = std::fs::read_to_string(project.path("ropewalk.toml")).expect("project file");
     let backends = "[backends]\nstorage = \"file:small/store\"\n[serve]";
     project.write("ropewalk.toml", &text.replace("[serve]", backends));
-    std::fs::create_dir(project.path("small")).expect("folder");
-    // A mount namespace of its own: the small file system is gone with the shell.
-    let script = format!(
-        "mount -t tmpfs -o size=1m none small || exit 77; '{}' run; echo \"code $?\" >&2",
-        env!("CARGO_BIN_EXE_ropewalk")
-    );
-    let mut command = Command::new("unshare");
-    command.args(["--mount", "--map-root-user", "sh", "-c", &script]).current_dir(project.root());
-    let said = crate::harness::talk(&command.output().expect("unshare"));
+    let said = crate::harness::talk(&project.on_small_disk("1m", "\"$ropewalk\" run; echo \"code $?\" >&2"));
     assert!(said.contains("code 1") || said.contains("code 2"), "{said}");
     assert!(said.contains("No space left") && said.contains("free some space"), "{said}");
     // That file system is gone now, and with it the store: no other one is made in its place.

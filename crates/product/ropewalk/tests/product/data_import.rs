@@ -20,9 +20,7 @@ fn large() -> String {
 }
 
 fn git(project: &Project, arguments: &[&str]) {
-    let identity = ["-c", "user.name=t", "-c", "user.email=t@example.com"];
-    let output = Command::new("git").args(identity).args(arguments).current_dir(project.root()).output().expect("git");
-    assert!(output.status.success(), "{arguments:?}: {}", talk(&output));
+    crate::data_versions::git(project.root(), arguments);
 }
 
 /// Puts the files of a folder of the project where DVC would have pushed them.
@@ -120,6 +118,37 @@ fn a_remote_of_dvc_that_cannot_be_read_is_named() {
     assert!(!said.contains("hush") && !said.contains("wrong\n"), "{said}");
     let said = project.fail(2, &["data", "import-dvc", "pushed"]);
     assert!(said.contains("no DVC project") && said.contains("hint: name the folder"), "{said}");
+}
+
+#[test]
+fn what_of_a_dvc_project_is_damaged_or_cannot_be_read_is_named_and_the_rest_taken_over() {
+    let project = Project::new();
+    project.succeed(&["init", "."]);
+    project.write(".dvc/config", "[core]\n    remote = shared\n['remote \"shared\"']\n    url = ../remote\n");
+    let cache = ".dvc/cache/files/md5";
+    // Damaged in the cache, and whole in the remote.
+    object(&project, cache, A, "z");
+    object(&project, "remote/files/md5", A, "a");
+    project.write("good/a.dvc", &format!("outs:\n- md5: {A}\n  hash: md5\n  path: a\n"));
+    object(&project, cache, LARGE, "z");
+    project.write("large.dvc", &format!("outs:\n- md5: {LARGE}\n  hash: md5\n  path: large\n"));
+    project.write("bad.dvc", "outs:\n- md5: {a: b}\n  path: x\n");
+
+    let mut names = Vec::new();
+    for arguments in [&["data", "import-dvc", "--dry-run"][..], &["data", "import-dvc"]] {
+        let output = project.run(arguments);
+        let said = talk(&output);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("not taken over: what bad.dvc declares: cannot read `bad.dvc`, line 2: "), "{said}");
+        assert!(said.contains(&format!("expected md5:{LARGE}, got md5:fbade9e36a3f36d3d676c1b808451dd7")), "{said}");
+        assert!(said.contains("damaged: 1 files of large") && said.contains("`dvc fetch`"), "{said}");
+        assert!(!said.contains("error:") && !said.contains("/./") && !said.contains("not found"), "{said}");
+        let told = String::from_utf8(output.stdout).expect("text");
+        names.push(told.split([':', ' ']).next().expect("a name").to_owned());
+    }
+    assert_eq!(names, ["a", "a"], "the same name before and after");
+    assert_eq!(std::fs::read_to_string(project.path("good/a")).expect("a"), "a");
+    assert!(!project.path("large.dataset").exists());
 }
 
 #[test]

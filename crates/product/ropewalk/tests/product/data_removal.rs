@@ -1,29 +1,23 @@
 //! Versions and tags that are removed, by hand and by retention, and what the audit trail says of it.
 
+mod killed;
+
 use std::path::Path;
-use std::process::Command;
 
 use serde_json::Value;
 
-use crate::harness::{Draws, Project};
+use crate::data_versions::{self, clone, commit as save};
+use crate::harness::Project;
 
 const SECRET: &str = "a name and a number that nobody wants to be known";
 
 fn git(project: &Project, arguments: &[&str]) {
-    let identity = ["-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "init.defaultBranch=main"];
-    let output = Command::new("git").args(identity).args(arguments).current_dir(project.root()).output().expect("git");
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-}
-
-fn save(project: &Project, message: &str) {
-    git(project, &["add", "-A"]);
-    git(project, &["commit", "-qm", message]);
+    data_versions::git(project.root(), arguments);
 }
 
 /// Bytes that no compression changes, and that can be found in a store's files.
 fn noise(seed: u8) -> Vec<u8> {
-    let mut draws = Draws(u64::from(seed));
-    (0..20_000).map(|_| (draws.next() * 256.0) as u8).collect()
+    crate::harness::noise(u64::from(seed), 20_000)
 }
 
 /// Whether some file below `folder` holds these bytes.
@@ -59,12 +53,6 @@ fn birds(remote: &Path) -> Project {
     project.succeed(&["data", "commit", "photos", "-m", "third"]);
     save(&project, "third");
     project.succeed(&["push"]);
-    project
-}
-
-fn clone(of: &Project) -> Project {
-    let project = Project::new();
-    git(&project, &["clone", "-q", of.root().to_str().expect("path"), "."]);
     project
 }
 

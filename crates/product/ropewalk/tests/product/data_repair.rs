@@ -1,5 +1,9 @@
 //! Damage in a remote and in a project's own store: named, and healed by whoever has the bytes.
 
+mod killed;
+#[cfg(target_os = "linux")]
+mod without_room;
+
 use std::path::Path;
 
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -7,7 +11,7 @@ use ropewalk_store::{BackendOptions, object_store_at};
 use serde_json::Value;
 
 use crate::data_versions::{Place, birds, clone, commit, git, read};
-use crate::harness::{Draws, Project};
+use crate::harness::{Project, count, noise};
 
 /// What becomes of an object; `None` removes it.
 type Change = fn(Vec<u8>) -> Option<Vec<u8>>;
@@ -21,9 +25,7 @@ fn photos(place: &Place) -> Project {
     let project = birds(place);
     project.succeed(&["data", "tag", "photos", "first-birds"]);
     project.write("photos/wren.jpg", "a better photo");
-    let mut draws = Draws(7);
-    let noise: Vec<u8> = (0..600_000).map(|_| (draws.next() * 256.0) as u8).collect();
-    std::fs::write(project.path("photos/owl.raw"), noise).expect("write");
+    std::fs::write(project.path("photos/owl.raw"), noise(7, 600_000)).expect("write");
     project.succeed(&["data", "commit", "photos", "-m", "better birds"]);
     project.succeed(&["push"]);
     project
@@ -82,10 +84,6 @@ fn hurt(told: &Value) -> Vec<u64> {
     let mut numbers: Vec<_> = hurt.filter_map(|one| one["number"].as_u64()).collect();
     numbers.sort_unstable();
     numbers
-}
-
-fn count(value: &Value) -> usize {
-    value.as_array().unwrap_or_else(|| panic!("a list: {value}")).len()
 }
 
 /// A second machine has everything that the first one has, from the remote alone.

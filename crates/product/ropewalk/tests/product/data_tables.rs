@@ -25,7 +25,7 @@ checks = [
 sql = "totals.sql"
 checks = [{ row_count = { min = 1 } }]
 "#;
-const TOTALS: &str = "SELECT p.name, sum(o.amount) AS total FROM orders o JOIN people p ON p.id = o.person GROUP BY p.name ORDER BY p.name";
+pub(crate) const TOTALS: &str = "SELECT p.name, sum(o.amount) AS total FROM orders o JOIN people p ON p.id = o.person GROUP BY p.name ORDER BY p.name";
 
 fn gz(text: &str) -> Vec<u8> {
     use std::io::Write as _;

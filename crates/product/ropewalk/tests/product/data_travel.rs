@@ -9,27 +9,10 @@ use std::path::Path;
 use serde_json::Value;
 
 use self::foreign::ref_write;
-use crate::harness::{Draws, Project, s3_environment, s3_url, talk, variable};
-
-/// A place for a remote, and what its server asks for.
-struct Place {
-    url: String,
-    environment: Vec<(&'static str, String)>,
-    folder: Option<tempfile::TempDir>,
-}
+use crate::data_tables::TOTALS;
+use crate::harness::{Draws, Place, Project, count, sizes_below, talk};
 
 impl Place {
-    fn local() -> Self {
-        let folder = tempfile::tempdir().expect("folder");
-        let url = format!("file:{}", folder.path().join("remote").display());
-        Self { url, environment: Vec::new(), folder: Some(folder) }
-    }
-
-    fn s3() -> Self {
-        let environment = s3_environment(&variable("ROPEWALK_TEST_S3_SECRET"));
-        Self { url: s3_url(), environment, folder: None }
-    }
-
     /// A machine with this project file and these files, and the place as its remote.
     fn machine(&self, file: &str, files: &[(&str, &str)]) -> Project {
         let project = Project::in_environment(&self.environment);
@@ -47,6 +30,16 @@ impl Place {
         project
     }
 
+    /// A machine that has made two versions of the table `a`, of one row each, and pushed them to the place.
+    fn machine_pushed_twice(&self) -> Project {
+        let project = self.machine(ONE, &[("a.csv", "x\n1\n")]);
+        project.succeed(&["run"]);
+        project.write("a.csv", "x\n2\n");
+        project.succeed(&["run"]);
+        project.succeed(&["push"]);
+        project
+    }
+
     /// Bytes in the packs of a remote that is a folder.
     fn packed(&self) -> u64 {
         let folder = self.folder.as_ref().expect("a folder").path().join("remote/packs");
@@ -55,13 +48,7 @@ impl Place {
 }
 
 fn sizes(folder: &Path) -> u64 {
-    let entries = std::fs::read_dir(folder).expect("folder").map(|entry| entry.expect("entry"));
-    entries
-        .map(|entry| match entry.metadata().expect("metadata") {
-            found if found.is_dir() => sizes(&entry.path()),
-            found => found.len(),
-        })
-        .sum()
+    sizes_below(folder).values().sum()
 }
 
 const SHOP: &str = r#"
@@ -76,7 +63,6 @@ source = "orders.csv"
 [stage.totals]
 sql = "totals.sql"
 "#;
-const TOTALS: &str = "SELECT p.name, sum(o.amount) AS total FROM orders o JOIN people p ON p.id = o.person GROUP BY p.name ORDER BY p.name";
 const PEOPLE: &str = "{\"id\":1,\"name\":\"Ada\",\"tags\":[\"a\"],\"home\":{\"city\":\"Hull\",\"since\":\"2013-01-31\"}}\n\
     {\"id\":2,\"name\":\"Bob\",\"tags\":[]}\n";
 
@@ -94,10 +80,6 @@ fn shop(place: &Place) -> Project {
 fn table<'a>(told: &'a Value, name: &str) -> &'a Value {
     let found = told["tables"].as_array().and_then(|all| all.iter().find(|one| one["name"] == name));
     found.unwrap_or_else(|| panic!("no {name} in {told}"))
-}
-
-fn count(value: &Value) -> usize {
-    value.as_array().unwrap_or_else(|| panic!("a list: {value}")).len()
 }
 
 fn sum(project: &Project, question: &str) -> Option<i64> {
@@ -294,11 +276,7 @@ fn a_removal_travels_and_takes_the_bytes_along() {
 #[test]
 fn a_removal_that_never_came_does_not_remove_what_was_made_again() {
     let place = Place::local();
-    let first = place.machine(ONE, &[("a.csv", "x\n1\n")]);
-    first.succeed(&["run"]);
-    first.write("a.csv", "x\n2\n");
-    first.succeed(&["run"]);
-    first.succeed(&["push"]);
+    let first = place.machine_pushed_twice();
     let second = place.machine(ONE, &[]);
     second.succeed(&["pull"]);
     first.succeed(&["data", "rm", "a@latest", "--reason", "gdpr"]);
@@ -321,11 +299,7 @@ fn a_removal_that_never_came_does_not_remove_what_was_made_again() {
 #[test]
 fn after_a_removal_the_latest_is_the_one_before_everywhere() {
     let place = Place::local();
-    let first = place.machine(ONE, &[("a.csv", "x\n1\n")]);
-    first.succeed(&["run"]);
-    first.write("a.csv", "x\n2\n");
-    first.succeed(&["run"]);
-    first.succeed(&["push"]);
+    let first = place.machine_pushed_twice();
     let second = place.machine(ONE, &[("a.csv", "x\n1\n")]);
     second.succeed(&["pull", "--all"]);
     // What was the first version is the latest again, and then a third one is.

@@ -7,9 +7,9 @@ mod secrets;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
-use crate::harness::{Draws, Project, Running, s3_environment, s3_url, talk, variable};
+pub(crate) use crate::harness::Place;
+use crate::harness::{Draws, Project, Running, talk};
 
 pub(crate) fn git(folder: &Path, arguments: &[&str]) {
     let identity = ["-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "init.defaultBranch=main"];
@@ -24,31 +24,6 @@ pub(crate) fn commit(project: &Project, message: &str) {
 
 pub(crate) fn read(project: &Project, name: &str) -> String {
     std::fs::read_to_string(project.path(name)).expect(name)
-}
-
-/// A place for a remote, and what its server asks for.
-pub(crate) struct Place {
-    pub(crate) url: String,
-    pub(crate) environment: Vec<(&'static str, String)>,
-    _folder: Option<tempfile::TempDir>,
-}
-
-impl Place {
-    pub(crate) fn local() -> Self {
-        let folder = tempfile::tempdir().expect("folder");
-        let url = format!("file:{}", folder.path().join("remote").display());
-        Self { url, environment: Vec::new(), _folder: Some(folder) }
-    }
-
-    /// The store in this folder.
-    pub(crate) fn at(folder: &Path) -> Self {
-        Self { url: format!("file:{}", folder.display()), environment: Vec::new(), _folder: None }
-    }
-
-    pub(crate) fn s3() -> Self {
-        let environment = s3_environment(&variable("ROPEWALK_TEST_S3_SECRET"));
-        Self { url: s3_url(), environment, _folder: None }
-    }
 }
 
 /// A project with two photos, committed, and a remote.
@@ -178,13 +153,13 @@ fn killed_on_the_way(place: &Place) {
         let bytes: Vec<u8> = (0..20_000).map(|_| (draws.next() * 256.0) as u8).collect();
         std::fs::write(project.path(&format!("noise/{number}.bin")), bytes).expect("write");
     }
-    killed_until_through(&project, &["data", "add", "noise"], &mut draws);
+    project.killed_until_through(&["data", "add", "noise"], &mut draws);
     project.succeed(&["data", "commit", "noise", "-m", "noise"]);
     project.succeed(&["remote", "add", "origin", &place.url]);
     commit(&project, "noise");
-    killed_until_through(&project, &["push"], &mut draws);
+    project.killed_until_through(&["push"], &mut draws);
     let second = clone(&project);
-    killed_until_through(&second, &["pull"], &mut draws);
+    second.killed_until_through(&["pull"], &mut draws);
     for number in 0..FILES {
         let name = format!("noise/{number}.bin");
         let (ours, theirs) = (std::fs::read(project.path(&name)), std::fs::read(second.path(&name)));
@@ -193,16 +168,6 @@ fn killed_on_the_way(place: &Place) {
     let verified = second.json(&["data", "verify"]);
     assert_eq!(verified["damaged"].as_array().map(Vec::len), Some(0), "{verified}");
     assert!(second.succeed(&["data", "status"]).contains("noise"));
-}
-
-/// Kills it again and again, later each time, then lets it end.
-fn killed_until_through(project: &Project, arguments: &[&str], draws: &mut Draws) {
-    let delays = [1.0, 3.0, 10.0, 20.0, 40.0, 80.0, 160.0];
-    let killed =
-        |delay: &f64| project.killed(arguments, Duration::from_secs_f64(delay * (0.5 + draws.next()) / 1000.0));
-    let kills = delays.iter().map(killed).filter(|killed| *killed).count();
-    assert!(kills > 1, "{arguments:?} was hardly killed on its way");
-    project.succeed(arguments);
 }
 
 #[test]

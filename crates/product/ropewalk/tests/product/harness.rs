@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -82,6 +83,45 @@ impl Project {
         ended.is_none()
     }
 
+    /// Kills a command again and again, later each time, then lets it end.
+    pub(crate) fn killed_until_through(&self, arguments: &[&str], draws: &mut Draws) {
+        let delays = [1.0, 3.0, 10.0, 20.0, 40.0, 80.0, 160.0];
+        let killed =
+            |delay: &f64| self.killed(arguments, Duration::from_secs_f64(delay * (0.5 + draws.next()) / 1000.0));
+        let kills = delays.iter().map(killed).filter(|killed| *killed).count();
+        assert!(kills > 1, "{arguments:?} was hardly killed on its way");
+        self.succeed(arguments);
+    }
+
+    /// Starts a command and kills it once what lies below `folder` was seen to change `changes` times; false if it ended
+    /// before.
+    pub(crate) fn killed_at(&self, arguments: &[&str], folder: &Path, changes: usize) -> bool {
+        let (mut seen, mut left) = (sizes_below(folder), changes);
+        let mut child = self.command(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("starts");
+        while left > 0 && child.try_wait().expect("child").is_none() {
+            let now = sizes_below(folder);
+            if now == seen {
+                std::thread::yield_now();
+            } else {
+                (seen, left) = (now, left - 1);
+            }
+        }
+        child.kill().expect("kill");
+        // No code: it was the signal that ended it.
+        child.wait().expect("wait").code().is_none()
+    }
+
+    /// Runs a script to which the folder `small` is a file system of its own, of this size, and `$ropewalk` the binary. It is
+    /// gone with the script: the mount namespace is its own, too.
+    pub(crate) fn on_small_disk(&self, size: &str, script: &str) -> Output {
+        std::fs::create_dir_all(self.path("small")).expect("folder");
+        let script = format!("mount -t tmpfs -o size={size} none small || exit 77\n{script}");
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--map-root-user", "sh", "-c", &script]).current_dir(self.root()).stdin(Stdio::null());
+        command.env("ropewalk", env!("CARGO_BIN_EXE_ropewalk")).env_remove("ROPEWALK_PROJECT");
+        command.output().expect("unshare")
+    }
+
     pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().expect("the binary starts")
     }
@@ -116,6 +156,54 @@ impl Project {
     }
 }
 
+/// The files below a folder and their sizes; others may add and remove some meanwhile.
+pub(crate) fn sizes_below(folder: &Path) -> BTreeMap<PathBuf, u64> {
+    let (mut sizes, mut folders) = (BTreeMap::new(), vec![folder.to_owned()]);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            match entry.metadata() {
+                Ok(found) if found.is_dir() => folders.push(entry.path()),
+                Ok(found) => {
+                    sizes.insert(entry.path(), found.len());
+                }
+                Err(_) => {}
+            }
+        }
+    }
+    sizes
+}
+
+/// Moments for [`Project::killed_at`]: close to each other at the beginning, where most is decided.
+pub(crate) fn moments() -> impl Iterator<Item = usize> {
+    std::iter::successors(Some(0_usize), |moment| Some(moment + moment / 4 + 1))
+}
+
+/// A place for a remote, and what its server asks for.
+pub(crate) struct Place {
+    pub(crate) url: String,
+    pub(crate) environment: Vec<(&'static str, String)>,
+    /// Where it is, if it is a folder of its own.
+    pub(crate) folder: Option<TempDir>,
+}
+
+impl Place {
+    pub(crate) fn local() -> Self {
+        let folder = tempfile::tempdir().expect("folder");
+        let url = format!("file:{}", folder.path().join("remote").display());
+        Self { url, environment: Vec::new(), folder: Some(folder) }
+    }
+
+    /// The store in this folder.
+    pub(crate) fn at(folder: &Path) -> Self {
+        Self { url: format!("file:{}", folder.display()), environment: Vec::new(), folder: None }
+    }
+
+    pub(crate) fn s3() -> Self {
+        let environment = s3_environment(&variable("ROPEWALK_TEST_S3_SECRET"));
+        Self { url: s3_url(), environment, folder: None }
+    }
+}
+
 /// Where the S3 server of the tests is, and what it asks for.
 pub(crate) fn s3_environment(secret: &str) -> Vec<(&'static str, String)> {
     vec![
@@ -138,6 +226,12 @@ pub(crate) fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run `cargo xtask test`"))
 }
 
+/// Bytes that no compression makes fewer, the same for the same seed.
+pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut draws = Draws(seed);
+    (0..length).map(|_| (draws.next() * 256.0) as u8).collect()
+}
+
 /// Numbers in [0, 1), the same on every machine: SplitMix64 (Steele, Lea, Flood 2014).
 pub(crate) struct Draws(pub(crate) u64);
 
@@ -149,6 +243,11 @@ impl Draws {
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         ((mixed ^ (mixed >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
     }
+}
+
+/// How many entries a list has.
+pub(crate) fn count(value: &Value) -> usize {
+    value.as_array().unwrap_or_else(|| panic!("a list: {value}")).len()
 }
 
 /// What a command said on standard error.

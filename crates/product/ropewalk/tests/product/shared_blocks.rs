@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use crate::harness::{Draws, Project, talk, variable};
+use crate::harness::{Draws, Project, sizes_below, talk, variable};
 
 const LARGE: usize = 48 << 20;
 const KILLS: usize = 12;
@@ -23,15 +23,7 @@ fn noise(seed: u64, length: usize) -> Vec<u8> {
 }
 
 fn files_below(folder: &Path) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).into_iter().flatten() {
-            let path = entry.expect("entry").path();
-            if path.is_dir() { folders.push(path) } else { files.push(path) }
-        }
-    }
-    files
+    sizes_below(folder).into_keys().collect()
 }
 
 fn half_written(project: &Project) -> usize {

@@ -25,7 +25,6 @@ const PIECES_AHEAD: usize = 1;
 
 const CHANGED: &str = "it changed while it was taken over";
 const AGAIN: &str = "run the same command again";
-const DAMAGED: &str = "the bytes of this object are not those that DVC recorded: it is damaged, or was replaced";
 const FETCH: &str =
     "see whether `dvc fetch` brings good bytes from another place into the cache, then run the same command again";
 
@@ -73,7 +72,9 @@ impl Wanted {
         if found.size == self.object.size && found.fit(md5) {
             return Ok(());
         }
-        Err(other_bytes(self.object.url().as_ref(), DAMAGED, FETCH))
+        let got = found.by_rule();
+        let reason = format!("it is damaged, or was replaced: expected md5:{md5}, got md5:{got}");
+        Err(other_bytes(self.object.url().as_ref(), &reason, FETCH))
     }
 
     /// All of it, verified.

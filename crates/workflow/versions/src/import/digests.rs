@@ -39,6 +39,11 @@ pub(super) struct Md5s {
 }
 
 impl Md5s {
+    /// The MD5 that DVC has for these bytes, by the rule that was asked for.
+    pub(super) fn by_rule(&self) -> &str {
+        self.unix.as_deref().unwrap_or(&self.plain)
+    }
+
     /// Whether DVC would name these bytes so.
     pub(super) fn fit(&self, md5: &str) -> bool {
         self.plain == md5 || self.unix.as_deref() == Some(md5)

@@ -6,6 +6,7 @@
 mod config;
 mod declared;
 mod remote;
+mod storage;
 
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
@@ -17,9 +18,9 @@ use ropewalk_store::files::{self, EntryKind};
 use ropewalk_types::Diagnose as _;
 use serde::Deserialize;
 
-use super::digests::{Md5Rule, is_hex, md5_of, md5s};
+use super::digests::{Md5Rule, is_hex};
 use super::lfs::upwards;
-use super::plan::{FailedOutput, FileSource, ImportPlan, PlannedFile, PlannedOutput, SkippedOutput};
+use super::plan::{DamagedObject, FailedOutput, FileSource, ImportPlan, PlannedFile, PlannedOutput, SkippedOutput};
 use super::{name_for, names_taken};
 use crate::discovery::{Place, Tracked};
 use crate::error::{VersionsError, blocking};
@@ -29,6 +30,7 @@ use crate::workspace::AddLinks;
 
 use declared::{Declared, Output};
 use remote::Remotes;
+use storage::{Here, Storage, find, local_list};
 
 pub use remote::{DvcOpener, DvcRemote, DvcSurroundings};
 
@@ -39,6 +41,8 @@ const MAX_FILES: usize = 16 << 20;
 const ASKED_AT_ONCE: usize = 32;
 
 const NEXT: &str = "`dvc fetch` brings into the cache what DVC can reach; then run the same command again";
+const DAMAGED_NEXT: &str = "move the damaged objects away, so that `dvc fetch` brings whole ones into the cache, or `dvc push` \
+                            into the remote, from where they are whole; then run the same command again";
 
 /// A file that DVC keeps.
 #[derive(Clone, Debug)]
@@ -68,33 +72,6 @@ impl Refusal {
     }
 }
 
-/// A folder of this machine with objects of DVC.
-#[derive(Clone, Debug)]
-struct Storage {
-    folder: PathBuf,
-    is_remote: bool,
-}
-
-impl Storage {
-    /// Where an object of this digest may be.
-    fn places(&self, md5: &str, rule: Md5Rule) -> [FileSource; 2] {
-        names(md5, rule).map(|name| {
-            let path = self.folder.join(name);
-            if self.is_remote { FileSource::Remote(path) } else { FileSource::Cache(path) }
-        })
-    }
-}
-
-/// What an object of this digest may be called, by the layouts of DVC 3 and DVC 2; the likely one first.
-fn names(md5: &str, rule: Md5Rule) -> [String; 2] {
-    let (first, rest) = md5.split_at_checked(2).unwrap_or((md5, ""));
-    let (new, old) = (format!("files/md5/{first}/{rest}"), format!("{first}/{rest}"));
-    match rule {
-        Md5Rule::Plain => [new, old],
-        Md5Rule::Unix => [old, new],
-    }
-}
-
 /// Where DVC may have bytes.
 #[derive(Debug)]
 struct Sources {
@@ -117,10 +94,11 @@ impl Sources {
         Self { storages: Arc::new(storages), remotes: Arc::new(remotes) }
     }
 
-    /// What to do about files that were found nowhere.
-    fn hint(&self) -> String {
+    /// What to do about files that were found nowhere, or damaged only.
+    fn hint(&self, damaged: &[DamagedObject]) -> String {
+        let next = if damaged.is_empty() { NEXT } else { DAMAGED_NEXT };
         let problems = self.remotes.problems().into_iter().map(|problem| format!("; {problem}"));
-        problems.fold(NEXT.to_owned(), |hint, problem| hint + &problem)
+        problems.fold(next.to_owned(), |hint, problem| hint + &problem)
     }
 }
 
@@ -145,24 +123,35 @@ pub(super) async fn plan(
     let mut taken = names_taken(tracked);
     let (mut plan, mut planned) = (ImportPlan::default(), BTreeSet::new());
     for Declared { file, outputs } in declared {
-        let declared_in = file.strip_prefix(&planner.root).unwrap_or(&file).display().to_string();
+        let declared_in = planner.shown(&file);
+        let outputs = match outputs {
+            Ok(outputs) => outputs,
+            Err(error) => {
+                plan.failed.push(planner.unread(&declared_in, error));
+                continue;
+            }
+        };
         for output in outputs {
             let declared_in = declared_in.clone();
-            let shown = || output.path.strip_prefix(&planner.root).unwrap_or(&output.path).display().to_string();
-            let taken_over = planner.take(&output, &planned).await?;
+            let shown = || planner.shown(&output.path);
+            // A folder that cannot be read keeps nothing else from being taken over.
+            let taken_over =
+                planner.take(&output, &planned).await.unwrap_or_else(|error| Err(Left::Refused(Refusal::of(&error))));
             match taken_over {
-                Ok(Taken { path, kind, files, missing, links }) => {
+                Ok(Taken { path, kind, files, missing, damaged, links }) => {
                     planned.insert(path.clone());
                     let name = name_for(&path, &mut taken)?;
-                    let hint = (!missing.is_empty()).then(|| planner.sources.hint());
-                    plan.outputs.push(PlannedOutput { name, path, declared_in, kind, files, missing, hint, links });
+                    let is_whole = missing.is_empty() && damaged.is_empty();
+                    let hint = (!is_whole).then(|| planner.sources.hint(&damaged));
+                    let output = PlannedOutput { name, path, declared_in, kind, files, missing, damaged, hint, links };
+                    plan.outputs.push(output);
                 }
                 Err(Left::OnPurpose(reason)) => {
                     let reason = reason.to_owned();
                     plan.skipped.push(SkippedOutput { path: shown(), declared_in, reason });
                 }
                 Err(Left::Refused(Refusal { reason, hint })) => {
-                    plan.failed.push(FailedOutput { path: shown(), declared_in, reason, hint });
+                    plan.failed.push(FailedOutput { path: shown(), declared_in, line: None, reason, hint });
                 }
             }
         }
@@ -177,6 +166,7 @@ struct Taken {
     kind: Kind,
     files: Vec<PlannedFile>,
     missing: Vec<String>,
+    damaged: Vec<DamagedObject>,
     links: Vec<String>,
 }
 
@@ -197,6 +187,22 @@ struct Planner {
 }
 
 impl Planner {
+    /// A path for people: of what lies in the project, relative to it.
+    fn shown(&self, path: &Path) -> String {
+        path.strip_prefix(&self.root).unwrap_or(path).display().to_string()
+    }
+
+    /// A file that declares outputs, and cannot be read.
+    fn unread(&self, declared_in: &str, error: VersionsError) -> FailedOutput {
+        let error = match error {
+            VersionsError::Foreign { path, line, reason } => {
+                VersionsError::Foreign { path: self.shown(&path).into(), line, reason }
+            }
+            error => error,
+        };
+        FailedOutput::of(declared_in, declared_in, &error)
+    }
+
     /// Looks at an output; `planned` are the paths of those that are in the plan.
     async fn take(&self, output: &Output, planned: &BTreeSet<String>) -> Result<Result<Taken, Left>, VersionsError> {
         let refused = |refusal| Ok(Err(Left::Refused(refusal)));
@@ -236,11 +242,11 @@ impl Planner {
             Err(refusal) => return refused(refusal),
         };
         let directory = if kind == Kind::Folder { place.data.clone() } else { place.folder().to_owned() };
-        let Found { files, missing } = self.find(kept, output.rule, directory).await?;
+        let Found { files, missing, damaged } = self.find(kept, output.rule, directory).await?;
         let (path, links) = (place.path.clone(), self.links);
         let taken = blocking(move || {
             let links = links_beside(&place, kind, &files, links);
-            Ok(links.map(|links| Taken { path, kind, files, missing, links }))
+            Ok(links.map(|links| Taken { path, kind, files, missing, damaged, links }))
         });
         Ok(taken.await?.map_err(Left::Refused))
     }
@@ -270,13 +276,20 @@ impl Planner {
             return Ok(Err(Refusal::unreadable(format!("`{}` is no MD5", md5.escape_debug()))));
         }
         let (storages, name, wanted) = (Arc::clone(&self.sources.storages), md5.clone(), hash.to_owned());
-        let bytes = match blocking(move || local_list(&storages, &name, &wanted)).await? {
+        let (found, mut damaged) = blocking(move || Ok(local_list(&storages, &name, &wanted))).await?;
+        let bytes = match found {
             Some(bytes) => Some(bytes.into()),
-            None => self.sources.remotes.list(md5, hash).await?,
+            None => self.sources.remotes.list(md5, hash, &mut damaged).await?,
         };
         let Some(bytes) = bytes else {
-            let reason = format!("the list of its files, `{md5}`, is neither in the cache nor in a remote");
-            return Ok(Err(Refusal::new(reason, &self.sources.hint())));
+            let hint = self.sources.hint(&damaged);
+            let places: Vec<_> = damaged.iter().map(DamagedObject::to_string).collect();
+            let reason = if places.is_empty() {
+                format!("the list of its files, `{md5}`, is neither in the cache nor in a remote")
+            } else {
+                format!("the list of its files, `{md5}`, is damaged: {}", places.join("; "))
+            };
+            return Ok(Err(Refusal::new(reason, &hint)));
         };
         let listed = blocking(move || Ok(folder_list(&bytes).and_then(checked)));
         Ok(listed.await?.map(|files| (Kind::Folder, files)))
@@ -296,11 +309,11 @@ impl Planner {
         let everywhere = stream::iter(local.await?).map(|(file, here)| {
             let remotes = Arc::clone(&remotes);
             async move {
-                let stands_in = match here {
+                let (stands_in, damaged) = match here {
                     Here::Found(found) => return Ok(*found),
-                    Here::Lacking { stands_in } => stands_in,
+                    Here::Lacking { stands_in, damaged } => (stands_in, damaged),
                 };
-                let Some(object) = remotes.find(&file.md5, rule).await else { return Err(file.path) };
+                let Some(object) = remotes.find(&file.md5, rule).await else { return Err((file.path, damaged)) };
                 let (digest, size) = (format!("md5:{}", file.md5), object.size);
                 let source = FileSource::RemoteObject(object);
                 Ok(PlannedFile { path: file.path, digest, size, content: None, source, stands_in })
@@ -308,11 +321,12 @@ impl Planner {
         });
         let at_once = if remotes.are_none() { 1 } else { ASKED_AT_ONCE };
         let mut everywhere = everywhere.buffered(at_once);
-        let mut found = Found { files: Vec::new(), missing: Vec::new() };
+        let mut found = Found { files: Vec::new(), missing: Vec::new(), damaged: Vec::new() };
         while let Some(file) = everywhere.next().await {
             match file {
                 Ok(file) => found.files.push(file),
-                Err(path) => found.missing.push(path),
+                Err((path, damaged)) if damaged.is_empty() => found.missing.push(path),
+                Err((_, damaged)) => found.damaged.extend(damaged),
             }
         }
         Ok(found)
@@ -330,15 +344,7 @@ fn overlapping<'a>(paths: &'a BTreeSet<String>, path: &str) -> Option<&'a String
 struct Found {
     files: Vec<PlannedFile>,
     missing: Vec<String>,
-}
-
-/// What this machine has of a file.
-enum Here {
-    Found(Box<PlannedFile>),
-    Lacking {
-        /// Whether a link lies in its place.
-        stands_in: bool,
-    },
+    damaged: Vec<DamagedObject>,
 }
 
 /// The symbolic links that lie in the work tree and stand for none of the files.
@@ -354,20 +360,6 @@ fn links_beside(place: &Place, kind: Kind, files: &[PlannedFile], links: AddLink
         return Err(Refusal::of(&VersionsError::Links { path: place.data.clone(), links: found }));
     }
     Ok(found)
-}
-
-/// The list of the files of a folder, `HASH.dir`, where its bytes are right.
-fn local_list(storages: &[Storage], md5: &str, hash: &str) -> Result<Option<Vec<u8>>, VersionsError> {
-    for source in storages.iter().flat_map(|storage| storage.places(md5, Md5Rule::Plain)) {
-        let Some(path) = source.path() else { continue };
-        if files::kind(path)? == Some(EntryKind::File) {
-            let bytes = files::read_bounded(path, MAX_LIST)?;
-            if md5_of(&bytes) == hash {
-                return Ok(Some(bytes));
-            }
-        }
-    }
-    Ok(None)
 }
 
 /// An entry of a `.dir` object.
@@ -406,32 +398,13 @@ fn checked(mut files: Vec<Kept>) -> Result<Vec<Kept>, Refusal> {
     }
 }
 
-/// The first place of this machine where the bytes of a file are, and are right.
-fn find(file: &Kept, rule: Md5Rule, directory: &Path, storages: &[Storage]) -> Result<Here, VersionsError> {
-    let here = directory.join(&file.path);
-    let kind = files::kind(&here)?;
-    let stands_in = kind == Some(EntryKind::Symlink);
-    // Not through a link: it leads into the cache, where the file is looked for anyway.
-    let in_work_tree = (kind == Some(EntryKind::File)).then_some(FileSource::WorkTree(here));
-    let stored = storages.iter().flat_map(|storage| storage.places(&file.md5, rule));
-    for source in in_work_tree.into_iter().chain(stored) {
-        let Some(path) = source.path() else { continue };
-        if files::kind(path)? != Some(EntryKind::File) {
-            continue;
-        }
-        let found = md5s(path, rule)?;
-        if found.fit(&file.md5) {
-            let (path, digest) = (file.path.clone(), format!("md5:{}", file.md5));
-            let (size, content) = (found.size, Some(found.content));
-            return Ok(Here::Found(Box::new(PlannedFile { path, digest, size, content, source, stands_in })));
-        }
-    }
-    Ok(Here::Lacking { stands_in })
-}
-
 /// A path of the other tool, read against the folder of the file that it is written in.
 fn against(folder: &Path, path: &str) -> PathBuf {
-    let path = Path::new(path);
+    joined(folder, Path::new(path))
+}
+
+/// A path that is absolute or relative to `folder`, without `.` and `..` in it.
+pub(super) fn joined(folder: &Path, path: &Path) -> PathBuf {
     let mut joined = if path.is_absolute() { PathBuf::new() } else { folder.to_owned() };
     for part in path.components() {
         match part {

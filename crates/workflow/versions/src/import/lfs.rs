@@ -7,8 +7,8 @@ use rayon::prelude::*;
 use ropewalk_store::files::{self, EntryKind, OddNames, ScanNext};
 use ropewalk_types::{DatasetName, Digest};
 
-use super::digests::{is_hex, sha256s};
-use super::plan::{FailedOutput, FileSource, ImportPlan, PlannedFile, PlannedOutput, SkippedOutput};
+use super::digests::{Sha256s, is_hex, sha256s};
+use super::plan::{DamagedObject, FailedOutput, FileSource, ImportPlan, PlannedFile, PlannedOutput, SkippedOutput};
 use super::{name_for, names_taken};
 use crate::discovery::{Place, Tracked, is_passed_over, overlap, untrackable};
 use crate::error::VersionsError;
@@ -30,22 +30,40 @@ pub(super) struct LfsPointer {
     pub(super) size: u64,
 }
 
+/// Where and why a text that begins as a pointer is none.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Broken {
+    /// Counted from 1.
+    line: u64,
+    reason: &'static str,
+}
+
 /// Reads a pointer; none for any other text.
-pub(super) fn parse(text: &str) -> Option<LfsPointer> {
-    let mut lines = text.lines();
-    if !VERSIONS.contains(&lines.next()?) {
-        return None;
+pub(super) fn parse(text: &str) -> Result<Option<LfsPointer>, Broken> {
+    let mut lines = (1..).zip(text.lines());
+    if !lines.next().is_some_and(|(_, line)| VERSIONS.contains(&line)) {
+        return Ok(None);
     }
-    let (mut sha256, mut size) = (None, None);
-    for line in lines {
-        match line.split_once(' ')? {
-            ("oid", oid) => sha256 = oid.strip_prefix("sha256:").filter(|hex| is_hex(hex, 64)),
-            ("size", number) => size = number.parse().ok(),
+    let (mut sha256, mut size, mut last) = (None, None, 1);
+    for (line, text) in lines {
+        let broken = |reason| Broken { line, reason };
+        match text.split_once(' ') {
+            Some(("oid", oid)) => {
+                let hex = oid.strip_prefix("sha256:").filter(|hex| is_hex(hex, 64));
+                sha256 = Some(hex.ok_or_else(|| broken("`oid` is not followed by `sha256:` and 64 digits"))?);
+            }
+            Some(("size", number)) => {
+                size = Some(number.parse::<u64>().map_err(|_| broken("`size` is not followed by a number of bytes"))?);
+            }
             // Extensions and keys of later versions.
-            _ => {}
+            Some(_) => {}
+            None => return Err(broken("it is no key with a value")),
         }
+        last = line;
     }
-    Some(LfsPointer { sha256: sha256?.to_owned(), size: size? })
+    let lacks = |reason| Broken { line: last, reason };
+    let sha256 = sha256.ok_or_else(|| lacks("the pointer of Git LFS ends without `oid`"))?.to_owned();
+    Ok(Some(LfsPointer { sha256, size: size.ok_or_else(|| lacks("the pointer of Git LFS ends without `size`"))? }))
 }
 
 /// The pointer in the file at `path`; none if it is something else.
@@ -54,7 +72,12 @@ pub(super) fn pointer_at(path: &Path) -> Result<Option<LfsPointer>, VersionsErro
         return Ok(None);
     }
     let bytes = files::read_bounded(path, MAX_BYTES)?;
-    Ok(std::str::from_utf8(&bytes).ok().and_then(parse))
+    let Ok(text) = std::str::from_utf8(&bytes) else { return Ok(None) };
+    parse(text).map_err(|Broken { line, reason }| VersionsError::Foreign {
+        path: path.to_owned(),
+        line: Some(line),
+        reason: reason.to_owned(),
+    })
 }
 
 /// What Git LFS keeps of a project.
@@ -80,7 +103,8 @@ pub(super) async fn kept(root: &Path) -> Result<LfsKept, VersionsError> {
     let objects = staged.iter().map(|file| file.object.as_str()).collect();
     let mut pointers: HashMap<String, LfsPointer> = HashMap::new();
     let mut read = |object: &str, bytes: &[u8]| {
-        if let Some(pointer) = std::str::from_utf8(bytes).ok().and_then(parse) {
+        // What git has of a broken one is plain bytes, as for Git LFS itself.
+        if let Some(pointer) = std::str::from_utf8(bytes).ok().and_then(|text| parse(text).ok().flatten()) {
             pointers.insert(object.to_owned(), pointer);
         }
     };
@@ -96,16 +120,21 @@ pub(super) async fn kept(root: &Path) -> Result<LfsKept, VersionsError> {
 }
 
 impl LfsKept {
-    /// The object that a pointer names, where it is there and right; with the digest of its bytes in our store.
-    fn object(&self, pointer: &LfsPointer) -> Result<Option<(PathBuf, Digest)>, VersionsError> {
+    /// The object that the pointer of a file names, where it is right, with the digest of its bytes in our store; else what
+    /// is damaged there, if anything is there.
+    fn object(&self, file: &str, pointer: &LfsPointer) -> Result<(PathBuf, Digest), Vec<DamagedObject>> {
         let LfsPointer { sha256, size } = pointer;
         // `is_hex` has checked that it has 64 letters.
         let path = self.storage.join(&sha256[..2]).join(&sha256[2..4]).join(sha256);
-        if files::kind(&path)? != Some(EntryKind::File) {
-            return Ok(None);
-        }
-        let found = sha256s(&path)?;
-        Ok((found.sha256 == *sha256 && found.size == *size).then_some((path, found.content)))
+        let told = |sha256: &str, size: u64| format!("sha256:{sha256} ({size} bytes)");
+        let got = match sha256s_at(&path) {
+            Ok(None) => return Err(Vec::new()),
+            Ok(Some(found)) if found.sha256 == *sha256 && found.size == *size => return Ok((path, found.content)),
+            Ok(Some(found)) => told(&found.sha256, found.size),
+            Err(error) => format!("no bytes: {error}"),
+        };
+        let (file, place) = (file.to_owned(), path.display().to_string());
+        Err(vec![DamagedObject { file, place, expected: told(sha256, *size), got }])
     }
 
     /// The pointers in the index of git of files below the folder `path`, by path in it.
@@ -113,6 +142,14 @@ impl LfsKept {
         let from = self.pointers.range(format!("{path}/")..);
         from.map_while(move |(file, pointer)| Some((file.strip_prefix(path)?.strip_prefix('/')?, pointer)))
     }
+}
+
+/// The digest of the file at `path`; none if there is no file.
+fn sha256s_at(path: &Path) -> Result<Option<Sha256s>, VersionsError> {
+    if files::kind(path)? != Some(EntryKind::File) {
+        return Ok(None);
+    }
+    sha256s(path).map(Some)
 }
 
 /// Files that belong to git itself, or stand for a folder that would be empty.
@@ -138,7 +175,8 @@ fn tops(root: &Path, kept: &LfsKept, tracked: &[Tracked]) -> Result<BTreeMap<Str
     })?;
     let mut found = BTreeSet::new();
     for path in small {
-        if pointer_at(&root.join(&path))?.is_some() {
+        // One that cannot be read is told of when its turn comes, and keeps no other from being taken over.
+        if !matches!(pointer_at(&root.join(&path)), Ok(None)) {
             found.insert(path);
         }
     }
@@ -253,12 +291,17 @@ pub(super) fn plan(
         Some(file) if kind != Kind::Folder => Kind::of_file(file.stat.executable),
         _ => kind,
     };
-    let missing: Vec<_> =
-        planned.iter().filter(|(_, file)| file.is_none()).map(|(path, _)| (*path).to_owned()).collect();
-    let hint = (!missing.is_empty()).then(|| NEXT.to_owned());
-    let files = planned.into_iter().filter_map(|(_, file)| file).collect();
+    let (mut files, mut missing, mut damaged) = (Vec::new(), Vec::new(), Vec::new());
+    for (path, file) in planned {
+        match file {
+            Ok(file) => files.push(file),
+            Err(found) if found.is_empty() => missing.push(path.to_owned()),
+            Err(found) => damaged.extend(found),
+        }
+    }
+    let hint = (!missing.is_empty() || !damaged.is_empty()).then(|| NEXT.to_owned());
     let (path, declared_in) = (place.path.clone(), DECLARED_IN.to_owned());
-    let output = PlannedOutput { name, path, declared_in, kind, files, missing, hint, links: work.links };
+    let output = PlannedOutput { name, path, declared_in, kind, files, missing, damaged, hint, links: work.links };
     Ok(ImportPlan { outputs: vec![output], ..ImportPlan::default() })
 }
 
@@ -313,12 +356,15 @@ fn sought<'a>(
     Ok(sought)
 }
 
+/// What was found of a file: its bytes, or the damaged objects that should hold them.
+type Sighted = Result<PlannedFile, Vec<DamagedObject>>;
+
 impl<'a> Sought<'a> {
-    /// Where the file comes from; none if its object is not there, or damaged.
-    fn planned(&self, directory: &Path, kept: &LfsKept) -> Result<(&'a str, Option<PlannedFile>), VersionsError> {
+    /// Where the file comes from; else what is damaged of it, which is nothing where nothing is there.
+    fn planned(&self, directory: &Path, kept: &LfsKept) -> Result<(&'a str, Sighted), VersionsError> {
         let file = |digest: &str, size, content, source, stands_in| {
             let (path, digest) = (self.path.to_owned(), digest.to_owned());
-            Some(PlannedFile { path, digest, size, content, source, stands_in })
+            Ok(PlannedFile { path, digest, size, content, source, stands_in })
         };
         let here = directory.join(self.path);
         let standing_in = pointer_at(&here)?;
@@ -335,7 +381,7 @@ impl<'a> Sought<'a> {
             }
         }
         // What lies in the work tree was changed since: it is a change to the version that git has.
-        let object = kept.object(pointer)?;
+        let object = kept.object(self.path, pointer);
         let planned = object.and_then(|(path, content)| {
             file(&digest, pointer.size, Some(content), FileSource::Cache(path), standing_in.is_some())
         });
@@ -354,11 +400,19 @@ mod tests {
     #[test]
     fn pointers_are_told_from_other_text() {
         let text = format!("version https://git-lfs.github.com/spec/v1\noid sha256:{OID}\nsize 12345\n");
-        assert_eq!(parse(&text), Some(LfsPointer { sha256: OID.to_owned(), size: 12345 }));
-        for bad in
-            ["", "size 1", &text.replace("sha256", "sha1"), &text.replace("12345", "-1"), &text.replace("4d7a", "../.")]
-        {
-            assert_eq!(parse(bad), None, "{bad}");
+        assert_eq!(parse(&text), Ok(Some(LfsPointer { sha256: OID.to_owned(), size: 12345 })));
+        for other in ["", "size 1", "version 1\noid x"] {
+            assert_eq!(parse(other), Ok(None), "{other}");
+        }
+        for (broken, line) in [
+            (text.replace("sha256", "sha1"), 2),
+            (text.replace("4d7a", "../."), 2),
+            (text.replace("12345", "-1"), 3),
+            (text.replace("size", "siz"), 3),
+            (text.replace("size ", ""), 3),
+            (VERSIONS[0].to_owned(), 1),
+        ] {
+            assert_eq!(parse(&broken).map_err(|broken| broken.line), Err(line), "{broken}");
         }
     }
 

@@ -101,6 +101,36 @@ pub struct PlannedFile {
     pub stands_in: bool,
 }
 
+/// An object of the other tool whose bytes are not those that it has recorded, or cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DamagedObject {
+    /// The file whose bytes it should hold, by its path inside the dataset.
+    pub file: String,
+    /// Where it is: a path, or the URL of an object in a remote.
+    pub place: String,
+    /// What the other tool has recorded, such as `md5:…`.
+    pub expected: String,
+    /// The digest of what is there; or why it cannot be read.
+    pub got: String,
+}
+
+impl DamagedObject {
+    pub(super) fn of_md5(file: &str, place: String, expected: &str, got: Result<&str, &VersionsError>) -> Self {
+        let got = match got {
+            Ok(md5) => format!("md5:{md5}"),
+            Err(error) => format!("no bytes: {error}"),
+        };
+        Self { file: file.to_owned(), place, expected: format!("md5:{expected}"), got }
+    }
+}
+
+impl fmt::Display for DamagedObject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file: _, place, expected, got } = self;
+        write!(f, "`{place}`: expected {expected}, got {got}")
+    }
+}
+
 /// Something that will be a dataset.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PlannedOutput {
@@ -116,12 +146,22 @@ pub struct PlannedOutput {
     pub files: Vec<PlannedFile>,
     /// Files whose bytes were found nowhere; with any of these, it is not taken over.
     pub missing: Vec<String>,
-    /// What can be done about those that are missing.
+    /// What was found damaged, of files whose bytes are right nowhere; with any of these, it is not taken over either.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub damaged: Vec<DamagedObject>,
+    /// What can be done about what is missing or damaged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
     /// Symbolic links in it that do not stand for files of the other tool, by path.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub links: Vec<String>,
+}
+
+impl PlannedOutput {
+    /// Whether all of its bytes were found.
+    pub fn is_whole(&self) -> bool {
+        self.missing.is_empty() && self.damaged.is_empty()
+    }
 }
 
 /// Something that is passed over on purpose.
@@ -138,10 +178,13 @@ pub struct SkippedOutput {
 /// Something that should be taken over, and cannot be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FailedOutput {
-    /// What it is.
+    /// What it is; where the file that speaks of it cannot be read, that file.
     pub path: String,
     /// The file that speaks of it.
     pub declared_in: String,
+    /// Where that file cannot be understood, counted from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<u64>,
     /// Why not.
     pub reason: String,
     /// What can be done about it.
@@ -152,7 +195,8 @@ pub struct FailedOutput {
 impl FailedOutput {
     pub(super) fn of(path: &str, declared_in: &str, error: &VersionsError) -> Self {
         let (path, declared_in) = (path.to_owned(), declared_in.to_owned());
-        Self { path, declared_in, reason: error.to_string(), hint: error.hint() }
+        let line = if let VersionsError::Foreign { line, .. } = error { *line } else { None };
+        Self { path, declared_in, line, reason: error.to_string(), hint: error.hint() }
     }
 
     /// One that would have come behind another whose failure ended all.
@@ -160,7 +204,7 @@ impl FailedOutput {
         let (path, declared_in) = (output.path.clone(), output.declared_in.clone());
         let reason = "it was not tried, since another failed before it".to_owned();
         let hint = Some("mend what failed, and run the same command again: it goes on where it ended".to_owned());
-        Self { path, declared_in, reason, hint }
+        Self { path, declared_in, line: None, reason, hint }
     }
 }
 
@@ -180,12 +224,12 @@ pub struct ImportPlan {
 impl ImportPlan {
     /// What is whole, and so can be taken over.
     pub fn whole(&self) -> impl Iterator<Item = &PlannedOutput> {
-        self.outputs.iter().filter(|output| output.missing.is_empty())
+        self.outputs.iter().filter(|output| output.is_whole())
     }
 
     /// Whether all is taken over that should be.
     pub fn is_whole(&self) -> bool {
-        self.failed.is_empty() && self.outputs.iter().all(|output| output.missing.is_empty())
+        self.failed.is_empty() && self.outputs.iter().all(PlannedOutput::is_whole)
     }
 }
 

@@ -85,6 +85,8 @@ async fn damaged_objects_are_not_stored() {
         assert_eq!(outcome.imported.iter().map(|one| one.path.as_str()).collect::<Vec<_>>(), ["old.csv"]);
         let [failed] = outcome.failed.as_slice() else { panic!("{outcome:?}") };
         assert!(failed.path == "data" && failed.reason.contains(&md5[2..]), "{failed:?}");
+        let got = self::md5(damaged.as_bytes());
+        assert!(failed.reason.contains(&format!("damaged, or was replaced: expected md5:{md5}, got md5:{got}")));
         assert!(failed.hint.as_ref().unwrap().contains("dvc fetch"), "{failed:?}");
         assert!(!files::exists(&project.path("data.dataset")).unwrap());
     }
@@ -106,7 +108,8 @@ async fn what_is_damaged_in_one_remote_is_taken_from_another() {
     assert_eq!(outcome.imported.iter().map(|one| one.path.as_str()).collect::<Vec<_>>(), ["old.csv"]);
     assert!(outcome.failed[0].reason.contains(&hash[2..]), "damaged in both: {outcome:?}");
 
-    spare(&hash, &large);
+    // By the other layout in the same remote, where both are.
+    object(&project, "", &hash, &large);
     let imported = import(&project, &plan(&project).await).await;
     assert_eq!(imported.iter().map(|one| one.path.as_str()).collect::<Vec<_>>(), ["data"]);
     assert_eq!(project.read("data/a").as_deref(), Some("a"));

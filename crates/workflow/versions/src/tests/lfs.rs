@@ -69,7 +69,10 @@ async fn what_was_changed_since_stays_a_change() {
     let found = plan(&project, "").await;
     assert_eq!(found.outputs[0].missing, ["abc.lfs"], "its object is nowhere: {found:?}");
     keep(&project, ABC, "xyz");
-    assert_eq!(plan(&project, "").await.outputs[0].missing, ["abc.lfs"], "damaged");
+    let found = plan(&project, "").await;
+    let [damaged] = found.outputs[0].damaged.as_slice() else { panic!("{found:?}") };
+    assert!(damaged.file == "abc.lfs" && damaged.place.ends_with(ABC) && damaged.expected.contains(ABC), "{damaged}");
+    assert!(damaged.got.starts_with("sha256:") && !damaged.got.contains(ABC) && !found.is_whole(), "{found:?}");
     keep(&project, ABC, "abc");
     let imported = import(&project, &plan(&project, "").await).await;
     assert_eq!(imported[0].changed, ["abc.lfs"]);
@@ -78,6 +81,18 @@ async fn what_was_changed_since_stays_a_change() {
     assert_eq!((status.changed.len(), status.added.len(), status.removed.len()), (1, 0, 0), "{status:?}");
     let bytes = project.store.get_bytes(&ropewalk_types::Digest::of(b"abc")).await.unwrap();
     assert_eq!(bytes.as_ref(), b"abc", "the first version is what git had");
+}
+
+#[tokio::test]
+async fn a_broken_pointer_keeps_no_others_from_being_taken_over() {
+    let project = checked_out(&[("images/a.lfs", A, "a"), ("sounds/abc.lfs", ABC, "abc")]).await;
+    project.write("images/a.lfs", &pointer("none", 1));
+    let found = plan(&project, "").await;
+    assert_eq!(found.outputs.iter().map(|output| output.path.as_str()).collect::<Vec<_>>(), ["sounds"], "{found:?}");
+    let [failed] = found.failed.as_slice() else { panic!("{found:?}") };
+    assert_eq!((failed.path.as_str(), failed.line), ("images", Some(2)));
+    assert!(failed.reason.contains("images/a.lfs`, line 2"), "{failed:?}");
+    assert_eq!(import(&project, &found).await.len(), 1);
 }
 
 #[tokio::test]
@@ -122,7 +137,8 @@ async fn git_lfs_is_taken_over() {
 
     project.write("other/wrong", &pointer(4));
     let plan = project.workspace.lfs_plan("other".as_ref(), None, AddLinks::AsBefore).await.unwrap();
-    assert_eq!(plan.outputs[0].missing, ["wrong"]);
+    let [damaged] = plan.outputs[0].damaged.as_slice() else { panic!("{plan:?}") };
+    assert!(damaged.file == "wrong" && damaged.expected.contains("4 bytes") && damaged.got.contains("3 bytes"));
     assert!(plan.outputs[0].hint.as_ref().unwrap().contains("git lfs fetch") && !plan.is_whole(), "{plan:?}");
 }
 

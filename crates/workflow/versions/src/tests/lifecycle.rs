@@ -82,14 +82,20 @@ async fn a_lost_or_damaged_index_is_made_again() {
     assert_eq!((status.changed.len(), status.added.len()), (1, 0));
 }
 
-#[tokio::test]
-async fn uncommitted_changes_are_not_overwritten() {
+/// Two versions of two files, of which the second changes `a`.
+async fn changed_once() -> Project {
     let project = Project::new().await;
     project.write("data/a", "1");
     project.write("data/b", "1");
     project.commit_data("first").await;
     project.write("data/a", "2");
     project.commit("second").await;
+    project
+}
+
+#[tokio::test]
+async fn uncommitted_changes_are_not_overwritten() {
+    let project = changed_once().await;
     project.write("data/a", "mine");
     project.write("data/untracked", "mine");
     let error = project.checkout("v1").await.unwrap_err();
@@ -109,12 +115,7 @@ async fn uncommitted_changes_are_not_overwritten() {
 
 #[tokio::test]
 async fn a_change_that_the_version_does_not_touch_is_carried_along() {
-    let project = Project::new().await;
-    project.write("data/a", "1");
-    project.write("data/b", "1");
-    project.commit_data("first").await;
-    project.write("data/a", "2");
-    project.commit("second").await;
+    let project = changed_once().await;
     project.write("data/b", "mine");
     let back = project.checkout("v1").await.unwrap();
     assert_eq!(back.kept, ["b"]);

@@ -197,9 +197,7 @@ async fn tags_travel_and_are_never_moved_silently() {
     let remote = Store::open("memory:").await.unwrap();
     let (data, tag) = (name("data"), TagName::new("train").unwrap());
     let ada = Project::new().await;
-    ada.write("data/a", "1");
-    ada.commit_data("first").await;
-    ada.workspace.tag(&data, "v1", &tag, false).await.unwrap();
+    ada.commit_tagged(&tag).await;
     assert_eq!(push(&ada, &remote).await.unwrap().tags, 1);
     let bob = clone_of(&ada, 1_800_000_000_000).await;
     let pulled = bob.workspace.pull(&remote, &[], PullOptions::default(), &NoProgress).await.unwrap();

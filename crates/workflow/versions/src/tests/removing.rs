@@ -156,9 +156,7 @@ async fn what_an_old_commit_of_git_names_is_no_reason_to_keep_it() {
 async fn a_version_that_is_in_use_stays() {
     let ada = Project::new().await;
     let (data, tag) = (name("data"), TagName::new("train").unwrap());
-    ada.write("data/a", "1");
-    ada.commit_data("first").await;
-    ada.workspace.tag(&data, "v1", &tag, false).await.unwrap();
+    ada.commit_tagged(&tag).await;
     ada.write("data/a", "2");
     ada.commit("second").await;
     let tagged = remove(&ada, "v1").await.unwrap_err();
@@ -383,9 +381,7 @@ async fn a_tag_that_was_deleted_does_not_come_back() {
     let remote = Store::open("memory:").await.unwrap();
     let (data, tag) = (name("data"), TagName::new("train").unwrap());
     let ada = Project::new().await;
-    ada.write("data/a", "1");
-    ada.commit_data("first").await;
-    ada.workspace.tag(&data, "v1", &tag, false).await.unwrap();
+    ada.commit_tagged(&tag).await;
     push(&ada, &remote).await;
     let bob = clone_of(&ada, &remote).await;
     let tags = async |project: &Project| project.workspace.tags(&data).await.unwrap().len();

@@ -112,7 +112,10 @@ async fn what_cannot_be_found_or_read_is_said() {
     project.write("out.dvc", &format!("outs:\n- md5: {A}\n  hash: md5\n  path: ../../outside\n"));
     let plan = project.workspace.dvc_plan("".as_ref(), AddLinks::AsBefore, &no_remotes()).await.unwrap();
     let data = plan.outputs.iter().find(|output| output.path == "data").unwrap();
-    assert_eq!(data.missing, ["deep/b"]);
+    let [damaged] = data.damaged.as_slice() else { panic!("{data:?}") };
+    assert!(data.missing.is_empty() && damaged.file == "deep/b", "{data:?}");
+    assert_eq!((&damaged.expected, &damaged.got), (&format!("md5:{B}"), &format!("md5:{}", md5(b"damaged"))));
+    assert!(damaged.place.ends_with(&format!("remote/files/md5/{}/{}", &B[..2], &B[2..])), "{damaged}");
     assert!(data.hint.as_ref().unwrap().contains("dvc fetch"), "{data:?}");
     assert_eq!((plan.skipped.len(), plan.failed.len(), plan.is_whole()), (0, 2, false), "{plan:?}");
     let failed = |text: &str| plan.failed.iter().find(|failed| failed.reason.contains(text)).unwrap();
@@ -120,12 +123,63 @@ async fn what_cannot_be_found_or_read_is_said() {
     assert!(failed("outside the project").path.ends_with("outside"));
     assert_eq!(import(&project, &plan).await.len(), 1, "half a dataset is none");
 
-    project.write("bad.dvc", "outs: [");
-    let error = project.workspace.dvc_plan("".as_ref(), AddLinks::AsBefore, &no_remotes()).await.unwrap_err();
-    assert_eq!(error.code(), "versions.foreign");
     let none = Project::new().await;
     let error = none.workspace.dvc_plan("".as_ref(), AddLinks::AsBefore, &no_remotes()).await.unwrap_err();
     assert_eq!(error.code(), "versions.import");
+}
+
+#[tokio::test]
+async fn files_that_cannot_be_read_keep_no_others_from_being_taken_over() {
+    let project = dvc_project().await;
+    project.write("bad.dvc", "outs:\n- md5: {a: b}\n  path: x\n");
+    files::write_atomic(&project.path("bytes.dvc"), b"outs:\n- md5: \xff\n").unwrap();
+    let lock = format!("schema: '2.0'\nstages:\n  x:\n    cmd: x\n    outs:\n    - path: a\n      md5: {A}\n");
+    project.write("other/dvc.lock", &lock);
+    project.write("other/dvc.yaml", "stages: 3\n");
+    project.write("stage/dvc.lock", "schema: '2.0'\nstages:\n  x: 3\n");
+    for folder in ["", ".", "other/.."] {
+        let plan = project.workspace.dvc_plan(folder.as_ref(), AddLinks::AsBefore, &no_remotes()).await.unwrap();
+        let told: Vec<_> = plan.outputs.iter().map(|output| output.declared_in.as_str()).collect();
+        assert_eq!(told, ["data.dvc", "old/table.csv.dvc"], "{plan:?}");
+        let bad: Vec<_> = plan.failed.iter().map(|failed| failed.path.as_str()).collect();
+        assert_eq!(bad, ["bad.dvc", "bytes.dvc", "other/dvc.lock", "stage/dvc.lock"], "{plan:?}");
+        for (failed, file) in plan.failed.iter().zip(["bad.dvc", "bytes.dvc", "other/dvc.yaml", "stage/dvc.lock"]) {
+            let line = failed.line.unwrap_or_else(|| panic!("{failed:?}"));
+            assert!(failed.reason.starts_with(&format!("cannot read `{file}`, line {line}: ")), "{failed:?}");
+            assert!(!failed.reason.contains('\n') && !failed.reason.contains("error:"), "{failed:?}");
+            assert!(failed.hint.as_ref().unwrap().contains("from git"), "{failed:?}");
+        }
+        assert_eq!(plan.failed[1].line, Some(2), "{plan:?}");
+    }
+    let plan = plan_of(&project).await;
+    assert!(!plan.is_whole());
+    assert_eq!(import(&project, &plan).await.len(), 2);
+}
+
+#[tokio::test]
+async fn what_is_damaged_in_the_cache_is_taken_from_a_remote() {
+    let project = dvc_project().await;
+    let object = |storage: &str, md5: &str| format!("{storage}/files/md5/{}/{}", &md5[..2], &md5[2..]);
+    project.write(&object(".dvc/cache", A), "z");
+    let damaged = plan_of(&project).await.outputs.remove(0).damaged;
+    assert_eq!(damaged.iter().map(|damaged| damaged.file.as_str()).collect::<Vec<_>>(), ["a"], "{damaged:?}");
+    project.write(&object("remote", A), "y");
+    let damaged = plan_of(&project).await.outputs.remove(0).damaged;
+    assert_eq!(damaged.iter().map(|damaged| damaged.file.as_str()).collect::<Vec<_>>(), ["a", "a"], "{damaged:?}");
+    project.write(&object("remote", A), "a");
+    let plan = plan_of(&project).await;
+    assert!(plan.is_whole() && matches!(plan.outputs[0].files[0].source, FileSource::Remote(_)), "{plan:?}");
+
+    let declared = project.read("data.dvc").unwrap();
+    let list = declared.split("md5: ").nth(1).unwrap().split('\n').next().unwrap();
+    let whole = project.read(&object(".dvc/cache", list)).unwrap();
+    project.write(&object(".dvc/cache", list), "[]");
+    let told = plan_of(&project).await;
+    let reason = refusal(&told, "data.dvc");
+    assert!(reason.contains("is damaged") && reason.contains(&format!("got md5:{}", md5(b"[]"))), "{reason}");
+    project.write(&object("remote", list), &whole);
+    import(&project, &plan_of(&project).await).await;
+    assert_eq!(project.read("data/a").as_deref(), Some("a"));
 }
 
 #[tokio::test]

@@ -17,6 +17,9 @@ use crate::terminal::{self, Transfer};
 use crate::{commands, output};
 use surroundings::surroundings;
 
+/// Damaged objects of a dataset that are shown each.
+const DAMAGED_SHOWN: usize = 10;
+
 /// Takes over the data of a DVC project.
 pub(super) async fn dvc(shared: &Shared, folder: &Path, links: LinkArguments, dry_run: bool) -> Ending {
     let project = commands::data_project(shared, "ropewalk data import-dvc")?;
@@ -108,7 +111,7 @@ async fn take_over(
     } else if dry_run {
         for output in plan.whole() {
             let size = output.files.iter().map(|file| file.size).sum();
-            output::text(&format!("{}: {} files, {}\n", output.path, output.files.len(), bytes(size)));
+            output::text(&format!("{}: {} files, {}\n", output.name, output.files.len(), bytes(size)));
         }
     } else {
         for one in &imported {
@@ -122,10 +125,21 @@ async fn take_over(
 /// Says what of a plan is not taken over, and why.
 fn say_plan(plan: &ImportPlan) {
     let mut hints = BTreeSet::new();
-    for output in plan.outputs.iter().filter(|output| !output.missing.is_empty()) {
-        let (first, count) = (output.missing.first().map_or("", String::as_str), output.missing.len());
-        let text = format!("not found: {count} files of {}, such as {first}: it is not taken over", output.path);
-        terminal::say(&printable(&text));
+    for output in &plan.outputs {
+        for damaged in output.damaged.iter().take(DAMAGED_SHOWN) {
+            terminal::say(&printable(&format!("damaged: {} of {}: {damaged}", damaged.file, output.path)));
+        }
+        // A file may be damaged in several places.
+        let damaged: BTreeSet<&String> = output.damaged.iter().map(|damaged| &damaged.file).collect();
+        for (what, count, first) in [
+            ("not found", output.missing.len(), output.missing.first()),
+            ("damaged", damaged.len(), damaged.first().copied()),
+        ] {
+            if let Some(first) = first {
+                let text = format!("{what}: {count} files of {}, such as {first}: it is not taken over", output.path);
+                terminal::say(&printable(&text));
+            }
+        }
         hints.extend(&output.hint);
     }
     for skipped in &plan.skipped {
@@ -137,8 +151,11 @@ fn say_plan(plan: &ImportPlan) {
 
 /// Says what cannot be taken over, and what can be done about it and about what else `hints` are for; each hint once.
 fn say_failed<'a>(failed: &'a [FailedOutput], mut hints: BTreeSet<&'a String>) {
-    for FailedOutput { path, declared_in, reason, hint } in failed {
-        terminal::say(&printable(&format!("not taken over: {path} of {declared_in}: {reason}")));
+    for FailedOutput { path, declared_in, line: _, reason, hint } in failed {
+        // A file that cannot be read declares nothing that could be named.
+        let what =
+            if path == declared_in { format!("what {path} declares") } else { format!("{path} of {declared_in}") };
+        terminal::say(&printable(&format!("not taken over: {what}: {reason}")));
         hints.extend(hint);
     }
     for hint in hints {

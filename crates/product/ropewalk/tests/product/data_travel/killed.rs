@@ -1,7 +1,5 @@
 //! Killed on the way, and two at once.
 
-use std::time::Duration;
-
 use super::{ONE, Place, count, noise, sum, table};
 use crate::harness::{Draws, Project};
 
@@ -25,11 +23,11 @@ fn killed_on_the_way(place: &Place) {
     }
     first.succeed(&["run"]);
     let mut draws = Draws(0x7ab1e);
-    killed_until_through(&first, &["push"], &mut draws);
+    first.killed_until_through(&["push"], &mut draws);
     let told = first.json(&["push"]);
     assert!(names.iter().all(|name| table(&told, name)["present"] == 1), "{told}");
     let second = place.machine(&file, &[]);
-    killed_until_through(&second, &["pull"], &mut draws);
+    second.killed_until_through(&["pull"], &mut draws);
     for name in &names {
         let question = format!("SELECT count(*) AS n FROM {name}");
         assert_eq!(sum(&second, &question), Some(3000), "{name}");
@@ -38,16 +36,6 @@ fn killed_on_the_way(place: &Place) {
     }
     let verified = second.json(&["data", "verify"]);
     assert_eq!((count(&verified["damaged"]), count(&verified["missing"])), (0, 0), "{verified}");
-}
-
-/// Kills it again and again, later each time, then lets it end.
-fn killed_until_through(project: &Project, arguments: &[&str], draws: &mut Draws) {
-    let delays = [1.0, 3.0, 10.0, 20.0, 40.0, 80.0, 160.0];
-    let killed =
-        |delay: &f64| project.killed(arguments, Duration::from_secs_f64(delay * (0.5 + draws.next()) / 1000.0));
-    let kills = delays.iter().map(killed).filter(|killed| *killed).count();
-    assert!(kills > 1, "{arguments:?} was hardly killed on its way");
-    project.succeed(arguments);
 }
 
 #[test]

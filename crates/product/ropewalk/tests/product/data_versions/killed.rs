@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{git, killed_until_through};
+use super::git;
 use crate::harness::{Draws, Project};
 
 const FILES: usize = 200;
@@ -44,14 +44,14 @@ fn a_killed_commit_is_made_once_and_a_killed_checkout_ends_whole() {
     let mut moments = Draws(0x6111);
     written(&project, &first);
     project.succeed(&["data", "add", "noise"]);
-    killed_until_through(&project, &["data", "commit", "noise", "-m", "first"], &mut moments);
+    project.killed_until_through(&["data", "commit", "noise", "-m", "first"], &mut moments);
     written(&project, &second);
-    killed_until_through(&project, &["data", "commit", "noise", "-m", "second"], &mut moments);
+    project.killed_until_through(&["data", "commit", "noise", "-m", "second"], &mut moments);
     let log = project.json(&["data", "log", "noise"]);
     let messages: Vec<_> = log.as_array().into_iter().flatten().map(|one| one["version"]["message"].as_str()).collect();
     assert_eq!(messages, [Some("second"), Some("first")], "each was made once: {log}");
     for (version, files) in [("noise@v1", &first), ("noise@v2", &second), ("noise@v1", &first)] {
-        killed_until_through(&project, &["data", "checkout", version], &mut moments);
+        project.killed_until_through(&["data", "checkout", version], &mut moments);
         assert!(laid_out(&project) == *files, "{version}");
         assert!(project.succeed(&["data", "status"]).contains("clean"), "{version}");
     }

@@ -7,6 +7,7 @@ use ropewalk_store::files::{self, EntryKind, OddNames, ScanNext};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use serde_saphyr::{DefaultMessageFormatter, MessageFormatter as _};
 
 use super::super::digests::Md5Rule;
 use super::against;
@@ -21,7 +22,8 @@ const PIPELINE: &str = "dvc.yaml";
 #[derive(Debug)]
 pub(super) struct Declared {
     pub(super) file: PathBuf,
-    pub(super) outputs: Vec<Output>,
+    /// An error if it, or the `dvc.yaml` beside it, cannot be read.
+    pub(super) outputs: Result<Vec<Output>, VersionsError>,
 }
 
 /// An output, as it is declared.
@@ -164,7 +166,11 @@ fn fits(template: &str, path: &str) -> bool {
 /// Everything that is declared below `folder`, sorted by file.
 pub(super) fn all(folder: &Path) -> Result<Vec<Declared>, VersionsError> {
     let found = declarations(folder, MAX_DECLARATIONS)?;
-    found.into_iter().map(|path| declared(folder.join(path))).collect()
+    let declared = |path: String| {
+        let file = folder.join(path);
+        Declared { outputs: outputs(&file), file }
+    };
+    Ok(found.into_iter().map(declared).collect())
 }
 
 /// The files that declare outputs, by path in `folder`; more than `most` of them are refused.
@@ -189,12 +195,12 @@ fn declarations(folder: &Path, most: usize) -> Result<Vec<String>, VersionsError
     Ok(found)
 }
 
-fn declared(file: PathBuf) -> Result<Declared, VersionsError> {
-    let folder = file.parent().unwrap_or(&file).to_owned();
-    let text = files::read_text(&file, MAX_BYTES)?;
-    let outputs = if file.file_name().is_some_and(|name| name == LOCK) {
+fn outputs(file: &Path) -> Result<Vec<Output>, VersionsError> {
+    let folder = file.parent().unwrap_or(file).to_owned();
+    let text = text_of(file)?;
+    if file.file_name().is_some_and(|name| name == LOCK) {
         let pipeline = pipeline(&folder)?;
-        let stages = lock(&text).map_err(|reason| foreign(&file, reason))?;
+        let stages = lock(file, &text)?;
         let outs = stages.into_iter().flat_map(|(name, stage)| {
             // A stage made by `foreach` or `matrix` is called `NAME@ITEM`.
             let declared = pipeline.get(name.split('@').next().unwrap_or(&name));
@@ -205,24 +211,22 @@ fn declared(file: PathBuf) -> Result<Declared, VersionsError> {
                 Output { of_git, ..output(&folder, out) }
             })
         });
-        outs.collect()
+        Ok(outs.collect())
     } else {
-        let read: DotDvc = yaml(&text).map_err(|reason| foreign(&file, reason))?;
+        let read: DotDvc = yaml(file, &text)?;
         let folder = read.wdir.map_or_else(|| folder.clone(), |wdir| against(&folder, &wdir));
-        read.outs.into_iter().map(|out| output(&folder, out)).collect()
-    };
-    Ok(Declared { file, outputs })
+        Ok(read.outs.into_iter().map(|out| output(&folder, out)).collect())
+    }
 }
 
-fn lock(text: &str) -> Result<BTreeMap<String, LockedStage>, String> {
+fn lock(file: &Path, text: &str) -> Result<BTreeMap<String, LockedStage>, VersionsError> {
     if text.trim().is_empty() {
         return Ok(BTreeMap::new());
     }
-    match yaml::<Lock>(text) {
-        Ok(Lock { stages: Some(stages) }) => Ok(stages),
+    match yaml::<Lock>(file, text)? {
+        Lock { stages: Some(stages) } => Ok(stages),
         // Schema 1.0 has the stages at the top.
-        Ok(Lock { stages: None }) => yaml(text),
-        Err(reason) => Err(reason),
+        Lock { stages: None } => yaml(file, text),
     }
 }
 
@@ -232,8 +236,7 @@ fn pipeline(folder: &Path) -> Result<BTreeMap<String, Stage>, VersionsError> {
     if !files::exists(&path)? {
         return Ok(BTreeMap::new());
     }
-    let text = files::read_text(&path, MAX_BYTES)?;
-    let pipeline: Pipeline = yaml(&text).map_err(|reason| foreign(&path, reason))?;
+    let pipeline: Pipeline = yaml(&path, &text_of(&path)?)?;
     Ok(pipeline.stages)
 }
 
@@ -252,12 +255,22 @@ fn output(folder: &Path, out: Out) -> Output {
     }
 }
 
-fn yaml<T: DeserializeOwned>(text: &str) -> Result<T, String> {
-    serde_saphyr::from_str(text).map_err(|error| error.to_string())
+/// The text of a file of DVC; of one that is no text, the line in which it ceases to be.
+fn text_of(path: &Path) -> Result<String, VersionsError> {
+    String::from_utf8(files::read_bounded(path, MAX_BYTES)?).map_err(|error| {
+        let good = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
+        let line = 1 + good.split(|byte| *byte == b'\n').skip(1).count() as u64;
+        VersionsError::Foreign { path: path.to_owned(), line: Some(line), reason: "it is no UTF-8 text".to_owned() }
+    })
 }
 
-fn foreign(path: &Path, reason: String) -> VersionsError {
-    VersionsError::Foreign { path: path.to_owned(), reason }
+/// What the YAML of a file says. An error has what is wrong in one line, without the excerpt that a terminal would be shown.
+fn yaml<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, VersionsError> {
+    serde_saphyr::from_str(text).map_err(|error| {
+        let reason = DefaultMessageFormatter.format_message(&error).into_owned();
+        let line = error.location().map(|location| location.line()).filter(|line| *line > 0);
+        VersionsError::Foreign { path: path.to_owned(), line, reason }
+    })
 }
 
 #[cfg(test)]
@@ -290,7 +303,7 @@ do:
   - nothing:
   - 3
 ";
-        let stage: Stage = yaml(text).unwrap();
+        let stage: Stage = serde_saphyr::from_str(text).unwrap();
         assert_eq!(stage.working_folder(), Some("sub"));
         for path in ["logs", "curve.csv"] {
             assert!(stage.leaves_to_git(path), "{path}");
@@ -298,10 +311,10 @@ do:
         for path in ["model-1.bin", "kept", "nothing", "both/1-2.txt", "both/1.txt", "scores/1.json", "else"] {
             assert!(!stage.leaves_to_git(path), "{path}: what DVC keeps may be meant");
         }
-        let stage: Stage = yaml("metrics: [{'a/${x}.json': {cache: false}}]").unwrap();
+        let stage: Stage = serde_saphyr::from_str("metrics: [{'a/${x}.json': {cache: false}}]").unwrap();
         assert!(stage.leaves_to_git("a/1.json") && stage.leaves_to_git("./a/1.json"));
         assert!(!stage.leaves_to_git("a/1.csv") && !stage.leaves_to_git("b/1.json"));
-        let stage: Stage = yaml("cmd: x\nouts:").unwrap();
+        let stage: Stage = serde_saphyr::from_str("cmd: x\nouts:").unwrap();
         assert!(!stage.leaves_to_git("a"));
     }
 

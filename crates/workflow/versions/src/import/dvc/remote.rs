@@ -11,8 +11,9 @@ use futures::TryStreamExt as _;
 use ropewalk_store::{ForeignObjects, StoreError};
 
 use super::super::digests::{Md5Rule, md5_of};
-use super::super::plan::RemoteObject;
-use super::{MAX_LIST, names};
+use super::super::plan::{DamagedObject, RemoteObject};
+use super::MAX_LIST;
+use super::storage::names;
 use crate::error::{VersionsError, blocking};
 
 /// Settings of DVC for S3, and the environment variables of the same meaning.
@@ -218,23 +219,30 @@ impl Remotes {
         None
     }
 
-    /// The list of the files of a folder, `HASH.dir`, wherever its bytes are right.
-    pub(super) async fn list(&self, md5: &str, hash: &str) -> Result<Option<Bytes>, VersionsError> {
+    /// The list of the files of a folder, `HASH.dir`, wherever its bytes are right; where they are not, `damaged` gets it.
+    pub(super) async fn list(
+        &self,
+        md5: &str,
+        hash: &str,
+        damaged: &mut Vec<DamagedObject>,
+    ) -> Result<Option<Bytes>, VersionsError> {
         for remote in &self.open {
             for name in names(md5, Md5Rule::Plain) {
                 let Some(size) = remote.size(&name).await.filter(|size| *size <= MAX_LIST) else { continue };
                 let read: Result<Vec<Bytes>, _> = remote.objects.read(&name, size).try_collect().await;
                 match read {
                     Ok(pieces) => {
-                        let hash = hash.to_owned();
-                        let verified = blocking(move || {
+                        let hashed = blocking(move || {
                             let bytes = Bytes::from(pieces.concat());
-                            Ok((md5_of(&bytes) == hash).then_some(bytes))
+                            Ok((md5_of(&bytes), bytes))
                         });
-                        if let Some(bytes) = verified.await? {
+                        let (found, bytes) = hashed.await?;
+                        if found == hash {
                             return Ok(Some(bytes));
                         }
-                        remote.note(format!("`{}` is damaged", remote.objects.url_of(&name)));
+                        let url = remote.objects.url_of(&name);
+                        remote.note(format!("`{url}` is damaged"));
+                        damaged.push(DamagedObject::of_md5(md5, url, hash, Ok(found.as_str())));
                     }
                     Err(error) => remote.failed(&error),
                 }
@@ -254,11 +262,18 @@ impl Remotes {
 }
 
 impl RemoteObject {
-    /// The object of the same MD5 in the next remote that has one; its bytes are not looked at.
+    /// The object of the same MD5 by the other layout of DVC, or in the next remote that has one; its bytes are not looked
+    /// at.
     pub(in super::super) async fn elsewhere(&self, md5: &str) -> Option<Self> {
+        let [first, second] = names(md5, self.rule);
+        // One that cannot be asked is of no use, here and below.
+        if self.name == first
+            && let Ok(Some(size)) = self.objects.size(&second).await
+        {
+            return Some(Self { name: second, size, ..self.clone() });
+        }
         for (at, objects) in self.others.iter().enumerate() {
             for name in names(md5, self.rule) {
-                // One that cannot be asked is of no use.
                 if let Ok(Some(size)) = objects.size(&name).await {
                     let others = self.others.iter().skip(at + 1).cloned().collect();
                     return Some(Self { objects: Arc::clone(objects), name, size, rule: self.rule, others });
