@@ -30,7 +30,7 @@ pub struct TableReport {
     pub skipped: Vec<Skipped>,
     /// Rows with a cell that does not fit; they are listed in `quarantine.parquet`.
     pub quarantined: u64,
-    /// Rows without any cell, passed over.
+    /// Rows without any cell, passed over: blank lines of texts, empty rows of sheets.
     pub empty_rows: u64,
     /// Cells that hold an error such as `#N/A`, read as null.
     pub error_cells: u64,

@@ -32,7 +32,7 @@ use crate::travelling::content_here;
 const READ_AS: &str = "read_as";
 
 /// Raised when the same bytes and settings are read into another version: what was read before is then read again.
-const REVISION: u32 = 2;
+const REVISION: u32 = 3;
 
 /// Data from outside becomes a dataset.
 pub(crate) struct IngestKind {
