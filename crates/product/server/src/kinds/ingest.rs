@@ -60,7 +60,8 @@ impl IngestKind {
         read_as: &str,
         context: &StageContext,
     ) -> Result<IngestSettings, Failure> {
-        let mut ingest = source::settings(&settings.source, &context.project.root, context.scratch.clone())?;
+        let data = source::from_environment(&settings.source, &self.environment)?;
+        let mut ingest = source::settings(&data, &context.project.root, context.scratch.clone())?;
         if source::is_local(&settings.source) {
             return Ok(ingest);
         }
