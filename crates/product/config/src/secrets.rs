@@ -7,13 +7,13 @@ use crate::edit::document;
 /// What is shown in the place of a secret.
 const HIDDEN: &str = "***";
 
-/// Tables of names that a person chooses, whose values may be secrets.
-const NAMED: [&str; 2] = ["headers", "env"];
+/// The table whose keys are names of headers: some of them hold secrets.
+const HEADERS: &str = "headers";
 
 /// What tells secrets from other texts; the rules are those by which URLs are shown.
 #[derive(Clone, Copy, Debug)]
 pub struct SecretRules {
-    /// Whether the value of a header or variable of this name is a secret.
+    /// Whether the value of a header of this name is a secret.
     pub is_name: fn(&str) -> bool,
     /// A text without the secrets of the URLs in it; none where there are none.
     pub without: fn(&str) -> Option<String>,
@@ -68,13 +68,13 @@ impl Masking {
     fn is_named(&self) -> bool {
         let mut keys = self.path.iter().rev().map(String::as_str);
         let (key, table) = (keys.next().unwrap_or_default(), keys.next().unwrap_or_default());
-        let chosen = NAMED.contains(&table) && (self.rules.is_name)(key);
+        let is_header = table == HEADERS && (self.rules.is_name)(key);
         // What a stage makes may bear any name.
-        chosen || (matches!(key, "password" | "secret" | "token") && table != "out")
+        is_header || (matches!(key, "password" | "secret" | "token") && table != "out")
     }
 
     fn hidden(&self, text: &str) -> Option<String> {
-        let is_secret = !matches!(text, "" | "true" | "false" | HIDDEN) && !is_variable(text);
+        let is_secret = !matches!(text, "" | HIDDEN) && !is_variable(text);
         if is_secret && self.is_named() { Some(HIDDEN.to_owned()) } else { (self.rules.without)(text) }
     }
 }
@@ -127,14 +127,14 @@ name = "x" # a name
 
 [data.a]
 source = "https://a.example/x?token=abc&page=1"   # the source
-headers = { Authorization = "Bearer abc", Accept = "text/csv", X-Auth = { env = "TOKEN", prefix = "Bearer " } }
+headers = { Authorization = 'Bearer abc', Accept = "text/csv", X-Auth = { env = "TOKEN", prefix = "Bearer " } }
 
 [data.b]
 source = ["https://b.example/x?token=abc", 'plain.csv']
 
 [stage.c]
-run = "make TOKEN=1"
-env = { HF_TOKEN = 'abc', TOKENIZERS = "false", MODE = "fast", OTHER_TOKEN = "${TOKEN}" }
+run = "make TOKEN=1 && curl https://c.example/x?token=abc"
+env = ["TOKENIZERS_PARALLELISM"]
 secrets = ["HF_TOKEN"]
 out = { token = "token.txt" }
 "#;
@@ -142,13 +142,10 @@ out = { token = "token.txt" }
     #[test]
     fn secrets_are_hidden_and_the_rest_is_as_it_was() {
         let masked = masked("f", FILE, rules()).unwrap().unwrap();
-        let places = ["data.a.source", "data.a.headers.Authorization", "data.b.source", "stage.c.env.HF_TOKEN"]
-            .map(str::to_owned);
+        let places =
+            ["data.a.source", "data.a.headers.Authorization", "data.b.source", "stage.c.run"].map(str::to_owned);
         assert_eq!(masked.places, places);
-        let expected = FILE
-            .replace("token=abc", "token=***")
-            .replace("\"Bearer abc\"", "\"***\"")
-            .replace("HF_TOKEN = 'abc'", "HF_TOKEN = \"***\"");
+        let expected = FILE.replace("token=abc", "token=***").replace("'Bearer abc'", "\"***\"");
         assert_eq!(masked.text, expected);
         let other = super::masked("f", &FILE.replace("abc", "another"), rules()).unwrap().unwrap();
         assert_eq!(other.text, masked.text, "whatever the secrets are");
