@@ -170,6 +170,7 @@ mod tests {
         drop((one, count, merge));
         assert_eq!(pool.reserved(), 0);
     }
+
     #[test]
     fn merges_leave_something_to_the_sorts_after_them() {
         let pool: Arc<dyn MemoryPool> = Arc::new(SpillPool::new(6400));
