@@ -79,9 +79,10 @@ impl Masking {
     }
 }
 
-/// Whether a text only names a variable of the environment, as a shell does.
+/// Whether a text only names a variable of the environment: `${NAME}`.
 fn is_variable(text: &str) -> bool {
-    text.starts_with('$') && text.ends_with(|last: char| last == '}' || last == '_' || last.is_ascii_alphanumeric())
+    let name = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
+    name.is_some_and(|name| name.chars().all(|letter| letter == '_' || letter.is_ascii_alphanumeric()))
 }
 
 impl VisitMut for Masking {

@@ -111,7 +111,7 @@ fn cut(batch: RecordBatch, rows: usize) -> Vec<Result<RecordBatch, DataFusionErr
     }
     let pieces = (0..all).step_by(rows.max(1)).map(|from| {
         let places = UInt64Array::from_iter_values(from as u64..(from + rows).min(all) as u64);
-        Ok(take_record_batch(&batch, &places)?)
+        take_record_batch(&batch, &places).map_err(DataFusionError::from)
     });
     pieces.collect()
 }
