@@ -25,6 +25,7 @@ mod http;
 mod json_api;
 mod mongo;
 mod options;
+mod placeholders;
 mod provenance;
 mod redact;
 mod sql;
@@ -35,7 +36,8 @@ pub use fetch::{FetchLimits, FetchProgress, FetchRequest, Fetched, FetchedFile, 
 pub use json_api::{JsonApiLimits, JsonApiRequest, Paging, json_api_open};
 pub use mongo::{MONGODB_TESTED_AGAINST, MongoRequest, mongo_open};
 pub use options::{ConnectionOptions, Header, HeaderValue};
+pub use placeholders::{PlaceholderError, with_environment};
 pub use provenance::Provenance;
-pub use redact::{redacted, source_key};
+pub use redact::{is_secret_name, redacted, source_key, without_secrets};
 pub use sql::{Cursor, Partition, SqlRequest, is_same_database, sql_open};
 pub use table::{Batch, BatchStream, Misfit, MisfitPolicy, Note, PartitionSource, Table};

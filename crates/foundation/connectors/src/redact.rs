@@ -10,12 +10,26 @@ use crate::{FetchRequest, JsonApiRequest, MongoRequest, SqlRequest};
 /// What is shown in the place of a secret.
 const HIDDEN: &str = "***";
 
-/// Names of query parameters that hold secrets have one of these in them; in lower case, letters and digits only.
-const SECRET_PARTS: [&str; 9] =
-    ["password", "passwd", "passphrase", "passcode", "secret", "token", "signature", "credential", "authorization"];
+/// Names of query parameters and headers that hold secrets have one of these in them; in lower case, letters and digits
+/// only.
+const SECRET_PARTS: [&str; 10] = [
+    "password",
+    "passwd",
+    "passphrase",
+    "passcode",
+    "secret",
+    "token",
+    "signature",
+    "credential",
+    "authorization",
+    "cookie",
+];
 
 /// … or end with one of these.
 const SECRET_ENDINGS: [&str; 8] = ["pass", "pwd", "pw", "sig", "key", "auth", "jwt", "bearer"];
+
+/// … or are one of these: `code` is the key of a function of Azure, and what OAuth gives for a token.
+const SECRET_NAMES: [&str; 4] = ["code", "sas", "session", "sessionid"];
 
 /// Beginnings of the parameters by which presigned URLs say who may read and until when, not what.
 const PRESIGNED: [&str; 2] = ["x-amz-", "x-goog-"];
@@ -109,7 +123,7 @@ fn redacted_pair(pair: &str) -> String {
     let mut shown = Vec::new();
     for part in pair.split(';') {
         match part.split_once('=') {
-            Some((name, value)) if is_secret(name) || holds_user(value) => {
+            Some((name, value)) if !is_placeholder(value) && (is_secret_name(name) || holds_user(value)) => {
                 shown.push(format!("{name}={HIDDEN}"));
                 break;
             }
@@ -119,11 +133,50 @@ fn redacted_pair(pair: &str) -> String {
     shown.join(";")
 }
 
-fn is_secret(name: &str) -> bool {
+/// `text` without the secrets in the URLs that it holds; none where there are none.
+///
+/// A text that begins as a URL is one as a whole; in any other, such as a command, a URL ends at a blank or a quote.
+pub fn without_secrets(text: &str) -> Option<String> {
+    if let Some((scheme, rest)) = text.split_once(':')
+        && scheme.len() > 1
+        && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
+        && !rest.starts_with(char::is_whitespace)
+    {
+        return hidden_in(text);
+    }
+    let ends = |letter: char| letter.is_whitespace() || matches!(letter, '"' | '\'' | '`');
+    let mut shown = String::new();
+    let mut any = false;
+    for word in text.split_inclusive(ends) {
+        let url = word.trim_end_matches(ends);
+        let hidden = if url.contains("://") { hidden_in(url) } else { None };
+        any |= hidden.is_some();
+        shown.push_str(hidden.as_deref().unwrap_or(url));
+        shown.push_str(&word[url.len()..]);
+    }
+    any.then_some(shown)
+}
+
+/// [`redacted`], where that hides anything.
+fn hidden_in(url: &str) -> Option<String> {
+    let shown = redacted(url);
+    (shown.matches(HIDDEN).count() > url.matches(HIDDEN).count()).then_some(shown)
+}
+
+/// Whether a value is to come from the environment: `${NAME}`.
+fn is_placeholder(value: &str) -> bool {
+    let name = value.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
+    name.is_some_and(|name| !name.is_empty() && !name.contains('}'))
+}
+
+/// Whether the value of a parameter or header of this name is a secret.
+pub fn is_secret_name(name: &str) -> bool {
     let name = percent_decode_str(name).decode_utf8_lossy().to_lowercase();
     let name: String = name.chars().filter(|letter| letter.is_alphanumeric()).collect();
     let name = name.trim_end_matches(|letter: char| letter.is_ascii_digit());
-    SECRET_PARTS.iter().any(|part| name.contains(part)) || SECRET_ENDINGS.iter().any(|ending| name.ends_with(ending))
+    SECRET_PARTS.iter().any(|part| name.contains(part))
+        || SECRET_ENDINGS.iter().any(|ending| name.ends_with(ending))
+        || SECRET_NAMES.contains(&name)
 }
 
 /// Whether the value is a URL itself, with a user and perhaps a password.
@@ -188,6 +241,10 @@ mod tests {
             ("https://a.example/x#access_token=abc&part=1", "https://a.example/x#access_token=***&part=1"),
             ("sqlite:x.db?mode=ro&key=abc#token=d", "sqlite:x.db?mode=ro&key=***#token=***"),
             ("https://a.example/x?from=https%3A%2F%2Fu%3Ap%40h", "https://a.example/x?from=***"),
+            ("https://a.example/api/f?code=abc%3D%3D&clientId=b", "https://a.example/api/f?code=***&clientId=b"),
+            ("https://a.example/x?sv=1&sig=a&access_token=b", "https://a.example/x?sv=1&sig=***&access_token=***"),
+            ("https://a.example/x?token=${TOKEN}&key=a", "https://a.example/x?token=${TOKEN}&key=***"),
+            ("https://a.example/x?barcode=1&session_length=2", "https://a.example/x?barcode=1&session_length=2"),
             ("https://ghp_abc@a.example/x", "https://***@a.example/x"),
             ("https://a.example/x?keyword=hemp&passenger=2#top", "https://a.example/x?keyword=hemp&passenger=2#top"),
             ("postgres://me@db:5432/x", "postgres://me@db:5432/x"),
@@ -198,6 +255,30 @@ mod tests {
         ] {
             assert_eq!(redacted(url), shown);
         }
+    }
+
+    #[test]
+    fn texts_are_shown_without_the_secrets_of_their_urls() {
+        for (text, shown) in [
+            ("https://a.example/x y?token=abc", Some("https://a.example/x%20y?token=***")),
+            ("sqlite:x.db?key=abc", Some("sqlite:x.db?key=***")),
+            (
+                "curl -H 'X: y' \"https://a.example/x?sig=abc\" https://b.example/ -o out",
+                Some("curl -H 'X: y' \"https://a.example/x?sig=***\" https://b.example/ -o out"),
+            ),
+            ("python get.py --from=postgres://u:p@h/x\n", Some("python get.py --from=postgres://u:***@h/x\n")),
+            ("SELECT a FROM t WHERE b = ? AND key=5", None),
+            ("https://a.example/x?token=${TOKEN}", None),
+            ("https://a.example?page=2", None),
+            ("https://a.example/x?token=***", None),
+            ("remark: what?token=1", None),
+        ] {
+            assert_eq!(without_secrets(text).as_deref(), shown, "{text}");
+        }
+        for name in ["Authorization", "Cookie", "X-Api-Key", "Proxy-Authorization", "x-functions-key", "API_TOKEN"] {
+            assert!(is_secret_name(name), "{name}");
+        }
+        assert!(!is_secret_name("Accept") && !is_secret_name("User-Agent") && !is_secret_name("CODE_FOLDER"));
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub fn remote_removed(file: &str, text: &str, name: &str) -> Result<String, Conf
     checked(file, &document)
 }
 
-fn document(file: &str, text: &str) -> Result<DocumentMut, ConfigError> {
+pub(crate) fn document(file: &str, text: &str) -> Result<DocumentMut, ConfigError> {
     text.parse().map_err(|error: toml_edit::TomlError| ConfigError::Syntax {
         file: file.to_owned(),
         message: error.to_string().trim_end().to_owned(),

@@ -8,6 +8,7 @@ mod data;
 mod edit;
 mod error;
 mod project;
+mod secrets;
 mod stage;
 
 pub use backends::Backends;
@@ -18,6 +19,7 @@ pub use data::{
 pub use edit::{remote_added, remote_removed};
 pub use error::ConfigError;
 pub use project::{Monitor, Project, ProjectFile, Remote, Serve};
+pub use secrets::{MaskedFile, SecretRules, masked};
 pub use stage::{Command, Declares, Out, Register, Stage, StageTable, Train};
 
 /// The project file's name, at the root of a project.

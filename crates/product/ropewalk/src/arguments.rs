@@ -2,6 +2,7 @@ mod data;
 mod spec;
 
 use std::net::IpAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -183,8 +184,8 @@ pub(crate) struct Sql {
     #[arg(long, short = 'f', value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
     /// Megabytes that the query may hold in memory before it spills to disk
-    #[arg(long, default_value_t = 1024, value_name = "MB")]
-    pub(crate) memory: usize,
+    #[arg(long, default_value = "1024", value_name = "MB")]
+    pub(crate) memory: NonZeroUsize,
 }
 
 /// How an answer is written.

@@ -1,6 +1,10 @@
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use ropewalk_config::{FILE_NAME, MaskedFile, SecretRules, masked};
+use ropewalk_connectors::{is_secret_name, without_secrets};
 use ropewalk_inference::ClassicalEngine;
 use ropewalk_pipeline::{CommandKind, Observer, Project, RunReport, Runner, StageKind, StageStatus};
 use ropewalk_store::files;
@@ -9,6 +13,7 @@ use ropewalk_versions::{CodeState, code_state};
 
 use crate::kinds::{CheckKind, Holders, IngestKind, RegisterKind, SqlKind, TrackedCommandKind, TrackedKind, TrainKind};
 use crate::planning::{Planned, plan};
+use crate::project::project_text;
 use crate::recording::TrackedRuns;
 use crate::{OpenProject, ServerError};
 
@@ -44,7 +49,7 @@ impl OpenProject {
         files::remove_directory(&self.stages_folder())?;
         let Planned { plan, code } = plan(&self.root, &self.file)?;
         let plan = if options.stages.is_empty() { plan } else { plan.only(&options.stages)? };
-        let code = code_state(&self.root, &code, &self.store).await?;
+        let code = self.code_kept(&code).await?;
         let runner = self.runner(&code, &options).await?;
         let report = Box::pin(runner.run(&plan)).await?;
         Ok(RunResult { report, code })
@@ -54,8 +59,26 @@ impl OpenProject {
     pub async fn status(&self, options: RunOptions) -> Result<Vec<StageStatus>, ServerError> {
         self.check_names().await?;
         let Planned { plan, code } = plan(&self.root, &self.file)?;
-        let code = code_state(&self.root, &code, &self.store).await?;
+        let code = self.code_kept(&code).await?;
         Ok(self.runner(&code, &options).await?.status(&plan).await?)
+    }
+
+    /// Where secrets stand in the project file: what is kept of it for a run has them hidden.
+    pub fn secrets_written(&self) -> Result<Vec<String>, ServerError> {
+        Ok(self.file_masked()?.map(|masked| masked.places).unwrap_or_default())
+    }
+
+    /// The project file as it is kept, where that is not as it is written.
+    fn file_masked(&self) -> Result<Option<MaskedFile>, ServerError> {
+        let rules = SecretRules { is_name: is_secret_name, without: without_secrets };
+        Ok(masked(FILE_NAME, &project_text(&self.root)?, rules)?)
+    }
+
+    /// Keeps the files that are the project's code.
+    async fn code_kept(&self, files: &[PathBuf]) -> Result<CodeState, ServerError> {
+        let masked = self.file_masked()?.map(|masked| (PathBuf::from(FILE_NAME), Bytes::from(masked.text)));
+        let instead: BTreeMap<PathBuf, Bytes> = masked.into_iter().collect();
+        Ok(code_state(&self.root, files, &instead, &self.store).await?)
     }
 
     async fn runner(&self, code: &CodeState, options: &RunOptions) -> Result<Runner, ServerError> {
@@ -104,7 +127,7 @@ impl OpenProject {
     }
 
     /// Where stages work; what a killed run left there goes.
-    fn stages_folder(&self) -> std::path::PathBuf {
+    fn stages_folder(&self) -> PathBuf {
         self.state().join("stages")
     }
 }

@@ -62,6 +62,8 @@ pub enum DataError {
     Memory {
         /// The limit, in bytes.
         limit: usize,
+        /// Below which limit it cannot do; other operators may ask for more later. None where that is not known.
+        least: Option<usize>,
         /// Which operator asked for more.
         reason: String,
     },
@@ -303,6 +305,12 @@ impl Diagnose for DataError {
             }
             Self::Refused { .. } => "write one SELECT",
             Self::Volatile { .. } => "give the value as a constant in the SQL, or compute it in an earlier stage",
+            Self::Memory { least: Some(least), .. } => {
+                return Some(format!(
+                    "it needs at least {} MB (`ropewalk sql --memory MB`), or fewer columns before the join or sort",
+                    least.div_ceil(1_000_000)
+                ));
+            }
             Self::Memory { .. } => {
                 "raise the memory limit (`ropewalk sql --memory MB`), or select fewer columns before the join or sort"
             }

@@ -15,6 +15,8 @@ mod dataset;
 mod describe;
 mod diff;
 mod error;
+#[cfg(any(fuzzing, test))]
+pub mod fuzzing;
 mod governance;
 mod query;
 mod reading;

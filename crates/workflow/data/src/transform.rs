@@ -77,10 +77,13 @@ pub fn transform<'a>(
         }
         let Planned { plan, .. } = planned(sql, &tables, store, room, Refuse::Changing).await?;
         unique_names(&plain_schema(plan.schema().as_arrow()))?;
-        let written = match written(&plan, room, Joins::Hash, &scratch).await {
-            // What was written goes with its scratch files.
-            Err(DataError::Memory { .. }) => written(&plan, room, Joins::SortMerge, &scratch).await?,
-            other => other?,
+        let mut joins = Joins::Hash;
+        let written = loop {
+            match written(&plan, room, joins, &scratch).await {
+                Ok(written) => break written,
+                // What was written goes with its scratch files.
+                Err(error) => joins = joins.after(&error).ok_or(error)?,
+            }
         };
         let mut blobs = Vec::with_capacity(written.parts.len());
         for part in &written.parts {

@@ -1,3 +1,4 @@
+mod again;
 mod appending;
 mod archive;
 mod cast;
@@ -40,6 +41,7 @@ use std::sync::Arc;
 use ropewalk_store::Store;
 use ropewalk_types::Digest;
 
+use self::again::{given_again, tell_unknown};
 use self::appending::Previous;
 use self::format::FileKind;
 use self::media::Keeping;
@@ -48,7 +50,7 @@ use self::place::FoundFile;
 use self::reading::{Reading, TableFile, pieces_read};
 use self::schema::{FileColumns, TableSchema};
 use self::writing::{Writing, WrittenTable, quarantine_file};
-use crate::publish::{publish, publish_files};
+use crate::publish::VersionContent;
 use crate::report::{Origin, Skipped};
 use crate::scratch::Scratch;
 use crate::workers::Workers;
@@ -246,9 +248,26 @@ impl Work<'_> {
             Some(previous) => previous.append(written, self.settings.limits.quarantined_rows)?,
             None => written,
         };
+        self.version(written, None).await
+    }
+
+    /// Makes the version, or gives the latest one again if that holds the same.
+    async fn version(
+        self,
+        written: WrittenTable,
+        files: Option<(Digest, u64)>,
+    ) -> Result<(Digest, u64, TableReport), IngestError> {
+        let Work { settings, store, progress, scratch, .. } = self;
         let WrittenTable { parts, misfits, report } = written;
-        let quarantine = quarantine_file(misfits, self.scratch).await?;
-        let (tree, bytes) = publish(self.store, &parts, quarantine.as_ref(), &report).await?;
+        let quarantine = quarantine_file(misfits, scratch).await?;
+        let content = VersionContent::put(store, &parts, quarantine.as_ref(), files).await?;
+        if let Some(latest) = &settings.latest
+            && let Some(version) = given_again(latest, store, &content, &report).await?
+        {
+            tell_unknown(&version.2, report.notes_all(), progress);
+            return Ok(version);
+        }
+        let (tree, bytes) = content.publish(store, &report).await?;
         Ok((tree, bytes, report))
     }
 
@@ -266,9 +285,8 @@ impl Work<'_> {
         let origin = origin.map(|origin| origin.counted(&kept.report));
         let report = TableReport { origin, ..kept.report };
         let table = store.put_file(kept.table.path()).await?;
-        let quarantine = quarantine_file(kept.misfits, scratch).await?;
-        let files = Some((kept.tree, kept.bytes));
-        let (tree, bytes) = publish_files(store, &[table], quarantine.as_ref(), &report, files).await?;
+        let written = WrittenTable { parts: vec![table], misfits: kept.misfits, report };
+        let (tree, bytes, report) = self.version(written, Some((kept.tree, kept.bytes))).await?;
         let (reused_pieces, executed_pieces) = (kept.reused, count - kept.reused);
         Ok(Ingested { tree, report, bytes, source: source.shown, reused_pieces, executed_pieces })
     }

@@ -24,6 +24,48 @@ pub(crate) fn file_entry(blob: &Blob) -> TreeEntry {
     TreeEntry::File { digest: blob.digest, size: blob.size, executable: false }
 }
 
+/// What a version holds beside its report. It is in the store, except for the tree itself.
+pub(crate) struct VersionContent {
+    pub(crate) tree: Tree,
+    /// Bytes of its files.
+    pub(crate) bytes: u64,
+}
+
+impl VersionContent {
+    /// Puts it into the store, with a tree of files that were kept as they are: its digest and their bytes.
+    pub(crate) async fn put(
+        store: &Store,
+        parts: &[Blob],
+        quarantine: Option<&NamedTempFile>,
+        files: Option<(Digest, u64)>,
+    ) -> Result<Self, IngestError> {
+        let mut data = Tree::new();
+        for (number, blob) in parts.iter().enumerate() {
+            data.insert(part_name(number, parts.len()), file_entry(blob))?;
+        }
+        let mut tree = Tree::new();
+        let mut bytes: u64 = parts.iter().map(|blob| blob.size).sum();
+        tree.insert(PARTS, TreeEntry::Directory { digest: store.tree_put(&data).await? })?;
+        if let Some((digest, size)) = files {
+            bytes += size;
+            tree.insert(FILES, TreeEntry::Directory { digest })?;
+        }
+        if let Some(quarantine) = quarantine {
+            let blob = store.put_file(quarantine.path()).await?;
+            bytes += blob.size;
+            tree.insert(QUARANTINE, file_entry(&blob))?;
+        }
+        Ok(Self { tree, bytes })
+    }
+
+    /// Puts the version with its report into the store; returns its digest and the bytes of its files.
+    pub(crate) async fn publish(mut self, store: &Store, report: &TableReport) -> Result<(Digest, u64), IngestError> {
+        let blob = store.put_bytes(Bytes::from(report.encode()?)).await?;
+        self.tree.insert(REPORT, file_entry(&blob))?;
+        Ok((store.tree_put(&self.tree).await?, self.bytes + blob.size))
+    }
+}
+
 /// Puts the tree of a dataset version into the store; returns its digest and the bytes of its files.
 pub async fn publish(
     store: &Store,
@@ -31,35 +73,5 @@ pub async fn publish(
     quarantine: Option<&NamedTempFile>,
     report: &TableReport,
 ) -> Result<(Digest, u64), IngestError> {
-    publish_files(store, parts, quarantine, report, None).await
-}
-
-/// [`publish`], with a tree of files that were kept as they are: its digest and their bytes.
-pub(crate) async fn publish_files(
-    store: &Store,
-    parts: &[Blob],
-    quarantine: Option<&NamedTempFile>,
-    report: &TableReport,
-    files: Option<(Digest, u64)>,
-) -> Result<(Digest, u64), IngestError> {
-    let mut data = Tree::new();
-    for (number, blob) in parts.iter().enumerate() {
-        data.insert(part_name(number, parts.len()), file_entry(blob))?;
-    }
-    let mut tree = Tree::new();
-    let mut bytes = parts.iter().map(|blob| blob.size).sum();
-    tree.insert(PARTS, TreeEntry::Directory { digest: store.tree_put(&data).await? })?;
-    if let Some((digest, size)) = files {
-        bytes += size;
-        tree.insert(FILES, TreeEntry::Directory { digest })?;
-    }
-    if let Some(quarantine) = quarantine {
-        let blob = store.put_file(quarantine.path()).await?;
-        bytes += blob.size;
-        tree.insert(QUARANTINE, file_entry(&blob))?;
-    }
-    let blob = store.put_bytes(Bytes::from(report.encode()?)).await?;
-    bytes += blob.size;
-    tree.insert(REPORT, file_entry(&blob))?;
-    Ok((store.tree_put(&tree).await?, bytes))
+    VersionContent::put(store, parts, quarantine, None).await?.publish(store, report).await
 }

@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::IngestError;
 
+/// The fact of an import that names its cursor.
+pub(crate) const CURSOR_COLUMN: &str = "cursor_column";
+
 /// The form of the report that this program writes.
 pub const REPORT_FORMAT: u32 = 1;
 
@@ -27,7 +30,7 @@ pub struct TableReport {
     pub skipped: Vec<Skipped>,
     /// Rows with a cell that does not fit; they are listed in `quarantine.parquet`.
     pub quarantined: u64,
-    /// Rows without any cell, passed over.
+    /// Rows without any cell, passed over: blank lines of texts, empty rows of sheets.
     pub empty_rows: u64,
     /// Cells that hold an error such as `#N/A`, read as null.
     pub error_cells: u64,
@@ -77,6 +80,15 @@ pub struct Import {
 }
 
 impl Origin {
+    /// Whether the same was asked of the same places, whenever that was and whatever was said beside it.
+    fn asks_the_same(&self, other: &Self) -> bool {
+        fn asked(import: &Import) -> (&str, Option<&str>, Option<&str>, Option<&String>) {
+            let Import { location, query, file, facts, .. } = import;
+            (location.as_str(), query.as_deref(), file.as_deref(), facts.get(CURSOR_COLUMN))
+        }
+        self.cursor == other.cursor && self.imports.iter().map(asked).eq(other.imports.iter().map(asked))
+    }
+
     /// With the rows of each file, which `report` counts: they are known when all are read.
     pub(crate) fn counted(mut self, report: &TableReport) -> Self {
         if let [only] = self.imports.as_mut_slice() {
@@ -149,6 +161,35 @@ pub struct Skipped {
 }
 
 impl TableReport {
+    /// Whether both tell of the same rows from the same place, which need not answer the same again. When it was asked,
+    /// which bytes the rows were read from and what is noted beside them may differ.
+    pub(crate) fn tells_the_same(&self, other: &Self) -> bool {
+        let (Some(one), Some(another)) = (&self.origin, &other.origin) else { return false };
+        one.asks_the_same(another) && self.of_rows() == other.of_rows()
+    }
+
+    /// What it says of the rows alone.
+    fn of_rows(&self) -> Self {
+        let mut report = Self { origin: None, notes: Vec::new(), ..self.clone() };
+        for column in &mut report.columns {
+            column.notes.clear();
+        }
+        for file in &mut report.files {
+            file.digest = Digest::of(b"");
+        }
+        report
+    }
+
+    /// Its notes of the table and of the columns, each with the column that it is about.
+    pub(crate) fn notes_all(&self) -> impl Iterator<Item = (Option<&str>, &str)> {
+        let table = self.notes.iter().map(|note| (None, note.as_str()));
+        let columns = self
+            .columns
+            .iter()
+            .flat_map(|column| column.notes.iter().map(move |note| (Some(column.name.as_str()), note.as_str())));
+        table.chain(columns)
+    }
+
     /// The canonical JSON text.
     pub fn encode(&self) -> Result<Vec<u8>, IngestError> {
         let value = serde_json::to_value(self)

@@ -187,6 +187,9 @@ pub struct IngestSettings {
     /// The version before this one. What a query with a cursor gives is added to it; it is given again when a download
     /// has not changed since. Nothing else takes notice of it.
     pub previous: Option<Digest>,
+    /// The latest version, which is given again where what came makes the same rows as it has. Nothing else takes notice
+    /// of it, and local files do not: what they are decides alone which version they make.
+    pub latest: Option<Digest>,
     /// For sources that are not local files.
     pub network: Option<Network>,
     /// What foreign bytes may make of this machine.
@@ -212,6 +215,7 @@ impl IngestSettings {
             type_tolerance: 0.01,
             inferred_records: None,
             previous: None,
+            latest: None,
             network: None,
             limits: Limits::default(),
             parallelism: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
+use bytes::Bytes;
 use ropewalk_store::{Store, Tree, TreeEntry};
 use ropewalk_types::{Digest, Uri};
 use serde::Serialize;
@@ -33,14 +34,23 @@ impl CodeState {
     }
 }
 
-/// Keeps `files` (relative to `root`) in the store and says what git calls them.
+/// Keeps `files` (relative to `root`) in the store and says what git calls them; of those in `instead` the bytes given
+/// there are kept, which lack what nobody may read.
 ///
 /// # Errors
 /// A file cannot be read, a path leaves the project, or git starts but cannot be followed.
-pub async fn code_state(root: &Path, files: &[PathBuf], store: &Store) -> Result<CodeState, VersionsError> {
+pub async fn code_state(
+    root: &Path,
+    files: &[PathBuf],
+    instead: &BTreeMap<PathBuf, Bytes>,
+    store: &Store,
+) -> Result<CodeState, VersionsError> {
     let mut folder = Folder::default();
     for file in files {
-        let blob = store.put_file(&root.join(file)).await?;
+        let blob = match instead.get(file) {
+            Some(bytes) => store.put_bytes(bytes.clone()).await?,
+            None => store.put_file(&root.join(file)).await?,
+        };
         folder.insert(file, TreeEntry::File { digest: blob.digest, size: blob.size, executable: false })?;
     }
     let tree = Box::pin(folder.store(store)).await?;
@@ -119,7 +129,8 @@ mod tests {
         let files = [PathBuf::from("ropewalk.toml"), PathBuf::from("sql/a.sql")];
         write(root, "ropewalk.toml", "one");
         write(root, "sql/a.sql", "SELECT 1");
-        let state = async || code_state(root, &files, &store).await.expect("state");
+        let nothing = BTreeMap::new();
+        let state = async || code_state(root, &files, &nothing, &store).await.expect("state");
 
         let without = state().await;
         assert_eq!(without.uri(), Uri::Code(without.tree));
@@ -142,6 +153,12 @@ mod tests {
         assert_eq!(dirty.commit, clean.commit);
         let tree = store.tree_get(&dirty.tree).await.expect("kept");
         assert!(tree.get("ropewalk.toml").is_some() && tree.get("sql").is_some());
+
+        let instead = BTreeMap::from([(PathBuf::from("ropewalk.toml"), Bytes::from_static(b"***"))]);
+        let hidden = code_state(root, &files, &instead, &store).await.expect("state");
+        let tree = store.tree_get(&hidden.tree).await.expect("kept");
+        let Some(TreeEntry::File { digest, size, .. }) = tree.get("ropewalk.toml") else { panic!("no file") };
+        assert_eq!((*digest, *size), (Digest::of(b"***"), 3));
     }
 
     #[tokio::test]
@@ -151,7 +168,7 @@ mod tests {
         let store = Store::open("memory:").await.expect("store");
         let inside = root.path().join("project");
         ropewalk_store::files::create_directories(&inside).expect("folder");
-        let error = code_state(&inside, &[PathBuf::from("../x")], &store).await.expect_err("outside");
+        let error = code_state(&inside, &[PathBuf::from("../x")], &BTreeMap::new(), &store).await.expect_err("outside");
         assert!(matches!(error, VersionsError::Path(_)), "{error}");
     }
 }

@@ -1,6 +1,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use ropewalk_config::FILE_NAME;
 use ropewalk_pipeline::{RunReport, StageState};
 use ropewalk_server::{OpenProject, RunOptions, RunResult, ServerError};
 use serde_json::json;
@@ -21,6 +22,17 @@ pub(super) async fn run(shared: &Shared, arguments: Run) -> Ending {
 
 /// Runs the pipeline of an open project and shows it at work.
 pub(super) async fn pipeline(project: &OpenProject, options: RunOptions) -> Result<RunResult, ServerError> {
+    let places = project.secrets_written()?;
+    if !places.is_empty() {
+        let places = places.join(", ");
+        terminal::say(&output::printable(&format!(
+            "warning: secrets stand in {FILE_NAME} and are hidden in the copy that is kept with runs: {places}"
+        )));
+        terminal::say(
+            "hint: take them from the environment: `?token=${NAME}` in a URL, `{ env = \"NAME\" }` for a header, `secrets` of \
+             a `run` stage",
+        );
+    }
     let waits = |holder: &str| terminal::say(&format!("waiting: this project is being run by {holder}"));
     Box::pin(project.run(options, waits)).await
 }

@@ -22,7 +22,7 @@ pub(super) async fn run(shared: &Shared, arguments: &Sql) -> Ending {
         sql: arguments.query.clone(),
         format: format(shared, arguments),
         rows: SHOWN,
-        memory_limit: arguments.memory.saturating_mul(1_000_000),
+        memory_limit: arguments.memory.get().saturating_mul(1_000_000),
     };
     let answer = match &arguments.file {
         None => {

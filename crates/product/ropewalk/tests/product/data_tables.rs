@@ -1,5 +1,6 @@
 //! Sources, checks, questions and governance, as the project file declares them.
 
+mod asked_again;
 mod looked_at;
 
 use serde_json::Value;

@@ -32,7 +32,7 @@ use crate::travelling::content_here;
 const READ_AS: &str = "read_as";
 
 /// Raised when the same bytes and settings are read into another version: what was read before is then read again.
-const REVISION: u32 = 2;
+const REVISION: u32 = 3;
 
 /// Data from outside becomes a dataset.
 pub(crate) struct IngestKind {
@@ -60,7 +60,8 @@ impl IngestKind {
         read_as: &str,
         context: &StageContext,
     ) -> Result<IngestSettings, Failure> {
-        let mut ingest = source::settings(&settings.source, &context.project.root, context.scratch.clone())?;
+        let data = source::from_environment(&settings.source, &self.environment)?;
+        let mut ingest = source::settings(&data, &context.project.root, context.scratch.clone())?;
         if source::is_local(&settings.source) {
             return Ok(ingest);
         }
@@ -71,11 +72,13 @@ impl IngestKind {
             progress: Arc::new(Downloads::new(context.reporter.clone())),
             downloads: self.downloads.join(settings.out.as_str()),
         });
+        let versions = version_list(&self.catalog, Some(&settings.out)).await?;
+        let Some(latest) = versions.first() else { return Ok(ingest) };
+        ingest.latest = Some(latest.digest);
         if !import_is_full(&import_token(&context.store, &settings.out).await?) {
-            let versions = version_list(&self.catalog, Some(&settings.out)).await?;
-            ingest.previous = match (versions.first(), &ingest.source) {
-                (Some(latest), Source::Remote(_)) => self.read_alike(latest, read_as).await?,
-                (Some(latest), _) if settings.source.cursor.is_some() => {
+            ingest.previous = match &ingest.source {
+                Source::Remote(_) => self.read_alike(latest, read_as).await?,
+                _ if settings.source.cursor.is_some() => {
                     content_here(&self.catalog, latest).await?;
                     Some(latest.digest)
                 }
@@ -203,7 +206,7 @@ impl StageKind for IngestKind {
             if adds { Failure::from(CursorError { dataset, error }) } else { Failure::from(error) }
         })?;
         let report = &made.report;
-        let nothing_new = ingest_settings.previous == Some(made.tree);
+        let nothing_new = ingest_settings.latest == Some(made.tree);
         let mut summary = json!({
             "rows": report.rows,
             "columns": report.columns.len(),

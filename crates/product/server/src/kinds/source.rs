@@ -9,7 +9,7 @@ use ropewalk_config::{
 };
 use ropewalk_connectors::{
     ConnectionOptions, Cursor, FetchRequest, Header, HeaderValue, JsonApiRequest, MisfitPolicy, MongoRequest, Paging,
-    Partition, SqlRequest,
+    Partition, PlaceholderError, SqlRequest, with_environment,
 };
 use ropewalk_ingest::{Content, HeaderRow, IngestSettings, Limits, SheetName, Sheets, Source, TableFormat};
 use ropewalk_types::Diagnose;
@@ -108,6 +108,27 @@ pub(crate) fn database_file(data: &DataSource, root: &Path) -> Option<PathBuf> {
     let OneOrMany::One(url) = &data.source else { return None };
     let path = url.strip_prefix("sqlite:")?;
     Some(root.join(path.strip_prefix("//").unwrap_or(path)))
+}
+
+/// The source with what its URL takes from the environment.
+pub(crate) fn from_environment(
+    data: &DataSource,
+    environment: &BTreeMap<String, String>,
+) -> Result<DataSource, SourceError> {
+    let OneOrMany::One(url) = &data.source else { return Ok(data.clone()) };
+    if is_local(data) {
+        return Ok(data.clone());
+    }
+    let whole = with_environment(url, |name| environment.get(name).cloned()).map_err(|error| {
+        let hint = match error {
+            PlaceholderError::Missing(_) => "set it to the secret and run again",
+            PlaceholderError::Shown(_) => {
+                "only values of parameters that hold secrets come from the environment, as in ?token=${TOKEN}"
+            }
+        };
+        SourceError::new(error.to_string(), hint)
+    })?;
+    Ok(DataSource { source: OneOrMany::One(whole), ..data.clone() })
 }
 
 /// The settings and secrets that connections of this source may use: those of the families, and what it names.

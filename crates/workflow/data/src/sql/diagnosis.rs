@@ -4,6 +4,7 @@ use arrow::error::ArrowError;
 use datafusion::common::{Column, DataFusionError, SchemaError};
 use ropewalk_ingest::IngestError;
 
+use super::memory::least_limit;
 use crate::DataError;
 use crate::error::Place;
 use crate::similar::similar;
@@ -40,7 +41,8 @@ impl Translation {
                 DataError::Sql { message: format!("{} is not supported", first_line(message)), place, suggestion: None }
             }
             DataFusionError::ResourcesExhausted(reason) => {
-                DataError::Memory { limit: self.memory_limit, reason: first_line(reason) }
+                let (limit, reason) = (self.memory_limit, first_line(reason));
+                DataError::Memory { limit, least: least_limit(limit, &reason), reason }
             }
             DataFusionError::External(source) => match source.downcast_ref::<Arc<IngestError>>() {
                 Some(source) => DataError::Ingest(Arc::clone(source)),

@@ -4,8 +4,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use datafusion::common::DataFusionError;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation};
 
+use super::session::MERGE_SHARE;
+
 /// The part of the memory that operators which can spill leave to those that cannot.
 const KEPT_BACK: usize = 8;
+/// The part of the memory that merges of what was spilled may hold together: each takes as many files as it is granted
+/// memory for, and another sort would find nothing to begin with.
+const MERGED: usize = 2;
+/// What DataFusion calls the memory of such a merge.
+const MERGE: &str = "ExternalSorterMerge";
 /// The part of the memory that an operator is always granted: a count cannot spill and must not fail for a byte.
 const TINY: usize = 256;
 
@@ -13,7 +20,7 @@ const TINY: usize = 256;
 ///
 /// As DataFusion's `FairSpillPool`, operators that can spill share evenly what the others leave them. That pool lets
 /// them take all, and the merge of two sorts or a count, which hold little but cannot spill, then fail for a few bytes:
-/// here an eighth is kept back for these, and what is tiny is always granted.
+/// here an eighth is kept back for these, and what is tiny is always granted. Merges share half of the memory.
 #[derive(Debug)]
 pub(crate) struct SpillPool {
     limit: usize,
@@ -23,6 +30,7 @@ pub(crate) struct SpillPool {
 #[derive(Debug, Default)]
 struct State {
     spillers: usize,
+    merges: usize,
     spillable: usize,
     unspillable: usize,
 }
@@ -44,16 +52,15 @@ impl MemoryPool for SpillPool {
     }
 
     fn register(&self, consumer: &MemoryConsumer) {
-        if consumer.can_spill() {
-            self.state().spillers += 1;
-        }
+        let mut state = self.state();
+        state.spillers += usize::from(consumer.can_spill());
+        state.merges += usize::from(is_merge(consumer));
     }
 
     fn unregister(&self, consumer: &MemoryConsumer) {
-        if consumer.can_spill() {
-            let mut state = self.state();
-            state.spillers = state.spillers.saturating_sub(1);
-        }
+        let mut state = self.state();
+        state.spillers = state.spillers.saturating_sub(usize::from(consumer.can_spill()));
+        state.merges = state.merges.saturating_sub(usize::from(is_merge(consumer)));
     }
 
     fn grow(&self, reservation: &MemoryReservation, additional: usize) {
@@ -77,7 +84,15 @@ impl MemoryPool for SpillPool {
             // Those who came early hold more than their share of now, so the sum can be past the limit for a while.
             let free = self.limit.saturating_sub(state.spillable).max(self.limit / KEPT_BACK);
             let tiny = (self.limit / TINY).saturating_sub(reservation.size());
-            free.saturating_sub(state.unspillable).max(tiny)
+            let free = free.saturating_sub(state.unspillable);
+            let share = if is_merge(reservation.consumer()) {
+                // What each sort keeps back for it is granted in any case.
+                let share = (self.limit / MERGED / state.merges.max(1)).max(self.limit / MERGE_SHARE);
+                share.saturating_sub(reservation.size())
+            } else {
+                free
+            };
+            free.min(share).max(tiny)
         };
         if additional > available {
             let name = reservation.consumer().name();
@@ -98,6 +113,22 @@ impl MemoryPool for SpillPool {
     fn memory_limit(&self) -> MemoryLimit {
         MemoryLimit::Finite(self.limit)
     }
+}
+
+fn is_merge(consumer: &MemoryConsumer) -> bool {
+    consumer.name().starts_with(MERGE)
+}
+
+/// What the limit has to be, at least, so that what was refused with this text is granted: all shares grow with it.
+pub(super) fn least_limit(limit: usize, refusal: &str) -> Option<usize> {
+    let (_, rest) = refusal.split_once(" holds ")?;
+    let (held, rest) = rest.split_once(" bytes and asked for ")?;
+    let (more, rest) = rest.split_once(" more, ")?;
+    let (left, _) = rest.split_once(" are left for it")?;
+    let number = |text: &str| text.parse::<u128>().ok();
+    let (held, more, left) = (number(held)?, number(more)?, number(left)?);
+    let least = (limit as u128 * (held + more)).checked_div(held + left)?;
+    usize::try_from(least).ok()
 }
 
 impl State {
@@ -138,5 +169,28 @@ mod tests {
         assert_eq!(pool.reserved(), 6400);
         drop((one, count, merge));
         assert_eq!(pool.reserved(), 0);
+    }
+
+    #[test]
+    fn merges_leave_something_to_the_sorts_after_them() {
+        let pool: Arc<dyn MemoryPool> = Arc::new(SpillPool::new(6400));
+        let sort = || MemoryConsumer::new("ExternalSorter[0]").with_can_spill(true).register(&pool);
+        let merge = || MemoryConsumer::new("ExternalSorterMerge[0]").register(&pool);
+        let (one, two) = ((sort(), merge()), (sort(), merge()));
+        one.1.try_grow(1600).unwrap();
+        let error = one.1.try_grow(1).unwrap_err().to_string();
+        assert!(error.contains("holds 1600 bytes and asked for 1 more, 0 are left for it"), "{error}");
+        two.0.try_grow(2400).unwrap();
+        two.1.try_grow(1600).unwrap();
+        drop(one);
+        two.1.try_grow(1600).unwrap();
+    }
+
+    #[test]
+    fn a_refusal_says_what_would_be_enough() {
+        let refusal = "ExternalSorter[0] holds 100 bytes and asked for 700 more, 300 are left for it";
+        assert_eq!(least_limit(16_000, refusal), Some(32_000));
+        assert_eq!(least_limit(16_000, "x holds 0 bytes and asked for 7 more, 0 are left for it"), None);
+        assert_eq!(least_limit(16_000, "the disk is full"), None);
     }
 }

@@ -55,18 +55,20 @@ impl Running {
     /// Starts a plan and waits for its first batch.
     ///
     /// Joins are hash joins on all cores. Where that is too much for the memory, the plan starts again with sort-merge
-    /// joins on one core: a hash join cannot spill, and neither can the merge of what several cores sorted. What cannot
-    /// spill takes in all of an input before it gives a row, so it fails before there is a batch.
+    /// joins on one core, in smaller and smaller batches: a hash join cannot spill, and neither can the merge of what
+    /// several cores sorted. What cannot spill takes in all of an input before it gives a row, so it fails before there is
+    /// a batch.
     pub(crate) async fn start(plan: &LogicalPlan, room: Room<'_>) -> Result<Self, DataError> {
-        match Self::start_with(plan, room, Joins::Hash).await {
-            Err(DataError::Memory { .. }) => {
-                let order = match room.order {
-                    Order::Fixed => Order::Fixed,
-                    Order::Free(_) => Order::Free(NonZeroUsize::MIN),
-                };
-                Self::start_with(plan, Room { order, ..room }, Joins::SortMerge).await
+        let mut joins = Joins::Hash;
+        loop {
+            let order = match (room.order, joins) {
+                (Order::Free(_), Joins::SortMerge { .. }) => Order::Free(NonZeroUsize::MIN),
+                (order, _) => order,
+            };
+            match Self::start_with(plan, Room { order, ..room }, joins).await {
+                Err(error) => joins = joins.after(&error).ok_or(error)?,
+                running => return running,
             }
-            other => other,
         }
     }
 

@@ -1,6 +1,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use arrow::array::{RecordBatch, UInt64Array};
+use arrow::compute::take_record_batch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
@@ -79,14 +81,15 @@ impl PartitionStream for Partition {
         self.scan.schema()
     }
 
-    fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
+    fn execute(&self, context: Arc<TaskContext>) -> SendableRecordBatchStream {
+        let rows = context.session_config().batch_size();
         let mut builder = RecordBatchReceiverStream::builder(Arc::clone(self.scan.schema()), QUEUE);
         let (sender, scan, parts) = (builder.tx(), Arc::clone(&self.scan), self.parts.clone());
         builder.spawn_blocking(move || {
             let mut wanted = true;
             for part in parts {
                 let read = scan.read(part, &mut |batch| {
-                    wanted = sender.blocking_send(Ok(batch)).is_ok();
+                    wanted = cut(batch, rows).into_iter().all(|batch| sender.blocking_send(batch).is_ok());
                     wanted
                 });
                 read.map_err(|error| DataFusionError::External(Box::new(Arc::new(error))))?;
@@ -98,4 +101,17 @@ impl PartitionStream for Partition {
         });
         builder.build()
     }
+}
+
+/// The batch in pieces of at most `rows` rows, each with bytes of its own: a slice holds those of the whole.
+fn cut(batch: RecordBatch, rows: usize) -> Vec<Result<RecordBatch, DataFusionError>> {
+    let all = batch.num_rows();
+    if all <= rows {
+        return vec![Ok(batch)];
+    }
+    let pieces = (0..all).step_by(rows.max(1)).map(|from| {
+        let places = UInt64Array::from_iter_values(from as u64..(from + rows).min(all) as u64);
+        take_record_batch(&batch, &places).map_err(DataFusionError::from)
+    });
+    pieces.collect()
 }

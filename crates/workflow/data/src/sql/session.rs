@@ -16,9 +16,14 @@ use crate::DataError;
 
 /// Rows of the batches that flow between operators.
 const BATCH_ROWS: usize = 8192;
+/// Where even a few batches are too much for the memory, they get so many times fewer rows, and at least so many.
+const FEWER: usize = 8;
+const LEAST_ROWS: usize = 128;
+/// Operators that hold a few batches whatever they spill, by the beginnings of their names.
+const HOLDERS: [&str; 3] = ["ExternalSorter", "SortPreservingMerge", "SMJStream"];
 
 /// The part of the memory that each sort keeps back for merging what it spilled, and the most that it keeps.
-const MERGE_SHARE: usize = 64;
+pub(super) const MERGE_SHARE: usize = 64;
 const MERGE_LIMIT: usize = 10 << 20;
 
 /// DataFusion's rule that pushes limits into sorts.
@@ -39,7 +44,33 @@ pub(crate) enum Joins {
     /// One side in memory: fast, and an error where it does not fit.
     Hash,
     /// Both sides sorted, on disk where they do not fit; the first rows of a sort likewise, where they are many.
-    SortMerge,
+    SortMerge {
+        /// Rows of a batch.
+        batch_rows: usize,
+    },
+}
+
+impl Joins {
+    /// How to try again what failed for want of memory; none where that is not the reason, or nothing is left to try.
+    ///
+    /// A sort holds a batch of its input, and one of each of two files when it merges: with fewer rows they are smaller.
+    pub(crate) fn after(self, error: &DataError) -> Option<Self> {
+        let DataError::Memory { reason, .. } = error else { return None };
+        match self {
+            Self::Hash => Some(Self::SortMerge { batch_rows: BATCH_ROWS }),
+            Self::SortMerge { batch_rows } => {
+                let smaller = batch_rows > LEAST_ROWS && HOLDERS.iter().any(|name| reason.starts_with(name));
+                smaller.then_some(Self::SortMerge { batch_rows: batch_rows / FEWER })
+            }
+        }
+    }
+
+    fn batch_rows(self) -> usize {
+        match self {
+            Self::Hash => BATCH_ROWS,
+            Self::SortMerge { batch_rows } => batch_rows,
+        }
+    }
 }
 
 /// A session that reads one table in its order and never touches the disk by itself.
@@ -72,7 +103,7 @@ fn session_with(
     };
     let mut config = SessionConfig::new()
         .with_target_partitions(partitions)
-        .with_batch_size(BATCH_ROWS)
+        .with_batch_size(joins.batch_rows())
         // Filters that appear while a query runs depend on which operator was first.
         .set_bool("datafusion.optimizer.enable_dynamic_filter_pushdown", order != Order::Fixed);
     let options = config.options_mut();
@@ -81,7 +112,7 @@ fn session_with(
     options.execution.sort_spill_reservation_bytes = (memory_limit / MERGE_SHARE).min(MERGE_LIMIT);
     let runtime = runtime.build_arc().map_err(|error| Translation { memory_limit }.error(&error))?;
     let mut rules = PhysicalOptimizer::new().rules;
-    if joins == Joins::SortMerge {
+    if joins != Joins::Hash {
         // Before those that have a sort that keeps few rows tell its scan what it no longer needs.
         let after_limits = rules.iter().rposition(|rule| rule.name() == LIMITS).map_or(rules.len(), |at| at + 1);
         rules.insert(after_limits, Arc::new(FullSorts));

@@ -6,14 +6,12 @@ use ropewalk_connectors::{Note, is_same_database, redacted};
 use ropewalk_store::{Blob, Store};
 use ropewalk_types::Digest;
 
+use super::again::tell_unknown;
 use super::quarantine::Misfit;
 use super::schema::TableSchema;
 use super::writing::WrittenTable;
-use crate::report::Origin;
+use crate::report::{CURSOR_COLUMN, Origin};
 use crate::{IngestError, IngestProgress, TableReport, parts, quarantine, report, table_schema};
-
-/// The fact of an import that names its cursor.
-pub(crate) const CURSOR_COLUMN: &str = "cursor_column";
 
 /// The version that new parts are added to.
 pub(crate) struct Previous {
@@ -84,14 +82,8 @@ impl Previous {
 
     /// Says those `notes` that it does not hold: what a read that found nothing new has to say goes into no report.
     pub(crate) fn tell_unknown(&self, notes: &[Note], progress: &dyn IngestProgress) {
-        for note in notes {
-            let column = self.report.columns.iter().find(|column| Some(&column.name) == note.column.as_ref());
-            let known = column.map_or(&self.report.notes, |column| &column.notes);
-            if !known.contains(&note.text) {
-                let about = note.column.as_ref().map(|name| format!("column `{name}`: ")).unwrap_or_default();
-                progress.noted(&format!("{about}{}", note.text));
-            }
-        }
+        let notes = notes.iter().map(|note| (note.column.as_deref(), note.text.as_str()));
+        tell_unknown(&self.report, notes, progress);
     }
 
     /// An error when its parts do not have the columns of `schema`: they are not written again.

@@ -9,11 +9,11 @@ use ropewalk_types::Digest;
 use serde_json::json;
 
 use self::partition::{PartitionJob, ReadPartition};
-use super::appending::{CURSOR_COLUMN, Previous};
+use super::appending::Previous;
 use super::schema::{FileColumns, TableSchema};
 use super::writing::{WrittenTable, columns_report};
 use super::{Ingested, SourceFile, Work};
-use crate::report::{FileReport, Import, Origin, REPORT_FORMAT};
+use crate::report::{CURSOR_COLUMN, FileReport, Import, Origin, REPORT_FORMAT};
 use crate::{IngestError, Network, Source, TableReport};
 
 /// The fact of an import that names the state of the database that was read.

@@ -148,9 +148,9 @@ impl DelimitedReader<'_> {
         })
     }
 
-    /// Puts a record into the piece; gives 1 when it holds nothing.
+    /// Puts a record into the piece; gives 1 when it is a blank line. One of delimiters alone has no values, but is a row.
     fn row(self, piece: &mut PieceWriter<'_>, record: &Record, line: u64, width: usize) -> Result<u64, IngestError> {
-        if record.fields().all(|field| field.trim().is_empty()) {
+        if record.len() == 1 && record.text().trim().is_empty() {
             return Ok(1);
         }
         let reason = if record.len() != width {
@@ -383,13 +383,29 @@ mod tests {
         let (summary, chunk) = read(text.as_bytes()).unwrap();
         let chunk = chunk.unwrap();
         assert_eq!(summary.columns[0].name, "id");
-        assert_eq!(chunk.numbers.values().to_vec(), [2, 5, 7, 8, 9]);
+        assert_eq!(chunk.numbers.values().to_vec(), [2, 5, 6, 7, 8, 9]);
         assert_eq!(chunk.column(1).cell(0), Cell::Text("two\nlines".into()));
         assert_eq!(chunk.column(1).cell(1), Cell::Null);
-        assert_eq!(chunk.column(1).cell(3), Cell::Text("a \"b\"".into()));
-        assert_eq!(chunk.reject(2), Some(("3".to_owned(), "the record has 1 fields, the header has 2".to_owned())));
-        assert!(chunk.reject(4).unwrap().1.contains("NUL"));
-        assert_eq!(summary.empty_rows, 3);
+        assert_eq!((chunk.column(0).cell(2), chunk.column(1).cell(2)), (Cell::Null, Cell::Null));
+        assert_eq!(chunk.column(1).cell(4), Cell::Text("a \"b\"".into()));
+        assert_eq!(chunk.reject(3), Some(("3".to_owned(), "the record has 1 fields, the header has 2".to_owned())));
+        assert!(chunk.reject(5).unwrap().1.contains("NUL"));
+        assert_eq!(summary.empty_rows, 2);
+    }
+
+    #[test]
+    fn delimiters_alone_are_a_row_and_a_blank_line_is_none() {
+        for (text, rows, rejected, empty) in [
+            ("a,b\n1,2\n,\n \n , \n\"\",\n", 4, None, 1),
+            ("a\tb\n\t\n \n\n1\t2\n", 2, None, 2),
+            ("a;b\n1;2\n;;\n", 2, Some(1), 0),
+            ("a\n1\n\n\"\"\n  \n2\n", 3, None, 2),
+        ] {
+            let (summary, chunk) = read(text.as_bytes()).unwrap();
+            let chunk = chunk.unwrap();
+            assert_eq!((summary.rows, chunk.rows(), summary.empty_rows), (rows, rows as usize, empty), "{text:?}");
+            assert_eq!((0..chunk.rows()).find(|row| chunk.reject(*row).is_some()), rejected, "{text:?}");
+        }
     }
 
     #[test]

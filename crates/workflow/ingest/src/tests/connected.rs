@@ -248,6 +248,61 @@ async fn rows_without_a_value_of_the_cursor_are_said_also_when_nothing_is_new() 
 }
 
 #[tokio::test]
+async fn the_same_rows_are_the_latest_version_again() {
+    let project = Project::new().await;
+    let request = SqlRequest { partition: Some(by_id(4)), ..orders(&project).await };
+    let mut settings = settings(&project, Source::Sql(request.clone()));
+    settings.parallelism = NonZeroUsize::MIN;
+    let first = project.run(&settings).await.unwrap();
+    assert_ne!(project.run(&settings).await.unwrap().tree, first.tree, "the record has the moment");
+    settings.latest = Some(first.tree);
+    let again = project.run(&settings).await.unwrap();
+    assert_eq!((again.tree, &again.report, again.bytes), (first.tree, &first.report, first.bytes));
+    assert_eq!((again.reused_pieces, again.source.digest), (0, first.source.digest));
+
+    let failing = Failing(StoreCheckpoints::new(project.store.clone()), AtomicUsize::new(2));
+    ingest(&settings, &project.path(), &project.store, &failing, &NoProgress).await.unwrap_err();
+    let heard = Hears::default();
+    let checkpoints = StoreCheckpoints::new(project.store.clone());
+    let resumed = ingest(&settings, &project.path(), &project.store, &checkpoints, &heard).await.unwrap();
+    assert_eq!((resumed.tree, resumed.reused_pieces), (first.tree, 2));
+    let heard = heard.0.into_inner().unwrap();
+    assert!(heard.len() == 1 && heard[0].starts_with("2 of 4 parts were read by an earlier run"), "{heard:?}");
+
+    statements(&project.path().join("shop.db"), &["UPDATE orders SET name = 'z' WHERE id = 4"]).await;
+    let changed = project.run(&settings).await.unwrap();
+    assert_eq!((changed.tree == first.tree, changed.report.rows), (false, 4));
+    settings.latest = Some(changed.tree);
+    let query = "SELECT id, name FROM orders WHERE id > 0".to_owned();
+    settings.source = Source::Sql(SqlRequest { query, ..request });
+    let otherwise = project.run(&settings).await.unwrap();
+    assert_ne!(otherwise.tree, changed.tree, "the record has what was asked");
+    settings.latest = Some(Digest::of(b"lost"));
+    assert_eq!(project.run(&settings).await.unwrap().report.rows, 4, "what is lost is compared with nothing");
+}
+
+#[tokio::test]
+async fn a_file_without_a_tag_is_known_by_its_rows() {
+    let bodies = Arc::new(std::sync::Mutex::new(vec!["id,a\n1,3\n", "id,a\r\n1,2\r\n", "id,a\n1,2\n"]));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/a.csv", listener.local_addr().unwrap());
+    let answer = move || {
+        let body = bodies.lock().unwrap().pop().unwrap();
+        async move { body }
+    };
+    let router = Router::new().route("/a.csv", get(answer));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let project = Project::new().await;
+    let mut settings = settings(&project, Source::Remote(FetchRequest::new(&url)));
+    let first = project.run(&settings).await.unwrap();
+    (settings.latest, settings.previous) = (Some(first.tree), Some(first.tree));
+    let again = project.run(&settings).await.unwrap();
+    assert_eq!((again.tree, &again.report), (first.tree, &first.report), "other ends of lines, the same rows");
+    let changed = project.run(&settings).await.unwrap();
+    assert_eq!((changed.tree == first.tree, project.rows(&changed.tree).await), (false, vec!["1|3".to_owned()]));
+}
+
+#[tokio::test]
 async fn values_that_no_column_holds_are_in_quarantine() {
     let project = Project::new().await;
     let mut request = orders(&project).await;

@@ -77,3 +77,24 @@ fn a_question_keeps_to_its_memory() {
     let said = project.fail(2, &["sql", "--memory", "4", all]);
     assert!(said.contains("more memory than its limit of 4000000 bytes"), "{said}");
 }
+
+/// A sort over a join has three sorts on their way at once, of which each must find something to begin with.
+#[test]
+fn a_sort_over_a_join_keeps_to_its_memory() {
+    let table = |factor: u64| {
+        let row = |row: u64| format!("{},{row},a text that takes its place, {row}\n", row * factor % 300_000);
+        format!("id,n,words\n{}", (0..300_000).map(row).collect::<Vec<_>>().concat())
+    };
+    let project = Project::with(&[("ropewalk.toml", FILE), ("a.csv", &table(7_919)), ("b.csv", &table(104_729))]);
+    let sorted = "SELECT * FROM (SELECT a.id, a.words, b.words AS other, row_number() OVER (ORDER BY b.n) AS place \
+                  FROM 'a.csv' a JOIN 'b.csv' b ON a.id = b.id) WHERE place IN (1, 150000, 300000) ORDER BY place";
+    let whole = project.json(&["sql", sorted]);
+    assert_eq!(
+        (whole.as_array().map(Vec::len), whole[2]["other"].as_str()),
+        (Some(3), Some("a text that takes its place, 299999"))
+    );
+    for memory in ["16", "4"] {
+        assert_eq!(project.json(&["sql", "--memory", memory, sorted]), whole, "{memory} MB");
+    }
+    assert!(project.fail(2, &["sql", "--memory", "0", sorted]).contains("--memory"));
+}

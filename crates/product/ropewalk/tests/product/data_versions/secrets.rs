@@ -1,7 +1,9 @@
 //! Credentials are used, and written nowhere: not here, not there, not in what is told.
 
 use futures::TryStreamExt as _;
-use ropewalk_store::{BackendOptions, object_store_at};
+use ropewalk_store::{BackendOptions, TreeEntry, object_store_at};
+use ropewalk_types::Digest;
+use serde_json::Value;
 
 use super::{Place, birds, clone, commit, contains, read, walk};
 use crate::harness::{Project, talk, variable};
@@ -68,4 +70,53 @@ fn objects(place: &Place) -> Vec<Vec<u8>> {
         }
         objects
     })
+}
+
+/// Runs the stage `x`; what it said, and the project file as it is kept with the run, by the digest of the code.
+fn run_kept(project: &Project) -> (String, Digest, String) {
+    let output = project.run(&["run", "x", "--output", "json"]);
+    let said = talk(&output);
+    assert!(output.status.success(), "{said}");
+    let told: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let tree: Digest = told["code"]["tree"].as_str().expect("a tree").parse().expect("a digest");
+    let kept = project.in_store(".ropewalk/store", async |store| {
+        let found = store.tree_get(&tree).await.expect("kept");
+        let Some(TreeEntry::File { digest, .. }) = found.get("ropewalk.toml") else { panic!("no project file") };
+        store.get_bytes(digest).await.expect("bytes")
+    });
+    (said, tree, String::from_utf8(kept.to_vec()).expect("text"))
+}
+
+#[test]
+fn secrets_of_the_project_file_are_hidden_in_what_is_kept() {
+    let file = |token: &str, header: &str, parameter: &str| {
+        format!(
+            "[project]\nname = \"x\"\n[data.a]\nsource = \"https://a.example/x.csv?token={token}\"\n\
+             headers = {{ Authorization = {header} }}\n[stage.x]\n\
+             run = \"echo https://a.example/y?code={parameter} > out.txt\"\nout = {{ lines = \"out.txt\" }}\n"
+        )
+    };
+    let secrets = ["url-3f9a7c21", "header-3f9a7c22", "command-3f9a7c23"];
+    let written = file(secrets[0], &format!("\"Bearer {}\"", secrets[1]), secrets[2]);
+    let project = Project::with(&[("ropewalk.toml", &written)]);
+    let (said, tree, kept) = run_kept(&project);
+    let places = "data.a.source, data.a.headers.Authorization, stage.x.run";
+    assert!(
+        said.matches("warning: secrets").count() == 1 && said.contains(places) && said.contains("${NAME}"),
+        "{said}"
+    );
+    assert_eq!(kept, file("***", "\"***\"", "***"));
+    for bytes in walk(&project.path(".ropewalk")) {
+        // What a command writes is its own.
+        assert!(!secrets[..2].iter().any(|secret| contains(&bytes, secret.as_bytes())), "a secret is written");
+    }
+    project.write("ropewalk.toml", &file("other", "\"Basic other\"", "other"));
+    assert_eq!(run_kept(&project).1, tree, "it is the same code");
+
+    let clean = file("${TOKEN}", "{ env = \"TOKEN\" }", "${CODE}");
+    project.write("ropewalk.toml", &clean);
+    let (said, _, kept) = run_kept(&project);
+    assert!(!said.contains("warning") && kept == clean, "{said}");
+    let said = project.fail(1, &["run", "a"]);
+    assert!(said.contains("the environment variable `TOKEN` is not set"), "{said}");
 }
