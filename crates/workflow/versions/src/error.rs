@@ -1,4 +1,5 @@
 mod advice;
+mod broken;
 
 use std::path::PathBuf;
 
@@ -8,6 +9,9 @@ use ropewalk_types::{DatasetName, Diagnose, Digest, NameError};
 
 use crate::history::Removal;
 use crate::version::Version;
+
+pub(crate) use broken::not_whole;
+pub use broken::{NotWhole, Unfit, UnfitFact};
 
 /// How many file names an error lists before it only counts.
 const NAMED: usize = 5;
@@ -299,6 +303,12 @@ pub enum VersionsError {
         /// The content.
         root: Digest,
     },
+    /// Something of a dataset cannot be had whole.
+    #[error(transparent)]
+    NotWhole(Box<NotWhole>),
+    /// A pointer does not fit what it names.
+    #[error(transparent)]
+    Unfit(Box<Unfit>),
     /// Files that were left out of the work tree are needed, and not in the store either.
     #[error("dataset `{name}` is laid out in part, and the store does not hold the files that were left out")]
     LaidOutInPart {

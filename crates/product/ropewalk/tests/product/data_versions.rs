@@ -1,5 +1,6 @@
 //! `docs/data.md` from an empty folder to a second machine, and what can go wrong on the way.
 
+mod apart;
 mod choices;
 mod killed;
 mod secrets;
