@@ -18,7 +18,7 @@ pub use canonical::canonical_json;
 pub use diagnose::Diagnose;
 pub use digest::{Digest, DigestError};
 pub use id::{ExperimentId, IdError, PredictionId, RunId};
-pub use name::{Alias, DatasetName, ModelName, NameError, StageName, TagName};
+pub use name::{Alias, DatasetName, ModelName, NameError, RemoteName, StageName, TagName};
 pub use signature::{ElementType, Signature, TensorSpec, UnknownElementType};
 pub use state::{RunStatus, UnknownState, Zone};
 pub use uri::{Uri, UriError};
