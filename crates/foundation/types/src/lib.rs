@@ -12,6 +12,7 @@ mod name;
 mod signature;
 mod state;
 mod uri;
+mod wording;
 
 pub use ambient::{Ambient, ManualAmbient, Timestamp};
 pub use canonical::canonical_json;
@@ -22,3 +23,4 @@ pub use name::{Alias, DatasetName, ModelName, NameError, RemoteName, StageName, 
 pub use signature::{ElementType, Signature, TensorSpec, UnknownElementType};
 pub use state::{RunStatus, UnknownState, Zone};
 pub use uri::{Uri, UriError};
+pub use wording::counted;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use ropewalk_execution::ExecutionError;
 use ropewalk_store::{FileError, StoreError};
-use ropewalk_types::{DatasetName, Diagnose, Digest, NameError};
+use ropewalk_types::{DatasetName, Diagnose, Digest, NameError, counted};
 
 use crate::history::Removal;
 use crate::version::Version;
@@ -451,7 +451,7 @@ fn shorts(digests: &[Digest]) -> String {
 }
 
 fn count(paths: &[String]) -> String {
-    if paths.len() == 1 { "1 file".to_owned() } else { format!("{} files", paths.len()) }
+    counted(paths.len() as u64, "file")
 }
 
 fn links_are(count: usize) -> String {

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use ropewalk_server::{DataProject, ServerError};
 use ropewalk_store::LinkMode;
+use ropewalk_types::counted;
 use ropewalk_versions::{AddLinks, FailedOutput, ImportOutcome, ImportPlan, Imported};
 use serde_json::json;
 
@@ -108,11 +109,13 @@ async fn take_over(
     } else if dry_run {
         for output in plan.whole() {
             let size = output.files.iter().map(|file| file.size).sum();
-            output::text(&format!("{}: {} files, {}\n", output.path, output.files.len(), bytes(size)));
+            let files = counted(output.files.len() as u64, "file");
+            output::text(&format!("{}: {files}, {}\n", output.path, bytes(size)));
         }
     } else {
         for one in &imported {
-            output::text(&format!("{} {}: {} files, {}\n", one.name, one.version.short(), one.files, bytes(one.bytes)));
+            let files = counted(one.files, "file");
+            output::text(&format!("{} {}: {files}, {}\n", one.name, one.version.short(), bytes(one.bytes)));
         }
     }
     let ending = if plan.is_whole() && failed.is_empty() { ExitCode::SUCCESS } else { WORK_FAILED.into() };
@@ -123,8 +126,9 @@ async fn take_over(
 fn say_plan(plan: &ImportPlan) {
     let mut hints = BTreeSet::new();
     for output in plan.outputs.iter().filter(|output| !output.missing.is_empty()) {
-        let (first, count) = (output.missing.first().map_or("", String::as_str), output.missing.len());
-        let text = format!("not found: {count} files of {}, such as {first}: it is not taken over", output.path);
+        let first = output.missing.first().map_or("", String::as_str);
+        let count = counted(output.missing.len() as u64, "file");
+        let text = format!("not found: {count} of {}, such as {first}: it is not taken over", output.path);
         terminal::say(&printable(&text));
         hints.extend(&output.hint);
     }
@@ -150,9 +154,9 @@ fn say_failed<'a>(failed: &'a [FailedOutput], mut hints: BTreeSet<&'a String>) {
 fn say_changed(imported: &[Imported]) {
     for Imported { name, changed, .. } in imported {
         if let Some(first) = changed.first() {
-            let count = changed.len();
+            let count = counted(changed.len() as u64, "file");
             terminal::say(&printable(&format!(
-                "changed since: {count} files of {name}, such as {first}: they were left as they are, and `ropewalk data \
+                "changed since: {count} of {name}, such as {first}: they were left as they are, and `ropewalk data \
                  commit {name}` makes a version of them"
             )));
         }

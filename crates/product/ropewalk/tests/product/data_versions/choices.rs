@@ -92,7 +92,7 @@ fn large_files_come_as_was_asked_for_and_as_doctor_says() {
     let (how, expected) = match detail {
         "clones that share their blocks" => ("1 of them cloned", (false, true)),
         "copies, and read-only hard links for large files" => ("1 of them linked, read-only", (true, false)),
-        "copies" => ("1 files written", (false, true)),
+        "copies" => ("1 file written", (false, true)),
         other => panic!("{other}"),
     };
     let said = anew("auto");
