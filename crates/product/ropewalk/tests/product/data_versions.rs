@@ -3,6 +3,8 @@
 mod apart;
 mod choices;
 mod killed;
+#[cfg(target_os = "linux")]
+mod memory;
 mod secrets;
 
 use std::io::Write as _;
