@@ -64,11 +64,12 @@ impl VersionsError {
     /// Of errors that concern one dataset, those that may not say which one, or which version.
     fn lacks_name(&self) -> bool {
         match self {
-            Self::ContentMissing { .. } | Self::Malformed { .. } => true,
+            Self::ContentMissing { .. }
+            | Self::Malformed { .. }
+            | Self::Store(StoreError::NotFound { .. } | StoreError::TooLarge { .. }) => true,
             // An index tells what lies in the store as a whole.
             Self::Store(StoreError::Damaged { object, .. }) => !object.starts_with("index/"),
             Self::Store(StoreError::Malformed { what, .. }) => *what != "store",
-            Self::Store(StoreError::NotFound { .. } | StoreError::TooLarge { .. }) => true,
             _ => false,
         }
     }

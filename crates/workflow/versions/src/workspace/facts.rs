@@ -29,17 +29,13 @@ impl Workspace {
             let facts = [UnfitFact::of("bytes", bytes, &size), UnfitFact::of("files", count, &files.len())];
             return if *kind == Kind::Folder { fitting(pointer, name, facts) } else { Ok(()) };
         };
-        let here = History { stores: &[self.store().await?] }.find(digest).await;
-        let found = match here.map_err(|error| error.about(name, *version))? {
-            Some(found) => Some(found),
-            None => match self.other(from).await? {
-                Some(other) => {
-                    let there = History { stores: &[other] }.find(digest).await;
-                    there.map_err(|error| error.about(name, *version))?
-                }
-                None => None,
-            },
-        };
+        let about = |error: VersionsError| error.about(name, *version);
+        let mut found = History { stores: &[self.store().await?] }.find(digest).await.map_err(about)?;
+        if found.is_none()
+            && let Some(other) = self.other(from).await?
+        {
+            found = History { stores: &[other] }.find(digest).await.map_err(about)?;
+        }
         let Some(found) = found else {
             let expected = format!("a version of `{name}`, and no store that was asked has such a one");
             return fitting(pointer, name, [UnfitFact::of("version", digest, &expected)]);
