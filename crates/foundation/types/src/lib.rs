@@ -12,13 +12,15 @@ mod name;
 mod signature;
 mod state;
 mod uri;
+mod wording;
 
 pub use ambient::{Ambient, ManualAmbient, Timestamp};
 pub use canonical::canonical_json;
 pub use diagnose::Diagnose;
 pub use digest::{Digest, DigestError};
 pub use id::{ExperimentId, IdError, PredictionId, RunId};
-pub use name::{Alias, DatasetName, ModelName, NameError, StageName, TagName};
+pub use name::{Alias, DatasetName, ModelName, NameError, RemoteName, StageName, TagName};
 pub use signature::{ElementType, Signature, TensorSpec, UnknownElementType};
 pub use state::{RunStatus, UnknownState, Zone};
 pub use uri::{Uri, UriError};
+pub use wording::counted;

@@ -111,6 +111,10 @@ name! {
     StageName, "a stage", portable, PORTABLE
 }
 name! {
+    /// Another store of a project, such as `origin`.
+    RemoteName, "a remote", portable, PORTABLE
+}
+name! {
     /// A registered model.
     ModelName, "a model", model, "use 1 to 250 bytes without `/`, `:`, control characters or spaces at the ends"
 }
@@ -129,7 +133,7 @@ mod tests {
             assert!(DatasetName::new(good).is_ok(), "{good}");
         }
         for bad in ["", "../x", ".hidden", "-rf", "a/b", "a b", "é", &"x".repeat(129)] {
-            assert!(DatasetName::new(bad).is_err(), "{bad}");
+            assert!(DatasetName::new(bad).is_err() && RemoteName::new(bad).is_err(), "{bad}");
         }
     }
 

@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ropewalk_data::{EffectiveFacts, facts_effective, version_list, version_resolve};
 use ropewalk_lineage::{Link, Relation, Step, upstream};
 use ropewalk_serving::{LogSettings, PredictionLog, PredictionRecord};
-use ropewalk_types::{PredictionId, Uri};
+use ropewalk_types::{PredictionId, Uri, counted};
 use serde::Serialize;
 
 use crate::{DatasetLineage, OpenProject, ServerError};
@@ -100,7 +100,10 @@ impl OpenProject {
             Uri::Data { name, version } => {
                 let versions = version_list(&self.catalog, Some(name)).await?;
                 match versions.iter().find(|one| one.digest.to_string() == *version) {
-                    Some(one) => format!("{}, {} rows, {} columns", one.zone, one.rows, one.columns.len()),
+                    Some(one) => {
+                        let columns = counted(one.columns.len() as u64, "column");
+                        format!("{}, {}, {columns}", one.zone, counted(one.rows, "row"))
+                    }
                     None => self.tracked_about(name, version).await?.unwrap_or_default(),
                 }
             }

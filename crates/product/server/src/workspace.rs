@@ -11,7 +11,7 @@ use ropewalk_config::{
 use ropewalk_data::{AuditAction, AuditEvent, audit_write, version_history};
 use ropewalk_execution::Program;
 use ropewalk_store::{BackendOptions, Store, files, object_store_at};
-use ropewalk_types::{Ambient, DatasetName, Digest, Uri};
+use ropewalk_types::{Ambient, DatasetName, Digest, RemoteName, Uri};
 use ropewalk_versions::{RemoteOpener, VersionsError, Workspace};
 use serde_json::Value;
 
@@ -135,8 +135,10 @@ fn remote_opener(name: String, url: String, options: BackendOptions) -> RemoteOp
 }
 
 impl DataProject {
-    /// Writes a remote into the project file of the project at `root`; the URL must be one that can be opened.
+    /// Writes a remote into the project file of the project at `root`; the name must be one that can be typed and printed
+    /// everywhere, the URL one that can be opened.
     pub fn remote_add(root: &Path, name: &str, url: &str, options: &BackendOptions) -> Result<(), ServerError> {
+        RemoteName::new(name)?;
         if holds_password(url) {
             // Before anything else can say the URL in an error.
             return Err(ServerError::Unknown {

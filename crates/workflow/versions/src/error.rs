@@ -1,13 +1,17 @@
 mod advice;
+mod broken;
 
 use std::path::PathBuf;
 
 use ropewalk_execution::ExecutionError;
 use ropewalk_store::{FileError, StoreError};
-use ropewalk_types::{DatasetName, Diagnose, Digest, NameError};
+use ropewalk_types::{DatasetName, Diagnose, Digest, NameError, counted};
 
 use crate::history::Removal;
 use crate::version::Version;
+
+pub(crate) use broken::not_whole;
+pub use broken::{NotWhole, Unfit, UnfitFact};
 
 /// How many file names an error lists before it only counts.
 const NAMED: usize = 5;
@@ -299,6 +303,12 @@ pub enum VersionsError {
         /// The content.
         root: Digest,
     },
+    /// Something of a dataset cannot be had whole.
+    #[error(transparent)]
+    NotWhole(Box<NotWhole>),
+    /// A pointer does not fit what it names.
+    #[error(transparent)]
+    Unfit(Box<Unfit>),
     /// Files that were left out of the work tree are needed, and not in the store either.
     #[error("dataset `{name}` is laid out in part, and the store does not hold the files that were left out")]
     LaidOutInPart {
@@ -447,7 +457,7 @@ fn shorts(digests: &[Digest]) -> String {
 }
 
 fn count(paths: &[String]) -> String {
-    if paths.len() == 1 { "1 file".to_owned() } else { format!("{} files", paths.len()) }
+    counted(paths.len() as u64, "file")
 }
 
 fn links_are(count: usize) -> String {

@@ -141,12 +141,33 @@ pub(crate) async fn refs_of(
     store: &Store,
     names: &[DatasetName],
 ) -> Result<BTreeMap<DatasetName, Refs>, VersionsError> {
+    let RefsEach { found, wrong } = refs_each(store, names).await?;
+    wrong.into_values().next().map_or(Ok(found), Err)
+}
+
+/// The refs of some datasets, and what is wrong with those of others.
+pub(crate) struct RefsEach {
+    /// What can be read.
+    pub(crate) found: BTreeMap<DatasetName, Refs>,
+    /// Of each dataset with a ref that cannot be read, the first such.
+    pub(crate) wrong: BTreeMap<DatasetName, VersionsError>,
+}
+
+/// Like [`refs_of`], with what is wrong with the refs of a dataset beside the others.
+pub(crate) async fn refs_each(store: &Store, names: &[DatasetName]) -> Result<RefsEach, VersionsError> {
     let (mut found, reads) = refs_read(store, names, Tips::Named).await?;
+    let mut wrong = BTreeMap::new();
     for Read { dataset, part, found: at, .. } in reads {
-        found.entry(dataset).or_default().take(part, at?);
+        match at {
+            Ok(at) => found.entry(dataset).or_default().take(part, at),
+            Err(error) if error.concerns_one() => {
+                wrong.entry(dataset).or_insert(error);
+            }
+            Err(error) => return Err(error),
+        }
     }
     found.values_mut().for_each(Refs::settle);
-    Ok(found)
+    Ok(RefsEach { found, wrong })
 }
 
 /// Whether tips are believed their names, or read.

@@ -36,7 +36,7 @@ mod workspace;
 
 pub use code::{CodeState, code_state};
 pub use diff::{ChangedFile, Diff, MovedFile, SizedFile};
-pub use error::{NumberedVersion, VersionsError};
+pub use error::{NotWhole, NumberedVersion, Unfit, UnfitFact, VersionsError};
 pub use examine::{Examined, NeededVersion, store_examine};
 pub use history::{DamagedRef, LogEntry, Removal, Resolved};
 pub use import::{

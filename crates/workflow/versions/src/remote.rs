@@ -1,5 +1,6 @@
 //! Versions on their way to and from other stores.
 
+mod bring;
 mod fetch;
 mod push;
 mod removals;

@@ -1,6 +1,7 @@
 //! Stories of one or two people, a project each, and a remote between them.
 
 mod adopting;
+mod apart;
 mod clones;
 mod collected;
 mod crash;

@@ -5,6 +5,7 @@ mod checkout;
 mod commit;
 mod compare;
 mod conflicted;
+mod facts;
 mod gitignore;
 mod holding;
 mod links;

@@ -98,6 +98,8 @@ pub struct Collected {
     /// Bytes by which the packs became smaller; the removed pieces of packs that stay are gaps in them until less than
     /// two thirds are left.
     pub freed: u64,
+    /// Packs that went, those that were written anew among them.
+    pub freed_packs: u64,
     /// Roots that are not in this store.
     pub absent_roots: u64,
 }
@@ -148,6 +150,7 @@ impl Store {
         }
         plan.report.absent_roots = live.absent.len() as u64;
         if settings.dry_run {
+            (plan.report.freed, plan.report.freed_packs) = plan.freed();
             return Ok(plan.report);
         }
         let report = self.inner.collect_apply(plan).await?;

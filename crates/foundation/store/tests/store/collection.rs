@@ -127,7 +127,9 @@ async fn packs_that_are_mostly_garbage_are_written_anew(harness: Harness) {
     assert_eq!((gaps.removed.pieces, gaps.freed), (5, 0), "three quarters are in use");
     let few: Vec<_> = blobs[..4].iter().map(|blob| Root::Blob(blob.digest)).collect();
     collect(&store, &few, 5).await;
+    let counted = store.collect(&few, &CollectSettings { dry_run: true, ..settings(7) }).await.unwrap();
     let anew = collect(&store, &few, 7).await;
+    assert_eq!((counted, anew.freed_packs), (anew, 1));
     assert_eq!(anew.removed.pieces, 11);
     assert!((160_000..161_000).contains(&anew.freed), "{anew:?}");
     for store in [&store, &idle, &harness.open().await] {

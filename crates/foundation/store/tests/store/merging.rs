@@ -98,7 +98,10 @@ async fn when_nobody_else_works_they_become_few_at_once(harness: Harness) {
     let mut roots = commits(&store, 0..20).await;
     let gone = roots.split_off(15);
     let at_once = CollectSettings { now: SystemTime::now(), grace: Duration::ZERO, dry_run: false };
+    let counted = store.collect(&roots, &CollectSettings { dry_run: true, ..at_once }).await.unwrap();
     let done = store.collect(&roots, &at_once).await.unwrap();
+    assert_eq!(counted, done);
+    assert!(done.freed > 0 && done.freed_packs == 40, "{done:?}");
     assert_eq!((done.merged_packs, done.removed.pieces, done.copies.pieces), (30, 10, 0), "{done:?}");
     let [packs, index, _] = objects(&harness).await;
     assert!(packs == 1 && index <= 2, "{packs} {index}");

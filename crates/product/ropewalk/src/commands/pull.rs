@@ -2,6 +2,7 @@ use std::process::ExitCode;
 
 use ropewalk_server::{Chosen, DataProject, FetchedTables, ServerError, TableContent};
 use ropewalk_store::Store;
+use ropewalk_types::{DatasetName, Diagnose as _};
 use ropewalk_versions::{Fetched, Problem, PullOptions, PullTo, Pulled, Selection};
 use serde_json::json;
 
@@ -33,21 +34,16 @@ pub(super) async fn pull(shared: &Shared, arguments: &Pull) -> Ending {
         } else {
             Fetched::default()
         };
-        pulled = project.workspace().pull(&store, names, options, &progress).await?;
-        pulled.fetched = everything.then(pulled.fetched);
+        pulled = project.workspace().pull(&store, names, options, &progress).await?.after(everything);
         progress.end();
     }
-    for problem in &pulled.gone {
-        say_problem(problem);
-    }
-    let ending = if pulled.gone.is_empty() { ending(&tables) } else { WORK_FAILED.into() };
+    let ending = ending(&tables, &pulled.gone);
     if shared.output == Format::Json {
-        let gone = |problem: &Problem| json!({ "name": problem.path, "problem": problem.error.to_string() });
-        let gone: Vec<_> = pulled.gone.iter().map(gone).collect();
+        let gone = listed(&pulled.gone);
         output::json(&json!({ "remote": remote, "pulled": pulled, "gone": gone, "tables": tables.tables }));
         return Ok(ending);
     }
-    told(&remote, &pulled.fetched);
+    told(&remote, &pulled.fetched, &pulled.gone);
     for made in &pulled.checked_out {
         output::text(&described(made));
     }
@@ -75,8 +71,22 @@ async fn tables(
     Ok(fetched)
 }
 
-fn ending(tables: &FetchedTables) -> ExitCode {
-    travelled::ending(tables.tables.iter().map(|one| &one.refusal))
+/// Says what is wrong with some of the datasets; how a command ends that has brought the others.
+fn ending(tables: &FetchedTables, problems: &[Problem]) -> ExitCode {
+    problems.iter().for_each(say_problem);
+    if problems.is_empty() {
+        travelled::ending(tables.tables.iter().map(|one| &one.refusal))
+    } else {
+        WORK_FAILED.into()
+    }
+}
+
+fn listed(problems: &[Problem]) -> Vec<serde_json::Value> {
+    let one = |Problem { path, error }: &Problem| {
+        let problem = error.to_string();
+        json!({ "name": path, "code": error.code(), "problem": problem, "hint": error.hint() })
+    };
+    problems.iter().map(one).collect()
 }
 
 /// Fetches only.
@@ -91,14 +101,18 @@ pub(super) async fn fetch(shared: &Shared, arguments: &Fetch) -> Ending {
         fetched = project.workspace().fetch(&store, names, arguments.all, &progress).await?;
         progress.end();
     }
+    let ending = ending(&tables, &fetched.failed);
     match shared.output {
-        Format::Json => output::json(&json!({ "remote": remote, "fetched": fetched, "tables": tables.tables })),
-        Format::Text => told(&remote, &fetched),
+        Format::Json => {
+            let gone = listed(&fetched.failed);
+            output::json(&json!({ "remote": remote, "fetched": fetched, "gone": gone, "tables": tables.tables }));
+        }
+        Format::Text => told(&remote, &fetched, &fetched.failed),
     }
-    Ok(ending(&tables))
+    Ok(ending)
 }
 
-fn told(remote: &str, fetched: &Fetched) {
+fn told(remote: &str, fetched: &Fetched, problems: &[Problem]) {
     for (name, version) in &fetched.moved {
         output::text(&format!("{name}: {} is the latest now\n", version.short()));
     }
@@ -108,7 +122,8 @@ fn told(remote: &str, fetched: &Fetched) {
             version.short()
         ));
     }
-    for name in &fetched.missing {
+    let said = |name: &DatasetName| problems.iter().any(|problem| problem.path == name.as_str());
+    for name in fetched.missing.iter().filter(|name| !said(name)) {
         terminal::say(&format!("warning: {remote} has nothing of {name}"));
     }
     for (name, tag) in &fetched.deleted_tags {

@@ -1,6 +1,7 @@
 use ropewalk_data::TagMove;
 use ropewalk_server::{Chosen, DataProject, PushedTables, ServerError};
 use ropewalk_store::Store;
+use ropewalk_types::counted;
 use ropewalk_versions::{PushOptions, Pushed, PushedHead};
 use serde_json::json;
 
@@ -101,6 +102,6 @@ fn told(remote: &str, pushed: &Pushed) {
     }
     let moved = &pushed.transferred;
     if moved.pieces > 0 {
-        output::text(&format!("{} pieces, {} to {remote}\n", moved.pieces, bytes(moved.bytes)));
+        output::text(&format!("{}, {} to {remote}\n", counted(moved.pieces, "piece"), bytes(moved.bytes)));
     }
 }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use ropewalk_data::TagConflict;
 use ropewalk_server::{FetchedTable, FetchedTables, PushedTable, PushedTables, Refusal};
-use ropewalk_types::DatasetName;
+use ropewalk_types::{DatasetName, counted};
 
 use crate::arguments::Format;
 use crate::failure::WORK_FAILED;
@@ -27,7 +27,8 @@ pub(super) fn pushed(format: Format, remote: &str, pushed: &PushedTables) {
     }
     let moved = &pushed.transferred;
     if format == Format::Text && moved.pieces > 0 {
-        output::text(&format!("{} pieces of tables, {} to {remote}\n", moved.pieces, bytes(moved.bytes)));
+        let pieces = counted(moved.pieces, "piece");
+        output::text(&format!("{pieces} of tables, {} to {remote}\n", bytes(moved.bytes)));
     }
 }
 
@@ -83,8 +84,8 @@ pub(super) fn fetched(format: Format, remote: &str, fetched: &FetchedTables) {
         terminal::say(&format!("warning: {remote} has nothing of the table {name}"));
     }
     if fetched.unknown_refs > 0 {
-        let count = fetched.unknown_refs;
-        terminal::say(&format!("warning: {remote} has {count} refs of tables that only a newer Ropewalk can read"));
+        let refs = counted(fetched.unknown_refs, "ref");
+        terminal::say(&format!("warning: {remote} has {refs} of tables that only a newer Ropewalk can read"));
     }
 }
 
@@ -93,7 +94,7 @@ fn fetched_table(remote: &str, table: &FetchedTable) {
     if !table.recorded.is_empty() {
         output::text(&format!("{name}: {} new here\n", versions(table.recorded.len())));
     } else if !table.content.is_empty() {
-        output::text(&format!("{name}: the bytes of {} came\n", counted(table.content.len())));
+        output::text(&format!("{name}: the bytes of {} came\n", counted(table.content.len() as u64, "version")));
     }
     if table.elsewhere > 0 && !table.is_quiet() {
         let count = table.elsewhere;
@@ -145,10 +146,6 @@ fn refused(remote: &str, name: &DatasetName, refusal: Option<&Refusal>) {
     }
 }
 
-fn counted(count: usize) -> String {
-    if count == 1 { "1 version".to_owned() } else { format!("{count} versions") }
-}
-
 fn versions(count: usize) -> String {
-    if count == 1 { "1 version is".to_owned() } else { format!("{count} versions are") }
+    format!("{} {}", counted(count as u64, "version"), if count == 1 { "is" } else { "are" })
 }

@@ -326,7 +326,7 @@ fn the_record_of_an_import_is_told_to_people() {
     assert!(text.contains("  00.csv, 2 rows, digest ") && text.contains("  19.csv, "), "{text}");
     assert!(!text.contains("20.csv") && text.contains("  … and 3 more\n"), "{text}");
     let text = project.succeed(&["data", "show", "asked"]);
-    assert!(text.contains("imported\n  sqlite:.ropewalk/catalog.db, ") && text.contains(", 1 rows, digest "), "{text}");
+    assert!(text.contains("imported\n  sqlite:.ropewalk/catalog.db, ") && text.contains(", 1 row, digest "), "{text}");
     assert!(text.contains("    SELECT 7 AS n\n"), "{text}");
     let shown = project.json(&["data", "show", "many"]);
     assert!(shown["sources"][0].as_str().is_some_and(|uri| uri.starts_with("file:many/*.csv#")), "{shown}");

@@ -76,7 +76,7 @@ fn a_dvc_project_is_taken_over_from_its_s3_remote() {
 
     // Nothing was pushed yet.
     let said = project.fail(1, &["data", "import-dvc", "--dry-run"]);
-    assert!(said.contains(LISTED) && said.contains("not found: 1 files of old.csv"), "{said}");
+    assert!(said.contains(LISTED) && said.contains("not found: 1 file of old.csv"), "{said}");
     assert!(said.contains("hint: `dvc fetch`"), "{said}");
     let said = project.fail(1, &["data", "import-dvc"]);
     assert!(said.contains("not taken over: data of data.dvc"), "{said}");
@@ -168,17 +168,14 @@ fn files_of_git_lfs_are_held_against_their_pointers() {
         project.write(path, text);
     }
     let said = project.fail(1, &["data", "import-lfs"]);
-    assert!(said.contains("not found: 1 files of images, such as changed.bin"), "{said}");
+    assert!(said.contains("not found: 1 file of images, such as changed.bin"), "{said}");
     assert!(said.contains("hint: `git lfs fetch`"), "{said}");
     assert!(project.path("sounds.dataset").exists() && !project.path("images.dataset").exists());
 
     project.write(&format!(".git/lfs/objects/ba/78/{ABC}"), "abc");
     let output = project.run(&["data", "import-lfs"]);
     let said = talk(&output);
-    assert!(
-        output.status.success() && said.contains("changed since: 1 files of images, such as changed.bin"),
-        "{said}"
-    );
+    assert!(output.status.success() && said.contains("changed since: 1 file of images, such as changed.bin"), "{said}");
     assert_eq!(std::fs::read_to_string(project.path("images/changed.bin")).expect("changed"), "xyz");
     let status = project.json(&["data", "status", "images"]);
     assert_eq!(status[0]["changed"].as_array().map(Vec::len), Some(1), "{status}");

@@ -142,8 +142,8 @@ fn damaged_refs_of_a_remote_are_set_again() {
     let first = pushed(&place);
     assert!(change(&place, "refs", GARBAGE) > 5);
     let second = clone(&first);
-    let said = second.fail(2, &["pull", "photos"]);
-    assert!(said.contains("holds no") && said.contains("data verify"), "{said}");
+    let said = second.fail(1, &["pull", "photos"]);
+    assert!(said.contains("dataset `photos`") && said.contains("holds no") && said.contains("data verify"), "{said}");
     let told = verify(&first, &["--remote", "origin"], 1);
     assert_eq!((count(&told["refs"]), count(&told["tables"])), (2, 3), "a head, a tag; two records, a state: {told}");
     let told = verify(&second, &["--remote", "origin", "--heal"], 1);

@@ -276,7 +276,7 @@ fn tracked_files_are_no_tables_but_have_a_lineage() {
     let find = |name: &str| told["stages"].as_array().and_then(|all| all.iter().find(|one| one["name"] == name));
     let run = find("count").and_then(|one| one["run"].as_str()).expect("a run");
     let thread = project.succeed(&["trace", &format!("runs:/{run}")]);
-    assert!(thread.contains("data:birds@") && thread.contains("v1, 1 files, \"first birds\" by Ada"), "{thread}");
+    assert!(thread.contains("data:birds@") && thread.contains("v1, 1 file, \"first birds\" by Ada"), "{thread}");
 
     project.write("birds/a.csv", "id\n2\n");
     project.succeed(&["data", "commit", "birds", "-m", "second birds"]);

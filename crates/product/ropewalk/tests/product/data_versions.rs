@@ -1,7 +1,10 @@
 //! `docs/data.md` from an empty folder to a second machine, and what can go wrong on the way.
 
+mod apart;
 mod choices;
 mod killed;
+#[cfg(target_os = "linux")]
+mod memory;
 mod secrets;
 
 use std::io::Write as _;
@@ -203,8 +206,16 @@ fn garbage_goes_and_what_is_needed_stays() {
     project.succeed(&["data", "add", "photos"]);
     std::fs::remove_file(project.path("photos/secret.jpg")).expect("remove");
     project.succeed(&["data", "add", "photos"]);
+    let told = project.json(&["data", "gc", "--grace", "0", "--dry-run"]);
     let collected = project.json(&["data", "gc", "--grace", "0"]);
     assert!(collected["removed"]["pieces"].as_u64() >= Some(1), "{collected}");
+    assert!(
+        collected["freed_bytes"].as_u64() > Some(0) && collected["freed_objects"].as_u64() > Some(0),
+        "{collected}"
+    );
+    for amount in ["removed", "freed_bytes", "freed_objects", "kept"] {
+        assert_eq!(told[amount], collected[amount], "{amount}: a dry run says what goes");
+    }
     assert_eq!(project.succeed(&["data", "cat", "data:photos@v1/robin.jpg"]), "not really a photo");
     let verified = project.json(&["data", "verify"]);
     assert_eq!(verified["damaged"].as_array().map(Vec::len), Some(0), "{verified}");

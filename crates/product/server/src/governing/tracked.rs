@@ -1,7 +1,7 @@
 //! Tracked files where tables are asked for, and in lineage.
 
 use ropewalk_data::{DataError, DatasetVersion, EffectiveFacts, facts_effective, version_history, version_resolve};
-use ropewalk_types::{DatasetName, Diagnose, Digest, Uri};
+use ropewalk_types::{DatasetName, Diagnose, Digest, Uri, counted};
 use ropewalk_versions::{Dataset, LogEntry};
 
 use super::DatasetLineage;
@@ -85,7 +85,7 @@ impl OpenProject {
             let found = self.workspace().recorded(name, version).await?.digest;
             versions.retain(|entry| entry.digest == found);
         } else if let Some(pointer) = here.map(|here| here.pointer).filter(|pointer| pointer.version().is_none()) {
-            wanted.push((pointer.digest, format!("not committed, {} files", pointer.files)));
+            wanted.push((pointer.digest, format!("not committed, {}", counted(pointer.files, "file"))));
         }
         wanted.extend(versions.iter().map(|entry| (entry.digest, told(entry))));
         let mut found = Vec::with_capacity(wanted.len());
@@ -116,5 +116,6 @@ fn told(entry: &LogEntry) -> String {
     let removed = entry.removed.as_ref().map_or_else(String::new, |removal| {
         format!(", removed by {} on {}: {}", removal.who, removal.day(), removal.why)
     });
-    format!("{number}{} files, \"{message}\" by {}{removed}", entry.version.files, entry.version.author)
+    let files = counted(entry.version.files, "file");
+    format!("{number}{files}, \"{message}\" by {}{removed}", entry.version.author)
 }

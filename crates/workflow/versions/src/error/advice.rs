@@ -45,6 +45,8 @@ impl Diagnose for VersionsError {
             Self::Uncommitted { .. } => "versions.uncommitted",
             Self::Outdated { .. } => "versions.outdated",
             Self::ContentMissing { .. } => "versions.content_missing",
+            Self::NotWhole(error) => error.cause.code(),
+            Self::Unfit(_) => "versions.unfit",
             Self::LaidOutInPart { .. } => "versions.laid_out_in_part",
             Self::NoRemote => "versions.no_remote",
             Self::UnknownRemote { .. } => "versions.unknown_remote",
@@ -67,6 +69,8 @@ impl Diagnose for VersionsError {
             Self::File(error) => return error.hint(),
             Self::Execution(error) => return error.hint(),
             Self::Trail(error) => return error.hint(),
+            Self::NotWhole(error) => return Some(error.advice()),
+            Self::Unfit(error) => return Some(error.advice()),
             Self::OtherKind { .. } => {
                 "commit it with `ropewalk data commit`; or move it away, and check the data out again"
             }
@@ -92,7 +96,10 @@ impl Diagnose for VersionsError {
             Self::WouldOverwrite { .. } => "commit them with `ropewalk data commit`, or give them up with `--force`",
             Self::NoMessage => "say with `-m` what the version is",
             Self::Uncommitted { .. } => "run `ropewalk data commit`, or give it up with `--force`",
-            Self::ContentMissing { .. } => "fetch it from the remote in which it is: `ropewalk fetch --all`",
+            Self::ContentMissing { .. } => {
+                "run `ropewalk push` on the machine that committed it; from another remote that has it, `ropewalk fetch --all \
+                 --remote NAME` brings it"
+            }
             Self::NoRemote => "add one: `ropewalk remote add origin URL`",
             Self::RemoteMissing { .. } => {
                 "`ropewalk push` creates it; if it should be there, check the path, or whether the disk is mounted"

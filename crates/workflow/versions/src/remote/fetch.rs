@@ -1,19 +1,20 @@
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
 use futures::future::BoxFuture;
-use ropewalk_store::{LinkMode, Root, Store, TransferProgress, Transferred};
+use ropewalk_store::{LinkMode, Store, TransferProgress, Transferred};
 use ropewalk_types::{DatasetName, Digest, TagName};
 use serde::Serialize;
 
-use super::removals::{RefusedRemoval, removals_carry, tags_of_there};
-use super::{RefusedTag, content_root, has, lacking, of};
+use super::bring::Wanted;
+use super::removals::RefusedRemoval;
+use super::{RefusedTag, content_root, has, of};
 use crate::discovery::Place;
 use crate::error::VersionsError;
-use crate::history::{self, Advance, History, Refs, Resolved};
+use crate::history::{self, History, Refs};
 use crate::index::Index;
 use crate::pointer::{Links, Pointer, PointerState};
 use crate::selection::Selection;
-use crate::trail::{Act, Adopting};
+use crate::trail::Act;
 use crate::workspace::{CheckedOut, CheckoutRequest, Laying, Opened, Problem, Unreadable, Workspace};
 
 /// Which version a pull lays out.
@@ -49,7 +50,7 @@ impl Default for PullOptions {
 }
 
 /// What was fetched.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub struct Fetched {
     /// Datasets whose head here was moved to the remote's.
     pub moved: Vec<(DatasetName, Digest)>,
@@ -67,6 +68,9 @@ pub struct Fetched {
     pub refused_removals: Vec<RefusedRemoval>,
     /// Datasets of which the remote has neither versions nor what the pointer names.
     pub missing: Vec<DatasetName>,
+    /// Datasets of which something is missing or damaged, and what; the others are whole.
+    #[serde(skip)]
+    pub failed: Vec<Problem>,
     /// What travelled.
     #[serde(skip)]
     pub transferred: Transferred,
@@ -84,6 +88,7 @@ impl Fetched {
         add_new(&mut self.removed, next.removed);
         add_new(&mut self.refused_removals, next.refused_removals);
         add_new(&mut self.missing, next.missing);
+        add_problems(&mut self.failed, next.failed);
         let Transferred { pieces, bytes, present } = next.transferred;
         self.transferred.pieces += pieces;
         self.transferred.bytes += bytes;
@@ -100,6 +105,16 @@ fn add_new<T: PartialEq>(all: &mut Vec<T>, more: Vec<T>) {
     }
 }
 
+/// Adds problems, each once.
+fn add_problems(all: &mut Vec<Problem>, more: Vec<Problem>) {
+    for one in more {
+        let said = one.error.to_string();
+        if !all.iter().any(|known| known.path == one.path && known.error.to_string() == said) {
+            all.push(one);
+        }
+    }
+}
+
 /// What was pulled.
 #[derive(Debug, Default, Serialize)]
 pub struct Pulled {
@@ -109,25 +124,22 @@ pub struct Pulled {
     pub checked_out: Vec<CheckedOut>,
     /// Datasets whose latest version is not what is laid out now, and that version.
     pub behind: Vec<(DatasetName, Digest)>,
-    /// Datasets of which nothing was laid out: what was to be was removed, or the pointer cannot be read, such as one with
-    /// git's conflict markers.
+    /// Datasets of which something could not be had: it was removed, is missing or damaged, or the pointer cannot be read,
+    /// such as one with git's conflict markers, or says what is not so. They are laid out as before, or as a whole.
     #[serde(skip)]
     pub gone: Vec<Problem>,
 }
 
-/// Whose content comes along with the versions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wanted {
-    /// Of none.
-    Nothing,
-    /// Of what pointers name; of the head where there is no pointer.
-    Pointers,
-    /// Also of the head.
-    Heads,
-    /// Also of the versions beside the head.
-    Tips,
-    /// Of every version.
-    Everything,
+impl Pulled {
+    /// With what a fetch before it has done; what both say is said once.
+    #[must_use]
+    pub fn after(mut self, before: Fetched) -> Self {
+        self.fetched = before.then(self.fetched);
+        let mut gone = std::mem::take(&mut self.fetched.failed);
+        add_problems(&mut gone, std::mem::take(&mut self.gone));
+        self.gone = gone;
+        self
+    }
 }
 
 impl Workspace {
@@ -135,6 +147,7 @@ impl Workspace {
     ///
     /// The content of pointers, heads and versions beside them comes along, or that of every version. The head here is
     /// moved if it lies behind the remote's; else the remote's is kept beside it, to be merged. Nothing is laid out.
+    /// Datasets of which something is missing or damaged are in nobody's way: they are among what [`Fetched::failed`].
     pub fn fetch<'a>(
         &'a self,
         remote: &'a Store,
@@ -149,9 +162,9 @@ impl Workspace {
     /// Fetches, and lays out what the pointers name, or the latest versions.
     ///
     /// A pointer is enough: its content is found by digest even where the remote has no ref of that dataset. A dataset
-    /// without a pointer is laid out where it lay in the project that made its latest version. Pointers that cannot be read
-    /// are in nobody's way: they are among what is [`Pulled::gone`], and of those with git's conflict markers both sides
-    /// are fetched.
+    /// without a pointer is laid out where it lay in the project that made its latest version. Datasets of which something
+    /// is missing or damaged, and pointers that cannot be read, are in nobody's way: they are among what is
+    /// [`Pulled::gone`], and of pointers with git's conflict markers both sides are fetched.
     pub fn pull<'a>(
         &'a self,
         remote: &'a Store,
@@ -163,33 +176,58 @@ impl Workspace {
             let _lock = self.lock().await?;
             let wanted = if options.to == PullTo::Latest { Wanted::Heads } else { Wanted::Pointers };
             let all = names.is_empty();
-            let (fetched, names) = self.bring(remote, names, wanted, progress).await?;
+            let (mut fetched, names) = self.bring(remote, names, wanted, progress).await?;
             let unreadable = self.unreadable().await?;
-            let (unreadable_names, problems) = unreadable_of(unreadable, &names, all);
-            let store = self.store().await?;
-            let refs = history::refs_of(store, &names).await?;
-            let mut pulled = Pulled { fetched, checked_out: Vec::new(), behind: Vec::new(), gone: problems };
+            let (unreadable_names, mut gone) = unreadable_of(unreadable, &names, all);
+            let failed = std::mem::take(&mut fetched.failed);
+            let failing: BTreeSet<_> = failed.iter().map(|problem| problem.path.clone()).collect();
+            gone.extend(failed);
+            let mut pulled = Pulled { fetched, checked_out: Vec::new(), behind: Vec::new(), gone };
+            let refs = history::refs_each(self.store().await?, &names).await?.found;
             for name in names.into_iter().filter(|name| !unreadable_names.contains(name)) {
-                match self.pull_one(remote, &name, &options, progress).await {
-                    Ok(laid_out) => {
-                        let refs = of(&refs, &name);
-                        let latest = match &refs.head {
-                            Some(head) => History { stores: &[store] }.remaining(&refs, &head.version).await?,
-                            None => None,
-                        };
-                        let later = latest.filter(|latest| laid_out.version != Some(*latest));
+                let fails = failing.contains(name.as_str());
+                if fails && !self.is_whole_here(&name, &options).await? {
+                    continue;
+                }
+                let laid_out = self.pull_one(remote, &name, &options, progress).await;
+                let laid_out = match laid_out {
+                    Ok(laid_out) if fails => Ok((laid_out, None)),
+                    Ok(laid_out) => self.later(&of(&refs, &name), &laid_out).await.map(|later| (laid_out, later)),
+                    Err(error) => Err(error),
+                };
+                match laid_out {
+                    Ok((laid_out, later)) => {
                         pulled.behind.extend(later.map(|latest| (name, latest)));
                         pulled.checked_out.push(laid_out);
                     }
-                    // The others are whole all the same.
-                    Err(error @ VersionsError::Removed { .. }) => {
-                        pulled.gone.push(Problem { path: name.to_string(), error: Box::new(error) });
+                    // The others are whole all the same. Of a name that was not asked for, there is a pointer.
+                    Err(error)
+                        if error.concerns_one() || all && matches!(error, VersionsError::UnknownVersion { .. }) =>
+                    {
+                        let error = Box::new(error.about(&name, None));
+                        add_problems(&mut pulled.gone, vec![Problem { path: name.to_string(), error }]);
                     }
                     Err(error) => return Err(error),
                 }
             }
             Ok(pulled)
         })
+    }
+
+    /// Whether what the pointer names is to be laid out, and all of it is here.
+    async fn is_whole_here(&self, name: &DatasetName, options: &PullOptions) -> Result<bool, VersionsError> {
+        let pointer = self.pointers().await?.into_iter().find(|pointer| pointer.name == *name);
+        match pointer.filter(|_| options.to == PullTo::Pointer) {
+            Some(pointer) => has(self.store().await?, &content_root(pointer.kind, pointer.digest)).await,
+            None => Ok(false),
+        }
+    }
+
+    /// The latest version, if that is not what was laid out.
+    async fn later(&self, refs: &Refs, laid_out: &CheckedOut) -> Result<Option<Digest>, VersionsError> {
+        let Some(head) = &refs.head else { return Ok(None) };
+        let latest = History { stores: &[self.store().await?] }.remaining(refs, &head.version).await?;
+        Ok(latest.filter(|latest| laid_out.version != Some(*latest)))
     }
 
     async fn pull_one(
@@ -205,13 +243,15 @@ impl Workspace {
             _ => Some(self.resolve(name, "latest").await?.digest),
         };
         self.announce(name, version, Act::Pull { remote: options.remote.clone() }).await?;
-        if pointer.is_none() {
-            return self.lay_first(remote, name, options, progress).await;
-        }
-        let version = (options.to == PullTo::Latest).then(|| "latest".to_owned());
-        let (selection, mode, force) = (options.selection.clone(), options.mode, options.force);
-        let request = CheckoutRequest { name: name.clone(), version, selection, mode, force };
-        self.checkout_locked(request, Some(remote), progress).await
+        let laid_out = if pointer.is_some() {
+            let wanted = (options.to == PullTo::Latest).then(|| "latest".to_owned());
+            let (selection, mode, force) = (options.selection.clone(), options.mode, options.force);
+            let request = CheckoutRequest { name: name.clone(), version: wanted, selection, mode, force };
+            self.checkout_locked(request, Some(remote), progress).await
+        } else {
+            self.lay_first(remote, name, options, progress).await
+        };
+        laid_out.map_err(|error| error.about(name, version))
     }
 
     /// Brings versions and tags of a dataset, and no content.
@@ -221,7 +261,8 @@ impl Workspace {
         name: &DatasetName,
         progress: &dyn TransferProgress,
     ) -> Result<(), VersionsError> {
-        self.bring(remote, std::slice::from_ref(name), Wanted::Nothing, progress).await.map(drop)
+        let (fetched, _) = self.bring(remote, std::slice::from_ref(name), Wanted::Nothing, progress).await?;
+        fetched.failed.into_iter().next().map_or(Ok(()), |problem| Err(*problem.error))
     }
 
     /// Lays out the latest version of a dataset that has no pointer here.
@@ -250,137 +291,6 @@ impl Workspace {
         let from = Some(remote);
         self.lay(Laying { force, from, ..Laying::of(opened, content, selection, mode) }, progress).await
     }
-
-    /// Brings what is wanted and moves refs; gives the names that were meant.
-    async fn bring(
-        &self,
-        remote: &Store,
-        names: &[DatasetName],
-        wanted: Wanted,
-        progress: &dyn TransferProgress,
-    ) -> Result<(Fetched, Vec<DatasetName>), VersionsError> {
-        let store = self.store().await?;
-        let pointers = self.pointers().await?;
-        let names: Vec<_> = match names {
-            [] => pointers.iter().map(|pointer| pointer.name.clone()).collect::<BTreeSet<_>>().into_iter().collect(),
-            names => names.to_vec(),
-        };
-        let (ours, theirs) = futures::try_join!(history::refs_of(store, &names), history::refs_of(remote, &names))?;
-        let mut fetched = Fetched::default();
-        let mut roots = BTreeSet::new();
-        for name in &names {
-            let pointers: Vec<_> = pointers.iter().filter(|pointer| pointer.name == *name).collect();
-            let found = self.wanted(remote, &of(&ours, name), &of(&theirs, name), &pointers, wanted).await?;
-            if !found.known {
-                fetched.missing.push(name.clone());
-            }
-            roots.extend(found.roots);
-        }
-        if !roots.is_empty() {
-            let roots: Vec<_> = roots.into_iter().collect();
-            fetched.transferred = remote.link_to(store, &roots, progress).await?;
-        }
-        for name in &names {
-            let told = Adopting { workspace: self, place: remote.place() };
-            self.removals_fetch(name, &of(&ours, name), &of(&theirs, name), told, &mut fetched).await?;
-            refs_fetch(store, name, &of(&ours, name), &of(&theirs, name), &mut fetched).await?;
-        }
-        Ok((fetched, names))
-    }
-
-    async fn wanted(
-        &self,
-        remote: &Store,
-        ours: &Refs,
-        theirs: &Refs,
-        pointers: &[&Pointer],
-        wanted: Wanted,
-    ) -> Result<Found, VersionsError> {
-        let store = self.store().await?;
-        let history = History { stores: &[store, remote] };
-        let mut versions: BTreeMap<_, _> = lacking(history, theirs, ours).await?.into_iter().collect();
-        let mut found = Found { roots: Vec::new(), known: !theirs.versions().is_empty() };
-        let gone = |version: &Digest| ours.removed.contains_key(version) || theirs.removed.contains_key(version);
-        for pointer in pointers {
-            let root = content_root(pointer.kind, pointer.digest);
-            let (here, there) = (has(store, &root).await?, has(remote, &root).await?);
-            found.known |= here || there;
-            let wanted = wanted != Wanted::Nothing && !pointer.version().is_some_and(|version| gone(&version));
-            found.roots.extend((!here && there && wanted).then_some(root));
-            // A version that only the pointer names, with those behind it.
-            if let Some(version) = pointer.ancestor().filter(|version| !versions.contains_key(version)) {
-                let known = ours.versions().into_iter().collect();
-                versions.extend(history.ancestors(&[version], &known).await?);
-            }
-        }
-        let mut named = BTreeSet::new();
-        let head = match wanted {
-            Wanted::Nothing => false,
-            Wanted::Pointers => pointers.is_empty(),
-            Wanted::Heads | Wanted::Tips | Wanted::Everything => true,
-        };
-        if let Some(head) = theirs.head.filter(|_| head) {
-            let mut removed = theirs.removed.clone();
-            removed.extend(ours.removed.clone());
-            let both = Refs { removed, ..Refs::default() };
-            named.extend(history.remaining(&both, &head.version).await?);
-        }
-        if wanted == Wanted::Tips {
-            named.extend(theirs.tips.iter().copied());
-        }
-        if wanted == Wanted::Everything {
-            named.extend(
-                history.ancestors(&theirs.versions(), &HashSet::new()).await?.into_iter().map(|(digest, _)| digest),
-            );
-        }
-        for digest in named.into_iter().filter(|version| !gone(version)) {
-            if let Some(version) = history.find(&digest).await? {
-                let root = content_root(version.kind, version.root);
-                if !has(store, &root).await? && has(remote, &root).await? {
-                    found.roots.push(root);
-                }
-            }
-        }
-        for digest in versions.into_keys() {
-            let root = Root::Blob(digest);
-            if !has(store, &root).await? && has(remote, &root).await? {
-                found.roots.push(root);
-            }
-        }
-        Ok(found)
-    }
-}
-
-impl Workspace {
-    /// Takes over tags, those that were deleted, and versions that were removed; whole files of those leave the cache. The
-    /// trail hears of each before it is to be seen.
-    async fn removals_fetch(
-        &self,
-        name: &DatasetName,
-        ours: &Refs,
-        theirs: &Refs,
-        told: Adopting<'_>,
-        fetched: &mut Fetched,
-    ) -> Result<(), VersionsError> {
-        let store = self.store().await?;
-        let (tags, gone) = tags_of_there(theirs, ours);
-        let carried = history::tags_adopt(&tags, store, name, ours, told).await?;
-        fetched.tags += carried.set;
-        fetched.deleted_tags.extend(carried.deleted.into_iter().map(|tag| (name.clone(), tag)));
-        for (tag, local) in carried.refused.into_iter().chain(gone) {
-            let remote = theirs.tags.get(&tag).map_or(local, |at| at.version);
-            fetched.refused_tags.push(RefusedTag { name: name.clone(), tag, local, remote });
-        }
-        let removed = removals_carry(theirs, store, name, &mut fetched.refused_removals, Some(told)).await?;
-        let history = History { stores: &[store] };
-        for version in removed {
-            if let Some(object) = history.find(&version).await? {
-                self.uncache(name, &[Resolved { digest: version, version: object }]).await?;
-            }
-            fetched.removed.push((name.clone(), version));
-        }
-        Ok(())
-    }
 }
 
 /// The names of which nothing can be laid out because their pointer cannot be read, and what is wrong with the pointers that
@@ -393,35 +303,4 @@ fn unreadable_of(
     let found = unreadable.iter().flat_map(|one| &one.names).cloned().collect();
     let meant = |one: &Unreadable| all || names.iter().any(|name| one.names.contains(name));
     (found, unreadable.into_iter().filter(meant).map(|one| one.problem).collect())
-}
-
-/// What a remote has of a dataset.
-struct Found {
-    /// What is to be brought.
-    roots: Vec<Root>,
-    /// Whether it has anything, or nothing is needed.
-    known: bool,
-}
-
-async fn refs_fetch(
-    store: &Store,
-    name: &DatasetName,
-    ours: &Refs,
-    theirs: &Refs,
-    fetched: &mut Fetched,
-) -> Result<(), VersionsError> {
-    let history = History { stores: &[store] };
-    if let Some(head) = theirs.head.filter(|head| ours.head.is_none_or(|ours| ours.version != head.version)) {
-        match history::advance(store, history, name, &head.version).await? {
-            // Of a head that was removed, there is nothing to tell.
-            Advance::Moved if theirs.removed.contains_key(&head.version) => {}
-            Advance::Moved => fetched.moved.push((name.clone(), head.version)),
-            Advance::Beside(_) => fetched.diverged.push((name.clone(), head.version)),
-            Advance::Present => {}
-        }
-    }
-    for tip in theirs.tips.difference(&ours.tips) {
-        history::advance(store, history, name, tip).await?;
-    }
-    Ok(())
 }

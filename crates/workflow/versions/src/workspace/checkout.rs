@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::plan::{Plan, Planning, find};
 use super::source::{Supply, tops};
 use super::{Content, Opened, Workspace};
+use crate::discovery::Place;
 use crate::error::{VersionsError, blocking};
 use crate::index::{Index, IndexEntry, IndexHead, Stat};
 use crate::pointer::{Kind, Pointer, PointerState};
@@ -113,11 +114,13 @@ impl Workspace {
         let CheckoutRequest { name, version, selection, mode, force } = request;
         let opened = self.open_one(&name).await?;
         let content = match &version {
-            None => self.pointed(&opened.pointer).await?,
-            Some(spec) => self.content_of(&name, spec, progress).await?.0,
+            None => self.pointed(&opened.pointer).await,
+            Some(spec) => self.content_of(&name, spec, progress).await.map(|found| found.0),
         };
-        let selection = &selection;
-        self.lay(Laying { version, force, from, ..Laying::of(opened, content, selection, mode) }, progress).await
+        let content = content.map_err(|error| error.about(&name, None))?;
+        let (selection, known) = (&selection, content.version);
+        let laying = Laying { version, force, from, ..Laying::of(opened, content, selection, mode) };
+        self.lay(laying, progress).await.map_err(|error| error.about(&name, known))
     }
 
     /// Brings the work tree to some content; needs the lock. The index comes after the files, the pointer last.
@@ -134,16 +137,11 @@ impl Workspace {
         let patterns = selection.patterns(index.as_ref().and_then(|index| index.head.selection.as_deref()));
         let matcher = Matcher::new(patterns.as_deref())?;
         let target = self.files_of(&name, &content, place.file_name(), from).await?;
+        self.check_facts(&place.pointer, &name, &content, &target, from).await?;
         self.check_chosen(&name, version.as_deref(), &Matcher::new(selection.chosen())?, &target).await?;
-        let (here, root, named) = (place.clone(), self.root().to_owned(), name.clone());
-        blocking(move || {
-            if files::kind(&here.data)?.is_some() {
-                here.check_kind(&root)?;
-            }
-            let in_the_way = || VersionsError::WouldOverwrite { name: named, paths: vec![here.path.clone()] };
-            if make_room(&here.data, content.kind, room)? { Ok(()) } else { Err(in_the_way()) }
-        })
-        .await?;
+        let whole = patterns.is_none();
+        let supply = Supply { name: &name, content: &content, files: &target, whole, from };
+        self.room_make(&place, room, supply, &matcher, progress).await?;
 
         let data = Data::at(&place.data, content.kind).with_links(pointer.links);
         let begun = self.begun(&name, place.file_name()).await?;
@@ -157,7 +155,6 @@ impl Workspace {
             return Err(VersionsError::LinksInTheWay { name, paths: plan.links });
         }
 
-        let whole = patterns.is_none();
         self.supply(Supply { name: &name, content: &content, files: &plan.write, whole, from }, progress).await?;
         let state = content.version.map_or(pointer.state, |version| PointerState::Committed { version });
         let (kind, digest) = (content.kind, content.root);
@@ -323,6 +320,36 @@ impl Workspace {
 }
 
 impl Workspace {
+    /// Makes room for content where that is a file and a folder lies there, or the reverse. What makes room goes only once
+    /// those of the files are here that the matcher wants.
+    async fn room_make(
+        &self,
+        place: &Place,
+        room: bool,
+        supply: Supply<'_>,
+        matcher: &Matcher,
+        progress: &dyn TransferProgress,
+    ) -> Result<(), VersionsError> {
+        let (name, kind) = (supply.name.clone(), supply.content.kind);
+        let (here, root) = (place.clone(), self.root().to_owned());
+        let in_the_way = blocking(move || {
+            if files::kind(&here.data)?.is_some() {
+                here.check_kind(&root)?;
+            }
+            Ok(!make_room(&here.data, kind, false)?)
+        });
+        if !in_the_way.await? {
+            return Ok(());
+        }
+        if !room {
+            return Err(VersionsError::WouldOverwrite { name, paths: vec![place.path.clone()] });
+        }
+        let files: Vec<_> = supply.files.iter().filter(|file| matcher.matches(&file.path)).cloned().collect();
+        self.supply(Supply { files: &files, ..supply }, progress).await?;
+        let data = place.data.clone();
+        blocking(move || make_room(&data, kind, true)).await.map(drop)
+    }
+
     /// Whether what is laid out may make room for another kind of data: if no change is in it.
     async fn may_make_room(&self, opened: &Opened, content: &Content) -> Result<bool, VersionsError> {
         let place = opened.place.clone();

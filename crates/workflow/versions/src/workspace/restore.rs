@@ -56,7 +56,9 @@ impl Workspace {
                 None => self.pointed(&opened.pointer).await?,
                 Some(spec) => self.content_of(&name, spec, progress).await?.0,
             };
-            let mut target = self.files_of(&name, &content, opened.place.file_name(), None).await?;
+            let about = |error: VersionsError| error.about(&name, content.version);
+            let target = self.files_of(&name, &content, opened.place.file_name(), None).await;
+            let mut target = target.map_err(about)?;
             self.check_chosen(&name, version.as_deref(), &matcher, &target).await?;
             let whole = patterns.is_empty();
             target.retain(|file| matcher.matches(&file.path));
@@ -69,7 +71,8 @@ impl Workspace {
             if !links.is_empty() {
                 return Err(VersionsError::LinksInTheWay { name, paths: links });
             }
-            self.supply(Supply { name: &name, content: &content, files: &write, whole, from: None }, progress).await?;
+            let supply = Supply { name: &name, content: &content, files: &write, whole, from: None };
+            self.supply(supply, progress).await.map_err(about)?;
             let (folder, gone) = (data.directory.clone(), remove.clone());
             blocking(move || remove_files(&folder, &gone)).await?;
             let laid_out = if write.is_empty() {

@@ -204,7 +204,8 @@ impl Workspace {
         })
     }
 
-    async fn other<'a>(&'a self, from: Option<&'a Store>) -> Result<Option<&'a Store>, VersionsError> {
+    /// The store that is asked for what the project's lacks.
+    pub(super) async fn other<'a>(&'a self, from: Option<&'a Store>) -> Result<Option<&'a Store>, VersionsError> {
         match from {
             Some(other) => Ok(Some(other)),
             None => self.remote().await,

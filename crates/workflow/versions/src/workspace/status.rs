@@ -6,6 +6,7 @@ use ropewalk_store::files;
 use ropewalk_types::{DatasetName, Digest};
 use serde::Serialize;
 
+use super::facts::check_against_index;
 use super::{Content, Opened, Workspace, check_name};
 use crate::diff::{ChangedFile, SizedFile};
 use crate::discovery::{Tracked, discover};
@@ -91,7 +92,7 @@ impl Workspace {
     }
 
     /// Like [`Workspace::status`], with what is wrong with a dataset beside the others: a pointer that cannot be read or
-    /// was renamed, a name that two have, a symbolic link in the data.
+    /// was renamed, or gives what is laid out another size than that has; a name that two have, a symbolic link in the data.
     pub fn status_each<'a>(
         &'a self,
         names: &'a [DatasetName],
@@ -102,7 +103,7 @@ impl Workspace {
                 let opened = this.open_each(&wanted)?;
                 let examine = |opened: Result<Opened, Problem>| {
                     let opened = opened?;
-                    match this.examine(&opened, None) {
+                    match check_against_index(&opened).and_then(|()| this.examine(&opened, None)) {
                         Ok(examined) => Ok((examined, opened)),
                         Err(error) => Err(Problem { path: opened.place.path, error: Box::new(error) }),
                     }

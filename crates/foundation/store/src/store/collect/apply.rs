@@ -73,6 +73,8 @@ impl Inner {
         // One that says the same as what was written has the same name.
         self.objects_remove(replaced.iter().filter(|name| !written.contains(name))).await?;
         report.freed = delete.values().sum::<u64>().saturating_sub(rewritten);
+        // Of those that an earlier collector had begun to remove, the size is told by that one.
+        report.freed_packs = delete.values().filter(|size| **size > 0).count() as u64;
         Ok(report)
     }
 

@@ -342,6 +342,18 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// Bytes and packs that go when it is carried out, as far as all that is to be written anew can be read.
+    pub(super) fn freed(&self) -> (u64, u64) {
+        let at_once = if self.at_once { self.merge.as_slice() } else { &[] };
+        let written: u64 = self.rewrite.iter().map(|(piece, _)| u64::from(piece.location.stored_length)).sum();
+        let written = written + at_once.iter().map(Merged::bytes).sum::<u64>();
+        let merged = at_once.iter().map(|merged| merged.size);
+        let sizes = || self.delete.values().copied().filter(|size| *size > 0).chain(merged.clone());
+        (sizes().sum::<u64>().saturating_sub(written), sizes().count() as u64)
+    }
+}
+
 impl Found {
     fn bytes(&self) -> u64 {
         u64::from(self.entry.stored_length)

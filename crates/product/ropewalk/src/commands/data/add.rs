@@ -1,5 +1,6 @@
 use std::process::ExitCode;
 
+use ropewalk_types::counted;
 use ropewalk_versions::AddRequest;
 
 use crate::arguments::{AddArguments, Format, Shared};
@@ -29,10 +30,10 @@ pub(super) async fn run(shared: &Shared, arguments: AddArguments) -> Ending {
     let pointer = &added.pointer;
     let state = if added.changed { "added" } else { "unchanged" };
     output::text(&format!(
-        "{state} {} {}: {} files, {} ({} read)\n",
+        "{state} {} {}: {}, {} ({} read)\n",
         pointer.name,
         pointer.digest.short(),
-        pointer.files,
+        counted(pointer.files, "file"),
         bytes(pointer.bytes),
         added.read
     ));
@@ -52,5 +53,6 @@ pub(super) fn say_links(what: &str, links: &[String]) {
     }
     let shown: Vec<_> = links.iter().take(NAMED).map(|link| printable(link)).collect();
     let dots = if links.len() > NAMED { ", …" } else { "" };
-    terminal::say(&format!("{what} {} symbolic links: {}{dots}", links.len(), shown.join(", ")));
+    let count = counted(links.len() as u64, "symbolic link");
+    terminal::say(&format!("{what} {count}: {}{dots}", shown.join(", ")));
 }

@@ -2,6 +2,7 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use ropewalk_data::AuditAction;
+use ropewalk_types::counted;
 use ropewalk_versions::{CheckedOut, CheckoutRequest, Selection};
 use serde_json::json;
 
@@ -39,7 +40,8 @@ pub(super) async fn run(shared: &Shared, arguments: Checkout) -> Ending {
 pub(in crate::commands) fn described(made: &CheckedOut) -> String {
     let CheckedOut { name, path, version, written, removed, kept, left_out, laid_out, .. } = made;
     let version = version.map_or_else(|| "not committed".to_owned(), |version| version.short());
-    let mut text = format!("{name} {version} in {path}: {written} files written, {removed} removed");
+    let written = counted(*written, "file");
+    let mut text = format!("{name} {version} in {path}: {written} written, {removed} removed");
     for (count, how) in [(laid_out.reflinked, "cloned"), (laid_out.hardlinked, "linked, read-only")] {
         if count > 0 {
             let _ = write!(text, ", {count} of them {how}");

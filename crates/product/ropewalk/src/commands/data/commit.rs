@@ -1,6 +1,6 @@
 use std::process::ExitCode;
 
-use ropewalk_types::DatasetName;
+use ropewalk_types::{DatasetName, counted};
 use ropewalk_versions::CommitOutcome;
 
 use crate::arguments::{Format, Shared};
@@ -26,7 +26,8 @@ pub(super) async fn run(shared: &Shared, names: &[DatasetName], message: &str, a
                 let beside = beside.map_or_else(String::new, |head| {
                     format!(", beside {}: `ropewalk data merge {}` joins them", head.short(), one.name)
                 });
-                format!("{} {}: {files} files, {}{beside}\n", one.name, version.short(), bytes(size))
+                let files = counted(files, "file");
+                format!("{} {}: {files}, {}{beside}\n", one.name, version.short(), bytes(size))
             }
         });
     }

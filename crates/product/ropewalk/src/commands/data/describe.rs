@@ -1,6 +1,7 @@
 use std::process::ExitCode;
 
 use ropewalk_data::{ColumnDescription, Description, Distinct};
+use ropewalk_types::counted;
 use serde_json::Value;
 
 use crate::arguments::{DataSpec, Format, Shared};
@@ -34,7 +35,8 @@ pub(super) async fn run(shared: &Shared, dataset: Option<&DataSpec>, file: Optio
         return Ok(ExitCode::SUCCESS);
     }
     let Description { rows, columns, .. } = &description;
-    output::text(&format!("{what}: {rows} rows, {} columns\n\n", columns.len()));
+    let (rows, of_columns) = (counted(*rows, "row"), counted(columns.len() as u64, "column"));
+    output::text(&format!("{what}: {rows}, {of_columns}\n\n"));
     let headings = ["COLUMN", "TYPE", "NULLS", "DISTINCT", "MIN", "MEDIAN", "MEAN", "MAX", "DISTRIBUTION"];
     output::listing(Format::Text, columns, &headings, |column| {
         let median = column.quantiles.as_ref().map(|quantiles| &quantiles.q50);

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use ropewalk_server::Gone;
 use ropewalk_store::Amount;
+use ropewalk_types::counted;
 use serde_json::json;
 
 use crate::arguments::{Collect, Format, Shared};
@@ -22,17 +23,18 @@ pub(super) async fn run(shared: &Shared, arguments: Collect) -> Ending {
         gone
     };
     if shared.output == Format::Json {
-        let amount = |amount: Amount| json!({ "pieces": amount.pieces, "bytes": amount.bytes });
+        let of = |amount: Amount| json!({ "pieces": amount.pieces, "bytes": amount.bytes });
         output::json(&json!({
-            "removed": amount(collected.removed),
-            "condemned": amount(collected.condemned),
-            "waiting": amount(collected.waiting),
-            "restored": amount(collected.restored),
-            "kept": amount(collected.kept),
+            "removed": of(collected.removed),
+            "condemned": of(collected.condemned),
+            "waiting": of(collected.waiting),
+            "restored": of(collected.restored),
+            "kept": of(collected.kept),
             "freed_bytes": collected.freed,
-            "merged": amount(collected.merged),
+            "freed_objects": collected.freed_packs,
+            "merged": of(collected.merged),
             "merged_packs": collected.merged_packs,
-            "copies": amount(collected.copies),
+            "copies": of(collected.copies),
             "half_written": { "objects": swept.objects, "bytes": swept.bytes },
             "cache": { "files": cached.objects, "bytes": cached.bytes },
         }));
@@ -40,29 +42,35 @@ pub(super) async fn run(shared: &Shared, arguments: Collect) -> Ending {
     }
     let would = if arguments.dry_run { "would be " } else { "" };
     output::text(&format!(
-        "{would}removed: {} pieces, {}\n{would}set aside for {} h: {} pieces, {}\nkept: {} pieces, {}\n",
-        collected.removed.pieces,
-        bytes(collected.removed.bytes),
+        "{would}removed: {}\n{would}set aside for {} h: {}\nkept: {}\n",
+        amount(collected.removed),
         arguments.grace,
-        collected.condemned.pieces,
-        bytes(collected.condemned.bytes),
-        collected.kept.pieces,
-        bytes(collected.kept.bytes)
+        amount(collected.condemned),
+        amount(collected.kept)
     ));
+    if collected.freed_packs > 0 {
+        let (packs, size) = (counted(collected.freed_packs, "pack"), bytes(collected.freed));
+        output::text(&format!("{would}freed: {size}, in {packs}\n"));
+    }
     if collected.merged_packs > 0 {
-        let (packs, size) = (collected.merged_packs, bytes(collected.merged.bytes));
-        output::text(&format!("{would}merged: {packs} small packs, {size}\n"));
+        let (packs, size) = (counted(collected.merged_packs, "small pack"), bytes(collected.merged.bytes));
+        output::text(&format!("{would}merged: {packs}, {size}\n"));
     }
     if collected.copies.pieces > 0 {
-        let (pieces, size) = (collected.copies.pieces, bytes(collected.copies.bytes));
-        output::text(&format!("second copies of what is kept, on their way out: {pieces} pieces, {size}\n"));
+        output::text(&format!("second copies of what is kept, on their way out: {}\n", amount(collected.copies)));
     }
     if cached.objects > 0 {
-        output::text(&format!("removed from the cache: {} files, {}\n", cached.objects, bytes(cached.bytes)));
+        let (files, size) = (counted(cached.objects, "file"), bytes(cached.bytes));
+        output::text(&format!("removed from the cache: {files}, {size}\n"));
     }
     if swept.objects > 0 {
-        let (objects, size) = (swept.objects, bytes(swept.bytes));
-        output::text(&format!("left by commands that were killed, removed: {objects} objects, {size}\n"));
+        let (objects, size) = (counted(swept.objects, "object"), bytes(swept.bytes));
+        output::text(&format!("left by commands that were killed, removed: {objects}, {size}\n"));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// `3 pieces, 1.2 MB`.
+fn amount(Amount { pieces, bytes: size }: Amount) -> String {
+    format!("{}, {}", counted(pieces, "piece"), bytes(size))
 }

@@ -1,6 +1,6 @@
 use std::process::ExitCode;
 
-use ropewalk_types::DatasetName;
+use ropewalk_types::{DatasetName, counted};
 
 use crate::arguments::{Format, Shared};
 use crate::failure::{Ending, WORK_FAILED};
@@ -22,9 +22,9 @@ pub(super) async fn run(shared: &Shared, name: &DatasetName, full: bool) -> Endi
     match shared.output {
         Format::Json => output::json(&serde_json::json!({ "version": version, "report": report })),
         Format::Text => output::text(&format!(
-            "{name} {}: {} rows, {} set aside, {}\n",
+            "{name} {}: {}, {} set aside, {}\n",
             version.digest.short(),
-            version.rows,
+            counted(version.rows, "row"),
             version.quarantined,
             bytes(version.bytes)
         )),

@@ -2,6 +2,7 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use ropewalk_store::LinkMode;
+use ropewalk_types::counted;
 use ropewalk_versions::{ConflictKind, MergeOutcome, MergeRequest, Prefer};
 
 use crate::arguments::{Format, Merge, Shared};
@@ -47,7 +48,8 @@ fn told(outcome: &MergeOutcome) -> String {
             described(checked_out)
         }
         MergeOutcome::Conflicts { conflicts } => {
-            let mut text = format!("{} files were changed by both sides; nothing was done:\n", conflicts.len());
+            let (count, were) = (conflicts.len() as u64, if conflicts.len() == 1 { "was" } else { "were" });
+            let mut text = format!("{} {were} changed by both sides; nothing was done:\n", counted(count, "file"));
             for conflict in conflicts {
                 let _ = writeln!(text, "  {} ({})", printable(&conflict.path), happened(conflict.kind));
             }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use ropewalk_data::DatasetVersion;
 use ropewalk_ingest::{FileReport, Import, TableReport};
-use ropewalk_types::Uri;
+use ropewalk_types::{Uri, counted};
 
 use crate::output::{moment, printable};
 
@@ -55,7 +55,7 @@ fn import(import: &Import) -> String {
     }
     let _ = write!(text, ", {} UTC", moment(retrieved_at.millis()));
     if let Some(rows) = rows {
-        let _ = write!(text, ", {rows} rows");
+        let _ = write!(text, ", {}", counted(*rows, "row"));
     }
     let _ = write!(text, ", digest {}", digest.short());
     if let Some(query) = query {
@@ -71,7 +71,7 @@ fn file(file: &FileReport) -> String {
     let FileReport { name, digest, sheet, rows, quarantined, .. } = file;
     let sheet = sheet.as_ref().map_or_else(String::new, |sheet| format!(" [{}]", printable(sheet)));
     let aside = if *quarantined == 0 { String::new() } else { format!(", {quarantined} set aside") };
-    format!("{}{sheet}, {rows} rows{aside}, digest {}", printable(name), digest.short())
+    format!("{}{sheet}, {}{aside}, digest {}", printable(name), counted(*rows, "row"), digest.short())
 }
 
 #[cfg(test)]

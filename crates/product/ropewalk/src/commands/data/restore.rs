@@ -2,7 +2,7 @@ use std::process::ExitCode;
 
 use ropewalk_data::AuditAction;
 use ropewalk_store::LinkMode;
-use ropewalk_types::DatasetName;
+use ropewalk_types::{DatasetName, counted};
 use ropewalk_versions::RestoreRequest;
 use serde_json::json;
 
@@ -23,9 +23,9 @@ pub(super) async fn run(shared: &Shared, name: DatasetName, patterns: Vec<String
     match shared.output {
         Format::Json => output::json(&restored),
         Format::Text => output::text(&format!(
-            "{}: {} files written, {} removed\n",
+            "{}: {} written, {} removed\n",
             restored.name,
-            restored.written.len(),
+            counted(restored.written.len() as u64, "file"),
             restored.removed.len()
         )),
     }

@@ -3,6 +3,7 @@ use std::process::ExitCode;
 use ropewalk_data::QueryResult;
 use ropewalk_ingest::ColumnReport;
 use ropewalk_server::ServerError;
+use ropewalk_types::counted;
 use serde_json::{Value, json};
 
 use super::origin;
@@ -23,10 +24,10 @@ pub(super) async fn run(shared: &Shared, dataset: &DataSpec) -> Ending {
         return Ok(ExitCode::SUCCESS);
     }
     output::text(&format!(
-        "{name} {} ({}): {} rows, {} set aside\n{}\n",
+        "{name} {} ({}): {}, {} set aside\n{}\n",
         version.digest.short(),
         version.zone,
-        report.rows,
+        counted(report.rows, "row"),
         report.quarantined,
         origin::told(&version, &sources, &report)
     ));

@@ -3,6 +3,7 @@ use std::process::ExitCode;
 
 use arrow::array::RecordBatch;
 use ropewalk_data::{QueryResult, TableDiff};
+use ropewalk_types::counted;
 
 use crate::arguments::{Format, Shared};
 use crate::failure::Ending;
@@ -26,14 +27,14 @@ pub(super) fn told(shared: &Shared, diff: &TableDiff) -> Ending {
     }
     let _ = writeln!(
         text,
-        "{} rows added, {} removed, {} changed, {} the same",
-        diff.rows_added,
+        "{} added, {} removed, {} changed, {} the same",
+        counted(diff.rows_added, "row"),
         diff.rows_removed,
         diff.rows_changed,
         diff.rows_same()
     );
     for (column, rows) in &diff.changed_columns {
-        let _ = writeln!(text, "  {rows} rows changed in {}", printable(column));
+        let _ = writeln!(text, "  {} changed in {}", counted(*rows, "row"), printable(column));
     }
     for row in &diff.changed {
         let key: Vec<&str> = row.key.iter().map(|value| value.as_deref().unwrap_or("NULL")).collect();

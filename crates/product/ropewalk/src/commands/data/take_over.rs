@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use ropewalk_server::{DataProject, ServerError};
 use ropewalk_store::LinkMode;
+use ropewalk_types::counted;
 use ropewalk_versions::{AddLinks, FailedOutput, ImportOutcome, ImportPlan, Imported};
 use serde_json::json;
 
@@ -111,11 +112,13 @@ async fn take_over(
     } else if dry_run {
         for output in plan.whole() {
             let size = output.files.iter().map(|file| file.size).sum();
-            output::text(&format!("{}: {} files, {}\n", output.name, output.files.len(), bytes(size)));
+            let files = counted(output.files.len() as u64, "file");
+            output::text(&format!("{}: {files}, {}\n", output.name, bytes(size)));
         }
     } else {
         for one in &imported {
-            output::text(&format!("{} {}: {} files, {}\n", one.name, one.version.short(), one.files, bytes(one.bytes)));
+            let files = counted(one.files, "file");
+            output::text(&format!("{} {}: {files}, {}\n", one.name, one.version.short(), bytes(one.bytes)));
         }
     }
     let ending = if plan.is_whole() && failed.is_empty() { ExitCode::SUCCESS } else { WORK_FAILED.into() };
@@ -136,7 +139,8 @@ fn say_plan(plan: &ImportPlan) {
             ("damaged", damaged.len(), damaged.first().copied()),
         ] {
             if let Some(first) = first {
-                let text = format!("{what}: {count} files of {}, such as {first}: it is not taken over", output.path);
+                let count = counted(count as u64, "file");
+                let text = format!("{what}: {count} of {}, such as {first}: it is not taken over", output.path);
                 terminal::say(&printable(&text));
             }
         }
@@ -167,9 +171,9 @@ fn say_failed<'a>(failed: &'a [FailedOutput], mut hints: BTreeSet<&'a String>) {
 fn say_changed(imported: &[Imported]) {
     for Imported { name, changed, .. } in imported {
         if let Some(first) = changed.first() {
-            let count = changed.len();
+            let count = counted(changed.len() as u64, "file");
             terminal::say(&printable(&format!(
-                "changed since: {count} files of {name}, such as {first}: they were left as they are, and `ropewalk data \
+                "changed since: {count} of {name}, such as {first}: they were left as they are, and `ropewalk data \
                  commit {name}` makes a version of them"
             )));
         }

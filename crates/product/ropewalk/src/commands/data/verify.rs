@@ -3,6 +3,7 @@ use std::process::ExitCode;
 
 use ropewalk_server::{Affected, HealFrom, ServerError, Subject, Verification};
 use ropewalk_store::{Damage, Root};
+use ropewalk_types::counted;
 use serde_json::{Value, json};
 
 use crate::arguments::{Format, Shared, Verify};
@@ -193,8 +194,8 @@ impl Told<'_> {
         let healed = found.store.damaged.iter().filter(|damage| damage.healed).count();
         let _ = writeln!(
             text,
-            "{} pieces, {} read; {} damaged, {healed} of them healed; {} missing, {} fetched",
-            found.store.pieces,
+            "{}, {} read; {} damaged, {healed} of them healed; {} missing, {} fetched",
+            counted(found.store.pieces, "piece"),
             bytes(found.store.bytes),
             found.store.damaged.len(),
             found.missing.len(),

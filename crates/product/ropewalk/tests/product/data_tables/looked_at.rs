@@ -36,7 +36,7 @@ fn versions_are_compared_by_a_key_described_and_followed_each_way() {
     };
     assert_eq!((rows(&["--key", "id"]), rows(&["--key", "id,kind"]), rows(&[])), ([1, 0, 1], [1, 0, 1], [2, 1, 0]));
     let said = project.succeed(&["data", "diff", "goods@v1", "goods@v2", "--key", "id"]);
-    assert!(said.contains("1 rows changed in price") && said.contains("~ 7: price: 1 to 2"), "{said}");
+    assert!(said.contains("1 row changed in price") && said.contains("~ 7: price: 1 to 2"), "{said}");
     let said = project.fail(2, &["data", "diff", "goods@v1", "goods@v2", "--key", "kind"]);
     assert!(said.contains("kind"), "{said}");
 

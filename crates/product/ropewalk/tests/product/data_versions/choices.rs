@@ -92,7 +92,7 @@ fn large_files_come_as_was_asked_for_and_as_doctor_says() {
     let (how, expected) = match detail {
         "clones that share their blocks" => ("1 of them cloned", (false, true)),
         "copies, and read-only hard links for large files" => ("1 of them linked, read-only", (true, false)),
-        "copies" => ("1 files written", (false, true)),
+        "copies" => ("1 file written", (false, true)),
         other => panic!("{other}"),
     };
     let said = anew("auto");
@@ -148,4 +148,23 @@ fn garbage_is_counted_before_it_goes_and_damage_is_healed() {
     let found = project.json(&["data", "verify"]);
     assert_eq!((count(&found["damaged"]), count(&found["missing"])), (0, 0), "{found}");
     assert!(project.run(&["data", "cat", "data:photos@latest/noise.jpg"]).stdout == bytes);
+}
+
+#[test]
+fn a_remote_has_a_plain_name_and_a_url_of_a_kind_that_is_built_in() {
+    let project = Project::new();
+    project.succeed(&["init", "."]);
+    let before = read(&project, "ropewalk.toml");
+    for bad in ["", "..", "a/b", "../x", "my disk", "a\u{1b}[2J", "a\nb", ".hidden", "--", "é"] {
+        let said = project.fail(2, &["remote", "add", "--", bad, "file:remote"]);
+        assert!(said.contains("cannot name a remote") && said.contains("letters, digits"), "{bad:?}: {said}");
+        assert!(!said.contains('\u{1b}'), "{said}");
+    }
+    for bad in ["ftp://host/x", "remote", "https://host/x", "file:", ""] {
+        let said = project.fail(2, &["remote", "add", "origin", bad]);
+        assert!(said.contains("this build knows") && said.contains("s3://BUCKET/PREFIX"), "{bad:?}: {said}");
+    }
+    assert_eq!(read(&project, "ropewalk.toml"), before);
+    project.succeed(&["remote", "add", "disk-2.b_c", "file:remote"]);
+    assert!(read(&project, "ropewalk.toml").contains("disk-2.b_c"));
 }

@@ -1,0 +1,198 @@
+//! What is wrong with one dataset of a remote is in no other's way, and a pointer is held against what it names.
+
+use ropewalk_store::{NoProgress, RefName, Root, Store, files};
+use ropewalk_types::{Diagnose as _, Digest};
+
+use super::{Project, name};
+use crate::{CheckoutRequest, Fetched, PullOptions, PullTo, Pulled, PushOptions, VersionsError};
+
+/// Two datasets, committed and pushed, and then a new version of `data` that nobody pushed.
+async fn ahead() -> (Project, Store) {
+    let (ada, remote) = (Project::new().await, Store::open("memory:").await.unwrap());
+    for dataset in ["data", "other"] {
+        ada.write(&format!("{dataset}/a"), dataset);
+        ada.add(dataset).await;
+    }
+    ada.commit("first").await;
+    ada.workspace.push(&remote, &[], PushOptions::default(), &NoProgress).await.unwrap();
+    ada.write("data/a", "later");
+    ada.commit("second").await;
+    (ada, remote)
+}
+
+/// What `git clone` brings.
+async fn clone_of(ada: &Project) -> Project {
+    let bob = Project::at(1_800_000_000_000).await;
+    for dataset in ["data", "other"] {
+        let pointer = format!("{dataset}.dataset");
+        bob.write(&pointer, &ada.read(&pointer).unwrap());
+    }
+    bob
+}
+
+async fn pull(bob: &Project, remote: &Store) -> Result<Pulled, VersionsError> {
+    bob.workspace.pull(remote, &[], PullOptions::default(), &NoProgress).await
+}
+
+async fn fetch(bob: &Project, remote: &Store) -> Fetched {
+    bob.workspace.fetch(remote, &[], false, &NoProgress).await.unwrap()
+}
+
+/// Only `other` came, and `data` is said to be what is wrong.
+fn assert_apart(bob: &Project, pulled: &Pulled, code: &str) -> String {
+    let names: Vec<_> = pulled.checked_out.iter().map(|one| one.name.as_str()).collect();
+    assert_eq!(names, ["other"], "{pulled:?}");
+    assert_eq!((bob.read("other/a").as_deref(), bob.read("data/a")), (Some("other"), None));
+    let [problem] = pulled.gone.as_slice() else { panic!("{:?}", pulled.gone) };
+    assert_eq!((problem.path.as_str(), problem.error.code()), ("data", code), "{}", problem.error);
+    problem.error.to_string()
+}
+
+async fn set_head(remote: &Store, text: String) {
+    let head = RefName::new("datasets/data/head").unwrap();
+    let generation = remote.ref_get(&head).await.unwrap().map(|found| found.generation);
+    remote.ref_set(&head, generation, text.into()).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_was_never_pushed_of_one_dataset_stops_no_other() {
+    let (ada, remote) = ahead().await;
+    let bob = clone_of(&ada).await;
+    let fetched = fetch(&bob, &remote).await;
+    assert_eq!((fetched.failed.len(), fetched.failed[0].path.as_str(), fetched.missing.len()), (1, "data", 0));
+    assert!(bob.store.contains(&Digest::of(b"other")).await.unwrap(), "the other one came");
+    let pulled = pull(&bob, &remote).await.unwrap();
+    let said = assert_apart(&bob, &pulled, "versions.content_missing");
+    let version = ada.workspace.resolve(&name("data"), "latest").await.unwrap().digest;
+    assert!(said.starts_with(&format!("dataset `data`, version {}: ", version.short())), "{said}");
+    let hint = pulled.gone[0].error.hint().unwrap();
+    assert!(hint.contains("ropewalk push data") && !hint.contains("fetch --all"), "{hint}");
+    // What is known there of it is known here, and a checkout says the same.
+    assert_eq!(bob.workspace.log(&name("data")).await.unwrap().len(), 1);
+    let error = bob.workspace.checkout(CheckoutRequest::of(name("data")), &NoProgress).await.unwrap_err();
+    assert!(error.to_string().starts_with("dataset `data`, version "), "{error}");
+    assert!(!error.hint().unwrap().starts_with("fetch"), "{:?}", error.hint());
+    ada.workspace.push(&remote, &[], PushOptions::default(), &NoProgress).await.unwrap();
+    let pulled = pull(&bob, &remote).await.unwrap();
+    assert!(pulled.gone.is_empty() && bob.read("data/a").as_deref() == Some("later"), "{pulled:?}");
+}
+
+#[tokio::test]
+async fn a_dataset_that_cannot_be_had_stays_as_it_was() {
+    let (ada, remote) = ahead().await;
+    let bob = Project::at(1_800_000_000_000).await;
+    let named = [name("data"), name("other")];
+    bob.workspace.pull(&remote, &named, PullOptions::default(), &NoProgress).await.unwrap();
+    let before = bob.read("data.dataset").unwrap();
+    assert_eq!(bob.read("data/a").as_deref(), Some("data"));
+    files::remove_directory(&ada.path("data")).unwrap();
+    ada.write("data", "a file now");
+    ada.commit("third").await;
+    bob.write("data.dataset", &ada.read("data.dataset").unwrap());
+    let options = PullOptions { force: true, ..PullOptions::default() };
+    let pulled = bob.workspace.pull(&remote, &[], options, &NoProgress).await.unwrap();
+    assert_eq!((pulled.gone.len(), bob.read("data/a").as_deref()), (1, Some("data")));
+    bob.write("data.dataset", &before);
+    assert!(bob.status_of("data").await.is_clean());
+}
+
+#[tokio::test]
+async fn a_ref_of_one_dataset_that_is_garbage_stops_no_other() {
+    let (ada, remote) = ahead().await;
+    ada.workspace.push(&remote, &[], PushOptions::default(), &NoProgress).await.unwrap();
+    set_head(&remote, "\u{1}nothing".to_owned()).await;
+    let bob = clone_of(&ada).await;
+    let said = assert_apart(&bob, &pull(&bob, &remote).await.unwrap(), "store.malformed");
+    assert!(said.starts_with("dataset `data`: ") && said.contains("datasets/data/head"), "{said}");
+    let fetched = fetch(&bob, &remote).await;
+    assert!(fetched.failed[0].error.hint().unwrap().contains("data verify --remote NAME --heal"));
+    // One that names no version is no better, and is not taken over.
+    set_head(&remote, Digest::of(b"nowhere").to_string()).await;
+    let pulled = pull(&bob, &remote).await.unwrap();
+    assert_eq!(pulled.gone.len(), 1, "{pulled:?}");
+    assert!(pulled.gone[0].error.to_string().contains(&Digest::of(b"nowhere").to_string()), "{pulled:?}");
+    assert_eq!(bob.workspace.log(&name("data")).await.unwrap().len(), 0);
+    assert_eq!(bob.read("data/a").as_deref(), Some("later"), "what the pointer names is whole, and came");
+}
+
+#[tokio::test]
+async fn the_latest_of_others_comes_where_one_has_none() {
+    let (ada, remote) = ahead().await;
+    let bob = clone_of(&ada).await;
+    let fresh = ada.read("data.dataset").unwrap().replace("name data", "name fresh").replace("path data", "path fresh");
+    bob.write("fresh.dataset", &fresh);
+    let latest = PullOptions { to: PullTo::Latest, ..PullOptions::default() };
+    let pulled = bob.workspace.pull(&remote, &[], latest, &NoProgress).await.unwrap();
+    assert_eq!((bob.read("data/a").as_deref(), bob.read("other/a").as_deref()), (Some("data"), Some("other")));
+    let [problem] = pulled.gone.as_slice() else { panic!("{:?}", pulled.gone) };
+    assert_eq!((problem.path.as_str(), problem.error.code()), ("fresh", "versions.unknown_version"));
+}
+
+#[tokio::test]
+async fn a_pointer_that_does_not_fit_its_version_is_laid_out_by_nobody() {
+    let (ada, remote) = ahead().await;
+    ada.workspace.push(&remote, &[], PushOptions::default(), &NoProgress).await.unwrap();
+    let good = ada.read("data.dataset").unwrap();
+    let first = ada.workspace.resolve(&name("data"), "v1").await.unwrap().digest;
+    let second = ada.workspace.resolve(&name("data"), "v2").await.unwrap().digest;
+    let [first, second, nowhere] = [first, second, Digest::of(b"nowhere")].map(|one| format!("version {one}"));
+    for (from, to, says) in [
+        ("files 1", "files 99".to_owned(), "`files` is 99, expected 1 in version"),
+        ("bytes 5", "bytes 7".to_owned(), "`bytes` is 7, expected 5 in version"),
+        (second.as_str(), first, "`digest` is "),
+        (second.as_str(), nowhere, "`version` is "),
+    ] {
+        let wrong = good.replace(from, &to);
+        assert_ne!(wrong, good, "{from}");
+        let bob = clone_of(&ada).await;
+        bob.write("data.dataset", &wrong);
+        let said = assert_apart(&bob, &pull(&bob, &remote).await.unwrap(), "versions.unfit");
+        assert!(said.contains("data.dataset") && said.contains(says), "{said}");
+        let error = bob.workspace.checkout(CheckoutRequest::of(name("data")), &NoProgress).await.unwrap_err();
+        assert_eq!(error.code(), "versions.unfit", "{error}");
+        assert!(error.hint().unwrap().contains("git checkout -- data.dataset"));
+        assert_eq!(bob.read("data.dataset").unwrap(), wrong, "it stays as it was");
+        // A version that is named lays out what it has, and writes the pointer anew.
+        bob.checkout("v2").await.unwrap();
+        assert_eq!(
+            (bob.read("data.dataset").unwrap(), bob.read("data/a").unwrap()),
+            (good.clone(), "later".to_owned())
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_status_says_what_does_not_fit_without_the_store() {
+    let (ada, _remote) = ahead().await;
+    let good = ada.read("data.dataset").unwrap();
+    let workspace = ada.without_store();
+    for (from, to) in [("files 1", "files 99"), ("bytes 5", "bytes 4")] {
+        ada.write("data.dataset", &good.replace(from, to));
+        let each = workspace.status_each(&[]).await.unwrap();
+        let [Err(problem), Ok(other)] = each.as_slice() else { panic!("{each:?}") };
+        assert_eq!((problem.error.code(), other.is_clean()), ("versions.unfit", true));
+        assert!(problem.error.to_string().contains(&format!("is {}", &to[6..])), "{}", problem.error);
+    }
+    ada.write("data.dataset", &good);
+    assert!(workspace.status(&[]).await.unwrap().iter().all(crate::Status::is_clean));
+}
+
+#[tokio::test]
+async fn content_that_was_added_is_held_against_its_files() {
+    let (ada, remote) = (Project::new().await, Store::open("memory:").await.unwrap());
+    ada.write("data/a", "1");
+    let added = ada.add("data").await;
+    ada.store.copy_to(&remote, &[Root::Tree(added.pointer.digest)], &NoProgress).await.unwrap();
+    let bob = Project::at(1_800_000_000_000).await;
+    bob.write("data.dataset", &ada.read("data.dataset").unwrap().replace("files 1", "files 2"));
+    let pulled = pull(&bob, &remote).await.unwrap();
+    assert_eq!((pulled.gone[0].error.code(), bob.read("data/a")), ("versions.unfit", None));
+}
+
+#[tokio::test]
+async fn what_concerns_all_stops_at_once() {
+    let (ada, remote) = ahead().await;
+    let bob = clone_of(&ada).await;
+    let error = bob.without_store().pull(&remote, &[], PullOptions::default(), &NoProgress).await.unwrap_err();
+    assert_eq!(error.code(), "store.interrupted");
+}
