@@ -193,6 +193,11 @@ impl StoreError {
         matches!(self, Self::Backend { source: PermissionDenied { .. } | Unauthenticated { .. }, .. })
     }
 
+    /// Whether it says that what is stored is wrong or not there, and not that it could not be asked for.
+    pub fn is_of_content(&self) -> bool {
+        matches!(self, Self::Damaged { .. } | Self::Malformed { .. } | Self::NotFound { .. } | Self::TooLarge { .. })
+    }
+
     /// The error that a failure of the object store below is.
     pub(crate) fn of_backend(action: &'static str, object: String, source: object_store::Error) -> Self {
         match NoCredentials::behind(&source) {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use ropewalk_store::{Lacking, NoProgress, Root, Store, StoreError, Verified};
+use ropewalk_store::{Lacking, NoProgress, Root, Store, Verified};
 use ropewalk_types::Digest;
 
 use super::{Affected, Need, Subject};
@@ -102,7 +102,7 @@ fn groups(needs: &[Need]) -> Vec<Vec<Root>> {
 /// Copies what `from` has of the roots, all at once; where something of it is damaged there, each that is whole.
 async fn bring(from: &Store, to: &Store, roots: &[Root]) -> Result<(), ServerError> {
     let there = match from.whole(roots.iter().copied()).await {
-        Err(error) if is_of_content(&error) => each_whole(from, roots).await?,
+        Err(error) if error.is_of_content() => each_whole(from, roots).await?,
         whole => whole?,
     };
     let mut waiting = vec![there];
@@ -111,12 +111,12 @@ async fn bring(from: &Store, to: &Store, roots: &[Root]) -> Result<(), ServerErr
             continue;
         }
         match from.copy_to(to, &batch, &NoProgress).await {
-            Err(error) if is_of_content(&error) && batch.len() > 1 => {
+            Err(error) if error.is_of_content() && batch.len() > 1 => {
                 let half = batch.split_off(batch.len() / 2);
                 waiting.extend([half, batch]);
             }
             // It stays missing, and is told.
-            Err(error) if is_of_content(&error) => {}
+            Err(error) if error.is_of_content() => {}
             moved => drop(moved?),
         }
     }
@@ -128,19 +128,9 @@ async fn each_whole(store: &Store, roots: &[Root]) -> Result<Vec<Root>, ServerEr
     let mut there = Vec::new();
     for root in roots {
         match store.whole([*root]).await {
-            Err(error) if is_of_content(&error) => {}
+            Err(error) if error.is_of_content() => {}
             whole => there.extend(whole?),
         }
     }
     Ok(there)
-}
-
-fn is_of_content(error: &StoreError) -> bool {
-    matches!(
-        error,
-        StoreError::Damaged { .. }
-            | StoreError::Malformed { .. }
-            | StoreError::NotFound { .. }
-            | StoreError::TooLarge { .. }
-    )
 }

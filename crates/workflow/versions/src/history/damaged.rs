@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use bytes::Bytes;
 use ropewalk_store::{RefName, Store};
-use ropewalk_types::{DatasetName, Diagnose as _, Digest, Timestamp};
+use ropewalk_types::{DatasetName, Digest, Timestamp};
 
 use super::{
     Found, History, Part, Read, RefAt, Refs, Removal, Tips, found_at, lost_race, names, ref_text, refs_read, tags,
@@ -122,9 +122,11 @@ pub(crate) async fn find_readable(stores: &[&Store], digest: &Digest) -> Result<
 
 /// Whether an error says that what is stored is wrong, and not that it could not be asked for.
 fn is_of_content(error: &VersionsError) -> bool {
-    const CODES: [&str; 5] =
-        ["store.damaged", "store.malformed", "store.not_found", "store.too_large", "versions.malformed"];
-    CODES.contains(&error.code())
+    match error {
+        VersionsError::Store(error) => error.is_of_content(),
+        VersionsError::Malformed { .. } => true,
+        _ => false,
+    }
 }
 
 /// The search for what a ref held.
