@@ -13,6 +13,7 @@ mod lfs;
 mod lifecycle;
 #[cfg(unix)]
 mod links;
+mod lost_packs;
 mod merging;
 mod remotes;
 mod removing;
