@@ -38,7 +38,7 @@ pub use code::{CodeState, code_state};
 pub use diff::{ChangedFile, Diff, MovedFile, SizedFile};
 pub use error::{NumberedVersion, VersionsError};
 pub use examine::{Examined, NeededVersion, store_examine};
-pub use history::{DamagedRef, LogEntry, Removal, Resolved};
+pub use history::{DamagedRef, GiveUp, GivenUp, LetGo, LogEntry, Removal, Resolved};
 pub use import::{
     DvcOpener, DvcRemote, DvcSurroundings, FailedOutput, FileSource, ImportOutcome, ImportPlan, Imported, PlannedFile,
     PlannedOutput, RemoteObject, SkippedOutput,

@@ -40,7 +40,8 @@ pub(super) async fn pull(shared: &Shared, arguments: &Pull) -> Ending {
     for problem in &pulled.gone {
         say_problem(problem);
     }
-    let ending = if pulled.gone.is_empty() { ending(&tables) } else { WORK_FAILED.into() };
+    say_lost(&remote, &pulled.fetched);
+    let ending = if pulled.gone.is_empty() { ending(&tables, &pulled.fetched) } else { WORK_FAILED.into() };
     if shared.output == Format::Json {
         let gone = |problem: &Problem| json!({ "name": problem.path, "problem": problem.error.to_string() });
         let gone: Vec<_> = pulled.gone.iter().map(gone).collect();
@@ -75,8 +76,27 @@ async fn tables(
     Ok(fetched)
 }
 
-fn ending(tables: &FetchedTables) -> ExitCode {
-    travelled::ending(tables.tables.iter().map(|one| &one.refusal))
+fn ending(tables: &FetchedTables, files: &Fetched) -> ExitCode {
+    if files.lost.is_empty() {
+        travelled::ending(tables.tables.iter().map(|one| &one.refusal))
+    } else {
+        WORK_FAILED.into()
+    }
+}
+
+/// What the remote names and has lost is wrong there, whatever came besides.
+fn say_lost(remote: &str, fetched: &Fetched) {
+    for (name, version) in &fetched.lost {
+        terminal::say(&format!(
+            "error: {name}: {remote} names the version {version} and has lost it; what names it there was not taken over"
+        ));
+    }
+    if !fetched.lost.is_empty() {
+        terminal::say(&format!(
+            "hint: `ropewalk data verify --remote {remote} --heal` on a machine that has it sends it again; if none has it, \
+             `--give-up` lets go of it there"
+        ));
+    }
 }
 
 /// Fetches only.
@@ -91,11 +111,12 @@ pub(super) async fn fetch(shared: &Shared, arguments: &Fetch) -> Ending {
         fetched = project.workspace().fetch(&store, names, arguments.all, &progress).await?;
         progress.end();
     }
+    say_lost(&remote, &fetched);
     match shared.output {
         Format::Json => output::json(&json!({ "remote": remote, "fetched": fetched, "tables": tables.tables })),
         Format::Text => told(&remote, &fetched),
     }
-    Ok(ending(&tables))
+    Ok(ending(&tables, &fetched))
 }
 
 fn told(remote: &str, fetched: &Fetched) {

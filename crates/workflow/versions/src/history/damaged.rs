@@ -121,7 +121,7 @@ pub(crate) async fn find_readable(stores: &[&Store], digest: &Digest) -> Result<
 }
 
 /// Whether an error says that what is stored is wrong, and not that it could not be asked for.
-fn is_of_content(error: &VersionsError) -> bool {
+pub(super) fn is_of_content(error: &VersionsError) -> bool {
     match error {
         VersionsError::Store(error) => error.is_of_content(),
         VersionsError::Malformed { .. } => true,

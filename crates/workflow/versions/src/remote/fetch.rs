@@ -67,6 +67,8 @@ pub struct Fetched {
     pub refused_removals: Vec<RefusedRemoval>,
     /// Datasets of which the remote has neither versions nor what the pointer names.
     pub missing: Vec<DatasetName>,
+    /// Versions that refs of the remote name and whose objects it has lost; these refs were not taken over.
+    pub lost: Vec<(DatasetName, Digest)>,
     /// What travelled.
     #[serde(skip)]
     pub transferred: Transferred,
@@ -84,6 +86,7 @@ impl Fetched {
         add_new(&mut self.removed, next.removed);
         add_new(&mut self.refused_removals, next.refused_removals);
         add_new(&mut self.missing, next.missing);
+        add_new(&mut self.lost, next.lost);
         let Transferred { pieces, bytes, present } = next.transferred;
         self.transferred.pieces += pieces;
         self.transferred.bytes += bytes;
@@ -282,8 +285,10 @@ impl Workspace {
         }
         for name in &names {
             let told = Adopting { workspace: self, place: remote.place() };
-            self.removals_fetch(name, &of(&ours, name), &of(&theirs, name), told, &mut fetched).await?;
-            refs_fetch(store, name, &of(&ours, name), &of(&theirs, name), &mut fetched).await?;
+            let (ours, theirs) = (of(&ours, name), of(&theirs, name));
+            let theirs = without_lost((store, remote), name, &theirs, &mut fetched).await?;
+            self.removals_fetch(name, &ours, &theirs, told, &mut fetched).await?;
+            refs_fetch(store, name, &ours, &theirs, &mut fetched).await?;
         }
         Ok((fetched, names))
     }
@@ -401,6 +406,28 @@ struct Found {
     roots: Vec<Root>,
     /// Whether it has anything, or nothing is needed.
     known: bool,
+}
+
+/// The refs of a remote without those that name versions whose objects neither it nor the project's store has, which are
+/// noted: nobody could tell what these versions are, nor what lies behind them.
+async fn without_lost(
+    (store, remote): (&Store, &Store),
+    name: &DatasetName,
+    theirs: &Refs,
+    fetched: &mut Fetched,
+) -> Result<Refs, VersionsError> {
+    let (mut kept, mut lost) = (theirs.clone(), BTreeSet::new());
+    for version in theirs.named().collect::<BTreeSet<_>>() {
+        let object = Root::Blob(version);
+        if !has(store, &object).await? && !has(remote, &object).await? {
+            lost.insert(version);
+        }
+    }
+    kept.head = kept.head.filter(|head| !lost.contains(&head.version));
+    kept.tags.retain(|_, at| !lost.contains(&at.version));
+    kept.tips.retain(|version| !lost.contains(version));
+    fetched.lost.extend(lost.into_iter().map(|version| (name.clone(), version)));
+    Ok(kept)
 }
 
 async fn refs_fetch(

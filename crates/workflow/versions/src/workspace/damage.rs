@@ -8,13 +8,14 @@ use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
 
 use ropewalk_store::{NewFile, Root, Store, StoreError, TreeFile, Verified, Writer, files};
-use ropewalk_types::Digest;
+use ropewalk_types::{DatasetName, Digest};
 
 use super::{Opened, Workspace};
 use crate::discovery::Tracked;
 use crate::error::{VersionsError, blocking};
-use crate::index::Index;
-use crate::pointer::{Kind, Links};
+use crate::history;
+use crate::index::{Index, IndexHead};
+use crate::pointer::{Kind, Links, Pointer, PointerState};
 use crate::work::{Data, Work, kind_here, look};
 
 const NOTE: &str = "damaged";
@@ -106,6 +107,36 @@ impl Workspace {
         writer.commit().await?;
         store.heal_copies(found).await?;
         Ok(given)
+    }
+}
+
+impl Workspace {
+    /// Lets pointers that name these versions, whose objects nobody has, name the head of `store` as what their data was
+    /// made from, so that the next commit makes a version of it; gives the dataset, the version and the data of each.
+    pub(crate) async fn pointers_let_go(
+        &self,
+        store: &Store,
+        lost: &[(DatasetName, Digest)],
+    ) -> Result<Vec<(DatasetName, Digest, String)>, VersionsError> {
+        let mut changed = Vec::new();
+        for Tracked { place, pointer } in self.discover().await? {
+            let Ok(pointer) = pointer else { continue };
+            let Some(version) = pointer.ancestor() else { continue };
+            if !lost.contains(&(pointer.name.clone(), version)) || store.contains(&version).await? {
+                continue;
+            }
+            let Opened { place, pointer, index } = self.with_index(place, pointer)?;
+            let base = history::ref_at(store, &history::head_ref(&pointer.name)?).await?.map(|head| head.version);
+            let state = PointerState::Added { base };
+            let pointer = Pointer { state, ..pointer };
+            let index = index.filter(|index| index.head.state.ancestor() == Some(version)).map(|index| {
+                let head = IndexHead { state, ..index.head.clone() };
+                index.with_head(head)
+            });
+            self.write_down(&place, &pointer, index).await?;
+            changed.push((pointer.name, version, place.path));
+        }
+        Ok(changed)
     }
 }
 
