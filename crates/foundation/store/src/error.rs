@@ -314,7 +314,8 @@ impl Diagnose for StoreError {
             Self::NotStorable { .. } => "replace it by a regular file, or move it out of the directory",
             Self::UnknownFormat { number: Some(_), .. } => "use the Ropewalk that made it, or a newer one",
             Self::UnknownFormat { number: None, .. } => {
-                "see that it is the right place; if it is, take its object `format` from a copy of that store"
+                "see that it is the right place; if it is, `ropewalk data verify --heal` writes its object `format` again, of a \
+                 remote `ropewalk data verify --remote NAME --heal`"
             }
             Self::MarkLost { .. } => {
                 "of a remote, `ropewalk push` or `ropewalk data verify --remote NAME --heal` writes it again; of a project's own \

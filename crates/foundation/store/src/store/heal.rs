@@ -18,8 +18,8 @@ use crate::error::StoreError;
 use crate::index::{Kind, Object, PackId};
 use crate::writer::{PackWriter, Prepared, Writer, check_present};
 
-/// Where index objects are put that cannot be read.
-const ASIDE: &str = "damaged";
+/// Where index objects are put that cannot be read, and strangers in the folder of refs.
+pub(super) const ASIDE: &str = "damaged";
 
 /// A place in a pack.
 type At = (PackId, Kind, Digest);

@@ -255,3 +255,28 @@ async fn what_a_pointer_named_and_nobody_has_is_committed_again() {
     let log = ada.workspace.log(&name("data")).await.unwrap();
     assert_eq!((log.len(), log[0].digest, log[0].version.parents.as_slice()), (3, version, &[second][..]));
 }
+
+#[tokio::test]
+async fn a_head_of_which_nothing_is_left_is_missed_by_the_pointer() {
+    let (ada, remote, [first, second]) = pushed().await;
+    // A store that has all but the refs.
+    let bare = Store::open("memory:").await.unwrap();
+    ada.store.copy_to(&bare, &[Root::Blob(first), Root::Blob(second)], &NoProgress).await.unwrap();
+    for (others, pointed) in [(vec![], second), (vec![&remote], first)] {
+        let found = examine(&bare, &others, &[pointed]).await;
+        let [head] = found.refs.as_slice() else { panic!("{:?}", found.refs) };
+        assert_eq!((head.name.as_str(), head.is_known()), ("datasets/data/head", true));
+        assert_eq!(found.versions.len(), 2);
+    }
+    assert!(examine(&bare, &[], &[]).await.refs.is_empty(), "nothing says that there was one");
+    let fresh = Store::open("memory:").await.unwrap();
+    assert!(examine(&fresh, &[&remote], &[second]).await.refs.is_empty(), "it was never fetched");
+    let mut found = examine(&bare, &[], &[second]).await;
+    found.refs[0].repair(&bare).await.unwrap();
+    assert!(found.refs[0].healed);
+    assert_eq!(crate::history::refs(&bare, &name("data")).await.unwrap().head.unwrap().version, second);
+    assert!(examine(&bare, &[], &[second]).await.refs.is_empty());
+    // One that was forgotten is not missed.
+    crate::history::forget(&bare, &name("data")).await.unwrap();
+    assert!(examine(&bare, &[], &[second]).await.refs.is_empty());
+}
