@@ -1,5 +1,7 @@
 //! Damage in a remote and in a project's own store: named, and healed by whoever has the bytes.
 
+mod lost;
+
 use std::path::Path;
 
 use futures::{StreamExt as _, TryStreamExt as _};

@@ -234,7 +234,7 @@ impl Told<'_> {
                 (false, true) => "given up",
                 (false, false) => "NOT WHOLE",
             };
-            let mut files: Vec<_> = paths.iter().take(PATHS).map(|path| printable(path).to_string()).collect();
+            let mut files: Vec<_> = paths.iter().take(PATHS).map(|path| printable(path)).collect();
             if let Some(more) = paths.len().checked_sub(PATHS).filter(|more| *more > 0) {
                 files.push(format!("{more} more"));
             }
