@@ -303,8 +303,8 @@ impl Diagnose for StoreError {
                  verify --remote NAME --heal` sends it again from a machine that has it"
             }
             Self::Damaged { .. } => {
-                "`ropewalk data verify --heal REMOTE` heals a project's own store from a remote, `ropewalk data verify --remote \
-                 REMOTE --heal` a remote from a machine that has the bytes"
+                "`ropewalk data verify --heal REMOTE` heals a project's own store from its work tree and a remote, `ropewalk data \
+                 verify --remote REMOTE --heal` a remote from a machine that has the bytes"
             }
             Self::Malformed { what: "ref", .. } => {
                 "`ropewalk data verify` names refs that are damaged, and sets them again with `--heal`; with `--remote NAME` \

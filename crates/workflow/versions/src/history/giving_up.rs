@@ -193,7 +193,7 @@ impl Letting<'_> {
         Ok(())
     }
 
-    /// The newest version that is known and whole, else the newest whose object is there.
+    /// The newest version in the store that is known, there or elsewhere, and whole, else the newest whose object is there.
     async fn newest(
         &self,
         known: &Refs,
@@ -205,6 +205,12 @@ impl Letting<'_> {
         let before = self.job.store.ref_history(reference).await?;
         let before = before.into_iter().flat_map(|history| history.values);
         start.extend(before.filter_map(|value| version_in(&value.bytes)));
+        for other in self.job.others {
+            match ref_at(other, reference).await {
+                Err(error) if is_of_content(&error) => {}
+                head => start.extend(head?.map(|head| head.version)),
+            }
+        }
         let (found, _) = behind(&[self.job.store], &start).await?;
         let mut there = None;
         for (digest, version) in in_order(found) {
