@@ -99,7 +99,7 @@ impl Workspace {
                 Ok(Look { work, index, kind })
             });
             match looked.await {
-                Ok(looked) => given.files += looked.give(store, &mut writer, found, missing).await?,
+                Ok(looked) => given.files += Box::pin(looked.give(store, &mut writer, found, missing)).await?,
                 // What cannot be looked at gives nothing.
                 Err(error) => given.unread.push(format!("the files of `{}`: {error}", pointer.name)),
             }

@@ -55,9 +55,9 @@ impl Workspace {
             Ok(Looked { work, index, settled })
         })
         .await?;
-        let damaged = self.damage_noted().await?;
+        let damaged = Box::pin(self.damage_noted()).await?;
         let hurt = match &damaged {
-            Some(found) => looked.forget_what_is_damaged(self.store().await?, found).await?,
+            Some(found) => Box::pin(looked.forget_what_is_damaged(self.store().await?, found)).await?,
             None => false,
         };
         if let Some(snapshot) = looked.unchanged().filter(|_| !hurt) {
