@@ -25,6 +25,8 @@ pub(super) const FOLDER: &str = "refs";
 /// Marks a generation among the folders of longer names; no segment of a name begins with it.
 const GENERATION_MARK: char = '@';
 const GENERATION_DIGITS: usize = 20;
+/// No ref was ever set so often: a file with such a number is a stranger, and not the last generation of all.
+const NO_GENERATION: u64 = 1 << 62;
 /// Refs point; what is large belongs into a blob.
 pub(super) const MAX_VALUE: u64 = 1 << 20;
 /// What a ref is set to by deleting it; no other value may be this.
@@ -256,7 +258,8 @@ pub(super) fn is_generation(name: &str) -> bool {
 fn generation_in(name: &str) -> Option<u64> {
     let digits = name.strip_prefix(GENERATION_MARK)?;
     let is_number = digits.len() == GENERATION_DIGITS && digits.bytes().all(|byte| byte.is_ascii_digit());
-    if is_number { digits.parse().ok() } else { None }
+    let number = if is_number { digits.parse().ok() } else { None };
+    number.filter(|number| *number < NO_GENERATION)
 }
 
 fn name_of(path: &Path) -> Option<RefName> {
@@ -313,7 +316,15 @@ mod tests {
     fn paths_name_refs() {
         let name = RefName::new("heads/main").unwrap();
         assert_eq!(name_of(&generation_path(&name, 7)), Some(name));
-        for other in ["other", "@7", "@+0000000000000000007", "@00000000000000000007~", "@99999999999999999999"] {
+        for other in [
+            "18446744073709551615",
+            "@18446744073709551615",
+            "other",
+            "@7",
+            "@+0000000000000000007",
+            "@00000000000000000007~",
+            "@99999999999999999999",
+        ] {
             assert_eq!(name_of(&Path::from(format!("refs/heads/main/{other}"))), None, "{other}");
         }
     }
