@@ -258,7 +258,7 @@ pub(super) fn is_generation(name: &str) -> bool {
 fn generation_in(name: &str) -> Option<u64> {
     let digits = name.strip_prefix(GENERATION_MARK)?;
     let is_number = digits.len() == GENERATION_DIGITS && digits.bytes().all(|byte| byte.is_ascii_digit());
-    let number = if is_number { digits.parse().ok() } else { None };
+    let number = if is_number { digits.parse::<u64>().ok() } else { None };
     number.filter(|number| *number < NO_GENERATION)
 }
 
