@@ -193,6 +193,11 @@ impl StoreError {
         matches!(self, Self::Backend { source: PermissionDenied { .. } | Unauthenticated { .. }, .. })
     }
 
+    /// Whether it says that what is stored is wrong or not there, and not that it could not be asked for.
+    pub fn is_of_content(&self) -> bool {
+        matches!(self, Self::Damaged { .. } | Self::Malformed { .. } | Self::NotFound { .. } | Self::TooLarge { .. })
+    }
+
     /// The error that a failure of the object store below is.
     pub(crate) fn of_backend(action: &'static str, object: String, source: object_store::Error) -> Self {
         match NoCredentials::behind(&source) {
@@ -298,8 +303,8 @@ impl Diagnose for StoreError {
                  verify --remote NAME --heal` sends it again from a machine that has it"
             }
             Self::Damaged { .. } => {
-                "`ropewalk data verify --heal REMOTE` heals a project's own store from a remote, `ropewalk data verify --remote \
-                 REMOTE --heal` a remote from a machine that has the bytes"
+                "`ropewalk data verify --heal REMOTE` heals a project's own store from its work tree and a remote, `ropewalk data \
+                 verify --remote REMOTE --heal` a remote from a machine that has the bytes"
             }
             Self::Malformed { what: "ref", .. } => {
                 "`ropewalk data verify` names refs that are damaged, and sets them again with `--heal`; with `--remote NAME` \
@@ -309,7 +314,8 @@ impl Diagnose for StoreError {
             Self::NotStorable { .. } => "replace it by a regular file, or move it out of the directory",
             Self::UnknownFormat { number: Some(_), .. } => "use the Ropewalk that made it, or a newer one",
             Self::UnknownFormat { number: None, .. } => {
-                "see that it is the right place; if it is, take its object `format` from a copy of that store"
+                "see that it is the right place; if it is, `ropewalk data verify --heal` writes its object `format` again, of a \
+                 remote `ropewalk data verify --remote NAME --heal`"
             }
             Self::MarkLost { .. } => {
                 "of a remote, `ropewalk push` or `ropewalk data verify --remote NAME --heal` writes it again; of a project's own \

@@ -7,11 +7,13 @@ mod just_checked;
 mod lacking;
 mod lay_out;
 mod layout;
+mod mark;
 mod reach;
 mod read;
 mod refs;
 mod relied;
 mod share;
+mod stray;
 mod stream;
 mod sweep;
 mod trees;
@@ -346,12 +348,18 @@ async fn is_there(url: &str, options: &BackendOptions) -> Result<bool, StoreErro
         Err(source) => return Err(failed("look for", &mark)(source).opening(url)),
         Ok(_) => return Ok(true),
     }
+    if holds_objects(objects.as_ref(), &place, url).await? {
+        return Err(StoreError::MarkLost { place: url.to_owned() });
+    }
+    Ok(false)
+}
+
+/// Whether there are objects as only a store has them.
+async fn holds_objects(objects: &dyn ObjectStore, place: &ObjectPath, url: &str) -> Result<bool, StoreError> {
     for (folder, is_of_store) in OF_STORES {
         let folder = place.clone().join(folder);
         match objects.list(Some(&folder)).next().await {
-            Some(Ok(found)) if found.location.filename().is_some_and(is_of_store) => {
-                return Err(StoreError::MarkLost { place: url.to_owned() });
-            }
+            Some(Ok(found)) if found.location.filename().is_some_and(is_of_store) => return Ok(true),
             None | Some(Ok(_) | Err(object_store::Error::NotFound { .. })) => {}
             Some(Err(source)) => return Err(failed("list", &folder)(source).opening(url)),
         }
@@ -387,9 +395,13 @@ async fn check_format(backend: &dyn ObjectStore, place: &str) -> Result<(), Stor
 
 /// Says of another mark than ours whether it is that of another program's store, or nothing.
 fn unknown_format(place: &str, mark: &[u8]) -> StoreError {
-    let number = std::str::from_utf8(mark).ok().and_then(|text| text.strip_prefix(FORMAT_BEGIN));
-    let number = number.and_then(|rest| rest.strip_suffix('\n').unwrap_or(rest).parse::<u32>().ok());
-    StoreError::UnknownFormat { place: place.to_owned(), number }
+    StoreError::UnknownFormat { place: place.to_owned(), number: number_of(mark) }
+}
+
+/// The number of the form that a mark tells.
+fn number_of(mark: &[u8]) -> Option<u32> {
+    let rest = std::str::from_utf8(mark).ok()?.strip_prefix(FORMAT_BEGIN)?;
+    rest.strip_suffix('\n').unwrap_or(rest).parse().ok()
 }
 
 /// Names the object and the action in an error of the backend.

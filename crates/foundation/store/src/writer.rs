@@ -5,6 +5,7 @@ mod prepare;
 mod shared;
 mod tree_of;
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use tokio::sync::mpsc;
 
 use crate::error::StoreError;
 use crate::files;
-use crate::index::PackEntries;
+use crate::index::{Kind, PackEntries};
 use crate::store::{Blob, Inner, blocking, failed};
 use crate::tree::{DIRECTORY_UNIT, Tree};
 
@@ -47,7 +48,12 @@ pub struct Writer {
 
 impl Writer {
     pub(crate) fn new(inner: Arc<Inner>) -> Self {
-        let claims = Arc::new(Claims::new(Arc::clone(&inner)));
+        Self::distrusting(inner, HashSet::new())
+    }
+
+    /// A writer that writes these pieces although the store seems to have them.
+    pub(crate) fn distrusting(inner: Arc<Inner>, pieces: HashSet<(Kind, Digest)>) -> Self {
+        let claims = Arc::new(Claims::new(Arc::clone(&inner), pieces));
         let packs = PackWriter::new(&inner);
         Self { inner, claims, packs, unfinished: false }
     }

@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::project::{IN_USE, catalog_open};
 use crate::recording::CODE_TAG;
 use crate::travelling::{TABLES, own_roots, remote_roots};
-use crate::verifying::{Need, Subject};
+use crate::verifying::{Need, Subject, without_lost};
 use crate::{DataProject, OpenProject, ServerError, SystemAmbient};
 
 /// Checkpoints of pieces of stages, by the folder of their refs.
@@ -197,7 +197,13 @@ impl OpenProject {
                 Need { subject, roots: vec![Root::Tree(digest)] }
             })
             .collect();
-        needs.push(Need { subject: Subject::Runs, roots: self.run_roots().await? });
+        let roots = without_lost(&self.store, self.run_roots().await?).await?;
+        needs.push(Need { subject: Subject::Runs, roots });
+        let codes = without_lost(&self.store, self.code_roots().await?).await?;
+        needs.extend(codes.into_iter().map(|root| {
+            let subject = Subject::Code { tree: *root.digest(), runs: Vec::new() };
+            Need { subject, roots: vec![root] }
+        }));
         Ok(needs)
     }
 
@@ -224,6 +230,12 @@ impl OpenProject {
             let versions = self.registry.version_list(&model.name).await?;
             roots.extend(versions.into_iter().map(|version| Root::Blob(version.digest)));
         }
+        Ok(roots)
+    }
+
+    /// The code of runs that no commit of git holds.
+    async fn code_roots(&self) -> Result<Vec<Root>, ServerError> {
+        let mut roots = Vec::new();
         for code in self.tracking.tag_values(CODE_TAG).await? {
             if let Ok(Uri::Code(tree)) = code.parse() {
                 roots.push(Root::Tree(tree));

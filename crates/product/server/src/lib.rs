@@ -36,5 +36,5 @@ pub use tracing_back::{Strand, Thread};
 pub use travelling::{
     Chosen, FetchedTable, FetchedTables, PushedTable, PushedTables, Refusal, RemovedThere, TableContent, TableFault,
 };
-pub use verifying::{Affected, HealFrom, Subject, Verification};
+pub use verifying::{Affected, HealFrom, Healing, LetGone, Subject, Verification};
 pub use workspace::DataProject;

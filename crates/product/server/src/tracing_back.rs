@@ -3,9 +3,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use ropewalk_data::{EffectiveFacts, facts_effective, version_list, version_resolve};
 use ropewalk_lineage::{Link, Relation, Step, upstream};
 use ropewalk_serving::{LogSettings, PredictionLog, PredictionRecord};
+use ropewalk_store::Root;
 use ropewalk_types::{PredictionId, Uri, counted};
 use serde::Serialize;
 
+use crate::verifying::lost;
 use crate::{DatasetLineage, OpenProject, ServerError};
 
 /// A thing, what is known of it, and the things that it came from.
@@ -118,7 +120,10 @@ impl OpenProject {
                 let info = self.tracking.run_info(*run).await?;
                 format!("{} {}", info.name, info.status)
             }
-            Uri::Code(_) => "the project's code as it was; no commit holds it".to_owned(),
+            Uri::Code(tree) => match lost(&self.store, Root::Tree(*tree)).await? {
+                Some(gone) => format!("the project's code as it was; lost, given up by {} on {}", gone.who, gone.day()),
+                None => "the project's code as it was; no commit holds it".to_owned(),
+            },
             _ => String::new(),
         })
     }

@@ -4,22 +4,29 @@
 //! needed and not there, then refs, which come to name only what is there.
 
 mod healing;
+mod letting_go;
 mod own;
 mod remote;
 
 use std::fmt;
 use std::path::PathBuf;
 
-use ropewalk_store::{Root, Unreadable, Verified};
+use ropewalk_store::{BackendOptions, Root, Store, StoreError, Unreadable, Verified};
 use ropewalk_types::{DatasetName, Diagnose as _, Digest};
-use ropewalk_versions::{DamagedRef, NeededVersion};
+use ropewalk_versions::{DamagedRef, GivenUp, NeededVersion};
 
 use crate::{ServerError, TableFault};
 
+pub use own::Healing;
 pub use remote::HealFrom;
+
+pub(crate) use letting_go::{lost, without_lost};
 
 /// Noted of a store whose mark was lost.
 const MARK_WRITTEN: &str = "the object `format`, which says that it is a store, was lost and is written again";
+
+/// Noted of a store whose mark was spoilt.
+const MARK_MENDED: &str = "the object `format`, which says that it is a store, was damaged and is written again";
 
 /// What was found.
 #[derive(Clone, Debug, Default)]
@@ -40,6 +47,8 @@ pub struct Verification {
     pub tables: Vec<TableFault>,
     /// Who needs something that was missing or damaged.
     pub affected: Vec<Affected>,
+    /// What nobody has, and was let go.
+    pub given_up: Vec<LetGone>,
     /// What could not be looked into, and why.
     pub unknown: Vec<String>,
     /// What was done besides, and what was left alone, such as a remote that could not be asked, and why.
@@ -69,6 +78,27 @@ pub struct Affected {
     pub subject: Subject,
     /// All that it needs is there again.
     pub healed: bool,
+    /// Nobody has all that it needs, and that was let go.
+    pub given_up: bool,
+    /// Of a version, the files that something was found to be wrong with, as far as its folders could be read.
+    pub paths: Vec<String>,
+}
+
+/// Something that nobody has, and what became of what named it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LetGone {
+    /// The dataset, if it was something of one.
+    pub name: Option<DatasetName>,
+    /// The version, where it is known.
+    pub version: Option<Digest>,
+    /// What became of what named it.
+    pub what: String,
+}
+
+impl LetGone {
+    fn of_tracked(one: GivenUp) -> Self {
+        Self { name: Some(one.name), version: one.version, what: one.what.to_string() }
+    }
 }
 
 /// What needs something in a store.
@@ -89,6 +119,13 @@ pub enum Subject {
     WorkTree,
     /// Runs, models, finished stages, and what others pushed into the project's store.
     Runs,
+    /// The code of runs.
+    Code {
+        /// Its files.
+        tree: Digest,
+        /// The names of the runs, as far as they were asked for.
+        runs: Vec<String>,
+    },
     /// What commits of git name, as far as it is there.
     Git,
 }
@@ -101,8 +138,19 @@ impl fmt::Display for Subject {
             Self::State(name) => write!(f, "tags and declarations of {name}"),
             Self::WorkTree => f.write_str("what the work tree was laid out from"),
             Self::Runs => f.write_str("runs, models and stages"),
+            Self::Code { tree, runs } => match runs.as_slice() {
+                [] => write!(f, "the code {} of a run", tree.short()),
+                [run] => write!(f, "the code of run {run}"),
+                [run, more @ ..] => write!(f, "the code of run {run} and {} more", more.len()),
+            },
             Self::Git => f.write_str("what commits of git name"),
         }
+    }
+}
+
+impl Subject {
+    fn of_version(version: &NeededVersion) -> Self {
+        Self::Version { name: version.name.clone(), digest: version.digest, number: version.number }
     }
 }
 
@@ -116,11 +164,39 @@ pub(crate) struct Need {
 impl Need {
     /// What a version of tracked files needs, with its content or without.
     fn of_version(version: &NeededVersion, content: bool) -> Self {
-        let NeededVersion { name, digest, number, .. } = version;
-        let subject = Subject::Version { name: name.clone(), digest: *digest, number: *number };
         let content = version.content.filter(|_| content);
-        Self { subject, roots: std::iter::once(Root::Blob(*digest)).chain(content).collect() }
+        let roots = std::iter::once(Root::Blob(version.digest)).chain(content).collect();
+        Self { subject: Subject::of_version(version), roots }
     }
+}
+
+/// Opens a store whatever of it is damaged; one whose mark is spoilt gets it back if it is to be healed.
+async fn open_marked(
+    url: &str,
+    options: &BackendOptions,
+    heals: bool,
+    notes: &mut Vec<String>,
+) -> Result<Store, StoreError> {
+    let opened = Store::open_damaged(url, options).await;
+    let spoilt = matches!(opened, Err(StoreError::UnknownFormat { .. }));
+    if spoilt && heals && Store::mark_again(url, options).await? {
+        notes.push(MARK_MENDED.to_owned());
+        return Store::open_damaged(url, options).await;
+    }
+    opened
+}
+
+/// Tells what lies among the refs and is none; puts it aside if the store is to be healed.
+async fn strays(store: &Store, heals: bool, notes: &mut Vec<String>) -> Result<(), StoreError> {
+    for stray in store.ref_strays().await? {
+        let aside = if heals { store.stray_put_aside(&stray).await? } else { None };
+        notes.push(match aside {
+            Some(aside) => format!("`{stray}` was no ref: it lies in `{aside}` now"),
+            None if heals => format!("`{stray}` is no ref: it is too large to be moved, remove it yourself"),
+            None => format!("`{stray}` is no ref: `--heal` puts it aside"),
+        });
+    }
+    Ok(())
 }
 
 /// Whether an error says that what is stored is wrong, and not that it could not be asked for.

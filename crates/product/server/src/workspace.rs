@@ -182,6 +182,16 @@ impl DataProject {
             Some(version) => Uri::Data { name: name.clone(), version: version.to_string() }.to_string(),
             None => format!("data:{name}"),
         };
+        self.audit_object(action, object, details).await
+    }
+
+    /// Writes into the audit trail what is about to be done to anything.
+    pub(crate) async fn audit_object(
+        &self,
+        action: AuditAction,
+        object: String,
+        details: Value,
+    ) -> Result<(), ServerError> {
         let event = AuditEvent { at: SystemAmbient.now(), who: self.who.clone(), action, object, details };
         append(self.root.clone(), Arc::clone(&self.file), event).await
     }

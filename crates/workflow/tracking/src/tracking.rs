@@ -231,6 +231,11 @@ impl Tracking {
         reading!(self, |connection| read::tag_values(connection, key))
     }
 
+    /// The names of the runs that have this value for a tag, the newest first.
+    pub async fn tag_holders(&self, key: &str, value: &str) -> Result<Vec<String>> {
+        reading!(self, |connection| read::tag_holders(connection, key, value))
+    }
+
     /// Forgets an artifact, a folder with all in it, or without a path all artifacts; their bytes stay in the store.
     pub async fn artifact_delete(&self, run: RunId, path: Option<ArtifactPath>) -> Result<()> {
         transaction!(self, |connection| artifact::delete(connection, run, path.as_ref()))

@@ -1,5 +1,6 @@
 mod advice;
 mod broken;
+mod numbered;
 
 use std::path::PathBuf;
 
@@ -8,10 +9,11 @@ use ropewalk_store::{FileError, StoreError};
 use ropewalk_types::{DatasetName, Diagnose, Digest, NameError, counted};
 
 use crate::history::Removal;
-use crate::version::Version;
 
 pub(crate) use broken::not_whole;
-pub use broken::{NotWhole, Unfit, UnfitFact};
+pub use broken::{LostVersion, NotWhole, Unfit, UnfitFact};
+pub use numbered::NumberedVersion;
+use numbered::numbered;
 
 /// How many file names an error lists before it only counts.
 const NAMED: usize = 5;
@@ -309,6 +311,9 @@ pub enum VersionsError {
     /// A pointer does not fit what it names.
     #[error(transparent)]
     Unfit(Box<Unfit>),
+    /// A remote names a version and has lost it.
+    #[error(transparent)]
+    LostVersion(Box<LostVersion>),
     /// Files that were left out of the work tree are needed, and not in the store either.
     #[error("dataset `{name}` is laid out in part, and the store does not hold the files that were left out")]
     LaidOutInPart {
@@ -407,33 +412,6 @@ pub enum VersionsError {
     /// A background task was stopped before it had finished.
     #[error("a task was stopped before it had finished")]
     Interrupted,
-}
-
-/// One of several versions that have the same number.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NumberedVersion {
-    /// Its name.
-    pub digest: Digest,
-    /// Who made it.
-    pub author: String,
-    /// The first line of why it was made.
-    pub message: String,
-}
-
-impl NumberedVersion {
-    pub(crate) fn of(digest: Digest, version: &Version) -> Self {
-        let message = version.message.lines().next().unwrap_or_default().to_owned();
-        Self { digest, author: version.author.clone(), message }
-    }
-}
-
-fn numbered(found: &[NumberedVersion]) -> String {
-    let told = |one: &NumberedVersion| format!("{} by {} ({})", one.digest.short(), one.author, one.message);
-    let mut text = found.iter().take(NAMED).map(told).collect::<Vec<_>>().join(", ");
-    if found.len() > NAMED {
-        text.push_str(", …");
-    }
-    text
 }
 
 fn asked(version: Option<&String>) -> String {

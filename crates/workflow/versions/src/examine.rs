@@ -73,11 +73,13 @@ async fn needed(stores: &[&Store], name: &DatasetName, refs: &Refs) -> Result<Ve
     let there = ordered
         .iter()
         .map(|(digest, version)| one(*digest, (!removed(digest)).then(|| content_root(version.kind, version.root))));
-    Ok(there.chain(lost.into_iter().map(|digest| one(digest, None))).collect())
+    // Of one that was given up nothing is needed.
+    let lost = lost.into_iter().filter(|digest| !removed(digest));
+    Ok(there.chain(lost.map(|digest| one(digest, None))).collect())
 }
 
 /// Versions with all behind them, and those whose objects can be read nowhere.
-async fn behind(
+pub(crate) async fn behind(
     stores: &[&Store],
     start: &BTreeSet<Digest>,
 ) -> Result<(Vec<(Digest, Version)>, Vec<Digest>), VersionsError> {

@@ -6,6 +6,7 @@
 //! and `datasets/NAME/untagged/TAG` say what was removed (see `removal.rs` and `tags.rs`).
 
 mod damaged;
+mod giving_up;
 mod names;
 mod removal;
 mod tags;
@@ -22,6 +23,7 @@ use crate::version::{self, Version};
 
 pub use damaged::DamagedRef;
 pub(crate) use damaged::{find_readable, refs_readable};
+pub use giving_up::{GiveUp, GivenUp, LetGo};
 pub use names::{LogEntry, Resolved};
 pub(crate) use names::{in_order, log, numbers, recorded, resolve};
 pub use removal::Removal;

@@ -36,9 +36,9 @@ mod workspace;
 
 pub use code::{CodeState, code_state};
 pub use diff::{ChangedFile, Diff, MovedFile, SizedFile};
-pub use error::{NotWhole, NumberedVersion, Unfit, UnfitFact, VersionsError};
+pub use error::{LostVersion, NotWhole, NumberedVersion, Unfit, UnfitFact, VersionsError};
 pub use examine::{Examined, NeededVersion, store_examine};
-pub use history::{DamagedRef, LogEntry, Removal, Resolved};
+pub use history::{DamagedRef, GiveUp, GivenUp, LetGo, LogEntry, Removal, Resolved};
 pub use import::{
     DamagedObject, DvcOpener, DvcRemote, DvcSurroundings, FailedOutput, FileSource, ImportOutcome, ImportPlan,
     Imported, PlannedFile, PlannedOutput, RemoteObject, SkippedOutput,
@@ -51,9 +51,9 @@ pub use selection::Selection;
 pub use trail::{Act, Intent, Trail};
 pub use version::Version;
 pub use workspace::{
-    AddLinks, AddRequest, Added, CheckedOut, CheckoutRequest, CommitOutcome, Committed, Dataset, FileOf, Holder,
-    Layout, MergeOutcome, MergeRequest, Problem, RemoteOpener, Removed, RemovedVersion, RestoreRequest, Restored, Side,
-    Status, StoreOpener, Workspace,
+    AddLinks, AddRequest, Added, CheckedOut, CheckoutRequest, CommitOutcome, Committed, Dataset, FileOf, FromWorkTree,
+    Holder, Layout, MergeOutcome, MergeRequest, Problem, RemoteOpener, Removed, RemovedVersion, RestoreRequest,
+    Restored, Side, Status, StoreOpener, Workspace,
 };
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ mod lfs;
 mod lifecycle;
 #[cfg(unix)]
 mod links;
+mod lost_packs;
 mod merging;
 mod remotes;
 mod removing;

@@ -55,6 +55,13 @@ pub enum Act {
         /// Why.
         why: String,
     },
+    /// What nobody has is let go.
+    GiveUp {
+        /// What becomes of what named it.
+        what: String,
+        /// The place of the store in which that is.
+        place: String,
+    },
     /// The dataset is tracked no longer.
     Untrack {
         /// Whether its files are removed too.

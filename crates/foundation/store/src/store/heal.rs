@@ -1,6 +1,7 @@
 //! What is damaged, replaced from another store.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -15,10 +16,10 @@ use super::verify::{Damage, Verified, Wrong, named_pieces};
 use super::{Inner, Store, failed};
 use crate::error::StoreError;
 use crate::index::{Kind, Object, PackId};
-use crate::writer::{PackWriter, Prepared, check_present};
+use crate::writer::{PackWriter, Prepared, Writer, check_present};
 
-/// Where index objects are put that cannot be read.
-const ASIDE: &str = "damaged";
+/// Where index objects are put that cannot be read, and strangers in the folder of refs.
+pub(super) const ASIDE: &str = "damaged";
 
 /// A place in a pack.
 type At = (PackId, Kind, Digest);
@@ -33,10 +34,7 @@ impl Store {
     /// Index objects that cannot be read (see [`Store::open_damaged`]) are put aside, in the folder `damaged`, so that the
     /// store can be opened again. What only they named is not in the store until it is added or transferred again.
     pub async fn heal(&self, found: &mut Verified, other: &Self) -> Result<(), StoreError> {
-        for damage in found.damaged.iter_mut().filter(|damage| damage.is_index() && !damage.healed) {
-            self.inner.put_aside(&damage.digest, &Path::from(damage.object.as_str())).await?;
-            damage.healed = true;
-        }
+        self.heal_index(found).await?;
         let wrong = found.damaged.iter().filter(|damage| !damage.healed).filter_map(|damage| damage.wrong);
         let wrong: Vec<_> = wrong.collect();
         if wrong.is_empty() {
@@ -45,6 +43,39 @@ impl Store {
         let healed = self.inner.heal(&other.inner, &wrong, &mut found.damaged_there).await?;
         for damage in &mut found.damaged {
             damage.healed |= damage.wrong.is_some_and(|wrong| healed.contains(&wrong.piece.place()));
+        }
+        Ok(())
+    }
+
+    /// Puts index objects aside that cannot be read, as [`Store::heal`] does before all else.
+    pub async fn heal_index(&self, found: &mut Verified) -> Result<(), StoreError> {
+        for damage in found.damaged.iter_mut().filter(|damage| damage.is_index() && !damage.healed) {
+            self.inner.put_aside(&damage.digest, &Path::from(damage.object.as_str())).await?;
+            damage.healed = true;
+        }
+        Ok(())
+    }
+
+    /// A writer that writes what was found to be damaged as if the store did not have it. [`Store::heal_copies`] then lets
+    /// what it has written take the place of what is damaged.
+    pub fn writer_over(&self, found: &Verified) -> Writer {
+        let wrong = found.damaged.iter().filter(|damage| !damage.healed).filter_map(|damage| damage.wrong);
+        let pieces = wrong.map(|Wrong { piece, .. }| (piece.kind, piece.digest)).collect();
+        Writer::distrusting(Arc::clone(&self.inner), pieces)
+    }
+
+    /// Lets no index name what is damaged and of which there is another copy in this store; notes it as healed.
+    pub async fn heal_copies(&self, found: &mut Verified) -> Result<(), StoreError> {
+        let wrong = found.damaged.iter().filter(|damage| !damage.healed).filter_map(|damage| damage.wrong);
+        let all: HashSet<At> = wrong.map(|wrong| wrong.piece.place()).collect();
+        if all.is_empty() {
+            return Ok(());
+        }
+        let mut alone = all.clone();
+        self.inner.second_copies(&mut alone).await?;
+        for damage in &mut found.damaged {
+            let place = damage.wrong.map(|wrong| wrong.piece.place());
+            damage.healed |= place.is_some_and(|place| all.contains(&place) && !alone.contains(&place));
         }
         Ok(())
     }

@@ -218,7 +218,7 @@ impl Walk<'_> {
                 })
                 .await;
             let Err(error) = read else { continue };
-            if self.broken.is_none() || !is_of_content(&error) {
+            if self.broken.is_none() || !error.is_of_content() {
                 return Err(error);
             }
             if let [only] = batch.as_slice() {
@@ -302,7 +302,7 @@ impl Walk<'_> {
         let mut reads = std::pin::pin!(futures::stream::iter(reads).buffer_unordered(RECIPES_AT_ONCE));
         while let Some((digest, tree, recipe)) = reads.next().await {
             let recipe = match recipe {
-                Err(error) if self.broken.is_some() && is_of_content(&error) => {
+                Err(error) if self.broken.is_some() && error.is_of_content() => {
                     self.unreadable(digest, &error);
                     continue;
                 }
@@ -363,17 +363,6 @@ impl Walk<'_> {
         }
         Ok(())
     }
-}
-
-/// Whether an error says that stored bytes are wrong, and not that they could not be asked for.
-fn is_of_content(error: &StoreError) -> bool {
-    matches!(
-        error,
-        StoreError::Damaged { .. }
-            | StoreError::Malformed { .. }
-            | StoreError::NotFound { .. }
-            | StoreError::TooLarge { .. }
-    )
 }
 
 fn content(tree: &Tree, files: &mut Vec<Digest>) -> TreeContent {

@@ -24,8 +24,11 @@ use crate::reference::{RefName, RefValue};
 pub(super) const FOLDER: &str = "refs";
 /// Marks a generation among the folders of longer names; no segment of a name begins with it.
 const GENERATION_MARK: char = '@';
+const GENERATION_DIGITS: usize = 20;
+/// No ref was ever set so often: a file with such a number is a stranger, and not the last generation of all.
+const NO_GENERATION: u64 = 1 << 62;
 /// Refs point; what is large belongs into a blob.
-const MAX_VALUE: u64 = 1 << 20;
+pub(super) const MAX_VALUE: u64 = 1 << 20;
 /// What a ref is set to by deleting it; no other value may be this.
 const DELETED: &[u8] = b"\0ropewalk: this ref was deleted\n";
 /// Generations that stay for those who look at what a ref was.
@@ -45,7 +48,7 @@ struct Generation {
 
 impl Generation {
     fn of(meta: &ObjectMeta) -> Option<Self> {
-        let number = meta.location.filename()?.strip_prefix(GENERATION_MARK)?.parse().ok()?;
+        let number = generation_in(meta.location.filename()?)?;
         Some(Self { number, written: meta.last_modified.into(), size: meta.size })
     }
 
@@ -243,17 +246,25 @@ fn folder(name: &RefName) -> Path {
 }
 
 fn generation_path(name: &RefName, number: u64) -> Path {
-    Path::from(format!("{FOLDER}/{name}/{GENERATION_MARK}{number:020}"))
+    Path::from(format!("{FOLDER}/{name}/{GENERATION_MARK}{number:0GENERATION_DIGITS$}"))
 }
 
 /// Whether an object of this name, in the folder of refs, is a generation of one.
 pub(super) fn is_generation(name: &str) -> bool {
-    name.strip_prefix(GENERATION_MARK).is_some_and(|number| number.parse::<u64>().is_ok())
+    generation_in(name).is_some()
+}
+
+/// The number of the generation of this name: only as [`generation_path`] writes it, so that nothing else counts.
+fn generation_in(name: &str) -> Option<u64> {
+    let digits = name.strip_prefix(GENERATION_MARK)?;
+    let is_number = digits.len() == GENERATION_DIGITS && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let number = if is_number { digits.parse::<u64>().ok() } else { None };
+    number.filter(|number| *number < NO_GENERATION)
 }
 
 fn name_of(path: &Path) -> Option<RefName> {
     let (name, generation) = path.as_ref().strip_prefix(FOLDER)?.strip_prefix('/')?.rsplit_once('/')?;
-    generation.strip_prefix(GENERATION_MARK)?;
+    generation_in(generation)?;
     RefName::new(name).ok()
 }
 
@@ -305,6 +316,16 @@ mod tests {
     fn paths_name_refs() {
         let name = RefName::new("heads/main").unwrap();
         assert_eq!(name_of(&generation_path(&name, 7)), Some(name));
-        assert_eq!(name_of(&Path::from("refs/heads/main/other")), None);
+        for other in [
+            "18446744073709551615",
+            "@18446744073709551615",
+            "other",
+            "@7",
+            "@+0000000000000000007",
+            "@00000000000000000007~",
+            "@99999999999999999999",
+        ] {
+            assert_eq!(name_of(&Path::from(format!("refs/heads/main/{other}"))), None, "{other}");
+        }
     }
 }

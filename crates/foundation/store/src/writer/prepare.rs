@@ -43,6 +43,8 @@ impl Prepared {
 /// Which pieces this writer has taken upon itself, so that nothing is written twice, and which it need not write.
 pub(super) struct Claims {
     inner: Arc<Inner>,
+    /// What is written although the store seems to have it.
+    distrusted: HashSet<(Kind, Digest)>,
     state: Mutex<State>,
 }
 
@@ -58,14 +60,15 @@ impl fmt::Debug for Claims {
 }
 
 impl Claims {
-    pub(super) fn new(inner: Arc<Inner>) -> Self {
+    pub(super) fn new(inner: Arc<Inner>, distrusted: HashSet<(Kind, Digest)>) -> Self {
         let state = Mutex::new(State { taken: HashSet::new(), relied: Relied::new(&inner) });
-        Self { inner, state }
+        Self { inner, distrusted, state }
     }
 
     /// Whether the caller must write the piece: neither the store has it nor has anybody else claimed it.
     fn claim(&self, kind: Kind, digest: Digest) -> bool {
-        let visible = self.inner.index(|index| index.find(kind, &digest)).is_some();
+        let visible =
+            !self.distrusted.contains(&(kind, digest)) && self.inner.index(|index| index.find(kind, &digest)).is_some();
         let mut state = self.state();
         if visible {
             state.relied.add(kind, digest);

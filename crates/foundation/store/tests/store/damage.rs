@@ -311,3 +311,21 @@ async fn a_damaged_index_can_be_put_aside() {
         store.get_bytes(digest).await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn a_spoilt_mark_is_written_again_where_all_else_is_a_store() {
+    let harness = Harness::on_disk();
+    let store = harness.open().await;
+    let url = format!("file:{}", harness.directory.path().join("store").display());
+    let (mark, options) = (harness.directory.path().join("store/format"), BackendOptions::default());
+    let spoil = |bytes: &[u8]| ropewalk_store::files::write_atomic(&mark, bytes).unwrap();
+    spoil(b"");
+    assert!(!Store::mark_again(&url, &options).await.unwrap(), "nothing else is there");
+    store.put_bytes("x".into()).await.unwrap();
+    for (text, healed) in [("", true), ("garbage", true), ("ropewalk store 1", true), ("ropewalk store 2\n", false)] {
+        spoil(text.as_bytes());
+        assert!(Store::open(&url).await.is_err(), "{text}");
+        assert_eq!(Store::mark_again(&url, &options).await.unwrap(), healed, "{text}");
+        assert_eq!(Store::open(&url).await.is_ok(), healed, "{text}");
+    }
+}

@@ -14,6 +14,7 @@ on_every_backend!(
     all_packs_are_healed_once_another_store_has_them,
     what_is_damaged_and_not_needed_is_let_go,
     a_second_copy_keeps_what_is_above_it,
+    what_is_added_again_takes_the_place_of_what_is_damaged,
 );
 
 /// A store in which each object has a pack and an index object of its own.
@@ -144,6 +145,28 @@ async fn what_is_missing_is_named_and_who_needs_it(harness: Harness) {
     assert_eq!(lacking.missing, [Root::Blob(shelf.large), Root::Tree(shelf.b)]);
     assert_eq!((lacking.unreadable.len(), lacking.affected), (0, vec![true, true, false, false, true]));
     other.copy_to(&store, &lacking.missing, &NoProgress).await.unwrap();
+    shelf.assert_whole(&harness).await;
+}
+
+/// An index says that it is there, so that whoever adds it must be told to write it all the same.
+async fn what_is_added_again_takes_the_place_of_what_is_damaged(harness: Harness) {
+    let shelf = Shelf::new(&harness).await;
+    harness.lose([shelf.packs[&shelf.large].clone()]).await;
+    harness.spoil([shelf.packs[&shelf.in_b].clone()]).await;
+    let store = harness.open().await;
+    let mut found = store.verify(None).await.unwrap();
+    let digests: Vec<_> = found.damaged.iter().map(|damage| damage.digest).collect();
+    assert!(digests.len() > 2, "{found:?}");
+    store.put_bytes(noise(3, 600_000).into()).await.unwrap();
+    assert_eq!(store.verify_only(&digests).await.unwrap().damaged.len(), digests.len(), "the index was trusted");
+    let mut writer = store.writer_over(&found);
+    for bytes in [noise(2, 1000), noise(3, 600_000)] {
+        writer.add_bytes(bytes.into()).await.unwrap();
+    }
+    writer.commit().await.unwrap();
+    store.heal_copies(&mut found).await.unwrap();
+    assert!(found.damaged.iter().all(|damage| damage.healed), "{found:?}");
+    assert_eq!(store.verify_only(&digests).await.unwrap().damaged, []);
     shelf.assert_whole(&harness).await;
 }
 

@@ -175,3 +175,25 @@ async fn what_a_ref_held_before_can_be_read(harness: Harness) {
     let values: Vec<_> = history.values.iter().map(|value| (value.generation, &value.bytes[..])).collect();
     assert_eq!(values, [(4, &b"three"[..]), (3, &b"two"[..])], "and nothing from before it was deleted");
 }
+
+#[tokio::test]
+async fn what_lies_among_refs_and_is_none_is_told_and_put_aside() {
+    let harness = Harness::on_disk();
+    let (store, main) = (harness.open().await, name("main"));
+    store.ref_set(&main, None, "one".into()).await.unwrap();
+    for stray in ["notes.txt", "@7"] {
+        let path = harness.directory.path().join("store/refs/main").join(stray);
+        ropewalk_store::files::write_atomic(&path, b"what is this").unwrap();
+    }
+    assert_eq!(store.ref_get(&main).await.unwrap().unwrap().bytes, "one");
+    let mut strays = store.ref_strays().await.unwrap();
+    strays.sort();
+    assert_eq!(strays, ["refs/main/@7", "refs/main/notes.txt"]);
+    for stray in &strays {
+        let aside = store.stray_put_aside(stray).await.unwrap().unwrap();
+        assert_eq!(aside, format!("damaged/{stray}"));
+        assert!(harness.directory.path().join("store").join(aside).exists());
+    }
+    assert!(store.ref_strays().await.unwrap().is_empty());
+    assert_eq!(store.ref_list("").await.unwrap(), [main]);
+}

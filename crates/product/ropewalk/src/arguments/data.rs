@@ -13,10 +13,13 @@ pub(crate) struct Verify {
     /// Read the store of this remote again, not that of the project
     #[arg(long, value_name = "REMOTE")]
     pub(crate) remote: Option<String>,
-    /// Heal what is damaged or missing: of the project's store from this remote, or the only one; of a remote, without a
-    /// value, from this project and its other remotes
+    /// Heal what is damaged or missing: of the project's store from the work tree and from this remote, or the only one; of
+    /// a remote, without a value, from this project and its other remotes
     #[arg(long, value_name = "REMOTE", num_args = 0..=1, default_missing_value = "")]
     pub(crate) heal: Option<String>,
+    /// Let go of what cannot be healed because nobody has it: heads go back, tags are deleted, versions count as removed
+    #[arg(long, requires = "heal")]
+    pub(crate) give_up: bool,
 }
 
 #[derive(Clone, Debug, Subcommand)]

@@ -1,6 +1,7 @@
 //! Damage in a remote and in a project's own store: named, and healed by whoever has the bytes.
 
 mod killed;
+mod lost;
 #[cfg(target_os = "linux")]
 mod without_room;
 

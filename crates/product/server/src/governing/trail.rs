@@ -41,6 +41,7 @@ fn told(act: Act) -> (AuditAction, Value) {
         Act::Tag { tag } => (AuditAction::Tag, json!({ "tag": tag })),
         Act::Untag { tag } => (AuditAction::Delete, json!({ "tag": tag })),
         Act::Remove { why } => (AuditAction::Delete, json!({ "why": why })),
+        Act::GiveUp { what, place } => (AuditAction::Delete, json!({ "given_up": what, "store": place })),
         Act::Untrack { files_removed } => (AuditAction::Delete, json!({ "files_removed": files_removed })),
         Act::Push { remote } => (AuditAction::Read, json!({ "pushed_to": remote })),
         Act::Pull { remote } => (AuditAction::Read, json!({ "pulled_from": remote })),

@@ -1,12 +1,16 @@
 //! The steps of a healing, whichever way it goes.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use ropewalk_store::{Lacking, NoProgress, Root, Store, StoreError, Verified};
+use ropewalk_store::{Lacking, NoProgress, Root, Store, Verified};
 use ropewalk_types::Digest;
+use ropewalk_versions::Workspace;
 
 use super::{Affected, Need, Subject};
 use crate::ServerError;
+
+/// Of so many versions it is looked into which files are concerned.
+const LOOKED_INTO: usize = 20;
 
 /// A store that was read again, and what is needed of it.
 pub(super) struct Patient<'a> {
@@ -15,6 +19,10 @@ pub(super) struct Patient<'a> {
     pub(super) fetched: u64,
     /// Whom something was found to be missing or damaged for, at any time.
     hurt: BTreeMap<Subject, bool>,
+    /// What was given up of these.
+    given_up: BTreeSet<Subject>,
+    /// Files of versions that something was wrong with.
+    paths: BTreeMap<Subject, Vec<String>>,
     lacking: Lacking,
 }
 
@@ -22,7 +30,15 @@ impl<'a> Patient<'a> {
     /// Reads every piece of the store again.
     pub(super) async fn new(store: &'a Store) -> Result<Self, ServerError> {
         let found = store.verify(None).await?;
-        Ok(Self { store, found, fetched: 0, hurt: BTreeMap::new(), lacking: Lacking::default() })
+        Ok(Self {
+            store,
+            found,
+            fetched: 0,
+            hurt: BTreeMap::new(),
+            given_up: BTreeSet::new(),
+            paths: BTreeMap::new(),
+            lacking: Lacking::default(),
+        })
     }
 
     /// Looks what of the needs cannot be had.
@@ -50,6 +66,64 @@ impl<'a> Patient<'a> {
     /// Whether something that it needs cannot be had now.
     pub(super) fn is_hurt(&self, subject: &Subject) -> bool {
         self.hurt.get(subject).is_some_and(|hurt| *hurt)
+    }
+
+    /// Puts index objects aside that cannot be read, and writes anew what files of the work tree still have.
+    pub(super) async fn heal_from_files(
+        &mut self,
+        workspace: &Workspace,
+        needs: &[Need],
+        notes: &mut Vec<String>,
+    ) -> Result<(), ServerError> {
+        self.store.heal_index(&mut self.found).await?;
+        self.look(needs).await?;
+        if self.is_whole() {
+            return Ok(());
+        }
+        let before = self.lacking.missing.len();
+        let missing = std::mem::take(&mut self.lacking.missing);
+        let given = Box::pin(workspace.heal_from_files(self.store, &mut self.found, &missing)).await?;
+        notes.extend(given.unread.into_iter().map(|why| format!("the work tree gave nothing of {why}")));
+        self.look(needs).await?;
+        self.fetched += before.saturating_sub(self.lacking.missing.len()) as u64;
+        Ok(())
+    }
+
+    /// Notes that what is wrong now is given up.
+    pub(super) fn give_up(&mut self) {
+        let hurt = self.hurt.iter().filter(|(_, hurt)| **hurt).map(|(subject, _)| subject.clone());
+        self.given_up = hurt.collect();
+    }
+
+    /// Finds out which files of versions something is wrong with, of the first of those that are hurt.
+    pub(super) async fn find_paths(&mut self, needs: &[Need]) -> Result<(), ServerError> {
+        let mut paths = BTreeMap::new();
+        let is_version = |need: &&Need| matches!(need.subject, Subject::Version { .. }) && self.is_hurt(&need.subject);
+        for need in needs.iter().filter(is_version).take(LOOKED_INTO) {
+            let mut found = Vec::new();
+            for root in &need.roots {
+                let Root::Tree(tree) = root else { continue };
+                let files = match self.store.tree_files(tree).await {
+                    // A folder is lost, so that nobody can tell what was in it.
+                    Err(error) if error.is_of_content() => continue,
+                    files => files?,
+                };
+                let groups: Vec<_> = files.iter().map(|file| vec![Root::Blob(file.digest)]).collect();
+                let affected = self.store.lacking(&groups, &self.found).await?.affected;
+                let hurt = files.into_iter().zip(affected).filter(|(_, affected)| *affected);
+                found.extend(hurt.map(|(file, _)| file.path));
+            }
+            paths.insert(need.subject.clone(), found);
+        }
+        self.paths = paths;
+        Ok(())
+    }
+
+    /// Those of the roots of which something cannot be had.
+    pub(super) async fn hurt_roots(&self, roots: &[Root]) -> Result<Vec<Root>, ServerError> {
+        let groups: Vec<_> = roots.iter().map(|root| vec![*root]).collect();
+        let affected = self.store.lacking(&groups, &self.found).await?.affected;
+        Ok(roots.iter().zip(affected).filter(|(_, affected)| *affected).map(|(root, _)| *root).collect())
     }
 
     /// Takes from `other` what is damaged.
@@ -82,14 +156,19 @@ impl<'a> Patient<'a> {
 
     /// What was found at last.
     pub(super) fn end(self, into: &mut super::Verification) {
-        let Self { store, found, fetched, hurt, lacking } = self;
+        let Self { store, found, fetched, hurt, given_up, mut paths, lacking } = self;
         let damaged: HashSet<Digest> =
             found.damaged.iter().filter(|damage| !damage.healed).map(|damage| damage.digest).collect();
         store.place().clone_into(&mut into.place);
         into.missing = lacking.missing;
         // What is damaged is told as that.
         into.unreadable = lacking.unreadable.into_iter().filter(|one| !damaged.contains(&one.digest)).collect();
-        into.affected = hurt.into_iter().map(|(subject, hurt)| Affected { subject, healed: !hurt }).collect();
+        let affected = hurt.into_iter().map(|(subject, hurt)| {
+            let given_up = !hurt && given_up.contains(&subject);
+            let paths = paths.remove(&subject).unwrap_or_default();
+            Affected { subject, healed: !hurt && !given_up, given_up, paths }
+        });
+        into.affected = affected.collect();
         into.fetched = fetched;
         into.store = found;
     }
@@ -102,7 +181,7 @@ fn groups(needs: &[Need]) -> Vec<Vec<Root>> {
 /// Copies what `from` has of the roots, all at once; where something of it is damaged there, each that is whole.
 async fn bring(from: &Store, to: &Store, roots: &[Root]) -> Result<(), ServerError> {
     let there = match from.whole(roots.iter().copied()).await {
-        Err(error) if is_of_content(&error) => each_whole(from, roots).await?,
+        Err(error) if error.is_of_content() => each_whole(from, roots).await?,
         whole => whole?,
     };
     let mut waiting = vec![there];
@@ -111,12 +190,12 @@ async fn bring(from: &Store, to: &Store, roots: &[Root]) -> Result<(), ServerErr
             continue;
         }
         match from.copy_to(to, &batch, &NoProgress).await {
-            Err(error) if is_of_content(&error) && batch.len() > 1 => {
+            Err(error) if error.is_of_content() && batch.len() > 1 => {
                 let half = batch.split_off(batch.len() / 2);
                 waiting.extend([half, batch]);
             }
             // It stays missing, and is told.
-            Err(error) if is_of_content(&error) => {}
+            Err(error) if error.is_of_content() => {}
             moved => drop(moved?),
         }
     }
@@ -128,19 +207,9 @@ async fn each_whole(store: &Store, roots: &[Root]) -> Result<Vec<Root>, ServerEr
     let mut there = Vec::new();
     for root in roots {
         match store.whole([*root]).await {
-            Err(error) if is_of_content(&error) => {}
+            Err(error) if error.is_of_content() => {}
             whole => there.extend(whole?),
         }
     }
     Ok(there)
-}
-
-fn is_of_content(error: &StoreError) -> bool {
-    matches!(
-        error,
-        StoreError::Damaged { .. }
-            | StoreError::Malformed { .. }
-            | StoreError::NotFound { .. }
-            | StoreError::TooLarge { .. }
-    )
 }

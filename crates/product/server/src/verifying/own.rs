@@ -1,62 +1,242 @@
 //! The project's own store.
 
+use std::collections::{BTreeSet, HashSet};
+
 use ropewalk_config::STATE_FOLDER;
-use ropewalk_store::{Damage, Store, StoreError};
-use ropewalk_types::{Ambient as _, DatasetName, Digest, Timestamp};
-use ropewalk_versions::{Examined, NeededVersion, Workspace, store_examine};
+use ropewalk_data::AuditAction;
+use ropewalk_store::{Damage, Root, Store, StoreError};
+use ropewalk_types::{Ambient as _, Uri};
+use ropewalk_versions::{DamagedRef, Examined, GiveUp, NeededVersion, Removal, Workspace, code_state, store_examine};
+use serde_json::json;
 
 use super::healing::Patient;
-use super::{MARK_WRITTEN, Need, Subject, Verification, is_of_content};
+use super::letting_go::lost_note;
+use super::{Affected, LetGone, MARK_WRITTEN, Need, Subject, Verification, is_of_content, open_marked, strays};
+use crate::planning::{Planned, plan};
 use crate::project::{CACHE, below, in_use};
+use crate::recording::CODE_TAG;
 use crate::{DataProject, OpenProject, ServerError, SystemAmbient, store_place};
 
+/// How the project's own store is healed: from its work tree, and as this says.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Healing<'a> {
+    /// The store from which comes what the work tree does not have.
+    pub from: Option<&'a Store>,
+    /// Whether what neither that, nor any remote, nor the work tree has is let go.
+    pub give_up: bool,
+}
+
+/// What the project needs of its store.
+struct Own {
+    versions: Vec<NeededVersion>,
+    refs: Vec<DamagedRef>,
+    /// What tracked files need.
+    tracked: Vec<Need>,
+    /// What all else needs, or why that cannot be told.
+    rest: Result<Vec<Need>, String>,
+    /// Whether the content of all versions is needed, because nobody can tell which had been here.
+    everything: bool,
+}
+
+impl Own {
+    fn all(&self) -> Vec<Need> {
+        self.tracked.iter().chain(self.rest.iter().flatten()).cloned().collect()
+    }
+
+    fn refs_whole(&self) -> bool {
+        self.refs.iter().all(|one| one.healed)
+    }
+}
+
 impl DataProject {
-    /// Reads every stored byte again, looks whether all that is needed is there, and takes from `heal_from` what is
-    /// damaged or missing.
+    /// Reads every stored byte again, looks whether all that is needed is there, and heals what is damaged or missing, if
+    /// that is asked for.
     ///
     /// A store whose index is damaged is opened all the same. Needed are the objects of all versions that refs lead to, and
     /// the content of those that are here: versions that were never brought here from a remote are not missing. Where that
-    /// cannot be told any more, because what said so is lost, all content is taken from `heal_from`.
-    pub async fn verify(&self, heal_from: Option<&Store>) -> Result<Verification, ServerError> {
-        let mut notes = Vec::new();
-        let store = self.store_damaged(heal_from.is_some(), &mut notes).await?;
-        let workspace = self.workspace();
+    /// cannot be told any more, because what said so is lost, all content is taken from the remote.
+    pub async fn verify(&self, healing: Option<Healing<'_>>) -> Result<Verification, ServerError> {
+        let mut verification = Verification::default();
+        let store = self.store_damaged(healing.is_some(), &mut verification.notes).await?;
+        strays(&store, healing.is_some(), &mut verification.notes).await?;
         let mut patient = Patient::new(&store).await?;
-        let (cached, changed) = store.verify_cache().await?;
-        let mut verification = Verification { notes, cached, changed, ..Verification::default() };
+        (verification.cached, verification.changed) = store.verify_cache().await?;
 
-        let others: Vec<&Store> = heal_from.into_iter().collect();
-        let pointed = workspace.pointed_versions().await?;
-        let now = SystemAmbient.now();
-        let Examined { versions, mut refs } = store_examine(&store, &others, &pointed, now).await?;
-        let everything = heal_from.is_some()
-            && (patient.found.damaged.iter().any(Damage::is_index) || objects_lost(&store, &pointed, now).await?);
-        let tracked = needs(&store, workspace, &versions, everything).await?;
-        let rest = self.catalog_needs().await?;
-        let mut all = tracked.clone();
-        all.extend(rest.as_deref().unwrap_or_default().iter().cloned());
+        let others: Vec<&Store> = healing.and_then(|healing| healing.from).into_iter().collect();
+        let alone = self.file().remote.is_empty();
+        let can_tell = healing.is_some_and(|healing| healing.from.is_some() || alone);
+        let everything =
+            can_tell && (patient.found.damaged.iter().any(Damage::is_index) || self.objects_lost(&store).await?);
+        let mut own = self.own_needs(&store, &others, everything).await?;
+        let all = own.all();
         patient.look(&all).await?;
+        patient.find_paths(&all).await?;
+        if let Some(healing) = healing {
+            Box::pin(self.own_heal((&store, healing), &mut own, &mut patient, &mut verification)).await?;
+        }
+        // Where nothing can be written, nobody can add files either.
+        let _ = self.workspace().damage_note(&patient.found).await;
+        verification.unknown.extend(own.rest.err());
+        verification.refs = own.refs;
+        patient.end(&mut verification);
+        self.runs_find(&mut verification.affected).await?;
+        Ok(verification)
+    }
 
-        let mut rest = rest;
-        if let Some(other) = heal_from {
+    async fn own_heal(
+        &self,
+        (store, healing): (&Store, Healing<'_>),
+        own: &mut Own,
+        patient: &mut Patient<'_>,
+        verification: &mut Verification,
+    ) -> Result<(), ServerError> {
+        patient.heal_from_files(self.workspace(), &own.tracked, &mut verification.notes).await?;
+        if let Some(other) = healing.from {
             patient.heal(other).await?;
-            patient.fill(other, &tracked).await?;
-            for damaged in &mut refs {
-                damaged.repair(&store).await?;
-            }
-            // Only a store that can be opened says what the catalogue needs of it.
-            rest = self.catalog_needs().await?;
-            all = tracked;
-            all.extend(rest.as_deref().unwrap_or_default().iter().cloned());
-            patient.fill(other, &all).await?;
-            if rest.is_ok() && refs.iter().all(|one| one.healed) {
-                patient.let_go(&all).await?;
+            patient.fill(other, &own.tracked).await?;
+        }
+        for damaged in &mut own.refs {
+            damaged.repair(store).await?;
+        }
+        // Only a store that can be opened says what the catalogue needs of it.
+        own.rest = self.catalog_needs().await?;
+        let all = own.all();
+        patient.look(&all).await?;
+        if all.iter().any(|need| matches!(need.subject, Subject::Code { .. }) && patient.is_hurt(&need.subject)) {
+            match self.code_now().await {
+                Ok(code) => {
+                    patient.heal(&code).await?;
+                    patient.fill(&code, &all).await?;
+                }
+                Err(error) => verification.notes.push(format!("the project's code could not be read: {error}")),
             }
         }
-        verification.unknown.extend(rest.err());
-        verification.refs = refs;
-        patient.end(&mut verification);
-        Ok(verification)
+        if let Some(other) = healing.from {
+            patient.fill(other, &all).await?;
+        }
+        if healing.give_up && !(patient.is_whole() && own.refs_whole()) {
+            Box::pin(self.own_give_up(store, own, patient, verification)).await?;
+        }
+        if own.rest.is_ok() && own.refs_whole() {
+            patient.let_go(&own.all()).await?;
+        }
+        Ok(())
+    }
+
+    /// Lets go of what neither the work tree nor any remote has; does nothing while a remote cannot be asked.
+    async fn own_give_up(
+        &self,
+        store: &Store,
+        own: &mut Own,
+        patient: &mut Patient<'_>,
+        verification: &mut Verification,
+    ) -> Result<(), ServerError> {
+        let mut remotes = Vec::new();
+        for name in self.file().remote.keys() {
+            match self.remote_open(Some(name)).await {
+                Ok((_, remote)) => remotes.push(remote),
+                Err(error) => {
+                    let why = format!("nothing was given up: the remote {name} could not be asked: {error}");
+                    verification.unknown.push(why);
+                    return Ok(());
+                }
+            }
+        }
+        let all = own.all();
+        for remote in &remotes {
+            patient.heal(remote).await?;
+            patient.fill(remote, &all).await?;
+        }
+        for damaged in &mut own.refs {
+            damaged.repair(store).await?;
+        }
+        patient.give_up();
+        let hurt = own.versions.iter().filter(|one| patient.is_hurt(&Subject::of_version(one)));
+        let hurt: BTreeSet<_> = hurt.map(|one| (one.name.clone(), one.digest)).collect();
+        let (others, who) = (remotes.iter().collect::<Vec<_>>(), self.access().who);
+        let job = GiveUp { store, others: &others, hurt: &hurt, who: &who, own: true };
+        let given_up = self.workspace().give_up(job).await?;
+        verification.given_up.extend(given_up.into_iter().map(LetGone::of_tracked));
+        let gone = self.runs_give_up(store, own, patient, &who, &mut verification.given_up).await?;
+
+        let after = self.own_needs(store, &others, own.everything).await?;
+        for before in &mut own.refs {
+            before.healed |= !after.refs.iter().any(|one| one.name == before.name);
+        }
+        (own.versions, own.tracked, own.rest) = (after.versions, after.tracked, after.rest);
+        for need in own.rest.iter_mut().flatten() {
+            need.roots.retain(|root| !gone.contains(root));
+        }
+        patient.look(&own.all()).await
+    }
+
+    /// Notes as lost what runs, models and stages need and nobody has; gives it.
+    async fn runs_give_up(
+        &self,
+        store: &Store,
+        own: &Own,
+        patient: &Patient<'_>,
+        who: &str,
+        given_up: &mut Vec<LetGone>,
+    ) -> Result<HashSet<Root>, ServerError> {
+        let mut gone = HashSet::new();
+        for need in own.rest.iter().flatten().filter(|need| patient.is_hurt(&need.subject)) {
+            let is_code = matches!(need.subject, Subject::Code { .. });
+            if !is_code && need.subject != Subject::Runs {
+                continue;
+            }
+            for root in patient.hurt_roots(&need.roots).await? {
+                let digest = root.digest();
+                let (object, what) = if is_code {
+                    (Uri::Code(*digest).to_string(), format!("the code {} of a run is noted as lost", digest.short()))
+                } else {
+                    (digest.to_string(), format!("{} of runs, models or stages is noted as lost", digest.short()))
+                };
+                let details = json!({ "given_up": what, "store": store.place() });
+                self.audit_object(AuditAction::Delete, object, details).await?;
+                let why = "nobody has it any more".to_owned();
+                let removal = Removal { at: SystemAmbient.now(), who: who.to_owned(), why };
+                lost_note(store, digest, &removal).await?;
+                given_up.push(LetGone { name: None, version: None, what });
+                gone.insert(root);
+            }
+        }
+        Ok(gone)
+    }
+
+    async fn own_needs(&self, store: &Store, others: &[&Store], everything: bool) -> Result<Own, ServerError> {
+        let workspace = self.workspace();
+        let pointed = workspace.pointed_versions().await?;
+        let Examined { versions, refs } = store_examine(store, others, &pointed, SystemAmbient.now()).await?;
+        let tracked = needs(store, workspace, &versions, everything).await?;
+        Ok(Own { versions, refs, tracked, rest: self.catalog_needs().await?, everything })
+    }
+
+    /// The project's code as it is now, in a store of its own.
+    async fn code_now(&self) -> Result<Store, ServerError> {
+        let Planned { code, .. } = plan(self.root(), self.file())?;
+        let scratch = Store::open("memory:").await?;
+        code_state(self.root(), &code, &scratch).await?;
+        Ok(scratch)
+    }
+
+    /// Finds out whose code it is that something is wrong with.
+    async fn runs_find(&self, affected: &mut [Affected]) -> Result<(), ServerError> {
+        if !affected.iter().any(|one| matches!(one.subject, Subject::Code { .. })) {
+            return Ok(());
+        }
+        let project = match OpenProject::open(self.root(), self.access()).await {
+            // That is told already.
+            Err(error) if is_of_content(&error) => return Ok(()),
+            project => project?,
+        };
+        for one in affected {
+            if let Subject::Code { tree, runs } = &mut one.subject {
+                *runs = project.tracking().tag_holders(CODE_TAG, &Uri::Code(*tree).to_string()).await?;
+            }
+        }
+        project.close().await;
+        Ok(())
     }
 
     /// The project's store, whatever of it is damaged; others see that it is in use.
@@ -69,7 +249,7 @@ impl DataProject {
         }
         // Before the store is opened: whoever has it alone is removing things.
         let lock = in_use(&state).await;
-        let store = Store::open_damaged(&storage, self.options()).await?.with_cache(state.join(CACHE));
+        let store = open_marked(&storage, self.options(), heals, notes).await?.with_cache(state.join(CACHE));
         Ok(match lock {
             Some(lock) => store.with_lock(lock),
             None => store,
@@ -91,6 +271,20 @@ impl DataProject {
             needs => needs.map(Ok),
         }
     }
+
+    /// Whether the object of a version is not in the store, which all versions have that its refs lead to.
+    ///
+    /// Where those lead is asked of nobody else: another store may be ahead, and its newest versions were never here.
+    async fn objects_lost(&self, store: &Store) -> Result<bool, ServerError> {
+        let pointed = self.workspace().pointed_versions().await?;
+        let Examined { versions, .. } = store_examine(store, &[], &pointed, SystemAmbient.now()).await?;
+        for version in versions {
+            if !store.contains(&version.digest).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
 }
 
 impl OpenProject {
@@ -100,19 +294,6 @@ impl OpenProject {
         needs.push(Need { subject: Subject::Git, roots: self.workspace().roots().await? });
         Ok(needs)
     }
-}
-
-/// Whether the object of a version is not in the store, which all versions have that its refs lead to.
-///
-/// Where those lead is asked of nobody else: another store may be ahead, and its newest versions were never here.
-async fn objects_lost(store: &Store, pointed: &[(DatasetName, Digest)], now: Timestamp) -> Result<bool, ServerError> {
-    let Examined { versions, .. } = store_examine(store, &[], pointed, now).await?;
-    for version in versions {
-        if !store.contains(&version.digest).await? {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }
 
 /// What tracked files need: of each version its object, and its content if that is here, or if `everything` is meant to be.
@@ -130,7 +311,16 @@ async fn needs(
         };
         needs.push(Need::of_version(version, here));
     }
-    needs.push(Need { subject: Subject::WorkTree, roots: workspace.laid_out().await? });
+    let mut laid_out = workspace.laid_out().await?;
+    // Of a version that was removed, or given up, nothing is needed, though it is what was laid out last.
+    match workspace.removed_contents().await.map_err(ServerError::from) {
+        Err(error) if is_of_content(&error) => {}
+        removed => {
+            let removed = removed?;
+            laid_out.retain(|root| !removed.contains(root.digest()));
+        }
+    }
+    needs.push(Need { subject: Subject::WorkTree, roots: laid_out });
     Ok(needs)
 }
 

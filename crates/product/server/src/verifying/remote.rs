@@ -1,13 +1,15 @@
 //! The store of a remote, healed from this project's store and from other remotes.
 
+use std::collections::BTreeSet;
+
 use ropewalk_data::AuditAction;
 use ropewalk_store::{Store, StoreError};
 use ropewalk_types::{Ambient as _, Timestamp};
-use ropewalk_versions::{DamagedRef, VersionsError, store_examine};
+use ropewalk_versions::{DamagedRef, GiveUp, NeededVersion, VersionsError, store_examine};
 use serde_json::json;
 
 use super::healing::Patient;
-use super::{MARK_WRITTEN, Need, Subject, Verification};
+use super::{LetGone, MARK_WRITTEN, Need, Subject, Verification, open_marked, strays};
 use crate::collecting::foreign_ref;
 use crate::travelling::{tables_examine, tables_unknown};
 use crate::{DataProject, ServerError, SystemAmbient, TableFault};
@@ -19,13 +21,24 @@ pub enum HealFrom {
     Nothing,
     /// From this project's store, and from its other remotes where that does not suffice.
     Everywhere,
+    /// The same; what none of these has is let go there.
+    GiveUp,
 }
 
 /// What refs of a remote need, and which of them are damaged.
 struct Remote {
     needs: Vec<Need>,
+    /// The versions of tracked files.
+    versions: Vec<NeededVersion>,
     refs: Vec<DamagedRef>,
     tables: Vec<TableFault>,
+}
+
+impl Remote {
+    /// Whether this ref is damaged still.
+    fn has_wrong(&self, other: &DamagedRef) -> bool {
+        self.refs.iter().any(|one| one.name == other.name)
+    }
 }
 
 impl DataProject {
@@ -36,14 +49,19 @@ impl DataProject {
     pub async fn remote_verify(&self, name: &str, heal: HealFrom) -> Result<Verification, ServerError> {
         let (name, url) = self.remote(Some(name))?;
         let mut verification = Verification::default();
+        let heals = heal != HealFrom::Nothing;
         let store = match Store::open_existing_damaged(&url, self.options()).await {
-            Err(StoreError::MarkLost { .. }) if heal == HealFrom::Everywhere => {
+            Err(StoreError::MarkLost { .. }) if heals => {
                 verification.notes.push(MARK_WRITTEN.to_owned());
                 Some(Store::open_damaged(&url, self.options()).await?)
+            }
+            Err(StoreError::UnknownFormat { .. }) if heals => {
+                Some(open_marked(&url, self.options(), heals, &mut verification.notes).await?)
             }
             opened => opened?,
         };
         let store = store.ok_or_else(|| VersionsError::RemoteMissing { name: name.clone(), url })?;
+        strays(&store, heals, &mut verification.notes).await?;
         let own = self.workspace().store().await?.clone();
         let now = SystemAmbient.now();
         let mut patient = Patient::new(&store).await?;
@@ -51,12 +69,14 @@ impl DataProject {
         let mut sources = vec![own];
         let mut remote = examined(&store, &sources, now).await?;
         patient.look(&remote.needs).await?;
-        if heal == HealFrom::Everywhere && !(patient.is_whole() && remote.refs.is_empty() && remote.tables.is_empty()) {
+        patient.find_paths(&remote.needs).await?;
+        if heals && !(patient.is_whole() && remote.refs.is_empty() && remote.tables.is_empty()) {
             self.heal_announce(&name, &remote.needs, &patient).await?;
             for source in &sources {
                 patient.heal(source).await?;
                 patient.fill(source, &remote.needs).await?;
             }
+            let mut not_asked = Vec::new();
             for other in self.file().remote.keys().filter(|other| **other != name) {
                 if patient.is_whole() && remote.refs.iter().all(DamagedRef::is_known) {
                     break;
@@ -64,7 +84,8 @@ impl DataProject {
                 let source = match self.remote_open(Some(other)).await {
                     Ok((_, source)) => source,
                     Err(error) => {
-                        verification.notes.push(format!("the remote {other} was not asked: {error}"));
+                        let why = format!("the remote {other} was not asked: {error}");
+                        not_asked.push(why);
                         continue;
                     }
                 };
@@ -78,8 +99,20 @@ impl DataProject {
                 damaged.repair(&store).await?;
             }
             self.tables_heal((&name, &store), &others, &mut remote.tables, &mut patient.found).await?;
-            let Remote { needs, .. } = examined(&store, &sources, now).await?;
+            let Remote { mut needs, versions, refs, .. } = examined(&store, &sources, now).await?;
             patient.look(&needs).await?;
+            if heal == HealFrom::GiveUp && !(patient.is_whole() && refs.is_empty()) {
+                if not_asked.is_empty() {
+                    verification.given_up = self.remote_give_up(&store, &sources, &versions, &mut patient).await?;
+                    let after = examined(&store, &sources, now).await?;
+                    remote.refs.iter_mut().for_each(|one| one.healed |= !after.has_wrong(one));
+                    needs = after.needs;
+                    patient.look(&needs).await?;
+                } else {
+                    not_asked.push("nothing was given up: one of these may have it".to_owned());
+                }
+            }
+            verification.notes.append(&mut not_asked);
             let facts_whole =
                 remote.refs.iter().all(|one| one.healed) && remote.tables.iter().all(|fault| fault.healed);
             if facts_whole && patient.is_damaged() {
@@ -93,6 +126,23 @@ impl DataProject {
         verification.tables = remote.tables;
         patient.end(&mut verification);
         Ok(verification)
+    }
+
+    /// Lets go there of what neither this project nor its other remotes have.
+    async fn remote_give_up(
+        &self,
+        store: &Store,
+        sources: &[Store],
+        versions: &[NeededVersion],
+        patient: &mut Patient<'_>,
+    ) -> Result<Vec<LetGone>, ServerError> {
+        patient.give_up();
+        let hurt = versions.iter().filter(|one| patient.is_hurt(&Subject::of_version(one)));
+        let hurt: BTreeSet<_> = hurt.map(|one| (one.name.clone(), one.digest)).collect();
+        let (others, who) = (sources.iter().collect::<Vec<_>>(), self.access().who);
+        let job = GiveUp { store, others: &others, hurt: &hurt, who: &who, own: false };
+        let given_up = self.workspace().give_up(job).await?;
+        Ok(given_up.into_iter().map(LetGone::of_tracked).collect())
     }
 
     /// The audit trail knows what is sent before it is.
@@ -125,5 +175,5 @@ async fn examined(store: &Store, sources: &[Store], now: Timestamp) -> Result<Re
     let tables = tables_examine(store, now).await?;
     let mut needs: Vec<Need> = tracked.versions.iter().map(|version| Need::of_version(version, true)).collect();
     needs.extend(tables.needs);
-    Ok(Remote { needs, refs: tracked.refs, tables: tables.faults })
+    Ok(Remote { needs, versions: tracked.versions, refs: tracked.refs, tables: tables.faults })
 }

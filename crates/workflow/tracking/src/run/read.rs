@@ -207,6 +207,17 @@ pub(crate) async fn tag_values(connection: &mut AnyConnection, key: &str) -> Res
     Ok(sqlx::query_scalar(select).bind(key).fetch_all(connection).await?)
 }
 
+/// The names of the runs that have this value for a tag, the newest first.
+pub(crate) async fn tag_holders(
+    connection: &mut AnyConnection,
+    key: &str,
+    value: &str,
+) -> Result<Vec<String>, TrackingError> {
+    let select = "SELECT run.name FROM run JOIN run_tag ON run_tag.run_id = run.id \
+                  WHERE run_tag.key = $1 AND run_tag.value = $2 ORDER BY run.started_at DESC, run.id DESC";
+    Ok(sqlx::query_scalar(select).bind(key).bind(value).fetch_all(connection).await?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

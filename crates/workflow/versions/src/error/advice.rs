@@ -47,6 +47,7 @@ impl Diagnose for VersionsError {
             Self::ContentMissing { .. } => "versions.content_missing",
             Self::NotWhole(error) => error.cause.code(),
             Self::Unfit(_) => "versions.unfit",
+            Self::LostVersion(_) => "versions.lost",
             Self::LaidOutInPart { .. } => "versions.laid_out_in_part",
             Self::NoRemote => "versions.no_remote",
             Self::UnknownRemote { .. } => "versions.unknown_remote",
@@ -71,6 +72,7 @@ impl Diagnose for VersionsError {
             Self::Trail(error) => return error.hint(),
             Self::NotWhole(error) => return Some(error.advice()),
             Self::Unfit(error) => return Some(error.advice()),
+            Self::LostVersion(error) => return Some(error.advice()),
             Self::OtherKind { .. } => {
                 "commit it with `ropewalk data commit`; or move it away, and check the data out again"
             }

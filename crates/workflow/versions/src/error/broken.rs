@@ -20,6 +20,21 @@ pub struct NotWhole {
     pub cause: Arc<VersionsError>,
 }
 
+/// A version that refs of a remote name, and whose object is neither there nor here: nobody could tell what it is, nor what
+/// lies behind it.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "dataset `{name}`: {place} names the version {version} and has lost it; what names it there was not taken over"
+)]
+pub struct LostVersion {
+    /// The dataset.
+    pub name: DatasetName,
+    /// The version.
+    pub version: Digest,
+    /// The remote.
+    pub place: String,
+}
+
 /// A pointer that says something else than the version that it names, or than the content that it names.
 #[derive(Debug, thiserror::Error)]
 #[error("the pointer `{}` says what is not so: {}", path.display(), listed(facts))]
@@ -56,7 +71,7 @@ impl VersionsError {
     /// not that a store or the disk cannot be worked with.
     pub(crate) fn concerns_one(&self) -> bool {
         match self {
-            Self::Removed { .. } | Self::NotWhole(_) | Self::Unfit(_) => true,
+            Self::Removed { .. } | Self::NotWhole(_) | Self::Unfit(_) | Self::LostVersion(_) => true,
             _ => self.lacks_name(),
         }
     }
@@ -99,6 +114,14 @@ impl NotWhole {
                  own store by `ropewalk data verify --heal NAME`, NAME being a remote that has it"
             ),
         }
+    }
+}
+
+impl LostVersion {
+    pub(super) fn advice(&self) -> String {
+        "`ropewalk data verify --remote NAME --heal` on a machine that has it sends it again; if none has it, `--give-up` with \
+         it lets go of it there"
+            .to_owned()
     }
 }
 

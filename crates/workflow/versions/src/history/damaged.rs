@@ -8,11 +8,11 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use bytes::Bytes;
 use ropewalk_store::{RefName, Store};
-use ropewalk_types::{DatasetName, Diagnose as _, Digest, Timestamp};
+use ropewalk_types::{DatasetName, Digest, Timestamp};
 
 use super::{
-    Found, History, Part, Read, RefAt, Refs, Removal, Tips, found_at, lost_race, names, ref_text, refs_read, tags,
-    version_in,
+    Found, History, Part, Read, RefAt, Refs, Removal, Tips, found_at, head_ref, lost_race, names, parts, ref_text,
+    refs_read, tags, version_in,
 };
 use crate::error::VersionsError;
 use crate::version::Version;
@@ -33,6 +33,10 @@ pub struct DamagedRef {
 }
 
 impl DamagedRef {
+    fn is_head(&self) -> bool {
+        matches!(parts(&self.name), Some((_, Part::Head)))
+    }
+
     /// Whether it can be told what the ref held.
     pub fn is_known(&self) -> bool {
         self.repair.is_some()
@@ -52,14 +56,17 @@ impl DamagedRef {
         {
             return Ok(());
         }
-        let Some(history) = store.ref_history(&self.name).await? else { return Ok(()) };
-        if let Some(newest) = history.values.first().filter(|newest| newest.generation == history.generation)
+        // None where all of its generations are lost.
+        let history = store.ref_history(&self.name).await?;
+        let generation = history.as_ref().map(|history| history.generation);
+        if let Some(history) = &history
+            && let Some(newest) = history.values.first().filter(|newest| newest.generation == history.generation)
             && decoded(part, &self.name, &newest.bytes).is_some()
         {
             self.healed = true;
             return Ok(());
         }
-        match store.ref_set(&self.name, Some(history.generation), encoded(found)).await {
+        match store.ref_set(&self.name, generation, encoded(found)).await {
             Err(error) if lost_race(&error) => Ok(()),
             result => {
                 result?;
@@ -103,6 +110,25 @@ pub(crate) async fn refs_readable(
         let repair = found.map(|found| (part, found));
         damaged.push(DamagedRef { name, dataset, reason, healed: false, repair });
     }
+    for (dataset, version) in named {
+        let headless = refs.get(dataset).is_none_or(|refs| refs.head.is_none());
+        if !headless || damaged.iter().any(|one| one.dataset == *dataset && one.is_head()) {
+            continue;
+        }
+        let (name, part) = (head_ref(dataset)?, Part::Head);
+        // Of a dataset that was never fetched there is nothing here but the pointer; and who forgets one deletes its refs.
+        if !store.contains(version).await? || store.ref_history(&name).await?.is_some() {
+            continue;
+        }
+        let pointed = named.iter().filter(|(of, _)| of == dataset).map(|(_, version)| *version);
+        let found = Search { store, others, name: &name, part: &part, now }.run(pointed.collect(), None).await?;
+        if let Some(found) = &found {
+            refs.entry(dataset.clone()).or_default().take(part.clone(), found.clone());
+        }
+        let reason = format!("it is lost, and a `.dataset` file names the version {}", version.short());
+        let repair = found.map(|found| (part, found));
+        damaged.push(DamagedRef { name, dataset: dataset.clone(), reason, healed: false, repair });
+    }
     damaged.sort_by(|one, other| one.name.cmp(&other.name));
     refs.values_mut().for_each(Refs::settle);
     Ok((refs, damaged))
@@ -121,10 +147,12 @@ pub(crate) async fn find_readable(stores: &[&Store], digest: &Digest) -> Result<
 }
 
 /// Whether an error says that what is stored is wrong, and not that it could not be asked for.
-fn is_of_content(error: &VersionsError) -> bool {
-    const CODES: [&str; 5] =
-        ["store.damaged", "store.malformed", "store.not_found", "store.too_large", "versions.malformed"];
-    CODES.contains(&error.code())
+pub(super) fn is_of_content(error: &VersionsError) -> bool {
+    match error {
+        VersionsError::Store(error) => error.is_of_content(),
+        VersionsError::Malformed { .. } => true,
+        _ => false,
+    }
 }
 
 /// The search for what a ref held.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use ropewalk_store::{RefName, Store, StoreError};
 use ropewalk_types::{DatasetName, Digest, TagName};
 
-use super::{FOLDER, MAX_ROUNDS, Refs, lost_race};
+use super::{FOLDER, MAX_ROUNDS, Refs, lost_race, ref_remove};
 use crate::error::VersionsError;
 use crate::trail::{Act, Adopting};
 
@@ -137,6 +137,13 @@ pub(crate) async fn tag_delete(store: &Store, name: &DatasetName, tag: &TagName)
     let count = known.max(set) + 1;
     deletions_raise(store, name, tag, count).await?;
     tag_drop(store, name, tag, count, None).await.map(drop)
+}
+
+/// Deletes a tag that cannot be read.
+pub(super) async fn unreadable_delete(store: &Store, name: &DatasetName, tag: &TagName) -> Result<(), VersionsError> {
+    let known = deletions_at(store, &untagged_ref(name, tag)?).await?;
+    deletions_raise(store, name, tag, known + 1).await?;
+    ref_remove(store, &tag_ref(name, tag)?).await.map(drop)
 }
 
 /// Removes a tag that was set when it had been deleted less often than this; says whether there was one.

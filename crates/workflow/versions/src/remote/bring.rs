@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
-use ropewalk_store::{Root, Store, StoreError, TransferProgress, Transferred};
+use ropewalk_store::{Root, Store, TransferProgress, Transferred};
 use ropewalk_types::{DatasetName, Digest};
 
 use super::fetch::Fetched;
 use super::removals::{removals_carry, tags_of_there};
 use super::{RefusedTag, content_root, has, lacking, of};
-use crate::error::{VersionsError, not_whole};
+use crate::error::{LostVersion, VersionsError, not_whole};
 use crate::history::{self, Advance, History, Refs, RefsEach, Resolved};
 use crate::pointer::Pointer;
 use crate::trail::Adopting;
@@ -61,11 +61,7 @@ impl Need {
 
     /// The error of what neither store has.
     fn absence(&self, name: &DatasetName) -> VersionsError {
-        let digest = *self.root.digest();
-        if self.history {
-            return StoreError::NotFound { digest }.into();
-        }
-        VersionsError::ContentMissing { name: name.clone(), root: digest }
+        VersionsError::ContentMissing { name: name.clone(), root: *self.root.digest() }
     }
 }
 
@@ -97,9 +93,6 @@ impl Bringing {
     fn take(&mut self, name: &DatasetName, found: Found) -> Result<(), VersionsError> {
         for need in found.lost {
             let error = need.absence(name);
-            if need.history {
-                self.barred.insert(name.clone());
-            }
             self.note(name, need.version, error)?;
         }
         for need in found.needs {
@@ -138,8 +131,14 @@ impl Workspace {
             names => names.to_vec(),
         };
         let (ours, theirs) = futures::try_join!(history::refs_each(store, &names), history::refs_each(remote, &names))?;
-        let (RefsEach { found: ours, wrong: here }, RefsEach { found: theirs, wrong: there }) = (ours, theirs);
+        let (RefsEach { found: ours, wrong: here }, RefsEach { found: mut theirs, wrong: there }) = (ours, theirs);
         let mut bringing = Bringing::default();
+        for (name, refs) in &mut theirs {
+            for version in lost_leave(store, remote, refs).await? {
+                let lost = LostVersion { name: name.clone(), version, place: remote.place().to_owned() };
+                bringing.note(name, None, VersionsError::LostVersion(Box::new(lost)))?;
+            }
+        }
         for (name, error) in there.into_iter().chain(here) {
             bringing.bar(&name, None, error)?;
         }
@@ -219,8 +218,6 @@ impl Workspace {
         let mut found = Found { needs: Vec::new(), lost: Vec::new(), known: !theirs.versions().is_empty() };
         let gone = |version: &Digest| ours.removed.contains_key(version) || theirs.removed.contains_key(version);
         let known: HashSet<_> = ours.versions().into_iter().collect();
-        let named: BTreeSet<_> = theirs.named().filter(|version| !known.contains(version) && !gone(version)).collect();
-        found.lost.extend(named.into_iter().filter(|version| !versions.contains_key(version)).map(Need::history));
         for pointer in pointers {
             let root = content_root(pointer.kind, pointer.digest);
             let (here, there) = (has(store, &root).await?, has(remote, &root).await?);
@@ -258,7 +255,7 @@ impl Workspace {
                 found.needs.push(need);
             }
         }
-        found.lost.dedup_by_key(|need| (need.root, need.history));
+        found.lost.dedup_by_key(|need| need.root);
         Ok(found)
     }
 
@@ -339,6 +336,22 @@ impl Workspace {
         }
         Ok(())
     }
+}
+
+/// Takes out of the refs of a remote what names versions whose objects neither it nor the project's store has; gives these
+/// versions.
+async fn lost_leave(store: &Store, remote: &Store, theirs: &mut Refs) -> Result<BTreeSet<Digest>, VersionsError> {
+    let mut lost = BTreeSet::new();
+    for version in theirs.named().collect::<BTreeSet<_>>() {
+        let object = Root::Blob(version);
+        if !has(store, &object).await? && !has(remote, &object).await? {
+            lost.insert(version);
+        }
+    }
+    theirs.head = theirs.head.filter(|head| !lost.contains(&head.version));
+    theirs.tags.retain(|_, at| !lost.contains(&at.version));
+    theirs.tips.retain(|version| !lost.contains(version));
+    Ok(lost)
 }
 
 async fn refs_fetch(

@@ -1,10 +1,12 @@
 //! Stores whose refs or version objects are damaged: what they need is told, and refs are set again.
 
+use std::collections::BTreeSet;
+
 use ropewalk_store::{NoProgress, RefName, Root, Store};
 use ropewalk_types::{Diagnose as _, Digest, TagName, Timestamp};
 
 use super::{Project, name};
-use crate::{Examined, NeededVersion, PushOptions, store_examine};
+use crate::{CommitOutcome, Examined, GiveUp, LetGo, NeededVersion, PushOptions, store_examine};
 
 const NOW: Timestamp = Timestamp(1_900_000_000_000);
 
@@ -29,6 +31,20 @@ async fn spoil(store: &Store, reference: &str) {
     let reference = RefName::new(reference).unwrap();
     let generation = store.ref_get(&reference).await.unwrap().map(|found| found.generation);
     store.ref_set(&reference, generation, "\u{1}nothing".into()).await.unwrap();
+}
+
+/// Lets a ref name a version.
+async fn point(store: &Store, reference: &str, version: &Digest) {
+    let reference = RefName::new(reference).unwrap();
+    let generation = store.ref_get(&reference).await.unwrap().map(|found| found.generation);
+    store.ref_set(&reference, generation, format!("{version}\n").into()).await.unwrap();
+}
+
+/// Lets go of what neither `store` nor `others` have; what became of what named it.
+async fn give_up(ada: &Project, store: &Store, others: &[&Store], hurt: &[Digest]) -> Vec<LetGo> {
+    let hurt: BTreeSet<_> = hurt.iter().map(|version| (name("data"), *version)).collect();
+    let job = GiveUp { store, others, hurt: &hurt, who: "ada", own: others.is_empty() };
+    ada.workspace.give_up(job).await.unwrap().into_iter().map(|one| one.what).collect()
 }
 
 async fn examine(store: &Store, others: &[&Store], pointed: &[Digest]) -> Examined {
@@ -175,4 +191,94 @@ async fn a_remote_whose_head_leads_nowhere_is_not_collected() {
     let error = crate::store_roots(&remote).await.unwrap_err();
     assert!(error.to_string().contains(&nowhere.to_string()) && error.to_string().contains("`data`"), "{error}");
     assert!(error.hint().unwrap().contains("data verify"), "{error}");
+}
+
+#[tokio::test]
+async fn a_fetch_takes_over_no_ref_whose_version_the_remote_has_lost() {
+    let (_ada, remote, [first, _]) = pushed().await;
+    let nowhere = Digest::of(b"nowhere");
+    point(&remote, "datasets/data/head", &nowhere).await;
+    let bob = Project::new().await;
+    let fetched = bob.workspace.fetch(&remote, &[name("data")], false, &NoProgress).await.unwrap();
+    let [problem] = fetched.failed.as_slice() else { panic!("{:?}", fetched.failed) };
+    let crate::VersionsError::LostVersion(lost) = &*problem.error else { panic!("{problem:?}") };
+    assert_eq!((&lost.name, lost.version, fetched.tags), (&name("data"), nowhere, 1));
+    let refs = crate::history::refs(&bob.store, &name("data")).await.unwrap();
+    assert!(refs.head.is_none() && refs.named().eq([first]), "{refs:?}");
+}
+
+#[tokio::test]
+async fn refs_to_what_nobody_has_are_let_go() {
+    let (ada, remote, [first, second]) = pushed().await;
+    let (nowhere, lost) = (Digest::of(b"nowhere"), TagName::new("lost").unwrap());
+    assert_eq!(give_up(&ada, &ada.store, &[], &[]).await, [], "all is there");
+    point(&ada.store, "datasets/data/head", &nowhere).await;
+    point(&ada.store, "datasets/data/tags/lost", &nowhere).await;
+    let spoilt = TagName::new("spoilt").unwrap();
+    spoil(&ada.store, "datasets/data/tags/spoilt").await;
+    let let_go = give_up(&ada, &ada.store, &[], &[]).await;
+    assert_eq!(let_go, [LetGo::Tag(lost.clone()), LetGo::Tag(spoilt.clone()), LetGo::Head(Some(second))]);
+    let refs = crate::history::refs(&ada.store, &name("data")).await.unwrap();
+    assert_eq!((refs.head.map(|head| head.version), refs.tags.len()), (Some(second), 1));
+    assert_eq!((refs.untagged[&lost], refs.untagged[&spoilt]), (1, 1), "it does not come back from elsewhere");
+    // What another store has is not lost, however far this one is behind.
+    let bare = Store::open("memory:").await.unwrap();
+    point(&bare, "datasets/data/head", &second).await;
+    assert_eq!(give_up(&ada, &bare, &[&remote], &[]).await, []);
+    assert_eq!(examine(&bare, &[], &[]).await.versions.len(), 1);
+    // What lies behind a version that is there is listed as removed.
+    ada.store.copy_to(&bare, &[Root::Blob(second)], &NoProgress).await.unwrap();
+    let fresh = Store::open("memory:").await.unwrap();
+    assert_eq!(give_up(&ada, &bare, &[&fresh], &[]).await, [LetGo::Removed]);
+    assert!(crate::history::refs(&bare, &name("data")).await.unwrap().removed.contains_key(&first));
+    assert_eq!(told(&examine(&bare, &[], &[]).await.versions), [(second, None, true)]);
+}
+
+#[tokio::test]
+async fn a_version_of_which_files_are_lost_is_let_go_with_its_tags() {
+    let (ada, _, [first, second]) = pushed().await;
+    let let_go = give_up(&ada, &ada.store, &[], &[first]).await;
+    assert_eq!(let_go, [LetGo::Tag(TagName::new("t").unwrap()), LetGo::Removed]);
+    let found = examine(&ada.store, &[], &[]).await;
+    assert_eq!(told(&found.versions), [(first, Some(1), false), (second, Some(2), true)]);
+}
+
+#[tokio::test]
+async fn what_a_pointer_named_and_nobody_has_is_committed_again() {
+    let (ada, _, [_, second]) = pushed().await;
+    let nowhere = Digest::of(b"nowhere");
+    point(&ada.store, "datasets/data/head", &nowhere).await;
+    let pointer = ada.read("data.dataset").unwrap().replace(&second.to_string(), &nowhere.to_string());
+    ada.write("data.dataset", &pointer);
+    let let_go = give_up(&ada, &ada.store, &[], &[]).await;
+    assert_eq!(let_go, [LetGo::Head(Some(second)), LetGo::Pointer("data".to_owned())]);
+    let committed = ada.commit("again").await;
+    let CommitOutcome::Committed { version, .. } = committed[0].outcome else { panic!("{committed:?}") };
+    let log = ada.workspace.log(&name("data")).await.unwrap();
+    assert_eq!((log.len(), log[0].digest, log[0].version.parents.as_slice()), (3, version, &[second][..]));
+}
+
+#[tokio::test]
+async fn a_head_of_which_nothing_is_left_is_missed_by_the_pointer() {
+    let (ada, remote, [first, second]) = pushed().await;
+    // A store that has all but the refs.
+    let bare = Store::open("memory:").await.unwrap();
+    ada.store.copy_to(&bare, &[Root::Blob(first), Root::Blob(second)], &NoProgress).await.unwrap();
+    for (others, pointed) in [(vec![], second), (vec![&remote], first)] {
+        let found = examine(&bare, &others, &[pointed]).await;
+        let [head] = found.refs.as_slice() else { panic!("{:?}", found.refs) };
+        assert_eq!((head.name.as_str(), head.is_known()), ("datasets/data/head", true));
+        assert_eq!(found.versions.len(), 2);
+    }
+    assert!(examine(&bare, &[], &[]).await.refs.is_empty(), "nothing says that there was one");
+    let fresh = Store::open("memory:").await.unwrap();
+    assert!(examine(&fresh, &[&remote], &[second]).await.refs.is_empty(), "it was never fetched");
+    let mut found = examine(&bare, &[], &[second]).await;
+    found.refs[0].repair(&bare).await.unwrap();
+    assert!(found.refs[0].healed);
+    assert_eq!(crate::history::refs(&bare, &name("data")).await.unwrap().head.unwrap().version, second);
+    assert!(examine(&bare, &[], &[second]).await.refs.is_empty());
+    // One that was forgotten is not missed.
+    crate::history::forget(&bare, &name("data")).await.unwrap();
+    assert!(examine(&bare, &[], &[second]).await.refs.is_empty());
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use ropewalk_store::{NewFile, Store, TreeFile, Writer};
+use ropewalk_store::{NewFile, Root, Store, TreeFile, Verified, Writer};
 use ropewalk_types::{DatasetName, Digest};
 
 use super::{Workspace, tree_commit};
@@ -10,6 +10,7 @@ use crate::discovery::{Place, untrackable};
 use crate::error::{VersionsError, blocking};
 use crate::index::{Index, IndexEntry, IndexHead};
 use crate::pointer::{Kind, Links, PointerState};
+use crate::remote::content_root;
 use crate::work::{Data, Work, clock, look};
 
 /// The content of a work tree, which the store holds.
@@ -36,7 +37,7 @@ struct Looked {
 impl Workspace {
     /// Stores what is new or changed at `place`, in one commit, and gives the whole content.
     ///
-    /// Files that were not to be laid out count as unchanged.
+    /// Files that were not to be laid out count as unchanged. What is known to be damaged in the store is written anew.
     pub(super) async fn snapshot(
         &self,
         name: &DatasetName,
@@ -54,7 +55,12 @@ impl Workspace {
             Ok(Looked { work, index, settled })
         })
         .await?;
-        if let Some(snapshot) = looked.unchanged() {
+        let damaged = Box::pin(self.damage_noted()).await?;
+        let hurt = match &damaged {
+            Some(found) => Box::pin(looked.forget_what_is_damaged(self.store().await?, found)).await?,
+            None => false,
+        };
+        if let Some(snapshot) = looked.unchanged().filter(|_| !hurt) {
             return Ok(snapshot);
         }
         let store = self.store().await?;
@@ -63,7 +69,7 @@ impl Workspace {
         if self.lacks(&looked.left_out()).await? {
             return Err(VersionsError::LaidOutInPart { name: name.clone() });
         }
-        let mut writer = store.writer();
+        let mut writer = damaged.as_ref().map_or_else(|| store.writer(), |found| store.writer_over(found));
         let read = looked.add(&mut writer).await?;
         let links = std::mem::take(&mut looked.work.links);
         let (files, index) = looked.list(place)?;
@@ -76,6 +82,10 @@ impl Workspace {
             }
             (false, _) => return Err(untrackable(&place.path, "the file is gone", "check the path")),
         };
+        if let Some(mut found) = damaged {
+            store.heal_copies(&mut found).await?;
+            self.damage_note(&found).await?;
+        }
         let head = IndexHead { root, kind, ..index.head.clone() };
         Ok(Snapshot { root, kind, bytes, files: count, read, links, index: index.with_head(head) })
     }
@@ -106,6 +116,19 @@ impl Looked {
             }
         }
         Ok(())
+    }
+
+    /// What is damaged in the store is read again where it is here; says whether anything of the content is.
+    async fn forget_what_is_damaged(&mut self, store: &Store, found: &Verified) -> Result<bool, VersionsError> {
+        let known = self.work.files.iter().filter_map(|file| file.digest);
+        let mut groups: Vec<_> = known.map(|digest| vec![Root::Blob(digest)]).collect();
+        groups.extend(self.index.iter().map(|index| vec![content_root(index.head.kind, index.head.root)]));
+        let affected = store.lacking(&groups, found).await?.affected;
+        let known = self.work.files.iter_mut().filter(|file| file.digest.is_some());
+        for (file, _) in known.zip(&affected).filter(|(_, affected)| **affected) {
+            file.digest = None;
+        }
+        Ok(affected.contains(&true))
     }
 
     /// The files that belong to the content and were not to be laid out.

@@ -1,7 +1,8 @@
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use ropewalk_server::{Affected, HealFrom, ServerError, Subject, Verification};
+use ropewalk_server::{Affected, HealFrom, Healing, ServerError, Subject, Verification};
 use ropewalk_store::{Damage, Root};
 use ropewalk_types::counted;
 use serde_json::{Value, json};
@@ -13,6 +14,8 @@ use crate::{commands, output};
 
 /// Things of a kind that are listed one by one.
 const LISTED: usize = 20;
+/// Files of a version that are named.
+const PATHS: usize = 3;
 
 /// Which store was read, and from which remote it was to be healed.
 struct Told<'a> {
@@ -23,6 +26,8 @@ struct Told<'a> {
     healer: Option<&'a str>,
     /// Whether it was to be healed.
     heals: bool,
+    /// Whether what could not be healed was to be let go.
+    gives_up: bool,
 }
 
 pub(super) async fn run(shared: &Shared, arguments: &Verify) -> Ending {
@@ -37,15 +42,26 @@ pub(super) async fn run(shared: &Shared, arguments: &Verify) -> Ending {
             return Err(ServerError::Unknown { what, hint });
         }
         remote = Some(project.remote(Some(name))?.0);
-        project.remote_verify(name, if heals { HealFrom::Everywhere } else { HealFrom::Nothing }).await?
+        let heal = match (heals, arguments.give_up) {
+            (true, true) => HealFrom::GiveUp,
+            (true, false) => HealFrom::Everywhere,
+            (false, _) => HealFrom::Nothing,
+        };
+        project.remote_verify(name, heal).await?
     } else if heals {
-        let (name, store) = project.remote_open(named).await?;
-        healer = Some(name);
-        project.verify(Some(&store)).await?
+        let mut from = None;
+        // Without any remote there is the work tree.
+        if named.is_some() || !project.file().remote.is_empty() {
+            let (name, store) = project.remote_open(named).await?;
+            healer = Some(name);
+            from = Some(store);
+        }
+        project.verify(Some(Healing { from: from.as_ref(), give_up: arguments.give_up })).await?
     } else {
         project.verify(None).await?
     };
-    let told = Told { found: &found, remote: remote.as_deref(), healer: healer.as_deref(), heals };
+    let (remote, healer, gives_up) = (remote.as_deref(), healer.as_deref(), arguments.give_up);
+    let told = Told { found: &found, remote, healer, heals, gives_up };
     match shared.output {
         Format::Json => output::json(&told.json()),
         Format::Text => output::text(&told.text()),
@@ -64,10 +80,18 @@ fn affected(one: &Affected) -> Value {
     let (name, version, number) = match &one.subject {
         Subject::Version { name, digest, number } => (Some(name), Some(digest), *number),
         Subject::State(name) => (Some(name), None, None),
-        Subject::WorkTree | Subject::Runs | Subject::Git => (None, None, None),
+        Subject::WorkTree | Subject::Runs | Subject::Code { .. } | Subject::Git => (None, None, None),
     };
     let what = one.subject.to_string();
-    json!({ "name": name, "version": version, "number": number, "what": what, "healed": one.healed })
+    json!({
+        "name": name,
+        "version": version,
+        "number": number,
+        "what": what,
+        "healed": one.healed,
+        "given_up": one.given_up,
+        "paths": one.paths,
+    })
 }
 
 impl Told<'_> {
@@ -99,6 +123,8 @@ impl Told<'_> {
             let (name, version) = (&fault.name, &fault.digest);
             json!({ "name": name, "version": version, "reason": fault.reason, "healed": fault.healed })
         });
+        let given_up = found.given_up.iter();
+        let given_up = given_up.map(|one| json!({ "name": one.name, "version": one.version, "what": one.what }));
         let unreadable = found.unreadable.iter().map(|one| json!({ "digest": one.digest, "reason": one.reason }));
         json!({
             "store": found.place,
@@ -111,6 +137,7 @@ impl Told<'_> {
             "refs": refs.collect::<Vec<_>>(),
             "tables": tables.collect::<Vec<_>>(),
             "affected": found.affected.iter().map(affected).collect::<Vec<_>>(),
+            "given_up": given_up.collect::<Vec<_>>(),
             "unknown": found.unknown,
             "notes": found.notes,
             "fetched": found.fetched,
@@ -137,14 +164,25 @@ impl Told<'_> {
     }
 
     fn pieces(&self, text: &mut String) {
+        // A pack that is lost is one line, however many pieces it had; what became of them may differ.
+        let mut together: BTreeMap<_, Vec<&Damage>> = BTreeMap::new();
         for (remote, damage) in self.damaged() {
-            let Damage { digest, object, reason, healed, let_go, .. } = damage;
+            together.entry((remote, &damage.object, damage.let_go, damage.healed)).or_default().push(damage);
+        }
+        for ((remote, object, let_go, healed), damaged) in together {
             let state = match (healed, let_go) {
                 (_, true) => "not needed, let go:",
                 (true, false) => "healed",
                 (false, false) => "DAMAGED",
             };
-            let _ = writeln!(text, "{state} {digest} in {object} of {}: {reason}", self.place(remote));
+            let Some(first) = damaged.first() else { continue };
+            let what = match damaged.len() {
+                1 => first.digest.to_string(),
+                count => format!("{count} pieces"),
+            };
+            let reason = &first.reason;
+            let more = if damaged.iter().all(|one| one.reason == *reason) { "" } else { ", and other reasons" };
+            let _ = writeln!(text, "{state} {what} in {object} of {}: {reason}{more}", self.place(remote));
         }
         for one in self.found.unreadable.iter().take(LISTED) {
             let _ = writeln!(text, "UNREADABLE {}: {}", one.digest, one.reason);
@@ -174,6 +212,14 @@ impl Told<'_> {
             let path = path.display();
             let _ = writeln!(text, "removed {path}: it was changed in place, and is made again when it is needed");
         }
+        for one in &self.found.given_up {
+            let what = printable(&one.what);
+            let _ = match (&one.name, &one.version) {
+                (Some(name), Some(version)) => writeln!(text, "given up: {name} {}: {what}", version.short()),
+                (Some(name), None) => writeln!(text, "given up: {name}: {what}"),
+                _ => writeln!(text, "given up: {what}"),
+            };
+        }
         for unknown in &self.found.unknown {
             let _ = writeln!(text, "UNKNOWN {}", printable(unknown));
         }
@@ -183,9 +229,18 @@ impl Told<'_> {
     }
 
     fn needs(&self, text: &mut String) {
-        for Affected { subject, healed } in &self.found.affected {
-            let state = if *healed { "whole again" } else { "NOT WHOLE" };
-            let _ = writeln!(text, "{state}: {subject}");
+        for Affected { subject, healed, given_up, paths } in &self.found.affected {
+            let state = match (healed, given_up) {
+                (true, _) => "whole again",
+                (false, true) => "given up",
+                (false, false) => "NOT WHOLE",
+            };
+            let mut files: Vec<_> = paths.iter().take(PATHS).map(|path| printable(path)).collect();
+            if let Some(more) = paths.len().checked_sub(PATHS).filter(|more| *more > 0) {
+                files.push(format!("{more} more"));
+            }
+            let files = if files.is_empty() { String::new() } else { format!(": {}", files.join(", ")) };
+            let _ = writeln!(text, "{state}: {}{files}", printable(&subject.to_string()));
         }
     }
 
@@ -209,15 +264,21 @@ impl Told<'_> {
     /// What to do about what is left.
     fn advice(&self) -> String {
         match (self.remote, self.heals) {
-            (None, false) => "`ropewalk data verify --heal REMOTE` takes it from a remote".to_owned(),
+            (None, false) => {
+                "`ropewalk data verify --heal` takes it from the work tree and from a remote; or add the files again".to_owned()
+            }
+            (None, true) if self.gives_up => "the rest cannot be given up before what is said above is mended".to_owned(),
             (None, true) => {
-                "the rest is in no pack of that remote: try another one, or commit the files again".to_owned()
+                "the rest is neither there nor in the work tree: try another remote, or put the files back and run this again; \
+                 if nobody has it, `ropewalk data verify --heal --give-up` lets go of it"
+                    .to_owned()
             }
             (Some(remote), false) => format!(
                 "`ropewalk data verify --remote {remote} --heal` sends it again, from this project and its other remotes"
             ),
             (Some(remote), true) => format!(
-                "the rest is not here: run `ropewalk data verify --remote {remote} --heal` on a machine that has it"
+                "the rest is not here: run `ropewalk data verify --remote {remote} --heal` on a machine that has it; if none \
+                 has it, `--give-up` with that lets go of it there"
             ),
         }
     }

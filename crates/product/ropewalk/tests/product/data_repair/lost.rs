@@ -1,0 +1,166 @@
+//! What no remote has: taken from the work tree, or let go where that is asked for.
+
+use super::{Change, GARBAGE, LOST, change, count, folder_of, hurt, photos, pushed, verify};
+use crate::data_versions::{Place, commit, read};
+use crate::harness::Project;
+
+/// Cuts the pack with the large photo; the objects of versions are in others.
+const LARGE_CUT: Change = |mut bytes| {
+    if bytes.len() > 100_000 {
+        bytes.truncate(8);
+    }
+    Some(bytes)
+};
+/// Changes that pack in the middle, where the large photo is.
+const LARGE_CHANGED: Change = |mut bytes| {
+    let middle = bytes.len() / 2;
+    if bytes.len() > 100_000 {
+        bytes[middle] ^= 1;
+    }
+    Some(bytes)
+};
+/// Another digit where a digest begins.
+const OTHER_DIGIT: Change = |mut bytes| {
+    if let Some(first) = bytes.first_mut() {
+        *first = if *first == b'0' { b'1' } else { b'0' };
+    }
+    Some(bytes)
+};
+const EMPTY: Change = |_| Some(Vec::new());
+
+fn own(project: &Project) -> Place {
+    Place::at(&project.path(".ropewalk/store"))
+}
+
+/// The lines that a verification prints, which ends with `code`.
+fn lines(project: &Project, arguments: &[&str], code: i32) -> Vec<String> {
+    let arguments = [&["data", "verify"], arguments].concat();
+    let output = project.run(&arguments);
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {told}\n{}", crate::harness::talk(&output));
+    told.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn what_the_work_tree_still_has_heals_a_store_without_a_remote() {
+    let place = Place::local();
+    let project = photos(&place);
+    project.succeed(&["remote", "rm", "origin"]);
+    let owl = std::fs::read(project.path("photos/owl.raw")).expect("an owl");
+    let bytes_of_owl = |says: &str| {
+        let told = project.run(&["data", "cat", "data:photos@v2/owl.raw"]);
+        assert!(told.stdout == owl, "{says}");
+    };
+    change(&own(&project), "packs", LARGE_CHANGED);
+    let told = lines(&project, &[], 1);
+    let whole = told.iter().find(|line| line.starts_with("NOT WHOLE: photos v2")).expect("who needs it");
+    assert!(whole.contains("owl.raw") && !whole.contains("wren.jpg"), "{whole}");
+    change(&own(&project), "packs", LARGE_CUT);
+    let told = lines(&project, &[], 1);
+    let damaged: Vec<_> = told.iter().filter(|line| line.starts_with("DAMAGED")).collect();
+    assert!(damaged.len() == 1 && damaged[0].contains(" pieces in packs/"), "one line for one pack: {told:?}");
+    // The files are as they were, and are stored again all the same.
+    assert!(project.succeed(&["data", "commit", "photos", "-m", "again"]).contains("unchanged"));
+    verify(&project, &[], 0);
+    bytes_of_owl("added again");
+
+    change(&own(&project), "packs", LARGE_CUT);
+    let told = verify(&project, &["--heal"], 0);
+    assert!(hurt(&told).is_empty() && count(&told["damaged"]) > 1, "{told}");
+    verify(&project, &[], 0);
+    bytes_of_owl("healed");
+
+    // What lies in no work tree and in no remote is given up only when that is asked for.
+    project.succeed(&["data", "checkout", "photos@v1"]);
+    change(&own(&project), "packs", LARGE_CUT);
+    let told = lines(&project, &["--heal"], 1);
+    assert!(told.last().is_some_and(|line| line.contains("--give-up")), "{told:?}");
+    let told = verify(&project, &["--heal", "--give-up"], 0);
+    assert_eq!(count(&told["given_up"]), 1, "{told}");
+    verify(&project, &[], 0);
+    let said = project.fail(2, &["data", "checkout", "photos@v2"]);
+    assert!(said.contains("nobody has it any more"), "{said}");
+    project.succeed(&["data", "checkout", "photos@latest"]);
+    assert_eq!(read(&project, "photos/wren.jpg"), "nor this");
+    let trail = project.json(&["data", "audit", "photos"]).to_string();
+    assert!(trail.contains("given_up"), "{trail}");
+}
+
+#[test]
+fn a_head_that_leads_nowhere_goes_back_when_it_is_given_up() {
+    let place = Place::local();
+    let first = photos(&place);
+    commit(&first, "better birds");
+    for store in [&own(&first), &place] {
+        assert!(change(store, "refs/datasets/photos/head", OTHER_DIGIT) > 0);
+    }
+    let said = first.fail(1, &["fetch"]);
+    assert!(said.contains("has lost it") && said.contains("--give-up"), "{said}");
+    let told = lines(&first, &["--heal", "origin"], 1);
+    assert!(told.last().is_some_and(|line| line.contains("--give-up")), "{told:?}");
+    let second = super::clone(&first);
+    assert!(second.fail(1, &["fetch", "photos"]).contains("has lost it"));
+    assert_eq!(count(&second.json(&["data", "log", "photos"])), 1, "the one with a tag");
+
+    // The pointer and the generations before it tell what the head was.
+    let told = verify(&first, &["--heal", "origin", "--give-up"], 0);
+    assert_eq!(count(&told["given_up"]), 1, "{told}");
+    verify(&first, &[], 0);
+    let log = first.json(&["data", "log", "photos"]);
+    assert_eq!((count(&log), &log[0]["head"]), (2, &serde_json::Value::Bool(true)), "{log}");
+    verify(&first, &["--remote", "origin", "--heal"], 1);
+    verify(&first, &["--remote", "origin", "--heal", "--give-up"], 0);
+    first.succeed(&["push"]);
+    verify(&first, &["--remote", "origin"], 0);
+    second.succeed(&["fetch", "photos"]);
+    assert_eq!(count(&second.json(&["data", "log", "photos"])), 2);
+}
+
+#[test]
+fn code_of_runs_is_made_again_from_the_work_tree_or_given_up() {
+    let place = Place::local();
+    let project = pushed(&place);
+    assert!(change(&own(&project), "packs", LOST) > 0);
+    verify(&project, &[], 1);
+    verify(&project, &["--heal", "origin"], 0);
+    verify(&project, &[], 0);
+
+    let file = read(&project, "ropewalk.toml");
+    project.write("ropewalk.toml", &format!("{file}\n# changed since\n"));
+    assert!(change(&own(&project), "packs", LOST) > 0);
+    let told = verify(&project, &["--heal", "origin"], 1);
+    let lost = told["affected"].as_array().expect("a list").iter().filter(|one| one["healed"] == false);
+    let lost: Vec<_> = lost.filter_map(|one| one["what"].as_str()).collect();
+    assert!(lost.len() == 1 && lost[0].starts_with("the code of run "), "{told}");
+    verify(&project, &["--heal", "origin", "--give-up"], 0);
+    verify(&project, &[], 0);
+    let thread = project.succeed(&["trace", "data:people@one"]);
+    assert!(thread.contains("lost, given up by"), "{thread}");
+}
+
+#[test]
+fn refs_a_mark_and_strangers_are_put_right() {
+    let place = Place::local();
+    let project = photos(&place);
+    assert!(change(&own(&project), "refs/datasets/photos/head", LOST) > 0);
+    let told = verify(&project, &[], 1);
+    assert_eq!(count(&told["refs"]), 1, "{told}");
+    verify(&project, &["--heal", "origin"], 0);
+    assert_eq!(count(&project.json(&["data", "log", "photos"])), 2);
+
+    let own = own(&project);
+    for (store, heal) in [(&own, &["--heal", "origin"][..]), (&place, &["--remote", "origin", "--heal"][..])] {
+        let folder = folder_of(store);
+        for spoilt in [EMPTY, GARBAGE] {
+            let mark = folder.join("format");
+            let text = spoilt(std::fs::read(&mark).expect("a mark")).expect("bytes");
+            std::fs::write(&mark, text).expect("a mark");
+            let stray = folder.join("refs/datasets/photos/head/notes.txt");
+            std::fs::write(&stray, "what is this").expect("a stray");
+            let told = verify(&project, heal, 0);
+            assert_eq!(count(&told["notes"]), 2, "{told}");
+            assert!(!stray.exists());
+            assert_eq!(count(&verify(&project, heal, 0)["notes"]), 0);
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Packs that are lost while index objects still name what was in them, and work trees that still have it.
+
+use ropewalk_store::{Store, Verified, files};
+use tempfile::TempDir;
+
+use super::{Project, name};
+
+/// A project whose store is a folder.
+struct OnDisk {
+    project: Project,
+    store: TempDir,
+}
+
+impl OnDisk {
+    async fn new() -> Self {
+        let store = tempfile::tempdir().unwrap();
+        let url = format!("file:{}", store.path().display());
+        Self { project: Project::with_store(1_700_000_000_000, Store::open(&url).await.unwrap()), store }
+    }
+
+    fn packs(&self) -> Vec<std::path::PathBuf> {
+        files::list(&self.store.path().join("packs")).unwrap().into_iter().map(|entry| entry.path).collect()
+    }
+
+    /// Two files are added, which are in packs of their own, and committed; then those packs are cut.
+    async fn lose_what_was_added(&self) -> Verified {
+        self.project.write("data/a", "one");
+        self.project.write("data/deep/b", "two");
+        self.project.add("data").await;
+        let packs = self.packs();
+        self.project.commit("first").await;
+        assert!(self.packs().len() > packs.len(), "the object of the version lies elsewhere");
+        for pack in packs {
+            files::write_atomic(&pack, b"cut").unwrap();
+        }
+        let found = self.verify().await;
+        assert_eq!(found.damaged.len(), 4, "two files, two folders: {found:?}");
+        found
+    }
+
+    async fn verify(&self) -> Verified {
+        self.project.store.verify(None).await.unwrap()
+    }
+
+    async fn assert_whole(&self) {
+        assert_eq!(self.verify().await.damaged, []);
+        self.project.write("data/a", "another");
+        self.project.commit_data("second").await;
+        self.project.checkout("v1").await.unwrap();
+        assert_eq!(self.project.read("data/a").as_deref(), Some("one"));
+    }
+}
+
+#[tokio::test]
+async fn what_a_pack_lost_comes_from_the_work_tree() {
+    let ada = OnDisk::new().await;
+    let mut found = ada.lose_what_was_added().await;
+    let given = ada.project.workspace.heal_from_files(&ada.project.store, &mut found, &[]).await.unwrap();
+    assert_eq!((given.files, given.unread.len()), (2, 0));
+    assert!(found.damaged.iter().all(|damage| damage.healed), "{found:?}");
+    ada.assert_whole().await;
+}
+
+#[tokio::test]
+async fn what_a_work_tree_no_longer_has_stays_damaged() {
+    let ada = OnDisk::new().await;
+    let mut found = ada.lose_what_was_added().await;
+    ada.project.write("data/a", "changed since");
+    let given = ada.project.workspace.heal_from_files(&ada.project.store, &mut found, &[]).await.unwrap();
+    assert_eq!(given.files, 1);
+    assert_eq!(found.damaged.iter().filter(|damage| !damage.healed).count(), 1, "{found:?}");
+    let new = ropewalk_types::Digest::of(b"changed since");
+    assert!(!ada.project.store.contains(&new).await.unwrap(), "nobody has added that");
+}
+
+#[tokio::test]
+async fn what_is_known_to_be_damaged_is_added_again() {
+    let ada = OnDisk::new().await;
+    let found = ada.lose_what_was_added().await;
+    let workspace = &ada.project.workspace;
+    assert!(!ada.project.add("data").await.changed);
+    assert_eq!(ada.verify().await.damaged.len(), 4, "the index was trusted, as long as nobody has looked");
+    workspace.damage_note(&found).await.unwrap();
+    assert!(ada.project.without_store().status(&[name("data")]).await.unwrap().len() == 1, "no store is asked");
+    let committed = ada.project.commit("the same").await;
+    assert!(matches!(committed[0].outcome, crate::CommitOutcome::Unchanged { .. }), "{committed:?}");
+    ada.assert_whole().await;
+    assert!(!files::exists(&ada.project.path(".ropewalk/work/damaged")).unwrap());
+}
