@@ -1,5 +1,5 @@
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -7,7 +7,7 @@ use ropewalk_config::{FILE_NAME, MaskedFile, SecretRules, masked};
 use ropewalk_connectors::{is_secret_name, without_secrets};
 use ropewalk_inference::ClassicalEngine;
 use ropewalk_pipeline::{CommandKind, Observer, Project, RunReport, Runner, StageKind, StageStatus};
-use ropewalk_store::files;
+use ropewalk_store::{Store, files};
 use ropewalk_types::StageName;
 use ropewalk_versions::{CodeState, code_state};
 
@@ -49,7 +49,7 @@ impl OpenProject {
         files::remove_directory(&self.stages_folder())?;
         let Planned { plan, code } = plan(&self.root, &self.file)?;
         let plan = if options.stages.is_empty() { plan } else { plan.only(&options.stages)? };
-        let code = self.code_kept(&code).await?;
+        let code = code_kept(&self.root, &self.store, &code).await?;
         let runner = self.runner(&code, &options).await?;
         let report = Box::pin(runner.run(&plan)).await?;
         Ok(RunResult { report, code })
@@ -59,26 +59,13 @@ impl OpenProject {
     pub async fn status(&self, options: RunOptions) -> Result<Vec<StageStatus>, ServerError> {
         self.check_names().await?;
         let Planned { plan, code } = plan(&self.root, &self.file)?;
-        let code = self.code_kept(&code).await?;
+        let code = code_kept(&self.root, &self.store, &code).await?;
         Ok(self.runner(&code, &options).await?.status(&plan).await?)
     }
 
     /// Where secrets stand in the project file: what is kept of it for a run has them hidden.
     pub fn secrets_written(&self) -> Result<Vec<String>, ServerError> {
-        Ok(self.file_masked()?.map(|masked| masked.places).unwrap_or_default())
-    }
-
-    /// The project file as it is kept, where that is not as it is written.
-    fn file_masked(&self) -> Result<Option<MaskedFile>, ServerError> {
-        let rules = SecretRules { is_name: is_secret_name, without: without_secrets };
-        Ok(masked(FILE_NAME, &project_text(&self.root)?, rules)?)
-    }
-
-    /// Keeps the files that are the project's code.
-    async fn code_kept(&self, files: &[PathBuf]) -> Result<CodeState, ServerError> {
-        let masked = self.file_masked()?.map(|masked| (PathBuf::from(FILE_NAME), Bytes::from(masked.text)));
-        let instead: BTreeMap<PathBuf, Bytes> = masked.into_iter().collect();
-        Ok(code_state(&self.root, files, &instead, &self.store).await?)
+        Ok(file_masked(&self.root)?.map(|masked| masked.places).unwrap_or_default())
     }
 
     async fn runner(&self, code: &CodeState, options: &RunOptions) -> Result<Runner, ServerError> {
@@ -130,4 +117,17 @@ impl OpenProject {
     fn stages_folder(&self) -> PathBuf {
         self.state().join("stages")
     }
+}
+
+/// The project file as it is kept, where that is not as it is written.
+fn file_masked(root: &Path) -> Result<Option<MaskedFile>, ServerError> {
+    let rules = SecretRules { is_name: is_secret_name, without: without_secrets };
+    Ok(masked(FILE_NAME, &project_text(root)?, rules)?)
+}
+
+/// Keeps the files that are the code of the project at `root`.
+pub(crate) async fn code_kept(root: &Path, store: &Store, files: &[PathBuf]) -> Result<CodeState, ServerError> {
+    let masked = file_masked(root)?.map(|masked| (PathBuf::from(FILE_NAME), Bytes::from(masked.text)));
+    let instead: BTreeMap<PathBuf, Bytes> = masked.into_iter().collect();
+    Ok(code_state(root, files, &instead, store).await?)
 }

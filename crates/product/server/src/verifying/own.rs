@@ -6,7 +6,7 @@ use ropewalk_config::STATE_FOLDER;
 use ropewalk_data::AuditAction;
 use ropewalk_store::{Damage, Root, Store, StoreError};
 use ropewalk_types::{Ambient as _, Uri};
-use ropewalk_versions::{DamagedRef, Examined, GiveUp, NeededVersion, Removal, Workspace, code_state, store_examine};
+use ropewalk_versions::{DamagedRef, Examined, GiveUp, NeededVersion, Removal, Workspace, store_examine};
 use serde_json::json;
 
 use super::healing::Patient;
@@ -15,6 +15,7 @@ use super::{Affected, LetGone, MARK_WRITTEN, Need, Subject, Verification, is_of_
 use crate::planning::{Planned, plan};
 use crate::project::{CACHE, below, in_use};
 use crate::recording::CODE_TAG;
+use crate::running::code_kept;
 use crate::{DataProject, OpenProject, ServerError, SystemAmbient, store_place};
 
 /// How the project's own store is healed: from its work tree, and as this says.
@@ -216,7 +217,7 @@ impl DataProject {
     async fn code_now(&self) -> Result<Store, ServerError> {
         let Planned { code, .. } = plan(self.root(), self.file())?;
         let scratch = Store::open("memory:").await?;
-        code_state(self.root(), &code, &scratch).await?;
+        code_kept(self.root(), &scratch, &code).await?;
         Ok(scratch)
     }
 

@@ -119,9 +119,11 @@ impl NotWhole {
 
 impl LostVersion {
     pub(super) fn advice(&self) -> String {
-        "`ropewalk data verify --remote NAME --heal` on a machine that has it sends it again; if none has it, `--give-up` with \
-         it lets go of it there"
-            .to_owned()
+        format!(
+            "`ropewalk data verify --remote NAME --heal` on a machine that has this version of `{}` sends it again; if none has \
+             it, `--give-up` with it lets go of it there",
+            self.name
+        )
     }
 }
 

@@ -71,7 +71,7 @@ impl Inner {
         let removals = delete.keys().map(|pack| async move { self.remove(&pack.path()).await });
         futures::stream::iter(removals).buffer_unordered(REMOVALS_AT_ONCE).try_collect::<()>().await?;
         // One that says the same as what was written has the same name.
-        self.objects_remove(replaced.iter().filter(|name| !written.contains(name))).await?;
+        self.objects_remove(replaced.into_iter().filter(|name| !written.contains(name)).collect()).await?;
         report.freed = delete.values().sum::<u64>().saturating_sub(rewritten);
         // Of those that an earlier collector had begun to remove, the size is told by that one.
         report.freed_packs = delete.values().filter(|size| **size > 0).count() as u64;
@@ -89,7 +89,7 @@ impl Inner {
     ) -> Result<(), StoreError> {
         let (changed, rest) = blocking(move || Ok(without(objects, is_gone, &remove, join))).await?;
         let written = if rest.is_empty() { None } else { Some(self.index_write(Object::Packs(rest)).await?) };
-        self.objects_remove(changed.iter().filter(|name| Some(**name) != written)).await
+        self.objects_remove(changed.into_iter().filter(|name| Some(*name) != written).collect()).await
     }
 
     async fn hide(&self, condemned: Condemned) -> Result<Option<Digest>, StoreError> {
@@ -139,8 +139,8 @@ impl Inner {
         Ok(Some((pack, contents)))
     }
 
-    async fn objects_remove(&self, names: impl Iterator<Item = &Digest>) -> Result<(), StoreError> {
-        let removals = names.map(|name| self.object_remove(name));
+    async fn objects_remove(&self, names: Vec<Digest>) -> Result<(), StoreError> {
+        let removals = names.into_iter().map(|name| async move { self.object_remove(&name).await });
         futures::stream::iter(removals).buffer_unordered(REMOVALS_AT_ONCE).try_collect::<()>().await
     }
 }
