@@ -96,6 +96,10 @@ impl Harness {
         backend.list(Some(&path)).map_ok(|meta| meta.size).try_collect().await.unwrap()
     }
 
+    pub(crate) fn is_in_memory(&self) -> bool {
+        matches!(self.place, Place::Memory(_))
+    }
+
     /// After how many of its steps work is to be killed, one number for each time: every one where a step costs little,
     /// ever greater ones where it is a request to a server.
     pub(crate) fn kill_points(&self) -> Box<dyn Iterator<Item = usize> + Send> {

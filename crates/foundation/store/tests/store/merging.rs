@@ -217,7 +217,9 @@ async fn a_killed_merger_loses_nothing(harness: Harness) {
             }
             kills += 1;
         }
-        assert!(ended && kills > 1, "{ended} after {kills} kills");
+        // Where nothing has to be waited for, all of it can be one step.
+        let least = if place.is_in_memory() { 1 } else { 2 };
+        assert!(ended && kills >= least, "{ended} after {kills} kills");
         for graces in [3000, 3002, 3004, 3006] {
             collect(&place.open().await, &roots, graces).await;
         }

@@ -141,7 +141,7 @@ fn what_of_a_dvc_project_is_damaged_or_cannot_be_read_is_named_and_the_rest_take
         assert_eq!(output.status.code(), Some(1), "{said}");
         assert!(said.contains("not taken over: what bad.dvc declares: cannot read `bad.dvc`, line 2: "), "{said}");
         assert!(said.contains(&format!("expected md5:{LARGE}, got md5:fbade9e36a3f36d3d676c1b808451dd7")), "{said}");
-        assert!(said.contains("damaged: 1 files of large") && said.contains("`dvc fetch`"), "{said}");
+        assert!(said.contains("damaged: 1 file of large") && said.contains("`dvc fetch`"), "{said}");
         assert!(!said.contains("error:") && !said.contains("/./") && !said.contains("not found"), "{said}");
         let told = String::from_utf8(output.stdout).expect("text");
         names.push(told.split([':', ' ']).next().expect("a name").to_owned());

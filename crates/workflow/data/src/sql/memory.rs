@@ -8,22 +8,32 @@ use super::session::MERGE_SHARE;
 
 /// The part of the memory that operators which can spill leave to those that cannot.
 const KEPT_BACK: usize = 8;
-/// The part of the memory that merges of what was spilled may hold together: each takes as many files as it is granted
-/// memory for, and another sort would find nothing to begin with.
+/// The part of the memory that merges may hold together where they may not hold all: each takes as many files as it is
+/// granted memory for.
 const MERGED: usize = 2;
 /// What DataFusion calls the memory of such a merge.
 const MERGE: &str = "ExternalSorterMerge";
 /// The part of the memory that an operator is always granted: a count cannot spill and must not fail for a byte.
 const TINY: usize = 256;
 
+/// What merges of what was spilled may hold together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Merges {
+    /// What is left: the fewest passes, and another sort may find nothing to begin with.
+    WhatIsLeft,
+    /// Half of the memory.
+    Half,
+}
+
 /// The memory of one query.
 ///
 /// As DataFusion's `FairSpillPool`, operators that can spill share evenly what the others leave them. That pool lets
 /// them take all, and the merge of two sorts or a count, which hold little but cannot spill, then fail for a few bytes:
-/// here an eighth is kept back for these, and what is tiny is always granted. Merges share half of the memory.
+/// here an eighth is kept back for these, and what is tiny is always granted.
 #[derive(Debug)]
 pub(crate) struct SpillPool {
     limit: usize,
+    merges: Merges,
     state: Mutex<State>,
 }
 
@@ -36,8 +46,8 @@ struct State {
 }
 
 impl SpillPool {
-    pub(crate) fn new(limit: usize) -> Self {
-        Self { limit, state: Mutex::default() }
+    pub(crate) fn new(limit: usize, merges: Merges) -> Self {
+        Self { limit, merges, state: Mutex::default() }
     }
 
     /// The counts stay right through a panic elsewhere: each is changed in one step.
@@ -85,7 +95,7 @@ impl MemoryPool for SpillPool {
             let free = self.limit.saturating_sub(state.spillable).max(self.limit / KEPT_BACK);
             let tiny = (self.limit / TINY).saturating_sub(reservation.size());
             let free = free.saturating_sub(state.unspillable);
-            let share = if is_merge(reservation.consumer()) {
+            let share = if self.merges == Merges::Half && is_merge(reservation.consumer()) {
                 // What each sort keeps back for it is granted in any case.
                 let share = (self.limit / MERGED / state.merges.max(1)).max(self.limit / MERGE_SHARE);
                 share.saturating_sub(reservation.size())
@@ -151,7 +161,7 @@ mod tests {
 
     #[test]
     fn what_cannot_spill_finds_something_left() {
-        let pool: Arc<dyn MemoryPool> = Arc::new(SpillPool::new(6400));
+        let pool: Arc<dyn MemoryPool> = Arc::new(SpillPool::new(6400, Merges::WhatIsLeft));
         let spiller = |name: &str| MemoryConsumer::new(name).with_can_spill(true).register(&pool);
         let (one, two) = (spiller("one"), spiller("two"));
         one.try_grow(2800).unwrap();
@@ -173,7 +183,7 @@ mod tests {
 
     #[test]
     fn merges_leave_something_to_the_sorts_after_them() {
-        let pool: Arc<dyn MemoryPool> = Arc::new(SpillPool::new(6400));
+        let pool: Arc<dyn MemoryPool> = Arc::new(SpillPool::new(6400, Merges::Half));
         let sort = || MemoryConsumer::new("ExternalSorter[0]").with_can_spill(true).register(&pool);
         let merge = || MemoryConsumer::new("ExternalSorterMerge[0]").register(&pool);
         let (one, two) = ((sort(), merge()), (sort(), merge()));

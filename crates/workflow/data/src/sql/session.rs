@@ -10,7 +10,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 
 use super::Translation;
 use super::full_sort::FullSorts;
-use super::memory::SpillPool;
+use super::memory::{Merges, SpillPool};
 use super::sort_merge::SortMergeJoins;
 use crate::DataError;
 
@@ -47,20 +47,26 @@ pub(crate) enum Joins {
     SortMerge {
         /// Rows of a batch.
         batch_rows: usize,
+        /// What merges of what was spilled may hold.
+        merges: Merges,
     },
 }
 
 impl Joins {
     /// How to try again what failed for want of memory; none where that is not the reason, or nothing is left to try.
     ///
-    /// A sort holds a batch of its input, and one of each of two files when it merges: with fewer rows they are smaller.
+    /// First, merges of what was spilled leave half of the memory to the sorts after them. Then batches get fewer rows: a sort
+    /// holds a batch of its input, and one of each of two files when it merges.
     pub(crate) fn after(self, error: &DataError) -> Option<Self> {
         let DataError::Memory { reason, .. } = error else { return None };
         match self {
-            Self::Hash => Some(Self::SortMerge { batch_rows: BATCH_ROWS }),
-            Self::SortMerge { batch_rows } => {
-                let smaller = batch_rows > LEAST_ROWS && HOLDERS.iter().any(|name| reason.starts_with(name));
-                smaller.then_some(Self::SortMerge { batch_rows: batch_rows / FEWER })
+            Self::Hash => Some(Self::SortMerge { batch_rows: BATCH_ROWS, merges: Merges::WhatIsLeft }),
+            Self::SortMerge { .. } if !HOLDERS.iter().any(|name| reason.starts_with(name)) => None,
+            Self::SortMerge { batch_rows, merges: Merges::WhatIsLeft } => {
+                Some(Self::SortMerge { batch_rows, merges: Merges::Half })
+            }
+            Self::SortMerge { batch_rows, merges } => {
+                (batch_rows > LEAST_ROWS).then_some(Self::SortMerge { batch_rows: batch_rows / FEWER, merges })
             }
         }
     }
@@ -68,7 +74,14 @@ impl Joins {
     fn batch_rows(self) -> usize {
         match self {
             Self::Hash => BATCH_ROWS,
-            Self::SortMerge { batch_rows } => batch_rows,
+            Self::SortMerge { batch_rows, .. } => batch_rows,
+        }
+    }
+
+    fn merges(self) -> Merges {
+        match self {
+            Self::Hash => Merges::WhatIsLeft,
+            Self::SortMerge { merges, .. } => merges,
         }
     }
 }
@@ -86,8 +99,9 @@ pub(crate) fn session(
     scratch: &Path,
     joins: Joins,
 ) -> Result<SessionContext, DataError> {
-    let runtime =
-        RuntimeEnvBuilder::new().with_memory_pool(Arc::new(SpillPool::new(memory_limit))).with_temp_file_path(scratch);
+    let runtime = RuntimeEnvBuilder::new()
+        .with_memory_pool(Arc::new(SpillPool::new(memory_limit, joins.merges())))
+        .with_temp_file_path(scratch);
     session_with(order, runtime, memory_limit, joins)
 }
 

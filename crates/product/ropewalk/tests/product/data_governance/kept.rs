@@ -2,7 +2,6 @@
 
 use std::process::Output;
 
-use serde_json::Value;
 
 use super::{PEOPLE, entries, lineage, people};
 use crate::harness::{Project, talk};
@@ -194,5 +193,5 @@ fn what_nobody_has_is_not_in_the_trail() {
     ] {
         assert!(!project.run(arguments).status.success(), "{arguments:?}");
     }
-    assert_eq!(project.json(&["data", "audit", "nope"]), Value::Array(Vec::new()));
+    assert!(!project.json(&["data", "audit"]).to_string().contains("nope"));
 }
