@@ -1,9 +1,11 @@
 //! Packs that are lost while index objects still name what was in them, and work trees that still have it.
 
-use ropewalk_store::{Store, Verified, files};
+use ropewalk_store::{NoProgress, Store, Verified, files};
+use ropewalk_types::Diagnose as _;
 use tempfile::TempDir;
 
 use super::{Project, name};
+use crate::{PullOptions, PullTo};
 
 /// A project whose store is a folder.
 struct OnDisk {
@@ -86,4 +88,33 @@ async fn what_is_known_to_be_damaged_is_added_again() {
     assert!(matches!(committed[0].outcome, crate::CommitOutcome::Unchanged { .. }), "{committed:?}");
     ada.assert_whole().await;
     assert!(!files::exists(&ada.project.path(".ropewalk/work/damaged")).unwrap());
+}
+
+#[tokio::test]
+async fn a_removed_version_whose_object_is_damaged_ends_the_history_and_bars_nobody() {
+    let (ada, data) = (OnDisk::new().await, name("data"));
+    let mut of_second = Vec::new();
+    for text in ["1", "2", "3"] {
+        ada.project.write("data/a", text);
+        ada.project.add("data").await;
+        let before = ada.packs();
+        ada.project.commit(text).await;
+        if text == "2" {
+            of_second = ada.packs().into_iter().filter(|pack| !before.contains(pack)).collect();
+        }
+    }
+    let third = ada.project.workspace.resolve(&data, "latest").await.unwrap().digest;
+    ada.project.workspace.remove_version(&data, "v2", "ada", "asked to").await.unwrap();
+    let [pack] = of_second.as_slice() else { panic!("{of_second:?}") };
+    files::write_atomic(pack, b"cut").unwrap();
+
+    let log = ada.project.workspace.log(&data).await.unwrap();
+    assert_eq!(log.iter().map(|one| one.digest).collect::<Vec<_>>(), [third]);
+    let (bob, latest) =
+        (Project::at(1_800_000_000_000).await, PullOptions { to: PullTo::Latest, ..Default::default() });
+    let pulled = bob.workspace.pull(&ada.project.store, &[data], latest, &NoProgress).await.unwrap();
+    assert!(pulled.gone.is_empty() && pulled.fetched.removed.len() == 1, "{pulled:?}");
+    assert_eq!(bob.read("data/a").as_deref(), Some("3"));
+    // What lies behind it must not be taken for what nobody needs.
+    assert_eq!(ada.project.workspace.roots().await.unwrap_err().code(), "store.damaged");
 }
