@@ -25,7 +25,7 @@ pub use damaged::DamagedRef;
 pub(crate) use damaged::{find_readable, refs_readable};
 pub use giving_up::{GiveUp, GivenUp, LetGo};
 pub use names::{LogEntry, Resolved};
-pub(crate) use names::{in_order, log, numbers, recorded, resolve};
+pub(crate) use names::{begins_digest, in_order, log, numbers, recorded, resolve};
 use removal::Damage;
 pub use removal::Removal;
 pub(crate) use removal::{check_there, removal_put};

@@ -56,8 +56,14 @@ impl Workspace {
         match self.content_here(name, spec).await {
             Err(error) if is_absence(&error) => {
                 let Some(remote) = self.remote().await? else { return Err(error) };
-                self.history_bring(remote, name, progress).await?;
-                self.content_here(name, spec).await
+                let lost = self.history_bring(remote, name, progress).await?;
+                match self.content_here(name, spec).await {
+                    Err(error) if is_absence(&error) => match lost.iter().find(|lost| lost.is_meant(spec)) {
+                        Some(lost) => Err(lost.error()),
+                        None => Err(error),
+                    },
+                    found => found,
+                }
             }
             found => found,
         }
