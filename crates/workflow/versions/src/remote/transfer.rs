@@ -38,7 +38,7 @@ pub(super) async fn transfer(
 /// Parts of what cannot be had as a whole, the last of them first: what nothing is wrong with, and each other root alone. Where
 /// nobody can tell which those are, two halves.
 async fn apart(remote: &Store, mut part: Vec<Root>, error: &VersionsError) -> Result<Vec<Vec<Root>>, VersionsError> {
-    let affected = match affected(remote, &part, error).await {
+    let affected = match Box::pin(affected(remote, &part, error)).await {
         Err(error) if !error.concerns_one() => return Err(error),
         affected => affected.unwrap_or_default(),
     };

@@ -5,7 +5,9 @@ use ropewalk_types::{Diagnose as _, Digest};
 
 use super::remotes::Count;
 use super::{Project, name};
-use crate::{CheckoutRequest, Fetched, PullOptions, PullTo, Pulled, PushOptions, RestoreRequest, VersionsError};
+use crate::{
+    CheckoutRequest, Fetched, PullOptions, PullTo, Pulled, PushOptions, RemoteOpener, RestoreRequest, VersionsError,
+};
 
 /// Two datasets, committed and pushed, and then a new version of `data` that nobody pushed.
 async fn ahead() -> (Project, Store) {
@@ -152,12 +154,11 @@ async fn a_pointer_that_does_not_fit_its_version_is_laid_out_by_nobody() {
     let good = ada.read("data.dataset").unwrap();
     let first = ada.workspace.resolve(&name("data"), "v1").await.unwrap().digest;
     let second = ada.workspace.resolve(&name("data"), "v2").await.unwrap().digest;
-    let [first, second, nowhere] = [first, second, Digest::of(b"nowhere")].map(|one| format!("version {one}"));
+    let [first, second] = [first, second].map(|one| format!("version {one}"));
     for (from, to, says) in [
         ("files 1", "files 99".to_owned(), "`files` is 99, expected 1 in version"),
         ("bytes 5", "bytes 7".to_owned(), "`bytes` is 7, expected 5 in version"),
         (second.as_str(), first, "`digest` is "),
-        (second.as_str(), nowhere, "`version` is "),
     ] {
         let wrong = good.replace(from, &to);
         assert_ne!(wrong, good, "{from}");
@@ -176,6 +177,39 @@ async fn a_pointer_that_does_not_fit_its_version_is_laid_out_by_nobody() {
             (good.clone(), "later".to_owned())
         );
     }
+}
+
+#[tokio::test]
+async fn where_only_the_content_of_a_version_is_here_its_files_tell() {
+    let (ada, remote) = ahead().await;
+    ada.workspace.push(&remote, &[], PushOptions::default(), &NoProgress).await.unwrap();
+    let version = ada.workspace.resolve(&name("data"), "v2").await.unwrap().digest;
+    let bob = clone_of(&ada).await;
+    pull(&bob, &remote).await.unwrap();
+    // As after a revert that came by git alone.
+    let good = ada.read("data.dataset").unwrap();
+    let unknown = good.replace(&version.to_string(), &Digest::of(b"nowhere").to_string());
+    assert_ne!(unknown, good);
+    bob.write("data.dataset", &unknown);
+    let unreachable: RemoteOpener = std::sync::Arc::new(|| Box::pin(async { Err(VersionsError::Interrupted) }));
+    let of = || CheckoutRequest::of(name("data"));
+    for workspace in [bob.workspace.clone(), bob.workspace.clone().with_remote(unreachable)] {
+        workspace.checkout(of(), &NoProgress).await.unwrap();
+        assert_eq!((bob.read("data.dataset"), bob.read("data/a").as_deref()), (Some(unknown.clone()), Some("later")));
+        for (from, to) in [("files 1", "files 99"), ("bytes 5", "bytes 7")] {
+            bob.write("data.dataset", &unknown.replace(from, to));
+            let error = workspace.checkout(of(), &NoProgress).await.unwrap_err();
+            assert!(
+                error.code() == "versions.unfit" && error.to_string().contains(&format!("is {}", &to[6..])),
+                "{error}"
+            );
+        }
+        bob.write("data.dataset", &unknown);
+    }
+    // A remote that is asked says that there is no such version.
+    let pulled = pull(&bob, &remote).await.unwrap();
+    let [problem] = pulled.gone.as_slice() else { panic!("{:?}", pulled.gone) };
+    assert_eq!(problem.error.code(), "versions.unfit");
 }
 
 #[tokio::test]
