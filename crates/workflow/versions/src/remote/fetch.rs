@@ -254,7 +254,8 @@ impl Workspace {
         laid_out.map_err(|error| error.about(name, version))
     }
 
-    /// Brings versions and tags of a dataset, and no content; gives what the remote has lost of them, which bars nothing else.
+    /// Brings versions and tags of a dataset, and no content; gives what the remote has lost of them, which bars nothing
+    /// else.
     pub(crate) async fn history_bring(
         &self,
         remote: &Store,

@@ -6,8 +6,8 @@ use ropewalk_store::{Root, Store, StoreError, TransferProgress, Transferred, Ver
 
 use crate::error::VersionsError;
 
-/// Moves what is needed: all of it at once. Where something cannot be had, the rest of it, and what cannot be had alone; gives
-/// that with what is wrong.
+/// Moves what is needed: all of it at once. Where something cannot be had, the rest of it, and what cannot be had alone;
+/// gives that with what is wrong.
 pub(super) async fn transfer(
     remote: &Store,
     store: &Store,
@@ -35,8 +35,8 @@ pub(super) async fn transfer(
     Ok((Transferred { pieces: moved.pieces(), bytes: moved.bytes(), present }, failed))
 }
 
-/// Parts of what cannot be had as a whole, the last of them first: what nothing is wrong with, and each other root alone. Where
-/// nobody can tell which those are, two halves.
+/// Parts of what cannot be had as a whole, the last of them first: what nothing is wrong with, and each other root alone.
+/// Where nobody can tell which those are, two halves.
 async fn apart(remote: &Store, mut part: Vec<Root>, error: &VersionsError) -> Result<Vec<Vec<Root>>, VersionsError> {
     let affected = match Box::pin(affected(remote, &part, error)).await {
         Err(error) if !error.concerns_one() => return Err(error),

@@ -133,8 +133,8 @@ impl Workspace {
         }
     }
 
-    /// Lays out files that are here below a folder. What turns out to be damaged is healed from `from` or the remote, and then
-    /// it is tried once more.
+    /// Lays out files that are here below a folder. What turns out to be damaged is healed from `from` or the remote, and
+    /// then it is tried once more.
     pub(super) async fn files_lay_out(
         &self,
         files: &[TreeFile],
