@@ -320,6 +320,17 @@ pub enum VersionsError {
         /// The dataset.
         name: DatasetName,
     },
+    /// What turned out to be damaged while content was being laid out at this path.
+    #[error("`{0}` is laid out in half: {1}; the same command finishes it once the store is healed")]
+    LaidOutInHalf(String, Box<VersionsError>),
+    /// A checkout did not come to its end, so that files of two versions may lie beside each other.
+    #[error("dataset `{name}`: `{path}` is laid out in half, as a checkout that did not finish left it")]
+    Unfinished {
+        /// The dataset.
+        name: DatasetName,
+        /// The data.
+        path: String,
+    },
     /// The project names no other store.
     #[error("the project has no remote")]
     NoRemote,

@@ -25,7 +25,8 @@ pub use damaged::DamagedRef;
 pub(crate) use damaged::{find_readable, refs_readable};
 pub use giving_up::{GiveUp, GivenUp, LetGo};
 pub use names::{LogEntry, Resolved};
-pub(crate) use names::{in_order, log, numbers, recorded, resolve};
+pub(crate) use names::{begins_digest, in_order, log, numbers, recorded, resolve};
+use removal::Damage;
 pub use removal::Removal;
 pub(crate) use removal::{check_there, removal_put};
 pub(crate) use tags::{TagAt, tag_delete, tag_set, tags_adopt, tags_carry};
@@ -272,19 +273,30 @@ pub(crate) struct History<'a> {
     pub(crate) stores: &'a [&'a Store],
 }
 
+/// The version object, if a store has it.
+async fn found_in(store: &Store, digest: &Digest) -> Result<Option<Version>, VersionsError> {
+    let size = match store.size(digest).await {
+        Err(StoreError::NotFound { .. }) => return Ok(None),
+        size => size?,
+    };
+    if size > version::MAX_BYTES {
+        let reason = format!("it has {size} bytes");
+        return Err(VersionsError::Malformed { digest: *digest, reason });
+    }
+    Version::decode(digest, &store.get_bytes(digest).await?).map(Some)
+}
+
 impl History<'_> {
     /// The version object, if any of the stores has it.
+    ///
+    /// That of a version with a tombstone may be damaged: it is then as good as gone, and what comes after it is not.
     pub(crate) async fn find(&self, digest: &Digest) -> Result<Option<Version>, VersionsError> {
         for store in self.stores {
-            let size = match store.size(digest).await {
-                Err(StoreError::NotFound { .. }) => continue,
-                size => size?,
-            };
-            if size > version::MAX_BYTES {
-                let reason = format!("it has {size} bytes");
-                return Err(VersionsError::Malformed { digest: *digest, reason });
+            match found_in(store, digest).await {
+                Ok(None) => {}
+                Err(error) if damaged::is_of_content(&error) && Box::pin(self.is_removed(digest)).await? => {}
+                found => return found,
             }
-            return Version::decode(digest, &store.get_bytes(digest).await?).map(Some);
         }
         Ok(None)
     }
@@ -296,18 +308,31 @@ impl History<'_> {
 
     /// All versions from `start` back, nearest first, without those in `known` and what lies behind them.
     ///
-    /// History ends where no store has the object.
+    /// History ends where no store has the object, and where that of a removed version is damaged.
     pub(crate) async fn ancestors(
         &self,
         start: &[Digest],
         known: &HashSet<Digest>,
     ) -> Result<Vec<(Digest, Version)>, VersionsError> {
+        self.walk(start, known, Damage::OfRemovedPassed).await
+    }
+
+    async fn walk(
+        &self,
+        start: &[Digest],
+        known: &HashSet<Digest>,
+        damage: Damage,
+    ) -> Result<Vec<(Digest, Version)>, VersionsError> {
         let (mut seen, mut found) = (known.clone(), Vec::new());
         let mut level: Vec<_> = start.iter().copied().filter(|digest| seen.insert(*digest)).collect();
         while !level.is_empty() {
-            let reads = level
-                .into_iter()
-                .map(|digest| async move { Ok::<_, VersionsError>((digest, self.find(&digest).await?)) });
+            let reads = level.into_iter().map(|digest| async move {
+                let version = match damage {
+                    Damage::OfRemovedPassed => self.find(&digest).await?,
+                    Damage::Refused => self.find_strictly(&digest).await?,
+                };
+                Ok::<_, VersionsError>((digest, version))
+            });
             let read: Vec<_> = futures::stream::iter(reads).buffered(READS_AT_ONCE).try_collect().await?;
             level = Vec::new();
             for (digest, version) in read {

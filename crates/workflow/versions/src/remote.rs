@@ -2,8 +2,10 @@
 
 mod bring;
 mod fetch;
+mod lost;
 mod push;
 mod removals;
+mod transfer;
 
 use std::collections::{BTreeMap, HashSet};
 

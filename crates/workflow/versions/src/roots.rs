@@ -1,6 +1,6 @@
 //! What a collection of garbage must keep.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
 use futures::future::BoxFuture;
 use ropewalk_store::files::{self, EntryKind};
@@ -114,11 +114,11 @@ impl Wanted {
         let Self { versions, mut roots, removed, mut in_git } = self;
         let versions: Vec<_> = versions.into_iter().collect();
         let history = History { stores: &[store] };
-        let mut found = history.ancestors(&versions, &HashSet::new()).await?;
+        let mut found = history.ancestors_strictly(&versions).await?;
         let behind: BTreeSet<_> = found.iter().map(|(digest, _)| *digest).collect();
         // The object of a removed version stays, so that lineage can name it.
         for digest in removed.difference(&behind) {
-            found.extend(history.find(digest).await?.map(|version| (*digest, version)));
+            found.extend(history.find_strictly(digest).await?.map(|version| (*digest, version)));
         }
         for (digest, version) in found {
             roots.insert(Root::Blob(digest));

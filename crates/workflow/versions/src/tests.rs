@@ -28,7 +28,8 @@ use ropewalk_store::{NoProgress, Store, files};
 use ropewalk_types::{Ambient, DatasetName, Digest, ManualAmbient, TagName, Timestamp};
 
 use crate::{
-    AddRequest, CheckoutRequest, CommitOutcome, Committed, Selection, Status, StoreOpener, VersionsError, Workspace,
+    AddRequest, CheckoutRequest, CommitOutcome, Committed, RemoteOpener, Selection, Status, StoreOpener, VersionsError,
+    Workspace,
 };
 
 pub(crate) const AUTHOR: &str = "Ada <ada@example.com>";
@@ -77,6 +78,16 @@ impl Project {
         let refuse: StoreOpener = Arc::new(|| Box::pin(async { Err(ropewalk_store::StoreError::Interrupted) }));
         let (root, state) = (self.root().to_owned(), self.root().join(".ropewalk"));
         Workspace::new(root, state, "test", Arc::new(ManualAmbient::default()), refuse)
+    }
+
+    /// The same project, which knows of this remote.
+    pub(crate) fn with_remote(&self, remote: &Store) -> Workspace {
+        let remote = remote.clone();
+        let opener: RemoteOpener = Arc::new(move || {
+            let remote = remote.clone();
+            Box::pin(async move { Ok(remote) })
+        });
+        self.workspace.clone().with_remote(opener)
     }
 
     pub(crate) fn root(&self) -> &Path {

@@ -1,6 +1,7 @@
 //! A project's datasets: what is tracked, what is laid out, and the operations on both.
 
 mod add;
+mod begun;
 mod checkout;
 mod commit;
 mod compare;

@@ -154,8 +154,12 @@ impl Inner {
             leaves.extend(moving.share(sharing, pack).await?);
             moving.publish_from(PUBLISH_EVERY).await?;
         }
-        moving.pieces(leaves, PUBLISH_EVERY).await?;
-        moving.publish().await?;
+        let came = moving.pieces(leaves, PUBLISH_EVERY).await;
+        if came.as_ref().err().is_none_or(StoreError::is_of_content) {
+            // Also what came before something damaged: it need not travel again.
+            moving.publish().await?;
+        }
+        came?;
         for pack in with_tops {
             tops.extend(moving.share(sharing, pack).await?);
         }

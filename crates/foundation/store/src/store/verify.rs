@@ -1,11 +1,12 @@
 //! Everything read again.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use ropewalk_types::Digest;
 
 use super::index_objects::Listed;
+use super::reach::Root;
 use super::read::{Piece, Segment, segments};
 use super::{Inner, Store};
 use crate::error::StoreError;
@@ -84,6 +85,14 @@ impl Store {
             self.heal(&mut verified, other).await?;
         }
         Ok(verified)
+    }
+
+    /// Reads again only what these roots need, as far as that is here and what leads to it can be read.
+    pub async fn verify_below(&self, roots: &[Root]) -> Result<Verified, StoreError> {
+        self.inner.refresh().await?;
+        let reached = self.inner.reach_broken(roots, &HashSet::new()).await?;
+        let digests: BTreeSet<Digest> = reached.pieces().map(|(_, digest)| digest).collect();
+        self.verify_only(&digests.into_iter().collect::<Vec<_>>()).await
     }
 
     /// Reads only what is called by these digests again, as far as it is here: what was found to be damaged before may have

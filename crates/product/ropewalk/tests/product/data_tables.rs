@@ -479,27 +479,3 @@ fn a_source_that_is_as_it_was_makes_its_table_so_again() {
     assert!(said.contains("an earlier version is the latest again of a, twice"), "{said}");
     assert_eq!(answer(), (Some(2), Some(4)));
 }
-
-#[test]
-fn nothing_that_is_in_a_table_reaches_the_terminal_as_an_escape() {
-    let project = Project::with(&[
-        ("ropewalk.toml", "[project]\nname = \"x\"\n[data.a]\nsource = \"a.jsonl\"\n"),
-        ("a.jsonl", "{\"x\\u001b[2J\":1,\"t\":\"\\u001b[2J\\r\"}\n"),
-    ]);
-    project.succeed(&["run"]);
-    project.write("a.jsonl", "{\"x\\u001b[2J\":2,\"t\":\"\\u001b[2J\\r\",\"more\\u001b[2J\":1}\n");
-    project.succeed(&["run"]);
-    let commands: [&[&str]; 4] = [
-        &["data", "show", "a"],
-        &["data", "describe", "a"],
-        &["data", "diff", "a@v1", "a@v2"],
-        &["sql", "SELECT * FROM a"],
-    ];
-    for command in commands {
-        let said = project.succeed(command);
-        assert!(said.contains("\\u{1b}[2J") && !said.contains(['\u{1b}', '\r']), "{command:?}: {said}");
-    }
-    project.succeed(&["data", "rm", "a@v1", "--reason", "wrong\u{1b}[2J"]);
-    let said = project.succeed(&["data", "log", "a"]);
-    assert!(said.contains("wrong\\u{1b}[2J") && !said.contains('\u{1b}'), "{said}");
-}

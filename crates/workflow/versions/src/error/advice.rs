@@ -49,6 +49,8 @@ impl Diagnose for VersionsError {
             Self::Unfit(_) => "versions.unfit",
             Self::LostVersion(_) => "versions.lost",
             Self::LaidOutInPart { .. } => "versions.laid_out_in_part",
+            Self::LaidOutInHalf(..) => "versions.laid_out_in_half",
+            Self::Unfinished { .. } => "versions.unfinished",
             Self::NoRemote => "versions.no_remote",
             Self::UnknownRemote { .. } => "versions.unknown_remote",
             Self::RemoteMissing { .. } => "versions.remote_missing",
@@ -161,6 +163,11 @@ impl VersionsError {
                  pointer names: `ropewalk data add {path} --force`"
             ),
             Self::LaidOutInPart { name } => format!("bring them: `ropewalk fetch {name}`"),
+            Self::LaidOutInHalf(_, cause) => return cause.hint(),
+            Self::Unfinished { name, path } => format!(
+                "run that command again, or `ropewalk data checkout {name}` to go back; `ropewalk data add {path} --force` \
+                 takes what lies there as it is"
+            ),
             Self::UnknownRemote { known, .. } => format!("it has {}", listed(known)),
             Self::Diverged { name, .. } => {
                 format!("run `ropewalk fetch` and `ropewalk data merge {name}`, then push again")

@@ -95,6 +95,16 @@ impl VersionsError {
     }
 }
 
+impl VersionsError {
+    /// The error of content that turned out to be damaged while it was being laid out at `path`.
+    pub(crate) fn in_half(self, name: &DatasetName, version: Option<Digest>, path: &str) -> Self {
+        if !self.concerns_one() {
+            return self;
+        }
+        not_whole(name, version, Arc::new(Self::LaidOutInHalf(path.to_owned(), Box::new(self))))
+    }
+}
+
 /// The error of a dataset that cannot be had whole.
 pub(crate) fn not_whole(name: &DatasetName, version: Option<Digest>, cause: Arc<VersionsError>) -> VersionsError {
     VersionsError::NotWhole(Box::new(NotWhole { name: name.clone(), version, cause }))

@@ -133,6 +133,11 @@ async fn recorded_in(refs: &Refs, store: &Store, name: &DatasetName, spec: &str)
     Ok(Resolved { digest, version: history.get(&digest).await? })
 }
 
+/// Whether a text can be the beginning of a digest that names a version.
+pub(crate) fn begins_digest(spec: &str) -> bool {
+    spec.len() >= SHORTEST && spec.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 fn unknown(name: &DatasetName, spec: &str, reason: &str) -> VersionsError {
     VersionsError::UnknownVersion { name: name.clone(), spec: spec.to_owned(), reason: reason.to_owned() }
 }
@@ -173,7 +178,7 @@ async fn by_digest(
     name: &DatasetName,
     spec: &str,
 ) -> Result<Option<Digest>, VersionsError> {
-    if spec.len() < SHORTEST || !spec.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+    if !begins_digest(spec) {
         return Ok(None);
     }
     let versions = in_order(history.ancestors(&refs.versions(), &HashSet::new()).await?);

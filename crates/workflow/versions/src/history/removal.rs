@@ -13,8 +13,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::names::in_order;
-use super::{FOLDER, History, Refs, lost_race};
+use super::{FOLDER, History, Part, Refs, found_in, lost_race, parts};
 use crate::error::VersionsError;
+use crate::version::Version;
 
 /// A reason is a sentence or a letter, no data.
 const MAX_WHY: usize = 64 << 10;
@@ -29,6 +30,14 @@ pub struct Removal {
     pub who: String,
     /// Why.
     pub why: String,
+}
+
+/// What becomes of a walk at a version whose object is damaged.
+#[derive(Clone, Copy)]
+pub(super) enum Damage {
+    Refused,
+    /// History ends there if the version has a tombstone.
+    OfRemovedPassed,
 }
 
 impl Removal {
@@ -126,6 +135,33 @@ pub(crate) async fn check_there(store: &Store, name: &DatasetName, version: &Dig
 }
 
 impl History<'_> {
+    /// Whether any of the stores has a tombstone of this version.
+    pub(super) async fn is_removed(&self, version: &Digest) -> Result<bool, VersionsError> {
+        for store in self.stores {
+            let refs = store.ref_list(&format!("{FOLDER}/")).await?;
+            if refs.iter().any(|name| matches!(parts(name), Some((_, Part::Removed(gone))) if gone == *version)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Like [`History::find`]; a damaged object is an error also where the version was removed.
+    pub(crate) async fn find_strictly(&self, digest: &Digest) -> Result<Option<Version>, VersionsError> {
+        for store in self.stores {
+            if let Some(version) = found_in(store, digest).await? {
+                return Ok(Some(version));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Like [`History::ancestors`], for a collection: what lies behind a removed version whose object is damaged must not be
+    /// taken for what nobody needs.
+    pub(crate) async fn ancestors_strictly(&self, start: &[Digest]) -> Result<Vec<(Digest, Version)>, VersionsError> {
+        self.walk(start, &HashSet::new(), Damage::Refused).await
+    }
+
     /// `version`; if it was removed, the newest of those behind it that were not, each before those that it came from.
     pub(crate) async fn remaining(&self, refs: &Refs, version: &Digest) -> Result<Option<Digest>, VersionsError> {
         if !refs.removed.contains_key(version) {

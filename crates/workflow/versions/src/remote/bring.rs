@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
-use ropewalk_store::{Root, Store, TransferProgress, Transferred};
+use ropewalk_store::{Root, Store, TransferProgress};
 use ropewalk_types::{DatasetName, Digest};
 
 use super::fetch::Fetched;
+use super::lost::{Lost, lost_leave};
 use super::removals::{removals_carry, tags_of_there};
+use super::transfer::transfer;
 use super::{RefusedTag, content_root, has, lacking, of};
-use crate::error::{LostVersion, VersionsError, not_whole};
+use crate::error::{VersionsError, not_whole};
 use crate::history::{self, Advance, History, Refs, RefsEach, Resolved};
 use crate::pointer::Pointer;
 use crate::trail::Adopting;
@@ -28,6 +30,30 @@ pub(super) enum Wanted {
     Tips,
     /// Of every version.
     Everything,
+}
+
+impl Wanted {
+    /// Whether the content of the head is wanted of a dataset with these pointers.
+    fn head(self, pointers: &[&Pointer]) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Pointers => pointers.is_empty(),
+            Self::Heads | Self::Tips | Self::Everything => true,
+        }
+    }
+}
+
+/// What was brought of some datasets, and of which it was not all.
+pub(super) struct Brought {
+    pub(super) fetched: Fetched,
+    /// The names that were meant.
+    pub(super) names: Vec<DatasetName>,
+    /// What all pointers of the project name.
+    pub(super) pointers: Vec<Pointer>,
+    /// Those of which something that is wanted did not come. What else a remote has lost is reported only.
+    pub(super) failing: BTreeSet<DatasetName>,
+    /// What the remote names and has lost.
+    pub(super) lost: Vec<Lost>,
 }
 
 /// What a dataset needs of another store.
@@ -70,16 +96,19 @@ impl Need {
 struct Bringing {
     needed: BTreeMap<Root, Vec<(DatasetName, Need)>>,
     failed: Vec<Problem>,
-    /// Of these, refs stay as they are: what they would name is not whole.
+    /// Of these, something that is wanted does not come.
+    failing: BTreeSet<DatasetName>,
+    /// Of these, refs stay as they are, too: what they would name is not whole.
     barred: BTreeSet<DatasetName>,
 }
 
 impl Bringing {
-    /// Notes what is wrong with one dataset; an error that concerns all is given back.
+    /// Notes what of one dataset does not come; an error that concerns all is given back.
     fn note(&mut self, name: &DatasetName, version: Option<Digest>, error: VersionsError) -> Result<(), VersionsError> {
         if !error.concerns_one() {
             return Err(error);
         }
+        self.failing.insert(name.clone());
         self.failed.push(Problem { path: name.to_string(), error: Box::new(error.about(name, version)) });
         Ok(())
     }
@@ -102,28 +131,28 @@ impl Bringing {
     }
 
     /// Notes what could not be brought for all that need it.
-    fn lose(&mut self, root: Root, error: VersionsError) {
+    fn lose(&mut self, root: &Root, error: VersionsError) {
         let cause = Arc::new(error);
-        for (name, need) in self.needed.remove(&root).unwrap_or_default() {
+        for (name, need) in self.needed.remove(root).unwrap_or_default() {
             let error = not_whole(&name, need.version, Arc::clone(&cause));
             self.failed.push(Problem { path: name.to_string(), error: Box::new(error) });
             if need.history {
-                self.barred.insert(name);
+                self.barred.insert(name.clone());
             }
+            self.failing.insert(name);
         }
     }
 }
 
 impl Workspace {
-    /// Brings what is wanted and moves refs; gives the names that were meant. What is wrong with a dataset is among what
-    /// failed, and the others are brought.
+    /// Brings what is wanted and moves refs. What is wrong with a dataset is among what failed, and the others are brought.
     pub(super) async fn bring(
         &self,
         remote: &Store,
         names: &[DatasetName],
         wanted: Wanted,
         progress: &dyn TransferProgress,
-    ) -> Result<(Fetched, Vec<DatasetName>), VersionsError> {
+    ) -> Result<Brought, VersionsError> {
         let store = self.store().await?;
         let pointers = self.pointers().await?;
         let names: Vec<_> = match names {
@@ -132,12 +161,9 @@ impl Workspace {
         };
         let (ours, theirs) = futures::try_join!(history::refs_each(store, &names), history::refs_each(remote, &names))?;
         let (RefsEach { found: ours, wrong: here }, RefsEach { found: mut theirs, wrong: there }) = (ours, theirs);
-        let mut bringing = Bringing::default();
+        let (mut bringing, mut lost) = (Bringing::default(), Vec::new());
         for (name, refs) in &mut theirs {
-            for version in lost_leave(store, remote, refs).await? {
-                let lost = LostVersion { name: name.clone(), version, place: remote.place().to_owned() };
-                bringing.note(name, None, VersionsError::LostVersion(Box::new(lost)))?;
-            }
+            lost.extend(lost_leave(store, remote, name, refs).await?);
         }
         for (name, error) in there.into_iter().chain(here) {
             bringing.bar(&name, None, error)?;
@@ -148,6 +174,9 @@ impl Workspace {
                 continue;
             }
             let pointers: Vec<_> = pointers.iter().filter(|pointer| pointer.name == *name).collect();
+            if wanted.head(&pointers) && lost.iter().any(|lost| lost.is_head_of(name)) {
+                bringing.failing.insert(name.clone());
+            }
             match self.wanted(remote, &of(&ours, name), &of(&theirs, name), &pointers, wanted).await {
                 Ok(found) => {
                     if !found.known {
@@ -161,7 +190,12 @@ impl Workspace {
                 }
             }
         }
-        fetched.transferred = self.transfer(remote, &mut bringing, progress).await?;
+        let needed = bringing.needed.keys().copied().collect();
+        let (transferred, failed) = transfer(remote, store, needed, progress).await?;
+        for (root, error) in failed {
+            bringing.lose(&root, error);
+        }
+        fetched.transferred = transferred;
         for name in &names {
             if bringing.barred.contains(name) {
                 continue;
@@ -172,36 +206,8 @@ impl Workspace {
             }
         }
         fetched.failed = bringing.failed;
-        Ok((fetched, names))
-    }
-
-    /// Moves what is needed: all of it at once; where something cannot be had, in ever smaller parts, until it is alone.
-    async fn transfer(
-        &self,
-        remote: &Store,
-        bringing: &mut Bringing,
-        progress: &dyn TransferProgress,
-    ) -> Result<Transferred, VersionsError> {
-        let store = self.store().await?;
-        let mut done = Transferred::default();
-        let mut waiting: Vec<Vec<Root>> = vec![bringing.needed.keys().copied().collect()];
-        while let Some(mut part) = waiting.pop() {
-            let Some(first) = part.first().copied() else { continue };
-            match remote.link_to(store, &part, progress).await.map_err(VersionsError::from) {
-                Ok(Transferred { pieces, bytes, present }) => {
-                    done.pieces += pieces;
-                    done.bytes += bytes;
-                    done.present += present;
-                }
-                Err(error) if !error.concerns_one() => return Err(error),
-                Err(error) if part.len() == 1 => bringing.lose(first, error),
-                Err(_) => {
-                    let rest = part.split_off(part.len() / 2);
-                    waiting.extend([rest, part]);
-                }
-            }
-        }
-        Ok(done)
+        fetched.failed.extend(lost.iter().map(Lost::problem));
+        Ok(Brought { fetched, names, pointers, failing: bringing.failing, lost })
     }
 
     async fn wanted(
@@ -271,12 +277,7 @@ impl Workspace {
         let store = self.store().await?;
         let history = History { stores: &[store, remote] };
         let mut named = BTreeSet::new();
-        let head = match wanted {
-            Wanted::Nothing => false,
-            Wanted::Pointers => pointers.is_empty(),
-            Wanted::Heads | Wanted::Tips | Wanted::Everything => true,
-        };
-        if let Some(head) = theirs.head.filter(|_| head) {
+        if let Some(head) = theirs.head.filter(|_| wanted.head(pointers)) {
             let mut removed = theirs.removed.clone();
             removed.extend(ours.removed.clone());
             let both = Refs { removed, ..Refs::default() };
@@ -336,22 +337,6 @@ impl Workspace {
         }
         Ok(())
     }
-}
-
-/// Takes out of the refs of a remote what names versions whose objects neither it nor the project's store has; gives these
-/// versions.
-async fn lost_leave(store: &Store, remote: &Store, theirs: &mut Refs) -> Result<BTreeSet<Digest>, VersionsError> {
-    let mut lost = BTreeSet::new();
-    for version in theirs.named().collect::<BTreeSet<_>>() {
-        let object = Root::Blob(version);
-        if !has(store, &object).await? && !has(remote, &object).await? {
-            lost.insert(version);
-        }
-    }
-    theirs.head = theirs.head.filter(|head| !lost.contains(&head.version));
-    theirs.tags.retain(|_, at| !lost.contains(&at.version));
-    theirs.tips.retain(|version| !lost.contains(version));
-    Ok(lost)
 }
 
 async fn refs_fetch(

@@ -5,7 +5,8 @@ use ropewalk_store::{LinkMode, Store, TransferProgress, Transferred};
 use ropewalk_types::{DatasetName, Digest, TagName};
 use serde::Serialize;
 
-use super::bring::Wanted;
+use super::bring::{Brought, Wanted};
+use super::lost::Lost;
 use super::removals::RefusedRemoval;
 use super::{RefusedTag, content_root, has, of};
 use crate::discovery::Place;
@@ -156,7 +157,7 @@ impl Workspace {
         progress: &'a dyn TransferProgress,
     ) -> BoxFuture<'a, Result<Fetched, VersionsError>> {
         let wanted = if every_version { Wanted::Everything } else { Wanted::Tips };
-        Box::pin(async move { Ok(self.bring(remote, names, wanted, progress).await?.0) })
+        Box::pin(async move { Ok(self.bring(remote, names, wanted, progress).await?.fetched) })
     }
 
     /// Fetches, and lays out what the pointers name, or the latest versions.
@@ -176,20 +177,20 @@ impl Workspace {
             let _lock = self.lock().await?;
             let wanted = if options.to == PullTo::Latest { Wanted::Heads } else { Wanted::Pointers };
             let all = names.is_empty();
-            let (mut fetched, names) = self.bring(remote, names, wanted, progress).await?;
+            let brought = self.bring(remote, names, wanted, progress).await?;
+            let Brought { mut fetched, names, pointers, failing, .. } = brought;
             let unreadable = self.unreadable().await?;
             let (unreadable_names, mut gone) = unreadable_of(unreadable, &names, all);
-            let failed = std::mem::take(&mut fetched.failed);
-            let failing: BTreeSet<_> = failed.iter().map(|problem| problem.path.clone()).collect();
-            gone.extend(failed);
+            gone.append(&mut fetched.failed);
             let mut pulled = Pulled { fetched, checked_out: Vec::new(), behind: Vec::new(), gone };
             let refs = history::refs_each(self.store().await?, &names).await?.found;
             for name in names.into_iter().filter(|name| !unreadable_names.contains(name)) {
-                let fails = failing.contains(name.as_str());
-                if fails && !self.is_whole_here(&name, &options).await? {
+                let fails = failing.contains(&name);
+                let pointer = pointers.iter().find(|pointer| pointer.name == name);
+                if fails && !self.is_whole_here(pointer, &options).await? {
                     continue;
                 }
-                let laid_out = self.pull_one(remote, &name, &options, progress).await;
+                let laid_out = self.pull_one(remote, &name, pointer, &options, progress).await;
                 let laid_out = match laid_out {
                     Ok(laid_out) if fails => Ok((laid_out, None)),
                     Ok(laid_out) => self.later(&of(&refs, &name), &laid_out).await.map(|later| (laid_out, later)),
@@ -215,8 +216,7 @@ impl Workspace {
     }
 
     /// Whether what the pointer names is to be laid out, and all of it is here.
-    async fn is_whole_here(&self, name: &DatasetName, options: &PullOptions) -> Result<bool, VersionsError> {
-        let pointer = self.pointers().await?.into_iter().find(|pointer| pointer.name == *name);
+    async fn is_whole_here(&self, pointer: Option<&Pointer>, options: &PullOptions) -> Result<bool, VersionsError> {
         match pointer.filter(|_| options.to == PullTo::Pointer) {
             Some(pointer) => has(self.store().await?, &content_root(pointer.kind, pointer.digest)).await,
             None => Ok(false),
@@ -234,11 +234,11 @@ impl Workspace {
         &self,
         remote: &Store,
         name: &DatasetName,
+        pointer: Option<&Pointer>,
         options: &PullOptions,
         progress: &dyn TransferProgress,
     ) -> Result<CheckedOut, VersionsError> {
-        let pointer = self.pointers().await?.into_iter().find(|pointer| pointer.name == *name);
-        let version = match &pointer {
+        let version = match pointer {
             Some(pointer) if options.to == PullTo::Pointer => pointer.version(),
             _ => Some(self.resolve(name, "latest").await?.digest),
         };
@@ -254,15 +254,19 @@ impl Workspace {
         laid_out.map_err(|error| error.about(name, version))
     }
 
-    /// Brings versions and tags of a dataset, and no content.
+    /// Brings versions and tags of a dataset, and no content; gives what the remote has lost of them, which bars nothing
+    /// else.
     pub(crate) async fn history_bring(
         &self,
         remote: &Store,
         name: &DatasetName,
         progress: &dyn TransferProgress,
-    ) -> Result<(), VersionsError> {
-        let (fetched, _) = self.bring(remote, std::slice::from_ref(name), Wanted::Nothing, progress).await?;
-        fetched.failed.into_iter().next().map_or(Ok(()), |problem| Err(*problem.error))
+    ) -> Result<Vec<Lost>, VersionsError> {
+        let brought = self.bring(remote, std::slice::from_ref(name), Wanted::Nothing, progress).await?;
+        let Brought { fetched, failing, lost, .. } = brought;
+        // What is lost comes after all else that failed.
+        let failed = fetched.failed.into_iter().next().filter(|_| !failing.is_empty());
+        failed.map_or(Ok(lost), |problem| Err(*problem.error))
     }
 
     /// Lays out the latest version of a dataset that has no pointer here.

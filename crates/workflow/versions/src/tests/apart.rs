@@ -1,10 +1,13 @@
 //! What is wrong with one dataset of a remote is in no other's way, and a pointer is held against what it names.
 
-use ropewalk_store::{NoProgress, RefName, Root, Store, files};
+use ropewalk_store::{LinkMode, NoProgress, RefName, Root, Store, Transferred, files};
 use ropewalk_types::{Diagnose as _, Digest};
 
+use super::remotes::Count;
 use super::{Project, name};
-use crate::{CheckoutRequest, Fetched, PullOptions, PullTo, Pulled, PushOptions, VersionsError};
+use crate::{
+    CheckoutRequest, Fetched, PullOptions, PullTo, Pulled, PushOptions, RemoteOpener, RestoreRequest, VersionsError,
+};
 
 /// Two datasets, committed and pushed, and then a new version of `data` that nobody pushed.
 async fn ahead() -> (Project, Store) {
@@ -22,7 +25,12 @@ async fn ahead() -> (Project, Store) {
 
 /// What `git clone` brings.
 async fn clone_of(ada: &Project) -> Project {
-    let bob = Project::at(1_800_000_000_000).await;
+    clone_into(ada, Store::open("memory:").await.unwrap())
+}
+
+/// The same, with this store.
+fn clone_into(ada: &Project, store: Store) -> Project {
+    let bob = Project::with_store(1_800_000_000_000, store);
     for dataset in ["data", "other"] {
         let pointer = format!("{dataset}.dataset");
         bob.write(&pointer, &ada.read(&pointer).unwrap());
@@ -49,9 +57,20 @@ fn assert_apart(bob: &Project, pulled: &Pulled, code: &str) -> String {
 }
 
 async fn set_head(remote: &Store, text: String) {
-    let head = RefName::new("datasets/data/head").unwrap();
-    let generation = remote.ref_get(&head).await.unwrap().map(|found| found.generation);
-    remote.ref_set(&head, generation, text.into()).await.unwrap();
+    set_ref(remote, "datasets/data/head", text).await;
+}
+
+async fn set_ref(remote: &Store, reference: &str, text: String) {
+    let reference = RefName::new(reference).unwrap();
+    let generation = remote.ref_get(&reference).await.unwrap().map(|found| found.generation);
+    remote.ref_set(&reference, generation, text.into()).await.unwrap();
+}
+
+/// A store in a folder.
+async fn on_disk() -> (tempfile::TempDir, Store) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&format!("file:{}", folder.path().display())).await.unwrap();
+    (folder, store)
 }
 
 #[tokio::test]
@@ -135,12 +154,11 @@ async fn a_pointer_that_does_not_fit_its_version_is_laid_out_by_nobody() {
     let good = ada.read("data.dataset").unwrap();
     let first = ada.workspace.resolve(&name("data"), "v1").await.unwrap().digest;
     let second = ada.workspace.resolve(&name("data"), "v2").await.unwrap().digest;
-    let [first, second, nowhere] = [first, second, Digest::of(b"nowhere")].map(|one| format!("version {one}"));
+    let [first, second] = [first, second].map(|one| format!("version {one}"));
     for (from, to, says) in [
         ("files 1", "files 99".to_owned(), "`files` is 99, expected 1 in version"),
         ("bytes 5", "bytes 7".to_owned(), "`bytes` is 7, expected 5 in version"),
         (second.as_str(), first, "`digest` is "),
-        (second.as_str(), nowhere, "`version` is "),
     ] {
         let wrong = good.replace(from, &to);
         assert_ne!(wrong, good, "{from}");
@@ -159,6 +177,39 @@ async fn a_pointer_that_does_not_fit_its_version_is_laid_out_by_nobody() {
             (good.clone(), "later".to_owned())
         );
     }
+}
+
+#[tokio::test]
+async fn where_only_the_content_of_a_version_is_here_its_files_tell() {
+    let (ada, remote) = ahead().await;
+    ada.workspace.push(&remote, &[], PushOptions::default(), &NoProgress).await.unwrap();
+    let version = ada.workspace.resolve(&name("data"), "v2").await.unwrap().digest;
+    let bob = clone_of(&ada).await;
+    pull(&bob, &remote).await.unwrap();
+    // As after a revert that came by git alone.
+    let good = ada.read("data.dataset").unwrap();
+    let unknown = good.replace(&version.to_string(), &Digest::of(b"nowhere").to_string());
+    assert_ne!(unknown, good);
+    bob.write("data.dataset", &unknown);
+    let unreachable: RemoteOpener = std::sync::Arc::new(|| Box::pin(async { Err(VersionsError::Interrupted) }));
+    let of = || CheckoutRequest::of(name("data"));
+    for workspace in [bob.workspace.clone(), bob.workspace.clone().with_remote(unreachable)] {
+        workspace.checkout(of(), &NoProgress).await.unwrap();
+        assert_eq!((bob.read("data.dataset"), bob.read("data/a").as_deref()), (Some(unknown.clone()), Some("later")));
+        for (from, to) in [("files 1", "files 99"), ("bytes 5", "bytes 7")] {
+            bob.write("data.dataset", &unknown.replace(from, to));
+            let error = workspace.checkout(of(), &NoProgress).await.unwrap_err();
+            assert!(
+                error.code() == "versions.unfit" && error.to_string().contains(&format!("is {}", &to[6..])),
+                "{error}"
+            );
+        }
+        bob.write("data.dataset", &unknown);
+    }
+    // A remote that is asked says that there is no such version.
+    let pulled = pull(&bob, &remote).await.unwrap();
+    let [problem] = pulled.gone.as_slice() else { panic!("{:?}", pulled.gone) };
+    assert_eq!(problem.error.code(), "versions.unfit");
 }
 
 #[tokio::test]
@@ -192,7 +243,85 @@ async fn content_that_was_added_is_held_against_its_files() {
 #[tokio::test]
 async fn what_concerns_all_stops_at_once() {
     let (ada, remote) = ahead().await;
+    // Nothing can be written to the store of this clone.
+    let (folder, store) = on_disk().await;
+    let (bob, packs) = (clone_into(&ada, store), folder.path().join("packs"));
+    files::remove_directory(&packs).unwrap();
+    files::write_atomic(&packs, b"in the way").unwrap();
+    let error = pull(&bob, &remote).await.unwrap_err();
+    assert!(!error.concerns_one() && error.to_string().contains("packs"), "{error}");
+    assert_eq!(bob.read("other/a"), None);
+}
+
+#[tokio::test]
+async fn a_tag_of_a_version_that_is_lost_bars_nothing_but_itself() {
+    let (ada, remote) = ahead().await;
+    ada.workspace.push(&remote, &[], PushOptions::default(), &NoProgress).await.unwrap();
+    let nowhere = format!("{}\n", Digest::of(b"nowhere"));
+    set_ref(&remote, "datasets/data/tags/dead", nowhere.clone()).await;
+
     let bob = clone_of(&ada).await;
-    let error = bob.without_store().pull(&remote, &[], PullOptions::default(), &NoProgress).await.unwrap_err();
-    assert_eq!(error.code(), "store.interrupted");
+    let (patterns, version, mode) = (Vec::new(), None, LinkMode::Auto);
+    let request = RestoreRequest { name: name("data"), patterns, version, mode };
+    bob.with_remote(&remote).restore(request, &NoProgress).await.unwrap();
+    assert_eq!(bob.read("data/a").as_deref(), Some("later"));
+
+    let bob = clone_of(&ada).await;
+    let of = |spec: &str| CheckoutRequest { version: Some(spec.to_owned()), ..CheckoutRequest::of(name("data")) };
+    bob.with_remote(&remote).checkout(of("v1"), &NoProgress).await.unwrap();
+    assert_eq!(bob.read("data/a").as_deref(), Some("data"));
+    let error = bob.with_remote(&remote).checkout(of("dead"), &NoProgress).await.unwrap_err();
+    assert_eq!(error.code(), "versions.lost", "what was asked for is what is lost: {error}");
+    let error = bob.with_remote(&remote).checkout(of("dread"), &NoProgress).await.unwrap_err();
+    assert_eq!(error.code(), "versions.unknown_version", "{error}");
+
+    let latest = || PullOptions { to: PullTo::Latest, ..PullOptions::default() };
+    let fresh = Project::at(1_800_000_000_000).await;
+    for (bob, names) in [(clone_of(&ada).await, Vec::new()), (fresh, vec![name("data")])] {
+        let pulled = bob.workspace.pull(&remote, &names, latest(), &NoProgress).await.unwrap();
+        assert_eq!(bob.read("data/a").as_deref(), Some("later"));
+        let [problem] = pulled.gone.as_slice() else { panic!("{:?}", pulled.gone) };
+        assert_eq!((problem.path.as_str(), problem.error.code()), ("data", "versions.lost"), "it is told");
+    }
+    // Of a head that is lost, nobody can have the latest version.
+    set_head(&remote, nowhere).await;
+    let bob = clone_of(&ada).await;
+    let pulled = bob.workspace.pull(&remote, &[], latest(), &NoProgress).await.unwrap();
+    assert_apart(&bob, &pulled, "versions.lost");
+}
+
+#[tokio::test]
+async fn what_moves_beside_something_damaged_is_counted_once() {
+    let ((folder, remote), ada) = (on_disk().await, Project::new().await);
+    let datasets = ["data", "a", "b", "c", "d", "e", "f"];
+    let packs = || files::list(&folder.path().join("packs")).unwrap();
+    let mut first = Vec::new();
+    for dataset in datasets {
+        // Each in a pack of its own.
+        ada.write(dataset, &format!("the file {dataset}"));
+        ada.add(dataset).await;
+        ada.workspace.push(&remote, &[name(dataset)], PushOptions::default(), &NoProgress).await.unwrap();
+        if dataset == "data" {
+            first = packs();
+        }
+    }
+    ada.commit("first").await;
+    ada.workspace.push(&remote, &[], PushOptions::default(), &NoProgress).await.unwrap();
+    for pack in &first {
+        files::write_atomic(&pack.path, b"cut").unwrap();
+    }
+    let (bob, count) = (Project::at(1_800_000_000_000).await, Count::default());
+    let names = datasets.map(name);
+    let fetched = bob.workspace.fetch(&remote, &names, false, &count).await.unwrap();
+    let [problem] = fetched.failed.as_slice() else { panic!("{:?}", fetched.failed) };
+    assert_eq!((problem.path.as_str(), problem.error.code()), ("data", "store.damaged"));
+    // Seven versions and six files.
+    let Transferred { pieces, bytes, present } = fetched.transferred;
+    assert_eq!((pieces, bytes, present), (13, count.told()[1], 0));
+    for dataset in &datasets[1..] {
+        let file = format!("the file {dataset}");
+        assert!(bob.store.contains(&Digest::of(file.as_bytes())).await.unwrap(), "{dataset}");
+    }
+    let again = bob.workspace.fetch(&remote, &names, false, &NoProgress).await.unwrap();
+    assert_eq!((again.failed.len(), again.transferred.pieces), (1, 0));
 }

@@ -38,12 +38,7 @@ async fn pushed() -> (Project, Store) {
 async fn clone_of(project: &Project, remote: &Store) -> (Project, Workspace) {
     let clone = Project::at(1_800_000_000_000).await;
     clone.write("data.dataset", &project.read("data.dataset").unwrap());
-    let remote = remote.clone();
-    let opener: RemoteOpener = std::sync::Arc::new(move || {
-        let remote = remote.clone();
-        Box::pin(async move { Ok(remote) })
-    });
-    let workspace = clone.workspace.clone().with_remote(opener);
+    let workspace = clone.with_remote(remote);
     (clone, workspace)
 }
 

@@ -1,9 +1,11 @@
 //! Packs that are lost while index objects still name what was in them, and work trees that still have it.
 
-use ropewalk_store::{Store, Verified, files};
+use ropewalk_store::{NoProgress, Store, Verified, files};
+use ropewalk_types::Diagnose as _;
 use tempfile::TempDir;
 
-use super::{Project, name};
+use super::{AUTHOR, Project, name};
+use crate::{AddRequest, CheckoutRequest, CommitOutcome, PullOptions, PullTo, PushOptions};
 
 /// A project whose store is a folder.
 struct OnDisk {
@@ -36,6 +38,25 @@ impl OnDisk {
         let found = self.verify().await;
         assert_eq!(found.damaged.len(), 4, "two files, two folders: {found:?}");
         found
+    }
+
+    /// Two versions, of which the first is laid out. Of the second, which is in the remote too, a file is lost here.
+    async fn lose_a_file_of_the_second(&self) -> Store {
+        let (ada, remote) = (&self.project, Store::open("memory:").await.unwrap());
+        ada.write("data/a", "one");
+        ada.write("data/gone", "gone");
+        ada.commit_data("first").await;
+        let before = self.packs();
+        ada.store.put_bytes("two".into()).await.unwrap();
+        let of_file: Vec<_> = self.packs().into_iter().filter(|pack| !before.contains(pack)).collect();
+        ada.write("data/a", "two");
+        ada.delete("data/gone");
+        ada.commit_data("second").await;
+        ada.workspace.push(&remote, &[], PushOptions::default(), &NoProgress).await.unwrap();
+        ada.checkout("v1").await.unwrap();
+        let [pack] = of_file.as_slice() else { panic!("{of_file:?}") };
+        files::write_atomic(pack, b"cut").unwrap();
+        remote
     }
 
     async fn verify(&self) -> Verified {
@@ -86,4 +107,76 @@ async fn what_is_known_to_be_damaged_is_added_again() {
     assert!(matches!(committed[0].outcome, crate::CommitOutcome::Unchanged { .. }), "{committed:?}");
     ada.assert_whole().await;
     assert!(!files::exists(&ada.project.path(".ropewalk/work/damaged")).unwrap());
+}
+
+#[tokio::test]
+async fn a_removed_version_whose_object_is_damaged_ends_the_history_and_bars_nobody() {
+    let (ada, data) = (OnDisk::new().await, name("data"));
+    let mut of_second = Vec::new();
+    for text in ["1", "2", "3"] {
+        ada.project.write("data/a", text);
+        ada.project.add("data").await;
+        let before = ada.packs();
+        ada.project.commit(text).await;
+        if text == "2" {
+            of_second = ada.packs().into_iter().filter(|pack| !before.contains(pack)).collect();
+        }
+    }
+    let third = ada.project.workspace.resolve(&data, "latest").await.unwrap().digest;
+    ada.project.workspace.remove_version(&data, "v2", "ada", "asked to").await.unwrap();
+    let [pack] = of_second.as_slice() else { panic!("{of_second:?}") };
+    files::write_atomic(pack, b"cut").unwrap();
+
+    let log = ada.project.workspace.log(&data).await.unwrap();
+    assert_eq!(log.iter().map(|one| one.digest).collect::<Vec<_>>(), [third]);
+    let (bob, latest) =
+        (Project::at(1_800_000_000_000).await, PullOptions { to: PullTo::Latest, ..Default::default() });
+    let pulled = bob.workspace.pull(&ada.project.store, &[data], latest, &NoProgress).await.unwrap();
+    assert!(pulled.gone.is_empty() && pulled.fetched.removed.len() == 1, "{pulled:?}");
+    assert_eq!(bob.read("data/a").as_deref(), Some("3"));
+    // What lies behind it must not be taken for what nobody needs.
+    assert_eq!(ada.project.workspace.roots().await.unwrap_err().code(), "store.damaged");
+}
+
+#[tokio::test]
+async fn what_turns_out_to_be_damaged_in_a_checkout_comes_from_the_remote() {
+    let ada = OnDisk::new().await;
+    let remote = ada.lose_a_file_of_the_second().await;
+    let request = CheckoutRequest { version: Some("v2".to_owned()), ..CheckoutRequest::of(name("data")) };
+    ada.project.with_remote(&remote).checkout(request, &NoProgress).await.unwrap();
+    assert_eq!((ada.project.read("data/a").as_deref(), ada.project.read("data/gone")), (Some("two"), None));
+    assert!(ada.project.status().await.is_clean());
+    assert_eq!(ada.verify().await.damaged, []);
+}
+
+#[tokio::test]
+async fn what_is_laid_out_in_half_is_told_and_makes_no_version() {
+    let ada = OnDisk::new().await;
+    let remote = ada.lose_a_file_of_the_second().await;
+    let (project, workspace) = (&ada.project, &ada.project.workspace);
+    let error = project.checkout("latest").await.unwrap_err();
+    assert_eq!((error.code(), project.read("data/gone")), ("versions.laid_out_in_half", None));
+    let said = error.to_string();
+    assert!(said.starts_with("dataset `data`, version ") && said.contains("the same command finishes it"), "{said}");
+    assert!(error.hint().unwrap().contains("data verify --heal"), "{:?}", error.hint());
+    let refused = workspace.commit(&[], "mixed", AUTHOR).await.unwrap_err();
+    for error in [project.try_add("data").await.unwrap_err(), refused] {
+        assert_eq!(error.code(), "versions.unfinished", "{error}");
+        assert!(error.hint().unwrap().contains("`ropewalk data checkout data`"), "{error}");
+    }
+    // Back again.
+    project.checkout("v1").await.unwrap();
+    assert_eq!(project.read("data/gone").as_deref(), Some("gone"));
+    assert!(matches!(project.commit("nothing").await[0].outcome, CommitOutcome::Unchanged { .. }));
+    // Or kept as it is.
+    project.checkout("latest").await.unwrap_err();
+    workspace.add(AddRequest { path: "data".into(), force: true, ..AddRequest::default() }).await.unwrap();
+    assert!(matches!(project.commit("kept").await[0].outcome, CommitOutcome::Committed { files: 1, .. }));
+    // Or finished, once it can be.
+    project.checkout("latest").await.unwrap_err();
+    let mut found = ada.verify().await;
+    project.store.heal(&mut found, &remote).await.unwrap();
+    project.checkout("latest").await.unwrap();
+    assert_eq!(project.read("data/a").as_deref(), Some("two"));
+    assert!(matches!(project.commit("nothing").await[0].outcome, CommitOutcome::Unchanged { .. }));
 }

@@ -76,7 +76,7 @@ async fn the_story_of_two() {
 
 /// The bytes that a command says it has moved and laid out.
 #[derive(Default)]
-struct Count {
+pub(super) struct Count {
     planned: AtomicU64,
     moved: AtomicU64,
     laying_out: AtomicU64,
@@ -102,7 +102,7 @@ impl TransferProgress for Count {
 }
 
 impl Count {
-    fn told(&self) -> [u64; 4] {
+    pub(super) fn told(&self) -> [u64; 4] {
         [&self.planned, &self.moved, &self.laying_out, &self.laid_out].map(|count| count.load(Ordering::Relaxed))
     }
 }

@@ -105,6 +105,9 @@ impl Workspace {
     /// Takes in what changed; needs the lock.
     pub(super) async fn take_in(&self, opened: Opened, force: bool, told: Told) -> Result<Added, VersionsError> {
         let Opened { place, pointer: old, index } = opened;
+        if !force {
+            self.check_finished(&old.name, &place.path).await?;
+        }
         let base = base_of(&old, index.as_ref(), &place, force)?;
         let (root, here) = (self.root().to_owned(), place.clone());
         let folder = blocking(move || Ok(here.check_kind(&root)? == EntryKind::Directory)).await?;
@@ -135,6 +138,7 @@ impl Workspace {
         }
         let (read, skipped_links, index) = (snapshot.read, snapshot.links, Some(snapshot.index));
         self.write_down(&place, &pointer, index.filter(|index| before.as_ref() != Some(index))).await?;
+        self.end(&pointer.name).await?;
         Ok(Added { path: place.path, pointer, changed, read, skipped_links, followed_links: Vec::new() })
     }
 

@@ -2,10 +2,9 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use futures::TryStreamExt as _;
 use futures::future::BoxFuture;
 use ropewalk_store::files::{self, EntryKind, OddNames, ScanNext};
-use ropewalk_store::{LaidOut, LinkMode, Store, StoreError, TransferProgress, TreeFile};
+use ropewalk_store::{LaidOut, LinkMode, Store, TransferProgress, TreeFile};
 use ropewalk_types::{DatasetName, Digest};
 use serde::Serialize;
 
@@ -17,7 +16,7 @@ use crate::error::{VersionsError, blocking};
 use crate::index::{Index, IndexEntry, IndexHead, Stat};
 use crate::pointer::{Kind, Pointer, PointerState};
 use crate::selection::{Matcher, Selection};
-use crate::work::{Data, Found, Work, check_kind, clock, kind_here, look};
+use crate::work::{Data, Found, check_kind, clock, kind_here, look};
 
 /// How long to wait for the clock of the file system to move on.
 const TICK: Duration = Duration::from_millis(25);
@@ -169,11 +168,8 @@ impl Workspace {
             if is_folder { Ok(()) } else { Ok(files::create_directories(&folder)?) }
         })
         .await?;
-        let laid_out = if plan.write.is_empty() {
-            LaidOut::default()
-        } else {
-            self.store().await?.files_lay_out(&plan.write, &data.directory, mode, progress).await?
-        };
+        let laid_out = Box::pin(self.files_lay_out(&plan.write, &data.directory, mode, from, progress)).await;
+        let laid_out = laid_out.map_err(|error| error.in_half(&name, content.version, &place.path))?;
         if is_folder && target.is_empty() {
             let folder = data.directory.clone();
             blocking(move || Ok(files::create_directories(&folder)?)).await?;
@@ -255,67 +251,6 @@ impl Workspace {
         let mut plan = planning.plan();
         plan.find_links(work.links);
         Ok((plan, target))
-    }
-}
-
-/// What is being laid out is written down before, so that after a kill the files that it wrote, the last of them perhaps
-/// half, are told from changes of the user's.
-impl Workspace {
-    fn begun_path(&self, name: &DatasetName) -> PathBuf {
-        self.work_folder().join(format!("{name}.begun"))
-    }
-
-    /// Notes that what `pointer` names is about to be laid out.
-    async fn begin(&self, pointer: &Pointer) -> Result<(), VersionsError> {
-        let (path, text) = (self.begun_path(&pointer.name), pointer.render());
-        blocking(move || Ok(files::write_atomic(&path, text.as_bytes())?)).await
-    }
-
-    async fn end(&self, name: &DatasetName) -> Result<(), VersionsError> {
-        let path = self.begun_path(name);
-        blocking(move || Ok(files::remove_file(&path).map(drop)?)).await
-    }
-
-    /// The files that a killed checkout was laying out; none if none was.
-    async fn begun(&self, name: &DatasetName, file_name: &str) -> Result<Vec<TreeFile>, VersionsError> {
-        let path = self.begun_path(name);
-        let found = blocking(move || if files::exists(&path)? { Pointer::read(&path).map(Some) } else { Ok(None) });
-        let Some(pointer) = found.await? else { return Ok(Vec::new()) };
-        match self.files_here(name, &Content::of(&pointer), file_name).await {
-            // Only help is lost when it was collected since.
-            Err(VersionsError::ContentMissing { .. } | VersionsError::Store(StoreError::NotFound { .. })) => {
-                Ok(Vec::new())
-            }
-            found => found,
-        }
-    }
-
-    /// Which files of the work tree a killed checkout wrote: whole, or as far as it came.
-    async fn ours(&self, work: &Work, begun: &[TreeFile]) -> Result<HashSet<String>, VersionsError> {
-        let mut ours = HashSet::new();
-        for found in &work.files {
-            let (Some(file), Some(digest)) = (find(begun, &found.path), found.digest) else { continue };
-            if file.digest == digest
-                || (found.stat.size < file.size && self.begins(file, found.stat.size, digest).await?)
-            {
-                ours.insert(found.path.clone());
-            }
-        }
-        Ok(ours)
-    }
-
-    /// Whether the first `size` bytes of a stored file have this digest.
-    async fn begins(&self, file: &TreeFile, size: u64, digest: Digest) -> Result<bool, VersionsError> {
-        let store = self.store().await?;
-        if !store.contains(&file.digest).await? {
-            return Ok(false);
-        }
-        let mut bytes = store.blob_stream(&file.digest, 0..size);
-        let mut hasher = blake3::Hasher::new();
-        while let Some(piece) = bytes.try_next().await? {
-            hasher.update(&piece);
-        }
-        Ok(Digest::from(hasher.finalize()) == digest)
     }
 }
 

@@ -14,7 +14,8 @@ impl Workspace {
     /// Refuses content whose kind, size or number of files is not that of the version which it is said to be; of content
     /// that is no version, that of its files. `pointer` is named as the place where that was said.
     ///
-    /// The version is looked for here, and then in `from` or the project's remote.
+    /// The version is looked for here, and then in `from` or the project's remote. If the content is here as a whole, the
+    /// version need not be: of a pointer that came by git alone, `from` is asked if it can be, and else the files tell.
     pub(super) async fn check_facts(
         &self,
         pointer: &Path,
@@ -24,17 +25,27 @@ impl Workspace {
         from: Option<&Store>,
     ) -> Result<(), VersionsError> {
         let Content { root, kind, bytes, files: count, version } = content;
+        let store = self.store().await?;
         let Some(digest) = version else {
-            let size: u64 = files.iter().map(|file| file.size).sum();
-            let facts = [UnfitFact::of("bytes", bytes, &size), UnfitFact::of("files", count, &files.len())];
-            return if *kind == Kind::Folder { fitting(pointer, name, facts) } else { Ok(()) };
+            return match kind {
+                Kind::Folder => self.check_files(pointer, name, content, files).await,
+                Kind::File | Kind::Executable => Ok(()),
+            };
         };
         let about = |error: VersionsError| error.about(name, *version);
-        let mut found = History { stores: &[self.store().await?] }.find(digest).await.map_err(about)?;
-        if found.is_none()
-            && let Some(other) = self.other(from).await?
-        {
-            found = History { stores: &[other] }.find(digest).await.map_err(about)?;
+        let mut found = History { stores: &[store] }.find(digest).await.map_err(about)?;
+        if found.is_none() {
+            found = match (store.contains(root).await?, from) {
+                (false, from) => match self.other(from).await? {
+                    Some(other) => History { stores: &[other] }.find(digest).await.map_err(about)?,
+                    None => None,
+                },
+                (true, None) => return self.check_files(pointer, name, content, files).await,
+                (true, Some(from)) => match (History { stores: &[from] }).find(digest).await {
+                    Err(_) => return self.check_files(pointer, name, content, files).await,
+                    found => found?,
+                },
+            };
         }
         let Some(found) = found else {
             let expected = format!("a version of `{name}`, and no store that was asked has such a one");
@@ -51,6 +62,24 @@ impl Workspace {
             UnfitFact::of("name", name, &found.name),
         ];
         fitting(pointer, name, facts.map(as_version))
+    }
+
+    /// Refuses content of another size or number of files than its files have.
+    async fn check_files(
+        &self,
+        pointer: &Path,
+        name: &DatasetName,
+        content: &Content,
+        files: &[TreeFile],
+    ) -> Result<(), VersionsError> {
+        let size: u64 = match content.kind {
+            Kind::Folder => files.iter().map(|file| file.size).sum(),
+            // What the pointer says of a single file may have gone into the size that is listed.
+            Kind::File | Kind::Executable => self.store().await?.size(&content.root).await?,
+        };
+        let facts =
+            [UnfitFact::of("bytes", &content.bytes, &size), UnfitFact::of("files", &content.files, &files.len())];
+        fitting(pointer, name, facts)
     }
 }
 

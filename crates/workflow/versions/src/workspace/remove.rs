@@ -41,7 +41,7 @@ impl Workspace {
                 self.check_unchanged(&opened).await?;
             }
             self.announce(name, None, Act::Untrack { files_removed: !keep_files }).await?;
-            let (index, place) = (self.index_path(name), opened.place.clone());
+            let (index, begun, place) = (self.index_path(name), self.begun_path(name), opened.place.clone());
             blocking(move || {
                 // The pointer first: without it, nothing speaks of the rest any more.
                 files::remove_file(&place.pointer)?;
@@ -53,6 +53,7 @@ impl Workspace {
                     }
                 }
                 files::remove_file(&index)?;
+                files::remove_file(&begun)?;
                 gitignore::forget(place.folder(), place.file_name())
             })
             .await?;

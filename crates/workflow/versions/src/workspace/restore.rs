@@ -75,11 +75,8 @@ impl Workspace {
             self.supply(supply, progress).await.map_err(about)?;
             let (folder, gone) = (data.directory.clone(), remove.clone());
             blocking(move || remove_files(&folder, &gone)).await?;
-            let laid_out = if write.is_empty() {
-                LaidOut::default()
-            } else {
-                self.store().await?.files_lay_out(&write, &data.directory, mode, progress).await?
-            };
+            let laid_out = Box::pin(self.files_lay_out(&write, &data.directory, mode, None, progress)).await;
+            let laid_out = laid_out.map_err(about)?;
             let written = write.into_iter().map(|file| file.path).collect();
             self.index_catch_up(opened, data).await?;
             Ok(Restored { name, written, removed: remove, laid_out })

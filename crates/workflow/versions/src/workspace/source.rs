@@ -4,8 +4,9 @@
 //! part only the blobs of those files are brought; its trees are read where they are.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
-use ropewalk_store::{Root, Store, StoreError, TransferProgress, TreeEntry, TreeFile};
+use ropewalk_store::{LaidOut, LinkMode, Root, Store, StoreError, TransferProgress, TreeEntry, TreeFile};
 use ropewalk_types::DatasetName;
 
 use super::names::FileOf;
@@ -56,8 +57,14 @@ impl Workspace {
         match self.content_here(name, spec).await {
             Err(error) if is_absence(&error) => {
                 let Some(remote) = self.remote().await? else { return Err(error) };
-                self.history_bring(remote, name, progress).await?;
-                self.content_here(name, spec).await
+                let lost = self.history_bring(remote, name, progress).await?;
+                match self.content_here(name, spec).await {
+                    Err(error) if is_absence(&error) => match lost.iter().find(|lost| lost.is_meant(spec)) {
+                        Some(lost) => Err(lost.error()),
+                        None => Err(error),
+                    },
+                    found => found,
+                }
             }
             found => found,
         }
@@ -116,9 +123,7 @@ impl Workspace {
                 other.link_to(self.store().await?, &[root], progress).await?;
             }
             if self.lacks(files).await? {
-                let blobs: BTreeSet<_> = files.iter().map(|file| Root::Blob(file.digest)).collect();
-                let blobs: Vec<_> = blobs.into_iter().collect();
-                other.link_to(self.store().await?, &blobs, progress).await?;
+                other.link_to(self.store().await?, &blobs(files), progress).await?;
             }
             Ok::<_, VersionsError>(())
         };
@@ -126,6 +131,40 @@ impl Workspace {
             Err(VersionsError::Store(StoreError::NotFound { .. })) => Err(missing()),
             brought => brought,
         }
+    }
+
+    /// Lays out files that are here below a folder. What turns out to be damaged is healed from `from` or the remote, and
+    /// then it is tried once more.
+    pub(super) async fn files_lay_out(
+        &self,
+        files: &[TreeFile],
+        folder: &Path,
+        mode: LinkMode,
+        from: Option<&Store>,
+        progress: &dyn TransferProgress,
+    ) -> Result<LaidOut, VersionsError> {
+        if files.is_empty() {
+            return Ok(LaidOut::default());
+        }
+        let store = self.store().await?;
+        let damage = match store.files_lay_out(files, folder, mode, progress).await {
+            Err(error) if error.is_of_content() => error,
+            laid_out => return Ok(laid_out?),
+        };
+        match Box::pin(self.files_heal(files, from)).await {
+            Ok(true) => Ok(store.files_lay_out(files, folder, mode, progress).await?),
+            // Why another store could not help is not what is wrong.
+            Ok(false) | Err(_) => Err(damage.into()),
+        }
+    }
+
+    /// Takes what is damaged here of some files from `from` or the remote; says whether anything was.
+    async fn files_heal(&self, files: &[TreeFile], from: Option<&Store>) -> Result<bool, VersionsError> {
+        let Some(other) = self.other(from).await? else { return Ok(false) };
+        let store = self.store().await?;
+        let mut found = store.verify_below(&blobs(files)).await?;
+        store.heal(&mut found, other).await?;
+        Ok(found.damaged.iter().any(|damage| damage.healed))
     }
 
     /// Whether the project's store lacks one of these files.
@@ -236,6 +275,12 @@ async fn files_in(
         StoreError::NotFound { .. } => VersionsError::ContentMissing { name: name.clone(), root },
         error => error.into(),
     })
+}
+
+/// The content of some files, each once.
+fn blobs(files: &[TreeFile]) -> Vec<Root> {
+    let blobs: BTreeSet<_> = files.iter().map(|file| Root::Blob(file.digest)).collect();
+    blobs.into_iter().collect()
 }
 
 /// The names at the top of some files, folders with a slash at their end.

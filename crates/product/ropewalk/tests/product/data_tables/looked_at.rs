@@ -1,4 +1,5 @@
-//! A table looked at: compared by a key, described, followed in one direction, and asked within a limit of memory.
+//! A table looked at: compared by a key, described, followed in one direction, asked within a limit of memory, and shown
+//! without its control characters.
 
 use crate::harness::Project;
 
@@ -97,4 +98,28 @@ fn a_sort_over_a_join_keeps_to_its_memory() {
         assert_eq!(project.json(&["sql", "--memory", memory, sorted]), whole, "{memory} MB");
     }
     assert!(project.fail(2, &["sql", "--memory", "0", sorted]).contains("--memory"));
+}
+
+#[test]
+fn nothing_that_is_in_a_table_reaches_the_terminal_as_an_escape() {
+    let project = Project::with(&[
+        ("ropewalk.toml", "[project]\nname = \"x\"\n[data.a]\nsource = \"a.jsonl\"\n"),
+        ("a.jsonl", "{\"x\\u001b[2J\":1,\"t\":\"\\u001b[2J\\r\"}\n"),
+    ]);
+    project.succeed(&["run"]);
+    project.write("a.jsonl", "{\"x\\u001b[2J\":2,\"t\":\"\\u001b[2J\\r\",\"more\\u001b[2J\":1}\n");
+    project.succeed(&["run"]);
+    let commands: [&[&str]; 4] = [
+        &["data", "show", "a"],
+        &["data", "describe", "a"],
+        &["data", "diff", "a@v1", "a@v2"],
+        &["sql", "SELECT * FROM a"],
+    ];
+    for command in commands {
+        let said = project.succeed(command);
+        assert!(said.contains("\\u{1b}[2J") && !said.contains(['\u{1b}', '\r']), "{command:?}: {said}");
+    }
+    project.succeed(&["data", "rm", "a@v1", "--reason", "wrong\u{1b}[2J"]);
+    let said = project.succeed(&["data", "log", "a"]);
+    assert!(said.contains("wrong\\u{1b}[2J") && !said.contains('\u{1b}'), "{said}");
 }
