@@ -8,9 +8,10 @@ use super::session::MERGE_SHARE;
 
 /// The part of the memory that operators which can spill leave to those that cannot.
 const KEPT_BACK: usize = 8;
-/// The part of the memory that merges may hold together where they may not hold all: each takes as many files as it is
-/// granted memory for.
+/// The parts of the memory that merges, and what can spill, may hold together where merges may not hold all: each merge of
+/// files takes as many as it is granted memory for.
 const MERGED: usize = 2;
+const SORTED: usize = 4;
 /// What DataFusion calls the memory of such a merge.
 const MERGE: &str = "ExternalSorterMerge";
 /// The part of the memory that an operator is always granted: a count cannot spill and must not fail for a byte.
@@ -21,7 +22,8 @@ const TINY: usize = 256;
 pub(crate) enum Merges {
     /// What is left: the fewest passes, and another sort may find nothing to begin with.
     WhatIsLeft,
-    /// Half of the memory.
+    /// Half of the memory. What can spill then holds a quarter, since a merge of what a sort has in memory holds all of that
+    /// once more, and fails where it may not.
     Half,
 }
 
@@ -88,8 +90,11 @@ impl MemoryPool for SpillPool {
     fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> Result<(), DataFusionError> {
         let mut state = self.state();
         let available = if reservation.consumer().can_spill() {
-            let others = state.unspillable.max(self.limit / KEPT_BACK);
-            (self.limit.saturating_sub(others) / state.spillers.max(1)).saturating_sub(reservation.size())
+            let all = match self.merges {
+                Merges::WhatIsLeft => self.limit.saturating_sub(state.unspillable.max(self.limit / KEPT_BACK)),
+                Merges::Half => self.limit / SORTED,
+            };
+            (all / state.spillers.max(1)).saturating_sub(reservation.size())
         } else {
             // Those who came early hold more than their share of now, so the sum can be past the limit for a while.
             let free = self.limit.saturating_sub(state.spillable).max(self.limit / KEPT_BACK);
@@ -190,7 +195,8 @@ mod tests {
         one.1.try_grow(1600).unwrap();
         let error = one.1.try_grow(1).unwrap_err().to_string();
         assert!(error.contains("holds 1600 bytes and asked for 1 more, 0 are left for it"), "{error}");
-        two.0.try_grow(2400).unwrap();
+        two.0.try_grow(800).unwrap();
+        assert!(two.0.try_grow(1).is_err());
         two.1.try_grow(1600).unwrap();
         drop(one);
         two.1.try_grow(1600).unwrap();

@@ -2,7 +2,6 @@
 
 use std::process::Output;
 
-
 use super::{PEOPLE, entries, lineage, people};
 use crate::harness::{Project, talk};
 
