@@ -2,6 +2,7 @@
 
 mod apart;
 mod choices;
+mod in_part;
 mod killed;
 #[cfg(target_os = "linux")]
 mod memory;
