@@ -249,6 +249,12 @@ impl Workspace {
         Ok(crate::git::tracks(self.root(), Path::new(path)).await?)
     }
 
+    /// Whether git would see `path`: one in a repository that no `.gitignore` leaves out.
+    pub async fn git_sees(&self, path: &Path) -> Result<bool, VersionsError> {
+        let repository = crate::git::is_repository(self.root()).await?;
+        Ok(repository && !crate::git::ignores(self.root(), path).await?)
+    }
+
     pub(crate) async fn discover(&self) -> Result<Vec<Tracked>, VersionsError> {
         let root = self.inner.root.clone();
         blocking(move || discover(&root)).await

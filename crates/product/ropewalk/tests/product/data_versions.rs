@@ -6,6 +6,7 @@ mod in_part;
 mod killed;
 #[cfg(target_os = "linux")]
 mod memory;
+mod said;
 mod secrets;
 
 use std::io::Write as _;
