@@ -62,10 +62,12 @@ impl Workspace {
             let store = self.store().await?;
             let mut held = Vec::new();
             for name in self.names().await? {
+                let path = self.index_path(&name);
+                let laid_out = blocking(move || Index::load(&path)).await?.map(|index| index.head.root);
                 for entry in self.log(&name).await?.into_iter().filter(|entry| entry.removed.is_none()) {
                     let content = Content::of_version(&Resolved { digest: entry.digest, version: entry.version });
                     let mut roots = vec![Root::Blob(entry.digest), content_root(content.kind, content.root)];
-                    if !store.contains(&content.root).await? {
+                    if laid_out == Some(content.root) && !store.contains(&content.root).await? {
                         let files = self.files_known(&name, &content).await?;
                         roots.extend(files.into_iter().flatten().map(|file| Root::Blob(file.digest)));
                     }
