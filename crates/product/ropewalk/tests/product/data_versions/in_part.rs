@@ -29,7 +29,7 @@ fn what_is_here_in_part_is_counted_and_needs_no_remote() {
         assert!(std::fs::read(second.path("photos/large.raw")).expect("large") == large, "{command}");
     }
     assert!(second.run(&["data", "cat", "photos/large.raw"]).stdout == large);
-    assert!(second.run(&["data", "cat", "photos@latest/large.raw"]).stdout == large);
+    assert!(second.run(&["data", "cat", "data:photos@latest/large.raw"]).stdout == large);
     assert!(!second.run(&["data", "cat", "photos/small.raw"]).status.success());
     std::fs::rename(remote.with_file_name("away"), &remote).expect("moved back");
     second.succeed(&["data", "checkout", "photos", "small.raw"]);
