@@ -23,4 +23,4 @@ pub use name::{Alias, DatasetName, ModelName, NameError, RemoteName, StageName, 
 pub use signature::{ElementType, Signature, TensorSpec, UnknownElementType};
 pub use state::{RunStatus, UnknownState, Zone};
 pub use uri::{Uri, UriError};
-pub use wording::counted;
+pub use wording::{counted, shell_word};

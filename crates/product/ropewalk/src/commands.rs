@@ -45,7 +45,7 @@ pub(crate) async fn dispatch(arguments: Arguments) -> Ending {
         Command::Trace(arguments) => trace::run(&shared, &arguments).await,
         Command::Sql(arguments) => sql::run(&shared, &arguments).await,
         Command::Data(command) => Box::pin(data::dispatch(&shared, command)).await,
-        Command::Remote(command) => remote::run(&shared, command),
+        Command::Remote(command) => Box::pin(remote::run(&shared, command)).await,
         Command::Push(arguments) => push::run(&shared, &arguments).await,
         Command::Pull(arguments) => pull::pull(&shared, &arguments).await,
         Command::Fetch(arguments) => pull::fetch(&shared, &arguments).await,

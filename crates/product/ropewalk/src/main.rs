@@ -28,7 +28,8 @@ fn main() -> ExitCode {
             () = interrupted() => Ok(failure::INTERRUPTED.into()),
         }
     });
-    ending.unwrap_or_else(|error| failure::tell(&error))
+    let ending = ending.unwrap_or_else(|error| failure::tell(&error));
+    if output::is_lost() { failure::ENVIRONMENT.into() } else { ending }
 }
 
 /// Ends when the person presses Ctrl-C before any command took that over.

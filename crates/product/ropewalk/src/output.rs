@@ -1,6 +1,7 @@
 //! Data: what a command gives, on standard output.
 
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
@@ -9,10 +10,23 @@ use crate::arguments::Format;
 
 /// Prints text as it is.
 ///
-/// Whoever reads may stop early, as `head` does; that is no error, and there is nobody left to tell.
+/// Whoever reads may stop early, as `head` does; that is no error, and there is nobody left to tell. Anything else is told
+/// once, and makes the command fail: see [`is_lost`].
 pub(crate) fn text(text: &str) {
     let mut output = std::io::stdout().lock();
-    let _ = output.write_all(text.as_bytes()).and_then(|()| output.flush());
+    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe && !LOST.swap(true, Ordering::Relaxed) => {
+            crate::terminal::say(&format!("error: what was done cannot be printed: {error}"));
+        }
+        _ => {}
+    }
+}
+
+static LOST: AtomicBool = AtomicBool::new(false);
+
+/// Whether something could not be printed, as where a disk is full.
+pub(crate) fn is_lost() -> bool {
+    LOST.load(Ordering::Relaxed)
 }
 
 /// A text with its control characters escaped: a name of a file must not move the cursor or begin a line.

@@ -222,10 +222,14 @@ impl Transfer {
     }
 
     fn begin(&self, counted: &Counted, bytes: u64) {
+        if bytes == 0 {
+            return;
+        }
         let done = counted.bytes.load(Ordering::Relaxed);
-        self.bar.set_prefix(counted.what);
+        // The length first: a bar of no length is full.
         self.bar.set_length(done.saturating_add(bytes));
         self.bar.set_position(done);
+        self.bar.set_prefix(counted.what);
         self.bar.reset_eta();
     }
 

@@ -5,9 +5,9 @@ use std::time::{Duration, SystemTime};
 use ropewalk_data::{removal_list, version_history, version_list};
 use ropewalk_pipeline::{ArtifactKind, outcome_list};
 use ropewalk_store::files::Alone;
-use ropewalk_store::{CollectSettings, Collected, RefName, Root, Store, StoreError, Swept, sweep_leftovers};
+use ropewalk_store::{CollectSettings, Collected, RefName, Root, Store, StoreError, Swept, Usage, sweep_leftovers};
 use ropewalk_types::{Ambient as _, DatasetName, Digest, Uri};
-use ropewalk_versions::{has_removed, store_roots};
+use ropewalk_versions::{Held, has_removed, store_roots};
 use serde::Serialize;
 
 use crate::project::{IN_USE, catalog_open};
@@ -32,11 +32,11 @@ pub struct Cost {
     pub name: DatasetName,
     /// The version.
     pub version: Digest,
-    /// Bytes of its files.
+    /// Bytes of its files, here or not.
     pub logical_bytes: u64,
-    /// Bytes in the store that it needs, shared ones among them.
+    /// Bytes in the store that it needs, shared ones among them: of one that is here in part, those of that part.
     pub stored_bytes: u64,
-    /// Bytes in the store that nothing else listed here needs.
+    /// Bytes in the store that no other version needs, of whichever dataset.
     pub own_bytes: u64,
 }
 
@@ -148,30 +148,26 @@ impl OpenProject {
 
     /// What each version of these datasets, or of all, costs in the store.
     pub async fn costs(&self, names: &[DatasetName]) -> Result<Vec<Cost>, ServerError> {
-        let wanted = |name: &DatasetName| names.is_empty() || names.contains(name);
-        let mut versions: Vec<(DatasetName, Digest, Vec<Root>)> = Vec::new();
-        for version in version_list(&self.catalog, None).await? {
-            if wanted(&version.name) && self.store.contains(&version.digest).await? {
-                versions.push((version.name, version.digest, vec![Root::Tree(version.digest)]));
+        let mut versions: Vec<Held> = Vec::new();
+        for table in version_list(&self.catalog, None).await? {
+            if self.store.contains(&table.digest).await? {
+                let (version, roots) = (table.digest, vec![Root::Tree(table.digest)]);
+                versions.push(Held { name: table.name, version, bytes: table.bytes, roots });
             }
         }
-        let workspace = self.workspace();
-        for name in workspace.names().await?.into_iter().filter(wanted) {
-            for entry in workspace.log(&name).await?.into_iter().filter(|entry| entry.removed.is_none()) {
-                let roots = workspace.version_roots(&name, &entry.digest.to_string()).await?;
-                versions.push((name.clone(), entry.digest, roots));
-            }
-        }
-        let groups: Vec<Vec<Root>> = versions.iter().map(|(_, _, roots)| roots.clone()).collect();
+        versions.extend(self.workspace().held().await?);
+        // All of them, whichever are asked for: what they share belongs to none of them alone.
+        let groups: Vec<Vec<Root>> = versions.iter().map(|held| held.roots.clone()).collect();
         let usage = self.store.usage(&groups).await?;
-        let cost = |((name, version, _), usage): ((DatasetName, Digest, _), ropewalk_store::Usage)| Cost {
-            name,
-            version,
-            logical_bytes: usage.logical,
+        let cost = |(held, usage): (Held, Usage)| Cost {
+            name: held.name,
+            version: held.version,
+            logical_bytes: held.bytes,
             stored_bytes: usage.stored,
             own_bytes: usage.exclusive,
         };
-        Ok(versions.into_iter().zip(usage).map(cost).collect())
+        let wanted = |cost: &Cost| names.is_empty() || names.contains(&cost.name);
+        Ok(versions.into_iter().zip(usage).map(cost).filter(wanted).collect())
     }
 
     /// Everything that must be kept.

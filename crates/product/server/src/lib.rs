@@ -37,4 +37,4 @@ pub use travelling::{
     Chosen, FetchedTable, FetchedTables, PushedTable, PushedTables, Refusal, RemovedThere, TableContent, TableFault,
 };
 pub use verifying::{Affected, HealFrom, Healing, LetGone, Subject, Verification};
-pub use workspace::DataProject;
+pub use workspace::{DataProject, Remembered};

@@ -183,8 +183,7 @@ pub(crate) fn project_file(root: &Path) -> Result<ProjectFile, ServerError> {
 /// The project's store with its cache of whole files; both are made where they have never been.
 pub(crate) async fn store_open(root: &Path, storage: &str, options: &BackendOptions) -> Result<Store, StoreError> {
     let state = root.join(STATE_FOLDER);
-    files::create_directories(&state)?;
-    ignore_in_git(&state)?;
+    files::create_ignored_directory(&state)?;
     let url = below(root, "file:", storage);
     store_place::check_there(&state, &url, options).await?;
     let store = Store::open_with(&url, options).await?.with_cache(state.join(CACHE));
@@ -201,13 +200,18 @@ pub(crate) async fn store_open(root: &Path, storage: &str, options: &BackendOpti
 ///
 /// Where nothing can be written there is none: whoever needs to be alone is refused then.
 pub(crate) async fn in_use(state: &Path) -> Option<SharedLock> {
-    let path = state.join(IN_USE);
-    tokio::task::spawn_blocking(move || files::lock_shared_wait(&path).ok()).await.ok().flatten()
+    let state = state.to_owned();
+    let lock = move || {
+        // Where that cannot be written, the lock may be there all the same.
+        let _ = files::create_ignored_directory(&state);
+        files::lock_shared_wait(&state.join(IN_USE)).ok()
+    };
+    tokio::task::spawn_blocking(lock).await.ok().flatten()
 }
 
 /// The project's database, with the tables of every box.
 pub(crate) async fn catalog_open(root: &Path, file: &ProjectFile) -> Result<Catalog, ServerError> {
-    files::create_directories(&root.join(STATE_FOLDER))?;
+    files::create_ignored_directory(&root.join(STATE_FOLDER))?;
     Ok(Catalog::open(&below(root, "sqlite:", &file.backends.catalog), &MIGRATIONS).await?)
 }
 
@@ -224,13 +228,4 @@ fn executor(name: &str) -> Result<Arc<dyn Executor>, ServerError> {
         "local" => Ok(Arc::new(LocalExecutor)),
         other => Err(ServerError::NoBackend { what: "executor", name: other.to_owned(), built_in: "\"local\"" }),
     }
-}
-
-/// What the embedded back-ends keep is never part of the user's repository.
-fn ignore_in_git(state: &Path) -> Result<(), FileError> {
-    let file = state.join(".gitignore");
-    if files::exists(&file)? {
-        return Ok(());
-    }
-    files::write_atomic(&file, b"*\n")
 }

@@ -11,7 +11,7 @@ use ropewalk_config::{
 use ropewalk_data::{AuditAction, AuditEvent, audit_write, version_history};
 use ropewalk_execution::Program;
 use ropewalk_store::{BackendOptions, Store, files, object_store_at};
-use ropewalk_types::{Ambient, DatasetName, Digest, RemoteName, Uri};
+use ropewalk_types::{Ambient, DatasetName, Digest, RemoteName, Uri, shell_word};
 use ropewalk_versions::{RemoteOpener, VersionsError, Workspace};
 use serde_json::Value;
 
@@ -107,6 +107,15 @@ impl DataProject {
     }
 }
 
+/// What git would not forget.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remembered {
+    /// The command that does it.
+    pub command: String,
+    /// Why it failed.
+    pub reason: String,
+}
+
 fn remote_of(root: &Path, file: &ProjectFile, name: Option<&str>) -> Result<(String, String), VersionsError> {
     let remotes = &file.remote;
     let chosen = match name {
@@ -134,10 +143,24 @@ fn remote_opener(name: String, url: String, options: BackendOptions) -> RemoteOp
     })
 }
 
+/// A place that is no remote, and why.
+fn no_remote(url: &str, why: &str, hint: &str) -> ServerError {
+    ServerError::Unknown { what: format!("`{url}` cannot be a remote: {why}"), hint: hint.to_owned() }
+}
+
+/// The path without links on the way, as far as it is there.
+fn real(path: &Path) -> PathBuf {
+    match (path.canonicalize(), path.parent(), path.file_name()) {
+        (Ok(real), ..) => real,
+        (Err(_), Some(parent), Some(name)) => real(parent).join(name),
+        _ => path.to_owned(),
+    }
+}
+
 impl DataProject {
-    /// Writes a remote into the project file of the project at `root`; the name must be one that can be typed and printed
-    /// everywhere, the URL one that can be opened.
-    pub fn remote_add(root: &Path, name: &str, url: &str, options: &BackendOptions) -> Result<(), ServerError> {
+    /// Writes a remote into the project file; the name must be one that can be typed and printed everywhere, the URL one
+    /// that can be opened and is no place of the project's own.
+    pub async fn remote_add(&self, name: &str, url: &str) -> Result<(), ServerError> {
         RemoteName::new(name)?;
         if holds_password(url) {
             // Before anything else can say the URL in an error.
@@ -146,8 +169,40 @@ impl DataProject {
                 hint: "leave it out: credentials come from the environment and from profile files".to_owned(),
             });
         }
-        object_store_at(&below(root, "file:", url), options)?;
-        edit(root, |text| remote_added(FILE_NAME, text, name, url))
+        object_store_at(&below(&self.root, "file:", url), &self.options)?;
+        self.check_place(url).await?;
+        edit(&self.root, |text| remote_added(FILE_NAME, text, name, url))
+    }
+
+    /// Refuses the project's own store as a remote, and a folder whose content would be data or go into git.
+    async fn check_place(&self, url: &str) -> Result<(), ServerError> {
+        let own = below(&self.root, "file:", &self.file.backends.storage);
+        let there = below(&self.root, "file:", url);
+        let elsewhere = "name a place outside the project";
+        let is_own = no_remote(url, "it is the project's own store", elsewhere);
+        let Some(path) = there.strip_prefix("file:") else {
+            return if there.trim_end_matches('/') == own.trim_end_matches('/') { Err(is_own) } else { Ok(()) };
+        };
+        if url.starts_with("file:~") {
+            let hint = "write the whole path, or `file:$HOME/…`, which the shell makes one";
+            return Err(no_remote(url, "a `~` inside a word is no home folder but a name", hint));
+        }
+        let (root, path) = (real(&self.root), real(Path::new(path)));
+        if own.strip_prefix("file:").is_some_and(|own| real(Path::new(own)) == path) {
+            return Err(is_own);
+        }
+        let Ok(inside) = path.strip_prefix(&root) else { return Ok(()) };
+        for dataset in self.workspace.datasets().await?.into_iter().flatten() {
+            if inside.starts_with(&dataset.path) {
+                return Err(no_remote(url, &format!("it lies in the data of `{}`", dataset.pointer.name), elsewhere));
+            }
+        }
+        // As a file in it, so that a pattern for folders fits.
+        if self.workspace.git_sees(&inside.join("format")).await? {
+            let why = "it lies in the project, where git would take it for the user's own files";
+            return Err(no_remote(url, why, "name a place outside the project, or one that `.gitignore` leaves out"));
+        }
+        Ok(())
     }
 
     /// Takes a remote out of the project file of the project at `root`.
@@ -219,9 +274,32 @@ impl DataProject {
         Err(VersionsError::UnknownDataset { name: name.to_string(), known }.into())
     }
 
-    /// Lets git forget these paths, which lie in the project; the files stay. Says which command could not be carried
-    /// out, if git would not.
-    pub async fn git_forget(&self, paths: &[String]) -> Result<Option<String>, ServerError> {
+    /// Of an error about a name that no tracked files have, says whether a table has it; all else is passed on.
+    pub async fn not_of_a_table<T>(&self, result: Result<T, VersionsError>) -> Result<T, ServerError> {
+        let error = match result {
+            Ok(value) => return Ok(value),
+            Err(error) => error,
+        };
+        let VersionsError::UnknownDataset { name, .. } = &error else { return Err(error.into()) };
+        let Ok(name) = DatasetName::new(name.clone()) else { return Err(error.into()) };
+        let catalog = catalog_open(&self.root, &self.file).await?;
+        let versions = version_history(&catalog, Some(&name)).await;
+        catalog.close().await;
+        if versions?.is_empty() {
+            return Err(error.into());
+        }
+        Err(ServerError::Unknown {
+            what: format!("`{name}` is a table, and nothing of it lies in the work tree"),
+            hint: format!(
+                "`ropewalk sql` and `ropewalk data show {name}` read it; imports and stages make its versions, and \
+                 `ropewalk data rm {name}@VERSION --reason WHY` removes one"
+            ),
+        })
+    }
+
+    /// Lets git forget these paths, which lie in the project; the files stay. Says what could not be done, if git would
+    /// not.
+    pub async fn git_forget(&self, paths: &[String]) -> Result<Option<Remembered>, ServerError> {
         let mut tracked = Vec::new();
         for path in paths {
             if self.workspace.git_tracks(path).await? {
@@ -234,9 +312,14 @@ impl DataProject {
         let words = ["--literal-pathspecs", "rm", "-r", "--cached", "--quiet", "--"].map(str::to_owned);
         let arguments: Vec<_> = words.into_iter().chain(tracked.iter().cloned()).collect();
         let program = Program { name: "git".to_owned(), arguments, directory: self.root.clone(), limit: 1 << 20 };
-        let done = program.run().await.is_ok_and(|told| told.exit.success());
-        let quoted = tracked.iter().map(|path| format!("'{}'", path.replace('\'', "'\\''"))).collect::<Vec<_>>();
-        Ok((!done).then(|| format!("git rm -r --cached --quiet -- {}", quoted.join(" "))))
+        let reason = match program.run().await {
+            Ok(told) if told.exit.success() => return Ok(None),
+            Ok(told) => told.error.lines().next().unwrap_or("git does not say why").to_owned(),
+            Err(error) => error.to_string(),
+        };
+        let words: Vec<_> = tracked.iter().map(|path| shell_word(path)).collect();
+        let command = format!("git rm -r --cached --quiet -- {}", words.join(" "));
+        Ok(Some(Remembered { command, reason }))
     }
 }
 

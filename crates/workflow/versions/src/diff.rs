@@ -27,6 +27,9 @@ pub struct ChangedFile {
     pub to: u64,
     /// Whether the bytes differ, or only the executable bit does.
     pub content: bool,
+    /// Whether it may be executed now, if it is so only now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub executable: Option<bool>,
 }
 
 /// A file that has another path now.
@@ -68,7 +71,8 @@ pub(crate) fn diff_files(before: &[TreeFile], after: &[TreeFile]) -> Diff {
             (Some(old), Some(new)) if (old.digest, old.executable) == (new.digest, new.executable) => {}
             (Some(old), Some(new)) => {
                 let content = old.digest != new.digest;
-                changed.push(ChangedFile { path: new.path.clone(), from: old.size, to: new.size, content });
+                let executable = (old.executable != new.executable).then_some(new.executable);
+                changed.push(ChangedFile { path: new.path.clone(), from: old.size, to: new.size, content, executable });
             }
             (Some(old), None) => removed.push(old),
             (None, Some(new)) => added.push(new),
@@ -157,8 +161,11 @@ pub(crate) mod tests {
         assert_eq!(diff.added, [sized("new", 1), sized("void", 0)]);
         assert_eq!(diff.removed, [sized("empty", 0), sized("gone", 1)]);
         assert_eq!(diff.moved, [MovedFile { from: "old/name".to_owned(), to: "name".to_owned(), size: 5 }]);
-        let changed = |path: &str, from, to, content| ChangedFile { path: path.to_owned(), from, to, content };
-        assert_eq!(diff.changed, [changed("edited", 1, 2, true), changed("mode", 1, 1, false)]);
+        let changed = |path: &str, from, to, executable: Option<bool>| {
+            let content = executable.is_none();
+            ChangedFile { path: path.to_owned(), from, to, content, executable }
+        };
+        assert_eq!(diff.changed, [changed("edited", 1, 2, None), changed("mode", 1, 1, Some(true))]);
     }
 
     #[test]

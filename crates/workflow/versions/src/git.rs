@@ -39,6 +39,11 @@ pub(crate) async fn state(root: &Path, files: &[PathBuf]) -> Result<GitState, Ex
     Ok(GitState::Repository { commit, branch, clean })
 }
 
+/// Whether `root` lies in a work tree of git; `false` without git.
+pub(crate) async fn is_repository(root: &Path) -> Result<bool, ExecutionError> {
+    Ok(answer(root, &["rev-parse", "--is-inside-work-tree"]).await?.as_deref() == Some("true"))
+}
+
 /// Whether git would never see `path`, given relative to `root`; `false` without git or a repository.
 pub(crate) async fn ignores(root: &Path, path: &Path) -> Result<bool, ExecutionError> {
     Ok(match path.to_str() {

@@ -46,7 +46,7 @@ pub use import::{
 pub use merge::{Conflict, ConflictKind, Prefer};
 pub use pointer::{Kind, Links, Pointer, PointerState};
 pub use remote::{Fetched, PullOptions, PullTo, Pulled, PushOptions, Pushed, PushedHead, RefusedRemoval, RefusedTag};
-pub use roots::{has_removed, store_roots};
+pub use roots::{Held, has_removed, store_roots};
 pub use selection::Selection;
 pub use trail::{Act, Intent, Trail};
 pub use version::Version;

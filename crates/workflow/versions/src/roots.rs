@@ -9,11 +9,24 @@ use ropewalk_types::{DatasetName, Digest};
 
 use crate::error::{VersionsError, blocking};
 use crate::git;
-use crate::history::{self, History, Refs};
+use crate::history::{self, History, Refs, Resolved};
 use crate::index::Index;
 use crate::pointer::{EXTENSION, Kind, MAX_BYTES};
 use crate::remote::content_root;
-use crate::workspace::Workspace;
+use crate::workspace::{Content, Workspace};
+
+/// A version and what it needs of the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The dataset.
+    pub name: DatasetName,
+    /// The version.
+    pub version: Digest,
+    /// Size of all its files, here or not.
+    pub bytes: u64,
+    /// What it needs; some of it may not be here.
+    pub roots: Vec<Root>,
+}
 
 impl Workspace {
     /// Everything in the project's store that some dataset needs: all versions that a ref names and those behind them,
@@ -40,10 +53,29 @@ impl Workspace {
         })
     }
 
-    /// What a version needs: for the count of what it costs.
-    pub async fn version_roots(&self, name: &DatasetName, spec: &str) -> Result<Vec<Root>, VersionsError> {
-        let found = self.resolve(name, spec).await?;
-        Ok(vec![Root::Blob(found.digest), content_root(found.version.kind, found.version.root)])
+    /// All versions of all datasets but those that were removed, each with what it needs of the project's store: for the
+    /// count of what it costs.
+    ///
+    /// Of one whose tree is in a remote only, and which is laid out in part, the blobs of its files.
+    pub fn held(&self) -> BoxFuture<'_, Result<Vec<Held>, VersionsError>> {
+        Box::pin(async move {
+            let store = self.store().await?;
+            let mut held = Vec::new();
+            for name in self.names().await? {
+                let path = self.index_path(&name);
+                let laid_out = blocking(move || Index::load(&path)).await?.map(|index| index.head.root);
+                for entry in self.log(&name).await?.into_iter().filter(|entry| entry.removed.is_none()) {
+                    let content = Content::of_version(&Resolved { digest: entry.digest, version: entry.version });
+                    let mut roots = vec![Root::Blob(entry.digest), content_root(content.kind, content.root)];
+                    if laid_out == Some(content.root) && !store.contains(&content.root).await? {
+                        let files = self.files_known(&name, &content).await?;
+                        roots.extend(files.into_iter().flatten().map(|file| Root::Blob(file.digest)));
+                    }
+                    held.push(Held { name: name.clone(), version: entry.digest, bytes: content.bytes, roots });
+                }
+            }
+            Ok(held)
+        })
     }
 }
 

@@ -250,6 +250,12 @@ impl Workspace {
         Ok(crate::git::tracks(self.root(), Path::new(path)).await?)
     }
 
+    /// Whether git would see `path`: one in a repository that no `.gitignore` leaves out.
+    pub async fn git_sees(&self, path: &Path) -> Result<bool, VersionsError> {
+        let repository = crate::git::is_repository(self.root()).await?;
+        Ok(repository && !crate::git::ignores(self.root(), path).await?)
+    }
+
     pub(crate) async fn discover(&self) -> Result<Vec<Tracked>, VersionsError> {
         let root = self.inner.root.clone();
         blocking(move || discover(&root)).await
@@ -282,7 +288,7 @@ impl Workspace {
     pub(crate) async fn lock(&self) -> Result<FileLock, VersionsError> {
         let this = self.clone();
         blocking(move || {
-            let path = this.lock_path();
+            let path = this.lock_path()?;
             match files::lock(&path, &this.inner.command) {
                 Err(FileError::Held { holder, .. }) => {
                     if let Some(told) = &this.inner.on_wait {
@@ -298,11 +304,13 @@ impl Workspace {
 
     /// Takes the lock if nobody holds it and the disk can be written.
     pub(crate) fn lock_now(&self) -> Option<FileLock> {
-        files::lock(&self.lock_path(), &self.inner.command).ok()
+        files::lock(&self.lock_path().ok()?, &self.inner.command).ok()
     }
 
-    fn lock_path(&self) -> PathBuf {
-        self.work_folder().join("lock")
+    /// The lock is the first file of all in the folder that git must not see.
+    fn lock_path(&self) -> Result<PathBuf, FileError> {
+        files::create_ignored_directory(&self.inner.state)?;
+        Ok(self.work_folder().join("lock"))
     }
 }
 

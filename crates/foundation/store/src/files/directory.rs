@@ -45,6 +45,14 @@ pub fn create_directories(path: &Path) -> Result<(), FileError> {
     }
 }
 
+/// Creates `path` like [`create_directories`], as a folder of which git sees nothing: what is in it is no part of the
+/// user's repository. A `.gitignore` that is there already stays.
+pub fn create_ignored_directory(path: &Path) -> Result<(), FileError> {
+    create_directories(path)?;
+    let ignore = path.join(".gitignore");
+    if super::exists(&ignore)? { Ok(()) } else { super::write_atomic(&ignore, b"*\n") }
+}
+
 /// `path` without `..`: as the file system has it as far as it is there, and by its words from there on.
 pub(crate) fn plain_path(path: &Path) -> Result<PathBuf, FileError> {
     let mut plain = PathBuf::new();

@@ -1,10 +1,11 @@
 //! Whether the files of the cache still are what they were made as.
 //!
 //! They are read-only, but they are also hard links in work trees, and whoever owns a file can change it all the same.
-//! Beside each lies a stamp: its size, when it was written, and when anything about it was changed, which nobody can set
-//! back; and how many names it had then, because to give or take a name changes it too. A file without a stamp, or with
-//! another one, is read again, unless it has other names now and is as it was written: then only that is noted. So what
-//! was changed and made to look as before, while names came or went, is found by [`verify`] only.
+//! Beside each lies a stamp: its size, when it was written, its mode, and when anything about it was changed, which nobody
+//! can set back; and how many names it had then, because to give or take a name changes it too. A file without a stamp, or
+//! with another one, is read again, unless it has other names now and is as it was written: then only that is noted. So
+//! what was changed and made to look as before, while names came or went, is found by [`verify`] only. The mode is the
+//! file's, not the name's: one with another mode than it was made with is no use, whatever its bytes.
 
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -16,8 +17,8 @@ use crate::files::{self, Doing as _, EntryKind, FileError};
 const STAMP: &str = ".stamp";
 const LONGEST_STAMP: u64 = 128;
 
-/// Whether `path` is there and holds what `digest` names; if it holds something else, it is removed, which leaves its other
-/// names alone.
+/// Whether `path` is there, holds what `digest` names and has the mode that it was made with; if not, it is removed, which
+/// leaves its other names alone.
 pub(super) fn holds(path: &Path, digest: &Digest) -> Result<bool, FileError> {
     let Some(now) = look(path)? else { return Ok(false) };
     let stamped = stamped(path)?;
@@ -25,7 +26,7 @@ pub(super) fn holds(path: &Path, digest: &Digest) -> Result<bool, FileError> {
         return Ok(true);
     }
     let linked = |stamped: &Stamp| stamped.written == now.written && stamped.names != now.names;
-    if stamped.as_ref().is_some_and(linked) || is_whole(path, digest)? {
+    if now.has_mode_of(stamped.as_ref()) && (stamped.as_ref().is_some_and(linked) || is_whole(path, digest)?) {
         now.write(path)?;
         return Ok(true);
     }
@@ -42,7 +43,7 @@ pub(super) fn stamp(path: &Path) -> Result<(), FileError> {
 /// is next asked for.
 pub(super) fn stamp_linked(path: &Path) -> Result<(), FileError> {
     match (stamped(path)?, look(path)?) {
-        (Some(stamped), Some(now)) if stamped.written == now.written => now.write(path),
+        (Some(stamped), Some(now)) if (&stamped.written, stamped.mode) == (&now.written, now.mode) => now.write(path),
         _ => Ok(()),
     }
 }
@@ -52,6 +53,8 @@ pub(super) fn stamp_linked(path: &Path) -> Result<(), FileError> {
 struct Stamp {
     /// Its size, and when it was written.
     written: String,
+    /// Who may do what with it, as stat(2) tells it; 0 where the platform has no such thing.
+    mode: u32,
     /// When anything about it was changed, its names among that.
     changed: String,
     /// How many names it has.
@@ -63,17 +66,25 @@ impl Stamp {
     fn parse(text: &str) -> Option<Self> {
         let mut parts = text.strip_suffix('\n')?.split(' ');
         let written = format!("{} {}", parts.next()?, parts.next()?);
+        let mode = u32::from_str_radix(parts.next()?, 8).ok()?;
         let (changed, names) = (parts.next()?.to_owned(), parts.next()?.parse().ok()?);
-        parts.next().is_none().then_some(Self { written, changed, names })
+        parts.next().is_none().then_some(Self { written, mode, changed, names })
     }
 
     fn write(&self, path: &Path) -> Result<(), FileError> {
-        let Self { written, changed, names } = self;
-        files::write_note(&beside(path), format!("{written} {changed} {names}\n").as_bytes())
+        let Self { written, mode, changed, names } = self;
+        files::write_note(&beside(path), format!("{written} {mode:o} {changed} {names}\n").as_bytes())
+    }
+
+    /// Whether the mode is the one that the file was made with; where no stamp tells it, one that nobody may write or
+    /// execute by.
+    fn has_mode_of(&self, stamped: Option<&Self>) -> bool {
+        stamped.map_or(self.mode & 0o333 == 0, |stamped| stamped.mode == self.mode)
     }
 }
 
-/// Reads all files again and removes those that are not what they are called; gives how many there were, and those.
+/// Reads all files again and removes those that are not what they are called, or have another mode than they were made with;
+/// gives how many there were, and those.
 pub(super) fn verify(cache: &Path) -> Result<(u64, Vec<PathBuf>), FileError> {
     let (mut count, mut wrong) = (0, Vec::new());
     if files::kind(cache)? != Some(EntryKind::Directory) {
@@ -83,7 +94,8 @@ pub(super) fn verify(cache: &Path) -> Result<(u64, Vec<PathBuf>), FileError> {
         for entry in files::list(&folder.path)? {
             let Ok(digest) = entry.name.parse::<Digest>() else { continue };
             count += 1;
-            if !is_whole(&entry.path, &digest)? {
+            let Some(now) = look(&entry.path)? else { continue };
+            if !now.has_mode_of(stamped(&entry.path)?.as_ref()) || !is_whole(&entry.path, &digest)? {
                 remove(&entry.path)?;
                 wrong.push(entry.path);
             }
@@ -158,13 +170,14 @@ fn look(path: &Path) -> Result<Option<Stamp>, FileError> {
     let since = written.duration_since(UNIX_EPOCH).unwrap_or_default();
     let written = format!("{} {}.{:09}", metadata.len(), since.as_secs(), since.subsec_nanos());
     #[cfg(unix)]
-    let (changed, names) = {
+    let (mode, changed, names) = {
         use std::os::unix::fs::MetadataExt as _;
-        (format!("{}.{:09}", metadata.ctime(), metadata.ctime_nsec()), metadata.nlink())
+        let changed = format!("{}.{:09}", metadata.ctime(), metadata.ctime_nsec());
+        (metadata.mode() & 0o7777, changed, metadata.nlink())
     };
     #[cfg(not(unix))]
-    let (changed, names) = ("0".to_owned(), 1);
-    Ok(Some(Stamp { written, changed, names }))
+    let (mode, changed, names) = (0, "0".to_owned(), 1);
+    Ok(Some(Stamp { written, mode, changed, names }))
 }
 
 #[cfg(test)]
@@ -174,11 +187,39 @@ mod tests {
 
     #[test]
     fn stamps_are_read_back_and_other_text_is_none() {
-        let stamp = Stamp { written: "7 1.000000002".to_owned(), changed: "3.000000004".to_owned(), names: 2 };
-        assert_eq!(Stamp::parse("7 1.000000002 3.000000004 2\n"), Some(stamp));
-        for text in ["", "7 1.000000002\n", "7 1.000000002 3.000000004 2", "7 1.0 3.0 x\n", "7 1.0 3.0 2 5\n"] {
+        let (written, changed) = ("7 1.000000002".to_owned(), "3.000000004".to_owned());
+        let stamp = Stamp { written, mode: 0o444, changed, names: 2 };
+        assert_eq!(Stamp::parse("7 1.000000002 444 3.000000004 2\n"), Some(stamp));
+        let without_end = "7 1.000000002 444 3.000000004 2";
+        for text in ["", "7 1.000000002\n", without_end, "7 1.0 444 3.0 x\n", "7 1.0 444 3.0 2 5\n"] {
             assert_eq!(Stamp::parse(text), None, "{text}");
         }
+        assert_eq!(Stamp::parse("7 1.000000002 3.000000004 2\n"), None, "without a mode, as they once were");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn another_mode_is_a_change_whatever_the_bytes_and_the_names() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let cache = temporary_directory(&std::env::temp_dir()).unwrap();
+        let path = cache.path().join("file");
+        let (other, hemp) = (cache.path().join("other"), Digest::of(b"hemp"));
+        let set_mode = |mode| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        for (stamped, mode) in [(true, 0o555), (true, 0o400), (false, 0o555), (false, 0o644)] {
+            write_atomic(&path, b"hemp").unwrap();
+            set_mode(0o444);
+            if stamped {
+                stamp(&path).unwrap();
+            }
+            set_mode(mode);
+            files::hard_link(&path, &other).unwrap();
+            stamp_linked(&path).unwrap();
+            assert!(!holds(&path, &hemp).unwrap(), "{mode:o}");
+            assert!(!files::exists(&path).unwrap() && files::remove_file(&other).unwrap());
+        }
+        write_atomic(&path, b"hemp").unwrap();
+        set_mode(0o444);
+        assert!(holds(&path, &hemp).unwrap(), "of one without a stamp that nobody may write, the bytes count");
     }
 
     #[cfg(unix)]

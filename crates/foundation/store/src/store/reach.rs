@@ -61,8 +61,6 @@ pub(super) struct Reached {
 /// The content of a tree without those below.
 #[derive(Debug, Default)]
 pub(super) struct TreeContent {
-    /// Bytes of its files.
-    pub(super) bytes: u64,
     pub(super) trees: Vec<Digest>,
     /// Of a walk through damage: whether a file of it is blamed, or may yet be.
     pub(super) blamed: bool,
@@ -369,10 +367,7 @@ fn content(tree: &Tree, files: &mut Vec<Digest>) -> TreeContent {
     let mut content = TreeContent::default();
     for (_, entry) in tree.iter() {
         match *entry {
-            TreeEntry::File { digest, size, .. } => {
-                content.bytes = content.bytes.saturating_add(size);
-                files.push(digest);
-            }
+            TreeEntry::File { digest, .. } => files.push(digest),
             TreeEntry::Directory { digest } => content.trees.push(digest),
         }
     }

@@ -13,6 +13,7 @@ on_every_backend!(
     what_is_not_whole_does_not_appear,
     a_cached_file_that_was_changed_is_made_anew,
     a_changed_file_with_its_time_set_back_is_made_anew,
+    a_file_with_another_mode_is_made_anew,
 );
 
 async fn a_cached_file_that_was_changed_is_made_anew(harness: Harness) {
@@ -63,7 +64,39 @@ async fn a_changed_file_with_its_time_set_back_is_made_anew(harness: Harness) {
     assert!(files::read(&path).unwrap() == bytes, "made anew");
 }
 
-/// Changes a file until its clock has moved on, and sets the time at which it was written back to what it was.
+/// Whoever may execute a file may do so by each of its names.
+async fn a_file_with_another_mode_is_made_anew(harness: Harness) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let store = harness.open().await.with_cache(harness.directory.path().join("cache"));
+    let blob = store.put_bytes(noise(7, 2 << 20).into()).await.unwrap();
+    let work = harness.directory.path().join("work");
+    let file = |path: &str, executable| {
+        vec![TreeFile { path: path.to_owned(), digest: blob.digest, size: blob.size, executable }]
+    };
+    let mode = |path: &str| std::fs::metadata(work.join(path)).unwrap().permissions().mode() & 0o777;
+    let lay_out = async |path: &str, executable| {
+        let files = file(path, executable);
+        store.files_lay_out(&files, &work, LinkMode::Hardlink, &NoProgress).await.unwrap()
+    };
+    assert_eq!(lay_out("plain", false).await.hardlinked, 1);
+    let made_with = mode("plain");
+    assert_eq!(made_with & 0o333, 0);
+    std::fs::set_permissions(work.join("plain"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    // Beside it, and in its place.
+    for path in ["other", "plain"] {
+        assert_eq!(lay_out(path, false).await.hardlinked, 1);
+        assert_eq!(mode(path), made_with, "{path}");
+    }
+    assert_eq!(lay_out("program", true).await.copied, 1);
+    assert_eq!((mode("program") & 0o100, mode("plain")), (0o100, made_with));
+    assert_eq!(store.verify_cache().await.unwrap(), (1, Vec::new()));
+    std::fs::set_permissions(work.join("plain"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(store.verify_cache().await.unwrap().1.len(), 1, "told, and gone from the cache");
+    assert_eq!(mode("plain"), 0o755);
+}
+
+/// Changes a file until its clock has moved on, and sets its mode and the time at which it was written back to what they
+/// were.
 fn overwrite_unseen(path: &std::path::Path, bytes: &[u8]) {
     use std::os::unix::fs::MetadataExt as _;
     let before = std::fs::metadata(path).unwrap();
@@ -71,6 +104,7 @@ fn overwrite_unseen(path: &std::path::Path, bytes: &[u8]) {
         overwrite(path, bytes);
         let file = std::fs::File::options().write(true).open(path).unwrap();
         file.set_modified(before.modified().unwrap()).unwrap();
+        std::fs::set_permissions(path, before.permissions()).unwrap();
         let now = std::fs::metadata(path).unwrap();
         assert_eq!((now.len(), now.modified().unwrap()), (before.len(), before.modified().unwrap()));
         if (now.ctime(), now.ctime_nsec()) != (before.ctime(), before.ctime_nsec()) {

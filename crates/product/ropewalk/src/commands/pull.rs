@@ -109,6 +109,10 @@ pub(super) async fn fetch(shared: &Shared, arguments: &Fetch) -> Ending {
         }
         Format::Text => told(&remote, &fetched, &fetched.failed),
     }
+    // A name that is known neither there nor here is misspelt.
+    for name in fetched.missing.iter().filter(|name| arguments.from.names.contains(name)) {
+        project.check_known(name).await?;
+    }
     Ok(ending)
 }
 

@@ -7,12 +7,11 @@ use crate::arguments::{Format, Remote, Shared};
 use crate::failure::Ending;
 use crate::{commands, output};
 
-pub(super) fn run(shared: &Shared, command: Remote) -> Ending {
+pub(super) async fn run(shared: &Shared, command: Remote) -> Ending {
     match command {
         Remote::Ls => list(shared),
         Remote::Add { name, url } => {
-            let root = commands::root(shared)?;
-            DataProject::remote_add(&root, &name, &url, &commands::backend_options()?)?;
+            commands::data_project(shared, "ropewalk remote add")?.remote_add(&name, &url).await?;
             Ok(told(shared, &name, Some(&url)))
         }
         Remote::Rm { name } => {

@@ -222,6 +222,11 @@ fn what_an_import_did_before_it_failed_is_told_and_forgotten_by_git() {
     std::fs::remove_dir_all(project.path("sounds.dataset")).expect("remove");
     // As if that run had been killed before git was told.
     git(&project, &["add", "-f", "images/same.bin"]);
+    project.write(".git/index.lock", "");
+    let said = project.fail(1, &["data", "import-lfs"]);
+    assert!(said.contains("git still tracks these files: ") && said.contains("index.lock"), "{said}");
+    assert!(said.contains("next: git rm -r --cached --quiet -- images/same.bin"), "{said}");
+    std::fs::remove_file(project.path(".git/index.lock")).expect("lock");
     project.succeed(&["data", "import-lfs"]);
     assert_eq!(tracked(), "");
     let output = project.run(&["data", "import-lfs"]);

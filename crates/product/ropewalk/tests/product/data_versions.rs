@@ -2,9 +2,11 @@
 
 mod apart;
 mod choices;
+mod in_part;
 mod killed;
 #[cfg(target_os = "linux")]
 mod memory;
+mod said;
 mod secrets;
 
 use std::io::Write as _;

@@ -38,6 +38,15 @@ async fn without_a_key_rows_are_a_multiset() {
 }
 
 #[tokio::test]
+async fn minus_zero_is_zero_with_a_key_and_without() {
+    let (before, after) = ("a,b\n0.0,x\n1.5,y\n", "a,b\n-0.0,x\n1.5,y\n");
+    for key in [None, Some(["b"].as_slice()), Some(["a"].as_slice())] {
+        let diff = compared(before, after, key).await.unwrap();
+        assert!(diff.is_empty(), "{key:?}: {diff:?}");
+    }
+}
+
+#[tokio::test]
 async fn what_cannot_be_compared_is_said() {
     let error = compared("a\n1\n1\n2\n", "a\n1\n", Some(&["a"])).await.unwrap_err();
     assert_eq!(error.code(), "data.diff");

@@ -20,6 +20,22 @@ async fn what_git_ignores_or_tracks_is_no_dataset() {
     assert!(tracked.hint().unwrap().contains("git rm"), "{tracked}");
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn what_a_refused_command_leaves_is_nothing_to_git() {
+    let project = Project::new().await;
+    project.git(&["init", "-q"]).await;
+    project.write("data/a", "1");
+    std::os::unix::fs::symlink("a", project.path("data/link")).unwrap();
+    assert_eq!(project.try_add("data").await.unwrap_err().code(), "versions.links");
+    assert!(project.read(".ropewalk/work/lock").is_some());
+    assert_eq!(project.read(".ropewalk/.gitignore").as_deref(), Some("*\n"));
+    // What somebody wrote there stays.
+    project.write(".ropewalk/.gitignore", "/work\n");
+    project.try_add("data").await.unwrap_err();
+    assert_eq!(project.read(".ropewalk/.gitignore").as_deref(), Some("/work\n"));
+}
+
 #[tokio::test]
 async fn what_any_commit_of_git_names_is_kept() {
     let project = Project::new().await;

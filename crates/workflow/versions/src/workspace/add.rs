@@ -217,7 +217,8 @@ impl Workspace {
         }
         let name = match name {
             Some(name) => name,
-            None => DatasetName::new(place.file_name())?,
+            None => DatasetName::new(place.file_name())
+                .map_err(|error| untrackable(&place.path, &error.to_string(), "give it another name with `--name`"))?,
         };
         let same = |other: &&Tracked| other.pointer.as_ref().is_ok_and(|pointer| pointer.name == name);
         if let Some(other) = others.iter().find(same) {

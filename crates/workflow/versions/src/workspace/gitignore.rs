@@ -85,9 +85,10 @@ fn change(path: &Path, change: impl FnOnce(&mut Vec<String>) -> bool) -> Result<
 }
 
 fn is_line_of(line: &str, name: &str) -> bool {
-    let line = line.trim_end();
-    let line = line.strip_suffix('/').unwrap_or(line);
-    line == pattern(name) || line == &pattern(name)[1..]
+    let (pattern, trimmed) = (pattern(name), line.trim_end());
+    let trimmed = trimmed.strip_suffix('/').unwrap_or(trimmed);
+    // One for a name that ends in a space does so, too.
+    line == pattern || trimmed == pattern || trimmed == &pattern[1..]
 }
 
 /// The name as a pattern for this folder alone (gitignore, "PATTERN FORMAT").
@@ -142,7 +143,10 @@ mod tests {
     #[test]
     fn an_empty_file_goes() {
         let folder = tempfile::tempdir().unwrap();
-        ignore(folder.path(), "a ").unwrap();
+        for _ in 0..2 {
+            ignore(folder.path(), "a ").unwrap();
+        }
+        assert!(is_ignored(folder.path(), "a ").unwrap() && !is_ignored(folder.path(), "a").unwrap());
         assert_eq!(text(folder.path()), "/a\\ \n");
         forget(folder.path(), "a ").unwrap();
         assert!(!files::exists(&folder.path().join(FILE)).unwrap());

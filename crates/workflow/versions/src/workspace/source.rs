@@ -1,7 +1,8 @@
 //! Versions and files from the project's store, or from the remote where that lacks them.
 //!
 //! A tree that is visible in a store is whole (see `ropewalk_store::Store::copy_to`). So of a version that is laid out in
-//! part only the blobs of those files are brought; its trees are read where they are.
+//! part only the blobs of those files are brought; its trees are read where they are. Which files it has is known from the
+//! index then, so that a file whose bytes are here needs no remote.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -11,8 +12,9 @@ use ropewalk_types::DatasetName;
 
 use super::names::FileOf;
 use super::{Content, Workspace};
-use crate::error::VersionsError;
+use crate::error::{VersionsError, blocking};
 use crate::history;
+use crate::index::{Index, IndexEntry};
 use crate::pointer::Kind;
 use crate::remote::content_root;
 
@@ -81,7 +83,7 @@ impl Workspace {
         files_in(self.store().await?, name, content, file_name).await
     }
 
-    /// Like [`Workspace::files_here`], else as `from` or the remote has them.
+    /// Like [`Workspace::files_here`], else as the index, `from` or the remote has them.
     pub(crate) async fn files_of(
         &self,
         name: &DatasetName,
@@ -89,19 +91,42 @@ impl Workspace {
         file_name: &str,
         from: Option<&Store>,
     ) -> Result<Vec<TreeFile>, VersionsError> {
-        match self.files_here(name, content, file_name).await {
-            Err(error) if is_absence(&error) => match self.other(from).await? {
-                Some(other) => {
-                    // It may be gone because it was removed, and nobody has told us.
-                    if let Some(version) = content.version {
-                        history::check_there(other, name, &version).await?;
-                    }
-                    files_in(other, name, content, file_name).await
-                }
-                None => Err(error),
-            },
-            found => found,
+        let absence = match self.files_here(name, content, file_name).await {
+            Err(error) if is_absence(&error) => error,
+            found => return found,
+        };
+        if let Some(files) = self.files_known(name, content).await? {
+            return Ok(files);
         }
+        let Some(other) = self.other(from).await? else { return Err(absence) };
+        // It may be gone because it was removed, and nobody has told us.
+        if let Some(version) = content.version {
+            history::check_there(other, name, &version).await?;
+        }
+        files_in(other, name, content, file_name).await
+    }
+
+    /// The files of a folder's content as the index has them, if that is what was last laid out, be it in part.
+    pub(crate) async fn files_known(
+        &self,
+        name: &DatasetName,
+        content: &Content,
+    ) -> Result<Option<Vec<TreeFile>>, VersionsError> {
+        if content.kind != Kind::Folder {
+            return Ok(None);
+        }
+        let path = self.index_path(name);
+        let index = blocking(move || Index::load(&path)).await?;
+        let index = index.filter(|index| (index.head.root, index.head.kind) == (content.root, content.kind));
+        let Some(index) = index else { return Ok(None) };
+        let file = |entry: IndexEntry<'_>| {
+            let (path, digest) = (entry.path.to_owned(), entry.digest);
+            TreeFile { path, digest, size: entry.stat.size, executable: entry.stat.executable }
+        };
+        let files: Vec<_> = index.iter().map(file).collect();
+        let bytes: u64 = files.iter().map(|file| file.size).sum();
+        let fits = (files.len() as u64, bytes) == (content.files, content.bytes);
+        Ok(fits.then_some(files))
     }
 
     /// Brings the blobs of files into the project's store if it lacks one.
@@ -118,6 +143,10 @@ impl Workspace {
         let Some(other) = self.other(from).await? else { return Err(missing()) };
         let brought = async {
             self.history_bring(other, name, progress).await?;
+            // It may have been removed, of which that has told us now.
+            if let Some(version) = content.version {
+                self.check_there(name, &version).await?;
+            }
             if whole {
                 let root = content_root(content.kind, content.root);
                 other.link_to(self.store().await?, &[root], progress).await?;
@@ -194,8 +223,31 @@ impl Workspace {
             Err(error) if is_absence(&error) => error,
             Err(error) => return Err(error),
         };
+        if let Some(file) = self.file_known(name, spec, path).await? {
+            return Ok((file, store));
+        }
         let Some(remote) = self.remote().await? else { return Err(absence) };
         Ok((self.file_in(remote, name, spec, path).await?, remote))
+    }
+
+    /// A file of which the project's store has the bytes, while it lacks the tree of what is laid out in part.
+    async fn file_known(
+        &self,
+        name: &DatasetName,
+        spec: Option<&str>,
+        path: &str,
+    ) -> Result<Option<FileOf>, VersionsError> {
+        let content = match spec {
+            Some(spec) => match self.content_here(name, spec).await {
+                Err(error) if is_absence(&error) => None,
+                found => Some(found?.0),
+            },
+            None => self.pointers().await?.iter().find(|pointer| pointer.name == *name).map(Content::of),
+        };
+        let Some(content) = content else { return Ok(None) };
+        let Some(files) = self.files_known(name, &content).await? else { return Ok(None) };
+        let Some(file) = files.into_iter().find(|file| file.path == path) else { return Ok(None) };
+        Ok(if self.store().await?.contains(&file.digest).await? { Some(file.into()) } else { None })
     }
 
     async fn file_in(

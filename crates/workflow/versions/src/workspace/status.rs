@@ -202,6 +202,8 @@ impl Workspace {
         if files::kind(&place.data)?.is_none() {
             return Ok(Examined { status, blind: false });
         }
+        // What a link leads to is not what was laid out here, and no commit takes it.
+        place.check_kind(self.root())?;
         let here = kind_here(&place.data, pointer.kind)?;
         if (here == Kind::Folder) != (pointer.kind == Kind::Folder) {
             let work = look(&Data::at(&place.data, here).with_links(pointer.links), None)?;
@@ -256,6 +258,8 @@ impl Status {
 /// None of a file that was not read, too.
 fn change(file: &Found, entry: &IndexEntry<'_>) -> Option<ChangedFile> {
     let content = file.digest? != entry.digest;
-    let differs = content || file.stat.executable != entry.stat.executable;
-    differs.then(|| ChangedFile { path: file.path.clone(), from: entry.stat.size, to: file.stat.size, content })
+    let (from, to, executable) = (entry.stat.size, file.stat.size, file.stat.executable);
+    let executable = (executable != entry.stat.executable).then_some(executable);
+    let differs = content || executable.is_some();
+    differs.then(|| ChangedFile { path: file.path.clone(), from, to, content, executable })
 }

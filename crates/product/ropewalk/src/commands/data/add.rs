@@ -1,6 +1,7 @@
 use std::process::ExitCode;
 
-use ropewalk_types::counted;
+use ropewalk_server::Remembered;
+use ropewalk_types::{counted, shell_word};
 use ropewalk_versions::AddRequest;
 
 use crate::arguments::{AddArguments, Format, Shared};
@@ -18,8 +19,10 @@ pub(super) async fn run(shared: &Shared, arguments: AddArguments) -> Ending {
     let project = commands::data_project(shared, "ropewalk data add")?;
     let path = commands::current_folder()?.join(path);
     let added = project.add(AddRequest { path, name, force, links: links.into() }).await?;
-    if force && let Some(command) = project.git_forget(std::slice::from_ref(&added.path)).await? {
-        terminal::say(&format!("warning: git still tracks {}: run {command}", printable(&added.path)));
+    if force && let Some(Remembered { command, reason }) = project.git_forget(std::slice::from_ref(&added.path)).await?
+    {
+        let text = format!("warning: git still tracks {}: {reason}; run {command}", added.path);
+        terminal::say(&printable(&text));
     }
     say_links(LEFT_OUT, &added.skipped_links);
     say_links(FOLLOWED, &added.followed_links);
@@ -39,8 +42,9 @@ pub(super) async fn run(shared: &Shared, arguments: AddArguments) -> Ending {
     ));
     if pointer.version().is_none() {
         output::text(&format!(
-            "next: ropewalk data commit {} -m \"what it is\", then git add {}.dataset\n",
-            pointer.name, added.path
+            "next: ropewalk data commit {} -m \"what it is\", then git add {}\n",
+            pointer.name,
+            shell_word(&format!("{}.dataset", added.path))
         ));
     }
     Ok(ExitCode::SUCCESS)

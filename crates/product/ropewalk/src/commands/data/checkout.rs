@@ -16,7 +16,7 @@ pub(super) async fn run(shared: &Shared, arguments: Checkout) -> Ending {
     let Checkout { dataset, files, laying_out } = arguments;
     let project = commands::data_project(shared, "ropewalk data checkout")?;
     // Of what nobody has there is nothing to be read.
-    project.workspace().dataset(&dataset.name).await?;
+    project.not_of_a_table(project.workspace().dataset(&dataset.name).await).await?;
     // Before anything of it is to be seen.
     let details = json!({ "checkout": dataset.version, "files": files });
     project.audit(AuditAction::Read, &dataset.name, None, details).await?;

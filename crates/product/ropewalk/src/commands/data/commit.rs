@@ -14,7 +14,8 @@ pub(super) async fn run(shared: &Shared, names: &[DatasetName], message: &str, a
         Some(author) => author,
         None => project.author().await,
     };
-    let committed = project.workspace().commit(names, message, &author).await?;
+    let committed = project.workspace().commit(names, message, &author).await;
+    let committed = project.not_of_a_table(committed).await?;
     if shared.output == Format::Json {
         output::json(&committed);
         return Ok(ExitCode::SUCCESS);

@@ -1,7 +1,7 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use ropewalk_versions::{Side, VersionsError};
+use ropewalk_versions::{ChangedFile, Side, VersionsError};
 
 use crate::arguments::{DataSpec, Diff, Format, Shared};
 use crate::failure::Ending;
@@ -36,7 +36,9 @@ pub(super) async fn run(shared: &Shared, arguments: Diff) -> Ending {
         let _ = writeln!(text, "- {} ({})", printable(&file.path), bytes(file.size));
     }
     for file in &diff.changed {
-        let _ = writeln!(text, "~ {} ({} to {})", printable(&file.path), bytes(file.from), bytes(file.to));
+        let sizes = file.content.then(|| format!("{} to {}", bytes(file.from), bytes(file.to)));
+        let how: Vec<_> = sizes.into_iter().chain(mode(file).map(str::to_owned)).collect();
+        let _ = writeln!(text, "~ {} ({})", printable(&file.path), how.join(", "));
     }
     for file in &diff.moved {
         let _ = writeln!(text, "> {} to {}", printable(&file.from), printable(&file.to));
@@ -51,6 +53,11 @@ pub(super) async fn run(shared: &Shared, arguments: Diff) -> Ending {
     );
     output::text(&text);
     Ok(ExitCode::SUCCESS)
+}
+
+/// What is new about who may execute a file.
+pub(super) fn mode(file: &ChangedFile) -> Option<&'static str> {
+    file.executable.map(|now| if now { "now executable" } else { "no longer executable" })
 }
 
 /// Versions of a table: which rows and columns.

@@ -29,7 +29,7 @@ pub(super) async fn run(shared: &Shared, arguments: Merge) -> Ending {
             let mode = LinkMode::Auto;
             let request =
                 MergeRequest { name: name.clone(), theirs, base: None, prefer, message: String::new(), author, mode };
-            workspace.merge(request, &progress).await?
+            project.not_of_a_table(workspace.merge(request, &progress).await).await?
         }
     };
     progress.end();

@@ -14,7 +14,7 @@ use crate::{commands, output};
 pub(super) async fn run(shared: &Shared, name: DatasetName, patterns: Vec<String>) -> Ending {
     let project = commands::data_project(shared, "ropewalk data restore")?;
     // Of what nobody has there is nothing to be read.
-    project.workspace().dataset(&name).await?;
+    project.not_of_a_table(project.workspace().dataset(&name).await).await?;
     project.audit(AuditAction::Read, &name, None, json!({ "restore": patterns })).await?;
     let request = RestoreRequest { name, patterns, version: None, mode: LinkMode::Auto };
     let progress = Transfer::new("fetching");

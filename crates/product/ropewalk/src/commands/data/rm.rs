@@ -31,7 +31,8 @@ pub(super) async fn run(shared: &Shared, arguments: Remove) -> Ending {
 
 async fn untrack(shared: &Shared, name: &DatasetName, remove_files: bool, force: bool) -> Ending {
     let project = commands::data_project(shared, "ropewalk data rm")?;
-    let removed = project.workspace().remove(name, !remove_files, force).await?;
+    let removed = project.workspace().remove(name, !remove_files, force).await;
+    let removed = project.not_of_a_table(removed).await?;
     match shared.output {
         Format::Json => output::json(&removed),
         Format::Text => {

@@ -5,6 +5,7 @@ use ropewalk_types::{DatasetName, Diagnose as _};
 use ropewalk_versions::{Layout, Problem, Status};
 use serde_json::json;
 
+use super::diff::mode;
 use crate::arguments::{Format, Shared};
 use crate::failure::{Ending, WORK_FAILED};
 use crate::output::printable;
@@ -64,12 +65,13 @@ fn described(status: &Status) -> String {
     if let Some(selection) = selection {
         let _ = writeln!(text, "  only {} is laid out", printable(&selection.join(", ")));
     }
-    let lines = (added.iter().map(|file| ('+', &file.path)))
-        .chain(removed.iter().map(|file| ('-', &file.path)))
-        .chain(changed.iter().map(|file| ('~', &file.path)));
+    let lines = (added.iter().map(|file| ('+', &file.path, None)))
+        .chain(removed.iter().map(|file| ('-', &file.path, None)))
+        .chain(changed.iter().map(|file| ('~', &file.path, mode(file))));
     let total = added.len() + removed.len() + changed.len();
-    for (mark, path) in lines.take(SHOWN) {
-        let _ = writeln!(text, "  {mark} {}", printable(path));
+    for (mark, path, how) in lines.take(SHOWN) {
+        let how = how.map_or_else(String::new, |how| format!(" ({how})"));
+        let _ = writeln!(text, "  {mark} {}{how}", printable(path));
     }
     if total > SHOWN {
         let _ = writeln!(text, "  and {} more", total - SHOWN);

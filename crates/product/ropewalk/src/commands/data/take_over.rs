@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::ExitCode;
 
-use ropewalk_server::{DataProject, ServerError};
+use ropewalk_server::{DataProject, Remembered, ServerError};
 use ropewalk_store::LinkMode;
 use ropewalk_types::counted;
 use ropewalk_versions::{AddLinks, FailedOutput, ImportOutcome, ImportPlan, Imported};
@@ -50,7 +50,11 @@ pub(super) async fn lfs(shared: &Shared, path: Option<&Path>, links: LinkArgumen
         taken.extend(project.workspace().lfs_left().await?);
         let taken: Vec<_> = taken.into_iter().collect();
         match project.git_forget(&taken).await? {
-            Some(command) => terminal::say(&format!("next: {command}")),
+            Some(Remembered { command, reason }) => {
+                terminal::say(&printable(&format!("git still tracks these files: {reason}")));
+                terminal::say(&printable(&format!("next: {command}")));
+                return Ok(WORK_FAILED.into());
+            }
             None if !taken.is_empty() => {
                 terminal::say("git no longer tracks these files; next: git add . and git commit");
             }

@@ -168,3 +168,25 @@ fn a_remote_has_a_plain_name_and_a_url_of_a_kind_that_is_built_in() {
     project.succeed(&["remote", "add", "disk-2.b_c", "file:remote"]);
     assert!(read(&project, "ropewalk.toml").contains("disk-2.b_c"));
 }
+
+#[test]
+fn a_remote_is_no_place_of_the_project_itself() {
+    let project = birds(&Place::local());
+    let before = read(&project, "ropewalk.toml");
+    let own = format!("file:{}", project.path(".ropewalk/store").display());
+    for (url, why) in [
+        ("file:~/birds", "home folder"),
+        ("file:.ropewalk/store", "the project's own store"),
+        (own.as_str(), "the project's own store"),
+        ("file:photos", "in the data of `photos`"),
+        ("file:photos/deep/birds", "in the data of `photos`"),
+        ("file:backup", "git would take it"),
+    ] {
+        let said = project.fail(2, &["remote", "add", "other", url]);
+        assert!(said.contains(why) && said.contains("hint: "), "{url}: {said}");
+    }
+    assert_eq!(read(&project, "ropewalk.toml"), before);
+    let ignored = format!("{}/backup/\n", read(&project, ".gitignore"));
+    project.write(".gitignore", &ignored);
+    project.succeed(&["remote", "add", "other", "file:backup"]);
+}
