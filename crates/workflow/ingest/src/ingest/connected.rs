@@ -2,6 +2,8 @@
 
 mod partition;
 
+use std::collections::BTreeMap;
+
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use ropewalk_connectors::{SqlRequest, Table, json_api_open, mongo_open, sql_open};
 use ropewalk_store::Blob;
@@ -123,7 +125,7 @@ impl Work<'_> {
         for key in &keys {
             self.checkpoints.put(key, &forgotten.digest).await?;
         }
-        Ok(Ingested { tree, report, bytes, source, reused_pieces, executed_pieces })
+        Ok(Ingested { tree, report, bytes, source, reused_pieces, executed_pieces, tags: BTreeMap::new() })
     }
 }
 

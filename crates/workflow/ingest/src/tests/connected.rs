@@ -346,10 +346,12 @@ async fn a_url_is_read_as_a_file_and_asked_whether_it_changed() {
     assert!(import.facts.contains_key("etag"));
     let shown = format!("{settings:?} {:?}", made.report);
     assert!(!shown.contains("secret"), "{shown}");
+    assert_eq!(made.tags.keys().collect::<Vec<_>>(), ["data.zip"]);
     settings.previous = Some(made.tree);
+    settings.source = Source::Remote(FetchRequest { known: made.tags, ..FetchRequest::new(&url) });
     let again = project.run(&settings).await.unwrap();
     assert_eq!((again.tree, again.bytes, again.executed_pieces), (made.tree, made.bytes, 0));
-    assert_eq!(served.requests.load(Ordering::SeqCst), 2);
+    assert_eq!((served.requests.load(Ordering::SeqCst), again.tags.len()), (2, 0));
 }
 
 #[tokio::test]
