@@ -2,10 +2,11 @@
 //! versions of the files would be out of reach by it.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use ropewalk_config::{FILE_NAME, ProjectFile, Stage};
 use ropewalk_types::DatasetName;
-use ropewalk_versions::{AddRequest, Added};
+use ropewalk_versions::{AddLinks, AddRequest, Added, DvcSurroundings, ImportPlan};
 
 use crate::planning::{rows_name, tracked_source};
 use crate::{DataProject, OpenProject, ServerError};
@@ -59,6 +60,25 @@ impl DataProject {
     pub async fn add(&self, request: AddRequest) -> Result<Added, ServerError> {
         self.check_no_table(&request).await?;
         Ok(self.workspace().add(request).await?)
+    }
+
+    /// [`Workspace::dvc_plan`](ropewalk_versions::Workspace::dvc_plan), in which no dataset has the name of a table.
+    pub async fn dvc_plan(
+        &self,
+        folder: &Path,
+        links: AddLinks,
+        surroundings: &DvcSurroundings,
+    ) -> Result<ImportPlan, ServerError> {
+        Ok(self.workspace().dvc_plan(folder, links, surroundings, &self.tables()?).await?)
+    }
+
+    /// [`Workspace::lfs_plan`](ropewalk_versions::Workspace::lfs_plan), in which no dataset has the name of a table.
+    pub async fn lfs_plan(&self, path: &Path, links: AddLinks) -> Result<ImportPlan, ServerError> {
+        Ok(self.workspace().lfs_plan(path, None, links, &self.tables()?).await?)
+    }
+
+    fn tables(&self) -> Result<Vec<DatasetName>, ServerError> {
+        Ok(tables(self.file())?.into_keys().collect())
     }
 
     async fn check_no_table(&self, request: &AddRequest) -> Result<(), ServerError> {
