@@ -15,14 +15,11 @@ use super::appending::Previous;
 use super::schema::{FileColumns, TableSchema};
 use super::writing::{WrittenTable, columns_report};
 use super::{Ingested, SourceFile, Work};
-use crate::report::{CURSOR_COLUMN, FileReport, Import, Origin, REPORT_FORMAT};
+use crate::report::{CURSOR_COLUMN, FileReport, Import, Origin, READ_BEFORE, REPORT_FORMAT};
 use crate::{IngestError, Network, Source, TableReport};
 
 /// The fact of an import that names the state of the database that was read.
 const SNAPSHOT: &str = "snapshot";
-
-/// The fact of an import that says how many of its parts an earlier run had read.
-const READ_BEFORE: &str = "parts_read_before";
 
 impl Work<'_> {
     /// Reads a table of a foreign system. With a cursor and a previous version that was read by it, what is new is added
