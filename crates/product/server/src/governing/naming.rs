@@ -28,11 +28,16 @@ fn tables(file: &ProjectFile) -> Result<BTreeMap<DatasetName, String>, ServerErr
 }
 
 impl OpenProject {
-    /// Refuses a table that has the name of tracked files.
-    pub(crate) async fn check_names(&self) -> Result<(), ServerError> {
+    /// Refuses a table that has the name of tracked files. Gives the names of tracked files, where the project had to be
+    /// looked through for them: nobody has to do it again.
+    pub(crate) async fn check_names(&self) -> Result<Option<Vec<DatasetName>>, ServerError> {
         let tables = tables(&self.file)?;
         if tables.is_empty() {
-            return Ok(());
+            return Ok(None);
+        }
+        let names = self.workspace().tracked_names().await?;
+        if !names.iter().any(|name| tables.contains_key(name)) {
+            return Ok(Some(names));
         }
         for tracked in self.workspace().datasets().await?.into_iter().flatten() {
             let name = &tracked.pointer.name;
@@ -51,7 +56,7 @@ impl OpenProject {
                 });
             }
         }
-        Ok(())
+        Ok(Some(names))
     }
 }
 
