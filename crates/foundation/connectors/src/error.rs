@@ -3,6 +3,7 @@ use ropewalk_store::StoreError;
 use ropewalk_store::files::FileError;
 use ropewalk_types::Diagnose;
 
+use crate::redacted;
 use crate::table::Misfit;
 
 /// Why a foreign source could not be read. No message holds a secret: URLs are redacted.
@@ -180,6 +181,13 @@ pub enum ConnectorError {
     /// A background task was stopped before it had finished.
     #[error("a task that read a source was stopped before it had finished")]
     Interrupted,
+}
+
+impl ConnectorError {
+    /// [`ConnectorError::Url`] of a URL as it was given, or of one that is redacted already.
+    pub(crate) fn url(url: &str, reason: impl Into<String>) -> Self {
+        Self::Url { url: redacted(url), reason: reason.into() }
+    }
 }
 
 impl From<ArrowError> for ConnectorError {

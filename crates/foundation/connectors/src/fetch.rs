@@ -13,7 +13,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use ropewalk_types::{Ambient, Digest};
 
-use crate::{ConnectionOptions, ConnectorError, Header, Provenance, redacted};
+use crate::{ConnectionOptions, ConnectorError, Header, Provenance, redacted, source_key};
 
 const KNOWN: &str = "`https://`, `http://`, `s3://`, `gs://` and `az://`";
 
@@ -23,6 +23,10 @@ pub struct FetchRequest {
     /// A web URL; or `s3://BUCKET/…`, `gs://BUCKET/…`, `az://CONTAINER/…` of an object, of all objects below a prefix
     /// that ends with `/`, or of those that a glob (`*`, `**`, `?`, `[…]`, `{a,b}`) matches.
     pub url: String,
+    /// The URL as it is written, where values of the environment are part of `url`: a value that changes from hour to
+    /// hour must not make another source of it. What an import that was cut off has received is found by it; by `url`
+    /// where it is not given.
+    pub known_as: Option<String>,
     /// Sent with web requests, to the URL's own host only.
     pub headers: Vec<Header>,
     /// ETags of files that the caller has already, by name.
@@ -33,6 +37,12 @@ impl FetchRequest {
     /// All files of `url`.
     pub fn new(url: impl Into<String>) -> Self {
         Self { url: url.into(), ..Self::default() }
+    }
+
+    /// What stands for its files on disk.
+    #[must_use]
+    pub fn key(&self) -> Digest {
+        source_key(self.known_as.as_ref().unwrap_or(&self.url))
     }
 }
 

@@ -93,7 +93,7 @@ impl Http {
 
 /// A web URL.
 pub(crate) fn web_url(text: &str) -> Result<Url, ConnectorError> {
-    let wrong = |reason: String| ConnectorError::Url { url: redacted(text), reason };
+    let wrong = |reason: String| ConnectorError::url(text, reason);
     let url = Url::parse(text).map_err(|error| wrong(error.to_string()))?;
     match url.scheme() {
         "http" | "https" => Ok(url),

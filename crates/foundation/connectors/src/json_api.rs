@@ -24,6 +24,10 @@ use paging::{Pager, Position};
 pub struct JsonApiRequest {
     /// The first page.
     pub url: String,
+    /// The URL as it is written, where values of the environment are part of `url`: a value that changes from hour to
+    /// hour must not make another source of it. What an import that was cut off has received is found by it; by `url`
+    /// where it is not given.
+    pub known_as: Option<String>,
     /// Sent to the URL's own host only.
     pub headers: Vec<Header>,
     /// Where in an answer the array of items is: a JSON pointer (RFC 6901), empty when the answer is the array.
@@ -47,6 +51,7 @@ impl JsonApiRequest {
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
+            known_as: None,
             headers: Vec::new(),
             items: String::new(),
             paging: Paging::None,
@@ -67,7 +72,7 @@ impl JsonApiRequest {
             HeaderValue::Option { name, prefix } => json!([header.name, { "option": name, "prefix": prefix }]),
         });
         Digest::of_json(&json!({
-            "url": self.url,
+            "url": self.known_as.as_ref().unwrap_or(&self.url),
             "headers": headers.collect::<Vec<_>>(),
             "asked": described(self),
             "pages": self.limits.pages,

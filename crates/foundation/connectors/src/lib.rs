@@ -36,7 +36,7 @@ pub use fetch::{FetchLimits, FetchProgress, FetchRequest, Fetched, FetchedFile, 
 pub use json_api::{JsonApiLimits, JsonApiRequest, Paging, json_api_open};
 pub use mongo::{MONGODB_TESTED_AGAINST, MongoRequest, mongo_open};
 pub use options::{ConnectionOptions, Header, HeaderValue};
-pub use placeholders::{PlaceholderError, with_environment};
+pub use placeholders::{PlaceholderError, variable_name, with_environment};
 pub use provenance::Provenance;
 pub use redact::{is_secret_name, redacted, source_key, without_secrets};
 pub use sql::{Cursor, Partition, SqlRequest, is_same_database, sql_open};

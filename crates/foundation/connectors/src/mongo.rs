@@ -31,6 +31,10 @@ const PASSWORD: &str = "DATABASE_PASSWORD";
 pub struct MongoRequest {
     /// `mongodb://` or `mongodb+srv://`, in MongoDB's own connection string format.
     pub url: String,
+    /// The URL as it is written, where values of the environment are part of `url`: a value that changes from hour to
+    /// hour must not make another source of it. What an import that was cut off has received is found by it; by `url`
+    /// where it is not given.
+    pub known_as: Option<String>,
     /// The database; that of the URL when it is not given.
     pub database: Option<String>,
     /// The collection.
@@ -56,6 +60,7 @@ impl MongoRequest {
     pub fn new(url: impl Into<String>, collection: impl Into<String>) -> Self {
         Self {
             url: url.into(),
+            known_as: None,
             database: None,
             collection: collection.into(),
             filter: None,
@@ -72,7 +77,7 @@ impl MongoRequest {
     #[must_use]
     pub fn digest(&self) -> Digest {
         Digest::of_json(&json!({
-            "url": self.url,
+            "url": self.known_as.as_ref().unwrap_or(&self.url),
             "database": self.database,
             "query": described(self),
             "sample": self.sample_documents,
@@ -139,7 +144,7 @@ async fn collection(
     options: &ConnectionOptions,
     location: &str,
 ) -> Result<Collection<Document>, ConnectorError> {
-    let wrong = |reason: String| ConnectorError::Url { url: location.to_owned(), reason };
+    let wrong = |reason: String| ConnectorError::url(location, reason);
     let parsed = ClientOptions::parse(&request.url).await;
     // The driver's own text may quote the connection string.
     let mut client =

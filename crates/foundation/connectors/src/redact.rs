@@ -5,7 +5,7 @@ use percent_encoding::percent_decode_str;
 use reqwest::Url;
 use ropewalk_types::Digest;
 
-use crate::{FetchRequest, JsonApiRequest, MongoRequest, SqlRequest};
+use crate::{FetchRequest, JsonApiRequest, MongoRequest, SqlRequest, variable_name};
 
 /// What is shown in the place of a secret.
 const HIDDEN: &str = "***";
@@ -31,6 +31,9 @@ const SECRET_ENDINGS: [&str; 8] = ["pass", "pwd", "pw", "sig", "key", "auth", "j
 /// … or are one of these: `code` is the key of a function of Azure, and what OAuth gives for a token.
 const SECRET_NAMES: [&str; 4] = ["code", "sas", "session", "sessionid"];
 
+/// … but these are none where the URL is not one of the web: to a database the key is the path of a file.
+const OPEN_ELSEWHERE: [&str; 3] = ["code", "sslkey", "ssl-key"];
+
 /// Beginnings of the parameters by which presigned URLs say who may read and until when, not what.
 const PRESIGNED: [&str; 2] = ["x-amz-", "x-goog-"];
 
@@ -41,12 +44,7 @@ const PRESIGNED: [&str; 2] = ["x-amz-", "x-goog-"];
 /// path or the query, hides what stands between them too: nothing tells such a URL from one whose password has
 /// a `/` or a `?` that was not written as `%2F` or `%3F`.
 pub fn redacted(url: &str) -> String {
-    let url = without_password(url);
-    match Url::parse(&url) {
-        Ok(parsed) if parsed.has_host() => redacted_url(parsed),
-        // A list of hosts, as MongoDB has it, is no URL by the WHATWG's rules.
-        _ => redacted_text(&url),
-    }
+    Redaction::of(url).0
 }
 
 /// What stands for the file at `url` on disk: the same whoever asks for it, and another one for other parameters, be they
@@ -85,52 +83,91 @@ fn without_password(url: &str) -> Cow<'_, str> {
     }
 }
 
-fn redacted_url(mut url: Url) -> String {
-    if let Some(query) = url.query() {
-        let query = redacted_query(query);
-        url.set_query(Some(&query));
-    }
-    if let Some(fragment) = url.fragment() {
-        let fragment = redacted_query(fragment);
-        url.set_fragment(Some(&fragment));
-    }
-    if matches!(url.scheme(), "http" | "https") && !url.username().is_empty() && url.password().is_none() {
-        // A URL of the web can have a user.
-        let _ = url.set_username(HIDDEN);
-    }
-    url.to_string()
+/// Hides the secrets of one URL.
+struct Redaction {
+    /// Whether the URL is one of the web; in a word of a command, such as `--from=https://…`, something may stand before
+    /// its scheme.
+    is_web: bool,
+    /// Whether anything was hidden that was not hidden before.
+    has_hidden: bool,
 }
 
-fn redacted_text(url: &str) -> String {
-    let (url, fragment) = url.split_once('#').map_or((url, None), |(url, fragment)| (url, Some(fragment)));
-    let mut text = match url.split_once('?') {
-        Some((place, query)) => format!("{place}?{}", redacted_query(query)),
-        None => url.to_owned(),
-    };
-    if let Some(fragment) = fragment {
-        text.push('#');
-        text.push_str(&redacted_query(fragment));
+impl Redaction {
+    /// The URL without its secrets, and whether it had any.
+    fn of(url: &str) -> (String, bool) {
+        let shown = without_password(url);
+        let scheme = url.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase()).unwrap_or_default();
+        let is_web = scheme.ends_with("http") || scheme.ends_with("https");
+        let mut redaction = Self { is_web, has_hidden: shown != url };
+        let shown = match Url::parse(&shown) {
+            Ok(parsed) if parsed.has_host() => redaction.url(parsed),
+            // A list of hosts, as MongoDB has it, is no URL by the WHATWG's rules.
+            _ => redaction.text(&shown),
+        };
+        (shown, redaction.has_hidden)
     }
-    text
-}
 
-fn redacted_query(query: &str) -> String {
-    query.split('&').map(redacted_pair).collect::<Vec<_>>().join("&")
-}
-
-/// Hides the value of `name=value`; where others are joined to it by `;`, all from the first secret on.
-fn redacted_pair(pair: &str) -> String {
-    let mut shown = Vec::new();
-    for part in pair.split(';') {
-        match part.split_once('=') {
-            Some((name, value)) if !is_placeholder(value) && (is_secret_name(name) || holds_user(value)) => {
-                shown.push(format!("{name}={HIDDEN}"));
-                break;
-            }
-            _ => shown.push(part.to_owned()),
+    fn url(&mut self, mut url: Url) -> String {
+        if let Some(query) = url.query() {
+            let query = self.query(query);
+            url.set_query(Some(&query));
         }
+        if let Some(fragment) = url.fragment() {
+            let fragment = self.query(fragment);
+            url.set_fragment(Some(&fragment));
+        }
+        let is_token = !matches!(url.username(), "" | HIDDEN) && url.password().is_none();
+        if is_token && matches!(url.scheme(), "http" | "https") {
+            // A URL of the web can have a user.
+            let _ = url.set_username(HIDDEN);
+            self.has_hidden = true;
+        }
+        url.to_string()
     }
-    shown.join(";")
+
+    fn text(&mut self, url: &str) -> String {
+        let (url, fragment) = url.split_once('#').map_or((url, None), |(url, fragment)| (url, Some(fragment)));
+        let mut text = match url.split_once('?') {
+            Some((place, query)) => format!("{place}?{}", self.query(query)),
+            None => url.to_owned(),
+        };
+        if let Some(fragment) = fragment {
+            text.push('#');
+            text.push_str(&self.query(fragment));
+        }
+        text
+    }
+
+    fn query(&mut self, query: &str) -> String {
+        query.split('&').map(|pair| self.pair(pair)).collect::<Vec<_>>().join("&")
+    }
+
+    /// Hides the value of `name=value`; where others are joined to it by `;`, all from the first secret on.
+    fn pair(&mut self, pair: &str) -> String {
+        let mut shown = Vec::new();
+        let mut parts = pair.split(';');
+        for part in parts.by_ref() {
+            match part.split_once('=') {
+                Some((name, value)) if self.is_secret(name, value) => {
+                    shown.push(format!("{name}={HIDDEN}"));
+                    self.has_hidden |= value != HIDDEN;
+                    break;
+                }
+                _ => shown.push(part.to_owned()),
+            }
+        }
+        self.has_hidden |= parts.next().is_some();
+        shown.join(";")
+    }
+
+    fn is_secret(&self, name: &str, value: &str) -> bool {
+        let is_named = if self.is_web {
+            is_secret_name(name)
+        } else {
+            is_secret_name(name) && !OPEN_ELSEWHERE.contains(&name.to_ascii_lowercase().as_str())
+        };
+        variable_name(value).is_none() && (is_named || holds_user(value))
+    }
 }
 
 /// `text` without the secrets in the URLs that it holds; none where there are none.
@@ -159,14 +196,8 @@ pub fn without_secrets(text: &str) -> Option<String> {
 
 /// [`redacted`], where that hides anything.
 fn hidden_in(url: &str) -> Option<String> {
-    let shown = redacted(url);
-    (shown.matches(HIDDEN).count() > url.matches(HIDDEN).count()).then_some(shown)
-}
-
-/// Whether a value is to come from the environment: `${NAME}`.
-fn is_placeholder(value: &str) -> bool {
-    let name = value.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
-    name.is_some_and(|name| !name.is_empty() && !name.contains('}'))
+    let (shown, has_hidden) = Redaction::of(url);
+    has_hidden.then_some(shown)
 }
 
 /// Whether the value of a parameter or header of this name is a secret.
@@ -248,6 +279,12 @@ mod tests {
             ("https://ghp_abc@a.example/x", "https://***@a.example/x"),
             ("https://a.example/x?keyword=hemp&passenger=2#top", "https://a.example/x?keyword=hemp&passenger=2#top"),
             ("postgres://me@db:5432/x", "postgres://me@db:5432/x"),
+            (
+                "mysql://me@db/x?ssl-key=tls/me.key&SSLKEY=a&code=5",
+                "mysql://me@db/x?ssl-key=tls/me.key&SSLKEY=a&code=5",
+            ),
+            ("postgres://me@db/x?sslpassword=abc&sslkey=a", "postgres://me@db/x?sslpassword=***&sslkey=a"),
+            ("https://a.example/x?sslkey=abc", "https://a.example/x?sslkey=***"),
             ("s3://bucket/2024-01-01T00:00:00/a@b.csv", "s3://bucket/2024-01-01T00:00:00/a@b.csv"),
             ("https://a.example/@scope/x?at=10:00", "https://a.example/@scope/x?at=10:00"),
             ("sqlite:data/x.db", "sqlite:data/x.db"),
@@ -271,6 +308,13 @@ mod tests {
             ("https://a.example/x?token=${TOKEN}", None),
             ("https://a.example?page=2", None),
             ("https://a.example/x?token=***", None),
+            ("https://anna:***@a.example/x?token=***", None),
+            ("https://***@a.example/x?part=1;pwd=***", None),
+            ("https://a.example/x?token=ab***cd", Some("https://a.example/x?token=***")),
+            ("https://anna:ab***cd@a.example/x", Some("https://anna:***@a.example/x")),
+            ("https://a.example/x?pwd=***;abc", Some("https://a.example/x?pwd=***")),
+            ("fetch --from=https://a.example/f?code=abc", Some("fetch --from=https://a.example/f?code=***")),
+            ("fetch --from=postgres://me@db/x?code=5", None),
             ("remark: what?token=1", None),
         ] {
             assert_eq!(without_secrets(text).as_deref(), shown, "{text}");

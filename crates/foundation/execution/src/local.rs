@@ -41,7 +41,8 @@ impl Executor for LocalExecutor {
         let output = follow(child.stdout.take(), Stream::Output, listener);
         let error = follow(child.stderr.take(), Stream::Error, listener);
         // The command has ended when its leader has; a grandchild that keeps a pipe open must not hold us.
-        let lost = |source| ExecutionError::Lost { program: command.line.clone(), source };
+        // Not the line: it may hold what nobody is to see.
+        let lost = |source| ExecutionError::Lost { program: "sh".to_owned(), source };
         let streams = async { tokio::try_join!(output, error) };
         let status = {
             tokio::pin!(streams);

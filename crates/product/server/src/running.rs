@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ropewalk_config::{FILE_NAME, MaskedFile, SecretRules, masked};
-use ropewalk_connectors::{is_secret_name, without_secrets};
+use ropewalk_connectors::{is_secret_name, variable_name, without_secrets};
 use ropewalk_inference::ClassicalEngine;
 use ropewalk_pipeline::{CommandKind, Observer, Project, RunReport, Runner, StageKind, StageStatus};
 use ropewalk_store::{Store, files};
@@ -70,7 +70,10 @@ impl OpenProject {
 
     async fn runner(&self, code: &CodeState, options: &RunOptions) -> Result<Runner, ServerError> {
         let holders = self.holders();
-        let command = CommandKind::new(Arc::clone(&self.executor), options.environment.clone());
+        let shown = |text: &str| without_secrets(text).unwrap_or_else(|| text.to_owned());
+        let command = CommandKind::new(Arc::clone(&self.executor), options.environment.clone(), shown);
+        // A run keeps it with the secrets masked, among its code.
+        let command = command.without_copy_of(FILE_NAME);
         let kinds: Vec<Arc<dyn StageKind>> = vec![
             Arc::new(IngestKind {
                 environment: options.environment.clone(),
@@ -121,7 +124,7 @@ impl OpenProject {
 
 /// The project file as it is kept, where that is not as it is written.
 fn file_masked(root: &Path) -> Result<Option<MaskedFile>, ServerError> {
-    let rules = SecretRules { is_name: is_secret_name, without: without_secrets };
+    let rules = SecretRules { is_name: is_secret_name, without: without_secrets, variable: variable_name };
     Ok(masked(FILE_NAME, &project_text(root)?, rules)?)
 }
 

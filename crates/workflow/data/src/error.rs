@@ -62,7 +62,7 @@ pub enum DataError {
     Memory {
         /// The limit, in bytes.
         limit: usize,
-        /// Below which limit it cannot do; other operators may ask for more later. None where that is not known.
+        /// With about which limit it can do; other operators may ask for more later. None where that is not known.
         least: Option<usize>,
         /// Which operator asked for more.
         reason: String,
@@ -307,7 +307,7 @@ impl Diagnose for DataError {
             Self::Volatile { .. } => "give the value as a constant in the SQL, or compute it in an earlier stage",
             Self::Memory { least: Some(least), .. } => {
                 return Some(format!(
-                    "it needs at least {} MB (`ropewalk sql --memory MB`), or fewer columns before the join or sort",
+                    "it needs about {} MB (`ropewalk sql --memory MB`), or fewer columns before the join or sort",
                     least.div_ceil(1_000_000)
                 ));
             }

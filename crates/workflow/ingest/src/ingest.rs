@@ -35,6 +35,7 @@ mod workbook;
 mod writing;
 
 use futures::future::BoxFuture;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -112,6 +113,9 @@ pub struct Ingested {
     pub reused_pieces: usize,
     /// Files, sheets and partitions that were read now.
     pub executed_pieces: usize,
+    /// The entity tags of the files that were received, by name: with them and the same settings the next import can ask
+    /// whether they changed. None where nothing was received.
+    pub tags: BTreeMap<String, String>,
 }
 
 /// What the local files of a source are now, without reading anything of them but their bytes: what decides whether an
@@ -222,7 +226,8 @@ impl Work<'_> {
         source.check_unchanged().await?;
         written.report.origin = origin.map(|origin| origin.counted(&written.report));
         let (tree, bytes, report) = self.publish(written, None).await?;
-        Ok(Ingested { tree, report, bytes, source: source.shown, reused_pieces, executed_pieces })
+        let (source, tags) = (source.shown, BTreeMap::new());
+        Ok(Ingested { tree, report, bytes, source, reused_pieces, executed_pieces, tags })
     }
 
     /// The schema of what was read, after that of the version that it is added to.
@@ -288,7 +293,8 @@ impl Work<'_> {
         let written = WrittenTable { parts: vec![table], misfits: kept.misfits, report };
         let (tree, bytes, report) = self.version(written, Some((kept.tree, kept.bytes))).await?;
         let (reused_pieces, executed_pieces) = (kept.reused, count - kept.reused);
-        Ok(Ingested { tree, report, bytes, source: source.shown, reused_pieces, executed_pieces })
+        let (source, tags) = (source.shown, BTreeMap::new());
+        Ok(Ingested { tree, report, bytes, source, reused_pieces, executed_pieces, tags })
     }
 }
 

@@ -8,6 +8,9 @@ use crate::IngestError;
 /// The fact of an import that names its cursor.
 pub(crate) const CURSOR_COLUMN: &str = "cursor_column";
 
+/// The fact of an import that says how many of its parts an earlier run had read.
+pub(crate) const READ_BEFORE: &str = "parts_read_before";
+
 /// The form of the report that this program writes.
 pub const REPORT_FORMAT: u32 = 1;
 
@@ -89,6 +92,11 @@ impl Origin {
         self.cursor == other.cursor && self.imports.iter().map(asked).eq(other.imports.iter().map(asked))
     }
 
+    /// Whether some parts of it were read by an earlier run than the others, so that they are of no one moment.
+    fn is_of_two_runs(&self) -> bool {
+        self.imports.iter().any(|import| import.facts.contains_key(READ_BEFORE))
+    }
+
     /// With the rows of each file, which `report` counts: they are known when all are read.
     pub(crate) fn counted(mut self, report: &TableReport) -> Self {
         if let [only] = self.imports.as_mut_slice() {
@@ -161,21 +169,25 @@ pub struct Skipped {
 }
 
 impl TableReport {
-    /// Whether both tell of the same rows from the same place, which need not answer the same again. When it was asked,
-    /// which bytes the rows were read from and what is noted beside them may differ.
+    /// Whether both tell of the same rows from the same place, which need not answer the same again, so that this report
+    /// can go on to stand for the `other`. When it was asked, which bytes the rows were read from, how these were written
+    /// and what is noted beside them may differ; but rows of one moment are more than those of a read that was cut off.
     pub(crate) fn tells_the_same(&self, other: &Self) -> bool {
         let (Some(one), Some(another)) = (&self.origin, &other.origin) else { return false };
-        one.asks_the_same(another) && self.of_rows() == other.of_rows()
+        let is_better = one.is_of_two_runs() && !another.is_of_two_runs();
+        !is_better && one.asks_the_same(another) && self.of_rows() == other.of_rows()
     }
 
     /// What it says of the rows alone.
     fn of_rows(&self) -> Self {
-        let mut report = Self { origin: None, notes: Vec::new(), ..self.clone() };
+        let mut report = Self { origin: None, notes: Vec::new(), empty_rows: 0, ..self.clone() };
         for column in &mut report.columns {
             column.notes.clear();
         }
         for file in &mut report.files {
             file.digest = Digest::of(b"");
+            (file.delimiter, file.encoding) = (None, None);
+            file.notes.clear();
         }
         report
     }

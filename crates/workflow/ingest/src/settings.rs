@@ -184,8 +184,8 @@ pub struct IngestSettings {
     /// JSON records of a file from which its columns are inferred; all when none is given. Later records that do not
     /// fit are in quarantine.
     pub inferred_records: Option<u64>,
-    /// The version before this one. What a query with a cursor gives is added to it; it is given again when a download
-    /// has not changed since. Nothing else takes notice of it.
+    /// The version before this one. What a query with a cursor gives is added to it; it is given again when the files of
+    /// a download are those of the request's `known` tags. Nothing else takes notice of it.
     pub previous: Option<Digest>,
     /// The latest version, which is given again where what came makes the same rows as it has. Nothing else takes notice
     /// of it, and local files do not: what they are decides alone which version they make.

@@ -1,5 +1,5 @@
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Component, Path};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -40,6 +40,9 @@ const INHERITED: [&str; 12] = [
 pub struct CommandKind {
     executor: Arc<dyn Executor>,
     environment: BTreeMap<String, String>,
+    shown: fn(&str) -> String,
+    /// A file of the project that may hold secrets.
+    unkept: Option<&'static str>,
 }
 
 /// Settings of a [`CommandKind`] stage.
@@ -105,9 +108,78 @@ impl Listener for Log<'_> {
 }
 
 impl CommandKind {
-    /// Runs commands by `executor`; `environment` is that of the person who runs the pipeline.
-    pub fn new(executor: Arc<dyn Executor>, environment: BTreeMap<String, String>) -> Self {
-        Self { executor, environment }
+    /// Runs commands by `executor`; `environment` is that of the person who runs the pipeline, and `shown` gives the form
+    /// in which a line of text may stand in an error.
+    pub fn new(executor: Arc<dyn Executor>, environment: BTreeMap<String, String>, shown: fn(&str) -> String) -> Self {
+        Self { executor, environment, shown, unkept: None }
+    }
+
+    /// Keeps no copy of the file at `path`, relative to the project, though commands may read it.
+    #[must_use]
+    pub fn without_copy_of(self, path: &'static str) -> Self {
+        Self { unkept: Some(path), ..self }
+    }
+
+    fn is_unkept(&self, path: &str) -> bool {
+        fn parts(path: &str) -> impl Iterator<Item = Component<'_>> {
+            Path::new(path).components().filter(|part| *part != Component::CurDir)
+        }
+        self.unkept.is_some_and(|unkept| parts(unkept).eq(parts(path)))
+    }
+
+    /// Lays out what a command declares, and nothing else.
+    async fn lay_out(&self, settings: &CommandSettings, context: &StageContext) -> Result<(), Failure> {
+        for path in &settings.deps {
+            let (source, target) = (context.project.root.join(path), context.scratch.join(path));
+            if self.is_unkept(path) {
+                folder_of(&target)?;
+                files::write_new(&target, &files::read(&source)?, false)?;
+            } else {
+                let blob = context.store.put_file(&source).await?;
+                place(context, &blob.digest, &target).await?;
+            }
+        }
+        for path in settings.outputs.values() {
+            folder_of(&context.scratch.join(path))?;
+        }
+        for (name, input) in &context.inputs {
+            let target = context.scratch.join("inputs").join(name);
+            match &input.artifact.kind {
+                ArtifactKind::Dataset { .. } => {
+                    context.store.materialize_tree(&input.artifact.digest, &target).await?;
+                }
+                _ => place(context, &input.artifact.digest, &target).await?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn collect(
+        &self,
+        settings: &CommandSettings,
+        context: &StageContext,
+    ) -> Result<BTreeMap<String, Artifact>, Failure> {
+        let mut outputs = BTreeMap::new();
+        for (name, path) in &settings.outputs {
+            let file = context.scratch.join(path);
+            if !files::exists(&file)? {
+                let (line, path, output) = ((self.shown)(&settings.line), path.clone(), name.clone());
+                return Err(CommandError::NoOutput { line, path, output }.into());
+            }
+            let blob = context.store.put_file(&file).await?;
+            context.recorder.artifact(path, blob.digest, blob.size).await?;
+            let kind = ArtifactKind::File { path: path.clone() };
+            outputs.insert(name.clone(), Artifact { kind, digest: blob.digest, size: blob.size });
+        }
+        Ok(outputs)
+    }
+
+    /// The last lines of what a command said.
+    fn tail(&self, log: &str) -> String {
+        let lines: Vec<&str> = log.lines().collect();
+        let last = &lines[lines.len().saturating_sub(SHOWN_LINES)..];
+        let shown: Vec<String> = last.iter().map(|line| (self.shown)(line)).collect();
+        if shown.is_empty() { String::new() } else { format!("; it said at last:\n  {}", shown.join("\n  ")) }
     }
 
     fn variable(&self, name: &str) -> Result<(String, String), CommandError> {
@@ -131,54 +203,14 @@ impl CommandKind {
     }
 }
 
-/// Lays out what a command declares, and nothing else.
-async fn lay_out(settings: &CommandSettings, context: &StageContext) -> Result<(), Failure> {
-    for path in &settings.deps {
-        let blob = context.store.put_file(&context.project.root.join(path)).await?;
-        place(context, &blob.digest, &context.scratch.join(path)).await?;
-    }
-    for path in settings.outputs.values() {
-        if let Some(folder) = context.scratch.join(path).parent() {
-            files::create_directories(folder)?;
-        }
-    }
-    for (name, input) in &context.inputs {
-        let target = context.scratch.join("inputs").join(name);
-        match &input.artifact.kind {
-            ArtifactKind::Dataset { .. } => context.store.materialize_tree(&input.artifact.digest, &target).await?,
-            _ => place(context, &input.artifact.digest, &target).await?,
-        }
-    }
-    Ok(())
+/// Makes the folder that `target` is to lie in.
+fn folder_of(target: &Path) -> Result<(), Failure> {
+    Ok(target.parent().map_or(Ok(()), files::create_directories)?)
 }
 
 async fn place(context: &StageContext, digest: &Digest, target: &Path) -> Result<(), Failure> {
-    if let Some(folder) = target.parent() {
-        files::create_directories(folder)?;
-    }
+    folder_of(target)?;
     Ok(context.store.materialize(digest, target).await?)
-}
-
-async fn collect(settings: &CommandSettings, context: &StageContext) -> Result<BTreeMap<String, Artifact>, Failure> {
-    let mut outputs = BTreeMap::new();
-    for (name, path) in &settings.outputs {
-        let file = context.scratch.join(path);
-        if !files::exists(&file)? {
-            let (line, path, output) = (settings.line.clone(), path.clone(), name.clone());
-            return Err(CommandError::NoOutput { line, path, output }.into());
-        }
-        let blob = context.store.put_file(&file).await?;
-        context.recorder.artifact(path, blob.digest, blob.size).await?;
-        let kind = ArtifactKind::File { path: path.clone() };
-        outputs.insert(name.clone(), Artifact { kind, digest: blob.digest, size: blob.size });
-    }
-    Ok(outputs)
-}
-
-fn tail(log: &str) -> String {
-    let lines: Vec<&str> = log.lines().collect();
-    let shown = &lines[lines.len().saturating_sub(SHOWN_LINES)..];
-    if shown.is_empty() { String::new() } else { format!("; it said at last:\n  {}", shown.join("\n  ")) }
 }
 
 #[async_trait]
@@ -195,7 +227,13 @@ impl StageKind for CommandKind {
         let settings: CommandSettings = spec.settings()?;
         let mut deps = BTreeMap::new();
         for path in &settings.deps {
-            deps.insert(path.clone(), store.put_file(&project.root.join(path)).await?.digest);
+            let file = project.root.join(path);
+            let digest = if self.is_unkept(path) {
+                Digest::of(&files::read(&file)?)
+            } else {
+                store.put_file(&file).await?.digest
+            };
+            deps.insert(path.clone(), digest);
         }
         let mut environment = BTreeMap::new();
         for name in &settings.env {
@@ -207,7 +245,7 @@ impl StageKind for CommandKind {
 
     async fn execute(&self, spec: &StageSpec, context: &StageContext) -> Result<Executed, Failure> {
         let settings: CommandSettings = spec.settings()?;
-        lay_out(&settings, context).await?;
+        self.lay_out(&settings, context).await?;
         let command = Command {
             line: settings.line.clone(),
             directory: context.scratch.clone(),
@@ -221,9 +259,10 @@ impl StageKind for CommandKind {
             context.recorder.artifact("logs/command.log", blob.digest, blob.size).await?;
         }
         if !exit.success() {
-            return Err(CommandError::Failed { line: settings.line, exit, tail: tail(&text) }.into());
+            let line = (self.shown)(&settings.line);
+            return Err(CommandError::Failed { line, exit, tail: self.tail(&text) }.into());
         }
-        let outputs = collect(&settings, context).await?;
+        let outputs = self.collect(&settings, context).await?;
         let sizes: BTreeMap<&str, u64> = outputs.iter().map(|(name, output)| (name.as_str(), output.size)).collect();
         let summary = json!({ "exit_code": 0, "outputs": sizes });
         Ok(Executed { outputs, summary, ..Executed::default() })

@@ -25,7 +25,7 @@ pub use command::{CommandKind, CommandSettings};
 pub use error::{Failure, PipelineError};
 pub use event::{Event, Observer};
 pub use kind::{Executed, Project, Record, Reporter, StageContext, StageKind};
-pub use outcome::{Outcome, outcome_forget, outcome_get, outcome_list};
+pub use outcome::{Outcome, outcome_forget, outcome_get, outcome_list, outcome_list_of};
 pub use pieces::{pieces_list, pieces_put};
 pub use plan::Plan;
 pub use recorder::{RunRecorder, RunRecorders};

@@ -52,6 +52,17 @@ pub async fn outcome_list(catalog: &Catalog, limit: u32) -> Result<Vec<Outcome>,
     rows.iter().map(read).collect()
 }
 
+/// The outcomes of the stage `name`, newest first.
+pub async fn outcome_list_of(catalog: &Catalog, name: &StageName) -> Result<Vec<Outcome>, PipelineError> {
+    let sql = format!("SELECT {COLUMNS} FROM stage_outcome WHERE stage = $1 ORDER BY finished_at DESC, key");
+    let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(name.to_string())
+        .fetch_all(catalog.pool())
+        .await
+        .map_err(CatalogError::from)?;
+    rows.iter().map(read).collect()
+}
+
 /// Writes the outcome of a key in the caller's transaction; what was known of the key before is replaced.
 pub(crate) async fn outcome_put(connection: &mut sqlx::AnyConnection, outcome: &Outcome) -> Result<(), PipelineError> {
     sqlx::query(

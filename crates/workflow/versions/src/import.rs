@@ -38,17 +38,18 @@ impl Workspace {
     ///
     /// Every file of this machine is read and held against its MD5; of what only a remote in an object store has, it is
     /// looked whether it is there. A folder with symbolic links that stand for no file of DVC is not taken over unless
-    /// `links` says what becomes of them.
+    /// `links` says what becomes of them. No dataset gets one of `others` for a name.
     pub fn dvc_plan<'a>(
         &'a self,
         folder: &'a Path,
         links: AddLinks,
         surroundings: &'a DvcSurroundings,
+        others: &'a [DatasetName],
     ) -> BoxFuture<'a, Result<ImportPlan, VersionsError>> {
         Box::pin(async move {
             let (root, folder) = (self.root().to_owned(), dvc::joined(self.root(), folder));
             let tracked = self.discover().await?;
-            let plan = dvc::plan(root, folder, links, &tracked, surroundings).await?;
+            let plan = dvc::plan(root, folder, links, &tracked, surroundings, others).await?;
             Ok(ImportPlan { links, ..plan })
         })
     }
@@ -58,24 +59,28 @@ impl Workspace {
     /// Every file of Git LFS is read and held against the SHA-256 that the index of git has for it: first in the work
     /// tree, then in `.git/lfs`. Other files are taken as they are. The project as a whole stands for each topmost folder
     /// that holds files of Git LFS, and each such file at its top; a folder in which git tracks other files too is passed
-    /// over then. Symbolic links are refused unless `links` says what becomes of them.
+    /// over then. Symbolic links are refused unless `links` says what becomes of them. Where no `name` is
+    /// given, the datasets get none of `others`.
     pub fn lfs_plan<'a>(
         &'a self,
         path: &'a Path,
         name: Option<DatasetName>,
         links: AddLinks,
+        others: &'a [DatasetName],
     ) -> BoxFuture<'a, Result<ImportPlan, VersionsError>> {
         Box::pin(async move {
             let (root, tracked) = (self.root().to_owned(), self.discover().await?);
             let all = name.is_none() && is_root(&root, path);
             let kept = lfs::kept(&root).await?;
             let of_git = if all { git::tracked_files(&root).await? } else { Vec::new() };
-            let path = path.to_owned();
+            let (path, others) = (path.to_owned(), others.to_owned());
             let plan = blocking(move || {
+                let mut taken = names_taken(&tracked, &others);
                 if all {
-                    return lfs::plan_all(&root, &of_git, &kept, links, &tracked);
+                    return lfs::plan_all(&root, &of_git, &kept, links, &tracked, &mut taken);
                 }
                 let place = Place::of(&root, &path)?;
+                let name = name.map_or_else(|| name_for(&place.path, &mut taken), Ok)?;
                 lfs::plan(&root, &place, name, &kept, links, &tracked)
             });
             Ok(ImportPlan { links, ..plan.await? })
@@ -307,9 +312,10 @@ fn name_for(path: &str, taken: &mut BTreeSet<String>) -> Result<DatasetName, Ver
     Ok(name)
 }
 
-/// The names that the project's datasets have.
-fn names_taken(tracked: &[Tracked]) -> BTreeSet<String> {
-    tracked.iter().filter_map(|tracked| tracked.pointer.as_ref().ok()).map(|pointer| pointer.name.to_string()).collect()
+/// The names that the project's datasets have, and `others`.
+fn names_taken(tracked: &[Tracked], others: &[DatasetName]) -> BTreeSet<String> {
+    let tracked = tracked.iter().filter_map(|tracked| tracked.pointer.as_ref().ok()).map(|pointer| &pointer.name);
+    tracked.chain(others).map(DatasetName::to_string).collect()
 }
 
 #[cfg(test)]

@@ -231,7 +231,7 @@ fn validator(meta: &ObjectMeta) -> Validator {
 }
 
 fn wrong(url: &str, reason: &str) -> ConnectorError {
-    ConnectorError::Url { url: redacted(url), reason: reason.to_owned() }
+    ConnectorError::url(url, reason)
 }
 
 /// A URL's fixed directory, and the rest, which may be a glob.

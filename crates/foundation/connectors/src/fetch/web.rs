@@ -6,8 +6,8 @@ use reqwest::header::{
 };
 use reqwest::{Response, StatusCode, Url};
 
+use crate::ConnectorError;
 use crate::http::{Failure, Http, Pauses, chain, shown, web_url};
-use crate::{ConnectorError, source_key};
 
 use super::name::file_name;
 use super::partial::{Ended, Partial, Validator, append, blocking};
@@ -53,8 +53,7 @@ pub(super) async fn file_fetch(fetch: Fetch<'_>) -> Result<Fetched, ConnectorErr
 
 impl Download<'_> {
     async fn run(&self) -> Result<Fetched, ConnectorError> {
-        let (directory, name, key) =
-            (self.fetch.directory.to_owned(), self.name.clone(), source_key(self.url.as_str()));
+        let (directory, name, key) = (self.fetch.directory.to_owned(), self.name.clone(), self.fetch.request.key());
         let mut partial = blocking(move || Partial::open(&directory, &name, &key.to_string())).await?;
         let mut pauses = Pauses::new(self.fetch.limits.attempts, self.fetch.limits.retry_pause, self.fetch.ambient);
         let mut versions = 0;

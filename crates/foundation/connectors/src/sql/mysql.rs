@@ -46,10 +46,8 @@ impl Mysql {
 fn connect_options(server: &Server) -> Result<MySqlConnectOptions, ConnectorError> {
     let mode = match server.tls.mode.as_deref() {
         None => MySqlSslMode::Preferred,
-        Some(mode) => ssl_mode(mode).ok_or_else(|| ConnectorError::Url {
-            url: server.location.clone(),
-            reason: format!("`{mode}` is not an sslmode"),
-        })?,
+        Some(mode) => ssl_mode(mode)
+            .ok_or_else(|| ConnectorError::url(&server.location, format!("`{mode}` is not an sslmode")))?,
     };
     // As with PostgreSQL: an authority that is given is asked, and never passed over in silence.
     let mode = match mode {

@@ -69,7 +69,7 @@ impl Postgres {
 
 /// Every setting that sqlx would take from the environment is set here.
 fn connect_options(server: &Server) -> Result<PgConnectOptions, ConnectorError> {
-    let wrong = |reason: String| ConnectorError::Url { url: server.location.clone(), reason };
+    let wrong = |reason: String| ConnectorError::url(&server.location, reason);
     let mode = match server.tls.mode.as_deref() {
         None => PgSslMode::Prefer,
         Some(mode) => mode.parse().map_err(|_| wrong(format!("`{mode}` is not an sslmode")))?,

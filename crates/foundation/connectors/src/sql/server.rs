@@ -41,7 +41,7 @@ impl Server {
     ) -> Result<Self, ConnectorError> {
         let url = request.url.as_str();
         let location = redacted(url);
-        let wrong = |reason: String| ConnectorError::Url { url: location.clone(), reason };
+        let wrong = |reason: String| ConnectorError::url(url, reason);
         let parsed = Url::parse(url).map_err(|error| wrong(error.to_string()))?;
         let decoded = |text: &str| {
             let text = percent_decode_str(text).decode_utf8().map_err(|_| wrong("it is not UTF-8".to_owned()))?;

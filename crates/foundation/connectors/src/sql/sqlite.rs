@@ -9,8 +9,8 @@ use futures::stream::BoxStream;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteRow};
 use sqlx::{AssertSqlSafe, ConnectOptions as _};
 
-use crate::ConnectorError;
 use crate::cell::Cell;
+use crate::{ConnectorError, redacted, without_secrets};
 
 use super::SqlRequest;
 use super::dialect::Dialect;
@@ -32,14 +32,16 @@ pub(super) struct Sqlite {
 impl Sqlite {
     /// `sqlite:PATH` below the request's directory, `sqlite:///PATH` (RFC 8089's form of an absolute path).
     pub(super) fn new(request: &SqlRequest) -> Result<Self, ConnectorError> {
-        let wrong = |reason: &str| ConnectorError::Url { url: request.url.clone(), reason: reason.to_owned() };
+        let wrong = |reason: &str| ConnectorError::url(&request.url, reason);
         let rest = request.url.strip_prefix("sqlite:").unwrap_or_default();
         let path = match rest.strip_prefix("//") {
             Some(absolute) if absolute.starts_with('/') => absolute,
             Some(_) => return Err(wrong("write `sqlite:PATH`, or `sqlite:///PATH` for an absolute one")),
             None => rest,
         };
-        if path.is_empty() || path.contains('?') || path == ":memory:" {
+        // Whatever is a parameter with a secret, behind a `#` too, would be told as part of the file's name.
+        let is_parameter = path.contains('?') || without_secrets(&request.url).is_some();
+        if path.is_empty() || is_parameter || path == ":memory:" {
             return Err(wrong("it must name a file, and takes no parameters"));
         }
         let path = request.directory.join(path);
@@ -55,7 +57,7 @@ impl Sqlite {
             .disable_statement_logging();
         Ok(Self {
             options: Arc::new(options),
-            location: request.url.as_str().into(),
+            location: redacted(&request.url).into(),
             timeout: request.connect_timeout,
             decimals: Arc::new(request.decimals.clone()),
         })

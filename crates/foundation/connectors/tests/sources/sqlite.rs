@@ -104,6 +104,11 @@ async fn the_file_is_only_read() {
     for url in ["sqlite:", "sqlite::memory:", "sqlite:none.db", "sqlite://x.db", "sqlite:x.db?mode=rwc"] {
         assert!(matches!(open(&SqlRequest::new(url, "SELECT 1 AS a")).await, Err(ConnectorError::Url { .. })), "{url}");
     }
+    for url in ["sqlite:x.db?key=hunter2", "sqlite://x.db?key=hunter2", "sqlite:x.db#token=hunter2"] {
+        let Err(error) = open(&SqlRequest::new(url, "SELECT 1 AS a")).await else { panic!("{url}") };
+        let told = format!("{error} {error:?}");
+        assert!(matches!(error, ConnectorError::Url { .. }) && !told.contains("hunter2"), "{told}");
+    }
 }
 
 #[tokio::test]

@@ -232,3 +232,28 @@ fn what_an_import_did_before_it_failed_is_told_and_forgotten_by_git() {
     let output = project.run(&["data", "import-lfs"]);
     assert!(output.status.success() && talk(&output).contains("no files of Git LFS were found"), "{}", talk(&output));
 }
+
+/// A table has the name that files would get: they get another one, so that the project can be run.
+#[test]
+fn what_is_taken_over_has_no_name_of_a_table() {
+    /// Of `a`.
+    const SHA256: &str = "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb";
+    let file = "[project]\nname = \"x\"\n[data.birds]\nsource = \"t.csv\"\n[data.images]\nsource = \"t.csv\"\n";
+    let project = Project::with(&[("ropewalk.toml", file), ("t.csv", "x\n1\n"), (".gitignore", ".ropewalk\n")]);
+    git(&project, &["init", "-q"]);
+    project.write(".dvc/config", "");
+    project.write("birds", "a");
+    project.write("birds.dvc", &format!("outs:\n- md5: {A}\n  hash: md5\n  path: birds\n"));
+    project.write(".git/info/exclude", "/birds\n");
+    project.write(&format!(".git/lfs/objects/{}/{}/{SHA256}", &SHA256[..2], &SHA256[2..4]), "a");
+    let pointer = format!("version https://git-lfs.github.com/spec/v1\noid sha256:{SHA256}\nsize 1\n");
+    project.write("images/a.bin", &pointer);
+    crate::data_versions::commit(&project, "with DVC and Git LFS");
+    project.succeed(&["data", "import-dvc"]);
+    project.succeed(&["data", "import-lfs"]);
+    let told = project.json(&["data", "status"]);
+    let names: Vec<_> = told.as_array().into_iter().flatten().map(|one| one["pointer"]["name"].clone()).collect();
+    assert_eq!(names, ["birds-2", "images-2"], "{told}");
+    assert_eq!(std::fs::read_to_string(project.path("images/a.bin")).expect("laid out"), "a");
+    project.succeed(&["run"]);
+}

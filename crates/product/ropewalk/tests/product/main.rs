@@ -12,6 +12,7 @@ mod data_import;
 mod data_page;
 mod data_removal;
 mod data_repair;
+mod data_sources;
 mod data_tables;
 mod data_travel;
 mod data_versions;

@@ -23,7 +23,7 @@ impl OpenProject {
     /// A dataset is said to need less care than what it was made of, and no reason is given: that is not recorded. A table
     /// has the name of tracked files.
     pub(crate) async fn declare(&self) -> Result<(), ServerError> {
-        self.check_names().await?;
+        let mut tracked = self.check_names().await?;
         let mut said = Vec::with_capacity(self.file.data.len());
         for (name, source) in &self.file.data {
             said.push((name, source, facts_of(name, source)?));
@@ -48,7 +48,7 @@ impl OpenProject {
                     if declares.is_none() && !self.is_declared_by(&declared_as, &name).await? {
                         continue;
                     }
-                    if declares.is_some() && self.workspace().is_tracked(&declared_as).await? {
+                    if declares.is_some() && self.is_of_files(&declared_as, &mut tracked).await? {
                         return Err(ServerError::Unknown {
                             what: format!(
                                 "{FILE_NAME}: [stage.{name}] has `declares`, and tracked files have its name"
@@ -68,6 +68,19 @@ impl OpenProject {
             self.declare_one(declared_as, facts, Some(name), reason.as_deref()).await?;
         }
         Ok(())
+    }
+
+    /// Whether tracked files have this name, or had it: `tracked` are those that have, once somebody has looked.
+    async fn is_of_files(
+        &self,
+        name: &DatasetName,
+        tracked: &mut Option<Vec<DatasetName>>,
+    ) -> Result<bool, ServerError> {
+        let here = match tracked {
+            Some(here) => here,
+            None => tracked.insert(self.workspace().tracked_names().await?),
+        };
+        Ok(here.contains(name) || self.workspace().names().await?.contains(name))
     }
 
     /// What the latest version of a table was made of, if there is one; of tracked files with another name, the files.

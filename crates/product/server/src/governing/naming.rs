@@ -2,10 +2,11 @@
 //! versions of the files would be out of reach by it.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use ropewalk_config::{FILE_NAME, ProjectFile, Stage};
 use ropewalk_types::DatasetName;
-use ropewalk_versions::{AddRequest, Added};
+use ropewalk_versions::{AddLinks, AddRequest, Added, DvcSurroundings, ImportPlan};
 
 use crate::planning::{rows_name, tracked_source};
 use crate::{DataProject, OpenProject, ServerError};
@@ -27,11 +28,16 @@ fn tables(file: &ProjectFile) -> Result<BTreeMap<DatasetName, String>, ServerErr
 }
 
 impl OpenProject {
-    /// Refuses a table that has the name of tracked files.
-    pub(crate) async fn check_names(&self) -> Result<(), ServerError> {
+    /// Refuses a table that has the name of tracked files. Gives the names of tracked files, where the project had to be
+    /// looked through for them: nobody has to do it again.
+    pub(crate) async fn check_names(&self) -> Result<Option<Vec<DatasetName>>, ServerError> {
         let tables = tables(&self.file)?;
         if tables.is_empty() {
-            return Ok(());
+            return Ok(None);
+        }
+        let names = self.workspace().tracked_names().await?;
+        if !names.iter().any(|name| tables.contains_key(name)) {
+            return Ok(Some(names));
         }
         for tracked in self.workspace().datasets().await?.into_iter().flatten() {
             let name = &tracked.pointer.name;
@@ -50,7 +56,7 @@ impl OpenProject {
                 });
             }
         }
-        Ok(())
+        Ok(Some(names))
     }
 }
 
@@ -59,6 +65,25 @@ impl DataProject {
     pub async fn add(&self, request: AddRequest) -> Result<Added, ServerError> {
         self.check_no_table(&request).await?;
         Ok(self.workspace().add(request).await?)
+    }
+
+    /// [`Workspace::dvc_plan`](ropewalk_versions::Workspace::dvc_plan), in which no dataset has the name of a table.
+    pub async fn dvc_plan(
+        &self,
+        folder: &Path,
+        links: AddLinks,
+        surroundings: &DvcSurroundings,
+    ) -> Result<ImportPlan, ServerError> {
+        Ok(self.workspace().dvc_plan(folder, links, surroundings, &self.tables()?).await?)
+    }
+
+    /// [`Workspace::lfs_plan`](ropewalk_versions::Workspace::lfs_plan), in which no dataset has the name of a table.
+    pub async fn lfs_plan(&self, path: &Path, links: AddLinks) -> Result<ImportPlan, ServerError> {
+        Ok(self.workspace().lfs_plan(path, None, links, &self.tables()?).await?)
+    }
+
+    fn tables(&self) -> Result<Vec<DatasetName>, ServerError> {
+        Ok(tables(self.file())?.into_keys().collect())
     }
 
     async fn check_no_table(&self, request: &AddRequest) -> Result<(), ServerError> {

@@ -12,6 +12,7 @@ use ropewalk_types::{Ambient, DatasetName, Diagnose, Digest};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::sql::QueryError;
 use crate::ServerError;
 
 /// The input that is checked; the others are datasets that checks name.
@@ -96,7 +97,8 @@ impl StageKind for CheckKind {
         };
         let mut settings = CheckSettings::new(PathBuf::from(&context.scratch));
         settings.memory_limit = self.memory_limit;
-        let report = check(&checks, &subject, context.ambient.now(), &context.store, &settings).await?;
+        let report = check(&checks, &subject, context.ambient.now(), &context.store, &settings).await;
+        let report = report.map_err(QueryError)?;
         let told = described(&report)?;
         if !report.passed() {
             return Err(ChecksBroken { dataset, text: told }.into());

@@ -9,6 +9,7 @@ use ropewalk_config::ProjectFile;
 use ropewalk_data::{AuditAction, AuditEvent, Classification, audit_write, facts_effective};
 use ropewalk_lineage::{Link, Relation, link};
 use ropewalk_pipeline::{Failure, PipelineError, Record, StageContext, StageSpec};
+use ropewalk_store::{StoreError, Tree, TreeEntry, TreeFile};
 use ropewalk_types::{DatasetName, Diagnose, Digest, Timestamp, Uri};
 use ropewalk_versions::Workspace;
 use serde_json::{Value, json};
@@ -76,12 +77,24 @@ pub(super) fn data(name: &DatasetName, version: Digest) -> Uri {
     Uri::Data { name: name.clone(), version: version.to_string() }
 }
 
+/// What stages get of a single tracked file: it is alone in a tree.
+pub(super) fn tree_of(file: &TreeFile) -> Result<Tree, StoreError> {
+    let TreeFile { path, digest, size, executable } = file.clone();
+    let mut tree = Tree::new();
+    tree.insert(path, TreeEntry::File { digest, size, executable })?;
+    Ok(tree)
+}
+
 impl Holders {
     /// The tracked datasets that `files` belong to, also under the other names that the project file gives them.
     pub(super) async fn of(&self, files: Vec<PathBuf>) -> Result<Vec<Held>, Failure> {
         let mut found = Vec::new();
         for holder in self.workspace.holders(files).await? {
             let (content, differs) = (holder.content, holder.differs);
+            let given = match &holder.file {
+                Some(file) => tree_of(file)?.digest(),
+                None => content,
+            };
             let held = |name: &DatasetName, known: Digest| Held {
                 name: name.clone(),
                 known: data(name, known),
@@ -89,8 +102,8 @@ impl Holders {
                 differs,
             };
             found.push(held(&holder.name, holder.version.unwrap_or(content)));
-            // A stage that gives tracked files on names them by their content.
-            found.extend(self.other_names(&holder.name).map(|name| held(name, content)));
+            // A stage that gives tracked files on names them by what stages get.
+            found.extend(self.other_names(&holder.name).map(|name| held(name, given)));
         }
         Ok(found)
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use ropewalk_catalog::Catalog;
 use ropewalk_config::DataSource;
-use ropewalk_connectors::FetchLimits;
+use ropewalk_connectors::{FetchLimits, FetchRequest, source_key};
 use ropewalk_data::{AuditAction, AuditEvent, DataError, DatasetVersion, audit_append, version_list, version_record};
 use ropewalk_ingest::{
     Column, ColumnReport, IngestError, IngestProgress, IngestSettings, Network, Source, SourceFile, StoreCheckpoints,
@@ -14,11 +14,11 @@ use ropewalk_ingest::{
 };
 use ropewalk_pipeline::{
     Artifact, ArtifactKind, Executed, Failure, PipelineError, Project, Record, Reporter, StageContext, StageKind,
-    StageSpec, outcome_get,
+    StageSpec, outcome_list_of,
 };
 use ropewalk_store::{Store, files};
 use ropewalk_types::{Ambient, DatasetName, Diagnose, Digest, Timestamp, Uri, Zone};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::downloads::Downloads;
@@ -28,8 +28,8 @@ use super::used_pieces::UsedPieces;
 use crate::importing::{import_is_full, import_token};
 use crate::travelling::content_here;
 
-/// The digest of the settings by which a version was read, in the summary of its stage.
-const READ_AS: &str = "read_as";
+/// What was received of a server, in the summary of the import that received it.
+const RECEIVED: &str = "received";
 
 /// Raised when the same bytes and settings are read into another version: what was read before is then read again.
 const REVISION: u32 = 3;
@@ -47,6 +47,16 @@ pub(crate) struct IngestKind {
     pub(crate) holders: Holders,
 }
 
+/// What a server gave when it was asked: with the same settings, the same tags are of the same rows.
+#[derive(Debug, Deserialize, Serialize)]
+struct Receipt {
+    /// Digest of the settings by which the files were read and of what was asked for; secrets of the URL among it, which
+    /// may choose what comes.
+    asked: Digest,
+    /// The entity tags of the files, by name.
+    tags: BTreeMap<String, String>,
+}
+
 #[derive(Debug, Deserialize)]
 struct Settings {
     out: DatasetName,
@@ -56,8 +66,8 @@ struct Settings {
 impl IngestKind {
     async fn settings(
         &self,
+        spec: &StageSpec,
         settings: &Settings,
-        read_as: &str,
         context: &StageContext,
     ) -> Result<IngestSettings, Failure> {
         let data = source::from_environment(&settings.source, &self.environment)?;
@@ -65,6 +75,7 @@ impl IngestKind {
         if source::is_local(&settings.source) {
             return Ok(ingest);
         }
+        source::known_as(&mut ingest.source, &settings.source);
         ingest.network = Some(Network {
             options: source::connection_options(&settings.source, &self.environment)?,
             ambient: Arc::clone(&self.ambient),
@@ -76,8 +87,11 @@ impl IngestKind {
         let Some(latest) = versions.first() else { return Ok(ingest) };
         ingest.latest = Some(latest.digest);
         if !import_is_full(&import_token(&context.store, &settings.out).await?) {
-            ingest.previous = match &ingest.source {
-                Source::Remote(_) => self.read_alike(latest, read_as).await?,
+            ingest.previous = match &mut ingest.source {
+                Source::Remote(request) => {
+                    request.known = self.tags_known(spec, latest, asked(spec, request)).await?;
+                    (!request.known.is_empty()).then_some(latest.digest)
+                }
                 _ if settings.source.cursor.is_some() => {
                     content_here(&self.catalog, latest).await?;
                     Some(latest.digest)
@@ -88,14 +102,27 @@ impl IngestKind {
         Ok(ingest)
     }
 
-    /// The version, if it was read by settings of this digest: only then can a server's word that its file is the same
-    /// spare reading that again.
-    async fn read_alike(&self, version: &DatasetVersion, read_as: &str) -> Result<Option<Digest>, Failure> {
-        let Some(key) = &version.stage_key else { return Ok(None) };
-        let outcome = outcome_get(&self.catalog, key).await?;
-        let alike = outcome.is_some_and(|outcome| outcome.summary[READ_AS] == read_as);
-        Ok(alike.then_some(version.digest))
+    /// The tags of the files of which this very request made the version, whichever import first made that: only then can
+    /// a server's word that they are the same spare reading them again.
+    async fn tags_known(
+        &self,
+        spec: &StageSpec,
+        version: &DatasetVersion,
+        asked: Digest,
+    ) -> Result<BTreeMap<String, String>, Failure> {
+        let outcomes = outcome_list_of(&self.catalog, &spec.name).await?;
+        let of_version = outcomes
+            .into_iter()
+            .filter(|outcome| outcome.outputs.values().any(|artifact| artifact.digest == version.digest));
+        let mut receipts = of_version.filter_map(|outcome| Receipt::deserialize(&outcome.summary[RECEIVED]).ok());
+        Ok(receipts.find(|receipt| receipt.asked == asked).map(|receipt| receipt.tags).unwrap_or_default())
     }
+}
+
+/// What stands for the settings of a stage and what its request asks for, from which no secret can be had back.
+fn asked(spec: &StageSpec, request: &FetchRequest) -> Digest {
+    let source = source_key(&request.url);
+    Digest::of_json(&json!({ "settings": spec.settings, "revision": REVISION, "source": source }))
 }
 
 /// What is new in a source cannot be added to what was read of it before.
@@ -185,8 +212,7 @@ impl StageKind for IngestKind {
 
     async fn execute(&self, spec: &StageSpec, context: &StageContext) -> Result<Executed, Failure> {
         let settings: Settings = spec.settings()?;
-        let read_as = Digest::of_json(&json!({ "settings": spec.settings, "revision": REVISION })).to_string();
-        let ingest_settings = self.settings(&settings, &read_as, context).await?;
+        let ingest_settings = self.settings(spec, &settings, context).await?;
         let sources = match source::database_file(&settings.source, &context.project.root) {
             // That it is not there is said by whoever opens it.
             Some(file) => Vec::from_iter(Some(file).filter(|file| files::exists(file).unwrap_or(false))),
@@ -217,8 +243,12 @@ impl StageKind for IngestKind {
             "skipped": report.skipped,
             "pieces_reused": made.reused_pieces,
             "pieces_executed": made.executed_pieces,
-            READ_AS: read_as,
         });
+        if let Source::Remote(request) = &ingest_settings.source
+            && !made.tags.is_empty()
+        {
+            summary[RECEIVED] = json!(Receipt { asked: asked(spec, request), tags: made.tags });
+        }
         let path = made.source.path.display().to_string();
         let act = if nothing_new {
             summary["nothing_new"] = true.into();

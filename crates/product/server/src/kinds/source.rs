@@ -9,7 +9,7 @@ use ropewalk_config::{
 };
 use ropewalk_connectors::{
     ConnectionOptions, Cursor, FetchRequest, Header, HeaderValue, JsonApiRequest, MisfitPolicy, MongoRequest, Paging,
-    Partition, PlaceholderError, SqlRequest, with_environment,
+    Partition, PlaceholderError, SqlRequest, variable_name, with_environment,
 };
 use ropewalk_ingest::{Content, HeaderRow, IngestSettings, Limits, SheetName, Sheets, Source, TableFormat};
 use ropewalk_types::Diagnose;
@@ -121,6 +121,7 @@ pub(crate) fn from_environment(
     }
     let whole = with_environment(url, |name| environment.get(name).cloned()).map_err(|error| {
         let hint = match error {
+            PlaceholderError::Name(_) => "write letters, digits and `_` between the braces, no digit first",
             PlaceholderError::Missing(_) => "set it to the secret and run again",
             PlaceholderError::Shown(_) => {
                 "only values of parameters that hold secrets come from the environment, as in ?token=${TOKEN}"
@@ -129,6 +130,19 @@ pub(crate) fn from_environment(
         SourceError::new(error.to_string(), hint)
     })?;
     Ok(DataSource { source: OneOrMany::One(whole), ..data.clone() })
+}
+
+/// Lets what was received of `source` be found by `data` as it is written, whatever the environment gives for it now.
+pub(crate) fn known_as(source: &mut Source, data: &DataSource) {
+    let OneOrMany::One(url) = &data.source else { return };
+    let known_as = match source {
+        Source::Files(_) => return,
+        Source::Remote(request) => &mut request.known_as,
+        Source::Sql(request) => &mut request.known_as,
+        Source::Documents(request) => &mut request.known_as,
+        Source::JsonApi(request) => &mut request.known_as,
+    };
+    *known_as = Some(url.clone());
 }
 
 /// The settings and secrets that connections of this source may use: those of the families, and what it names.
@@ -179,10 +193,10 @@ fn source(data: &DataSource, root: &Path) -> Result<Source, SourceError> {
         Some("file") => Ok(Source::Files(vec![url.trim_start_matches("file:").to_owned()])),
         Some(scheme) if DATABASES.contains(&scheme) => sql(data, url, root),
         Some("mongodb" | "mongodb+srv") => documents(data, url, root),
-        Some("http" | "https") if data.api.is_some() => Ok(json_api(data, url)),
+        Some("http" | "https") if data.api.is_some() => json_api(data, url),
         Some("http" | "https" | "s3" | "gs" | "az") => {
             let mut request = FetchRequest::new(url.clone());
-            request.headers = headers(data);
+            request.headers = headers(data)?;
             Ok(Source::Remote(request))
         }
         Some(other) => Err(SourceError::new(
@@ -218,17 +232,17 @@ fn documents(data: &DataSource, url: &str, root: &Path) -> Result<Source, Source
     Ok(Source::Documents(request))
 }
 
-fn json_api(data: &DataSource, url: &str) -> Source {
+fn json_api(data: &DataSource, url: &str) -> Result<Source, SourceError> {
     let JsonApi { items, paging, pages, allowed_hosts } = data.api.clone().unwrap_or_default();
     let mut request = JsonApiRequest::new(url.to_owned());
-    request.headers = headers(data);
+    request.headers = headers(data)?;
     request.items = items;
     request.paging = paging.map_or(Paging::None, self::paging);
     request.allowed_hosts = allowed_hosts;
     if let Some(pages) = pages {
         request.limits.pages = pages;
     }
-    Source::JsonApi(request)
+    Ok(Source::JsonApi(request))
 }
 
 fn paging(paging: PagingSetting) -> Paging {
@@ -243,17 +257,35 @@ fn paging(paging: PagingSetting) -> Paging {
     }
 }
 
-fn headers(data: &DataSource) -> Vec<Header> {
-    let header = |(name, value): (&String, &HeaderSetting)| Header {
-        name: name.clone(),
-        value: match value {
-            HeaderSetting::Plain(text) => HeaderValue::Plain(text.clone()),
+fn headers(data: &DataSource) -> Result<Vec<Header>, SourceError> {
+    let header = |(name, value): (&String, &HeaderSetting)| {
+        let value = match value {
+            HeaderSetting::Plain(text) => {
+                check_plain(name, text)?;
+                HeaderValue::Plain(text.clone())
+            }
             HeaderSetting::Environment { env, prefix } => {
                 HeaderValue::Option { name: env.clone(), prefix: prefix.clone() }
             }
-        },
+        };
+        Ok::<_, SourceError>(Header { name: name.clone(), value })
     };
     data.headers.iter().map(header).collect()
+}
+
+/// Refuses `${NAME}` in a header, which would be sent as it is written.
+fn check_plain(name: &str, text: &str) -> Result<(), SourceError> {
+    let Some((prefix, variable)) = text.split_whitespace().find_map(|word| {
+        let variable = variable_name(word)?;
+        Some((text.split_once(word)?.0, variable))
+    }) else {
+        return Ok(());
+    };
+    let prefix = if prefix.is_empty() { String::new() } else { format!(", prefix = \"{prefix}\"") };
+    Err(SourceError::new(
+        format!("the header `{name}` takes nothing from the environment by `${{{variable}}}`"),
+        format!("write {name} = {{ env = \"{variable}\"{prefix} }}"),
+    ))
 }
 
 fn table_format(name: &str) -> Result<TableFormat, SourceError> {
@@ -380,6 +412,38 @@ mod tests {
         assert!(
             matches!(plain, Source::Documents(request) if request.misfits == million && request.sample_documents == 1000)
         );
+    }
+
+    #[test]
+    fn a_header_that_names_a_variable_in_its_text_is_refused() {
+        let read =
+            |value: &str| read(&format!("source = \"https://x/y\"\nheaders = {{ Authorization = \"{value}\" }}"));
+        for (value, setting) in [
+            ("${TOKEN}", "Authorization = { env = \"TOKEN\" }"),
+            ("Bearer ${TOKEN}", "Authorization = { env = \"TOKEN\", prefix = \"Bearer \" }"),
+        ] {
+            let error = read(value).unwrap_err();
+            assert!(error.to_string().contains("`Authorization`") && error.to_string().contains("${TOKEN}"), "{error}");
+            assert_eq!(error.hint(), Some(format!("write {setting}")));
+        }
+        for value in ["Bearer $TOKEN", "${", "a${TOKEN}"] {
+            assert!(read(value).is_ok(), "{value}");
+        }
+    }
+
+    #[test]
+    fn what_was_received_is_found_by_the_source_as_it_is_written() {
+        let written = data("source = \"https://x/y?token=${TOKEN}\"");
+        let key = |token: &str| {
+            let environment = BTreeMap::from([("TOKEN".to_owned(), token.to_owned())]);
+            let whole = from_environment(&written, &environment).expect("set");
+            let mut source = source(&whole, Path::new("/project")).expect("source");
+            known_as(&mut source, &written);
+            let Source::Remote(request) = source else { panic!("no download") };
+            assert!(request.url.ends_with(token), "{}", request.url);
+            request.key()
+        };
+        assert_eq!(key("one"), key("two"));
     }
 
     #[test]

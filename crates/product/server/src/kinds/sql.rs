@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use async_trait::async_trait;
-use ropewalk_data::{TransformSettings, transform};
+use ropewalk_data::{DataError, TransformSettings, transform};
 use ropewalk_store::{Store, files};
 use ropewalk_types::{DatasetName, Diagnose, Digest, Zone};
 use serde::{Deserialize, Serialize};
@@ -44,6 +44,27 @@ impl Diagnose for SqlTextError {
     }
 }
 
+/// A query of a stage that failed. The memory that it may hold is not its author's to choose.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub(super) struct QueryError(pub(super) DataError);
+
+impl Diagnose for QueryError {
+    fn code(&self) -> &'static str {
+        self.0.code()
+    }
+
+    fn hint(&self) -> Option<String> {
+        match &self.0 {
+            DataError::Memory { .. } => Some(
+                "select fewer columns before the join or sort, or make what it joins or sorts smaller in a stage before it"
+                    .to_owned(),
+            ),
+            error => error.hint(),
+        }
+    }
+}
+
 #[async_trait]
 impl StageKind for SqlKind {
     fn name(&self) -> &'static str {
@@ -67,7 +88,7 @@ impl StageKind for SqlKind {
         let inputs = context.inputs.iter().map(|(name, input)| (name.clone(), input.artifact.digest)).collect();
         let mut limits = TransformSettings::new(context.scratch.clone());
         limits.memory_limit = self.memory_limit;
-        let made = transform(&sql, &inputs, &context.store, &limits).await?;
+        let made = transform(&sql, &inputs, &context.store, &limits).await.map_err(QueryError)?;
         let summary = json!({ "rows": made.rows, "columns": made.columns.len(), "bytes": made.bytes });
         let dataset = MadeDataset {
             name: settings.out,
@@ -80,5 +101,20 @@ impl StageKind for SqlKind {
             who: self.who.clone(),
         };
         Ok(dataset.executed(context, summary))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stage_is_told_what_it_can_do_about_memory() {
+        for least in [None, Some(2_000_000)] {
+            let error = QueryError(DataError::Memory { limit: 1_000_000, least, reason: "a sort".to_owned() });
+            let hint = error.hint().unwrap();
+            assert!(hint.contains("fewer columns") && !hint.contains("--memory"), "{hint}");
+        }
+        assert_eq!(QueryError(DataError::TooManyRows { limit: 1 }).hint().as_deref(), Some("add a LIMIT"));
     }
 }

@@ -134,7 +134,7 @@ fn is_merge(consumer: &MemoryConsumer) -> bool {
     consumer.name().starts_with(MERGE)
 }
 
-/// What the limit has to be, at least, so that what was refused with this text is granted: all shares grow with it.
+/// About what the limit has to be so that what was refused with this text is granted: as if all shares grew with it.
 pub(super) fn least_limit(limit: usize, refusal: &str) -> Option<usize> {
     let (_, rest) = refusal.split_once(" holds ")?;
     let (held, rest) = rest.split_once(" bytes and asked for ")?;

@@ -2,6 +2,8 @@
 
 mod partition;
 
+use std::collections::BTreeMap;
+
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use ropewalk_connectors::{SqlRequest, Table, json_api_open, mongo_open, sql_open};
 use ropewalk_store::Blob;
@@ -13,14 +15,11 @@ use super::appending::Previous;
 use super::schema::{FileColumns, TableSchema};
 use super::writing::{WrittenTable, columns_report};
 use super::{Ingested, SourceFile, Work};
-use crate::report::{CURSOR_COLUMN, FileReport, Import, Origin, REPORT_FORMAT};
+use crate::report::{CURSOR_COLUMN, FileReport, Import, Origin, READ_BEFORE, REPORT_FORMAT};
 use crate::{IngestError, Network, Source, TableReport};
 
 /// The fact of an import that names the state of the database that was read.
 const SNAPSHOT: &str = "snapshot";
-
-/// The fact of an import that says how many of its parts an earlier run had read.
-const READ_BEFORE: &str = "parts_read_before";
 
 impl Work<'_> {
     /// Reads a table of a foreign system. With a cursor and a previous version that was read by it, what is new is added
@@ -123,7 +122,7 @@ impl Work<'_> {
         for key in &keys {
             self.checkpoints.put(key, &forgotten.digest).await?;
         }
-        Ok(Ingested { tree, report, bytes, source, reused_pieces, executed_pieces })
+        Ok(Ingested { tree, report, bytes, source, reused_pieces, executed_pieces, tags: BTreeMap::new() })
     }
 }
 

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use ropewalk_connectors::{FetchRequest, Fetched, FetchedFile, files_fetch, redacted, source_key};
+use ropewalk_connectors::{FetchRequest, Fetched, FetchedFile, files_fetch, redacted};
 use ropewalk_store::files;
 use ropewalk_types::Digest;
 
@@ -13,16 +13,17 @@ use crate::blocking::blocking;
 use crate::report::{Import, Origin};
 use crate::{IngestError, Network};
 
-/// The fact of an import that tells whether its file has changed, by the file's name.
+/// The fact of an import that names the state of its file.
 const ETAG: &str = "etag";
 
 impl Work<'_> {
     /// Receives the files of a URL and reads them as local ones. The previous version is given again when the server
     /// says that nothing has changed since.
     pub(super) async fn remote(self, request: &FetchRequest, network: &Network) -> Result<Ingested, IngestError> {
-        let directory = network.downloads.join(source_key(&request.url).to_string());
+        let directory = network.downloads.join(request.key().to_string());
         let previous = Previous::open(self.settings.previous.as_ref(), self.store).await?;
-        let known = previous.as_ref().map(known).unwrap_or_default();
+        // Without a version, none could be given again.
+        let known = previous.as_ref().map(|_| request.known.clone()).unwrap_or_default();
         let fetched = match self.fetch(request, known, &directory, network).await? {
             Received::Files(fetched) => fetched,
             Received::Unchanged => {
@@ -45,6 +46,7 @@ impl Work<'_> {
         // What was downloaded is in the version now.
         blocking(move || files::remove_directory(&directory).map_err(IngestError::from)).await?;
         made.source.size = fetched.iter().map(|file| file.size).sum();
+        made.tags = fetched.into_iter().filter_map(|file| Some((file.name, file.etag?))).collect();
         Ok(made)
     }
 
@@ -96,23 +98,13 @@ fn only_files(fetched: Vec<Fetched>) -> Vec<FetchedFile> {
     fetched.into_iter().filter_map(file).collect()
 }
 
-/// The entity tags of the files that a version was made of, by name.
-fn known(previous: &Previous) -> BTreeMap<String, String> {
-    let imports = previous.report.origin.iter().flat_map(|origin| &origin.imports);
-    let tag = |import: &Import| {
-        let name = import.file.clone()?;
-        Some((name, import.facts.get(ETAG)?.clone()))
-    };
-    imports.filter_map(tag).collect()
-}
-
 fn unchanged(request: &FetchRequest, previous: Previous) -> Ingested {
     let digest = previous.report.origin.as_ref().and_then(|origin| origin.imports.first()).map(|import| import.digest);
     let (tree, bytes, report) = previous.into_version();
     let (path, digest) = (PathBuf::from(redacted(&request.url)), digest.unwrap_or(tree));
     let source = SourceFile { path, digest, size: 0, files: Vec::new() };
     let reused_pieces = report.files.len();
-    Ingested { tree, report, bytes, source, reused_pieces, executed_pieces: 0 }
+    Ingested { tree, report, bytes, source, reused_pieces, executed_pieces: 0, tags: BTreeMap::new() }
 }
 
 /// Where files came from; how many rows they gave is known when all are read.

@@ -137,6 +137,11 @@ async fn finished_partitions_count_until_the_import_is_whole() {
     assert!(made.report.notes.iter().any(|note| note.starts_with("2 of 4 parts were read by an earlier run")));
     let facts = &made.report.origin.unwrap().imports[0].facts;
     assert_eq!((facts["parts_read_before"].as_str(), facts.get("snapshot")), ("2", None));
+    settings.latest = Some(made.tree);
+    let whole = project.run(&settings).await.unwrap();
+    assert_ne!(whole.tree, made.tree, "the same rows, of one moment now");
+    settings.latest = Some(whole.tree);
+    assert_eq!(project.run(&settings).await.unwrap().tree, whole.tree);
     statements(&project.path().join("shop.db"), &["INSERT INTO orders VALUES (2, 'late')"]).await;
     let made = project.run(&settings).await.unwrap();
     assert_eq!((made.reused_pieces, made.report.rows), (0, 5));
@@ -283,7 +288,8 @@ async fn the_same_rows_are_the_latest_version_again() {
 
 #[tokio::test]
 async fn a_file_without_a_tag_is_known_by_its_rows() {
-    let bodies = Arc::new(std::sync::Mutex::new(vec!["id,a\n1,3\n", "id,a\r\n1,2\r\n", "id,a\n1,2\n"]));
+    let bodies =
+        Arc::new(std::sync::Mutex::new(vec!["id,a\n1,3\n", "id;a\n\n1;2\n", "id,a\r\n1,2\r\n", "id,a\n1,2\n"]));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/a.csv", listener.local_addr().unwrap());
     let answer = move || {
@@ -298,6 +304,8 @@ async fn a_file_without_a_tag_is_known_by_its_rows() {
     (settings.latest, settings.previous) = (Some(first.tree), Some(first.tree));
     let again = project.run(&settings).await.unwrap();
     assert_eq!((again.tree, &again.report), (first.tree, &first.report), "other ends of lines, the same rows");
+    let again = project.run(&settings).await.unwrap();
+    assert_eq!((again.tree, &again.report), (first.tree, &first.report), "another delimiter, the same rows");
     let changed = project.run(&settings).await.unwrap();
     assert_eq!((changed.tree == first.tree, project.rows(&changed.tree).await), (false, vec!["1|3".to_owned()]));
 }
@@ -346,10 +354,12 @@ async fn a_url_is_read_as_a_file_and_asked_whether_it_changed() {
     assert!(import.facts.contains_key("etag"));
     let shown = format!("{settings:?} {:?}", made.report);
     assert!(!shown.contains("secret"), "{shown}");
+    assert_eq!(made.tags.keys().collect::<Vec<_>>(), ["data.zip"]);
     settings.previous = Some(made.tree);
+    settings.source = Source::Remote(FetchRequest { known: made.tags, ..FetchRequest::new(&url) });
     let again = project.run(&settings).await.unwrap();
     assert_eq!((again.tree, again.bytes, again.executed_pieces), (made.tree, made.bytes, 0));
-    assert_eq!(served.requests.load(Ordering::SeqCst), 2);
+    assert_eq!((served.requests.load(Ordering::SeqCst), again.tags.len()), (2, 0));
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use futures::{StreamExt as _, stream};
 use rayon::prelude::*;
 use ropewalk_store::files::{self, EntryKind};
-use ropewalk_types::Diagnose as _;
+use ropewalk_types::{DatasetName, Diagnose as _};
 use serde::Deserialize;
 
 use super::digests::{Md5Rule, is_hex};
@@ -108,6 +108,7 @@ pub(super) async fn plan(
     links: AddLinks,
     tracked: &[Tracked],
     surroundings: &DvcSurroundings,
+    others: &[DatasetName],
 ) -> Result<ImportPlan, VersionsError> {
     let (project, beside, home) = (folder, surroundings.settings.clone(), surroundings.home.clone());
     let (config, declared) = blocking(move || {
@@ -120,7 +121,7 @@ pub(super) async fn plan(
     .await?;
     let datasets = tracked.iter().map(|tracked| tracked.place.path.clone()).collect();
     let planner = Planner { sources: Sources::of(config, surroundings), root, links, datasets };
-    let mut taken = names_taken(tracked);
+    let mut taken = names_taken(tracked, others);
     let (mut plan, mut planned) = (ImportPlan::default(), BTreeSet::new());
     for Declared { file, outputs } in declared {
         let declared_in = planner.shown(&file);
@@ -134,9 +135,11 @@ pub(super) async fn plan(
         for output in outputs {
             let declared_in = declared_in.clone();
             let shown = || planner.shown(&output.path);
-            // A folder that cannot be read keeps nothing else from being taken over.
-            let taken_over =
-                planner.take(&output, &planned).await.unwrap_or_else(|error| Err(Left::Refused(Refusal::of(&error))));
+            let taken_over = match planner.take(&output, &planned).await {
+                Err(VersionsError::Interrupted) => return Err(VersionsError::Interrupted),
+                // A folder that cannot be read keeps nothing else from being taken over.
+                taken_over => taken_over.unwrap_or_else(|error| Err(Left::Refused(Refusal::of(&error)))),
+            };
             match taken_over {
                 Ok(Taken { path, kind, files, missing, damaged, links }) => {
                     planned.insert(path.clone());

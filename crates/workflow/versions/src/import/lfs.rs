@@ -8,8 +8,8 @@ use ropewalk_store::files::{self, EntryKind, OddNames, ScanNext};
 use ropewalk_types::{DatasetName, Digest};
 
 use super::digests::{Sha256s, is_hex, sha256s};
+use super::name_for;
 use super::plan::{DamagedObject, FailedOutput, FileSource, ImportPlan, PlannedFile, PlannedOutput, SkippedOutput};
-use super::{name_for, names_taken};
 use crate::discovery::{Place, Tracked, is_passed_over, overlap, untrackable};
 use crate::error::VersionsError;
 use crate::git;
@@ -226,15 +226,16 @@ pub(super) fn upwards(path: &str) -> impl Iterator<Item = &str> {
     std::iter::successors(Some(path), |path| Some(path.rsplit_once('/')?.0))
 }
 
-/// A plan for all that Git LFS keeps; `of_git` is what git tracks, sorted by path.
+/// A plan for all that Git LFS keeps; `of_git` is what git tracks, sorted by path, and `taken` are names that none gets.
 pub(super) fn plan_all(
     root: &Path,
     of_git: &[String],
     kept: &LfsKept,
     links: AddLinks,
     tracked: &[Tracked],
+    taken: &mut BTreeSet<String>,
 ) -> Result<ImportPlan, VersionsError> {
-    let (mut all, mut taken) = (ImportPlan::default(), names_taken(tracked));
+    let mut all = ImportPlan::default();
     for (path, files) in tops(root, kept, tracked)? {
         let folder = format!("{path}/");
         let begin = of_git.partition_point(|file| *file < folder);
@@ -251,10 +252,11 @@ pub(super) fn plan_all(
             all.skipped.push(SkippedOutput { path, declared_in: DECLARED_IN.to_owned(), reason });
             continue;
         }
-        let name = name_for(&path, &mut taken)?;
+        let name = name_for(&path, taken)?;
         let place = Place::of(root, Path::new(&path));
-        match place.and_then(|place| plan(root, &place, Some(name), kept, links, tracked)) {
+        match place.and_then(|place| plan(root, &place, name, kept, links, tracked)) {
             Ok(plan) => all.outputs.extend(plan.outputs),
+            Err(VersionsError::Interrupted) => return Err(VersionsError::Interrupted),
             Err(error) => all.failed.push(FailedOutput::of(&path, DECLARED_IN, &error)),
         }
     }
@@ -264,7 +266,7 @@ pub(super) fn plan_all(
 pub(super) fn plan(
     root: &Path,
     place: &Place,
-    name: Option<DatasetName>,
+    name: DatasetName,
     kept: &LfsKept,
     links: AddLinks,
     tracked: &[Tracked],
@@ -277,10 +279,6 @@ pub(super) fn plan(
         }
         return Err(untrackable(&place.path, "it is a dataset already", "use `ropewalk data add` for changes"));
     }
-    let name = match name {
-        Some(name) => name,
-        None => name_for(&place.path, &mut names_taken(tracked))?,
-    };
     let taken = if links == AddLinks::AsBefore { Links::Refused } else { Links::Skipped };
     let work = look(&Data::at(&place.data, kind).with_links(taken), None)?;
     let sought = sought(place, kind, kept, &work)?;

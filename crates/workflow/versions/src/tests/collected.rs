@@ -59,7 +59,7 @@ async fn an_import_that_relied_on_what_is_gone_writes_it_again() {
         project.store.put_bytes(bytes.into()).await.unwrap();
     }
     collect_all(&url).await;
-    let plan = project.workspace.dvc_plan("".as_ref(), AddLinks::AsBefore, &no_remotes()).await.unwrap();
+    let plan = project.workspace.dvc_plan("".as_ref(), AddLinks::AsBefore, &no_remotes(), &[]).await.unwrap();
     import(&project, &plan).await;
     assert!(holds(&url, &Digest::of(b"a")).await && holds(&url, &Digest::of(b"b")).await);
     assert!(project.status_of("data").await.is_clean());

@@ -20,7 +20,7 @@ fn surroundings(project: &Project) -> DvcSurroundings {
 
 async fn plan(project: &Project) -> ImportPlan {
     let surroundings = surroundings(project);
-    project.workspace.dvc_plan("".as_ref(), AddLinks::AsBefore, &surroundings).await.unwrap()
+    project.workspace.dvc_plan("".as_ref(), AddLinks::AsBefore, &surroundings, &[]).await.unwrap()
 }
 
 /// A project whose bytes are in a remote only: a small and a large file of DVC 3 in a folder, a file of DVC 2.

@@ -24,7 +24,7 @@ async fn files_belong_to_the_dataset_that_they_lie_in() {
     ada.write("data-not/a", "1");
     let version = ada.commit_data("first").await;
     let content = root_of(&ada, "v1").await;
-    let first = Holder { name: name("data"), content, version: Some(version), differs: false };
+    let first = Holder { name: name("data"), content, file: None, version: Some(version), differs: false };
     assert_eq!(holders(&ada, &["data/deep/a", "data/b", "beside", "data-not/a"]).await, std::slice::from_ref(&first));
     assert!(holders(&ada, &["beside", "data-not/a"]).await.is_empty());
     let without_store = ada.without_store();
@@ -59,6 +59,8 @@ async fn a_single_file_is_a_dataset_too() {
     ada.add("tables/one.csv").await;
     let found = holders(&ada, &["tables/one.csv", "tables/two.csv"]).await;
     assert_eq!((found.len(), found[0].name.as_str(), found[0].differs), (1, "one.csv", false), "{found:?}");
+    let file = found[0].file.as_ref().unwrap();
+    assert_eq!((file.path.as_str(), file.digest, file.size, file.executable), ("one.csv", found[0].content, 1, false));
     ada.write("tables/one.csv", "3");
     assert!(holders(&ada, &["tables/one.csv"]).await[0].differs);
 }

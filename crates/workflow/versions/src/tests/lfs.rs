@@ -36,7 +36,7 @@ async fn checked_out(kept: &[(&str, &str, &str)]) -> Project {
 }
 
 async fn plan(project: &Project, path: &str) -> ImportPlan {
-    project.workspace.lfs_plan(path.as_ref(), None, AddLinks::AsBefore).await.unwrap()
+    project.workspace.lfs_plan(path.as_ref(), None, AddLinks::AsBefore, &[]).await.unwrap()
 }
 
 #[tokio::test]
@@ -128,7 +128,7 @@ async fn git_lfs_is_taken_over() {
     project.write(&format!(".git/lfs/objects/ba/78/{oid}"), "abc");
     project.write("data/big", &pointer(3));
     project.write("data/plain", "plain");
-    let plan = project.workspace.lfs_plan("data".as_ref(), None, AddLinks::AsBefore).await.unwrap();
+    let plan = project.workspace.lfs_plan("data".as_ref(), None, AddLinks::AsBefore, &[]).await.unwrap();
     assert_eq!(plan.outputs[0].files.iter().map(|file| file.stands_in).collect::<Vec<_>>(), [true, false]);
     let imported = import(&project, &plan).await;
     assert_eq!((imported[0].files, imported[0].bytes), (2, 8));
@@ -136,7 +136,7 @@ async fn git_lfs_is_taken_over() {
     assert!(project.status().await.is_clean());
 
     project.write("other/wrong", &pointer(4));
-    let plan = project.workspace.lfs_plan("other".as_ref(), None, AddLinks::AsBefore).await.unwrap();
+    let plan = project.workspace.lfs_plan("other".as_ref(), None, AddLinks::AsBefore, &[]).await.unwrap();
     let [damaged] = plan.outputs[0].damaged.as_slice() else { panic!("{plan:?}") };
     assert!(damaged.file == "wrong" && damaged.expected.contains("4 bytes") && damaged.got.contains("3 bytes"));
     assert!(plan.outputs[0].hint.as_ref().unwrap().contains("git lfs fetch") && !plan.is_whole(), "{plan:?}");
@@ -160,18 +160,29 @@ async fn everything_of_git_lfs_is_found() {
     project.write("sounds/f.lfs", "abc");
     project.git(&["add", "."]).await;
     for path in ["", ".", project.root().to_str().unwrap()] {
-        let plan = project.workspace.lfs_plan(path.as_ref(), None, AddLinks::AsBefore).await.unwrap();
+        let plan = project.workspace.lfs_plan(path.as_ref(), None, AddLinks::AsBefore, &[]).await.unwrap();
         let told: Vec<_> = plan.outputs.iter().map(|output| (output.path.as_str(), output.files.len())).collect();
         assert_eq!(told, [("images", 3), ("labels", 1), ("sounds", 1), ("top.bin", 1)], "{plan:?}");
         assert_eq!(plan.skipped.iter().map(|skipped| skipped.path.as_str()).collect::<Vec<_>>(), ["code"]);
         assert!(plan.skipped[0].reason.contains("code/train.py"), "{plan:?}");
     }
-    let plan = project.workspace.lfs_plan("".as_ref(), None, AddLinks::AsBefore).await.unwrap();
+    let plan = project.workspace.lfs_plan("".as_ref(), None, AddLinks::AsBefore, &[]).await.unwrap();
     import(&project, &plan).await;
     assert_eq!(project.read("images/deep/a.bin").unwrap(), "abc");
     assert_eq!(project.read("top.bin").unwrap(), "abc");
-    let again = project.workspace.lfs_plan("".as_ref(), None, AddLinks::AsBefore).await.unwrap();
+    let again = project.workspace.lfs_plan("".as_ref(), None, AddLinks::AsBefore, &[]).await.unwrap();
     assert_eq!((again.outputs.len(), again.skipped.len()), (0, 1), "{again:?}");
+}
+
+#[tokio::test]
+async fn no_name_of_another_is_taken() {
+    let project = checked_out(&[("data/a.lfs", A, "a"), ("top.lfs", ABC, "abc")]).await;
+    let others = [name("data"), name("top.lfs")];
+    for (path, expected) in [("", ["data-2", "top.lfs-2"].as_slice()), ("data", ["data-2"].as_slice())] {
+        let plan = project.workspace.lfs_plan(path.as_ref(), None, AddLinks::AsBefore, &others).await.unwrap();
+        let names: Vec<_> = plan.outputs.iter().map(|output| output.name.as_str()).collect();
+        assert_eq!(names, expected);
+    }
 }
 
 #[tokio::test]

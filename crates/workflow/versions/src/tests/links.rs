@@ -194,7 +194,7 @@ async fn imports_from_git_lfs_leave_links_out_or_follow_them() {
         project.write(&format!("{folder}/big"), &pointer);
         link(&project, "../../elsewhere", &format!("{folder}/sub/folder"));
     }
-    let plan = async |folder: &str, links| project.workspace.lfs_plan(folder.as_ref(), None, links).await;
+    let plan = async |folder: &str, links| project.workspace.lfs_plan(folder.as_ref(), None, links, &[]).await;
     assert_eq!(plan("one", AddLinks::AsBefore).await.unwrap_err().code(), "versions.links");
     let all = plan("", AddLinks::AsBefore).await.unwrap();
     assert_eq!((all.outputs.len(), all.failed.len()), (0, 2), "{all:?}");
@@ -234,7 +234,7 @@ async fn imports_from_dvc_take_links_into_its_cache_for_what_they_are() {
     link(&project, cache.path().join("a").to_str().unwrap(), "data/a");
     project.write("elsewhere", "22");
     link(&project, "../elsewhere", "data/mine");
-    let plan = async |links| project.workspace.dvc_plan("".as_ref(), links, &no_remotes()).await.unwrap();
+    let plan = async |links| project.workspace.dvc_plan("".as_ref(), links, &no_remotes(), &[]).await.unwrap();
     let refused = plan(AddLinks::AsBefore).await;
     assert_eq!((refused.outputs.len(), refused.failed.len()), (1, 1), "{refused:?}");
     let reason = &refused.failed[0].reason;

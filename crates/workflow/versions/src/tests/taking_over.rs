@@ -53,7 +53,7 @@ pub(super) fn no_remotes() -> DvcSurroundings {
 #[tokio::test]
 async fn a_dvc_project_is_taken_over() {
     let project = dvc_project().await;
-    let plan = project.workspace.dvc_plan("".as_ref(), AddLinks::AsBefore, &no_remotes()).await.unwrap();
+    let plan = project.workspace.dvc_plan("".as_ref(), AddLinks::AsBefore, &no_remotes(), &[]).await.unwrap();
     assert!(plan.skipped.is_empty() && plan.is_whole(), "{plan:?}");
     let told: Vec<_> =
         plan.outputs.iter().map(|output| (output.path.as_str(), output.kind, output.files.len())).collect();
@@ -72,7 +72,7 @@ async fn a_dvc_project_is_taken_over() {
     let statuses = project.workspace.status(&[]).await.unwrap();
     assert!(statuses.iter().all(crate::Status::is_clean), "{statuses:?}");
 
-    let again = project.workspace.dvc_plan("".as_ref(), AddLinks::AsBefore, &no_remotes()).await.unwrap();
+    let again = project.workspace.dvc_plan("".as_ref(), AddLinks::AsBefore, &no_remotes(), &[]).await.unwrap();
     assert_eq!((again.outputs.len(), again.skipped.len()), (0, 2));
     assert!(again.is_whole(), "what is a dataset already is nothing amiss: {again:?}");
 }
@@ -81,7 +81,7 @@ async fn a_dvc_project_is_taken_over() {
 async fn changes_in_the_work_tree_stay_changes() {
     let project = dvc_project().await;
     project.write("data/a", "mine");
-    let plan = project.workspace.dvc_plan("".as_ref(), AddLinks::AsBefore, &no_remotes()).await.unwrap();
+    let plan = project.workspace.dvc_plan("".as_ref(), AddLinks::AsBefore, &no_remotes(), &[]).await.unwrap();
     let imported = import(&project, &plan).await;
     assert_eq!(imported[0].changed, ["a"]);
     assert_eq!(project.read("data/a").unwrap(), "mine");
@@ -96,7 +96,7 @@ async fn links_into_the_cache_become_files() {
     let cached = project.path(&format!(".dvc/cache/files/md5/{}/{}", &A[..2], &A[2..]));
     files::create_directories(&project.path("data")).unwrap();
     std::os::unix::fs::symlink(&cached, project.path("data/a")).unwrap();
-    let plan = project.workspace.dvc_plan("".as_ref(), AddLinks::AsBefore, &no_remotes()).await.unwrap();
+    let plan = project.workspace.dvc_plan("".as_ref(), AddLinks::AsBefore, &no_remotes(), &[]).await.unwrap();
     assert!(plan.outputs[0].files[0].stands_in);
     import(&project, &plan).await;
     assert_eq!(files::kind(&project.path("data/a")).unwrap(), Some(files::EntryKind::File));
@@ -110,7 +110,7 @@ async fn what_cannot_be_found_or_read_is_said() {
     project.write(&format!("remote/files/md5/{}/{}", &B[..2], &B[2..]), "damaged");
     project.write("lost.dvc", &format!("outs:\n- md5: {}.dir\n  hash: md5\n  path: lost\n", md5(b"lost")));
     project.write("out.dvc", &format!("outs:\n- md5: {A}\n  hash: md5\n  path: ../../outside\n"));
-    let plan = project.workspace.dvc_plan("".as_ref(), AddLinks::AsBefore, &no_remotes()).await.unwrap();
+    let plan = project.workspace.dvc_plan("".as_ref(), AddLinks::AsBefore, &no_remotes(), &[]).await.unwrap();
     let data = plan.outputs.iter().find(|output| output.path == "data").unwrap();
     let [damaged] = data.damaged.as_slice() else { panic!("{data:?}") };
     assert!(data.missing.is_empty() && damaged.file == "deep/b", "{data:?}");
@@ -124,7 +124,7 @@ async fn what_cannot_be_found_or_read_is_said() {
     assert_eq!(import(&project, &plan).await.len(), 1, "half a dataset is none");
 
     let none = Project::new().await;
-    let error = none.workspace.dvc_plan("".as_ref(), AddLinks::AsBefore, &no_remotes()).await.unwrap_err();
+    let error = none.workspace.dvc_plan("".as_ref(), AddLinks::AsBefore, &no_remotes(), &[]).await.unwrap_err();
     assert_eq!(error.code(), "versions.import");
 }
 
@@ -138,7 +138,7 @@ async fn files_that_cannot_be_read_keep_no_others_from_being_taken_over() {
     project.write("other/dvc.yaml", "stages: 3\n");
     project.write("stage/dvc.lock", "schema: '2.0'\nstages:\n  x: 3\n");
     for folder in ["", ".", "other/.."] {
-        let plan = project.workspace.dvc_plan(folder.as_ref(), AddLinks::AsBefore, &no_remotes()).await.unwrap();
+        let plan = project.workspace.dvc_plan(folder.as_ref(), AddLinks::AsBefore, &no_remotes(), &[]).await.unwrap();
         let told: Vec<_> = plan.outputs.iter().map(|output| output.declared_in.as_str()).collect();
         assert_eq!(told, ["data.dvc", "old/table.csv.dvc"], "{plan:?}");
         let bad: Vec<_> = plan.failed.iter().map(|failed| failed.path.as_str()).collect();
@@ -183,6 +183,15 @@ async fn what_is_damaged_in_the_cache_is_taken_from_a_remote() {
 }
 
 #[tokio::test]
+async fn no_name_of_another_is_taken() {
+    let project = dvc_project().await;
+    let others = [name("data"), name("table.csv"), name("old-table.csv")];
+    let plan = project.workspace.dvc_plan("".as_ref(), AddLinks::AsBefore, &no_remotes(), &others).await.unwrap();
+    let names: Vec<_> = plan.outputs.iter().map(|output| output.name.as_str()).collect();
+    assert_eq!(names, ["data-2", "old-table.csv-2"]);
+}
+
+#[tokio::test]
 async fn hostile_lists_are_refused() {
     for path in ["../x", "/etc/passwd", "a//b", "a/../../b", ".git/config", "a\\\\b"] {
         let project = Project::new().await;
@@ -191,7 +200,7 @@ async fn hostile_lists_are_refused() {
         project.write(".dvc/config", "");
         project.write(&format!(".dvc/cache/files/md5/{}/{}.dir", &md5[..2], &md5[2..]), &list);
         project.write("data.dvc", &format!("outs:\n- md5: {md5}.dir\n  hash: md5\n  path: data\n"));
-        let plan = project.workspace.dvc_plan("".as_ref(), AddLinks::AsBefore, &no_remotes()).await.unwrap();
+        let plan = project.workspace.dvc_plan("".as_ref(), AddLinks::AsBefore, &no_remotes(), &[]).await.unwrap();
         assert_eq!((plan.outputs.len(), plan.failed.len()), (0, 1), "{path}");
     }
 }
@@ -212,7 +221,7 @@ async fn locks_of_both_schemas_and_working_folders() {
         project.write("dvc.yaml", "stages:\n  make:\n    foreach: [1]\n    do:\n      wdir: sub\n      cmd: x\n");
         project.write("dvc.lock", &lock);
         project.write(expected, "a");
-        let plan = project.workspace.dvc_plan("".as_ref(), AddLinks::AsBefore, &no_remotes()).await.unwrap();
+        let plan = project.workspace.dvc_plan("".as_ref(), AddLinks::AsBefore, &no_remotes(), &[]).await.unwrap();
         assert_eq!(plan.outputs.iter().map(|output| output.path.as_str()).collect::<Vec<_>>(), [expected], "{plan:?}");
     }
 }
@@ -220,7 +229,7 @@ async fn locks_of_both_schemas_and_working_folders() {
 #[tokio::test]
 async fn bytes_that_changed_after_they_were_verified_are_not_stored() {
     let project = dvc_project().await;
-    let plan = project.workspace.dvc_plan("".as_ref(), AddLinks::AsBefore, &no_remotes()).await.unwrap();
+    let plan = project.workspace.dvc_plan("".as_ref(), AddLinks::AsBefore, &no_remotes(), &[]).await.unwrap();
     // Of the same size.
     project.write(&format!(".dvc/cache/files/md5/{}/{}", &A[..2], &A[2..]), "z");
     let outcome = import_some(&project, &plan).await;
@@ -231,7 +240,7 @@ async fn bytes_that_changed_after_they_were_verified_are_not_stored() {
 }
 
 async fn plan_of(project: &Project) -> ImportPlan {
-    project.workspace.dvc_plan("".as_ref(), AddLinks::AsBefore, &no_remotes()).await.unwrap()
+    project.workspace.dvc_plan("".as_ref(), AddLinks::AsBefore, &no_remotes(), &[]).await.unwrap()
 }
 
 /// Why an output of a plan was refused, by the file that declares it.

@@ -6,6 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
+use ropewalk_store::TreeFile;
 use ropewalk_store::files::{self, EntryKind, FileError};
 use ropewalk_types::{DatasetName, Digest};
 
@@ -14,7 +15,7 @@ use super::{Layout, Opened, Status, Workspace};
 use crate::discovery::{Place, discover, is_passed_over, pointer_at};
 use crate::error::{VersionsError, blocking};
 use crate::index::Index;
-use crate::pointer::Pointer;
+use crate::pointer::{Kind, Pointer};
 
 /// More links than any system follows on the way to a file.
 const MOST_LINKS: usize = 64;
@@ -27,6 +28,8 @@ pub struct Holder {
     pub name: DatasetName,
     /// The content that was laid out or added: a tree, or the blob of a single file.
     pub content: Digest,
+    /// The single file that this content is, by its name; none of a folder.
+    pub file: Option<TreeFile>,
     /// The version that has this content, if it was committed.
     pub version: Option<Digest>,
     /// Whether some of the files are not what that content has: they were changed or added since, or cannot be compared,
@@ -74,20 +77,28 @@ impl Workspace {
     }
 }
 
-fn holder(Opened { pointer, index, .. }: &Opened, status: Option<&Status>, files: &Wanted) -> Holder {
-    let Some(status) = status else {
-        let (content, version) = (pointer.digest, pointer.version());
-        return Holder { name: pointer.name.clone(), content, version, differs: true };
+fn holder(Opened { place, pointer, index }: &Opened, status: Option<&Status>, files: &Wanted) -> Holder {
+    let single = |digest: Digest, size: u64, kind: Kind| {
+        let (path, executable) = (place.file_name().to_owned(), kind == Kind::Executable);
+        (kind != Kind::Folder).then_some(TreeFile { path, digest, size, executable })
     };
-    let laid_out = index.as_ref().map(|index| &index.head);
-    let (content, version) = match (status.layout, laid_out) {
-        (Layout::Outdated { .. }, Some(head)) => (head.root, head.state.version()),
-        _ => (pointer.digest, pointer.version()),
+    let known = || (pointer.digest, single(pointer.digest, pointer.bytes, pointer.kind), pointer.version());
+    let Some(status) = status else {
+        let (content, file, version) = known();
+        return Holder { name: pointer.name.clone(), content, file, version, differs: true };
+    };
+    let (content, file, version) = match (status.layout, index) {
+        (Layout::Outdated { .. }, Some(index)) => {
+            let head = &index.head;
+            let size = index.get(0).map(|entry| entry.stat.size).unwrap_or_default();
+            (head.root, single(head.root, size, head.kind), head.state.version())
+        }
+        _ => known(),
     };
     let added = status.added.iter().map(|file| &file.path);
     let changed = status.changed.iter().filter(|file| file.content).map(|file| &file.path);
     let differs = status.layout == Layout::Unknown || added.chain(changed).any(|path| files.contains(path));
-    Holder { name: pointer.name.clone(), content, version, differs }
+    Holder { name: pointer.name.clone(), content, file, version, differs }
 }
 
 /// What a folder or file is to the search.

@@ -25,9 +25,9 @@ const DAMAGED_SHOWN: usize = 10;
 pub(super) async fn dvc(shared: &Shared, folder: &Path, links: LinkArguments, dry_run: bool) -> Ending {
     let project = commands::data_project(shared, "ropewalk data import-dvc")?;
     let (folder, surroundings) = (commands::current_folder()?.join(folder), surroundings());
-    let mut plan = project.workspace().dvc_plan(&folder, links.into(), &surroundings).await?;
+    let mut plan = project.dvc_plan(&folder, links.into(), &surroundings).await?;
     if follow(&project, &plan, dry_run).await? {
-        plan = project.workspace().dvc_plan(&folder, links.into(), &surroundings).await?;
+        plan = project.dvc_plan(&folder, links.into(), &surroundings).await?;
     }
     Ok(take_over(shared, &project, &plan, dry_run).await?.0)
 }
@@ -39,9 +39,9 @@ pub(super) async fn lfs(shared: &Shared, path: Option<&Path>, links: LinkArgumen
         Some(path) => commands::current_folder()?.join(path),
         None => project.root().to_owned(),
     };
-    let mut plan = project.workspace().lfs_plan(&path, None, links.into()).await?;
+    let mut plan = project.lfs_plan(&path, links.into()).await?;
     if follow(&project, &plan, dry_run).await? {
-        plan = project.workspace().lfs_plan(&path, None, links.into()).await?;
+        plan = project.lfs_plan(&path, links.into()).await?;
     }
     let (ending, imported) = take_over(shared, &project, &plan, dry_run).await?;
     if !dry_run {

@@ -2,7 +2,9 @@
 
 use std::process::Output;
 
-use super::{PEOPLE, entries, lineage, people};
+use serde_json::Value;
+
+use super::{PEOPLE, entries, lineage, links, people};
 use crate::harness::{Project, talk};
 
 fn personal(project: &Project, name: &str, when: &str) {
@@ -122,6 +124,9 @@ fn a_single_tracked_file_can_be_declared_and_given_to_stages() {
         let thread = project.json(&["trace", &format!("runs:/{}", run.expect("a run"))]);
         personal(&project, "table", when);
         let table = lineage(&project, "table");
+        let given = stages.iter().find(|one| one["name"] == "staff").map(|one| &one["outputs"]["staff"]["digest"]);
+        let given = format!("data:staff@{}", given.and_then(Value::as_str).expect("what stages get"));
+        assert!(links(&table, None, &given), "{when}: the table read the file of that name too: {table}");
         for facts in [&thread["facts"], &table["facts"]] {
             assert_eq!(facts["classification"]["value"], "personal", "{when}: {facts}");
             assert_eq!(facts["owners"][0], "ada@example.com", "{when}: {facts}");

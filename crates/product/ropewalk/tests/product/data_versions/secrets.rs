@@ -113,10 +113,59 @@ fn secrets_of_the_project_file_are_hidden_in_what_is_kept() {
     project.write("ropewalk.toml", &file("other", "\"Basic other\"", "other"));
     assert_eq!(run_kept(&project).1, tree, "it is the same code");
 
+    // What is switched off is kept as well.
+    let commented = format!("{}# token = \"comment-3f9a7c24\"\n", file("***", "\"***\"", "***"));
+    project.write("ropewalk.toml", &commented);
+    let (said, _, kept) = run_kept(&project);
+    assert!(said.contains("warning: secrets") && said.contains("a comment"), "{said}");
+    assert_eq!(kept, commented.replace("comment-3f9a7c24", "***"));
+
     let clean = file("${TOKEN}", "{ env = \"TOKEN\" }", "${CODE}");
     project.write("ropewalk.toml", &clean);
     let (said, _, kept) = run_kept(&project);
     assert!(!said.contains("warning") && kept == clean, "{said}");
     let said = project.fail(1, &["run", "a"]);
     assert!(said.contains("the environment variable `TOKEN` is not set"), "{said}");
+}
+
+/// The run of `stage` fails; what it said, in which as in all that is kept of it `secret` does not stand.
+fn fails_without(project: &Project, stage: &str, secret: &str) -> String {
+    let output = project.command(&["run", stage]).env("SECRET", secret).output().expect("the binary starts");
+    let said = talk(&output);
+    assert!(output.status.code() == Some(1) && !said.contains(secret), "{said}");
+    let kept = walk(&project.path(".ropewalk"));
+    assert!(kept.len() > 1 && !kept.iter().any(|bytes| contains(bytes, secret.as_bytes())), "{stage}: it is kept");
+    said
+}
+
+#[test]
+fn what_fails_is_told_and_kept_without_secrets() {
+    const SECRET: &str = "failing-51c07be2";
+    let command = |word: &str| {
+        format!(
+            "\"grep -q project ropewalk.toml && {word} https://a.example/y?token={SECRET}\"\ndeps = [\"ropewalk.toml\"]"
+        )
+    };
+    let file = format!(
+        "[project]\nname = \"x\"\n\
+         [data.a]\nsource = \"sqlite:a.db?key=${{SECRET}}\"\nquery = \"SELECT 1 AS a\"\n\
+         [data.b]\nsource = \"sqlite:b.db#token=${{SECRET}}\"\nquery = \"SELECT 1 AS a\"\n\
+         [stage.c]\nrun = {}\nout = {{ lines = \"c.txt\" }}\n\
+         [stage.d]\nrun = {}\nout = {{ lines = \"d.txt\" }}\n",
+        command("false"),
+        command("true"),
+    );
+    let project = Project::with(&[("ropewalk.toml", &file)]);
+    for (stage, told) in [
+        ("a", "cannot read the URL `sqlite:a.db?key=***`"),
+        ("b", "cannot read the URL `sqlite:b.db#token=***`"),
+        ("c", "false https://a.example/y?token=***` ended with"),
+        ("d", "true https://a.example/y?token=***` ended well but did not make `d.txt`"),
+    ] {
+        let said = fails_without(&project, stage, SECRET);
+        assert!(said.contains(told), "{said}");
+    }
+    let raw = Digest::of(file.as_bytes());
+    let is_kept = project.in_store(".ropewalk/store", async |store| store.contains(&raw).await.expect("looked"));
+    assert!(!is_kept, "the project file is kept as it is");
 }

@@ -48,6 +48,9 @@ pub(super) enum Here {
 }
 
 /// The first place of this machine where the bytes of a file are, and are right.
+///
+/// # Errors
+/// The file lies in the work tree and cannot be read, and nothing else is known of it.
 pub(super) fn find(file: &Kept, rule: Md5Rule, directory: &Path, storages: &[Storage]) -> Result<Here, VersionsError> {
     let here = directory.join(&file.path);
     let kind = files::kind(&here)?;
@@ -55,7 +58,7 @@ pub(super) fn find(file: &Kept, rule: Md5Rule, directory: &Path, storages: &[Sto
     // Not through a link: it leads into the cache, where the file is looked for anyway.
     let in_work_tree = (kind == Some(EntryKind::File)).then_some(FileSource::WorkTree(here));
     let stored = storages.iter().flat_map(|storage| storage.places(&file.md5, rule));
-    let mut damaged = Vec::new();
+    let (mut damaged, mut unread) = (Vec::new(), None);
     for source in in_work_tree.into_iter().chain(stored) {
         let Some(path) = source.path() else { continue };
         let in_work_tree = matches!(source, FileSource::WorkTree(_));
@@ -76,12 +79,17 @@ pub(super) fn find(file: &Kept, rule: Md5Rule, directory: &Path, storages: &[Sto
                     Ok(found.by_rule()),
                 ));
             }
+            // It is no object of DVC, which another copy of it could take the place of.
+            Err(error) if in_work_tree => unread = Some(error),
             Err(error) => {
                 damaged.push(DamagedObject::of_md5(&file.path, path.display().to_string(), &file.md5, Err(&error)));
             }
         }
     }
-    Ok(Here::Lacking { stands_in, damaged })
+    match unread {
+        Some(error) if damaged.is_empty() => Err(error),
+        _ => Ok(Here::Lacking { stands_in, damaged }),
+    }
 }
 
 /// The MD5s of the file at `path`; none if there is no file.
