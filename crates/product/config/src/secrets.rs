@@ -113,9 +113,9 @@ fn string_length(text: &str) -> usize {
     while let Some(rest) = text.get(at..)
         && let Some(next) = rest.chars().next()
     {
-        if rest.starts_with(end) {
+        if let Some(after) = rest.strip_prefix(end) {
             // The last quotes of a string of several lines may belong to it.
-            let more = rest[end.len()..].chars().take(2).take_while(|letter| *letter == quote).count();
+            let more = after.chars().take(2).take_while(|letter| *letter == quote).count();
             return at + end.len() + if end.len() > 1 { more } else { 0 };
         }
         at += next.len_utf8();

@@ -56,7 +56,7 @@ impl Server {
             socket: None,
             tls: Tls::default(),
             others: Vec::new(),
-            location: location.clone(),
+            location,
         };
         for (name, value) in parsed.query_pairs() {
             server.parameter(&name, &value, others).map_err(wrong)?;
