@@ -19,6 +19,7 @@ mod merging;
 mod remotes;
 mod removing;
 mod retyping;
+mod set_back;
 mod taking_over;
 
 use std::path::{Path, PathBuf};

@@ -19,6 +19,7 @@ mod restore;
 mod snapshot;
 mod source;
 mod status;
+mod unversioned;
 
 use std::fmt;
 use std::path::{Path, PathBuf};

@@ -124,6 +124,7 @@ async fn a_part_brings_that_part() {
         patterns: vec!["2/2".to_owned()],
         version: None,
         mode: ropewalk_store::LinkMode::Auto,
+        force: false,
     };
     workspace.restore(restore, &NoProgress).await.unwrap();
     assert_eq!(bob.read("data/2/2").unwrap(), noise(2));

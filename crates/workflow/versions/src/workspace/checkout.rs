@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::plan::{Plan, Planning, find};
 use super::source::{Supply, tops};
+use super::unversioned::going;
 use super::{Content, Opened, Workspace};
 use crate::discovery::Place;
 use crate::error::{VersionsError, blocking};
@@ -146,7 +147,7 @@ impl Workspace {
         let data = Data::at(&place.data, content.kind).with_links(pointer.links);
         let begun = self.begun(&name, place.file_name()).await?;
         let linked = if mode == LinkMode::Copy { Some(self.cache_folder()) } else { None };
-        let sides = Sides { data: data.clone(), index, target, begun, linked };
+        let sides = Sides { name: name.clone(), data: data.clone(), index, target, begun, linked };
         let (plan, target) = self.planned(sides, &matcher, force).await?;
         if !plan.blocked.is_empty() {
             return Err(VersionsError::WouldOverwrite { name, paths: plan.blocked });
@@ -223,6 +224,7 @@ impl Workspace {
 
 /// What a checkout goes from and to.
 struct Sides {
+    name: DatasetName,
     data: Data,
     index: Option<Index>,
     target: Vec<TreeFile>,
@@ -240,7 +242,7 @@ impl Workspace {
         matcher: &Matcher,
         force: bool,
     ) -> Result<(Plan, Vec<TreeFile>), VersionsError> {
-        let (work, linked, Sides { index, target, begun, .. }) = blocking(move || {
+        let (work, linked, Sides { name, index, target, begun, .. }) = blocking(move || {
             let linked = sides.linked.as_deref().map(inodes).transpose()?.unwrap_or_default();
             let mut work = look(&sides.data, sides.index.as_ref())?;
             work.clear_leftovers()?;
@@ -253,6 +255,10 @@ impl Workspace {
         let (ours, index) = (self.ours(&work, &begun).await?, index.as_ref());
         let planning = Planning { index, work: &work, target: &target, matcher, linked: &linked, ours: &ours, force };
         let mut plan = planning.plan();
+        if let Some(index) = index.filter(|_| !force) {
+            let going = going(index, &work, plan.goes(&ours), &target);
+            plan.block(self.in_no_version(&name, index.head.state.ancestor(), going).await?);
+        }
         plan.find_links(work.links);
         Ok((plan, target))
     }
@@ -277,7 +283,7 @@ impl Workspace {
     }
 
     /// The files that a killed checkout was laying out; none if none was.
-    async fn begun(&self, name: &DatasetName, file_name: &str) -> Result<Vec<TreeFile>, VersionsError> {
+    pub(super) async fn begun(&self, name: &DatasetName, file_name: &str) -> Result<Vec<TreeFile>, VersionsError> {
         let path = self.begun_path(name);
         let found = blocking(move || if files::exists(&path)? { Pointer::read(&path).map(Some) } else { Ok(None) });
         let Some(pointer) = found.await? else { return Ok(Vec::new()) };
@@ -291,7 +297,7 @@ impl Workspace {
     }
 
     /// Which files of the work tree a killed checkout wrote: whole, or as far as it came.
-    async fn ours(&self, work: &Work, begun: &[TreeFile]) -> Result<HashSet<String>, VersionsError> {
+    pub(super) async fn ours(&self, work: &Work, begun: &[TreeFile]) -> Result<HashSet<String>, VersionsError> {
         let mut ours = HashSet::new();
         for found in &work.files {
             let (Some(file), Some(digest)) = (find(begun, &found.path), found.digest) else { continue };
