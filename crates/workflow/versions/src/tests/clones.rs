@@ -35,7 +35,7 @@ async fn pushed() -> (Project, Store) {
 }
 
 /// A clone that knows of the remote, and its datasets there.
-async fn clone_of(project: &Project, remote: &Store) -> (Project, Workspace) {
+pub(super) async fn clone_of(project: &Project, remote: &Store) -> (Project, Workspace) {
     let clone = Project::at(1_800_000_000_000).await;
     clone.write("data.dataset", &project.read("data.dataset").unwrap());
     let remote = remote.clone();

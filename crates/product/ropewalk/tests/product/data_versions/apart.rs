@@ -135,10 +135,8 @@ fn what_cannot_be_committed_or_pushed_keeps_no_other_back() {
     assert_eq!(output.status.code(), Some(1), "{}", talk(&output));
     assert!(talk(&output).contains("cannot push `photos`"), "{}", talk(&output));
     let told: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    assert_eq!(
-        (&told["failed"][0]["name"], &told["failed"][0]["code"]),
-        (&"photos".into(), &"versions.diverged".into())
-    );
+    let failed = &told["failed"];
+    assert!(failed[0]["name"] == "photos" && failed[0]["code"] == "versions.diverged", "{told}");
     let heads = &told["pushed"]["heads"];
     assert!(heads[0][0] == "notes" && heads[0][1]["head"] == "moved" && heads[1].is_null(), "{told}");
     first.succeed(&["fetch"]);
