@@ -16,6 +16,7 @@ mod lifecycle;
 mod links;
 mod lost_packs;
 mod merging;
+mod naming;
 mod remotes;
 mod removing;
 mod retyping;
