@@ -209,10 +209,10 @@ mod tests {
 
     #[test]
     fn where_bases_disagree_the_sides_must_agree() {
-        let bases = || vec![files(&[("a", "1"), ("b", "1"), ("c", "1")]), files(&[("a", "1"), ("b", "2")])];
+        let bases = vec![files(&[("a", "1"), ("b", "1"), ("c", "1")]), files(&[("a", "1"), ("b", "2")])];
         let (ours, theirs) =
             (files(&[("a", "1"), ("b", "1"), ("c", "1")]), files(&[("a", "2"), ("b", "2"), ("c", "1")]));
-        let merged = merge_files(&one_base(bases()), &ours, &theirs, None);
+        let merged = merge_files(&one_base(bases), &ours, &theirs, None);
         let told: Vec<_> = merged.conflicts.iter().map(|one| (one.path.as_str(), one.kind)).collect();
         assert_eq!(told, [("b", ConflictKind::BothChanged)]);
         assert_eq!(one_base(vec![ours.clone(), ours.clone()]), ours);
