@@ -84,6 +84,7 @@ impl OpenProject {
         tag: &TagName,
         moving: TagMove,
     ) -> Result<Digest, ServerError> {
+        tag.check_new()?;
         let digest = version_resolve(&self.catalog, name, version).await?.digest;
         let tagged =
             VersionTag { name: name.clone(), tag: tag.clone(), digest, who: self.who.clone(), at: self.ambient.now() };

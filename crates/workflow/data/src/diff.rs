@@ -9,6 +9,7 @@ use arrow::datatypes::SchemaRef;
 use datafusion::common::TableReference;
 use datafusion::dataframe::DataFrame;
 use datafusion::execution::context::SessionContext;
+use datafusion::logical_expr::Expr;
 use futures::future::BoxFuture;
 use ropewalk_ingest::{Column, Scratch, report, table_schema};
 use ropewalk_store::Store;
@@ -16,8 +17,10 @@ use ropewalk_types::Digest;
 use serde::{Deserialize, Serialize};
 
 use crate::DataError;
+use crate::check::column;
 use crate::sql::{Joins, Order, PartsTable, Room, session};
 
+mod comparable;
 mod keyed;
 mod unkeyed;
 
@@ -75,15 +78,16 @@ pub struct ChangedCell {
 
 /// What is different between two versions.
 ///
-/// Rows are compared by the columns that both versions have with the same type: a new column does not make every row
-/// a changed one. Without a key a changed row is one removed and one added.
+/// Rows are compared by the columns that both versions have: a new column does not make every row a changed one. Where a
+/// column has another type, numbers are compared as numbers and other values as text. Without a key a changed row is one
+/// removed and one added.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct TableDiff {
     /// Columns that only the second version has.
     pub columns_added: Vec<Column>,
     /// Columns that only the first version has.
     pub columns_removed: Vec<Column>,
-    /// Columns of both with different types; their values are not compared.
+    /// Columns of both with different types; of lists and structures, values of different types are not compared.
     pub columns_retyped: Vec<RetypedColumn>,
     /// Rows of the first version.
     pub rows_before: u64,
@@ -187,6 +191,29 @@ impl Pair<'_> {
             before.field_with_name(field.name()).is_ok_and(|other| other.data_type() == field.data_type())
         });
         same.map(|field| field.name().as_str()).collect()
+    }
+
+    /// The names of the columns that both have with values that can be compared, in the order of the second version.
+    fn compared(&self) -> Vec<&str> {
+        let (before, after) = (&self.schemas.0, &self.schemas.1);
+        let comparable = after.fields().iter().filter(|field| {
+            let other = before.field_with_name(field.name());
+            other.is_ok_and(|other| comparable::can_be(other.data_type(), field.data_type()))
+        });
+        comparable.map(|field| field.name().as_str()).collect()
+    }
+
+    /// The values of these columns of the table `before` or `after`, alike in both if they are the same.
+    fn values(&self, table: &str, names: &[&str]) -> Vec<Expr> {
+        let (before, after) = (&self.schemas.0, &self.schemas.1);
+        let (own, other) = if table == "before" { (before, after) } else { (after, before) };
+        let forms = |name: &&str| {
+            let types = own.field_with_name(name).ok().zip(other.field_with_name(name).ok());
+            types.map_or_else(Vec::new, |(own, other)| {
+                comparable::forms(&column(name), own.data_type(), other.data_type())
+            })
+        };
+        names.iter().flat_map(forms).collect()
     }
 
     /// A session with the tables `before` and `after`.

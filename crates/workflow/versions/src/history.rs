@@ -366,15 +366,24 @@ impl History<'_> {
         Ok(false)
     }
 
-    /// The latest common ancestor that is no ancestor of another one.
-    pub(crate) async fn merge_base(&self, ours: &Digest, theirs: &Digest) -> Result<Option<Digest>, VersionsError> {
+    /// The common ancestors that are no ancestors of another one, the latest first. There are several where two lines were
+    /// merged into each other.
+    pub(crate) async fn merge_bases(&self, ours: &Digest, theirs: &Digest) -> Result<Vec<Digest>, VersionsError> {
         let nothing = HashSet::new();
         let ours: HashMap<_, _> = self.ancestors(&[*ours], &nothing).await?.into_iter().collect();
         let theirs = self.ancestors(&[*theirs], &nothing).await?;
         let common: HashMap<_, _> = theirs.into_iter().filter(|(digest, _)| ours.contains_key(digest)).collect();
         let behind: HashSet<_> = common.values().flat_map(|version| version.parents.iter().copied()).collect();
-        let best = common.iter().filter(|(digest, _)| !behind.contains(digest));
-        Ok(best.max_by_key(|(digest, version)| (version.created_at, **digest)).map(|(digest, _)| *digest))
+        let mut best: Vec<_> = common.iter().filter(|(digest, _)| !behind.contains(digest)).collect();
+        best.sort_by_key(|(digest, version)| std::cmp::Reverse((version.created_at, **digest)));
+        Ok(best.into_iter().map(|(digest, _)| *digest).collect())
+    }
+
+    /// Those of the versions that lie behind none of the others, in their order.
+    pub(crate) async fn newest(&self, versions: &[Digest]) -> Result<Vec<Digest>, VersionsError> {
+        let all = self.ancestors(versions, &HashSet::new()).await?;
+        let behind: HashSet<_> = all.into_iter().flat_map(|(_, version)| version.parents).collect();
+        Ok(versions.iter().copied().filter(|version| !behind.contains(version)).collect())
     }
 }
 

@@ -60,6 +60,30 @@ struct Three<'a> {
     theirs: Option<&'a TreeFile>,
 }
 
+/// The file with content that no side has, so that each side which has it changed it.
+pub(crate) fn unknown(file: &TreeFile) -> TreeFile {
+    TreeFile { digest: Digest::of(b"content that is gone"), ..file.clone() }
+}
+
+/// Several lists of files as one to merge from: where they do not agree on a file, nobody can tell which side changed it, and
+/// it is a conflict unless the sides agree.
+pub(crate) fn one_base(mut bases: Vec<Vec<TreeFile>>) -> Vec<TreeFile> {
+    if bases.len() < 2 {
+        return bases.pop().unwrap_or_default();
+    }
+    let count = bases.len();
+    let mut paths: BTreeMap<Vec<u8>, Vec<TreeFile>> = BTreeMap::new();
+    for file in bases.into_iter().flatten() {
+        paths.entry(file.path.clone().into_bytes()).or_default().push(file);
+    }
+    let one = |files: Vec<TreeFile>| {
+        let first = files.first()?;
+        let agreed = files.len() == count && files.iter().all(|file| content(Some(file)) == content(Some(first)));
+        Some(if agreed { first.clone() } else { unknown(first) })
+    };
+    paths.into_values().filter_map(one).collect()
+}
+
 /// Merges file by file: what one side alone changed is taken; what both changed alike too.
 pub(crate) fn merge_files(base: &[TreeFile], ours: &[TreeFile], theirs: &[TreeFile], prefer: Option<Prefer>) -> Merged {
     let mut paths: BTreeMap<&str, Three<'_>> = BTreeMap::new();
@@ -181,6 +205,18 @@ mod tests {
         assert_eq!(conflicts(&[], &[("a", "2")], &[("a/b", "3")]), one(ConflictKind::FileAgainstFolder));
         assert_eq!(conflicts(&[("a", "1")], &[], &[("a/b", "3")]), []);
         assert_eq!(conflicts(&[], &[("a", "2")], &[("a", "2")]), []);
+    }
+
+    #[test]
+    fn where_bases_disagree_the_sides_must_agree() {
+        let bases = vec![files(&[("a", "1"), ("b", "1"), ("c", "1")]), files(&[("a", "1"), ("b", "2")])];
+        let (ours, theirs) =
+            (files(&[("a", "1"), ("b", "1"), ("c", "1")]), files(&[("a", "2"), ("b", "2"), ("c", "1")]));
+        let merged = merge_files(&one_base(bases), &ours, &theirs, None);
+        let told: Vec<_> = merged.conflicts.iter().map(|one| (one.path.as_str(), one.kind)).collect();
+        assert_eq!(told, [("b", ConflictKind::BothChanged)]);
+        assert_eq!(one_base(vec![ours.clone(), ours.clone()]), ours);
+        assert_eq!(one_base(Vec::new()), []);
     }
 
     #[test]

@@ -16,9 +16,11 @@ mod lifecycle;
 mod links;
 mod lost_packs;
 mod merging;
+mod naming;
 mod remotes;
 mod removing;
 mod retyping;
+mod set_back;
 mod taking_over;
 
 use std::path::{Path, PathBuf};

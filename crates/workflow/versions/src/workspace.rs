@@ -20,6 +20,7 @@ mod restore;
 mod snapshot;
 mod source;
 mod status;
+mod unversioned;
 
 use std::fmt;
 use std::path::{Path, PathBuf};

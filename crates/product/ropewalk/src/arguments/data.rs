@@ -64,6 +64,9 @@ pub(crate) enum Data {
         name: DatasetName,
         /// Only files of these paths and patterns, relative to the dataset
         files: Vec<String>,
+        /// Also give up files that were added and are in no version, where the `.dataset` file was set back since
+        #[arg(long)]
+        force: bool,
     },
     /// Give a version of tracked files or of a table a name, or list the names
     Tag(Tag),

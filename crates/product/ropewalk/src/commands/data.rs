@@ -40,7 +40,7 @@ pub(super) async fn dispatch(shared: &Shared, command: Data) -> Ending {
         Data::Log { name } => log::run(shared, &name).await,
         Data::Diff(arguments) => diff::run(shared, arguments).await,
         Data::Checkout(arguments) => checkout::run(shared, arguments).await,
-        Data::Restore { name, files } => restore::run(shared, name, files).await,
+        Data::Restore { name, files, force } => restore::run(shared, name, files, force).await,
         Data::Tag(arguments) => tag::run(shared, arguments).await,
         Data::Rm(arguments) => rm::run(shared, arguments).await,
         Data::Merge(arguments) => merge::run(shared, arguments).await,

@@ -81,7 +81,8 @@ fn ending(tables: &FetchedTables, problems: &[Problem]) -> ExitCode {
     }
 }
 
-fn listed(problems: &[Problem]) -> Vec<serde_json::Value> {
+/// What is wrong with some of the datasets, for programs.
+pub(super) fn listed(problems: &[Problem]) -> Vec<serde_json::Value> {
     let one = |Problem { path, error }: &Problem| {
         let problem = error.to_string();
         json!({ "name": path, "code": error.code(), "problem": problem, "hint": error.hint() })

@@ -6,8 +6,9 @@ use ropewalk_versions::{PushOptions, Pushed, PushedHead};
 use serde_json::json;
 
 use crate::arguments::{Format, Push, Shared};
-use crate::commands::travelled;
-use crate::failure::Ending;
+use crate::commands::pull::listed;
+use crate::commands::{say_problem, travelled};
+use crate::failure::{Ending, WORK_FAILED};
 use crate::output::bytes;
 use crate::terminal::{self, Transfer};
 use crate::{commands, output};
@@ -20,7 +21,6 @@ pub(super) async fn run(shared: &Shared, arguments: &Push) -> Ending {
     }
     let chosen = project.chosen(&store, &arguments.to.names).await?;
     let tables = tables(shared, &project, (&remote, &store), &chosen, arguments.move_tags).await?;
-    let ending = travelled::ending(tables.tables.iter().map(|one| &one.refusal));
     let options = PushOptions { move_tags: arguments.move_tags, remote: remote.clone() };
     let pushed = match &chosen.files {
         None => Pushed::default(),
@@ -31,10 +31,19 @@ pub(super) async fn run(shared: &Shared, arguments: &Push) -> Ending {
             pushed
         }
     };
+    pushed.failed.iter().for_each(say_problem);
+    let ending = if pushed.failed.is_empty() {
+        travelled::ending(tables.tables.iter().map(|one| &one.refusal))
+    } else {
+        WORK_FAILED.into()
+    };
     if shared.output == Format::Json {
+        let failed = listed(&pushed.failed);
         let (files, tabled) = (&pushed.transferred, &tables.transferred);
         let moved = json!({ "pieces": files.pieces + tabled.pieces, "bytes": files.bytes + tabled.bytes });
-        output::json(&json!({ "remote": remote, "pushed": pushed, "tables": tables.tables, "transferred": moved }));
+        output::json(&json!({
+            "remote": remote, "pushed": pushed, "failed": failed, "tables": tables.tables, "transferred": moved
+        }));
     } else {
         told(&remote, &pushed);
     }

@@ -11,8 +11,8 @@ const PREFIX_DIGITS: usize = 4;
 
 /// The version of a dataset that `version` names.
 ///
-/// `latest`; `vN`, counted from 1 in the order in which the versions were first recorded; a tag; a digest, or at least
-/// its first four digits. Errors: [`DataError::Removed`] for a version that was removed, and for `latest` if all were.
+/// `latest`; `vN`, counted from 1 in the order in which the versions were first recorded; a digest, or at least its first
+/// four digits; a tag. Errors: [`DataError::Removed`] for a version that was removed, and for `latest` if all were.
 pub async fn version_resolve(
     catalog: &Catalog,
     name: &DatasetName,
@@ -57,16 +57,18 @@ fn found<'a>(history: &'a [RecordedVersion], version: &str) -> Vec<&'a RecordedV
     if let Some(number) = version_number(version) {
         return history.iter().filter(|one| one.number == number).collect();
     }
-    let tagged = |one: &&RecordedVersion| one.tags.iter().any(|tag| tag.tag.as_str() == version);
-    if let Some(one) = history.iter().find(tagged) {
-        return vec![one];
-    }
-    if version.len() < PREFIX_DIGITS {
-        return Vec::new();
-    }
     let begins = |one: &&RecordedVersion| one.version.digest.to_string().starts_with(version);
-    let (there, gone): (Vec<_>, Vec<_>) = history.iter().filter(begins).partition(|one| one.removed.is_none());
-    if there.is_empty() { gone } else { there }
+    let (there, gone): (Vec<_>, Vec<_>) = if version.len() < PREFIX_DIGITS {
+        (Vec::new(), Vec::new())
+    } else {
+        history.iter().filter(begins).partition(|one| one.removed.is_none())
+    };
+    let tagged = |one: &&RecordedVersion| one.tags.iter().any(|tag| tag.tag.as_str() == version);
+    match (there.is_empty(), gone.is_empty()) {
+        (false, _) => there,
+        (true, false) => gone,
+        (true, true) => history.iter().find(tagged).into_iter().collect(),
+    }
 }
 
 /// `N` of `vN`, in its one spelling.

@@ -9,6 +9,7 @@ use datafusion::functions::expr_fn::coalesce;
 use datafusion::functions_aggregate::expr_fn::{count, sum};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, SortExpr, lit};
 
+use super::comparable::forms;
 use super::{ChangedCell, ChangedRow, Pair, TableDiff};
 use crate::DataError;
 use crate::check::{column, joined};
@@ -28,7 +29,8 @@ pub(super) async fn compare(pair: &Pair<'_>, key: &[String], diff: &mut TableDif
     }
     is_key(pair, "before", key).await?;
     is_key(pair, "after", key).await?;
-    let values: Vec<&str> = common.into_iter().filter(|name| !key.iter().any(|key| key == name)).collect();
+    let compared = pair.compared().into_iter();
+    let values: Vec<&str> = compared.filter(|name| !key.iter().any(|key| key == name)).collect();
     let layout = Layout { key, values: &values, before: &pair.schemas.0, after: &pair.schemas.1 };
     let plan = layout.plan(pair).await?;
     let mut running = Running::start(&plan, pair.room).await?;
@@ -126,11 +128,18 @@ impl Layout<'_> {
     fn differs(&self, name: &str) -> Expr {
         let (before, after) = (named("before", self.before, name), named("after", self.after, name));
         let (before, after) = (column(&before), column(&after));
-        let nested = self.after.field_with_name(name).is_ok_and(|field| field.data_type().is_nested());
-        if nested {
+        let types = self.before.field_with_name(name).ok().zip(self.after.field_with_name(name).ok());
+        let Some((one, other)) = types.map(|(one, other)| (one.data_type(), other.data_type())) else {
+            return lit(false);
+        };
+        if other.is_nested() {
             return row_digest(vec![before]).not_eq(row_digest(vec![after]));
         }
-        datafusion::logical_expr::binary_expr(before, datafusion::logical_expr::Operator::IsDistinctFrom, after)
+        let pairs = forms(&before, one, other).into_iter().zip(forms(&after, other, one));
+        let differ = |(before, after)| {
+            datafusion::logical_expr::binary_expr(before, datafusion::logical_expr::Operator::IsDistinctFrom, after)
+        };
+        pairs.map(differ).reduce(Expr::or).unwrap_or_else(|| lit(false))
     }
 
     fn index(&self, side: Side) -> usize {

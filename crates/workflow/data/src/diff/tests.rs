@@ -55,7 +55,28 @@ async fn what_cannot_be_compared_is_said() {
     assert_eq!(compared("a\n1\n", "b\n1\n", Some(&["a"])).await.unwrap_err().code(), "data.diff");
     let retyped = compared("a,b\n1,2\n", "a,b\n1,x\n", Some(&["a"])).await.unwrap();
     assert_eq!(retyped.columns_retyped[0].after, "text");
-    assert_eq!((retyped.rows_changed, retyped.is_empty()), (0, false));
+    assert_eq!((retyped.rows_changed, retyped.is_empty()), (1, false));
     let nulls = compared("a,b\n1,2\n,3\n", "a,b\n1,2\n,4\n", Some(&["a"])).await.unwrap();
     assert_eq!((nulls.rows_changed, nulls.changed[0].key.clone()), (1, vec![None]));
+}
+
+#[tokio::test]
+async fn values_are_compared_across_types() {
+    let before = "id,whole,large,mixed,code\n1,1,9007199254740992,1,7\n2,2,9007199254740993,2.5,8\n3,3,3,,9\n";
+    for (after, rows, columns) in [
+        // Whole numbers became numbers with a point; two of three are others.
+        ("id,whole\n1,1.0\n2,2.5\n3,30.0\n", 2, vec![("whole", 2)]),
+        ("id,whole\n1,1.0\n2,2.0\n3,3.0\n4,4.5\n", 0, vec![]),
+        // No double is 2^53 + 1.
+        ("id,large\n1,9007199254740992.0\n2,9007199254740992.0\n3,3.0\n", 1, vec![("large", 1)]),
+        // Numbers became text, of which some still are the same numbers.
+        ("id,mixed,code\n1,1,07\n2,2.5,8\n3,x,nine\n", 2, vec![("mixed", 1), ("code", 2)]),
+    ] {
+        let diff = compared(before, after, Some(&["id"])).await.unwrap();
+        assert!(!diff.columns_retyped.is_empty(), "{after}");
+        let columns: Vec<_> = columns.into_iter().map(|(column, rows)| (column.to_owned(), rows)).collect();
+        assert_eq!((diff.rows_changed, diff.changed_columns), (rows, columns), "{after}");
+        let unkeyed = compared(before, after, None).await.unwrap();
+        assert_eq!((unkeyed.rows_removed, unkeyed.rows_added), (rows, rows + diff.rows_added), "{after}");
+    }
 }

@@ -13,16 +13,17 @@ use crate::sql::{Order, Room, Running, row_digest};
 
 /// Counts every row's digest, up in one version and down in the other; what is left over is different.
 pub(super) async fn compare(pair: &Pair<'_>, diff: &mut TableDiff) -> Result<(), DataError> {
-    let common = pair.common();
-    if common.is_empty() {
+    let compared = pair.compared();
+    if compared.is_empty() {
         return Err(DataError::Diff { reason: "they have no column in common".to_owned() });
     }
     let says = |error| pair.says(&error);
     let session = pair.session(pair.room).await?;
-    let digest = || row_digest(common.iter().map(|name| column(name)).collect());
-    let counted = |sign: i64| vec![digest().alias("digest"), lit(sign).alias("sign")];
-    let before = pair.table(&session, "before").await?.select(counted(1)).map_err(says)?;
-    let after = pair.table(&session, "after").await?.select(counted(-1)).map_err(says)?;
+    let counted = |table: &str, sign: i64| {
+        vec![row_digest(pair.values(table, &compared)).alias("digest"), lit(sign).alias("sign")]
+    };
+    let before = pair.table(&session, "before").await?.select(counted("before", 1)).map_err(says)?;
+    let after = pair.table(&session, "after").await?.select(counted("after", -1)).map_err(says)?;
     let both = before.union(after).map_err(says)?;
     let left = both.aggregate(vec![column("digest")], vec![sum(column("sign")).alias("left over")]).map_err(says)?;
     let left = left.filter(column("left over").not_eq(lit(0_i64))).map_err(says)?;
@@ -42,8 +43,8 @@ pub(super) async fn compare(pair: &Pair<'_>, diff: &mut TableDiff) -> Result<(),
         }
     }
     drop(running);
-    diff.removed = sample(pair, "before", &removed, &common).await?;
-    diff.added = sample(pair, "after", &added, &common).await?;
+    diff.removed = sample(pair, "before", &removed, &compared).await?;
+    diff.added = sample(pair, "after", &added, &compared).await?;
     Ok(())
 }
 
@@ -73,7 +74,7 @@ async fn sample(
     pair: &Pair<'_>,
     table: &str,
     digests: &Smallest,
-    common: &[&str],
+    compared: &[&str],
 ) -> Result<Option<arrow::array::RecordBatch>, DataError> {
     if digests.kept.is_empty() {
         return Ok(None);
@@ -83,7 +84,7 @@ async fn sample(
     let session = pair.session(room).await?;
     let schema = if table == "before" { &pair.schemas.0 } else { &pair.schemas.1 };
     let literal = |digest: &Vec<u8>| Expr::Literal(ScalarValue::Binary(Some(digest.clone())), None);
-    let digest = row_digest(common.iter().map(|name| column(name)).collect());
+    let digest = row_digest(pair.values(table, compared));
     let chosen = in_list(digest, digests.kept.iter().map(literal).collect(), false);
     let rows = pair.table(&session, table).await?.select(numbered(schema)).map_err(says)?;
     let rows = rows.filter(chosen).and_then(|rows| rows.limit(0, Some(pair.sample_rows))).map_err(says)?;

@@ -125,7 +125,8 @@ async fn recorded_in(refs: &Refs, store: &Store, name: &DatasetName, spec: &str)
         // Where all that is behind was removed too, the head says so.
         ("latest" | "head", Some(head)) => history.remaining(refs, &head.version).await?.unwrap_or(head.version),
         _ => match (tagged(), version_number(spec)) {
-            (Some(digest), _) => digest,
+            // Whoever has a digest as it was printed means that version, whatever somebody tagged since.
+            (Some(digest), _) => by_digest(&history, refs, name, spec).await?.unwrap_or(digest),
             (None, Some(number)) => by_number(&history, refs, name, number).await?,
             (None, None) => by_digest(&history, refs, name, spec).await?.ok_or_else(|| unknown(name, spec, ""))?,
         },

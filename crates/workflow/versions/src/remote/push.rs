@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::BoxFuture;
 use ropewalk_store::{Root, Store, TransferProgress, Transferred};
@@ -8,10 +8,10 @@ use serde::Serialize;
 use super::removals::{RefusedRemoval, removals_carry, tags_of_there};
 use super::{RefusedTag, content_root, has, lacking, of};
 use crate::error::VersionsError;
-use crate::history::{self, Advance, History, Refs};
+use crate::history::{self, Advance, History, Refs, RefsEach};
 use crate::pointer::Pointer;
 use crate::trail::Act;
-use crate::workspace::Workspace;
+use crate::workspace::{Problem, Workspace};
 
 /// How to push.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,7 +43,7 @@ pub enum PushedHead {
 }
 
 /// What was pushed.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub struct Pushed {
     /// What became of each dataset.
     pub heads: Vec<(DatasetName, PushedHead)>,
@@ -61,17 +61,32 @@ pub struct Pushed {
     pub refused_removals: Vec<RefusedRemoval>,
     /// Datasets whose pointer names content that is in no version; it was pushed, but a collection may remove it.
     pub uncommitted: Vec<DatasetName>,
+    /// Datasets that stay here, and the remote's as they were: they went another way there, or are not whole.
+    #[serde(skip)]
+    pub failed: Vec<Problem>,
     /// What travelled.
     #[serde(skip)]
     pub transferred: Transferred,
+}
+
+impl Pushed {
+    /// Notes why one dataset stays here; an error that concerns all is given back.
+    fn fail(&mut self, name: &DatasetName, error: VersionsError) -> Result<(), VersionsError> {
+        if !matches!(error, VersionsError::Diverged { .. }) && !error.concerns_one() {
+            return Err(error);
+        }
+        self.failed.push(Problem { path: name.to_string(), error: Box::new(error) });
+        Ok(())
+    }
 }
 
 impl Workspace {
     /// Sends versions, tags and content to another store: of these datasets, or of all that are tracked.
     ///
     /// Only what is missing travels. The remote's head is only ever moved to a version that descends from it, by
-    /// compare-and-swap: if another push was faster in another direction, nothing is moved and
-    /// [`VersionsError::Diverged`] says so. Content of versions that were removed, here or there, stays where it is.
+    /// compare-and-swap: if another push was faster in another direction, nothing of that dataset is moved and
+    /// [`VersionsError::Diverged`] says so, which of several datasets is among what [`Pushed::failed`]. Content of versions
+    /// that were removed, here or there, stays where it is.
     pub fn push<'a>(
         &'a self,
         remote: &'a Store,
@@ -86,17 +101,31 @@ impl Workspace {
                 [] => pointers.iter().map(|pointer| pointer.name.clone()).collect(),
                 names => names.to_vec(),
             };
-            let (ours, theirs) = futures::try_join!(history::refs_of(store, &names), history::refs_of(remote, &names))?;
+            let (ours, theirs) =
+                futures::try_join!(history::refs_each(store, &names), history::refs_each(remote, &names))?;
+            let (RefsEach { found: ours, wrong: here }, RefsEach { found: theirs, wrong: there }) = (ours, theirs);
+            let alone = names.iter().all(|name| names.first() == Some(name));
             let mut pushed = Pushed::default();
-            let mut roots = BTreeSet::new();
-            for name in &names {
-                let (ours, theirs) = (of(&ours, name), of(&theirs, name));
-                check_forward(store, remote, name, &ours, &theirs).await?;
-                roots.extend(missing(store, remote, name, &ours, &theirs).await?);
-                let added = pointers.iter().filter(|pointer| pointer.name == *name && pointer.version().is_none());
+            let (mut roots, mut going) = (BTreeSet::new(), Vec::new());
+            let mut wrong: BTreeMap<_, _> = there.into_iter().chain(here).collect();
+            for name in names {
+                let (ours, theirs) = (of(&ours, &name), of(&theirs, &name));
+                let needed = match wrong.remove(&name) {
+                    Some(error) => Err(error),
+                    None => needed(store, remote, &name, &ours, &theirs).await,
+                };
+                match needed {
+                    Ok(needed) => roots.extend(needed),
+                    Err(error) => {
+                        pushed.fail(&name, error)?;
+                        continue;
+                    }
+                }
+                let added = pointers.iter().filter(|pointer| pointer.name == name && pointer.version().is_none());
                 roots.extend(added_roots(added, store, remote, &mut pushed.uncommitted).await?);
+                going.push(name);
             }
-            for name in &names {
+            for name in &going {
                 let (ours, theirs) = (of(&ours, name), of(&theirs, name));
                 if differ(&ours, &theirs) || pushed.uncommitted.contains(name) {
                     let act = Act::Push { remote: options.remote.clone() };
@@ -107,14 +136,20 @@ impl Workspace {
                 let roots: Vec<_> = roots.into_iter().collect();
                 pushed.transferred = store.copy_to(remote, &roots, progress).await?;
             }
-            for name in names {
+            for name in going {
                 let (ours, theirs) = (of(&ours, &name), of(&theirs, &name));
                 tags_push(remote, &name, &ours, &theirs, &options, &mut pushed).await?;
                 // Before the head: nobody is to take what was removed for the latest.
                 let removed = removals_carry(&ours, remote, &name, &mut pushed.refused_removals, None).await?;
                 pushed.removed.extend(removed.into_iter().map(|version| (name.clone(), version)));
-                let head = refs_push(store, remote, &name, &ours, &theirs).await?;
-                pushed.heads.push((name, head));
+                match refs_push(store, remote, &name, &ours, &theirs).await {
+                    Ok(head) => pushed.heads.push((name, head)),
+                    Err(error) => pushed.fail(&name, error)?,
+                }
+            }
+            // Of one alone, what is wrong with it is what is wrong.
+            if let Some(problem) = pushed.failed.pop_if(|_| alone) {
+                return Err(*problem.error);
             }
             Ok(pushed)
         })
@@ -133,6 +168,18 @@ fn differ(ours: &Refs, theirs: &Refs) -> bool {
         || (&ours.tags, &ours.untagged) != (&theirs.tags, &theirs.untagged)
         || !ours.removed.keys().all(|version| theirs.removed.contains_key(version))
         || !ours.tips.is_subset(&theirs.tips)
+}
+
+/// What the remote lacks of a dataset that has not gone another way there.
+async fn needed(
+    store: &Store,
+    remote: &Store,
+    name: &DatasetName,
+    ours: &Refs,
+    theirs: &Refs,
+) -> Result<Vec<Root>, VersionsError> {
+    check_forward(store, remote, name, ours, theirs).await?;
+    missing(store, remote, name, ours, theirs).await
 }
 
 /// Fails before anything travels if the remote's head went another way.

@@ -262,7 +262,7 @@ async fn a_tag_of_a_version_that_is_lost_bars_nothing_but_itself() {
 
     let bob = clone_of(&ada).await;
     let (patterns, version, mode) = (Vec::new(), None, LinkMode::Auto);
-    let request = RestoreRequest { name: name("data"), patterns, version, mode };
+    let request = RestoreRequest { name: name("data"), patterns, version, mode, force: false };
     bob.with_remote(&remote).restore(request, &NoProgress).await.unwrap();
     assert_eq!(bob.read("data/a").as_deref(), Some("later"));
 

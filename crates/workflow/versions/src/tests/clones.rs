@@ -35,7 +35,7 @@ async fn pushed() -> (Project, Store) {
 }
 
 /// A clone that knows of the remote, and its datasets there.
-async fn clone_of(project: &Project, remote: &Store) -> (Project, Workspace) {
+pub(super) async fn clone_of(project: &Project, remote: &Store) -> (Project, Workspace) {
     let clone = Project::at(1_800_000_000_000).await;
     clone.write("data.dataset", &project.read("data.dataset").unwrap());
     let workspace = clone.with_remote(remote);
@@ -119,6 +119,7 @@ async fn a_part_brings_that_part() {
         patterns: vec!["2/2".to_owned()],
         version: None,
         mode: ropewalk_store::LinkMode::Auto,
+        force: false,
     };
     workspace.restore(restore, &NoProgress).await.unwrap();
     assert_eq!(bob.read("data/2/2").unwrap(), noise(2));

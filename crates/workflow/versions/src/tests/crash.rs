@@ -5,6 +5,7 @@ use std::task::Poll;
 
 use ropewalk_store::{NoProgress, Store};
 
+use super::merging::request;
 use super::{AUTHOR, Project, name};
 use crate::{AddRequest, CheckoutRequest, CommitOutcome, PullOptions, PushOptions};
 
@@ -67,6 +68,34 @@ async fn checkout_again() {
         );
         assert!(project.status().await.is_clean(), "{times}");
         if ended && times > 4 {
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn merge_again() {
+    for times in (1..400).step_by(7) {
+        let project = Project::new().await;
+        for number in 0..5 {
+            project.write(&format!("data/{number}"), "1");
+        }
+        project.commit_data("first").await;
+        project.write("data/0", "theirs");
+        project.write("data/new", "theirs");
+        project.commit("theirs").await;
+        project.checkout("v1").await.unwrap();
+        project.write("data/4", "ours");
+        project.commit("ours").await;
+        let merge = || project.workspace.merge(request(None), &NoProgress);
+        let ended = dropped_after(times, merge()).await;
+        merge().await.unwrap();
+        let read = |path: &str| project.read(path).unwrap();
+        assert_eq!([read("data/0"), read("data/new"), read("data/4")], ["theirs", "theirs", "ours"], "{times}");
+        assert!(project.status().await.is_clean(), "{times}");
+        let log = project.workspace.log(&name("data")).await.unwrap();
+        assert_eq!(log.len(), 4, "{times}: a merge that was killed is not made twice");
+        if ended {
             return;
         }
     }

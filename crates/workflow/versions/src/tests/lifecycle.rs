@@ -122,8 +122,13 @@ async fn a_change_that_the_version_does_not_touch_is_carried_along() {
     assert_eq!((project.read("data/a").unwrap(), project.read("data/b").unwrap()), ("1".to_owned(), "mine".to_owned()));
     let status = project.status().await;
     assert_eq!(status.changed.len(), 1);
-    let request =
-        RestoreRequest { name: name("data"), patterns: vec!["b".to_owned()], version: None, mode: LinkMode::Auto };
+    let request = RestoreRequest {
+        name: name("data"),
+        patterns: vec!["b".to_owned()],
+        version: None,
+        mode: LinkMode::Auto,
+        force: false,
+    };
     let restored = project.workspace.restore(request, &NoProgress).await.unwrap();
     assert_eq!(restored.written, ["b"]);
     assert!(project.status().await.is_clean());
@@ -142,6 +147,7 @@ async fn restoring_from_a_version_leaves_the_pointer() {
         patterns: Vec::new(),
         version: Some(first.to_string()),
         mode: LinkMode::Copy,
+        force: false,
     };
     let restored = project.workspace.restore(request, &NoProgress).await.unwrap();
     assert_eq!((restored.written, restored.removed), (vec!["a".to_owned()], vec!["b".to_owned()]));
@@ -155,6 +161,7 @@ async fn restoring_from_a_version_leaves_the_pointer() {
         patterns: vec!["nothing".to_owned()],
         version: None,
         mode: LinkMode::Auto,
+        force: false,
     };
     assert_eq!(project.workspace.restore(request, &NoProgress).await.unwrap_err().code(), "versions.unknown_file");
 }
@@ -436,7 +443,13 @@ async fn what_killed_checkouts_left_is_removed() {
     project.write("data/a", "1");
     project.write("data/deep/b", "1");
     project.commit_data("first").await;
-    let restore = || RestoreRequest { name: name("data"), patterns: Vec::new(), version: None, mode: LinkMode::Auto };
+    let restore = || RestoreRequest {
+        name: name("data"),
+        patterns: Vec::new(),
+        version: None,
+        mode: LinkMode::Auto,
+        force: false,
+    };
     for again in [true, false] {
         project.write("data/.tmp#1234000000001", "half a file");
         project.write("data/deep/.tmp#77000000000", "half a file");

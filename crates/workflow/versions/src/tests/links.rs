@@ -81,7 +81,8 @@ async fn a_restoration_leaves_links_that_are_in_the_way() {
     project.commit("without links").await;
     project.delete("data/b");
     link(&project, "../elsewhere", "data/b");
-    let request = RestoreRequest { name: name("data"), patterns: Vec::new(), version: None, mode: LinkMode::Auto };
+    let request =
+        RestoreRequest { name: name("data"), patterns: Vec::new(), version: None, mode: LinkMode::Auto, force: false };
     let error = project.workspace.restore(request.clone(), &NoProgress).await.unwrap_err();
     assert_eq!(error.code(), "versions.links_in_the_way", "{error}");
     assert_eq!(files::kind(&project.path("data/b")).unwrap(), Some(EntryKind::Symlink));

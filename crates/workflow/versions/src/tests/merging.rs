@@ -1,8 +1,11 @@
-use ropewalk_store::{LinkMode, NoProgress};
-use ropewalk_types::Diagnose as _;
+use ropewalk_store::{LinkMode, NoProgress, Store};
+use ropewalk_types::{Diagnose as _, Digest};
 
+use super::clones::clone_of;
 use super::{AUTHOR, Project, name};
-use crate::{CheckoutRequest, CommitOutcome, ConflictKind, MergeOutcome, MergeRequest, Prefer};
+use crate::{
+    CheckoutRequest, CommitOutcome, ConflictKind, MergeOutcome, MergeRequest, Prefer, PullOptions, PushOptions,
+};
 
 pub(super) fn request(prefer: Option<Prefer>) -> MergeRequest {
     MergeRequest {
@@ -171,4 +174,62 @@ async fn a_number_never_changes_its_meaning() {
     assert_eq!(project.workspace.resolve(&data, "v2").await.unwrap_err().code(), "versions.ambiguous_version");
     let beyond = project.workspace.resolve(&data, "v5").await.unwrap_err();
     assert!(beyond.to_string().contains("the largest number is v4"), "{beyond}");
+}
+
+#[tokio::test]
+async fn the_newest_of_a_line_beside_ours_is_taken_with_what_only_the_remote_has() {
+    let remote = Store::open("memory:").await.unwrap();
+    let ada = Project::new().await;
+    ada.write("data/a", "1");
+    ada.write("data/b", "1");
+    ada.commit_data("first").await;
+    let push = || ada.workspace.push(&remote, &[], PushOptions::default(), &NoProgress);
+    push().await.unwrap();
+    let (bob, workspace) = clone_of(&ada, &remote).await;
+    let pull = || workspace.pull(&remote, &[], PullOptions::default(), &NoProgress);
+    pull().await.unwrap();
+    bob.write("data/b", "Bob's");
+    bob.commit("Bob's").await;
+    for text in ["2", "3"] {
+        ada.write("data/a", text);
+        ada.commit(text).await;
+        push().await.unwrap();
+        assert_eq!(pull().await.unwrap().fetched.diverged.len(), 1);
+    }
+    let outcome = workspace.merge(request(None), &NoProgress).await.unwrap();
+    assert!(matches!(outcome, MergeOutcome::Merged { .. }), "{outcome:?}");
+    assert_eq!((bob.read("data/a").unwrap(), bob.read("data/b").unwrap()), ("3".to_owned(), "Bob's".to_owned()));
+    assert!(bob.status().await.is_clean());
+}
+
+#[tokio::test]
+async fn lines_that_were_merged_into_each_other_never_lose_a_side_unsaid() {
+    let project = Project::new().await;
+    project.write("data/f", "base");
+    project.commit_data("first").await;
+    let merge = |theirs: Digest, prefer| {
+        let request = MergeRequest { theirs: Some(theirs.to_string()), ..request(prefer) };
+        project.workspace.merge(request, &NoProgress)
+    };
+    let mut lines = Vec::new();
+    for text in ["A", "B"] {
+        project.checkout("v1").await.unwrap();
+        project.write("data/f", text);
+        project.commit(text).await;
+        lines.push(project.status().await.pointer.version().unwrap());
+    }
+    let (a, b) = (lines[0], lines[1]);
+    merge(a, Some(Prefer::Ours)).await.unwrap();
+    let both = project.status().await.pointer.version().unwrap();
+    assert_eq!(project.read("data/f").unwrap(), "B");
+    project.checkout(&a.to_string()).await.unwrap();
+    merge(b, Some(Prefer::Ours)).await.unwrap();
+    assert_eq!(project.read("data/f").unwrap(), "A");
+
+    let outcome = merge(both, None).await.unwrap();
+    let MergeOutcome::Conflicts { conflicts } = outcome else { panic!("{outcome:?}") };
+    assert_eq!((conflicts.len(), conflicts[0].path.as_str(), conflicts[0].kind), (1, "f", ConflictKind::BothChanged));
+    assert_eq!(project.read("data/f").unwrap(), "A");
+    merge(both, Some(Prefer::Theirs)).await.unwrap();
+    assert_eq!(project.read("data/f").unwrap(), "B");
 }

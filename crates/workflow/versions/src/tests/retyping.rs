@@ -56,6 +56,7 @@ async fn what_became_another_kind_and_was_not_committed_is_not_lost() {
         patterns: Vec::new(),
         version: None,
         mode: ropewalk_store::LinkMode::Auto,
+        force: false,
     };
     for error in [
         ada.checkout("v1").await.unwrap_err(),

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::plan::{Plan, Planning, find};
 use super::source::{Supply, tops};
+use super::unversioned::going;
 use super::{Content, Opened, Workspace};
 use crate::discovery::Place;
 use crate::error::{VersionsError, blocking};
@@ -145,7 +146,7 @@ impl Workspace {
         let data = Data::at(&place.data, content.kind).with_links(pointer.links);
         let begun = self.begun(&name, place.file_name()).await?;
         let linked = if mode == LinkMode::Copy { Some(self.cache_folder()) } else { None };
-        let sides = Sides { data: data.clone(), index, target, begun, linked };
+        let sides = Sides { name: name.clone(), data: data.clone(), index, target, begun, linked };
         let (plan, target) = self.planned(sides, &matcher, force).await?;
         if !plan.blocked.is_empty() {
             return Err(VersionsError::WouldOverwrite { name, paths: plan.blocked });
@@ -219,6 +220,7 @@ impl Workspace {
 
 /// What a checkout goes from and to.
 struct Sides {
+    name: DatasetName,
     data: Data,
     index: Option<Index>,
     target: Vec<TreeFile>,
@@ -236,7 +238,7 @@ impl Workspace {
         matcher: &Matcher,
         force: bool,
     ) -> Result<(Plan, Vec<TreeFile>), VersionsError> {
-        let (work, linked, Sides { index, target, begun, .. }) = blocking(move || {
+        let (work, linked, Sides { name, index, target, begun, .. }) = blocking(move || {
             let linked = sides.linked.as_deref().map(inodes).transpose()?.unwrap_or_default();
             let mut work = look(&sides.data, sides.index.as_ref())?;
             work.clear_leftovers()?;
@@ -249,6 +251,10 @@ impl Workspace {
         let (ours, index) = (self.ours(&work, &begun).await?, index.as_ref());
         let planning = Planning { index, work: &work, target: &target, matcher, linked: &linked, ours: &ours, force };
         let mut plan = planning.plan();
+        if let Some(index) = index.filter(|_| !force) {
+            let going = going(index, &work, plan.goes(&ours), &target);
+            plan.block(self.in_no_version(&name, index.head.state.ancestor(), going).await?);
+        }
         plan.find_links(work.links);
         Ok((plan, target))
     }

@@ -4,7 +4,7 @@ use ropewalk_types::{DatasetName, Digest};
 use serde::Serialize;
 
 use super::add::Told;
-use super::{Opened, Workspace};
+use super::{Opened, Problem, Workspace};
 use crate::error::{VersionsError, blocking};
 use crate::history::{self, Advance, History, Refs};
 use crate::index::{Index, IndexHead};
@@ -52,7 +52,7 @@ impl Workspace {
     ///
     /// The new version comes after the one that the pointer names, and after a head that was removed. If the head lies
     /// behind it, it becomes the head; else it is kept beside the head, to be merged. Data that is not laid out is committed
-    /// as it was added.
+    /// as it was added. Where one cannot be committed, the others are all the same.
     pub fn commit<'a>(
         &'a self,
         names: &'a [DatasetName],
@@ -60,13 +60,34 @@ impl Workspace {
         author: &'a str,
     ) -> BoxFuture<'a, Result<Vec<Committed>, VersionsError>> {
         Box::pin(async move {
+            let each = self.commit_each(names, message, author).await?;
+            each.into_iter().map(|committed| committed.map_err(|problem| *problem.error)).collect()
+        })
+    }
+
+    /// Like [`Workspace::commit`], with what is wrong with a dataset beside the others.
+    pub fn commit_each<'a>(
+        &'a self,
+        names: &'a [DatasetName],
+        message: &'a str,
+        author: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<Result<Committed, Problem>>, VersionsError>> {
+        Box::pin(async move {
             if message.trim().is_empty() {
                 return Err(VersionsError::NoMessage);
             }
             let _lock = self.lock().await?;
+            let (this, names) = (self.clone(), names.to_vec());
             let mut committed = Vec::new();
-            for opened in self.open(names).await? {
-                committed.push(self.commit_one(opened, message, author).await?);
+            for opened in blocking(move || this.open_each(&names)).await? {
+                committed.push(match opened {
+                    Ok(opened) => {
+                        let path = opened.place.path.clone();
+                        let made = self.commit_one(opened, message, author).await;
+                        made.map_err(|error| Problem { path, error: Box::new(error) })
+                    }
+                    Err(problem) => Err(problem),
+                });
             }
             Ok(committed)
         })

@@ -7,12 +7,13 @@ use ropewalk_types::{DatasetName, Digest};
 use serde::Serialize;
 
 use super::checkout::{CheckedOut, Laying};
+use super::source::Supply;
 use super::{Content, Opened, Workspace, tree_commit};
 use crate::discovery::Place;
 use crate::error::{VersionsError, blocking};
 use crate::history::{self, History};
 use crate::index::Index;
-use crate::merge::{Conflict, Prefer, merge_files};
+use crate::merge::{Conflict, Prefer, merge_files, one_base, unknown};
 use crate::pointer::{self, EXTENSION, Kind, Pointer, PointerState};
 use crate::selection::Selection;
 use crate::trail::Act;
@@ -169,7 +170,7 @@ impl Workspace {
         Ok(Party { content, ancestor: Some(version) })
     }
 
-    /// The one version that is named in the store and does not lie behind ours.
+    /// The one version that is named in the store and does not lie behind ours, nor behind another such.
     async fn other_side(&self, name: &DatasetName, ours: &Digest) -> Result<Digest, VersionsError> {
         let store = self.store().await?;
         let refs = history::refs(store, name).await?;
@@ -190,7 +191,7 @@ impl Workspace {
                 others.push(version);
             }
         }
-        match others.as_slice() {
+        match history.newest(&others).await?.as_slice() {
             [] => Ok(*ours),
             [only] => Ok(*only),
             several => {
@@ -206,7 +207,7 @@ impl Workspace {
         let store = self.store().await?;
         let history = History { stores: &[store] };
         let selection = &Selection::Recorded;
-        let mut common = base;
+        let mut bases: Vec<_> = base.into_iter().collect();
         if let (Some(our), Some(their)) = (ours.ancestor, theirs.ancestor) {
             // What is left of a version that was removed lies before it.
             let left = theirs.content.version.unwrap_or(their);
@@ -229,15 +230,19 @@ impl Workspace {
                 let checked_out = self.lay(laying, progress).await?;
                 return Ok(MergeOutcome::FastForward { version, checked_out });
             }
-            if common.is_none() {
-                common = history.merge_base(&our, &left).await?;
+            if bases.is_empty() {
+                bases = history.merge_bases(&our, &left).await?;
             }
         }
         let name = &opened.pointer.name;
-        let merged = match self.join_files(name, &opened.place, &ours, &theirs, common, prefer).await? {
-            Ok(merged) => merged,
+        let files = match self.join_files(name, &opened.place, &ours, &theirs, &bases, prefer).await? {
+            Ok(files) => files,
             Err(conflicts) => return Ok(MergeOutcome::Conflicts { conflicts }),
         };
+        // What the remote alone has of them: whatever is laid out is whole here first.
+        let supply = Supply { name, content: &theirs.content, files: &files, whole: false, from: None };
+        self.supply(supply, progress).await?;
+        let merged = self.content_store(name, ours.content.kind, files).await?;
         let mut parents: Vec<_> = ours.ancestor.into_iter().chain(theirs.ancestor).collect();
         parents.dedup();
         let message = match (message, theirs.ancestor) {
@@ -264,37 +269,32 @@ impl Workspace {
         };
         let content = Content { version: Some(version), ..merged };
         let checked_out = self.lay(Laying::of(opened, content, selection, mode), progress).await?;
-        Ok(MergeOutcome::Merged { version, base: common, checked_out })
+        Ok(MergeOutcome::Merged { version, base: bases.first().copied(), checked_out })
     }
 
-    /// The merged content, stored; or the conflicts.
+    /// The merged files; or the conflicts. The files of all versions may be read from the remote.
     async fn join_files(
         &self,
         name: &DatasetName,
         place: &Place,
         ours: &Party,
         theirs: &Party,
-        base: Option<Digest>,
+        bases: &[Digest],
         prefer: Option<Prefer>,
-    ) -> Result<Result<Content, Vec<Conflict>>, VersionsError> {
+    ) -> Result<Result<Vec<TreeFile>, Vec<Conflict>>, VersionsError> {
         if (ours.content.kind == Kind::Folder) != (theirs.content.kind == Kind::Folder) {
             let reason = "one side is a file, the other a folder".to_owned();
             return Err(VersionsError::Merge { name: name.clone(), reason });
         }
-        let our_files = self.files_here(name, &ours.content, place.file_name()).await?;
-        let their_files = self.files_here(name, &theirs.content, place.file_name()).await?;
-        let base_files = match base {
-            None => Vec::new(),
-            Some(base) => match self.base_files(name, &base, place).await? {
-                Some(files) => files,
-                None => unknown_base(&our_files, &their_files),
-            },
-        };
-        let merged = blocking(move || Ok(merge_files(&base_files, &our_files, &their_files, prefer))).await?;
-        if !merged.conflicts.is_empty() {
-            return Ok(Err(merged.conflicts));
+        let our_files = self.files_of(name, &ours.content, place.file_name(), None).await?;
+        let their_files = self.files_of(name, &theirs.content, place.file_name(), None).await?;
+        let mut each = Vec::with_capacity(bases.len());
+        for base in bases {
+            let files = self.base_files(name, base, place).await?;
+            each.push(files.unwrap_or_else(|| unknown_base(&our_files, &their_files)));
         }
-        self.content_store(name, ours.content.kind, merged.files).await.map(Ok)
+        let merged = blocking(move || Ok(merge_files(&one_base(each), &our_files, &their_files, prefer))).await?;
+        Ok(if merged.conflicts.is_empty() { Ok(merged.files) } else { Err(merged.conflicts) })
     }
 
     /// The files of the version that both sides came from; none if it was removed and its content is gone.
@@ -311,7 +311,7 @@ impl Workspace {
             return Ok(None);
         }
         let content = Content::of_version(&found);
-        self.files_here(name, &content, place.file_name()).await.map(Some)
+        self.files_of(name, &content, place.file_name(), None).await.map(Some)
     }
 
     async fn content_store(
@@ -335,7 +335,6 @@ impl Workspace {
 
 /// Stands for files of which nobody knows any more what they were: each that is not alike on both sides is a conflict.
 fn unknown_base(ours: &[TreeFile], theirs: &[TreeFile]) -> Vec<TreeFile> {
-    let unknown = |file: &TreeFile| TreeFile { digest: Digest::of(b"content that is gone"), ..file.clone() };
     let paths: BTreeMap<_, _> =
         ours.iter().chain(theirs).map(|file| (file.path.clone().into_bytes(), unknown(file))).collect();
     paths.into_values().collect()

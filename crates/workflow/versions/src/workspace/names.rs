@@ -74,6 +74,8 @@ impl Workspace {
     }
 
     /// Names a version; a tag that names another one is only moved if that is forced. Gives the version.
+    ///
+    /// A tag that may be the beginning of a digest is refused.
     pub fn tag<'a>(
         &'a self,
         name: &'a DatasetName,
@@ -82,6 +84,7 @@ impl Workspace {
         force: bool,
     ) -> BoxFuture<'a, Result<Digest, VersionsError>> {
         Box::pin(async move {
+            tag.check_new()?;
             let store = self.store().await?;
             let version = history::resolve(store, name, spec).await?.digest;
             self.announce(name, Some(version), Act::Tag { tag: tag.to_string() }).await?;

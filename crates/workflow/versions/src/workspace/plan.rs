@@ -24,6 +24,18 @@ pub(super) struct Plan {
 }
 
 impl Plan {
+    /// The files that would go or be overwritten, without those that a killed checkout wrote.
+    pub(super) fn goes<'a>(&'a self, ours: &'a HashSet<String>) -> impl Iterator<Item = &'a str> {
+        let written = self.write.iter().map(|file| &file.path);
+        written.chain(&self.remove).filter(|path| !ours.contains(*path)).map(String::as_str)
+    }
+
+    /// Notes files that would be lost, too.
+    pub(super) fn block(&mut self, paths: Vec<String>) {
+        self.blocked.extend(paths);
+        self.blocked.sort();
+    }
+
     /// Finds those of `links` that are in the way: they are the user's, and no file takes their place.
     pub(super) fn find_links(&mut self, links: Vec<String>) {
         self.links = in_the_way(links, &self.write);

@@ -3,6 +3,8 @@ use ropewalk_store::files::{self, EntryKind};
 use ropewalk_types::DatasetName;
 use serde::Serialize;
 
+use super::plan::find;
+use super::unversioned::going;
 use super::{Opened, Workspace, gitignore};
 use crate::error::{VersionsError, blocking};
 use crate::history;
@@ -76,24 +78,33 @@ impl Workspace {
         })
     }
 
-    /// Fails if a file holds changes that its version lacks, or was never added.
+    /// Fails if a file holds changes that its version lacks, or was never added; or was added and, since the pointer was set
+    /// back, is in no version. What a killed checkout wrote is no change.
     pub(super) async fn check_unchanged(&self, opened: &Opened) -> Result<(), VersionsError> {
         let opened = match &opened.index {
             Some(_) => opened.clone(),
             None => self.index_again(opened.clone()).await?,
         };
-        blocking(move || {
-            let Opened { place, pointer, index } = opened;
+        let begun = self.begun(&opened.pointer.name, opened.place.file_name()).await?;
+        let (work, begun, Opened { pointer, index, .. }) = blocking(move || {
+            let Opened { place, pointer, index } = &opened;
             check_kind(&place.path, &place.data, pointer.kind)?;
             let mut work = look(&Data::at(&place.data, pointer.kind).with_links(pointer.links), index.as_ref())?;
-            work.hash(|file| file.at.is_some())?;
-            let changed = work.files.iter().filter(|file| {
-                let entry = file.at.and_then(|at| index.as_ref()?.get(at));
-                entry.is_none_or(|entry| file.digest != Some(entry.digest))
-            });
-            let paths: Vec<_> = changed.map(|file| file.path.clone()).collect();
-            if paths.is_empty() { Ok(()) } else { Err(VersionsError::WouldOverwrite { name: pointer.name, paths }) }
+            work.hash(|file| file.at.is_some() || find(&begun, &file.path).is_some())?;
+            Ok((work, begun, opened))
         })
-        .await
+        .await?;
+        let ours = self.ours(&work, &begun).await?;
+        let changed = work.files.iter().filter(|file| {
+            let entry = file.at.and_then(|at| index.as_ref()?.get(at));
+            entry.is_none_or(|entry| file.digest != Some(entry.digest)) && !ours.contains(&file.path)
+        });
+        let mut paths: Vec<_> = changed.map(|file| file.path.clone()).collect();
+        if let Some(index) = index.as_ref().filter(|index| paths.is_empty() && index.head.root != pointer.digest) {
+            let there = work.files.iter().map(|file| file.path.as_str()).filter(|path| !ours.contains(*path));
+            let going = going(index, &work, there, &[]);
+            paths = self.in_no_version(&pointer.name, index.head.state.ancestor(), going).await?;
+        }
+        if paths.is_empty() { Ok(()) } else { Err(VersionsError::WouldOverwrite { name: pointer.name, paths }) }
     }
 }

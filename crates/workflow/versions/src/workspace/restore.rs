@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::checkout::remove_files;
 use super::source::Supply;
+use super::unversioned::{Going, going};
 use super::{Opened, Workspace};
 use crate::error::{VersionsError, blocking};
 use crate::index::Index;
@@ -22,6 +23,8 @@ pub struct RestoreRequest {
     pub version: Option<String>,
     /// How files come from the store.
     pub mode: LinkMode,
+    /// Whether files may be lost that were added and are in no version, where the pointer does not name them.
+    pub force: bool,
 }
 
 /// What was brought back.
@@ -41,7 +44,8 @@ pub struct Restored {
 impl Workspace {
     /// Gives up changes: brings files back to what the pointer, or a version, has. The pointer stays as it is.
     ///
-    /// Files that were never added stay where they are.
+    /// Files that were never added stay where they are. Where the pointer was set back since files were added, these are in no
+    /// version and perhaps nowhere else: then it is [`VersionsError::WouldOverwrite`], unless forced.
     pub fn restore<'a>(
         &'a self,
         request: RestoreRequest,
@@ -49,7 +53,7 @@ impl Workspace {
     ) -> BoxFuture<'a, Result<Restored, VersionsError>> {
         Box::pin(async move {
             let _lock = self.lock().await?;
-            let RestoreRequest { name, patterns, version, mode } = request;
+            let RestoreRequest { name, patterns, version, mode, force } = request;
             let matcher = Matcher::new(Some(patterns.as_slice()).filter(|patterns| !patterns.is_empty()))?;
             let opened = self.open_one(&name).await?;
             let content = match &version {
@@ -66,10 +70,18 @@ impl Workspace {
             blocking(move || check_kind(&place.path, &place.data, content.kind)).await?;
             let data = Data::at(&opened.place.data, content.kind).with_links(opened.pointer.links);
             let (here, old) = (data.clone(), opened.index.clone());
-            let Differences { write, remove, links } =
-                blocking(move || differences(&here, old.as_ref(), target, &matcher)).await?;
+            let Differences { write, remove, links, going } =
+                blocking(move || differences(&here, old.as_ref(), &target, &matcher)).await?;
             if !links.is_empty() {
                 return Err(VersionsError::LinksInTheWay { name, paths: links });
+            }
+            if let Some(index) =
+                opened.index.as_ref().filter(|index| !force && index.head.root != opened.pointer.digest)
+            {
+                let paths = self.in_no_version(&name, index.head.state.ancestor(), going).await?;
+                if !paths.is_empty() {
+                    return Err(VersionsError::WouldOverwrite { name, paths });
+                }
             }
             let supply = Supply { name: &name, content: &content, files: &write, whole, from: None };
             self.supply(supply, progress).await.map_err(about)?;
@@ -106,25 +118,29 @@ struct Differences {
     remove: Vec<String>,
     /// Symbolic links that are no part of the data, in whose place or below which a file belongs.
     links: Vec<String>,
+    /// What of it was added.
+    going: Vec<Going>,
 }
 
 fn differences(
     data: &Data,
     index: Option<&Index>,
-    target: Vec<TreeFile>,
+    target: &[TreeFile],
     matcher: &Matcher,
 ) -> Result<Differences, VersionsError> {
     let mut work: Work = look(data, index)?;
     work.clear_leftovers()?;
-    work.hash(|file| super::plan::find(&target, &file.path).is_some())?;
+    work.hash(|file| super::plan::find(target, &file.path).is_some())?;
     let known = |file: &&Found| file.at.and_then(|at| index?.get(at)).is_some_and(|entry| !entry.absent);
-    let gone = |file: &&Found| matcher.matches(&file.path) && super::plan::find(&target, &file.path).is_none();
-    let remove = work.files.iter().filter(known).filter(gone).map(|file| file.path.clone()).collect();
-    let as_it_is = |file: &TreeFile| {
+    let gone = |file: &&Found| matcher.matches(&file.path) && super::plan::find(target, &file.path).is_none();
+    let remove: Vec<_> = work.files.iter().filter(known).filter(gone).map(|file| file.path.clone()).collect();
+    let as_it_is = |file: &&TreeFile| {
         let found = work.find(&file.path);
         found.is_some_and(|found| found.digest == Some(file.digest) && found.stat.executable == file.executable)
     };
-    let write: Vec<_> = target.into_iter().filter(|file| !as_it_is(file)).collect();
+    let write: Vec<_> = target.iter().filter(|file| !as_it_is(file)).cloned().collect();
+    let paths = write.iter().map(|file| &file.path).chain(&remove).map(String::as_str);
+    let going = index.map_or_else(Vec::new, |index| going(index, &work, paths, target));
     let links = super::plan::in_the_way(std::mem::take(&mut work.links), &write);
-    Ok(Differences { write, remove, links })
+    Ok(Differences { write, remove, links, going })
 }

@@ -135,7 +135,7 @@ impl Workspace {
     }
 
     /// The datasets of these names, or all; of those that are chosen by no name, each problem by itself.
-    fn open_each(&self, names: &[DatasetName]) -> Result<Vec<Result<Opened, Problem>>, VersionsError> {
+    pub(super) fn open_each(&self, names: &[DatasetName]) -> Result<Vec<Result<Opened, Problem>>, VersionsError> {
         if !names.is_empty() {
             return Ok(self.open_now(names)?.into_iter().map(Ok).collect());
         }

@@ -1,10 +1,11 @@
 use std::process::ExitCode;
 
-use ropewalk_types::{DatasetName, counted};
-use ropewalk_versions::CommitOutcome;
+use ropewalk_types::{DatasetName, Diagnose as _, counted};
+use ropewalk_versions::{CommitOutcome, Committed, Problem};
+use serde_json::json;
 
 use crate::arguments::{Format, Shared};
-use crate::failure::Ending;
+use crate::failure::{Ending, WORK_FAILED};
 use crate::output::bytes;
 use crate::{commands, output};
 
@@ -14,13 +15,26 @@ pub(super) async fn run(shared: &Shared, names: &[DatasetName], message: &str, a
         Some(author) => author,
         None => project.author().await,
     };
-    let committed = project.workspace().commit(names, message, &author).await;
-    let committed = project.not_of_a_table(committed).await?;
-    if shared.output == Format::Json {
-        output::json(&committed);
-        return Ok(ExitCode::SUCCESS);
+    let each = project.workspace().commit_each(names, message, &author).await;
+    let mut each = project.not_of_a_table(each).await?;
+    // Of one alone, what is wrong with it is the error of the command.
+    let alone = each.len() == 1;
+    if let Some(Err(problem)) = each.pop_if(|one| alone && one.is_err()) {
+        return project.not_of_a_table(Err(*problem.error)).await;
     }
-    for one in &committed {
+    each.iter().filter_map(|one| one.as_ref().err()).for_each(commands::say_problem);
+    let ending = if each.iter().all(Result::is_ok) { ExitCode::SUCCESS } else { WORK_FAILED.into() };
+    if shared.output == Format::Json {
+        let value = |one: &Result<Committed, Problem>| match one {
+            Ok(committed) => json!(committed),
+            Err(Problem { path, error }) => {
+                json!({ "path": path, "code": error.code(), "problem": error.to_string(), "hint": error.hint() })
+            }
+        };
+        output::json(&each.iter().map(value).collect::<Vec<_>>());
+        return Ok(ending);
+    }
+    for one in each.iter().flatten() {
         output::text(&match one.outcome {
             CommitOutcome::Unchanged { version } => format!("{} {}: unchanged\n", one.name, version.short()),
             CommitOutcome::Committed { version, beside, files, bytes: size, .. } => {
@@ -32,5 +46,5 @@ pub(super) async fn run(shared: &Shared, names: &[DatasetName], message: &str, a
             }
         });
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(ending)
 }

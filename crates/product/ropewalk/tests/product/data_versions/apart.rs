@@ -111,3 +111,44 @@ fn a_dataset_whose_pack_is_damaged_stops_no_other() {
     second.succeed(&["pull"]);
     assert_eq!(read(&second, "photos/owl.jpg"), "an owl");
 }
+
+#[cfg(unix)]
+#[test]
+fn what_cannot_be_committed_or_pushed_keeps_no_other_back() {
+    let place = Place::local();
+    let first = birds(&place);
+    first.write("notes/a.txt", "a note");
+    first.succeed(&["data", "add", "notes"]);
+    first.succeed(&["data", "commit", "notes", "-m", "notes"]);
+    first.succeed(&["push"]);
+    commit(&first, "notes");
+    let second = clone(&first);
+    second.succeed(&["pull"]);
+    first.write("photos/wren.jpg", "the first's");
+    first.succeed(&["data", "commit", "photos", "-m", "the first's"]);
+    first.succeed(&["push"]);
+    second.write("photos/wren.jpg", "the second's");
+    second.write("notes/a.txt", "another note");
+    second.succeed(&["data", "commit", "-m", "the second's"]);
+
+    let output = second.run(&["push", "--output", "json"]);
+    assert_eq!(output.status.code(), Some(1), "{}", talk(&output));
+    assert!(talk(&output).contains("warning: photos: "), "{}", talk(&output));
+    let told: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let failed = &told["failed"];
+    assert!(failed[0]["name"] == "photos" && failed[0]["code"] == "versions.diverged", "{told}");
+    let heads = &told["pushed"]["heads"];
+    assert!(heads[0][0] == "notes" && heads[0][1]["head"] == "moved" && heads[1].is_null(), "{told}");
+    first.succeed(&["fetch"]);
+    assert_eq!(first.succeed(&["data", "cat", "data:notes@latest/a.txt"]), "another note");
+
+    second.write("photos/wren.jpg", "later");
+    second.write("notes/a.txt", "later");
+    std::os::unix::fs::symlink("a.txt", second.path("notes/link")).expect("link");
+    let output = second.run(&["data", "commit", "-m", "later", "--output", "json"]);
+    assert_eq!(output.status.code(), Some(1), "{}", talk(&output));
+    assert!(talk(&output).contains("warning: notes: "), "{}", talk(&output));
+    let told: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert!(told[0]["path"] == "notes" && told[0]["code"] == "versions.links", "{told}");
+    assert!(told[1]["name"] == "photos" && told[1]["outcome"]["outcome"] == "committed", "{told}");
+}

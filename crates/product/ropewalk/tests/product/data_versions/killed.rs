@@ -7,6 +7,12 @@ use crate::harness::{Draws, Project};
 
 const FILES: usize = 200;
 
+fn noise(draws: &mut Draws, numbers: std::ops::Range<usize>) -> BTreeMap<String, Vec<u8>> {
+    numbers
+        .map(|number| (format!("{number}.bin"), (0..20_000).map(|_| (draws.next() * 256.0) as u8).collect()))
+        .collect()
+}
+
 fn written(project: &Project, files: &BTreeMap<String, Vec<u8>>) {
     let folder = project.path("noise");
     if folder.exists() {
@@ -31,15 +37,10 @@ fn a_killed_commit_is_made_once_and_a_killed_checkout_ends_whole() {
     git(project.root(), &["init", "-q"]);
     project.succeed(&["init", "."]);
     let mut draws = Draws(0xc0331);
-    let mut noise = |numbers: std::ops::Range<usize>| -> BTreeMap<String, Vec<u8>> {
-        numbers
-            .map(|number| (format!("{number}.bin"), (0..20_000).map(|_| (draws.next() * 256.0) as u8).collect()))
-            .collect()
-    };
-    let first = noise(0..FILES);
+    let first = noise(&mut draws, 0..FILES);
     // Some files are as before, some are changed, some are new, some are gone.
     let mut second: BTreeMap<_, _> = first.clone().into_iter().filter(|(name, _)| !name.starts_with('1')).collect();
-    second.extend(noise(FILES / 2..FILES * 3 / 2));
+    second.extend(noise(&mut draws, FILES / 2..FILES * 3 / 2));
 
     let mut moments = Draws(0x6111);
     written(&project, &first);
@@ -59,4 +60,33 @@ fn a_killed_commit_is_made_once_and_a_killed_checkout_ends_whole() {
     let none = |what: &str| verified[what].as_array().is_some_and(Vec::is_empty);
     assert!(none("damaged") && none("missing"), "{verified}");
     project.succeed(&["data", "audit", "--verify"]);
+}
+
+#[test]
+fn a_killed_merge_is_made_once_and_ends_whole() {
+    let project = Project::new();
+    git(project.root(), &["init", "-q"]);
+    project.succeed(&["init", "."]);
+    let mut draws = Draws(0x3e56e);
+    let first = noise(&mut draws, 0..FILES);
+    let mut theirs = first.clone();
+    theirs.extend(noise(&mut draws, FILES / 2..FILES * 3 / 2));
+    written(&project, &first);
+    project.succeed(&["data", "add", "noise"]);
+    project.succeed(&["data", "commit", "noise", "-m", "first"]);
+    let pointer = std::fs::read_to_string(project.path("noise.dataset")).expect("the pointer");
+    written(&project, &theirs);
+    project.succeed(&["data", "commit", "noise", "-m", "theirs"]);
+    project.write("noise.dataset", &pointer);
+    project.succeed(&["data", "checkout", "noise"]);
+    project.write("noise/ours.bin", "ours");
+    project.succeed(&["data", "commit", "noise", "-m", "ours"]);
+
+    project.killed_until_through(&["data", "merge", "noise"], &mut Draws(0x6112));
+    let mut merged = theirs;
+    merged.insert("ours.bin".to_owned(), b"ours".to_vec());
+    assert!(laid_out(&project) == merged);
+    assert!(project.succeed(&["data", "status"]).contains("clean"));
+    let log = project.json(&["data", "log", "noise"]);
+    assert_eq!(log.as_array().map(Vec::len), Some(4), "{log}");
 }

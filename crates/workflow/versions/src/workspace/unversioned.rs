@@ -1,0 +1,76 @@
+//! Files that were added and are in no version. Git can set their pointer back, and then nothing but the index tells that
+//! the work tree holds the only copy of them.
+
+use std::collections::HashSet;
+
+use ropewalk_store::TreeFile;
+use ropewalk_types::{DatasetName, Digest};
+
+use super::{Content, Workspace};
+use crate::error::VersionsError;
+use crate::history::{self, History, Resolved};
+use crate::index::Index;
+use crate::work::Work;
+
+/// A file that would go or be overwritten, and the content with which it was added.
+#[derive(Clone, Debug)]
+pub(super) struct Going {
+    path: String,
+    added: Digest,
+}
+
+/// Those of the files at `paths` that were added since a version was last laid out or made, without content that `target`
+/// has too.
+pub(super) fn going<'a>(
+    index: &Index,
+    work: &Work,
+    paths: impl Iterator<Item = &'a str>,
+    target: &[TreeFile],
+) -> Vec<Going> {
+    if index.head.state.version().is_some() {
+        return Vec::new();
+    }
+    let entry = |path: &str| index.get(work.find(path)?.at?).filter(|entry| !entry.absent);
+    let stays: HashSet<_> = target.iter().map(|file| file.digest).collect();
+    let going = paths.filter_map(|path| Some(Going { path: path.to_owned(), added: entry(path)?.digest }));
+    going.filter(|going| !stays.contains(&going.added)).collect()
+}
+
+impl Workspace {
+    /// The paths of those files whose content no version of the dataset that is known here has, sorted; a version that was
+    /// removed has none. `base` is the version that they were added to, and is looked at first.
+    pub(super) async fn in_no_version(
+        &self,
+        name: &DatasetName,
+        base: Option<Digest>,
+        mut going: Vec<Going>,
+    ) -> Result<Vec<String>, VersionsError> {
+        if going.is_empty() {
+            return Ok(Vec::new());
+        }
+        let store = self.store().await?;
+        let refs = history::refs(store, name).await?;
+        let start: Vec<_> = base.into_iter().chain(refs.versions()).collect();
+        for (digest, version) in (History { stores: &[store] }).ancestors(&start, &HashSet::new()).await? {
+            if going.is_empty() {
+                break;
+            }
+            if refs.removed.contains_key(&digest) {
+                continue;
+            }
+            let found = Resolved { digest, version };
+            let (content, file_name) = (Content::of_version(&found), found.version.file_name());
+            // Of one that cannot be read nothing is known: then its files are refused too, which loses nothing.
+            let files = if Some(digest) == base {
+                self.files_of(name, &content, file_name, None).await
+            } else {
+                self.files_here(name, &content, file_name).await
+            };
+            let held: HashSet<_> = files.into_iter().flatten().map(|file| file.digest).collect();
+            going.retain(|file| !held.contains(&file.added));
+        }
+        let mut paths: Vec<_> = going.into_iter().map(|file| file.path).collect();
+        paths.sort();
+        Ok(paths)
+    }
+}
