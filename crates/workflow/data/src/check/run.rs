@@ -183,7 +183,7 @@ pub(super) fn outcome(check: &Check, offending: u64, sample: Option<RecordBatch>
         rows => format!("{rows} rows break it"),
     };
     let (title, severity) = (check.title(), check.severity);
-    CheckOutcome { check: title, severity, passed: offending == 0, offending, message, sample }
+    CheckOutcome { check: title, severity, passed: offending == 0, offending, message, until: None, sample }
 }
 
 fn wrong(check: &Check, dataset: &DatasetName, reason: String) -> DataError {

@@ -121,6 +121,7 @@ async fn checks_that_hold() {
         ]
     );
     assert!(report.passed(), "{report:?}");
+    assert_eq!(report.stands_until(), Some(Timestamp(NOW.0 - 1_800_000)), "the newest time and 9.5 hours");
     assert_eq!(report.outcomes.len(), 12);
     assert!(report.outcomes.iter().all(|one| one.sample.is_none()));
 }
