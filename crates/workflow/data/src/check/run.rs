@@ -150,7 +150,9 @@ impl Desk<'_> {
     /// An error of a plan that was made for `check`.
     pub(super) fn mine(&self, check: &Check, error: DataError) -> DataError {
         match error {
-            DataError::Sql { message, .. } | DataError::Execution(message) => self.wrong(check, message),
+            DataError::Sql { message, .. } | DataError::Execution(message) | DataError::Overflow(message) => {
+                self.wrong(check, message)
+            }
             other => other,
         }
     }

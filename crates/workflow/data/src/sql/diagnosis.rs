@@ -48,6 +48,10 @@ impl Translation {
                 Some(source) => DataError::Ingest(Arc::clone(source)),
                 None => DataError::Execution(in_one_line(&source.to_string())),
             },
+            DataFusionError::ArrowError(error, _) if is_overflow(error) => {
+                let text = error.to_string();
+                DataError::Overflow(text.strip_prefix("Arithmetic overflow: ").unwrap_or(&text).to_owned())
+            }
             root if is_reading(root) => DataError::Reading(in_one_line(&root.strip_backtrace())),
             root => DataError::Execution(in_one_line(&root.strip_backtrace())),
         }
@@ -63,6 +67,10 @@ fn is_reading(error: &DataFusionError) -> bool {
         }
         _ => false,
     }
+}
+
+fn is_overflow(error: &ArrowError) -> bool {
+    matches!(error, ArrowError::ArithmeticOverflow(_))
 }
 
 fn place(error: &DataFusionError) -> Option<Place> {
