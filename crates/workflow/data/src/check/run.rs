@@ -20,6 +20,7 @@ use super::settings::{Check, CheckRule};
 use super::{foreign_key, rows, sql, unique};
 use crate::DataError;
 use crate::sql::{Joins, Order, PartsTable, Room, Running, TableMention, referenced_tables, session};
+use crate::table::plain_columns;
 
 /// The name of the table under check inside the plans.
 pub(super) const TABLE: &str = "checked";
@@ -122,9 +123,9 @@ pub(super) struct Desk<'a> {
 }
 
 impl Desk<'_> {
-    /// The table under check.
+    /// The table under check, with plain columns.
     pub(super) async fn table(&self) -> Result<DataFrame, DataError> {
-        let table = self.session.table(TableReference::bare(TABLE)).await;
+        let table = self.session.table(TableReference::bare(TABLE)).await.and_then(plain_columns);
         table.map_err(|error| self.room.translation().error(&error))
     }
 
