@@ -154,3 +154,32 @@ pub(crate) fn described(report: &CheckReport) -> Result<String, ropewalk_data::D
     }
     Ok(text)
 }
+
+#[cfg(test)]
+mod tests {
+    use ropewalk_types::{ManualAmbient, RunId, Timestamp};
+
+    use super::*;
+
+    fn outcome(summary: Value) -> Outcome {
+        Outcome {
+            key: Digest::of(b"key"),
+            stage: "check-f".parse().expect("name"),
+            kind: "check".to_owned(),
+            run: "0".repeat(32).parse::<RunId>().expect("id"),
+            outputs: BTreeMap::new(),
+            summary,
+            milliseconds: 0,
+            finished_at: Timestamp(0),
+        }
+    }
+
+    #[test]
+    fn an_outcome_holds_until_its_rows_are_too_old() {
+        // Its time moves one millisecond a reading.
+        let kind = CheckKind { ambient: Arc::new(ManualAmbient::starting_at(Timestamp(1000))), memory_limit: 0 };
+        let fresh = outcome(json!({ STANDS_UNTIL: 1000 }));
+        assert_eq!((kind.still_holds(&fresh), kind.still_holds(&fresh)), (true, false));
+        assert!(kind.still_holds(&outcome(json!({ "checks": 1 }))), "no rule about the age of rows");
+    }
+}

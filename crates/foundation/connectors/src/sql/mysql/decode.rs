@@ -171,9 +171,10 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..16)) {
-            for kind in [Kind::Signed, Kind::Bits, Kind::Date, Kind::Time, Kind::Timestamp, Kind::Float, Kind::Decimal, Kind::RoundedDecimal] {
+            for kind in [Kind::Signed, Kind::Bits, Kind::Date, Kind::Time, Kind::Timestamp, Kind::Float, Kind::Decimal] {
                 let _ = decode(&bytes, kind);
             }
+            let _ = decode(&bytes, Kind::RoundedDecimal);
         }
     }
 }
