@@ -201,6 +201,6 @@ pub(crate) enum SqlFormat {
     Jsonl,
     /// Parquet
     Parquet,
-    /// Arrow IPC stream
+    /// Arrow IPC file (Feather V2)
     Arrow,
 }

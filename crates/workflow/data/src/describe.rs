@@ -49,7 +49,8 @@ pub struct Description {
     pub notes: Vec<String>,
 }
 
-/// What one column holds. Figures are JSON numbers, of times and dates they are texts in ISO 8601.
+/// What one column holds. Figures are JSON numbers, of times and dates they are texts in ISO 8601; the ends of decimals are
+/// texts too, with every digit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ColumnDescription {
     /// Its name.
@@ -61,7 +62,7 @@ pub struct ColumnDescription {
     pub nulls: u64,
     /// Values that are NaN or infinite; all figures but `distinct` leave them out.
     pub not_finite: u64,
-    /// How many different values there are.
+    /// How many different values there are; never more than there are values.
     pub distinct: Distinct,
     /// The smallest value; none for lists and structs.
     pub min: Option<serde_json::Value>,

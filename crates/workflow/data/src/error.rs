@@ -54,6 +54,9 @@ pub enum DataError {
     /// SQL that failed while it ran.
     #[error("the SQL failed while it ran: {0}")]
     Execution(String),
+    /// SQL that came to a number that its type cannot hold.
+    #[error("the SQL failed while it ran: {0}")]
+    Overflow(String),
     /// A file that could not be read while SQL ran.
     #[error("the SQL failed while it read a file: {0}")]
     Reading(String),
@@ -263,6 +266,7 @@ impl Diagnose for DataError {
             Self::Refused { .. } => "data.refused",
             Self::Volatile { .. } => "data.volatile",
             Self::Execution(_) => "data.execution",
+            Self::Overflow(_) => "data.overflow",
             Self::Reading(_) => "data.reading",
             Self::Memory { .. } => "data.memory",
             Self::TooManyRows { .. } => "data.too_many_rows",
@@ -315,6 +319,9 @@ impl Diagnose for DataError {
                 "raise the memory limit (`ropewalk sql --memory MB`), or select fewer columns before the join or sort"
             }
             Self::TooManyRows { .. } => "add a LIMIT",
+            Self::Overflow(_) => {
+                "cast the numbers before: CAST(x AS DECIMAL(38, 0)) is exact, CAST(x AS DOUBLE) is not"
+            }
             Self::ZoneChange { .. } => "give the new dataset another name",
             Self::UnknownDataset { .. } => "list the datasets to see their names",
             Self::Removed(_) => "run the stage that made it again, or import it again",

@@ -1,4 +1,6 @@
 mod diagnosis;
+mod exact;
+mod exact_sum;
 mod files_table;
 mod full_sort;
 mod memory;

@@ -3,7 +3,8 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::common::TableReference;
+use datafusion::common::{Column, DataFusionError, TableReference};
+use datafusion::dataframe::DataFrame;
 use datafusion::prelude::col;
 use futures::future::BoxFuture;
 use ropewalk_store::Store;
@@ -34,7 +35,7 @@ pub fn read_table<'a>(
             frame = frame.filter(condition).map_err(says)?;
         }
         if let Some(columns) = columns {
-            let exact = |name: &&str| col(datafusion::common::Column::from_name(*name));
+            let exact = |name: &&str| col(Column::from_name(*name));
             frame = frame.select(columns.iter().map(exact).collect::<Vec<_>>()).map_err(says)?;
         }
         let batches = frame.collect().await.map_err(says)?;
@@ -47,6 +48,25 @@ pub(crate) fn plain_schema(schema: &Schema) -> SchemaRef {
     let fields: Vec<_> =
         schema.fields().iter().map(|field| Field::new(field.name(), plain_type(field.data_type()), true)).collect();
     Arc::new(Schema::new(fields))
+}
+
+/// The table with its columns as results have them, so that no text is encoded as a dictionary or laid out otherwise.
+pub(crate) fn plain_columns(table: DataFrame) -> Result<DataFrame, DataFusionError> {
+    let schema = plain_schema(table.schema().as_arrow());
+    let columns = table.schema().fields().iter().zip(schema.fields());
+    if columns.clone().all(|(field, plain)| field.data_type() == plain.data_type()) {
+        return Ok(table);
+    }
+    let columns = columns.map(|(field, plain)| {
+        let column = col(Column::from_name(field.name()));
+        if field.data_type() == plain.data_type() {
+            column
+        } else {
+            datafusion::logical_expr::cast(column, plain.data_type().clone()).alias(field.name())
+        }
+    });
+    let columns: Vec<_> = columns.collect();
+    table.select(columns)
 }
 
 fn plain_type(data_type: &DataType) -> DataType {

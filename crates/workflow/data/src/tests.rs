@@ -6,6 +6,7 @@ mod dataset;
 mod files;
 pub(crate) mod fixture;
 mod governance;
+mod numbers;
 mod query;
 mod spill;
 mod transform;

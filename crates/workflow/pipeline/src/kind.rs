@@ -8,7 +8,7 @@ use ropewalk_store::Store;
 use ropewalk_types::{Ambient, Digest, StageName, Uri};
 use serde_json::Value;
 
-use crate::{Artifact, Event, Failure, Input, Observer, PipelineError, RunRecorder, StageSpec};
+use crate::{Artifact, Event, Failure, Input, Observer, Outcome, PipelineError, RunRecorder, StageSpec};
 
 /// The project that stages belong to.
 #[derive(Clone, Debug)]
@@ -111,4 +111,15 @@ pub trait StageKind: Send + Sync {
 
     /// Does the work. Everything it makes must be durable in the store when it returns.
     async fn execute(&self, spec: &StageSpec, context: &StageContext) -> Result<Executed, Failure>;
+
+    /// Whether what a key once made still holds; false where time alone has changed it, as it does the age of rows: the
+    /// stage is then executed again under the same key.
+    fn still_holds(&self, _outcome: &Outcome) -> bool {
+        true
+    }
+
+    /// What is said whenever the outcome is known, since its run is not there to say it: warnings that still stand.
+    fn said_again(&self, _outcome: &Outcome) -> Vec<String> {
+        Vec::new()
+    }
 }

@@ -131,7 +131,7 @@ impl Runner {
             let kind = self.parts.kind(stage)?;
             match self.parts.key(stage, kind.as_ref(), &inputs).await {
                 Err(failure) => statuses.push(StageStatus::unreadable(stage, &failure)),
-                Ok(key) => match self.parts.known(&key).await? {
+                Ok(key) => match self.parts.known(kind.as_ref(), &key).await? {
                     Some(outcome) => {
                         statuses.push(StageStatus::known(stage, &outcome));
                         known.insert(stage.name.clone(), StageReport::cached(stage, outcome, 0.0));
@@ -160,9 +160,12 @@ impl Parts {
         Ok(stage.key(kind, &fingerprint, inputs))
     }
 
-    /// The outcome of a key, if everything that it made is still in the store.
-    async fn known(&self, key: &Digest) -> Result<Option<Outcome>, PipelineError> {
+    /// The outcome of a key, if it still holds and everything that it made is still in the store.
+    async fn known(&self, kind: &dyn StageKind, key: &Digest) -> Result<Option<Outcome>, PipelineError> {
         let Some(outcome) = outcome_get(&self.catalog, key).await? else { return Ok(None) };
+        if !kind.still_holds(&outcome) {
+            return Ok(None);
+        }
         for artifact in outcome.outputs.values() {
             if !self.store.contains(&artifact.digest).await? {
                 return Ok(None);
@@ -182,7 +185,11 @@ impl Parts {
             Ok(key) => key,
             Err(failure) => return Ok(StageReport::failed(stage, None, &failure, seconds(started))),
         };
-        if let Some(outcome) = self.known(&key).await? {
+        if let Some(outcome) = self.known(kind.as_ref(), &key).await? {
+            let reporter = Reporter::new(stage.name.clone(), Arc::clone(&self.observer));
+            for line in kind.said_again(&outcome) {
+                reporter.said(&line);
+            }
             return Ok(match self.recorders.known(&outcome).await {
                 Ok(latest_again) => {
                     StageReport { latest_again, ..StageReport::cached(stage, outcome, seconds(started)) }

@@ -171,8 +171,13 @@ impl Source for Mysql {
         !matches!(kind, Kind::Bits | Kind::Json)
     }
 
+    /// Every digit counts for what comes after a row.
+    fn bound_kind(kind: &Kind) -> Kind {
+        if *kind == Kind::RoundedDecimal { Kind::Decimal } else { *kind }
+    }
+
     fn is_decimal(kind: &Kind) -> bool {
-        *kind == Kind::Decimal
+        matches!(kind, Kind::Decimal | Kind::RoundedDecimal)
     }
 }
 

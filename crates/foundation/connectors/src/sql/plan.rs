@@ -136,11 +136,11 @@ pub(super) fn comparable(data_type: &DataType, is_decimal: bool) -> Option<Compa
         DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 => Comparable::Integer,
         DataType::UInt8 | DataType::UInt16 | DataType::UInt32 | DataType::UInt64 => Comparable::Unsigned,
         DataType::Decimal128(..) | DataType::Decimal256(..) => Comparable::Decimal,
+        DataType::Utf8 | DataType::Float64 if is_decimal => Comparable::Decimal,
         DataType::Float32 | DataType::Float64 => Comparable::Float,
         DataType::Date32 => Comparable::Date,
         DataType::Timestamp(TimeUnit::Microsecond, None) => Comparable::Timestamp,
         DataType::Timestamp(TimeUnit::Microsecond, Some(_)) => Comparable::TimestampUtc,
-        DataType::Utf8 if is_decimal => Comparable::Decimal,
         DataType::Utf8 => Comparable::Text,
         _ => return None,
     })

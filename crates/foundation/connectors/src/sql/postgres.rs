@@ -166,7 +166,12 @@ impl Source for Postgres {
         Kind::Int8
     }
 
+    /// Every digit counts for what comes after a row.
+    fn bound_kind(kind: &Kind) -> Kind {
+        if *kind == Kind::RoundedNumeric { Kind::Numeric } else { kind.clone() }
+    }
+
     fn is_decimal(kind: &Kind) -> bool {
-        *kind == Kind::Numeric
+        matches!(kind, Kind::Numeric | Kind::RoundedNumeric)
     }
 }

@@ -75,7 +75,7 @@ pub(super) trait Source: Clone + Send + Sync + 'static {
         true
     }
 
-    /// Whether values of this kind are decimal numbers, also where they are kept as text.
+    /// Whether values of this kind are decimal numbers, also where they are kept as text or rounded to floats.
     fn is_decimal(kind: &Self::Kind) -> bool;
 
     /// Says goodbye to the server.

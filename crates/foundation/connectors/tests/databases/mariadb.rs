@@ -112,6 +112,22 @@ async fn every_type_arrives_as_it_is() {
 }
 
 #[tokio::test]
+async fn computed_numbers_can_be_computed_with() {
+    let table = fresh("computed");
+    run(&[
+        format!("CREATE TABLE {table} (id int, d decimal(20, 2))"),
+        format!("INSERT INTO {table} VALUES (1, 90071992547409.25), (2, 90071992547409.50)"),
+    ])
+    .await;
+    let query =
+        format!("SELECT sum(d) AS s, avg(id) AS a, 1 / 3 AS t, CAST(sum(d) AS CHAR) AS c, max(id) AS m FROM {table}");
+    let (batch, _) = read(&SqlRequest::new(url(), query)).await.unwrap();
+    assert_eq!(types(&batch), ["s Float64", "a Float64", "t Float64", "c Utf8", "m Int32"]);
+    assert_eq!((shown(&batch, "a", 0), shown(&batch, "t", 0)), ("1.5".to_owned(), "0.3333".to_owned()));
+    assert_eq!(shown(&batch, "c", 0), "180143985094818.75");
+}
+
+#[tokio::test]
 async fn zero_dates_are_an_error_or_counted_never_silent() {
     let table = fresh("zeros");
     run(&[

@@ -53,6 +53,9 @@ fn checks_hold_before_anything_reads_the_data() {
     let told = project.json(&["run"]);
     let stages: Vec<_> = told["stages"].as_array().expect("stages").iter().map(|one| one["name"].as_str()).collect();
     assert!(stages.contains(&Some("check-orders")), "{told}");
+    let again = project.run(&["run"]);
+    let again = String::from_utf8_lossy(&again.stderr);
+    assert!(again.contains("check-orders: warning: between(amount): 1 row breaks it"), "it is said each time: {again}");
     assert_eq!(project.json(&["sql", "SELECT total FROM totals WHERE name = 'Ada'"])[0]["total"], 4);
 
     std::fs::write(project.path("orders/b.csv.gz"), gz("person,amount\n9,3\n")).expect("write");

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use ropewalk_data::{Check, CheckReport, CheckRule, CheckSettings, CheckSubject, QueryResult, Severity, check};
-use ropewalk_pipeline::{Artifact, ArtifactKind, Executed, Failure, Project, StageContext, StageKind, StageSpec};
+use ropewalk_data::{Check, CheckOutcome, CheckReport, CheckSettings, CheckSubject, QueryResult, Severity, check};
+use ropewalk_pipeline::{
+    Artifact, ArtifactKind, Executed, Failure, Outcome, Project, StageContext, StageKind, StageSpec,
+};
 use ropewalk_store::Store;
 use ropewalk_types::{Ambient, DatasetName, Diagnose, Digest};
 use serde::{Deserialize, Serialize};
@@ -19,7 +21,9 @@ use crate::ServerError;
 pub(crate) const SUBJECT: &str = "subject";
 /// The name of the report among the outputs and the artifacts of the run.
 const REPORT: &str = "checks.json";
-const HOUR: i64 = 3_600_000;
+/// Facts of the summary: until when it stands, in milliseconds, and the warnings in one line each.
+const STANDS_UNTIL: &str = "stands_until";
+const WARNED: &str = "warned";
 
 /// What must hold of a dataset is looked at before anything reads it.
 #[derive(Debug)]
@@ -78,14 +82,11 @@ impl StageKind for CheckKind {
     }
 
     fn revision(&self) -> u32 {
-        1
+        2
     }
 
-    async fn fingerprint(&self, spec: &StageSpec, _: &Project, _: &Store) -> Result<Value, Failure> {
-        let settings: DeclaredChecks = spec.settings()?;
-        // Freshness is a matter of time: the same rows are looked at again every hour.
-        let timely = settings.checks.iter().any(|check| matches!(check.rule, CheckRule::Freshness(_)));
-        Ok(json!({ "hour": timely.then(|| self.ambient.now().millis() / HOUR) }))
+    async fn fingerprint(&self, _: &StageSpec, _: &Project, _: &Store) -> Result<Value, Failure> {
+        Ok(Value::Null)
     }
 
     async fn execute(&self, spec: &StageSpec, context: &StageContext) -> Result<Executed, Failure> {
@@ -111,9 +112,23 @@ impl StageKind for CheckKind {
         let blob = context.store.put_bytes(bytes.into()).await?;
         let kind = ArtifactKind::File { path: REPORT.to_owned() };
         let outputs = BTreeMap::from([("report".to_owned(), Artifact { kind, digest: blob.digest, size })]);
-        let warnings = report.broken(Severity::Warning).count();
-        let summary = json!({ "checks": report.outcomes.len(), "warnings": warnings });
+        let warned: Vec<String> = report.broken(Severity::Warning).map(heading).collect();
+        let mut summary = json!({ "checks": report.outcomes.len(), "warnings": warned.len(), WARNED: warned });
+        if let Some(until) = report.stands_until() {
+            summary[STANDS_UNTIL] = json!(until.millis());
+        }
         Ok(Executed { outputs, summary, sources: Vec::new(), records: Vec::new() })
+    }
+
+    /// Freshness is a matter of time: rows that were new enough are looked at again when they may be too old.
+    fn still_holds(&self, outcome: &Outcome) -> bool {
+        let until = outcome.summary.get(STANDS_UNTIL).and_then(Value::as_i64);
+        until.is_none_or(|until| self.ambient.now().millis() <= until)
+    }
+
+    fn said_again(&self, outcome: &Outcome) -> Vec<String> {
+        let warned = outcome.summary.get(WARNED).and_then(Value::as_array);
+        warned.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
     }
 }
 
@@ -123,16 +138,50 @@ fn others(context: &StageContext) -> BTreeMap<String, Digest> {
     others.map(|(name, input)| (name.clone(), input.artifact.digest)).collect()
 }
 
+/// A broken check in one line.
+fn heading(outcome: &CheckOutcome) -> String {
+    let severity = if outcome.severity == Severity::Warning { "warning" } else { "broken" };
+    format!("{severity}: {}: {}", outcome.check, outcome.message)
+}
+
 /// The broken checks, each with its first offending rows.
 pub(crate) fn described(report: &CheckReport) -> Result<String, ropewalk_data::DataError> {
     let mut text = String::new();
     for outcome in report.outcomes.iter().filter(|outcome| !outcome.passed) {
-        let severity = if outcome.severity == Severity::Warning { "warning" } else { "broken" };
-        let _ = write!(text, "\n{severity}: {}: {}", outcome.check, outcome.message);
+        let _ = write!(text, "\n{}", heading(outcome));
         if let Some(sample) = &outcome.sample {
             let rows = QueryResult { schema: sample.schema(), batches: vec![sample.clone()] };
             let _ = write!(text, "\n{}", rows.format_table()?);
         }
     }
     Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use ropewalk_types::{ManualAmbient, RunId, Timestamp};
+
+    use super::*;
+
+    fn outcome(summary: Value) -> Outcome {
+        Outcome {
+            key: Digest::of(b"key"),
+            stage: "check-f".parse().expect("name"),
+            kind: "check".to_owned(),
+            run: "0".repeat(32).parse::<RunId>().expect("id"),
+            outputs: BTreeMap::new(),
+            summary,
+            milliseconds: 0,
+            finished_at: Timestamp(0),
+        }
+    }
+
+    #[test]
+    fn an_outcome_holds_until_its_rows_are_too_old() {
+        // Its time moves one millisecond a reading.
+        let kind = CheckKind { ambient: Arc::new(ManualAmbient::starting_at(Timestamp(1000))), memory_limit: 0 };
+        let fresh = outcome(json!({ STANDS_UNTIL: 1000 }));
+        assert_eq!((kind.still_holds(&fresh), kind.still_holds(&fresh)), (true, false));
+        assert!(kind.still_holds(&outcome(json!({ "checks": 1 }))), "no rule about the age of rows");
+    }
 }

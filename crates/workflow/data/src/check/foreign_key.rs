@@ -12,6 +12,7 @@ use super::run::{Desk, column, outcome};
 use super::settings::{Check, ForeignKey};
 use crate::DataError;
 use crate::sql::PartsTable;
+use crate::table::plain_columns;
 
 /// Rows with a value in every column, for which the other table has no row.
 pub(super) async fn check(check: &Check, key: &ForeignKey, desk: &Desk<'_>) -> Result<CheckOutcome, DataError> {
@@ -28,7 +29,7 @@ pub(super) async fn check(check: &Check, key: &ForeignKey, desk: &Desk<'_>) -> R
     let reference = TableReference::bare("referenced");
     desk.session.deregister_table(reference.clone()).map_err(&says)?;
     desk.session.register_table(reference.clone(), Arc::new(referenced)).map_err(&says)?;
-    let other = desk.session.table(reference).await.map_err(&says)?;
+    let other = desk.session.table(reference).await.and_then(plain_columns).map_err(&says)?;
     let other_schema = SchemaRef::clone(other.schema().inner());
     let names = key.columns.names();
     let references = key.references.as_ref().unwrap_or(&key.columns).names();
@@ -71,9 +72,5 @@ pub(super) async fn check(check: &Check, key: &ForeignKey, desk: &Desk<'_>) -> R
 
 /// Whether values of two types can be equal without turning numbers into texts.
 fn comparable(one: &DataType, other: &DataType) -> bool {
-    let text = |one: &DataType| matches!(one, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
-    one == other
-        || (one.is_numeric() && other.is_numeric())
-        || (text(one) && text(other))
-        || (one.is_temporal() && other.is_temporal())
+    one == other || (one.is_numeric() && other.is_numeric()) || (one.is_temporal() && other.is_temporal())
 }

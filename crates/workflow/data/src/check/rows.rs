@@ -141,7 +141,8 @@ async fn samples(
 }
 
 fn whole(check: &Check, passed: bool, message: String) -> CheckOutcome {
-    CheckOutcome { check: check.title(), severity: check.severity, passed, offending: 0, message, sample: None }
+    let (title, severity) = (check.title(), check.severity);
+    CheckOutcome { check: title, severity, passed, offending: 0, message, until: None, sample: None }
 }
 
 fn row_count(check: &Check, count: &RowCount, rows: u64) -> CheckOutcome {
@@ -170,5 +171,7 @@ fn fresh(
     };
     let age = (now.millis() - newest) as f64 / HOUR;
     let (passed, within) = (age <= freshness.within_hours, freshness.within_hours);
-    Ok(whole(check, passed, format!("the newest `{}` is {age:.1} hours old, {within} are accepted", freshness.column)))
+    let message = format!("the newest `{}` is {age:.1} hours old, {within} are accepted", freshness.column);
+    let until = Timestamp(newest.saturating_add((within * HOUR) as i64));
+    Ok(CheckOutcome { until: Some(until), ..whole(check, passed, message) })
 }

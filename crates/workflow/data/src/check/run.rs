@@ -20,6 +20,7 @@ use super::settings::{Check, CheckRule};
 use super::{foreign_key, rows, sql, unique};
 use crate::DataError;
 use crate::sql::{Joins, Order, PartsTable, Room, Running, TableMention, referenced_tables, session};
+use crate::table::plain_columns;
 
 /// The name of the table under check inside the plans.
 pub(super) const TABLE: &str = "checked";
@@ -122,9 +123,9 @@ pub(super) struct Desk<'a> {
 }
 
 impl Desk<'_> {
-    /// The table under check.
+    /// The table under check, with plain columns.
     pub(super) async fn table(&self) -> Result<DataFrame, DataError> {
-        let table = self.session.table(TableReference::bare(TABLE)).await;
+        let table = self.session.table(TableReference::bare(TABLE)).await.and_then(plain_columns);
         table.map_err(|error| self.room.translation().error(&error))
     }
 
@@ -150,7 +151,9 @@ impl Desk<'_> {
     /// An error of a plan that was made for `check`.
     pub(super) fn mine(&self, check: &Check, error: DataError) -> DataError {
         match error {
-            DataError::Sql { message, .. } | DataError::Execution(message) => self.wrong(check, message),
+            DataError::Sql { message, .. } | DataError::Execution(message) | DataError::Overflow(message) => {
+                self.wrong(check, message)
+            }
             other => other,
         }
     }
@@ -183,7 +186,7 @@ pub(super) fn outcome(check: &Check, offending: u64, sample: Option<RecordBatch>
         rows => format!("{rows} rows break it"),
     };
     let (title, severity) = (check.title(), check.severity);
-    CheckOutcome { check: title, severity, passed: offending == 0, offending, message, sample }
+    CheckOutcome { check: title, severity, passed: offending == 0, offending, message, until: None, sample }
 }
 
 fn wrong(check: &Check, dataset: &DatasetName, reason: String) -> DataError {

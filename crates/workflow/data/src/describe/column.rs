@@ -27,6 +27,7 @@ const NARROWEST: i32 = -1000;
 pub(super) struct ColumnSketch {
     field: Arc<Field>,
     kind: Kind,
+    values: u64,
     nulls: u64,
     not_finite: u64,
     distinct: DistinctSketch,
@@ -44,6 +45,8 @@ impl ColumnSketch {
         let kind = Kind::of(field.data_type());
         let ends = match kind {
             Kind::Nested => None,
+            // They leave out what is not finite, and are read with the other figures.
+            Kind::Number if !field.data_type().is_decimal() => None,
             _ => Some((
                 MinAccumulator::try_new(field.data_type()).map_err(says)?,
                 MaxAccumulator::try_new(field.data_type()).map_err(says)?,
@@ -52,6 +55,7 @@ impl ColumnSketch {
         Ok(Self {
             field: Arc::clone(field),
             kind,
+            values: 0,
             nulls: 0,
             not_finite: 0,
             distinct: DistinctSketch::new(exact),
@@ -68,16 +72,16 @@ impl ColumnSketch {
     pub(super) fn update(&mut self, array: &ArrayRef) -> Result<(), DataError> {
         let nulls = array.logical_nulls();
         let is_null = |row: usize| nulls.as_ref().is_some_and(|nulls| nulls.is_null(row));
-        self.nulls += nulls.as_ref().map_or(0, |nulls| nulls.null_count() as u64);
+        let missing = nulls.as_ref().map_or(0, |nulls| nulls.null_count());
+        self.nulls += missing as u64;
+        self.values += (array.len() - missing) as u64;
         self.hashes.clear();
         self.hashes.resize(array.len(), 0);
         let state = QualityRandomState::with_seed(SEED);
         create_hashes([array], &state, &mut self.hashes).map_err(says)?;
         let hashes = self.hashes.iter().enumerate().filter(|(row, _)| !is_null(*row)).map(|(_, hash)| *hash);
         self.distinct.add(hashes.collect())?;
-        if let Some((min, max)) = &mut self.ends
-            && self.kind != Kind::Number
-        {
+        if let Some((min, max)) = &mut self.ends {
             min.update_batch(std::slice::from_ref(array)).map_err(says)?;
             max.update_batch(std::slice::from_ref(array)).map_err(says)?;
         }
@@ -141,7 +145,7 @@ impl ColumnSketch {
             data_type,
             nulls: self.nulls,
             not_finite: self.not_finite,
-            distinct: self.distinct.finish()?,
+            distinct: self.distinct.finish()?.at_most(self.values),
             min,
             max,
             mean: self.moments.mean().map(figure),
@@ -153,11 +157,11 @@ impl ColumnSketch {
     }
 
     fn least_and_greatest(&mut self) -> Result<(Option<Value>, Option<Value>), DataError> {
-        if self.kind == Kind::Number {
+        let Some((min, max)) = &mut self.ends else {
+            // Lists and structs have no numbers either.
             let ends = self.numeric_ends.map(|(low, high)| (Value::from(low), Value::from(high)));
             return Ok(ends.unzip());
-        }
-        let Some((min, max)) = &mut self.ends else { return Ok((None, None)) };
+        };
         let (min, max) = (end(min)?, end(max)?);
         Ok((Some(min).filter(|value| !value.is_null()), Some(max).filter(|value| !value.is_null())))
     }

@@ -25,6 +25,13 @@ pub struct Distinct {
     pub exact: bool,
 }
 
+impl Distinct {
+    /// The same, but no estimate beyond what is possible.
+    pub(super) fn at_most(self, values: u64) -> Self {
+        Self { count: self.count.min(values), ..self }
+    }
+}
+
 /// Takes a value that is a good hash already as its own hash.
 #[derive(Debug, Default)]
 pub(super) struct Hashed(u64);

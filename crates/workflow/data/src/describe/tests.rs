@@ -1,9 +1,11 @@
 use std::fmt::Write as _;
+use std::sync::Arc;
 
+use arrow::array::{ArrayRef, Decimal128Array, RecordBatch, UInt64Array};
 use serde_json::json;
 
 use crate::tests::fixture::Project;
-use crate::{Description, QueryLimits, QueryTables, TableSource, describe, describe_query};
+use crate::{Description, Distinct, QueryLimits, QueryTables, TableSource, describe, describe_query};
 
 async fn described(csv: &str) -> Description {
     let project = Project::new().await;
@@ -41,6 +43,29 @@ async fn figures_of_a_small_table_are_exact() {
 }
 
 #[tokio::test]
+async fn ends_have_every_digit() {
+    let decimals = Decimal128Array::from(vec![Some(12_345_678_901_234_567_890_123), None, Some(-5)]);
+    let columns: [(&str, ArrayRef); 2] = [
+        ("d", Arc::new(decimals.with_precision_and_scale(38, 2).unwrap())),
+        ("u", Arc::new(UInt64Array::from(vec![u64::MAX, 1, u64::MAX - 1]))),
+    ];
+    let project = Project::new().await;
+    let tree = project.table(&[RecordBatch::try_from_iter(columns).unwrap()]).await;
+    let found = describe(&tree, &project.store, &QueryLimits::new(project.scratch())).await.unwrap();
+    let [d, u] = found.columns.as_slice() else { panic!("{found:?}") };
+    assert_eq!((d.min.clone(), d.max.clone()), (Some(json!("-0.05")), Some(json!("123456789012345678901.23"))));
+    assert!(d.mean.as_ref().unwrap().is_f64() && d.histogram.is_some());
+    assert_eq!((u.min.clone(), u.max.clone()), (Some(json!(1)), Some(json!(u64::MAX))));
+}
+
+#[test]
+fn an_estimate_is_no_more_than_there_are_values() {
+    let estimate = Distinct { count: 1009, exact: false };
+    assert_eq!(estimate.at_most(1000), Distinct { count: 1000, exact: false });
+    assert_eq!(estimate.at_most(2000), estimate);
+}
+
+#[tokio::test]
 async fn a_table_without_rows_has_a_description() {
     let project = Project::new().await;
     let mut tables = QueryTables::default();
@@ -71,6 +96,7 @@ async fn large_columns_are_estimated_and_the_estimates_are_near() {
     }
     let histogram = id.histogram.clone().unwrap();
     assert_eq!((histogram.counts.iter().sum::<u64>(), histogram.counts.len()), (60_000, 15));
+    assert!(found.columns.iter().all(|column| column.distinct.count <= 60_000), "no more than there are values");
     let frequent = found.columns[2].frequent.clone().unwrap();
     assert_eq!(frequent.values[0].0, "often");
     assert!(frequent.values[0].1 + frequent.missed >= 20_000);

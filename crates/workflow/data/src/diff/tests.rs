@@ -1,3 +1,6 @@
+use arrow::array::{RecordBatch, StringArray};
+use arrow::compute::cast;
+use arrow::datatypes::DataType;
 use ropewalk_types::Diagnose as _;
 
 use crate::tests::fixture::{Project, texts};
@@ -43,6 +46,31 @@ async fn minus_zero_is_zero_with_a_key_and_without() {
     for key in [None, Some(["b"].as_slice()), Some(["a"].as_slice())] {
         let diff = compared(before, after, key).await.unwrap();
         assert!(diff.is_empty(), "{key:?}: {diff:?}");
+    }
+}
+
+#[tokio::test]
+async fn texts_are_the_same_in_every_layout() {
+    let project = Project::new().await;
+    let table = |values: [&str; 3], layout: &DataType| {
+        let text = |values: [&str; 3]| cast(&StringArray::from_iter_values(values), layout).unwrap();
+        RecordBatch::try_from_iter([("id", text(["a", "b", "c"])), ("v", text(values))]).unwrap()
+    };
+    let dictionary = DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::LargeUtf8));
+    let layouts = [DataType::Utf8, DataType::LargeUtf8, DataType::Utf8View, dictionary];
+    let key = ["id".to_owned()];
+    for (one, other) in layouts.iter().flat_map(|one| layouts.iter().map(move |other| (one, other))) {
+        let before = project.table(&[table(["x", "y", "z"], one)]).await;
+        let after = project.table(&[table(["x", "y", "w"], other)]).await;
+        let settings = DiffSettings::new(project.scratch());
+        let keyed = table_diff(&project.store, &before, &after, Some(&key), &settings).await.unwrap();
+        assert_eq!((keyed.rows_changed, keyed.columns_retyped.len()), (1, 0), "{one} {other}: {keyed:?}");
+        let unkeyed = table_diff(&project.store, &before, &after, None, &settings).await.unwrap();
+        assert_eq!((unkeyed.rows_added, unkeyed.rows_removed), (1, 1), "{one} {other}");
+        assert_eq!(texts(&[unkeyed.added.unwrap()]), ["3|c|w"], "{one} {other}");
+        let less = project.table(&[table(["x", "y", "z"], one).slice(0, 2)]).await;
+        let keyed = table_diff(&project.store, &less, &after, Some(&key), &settings).await.unwrap();
+        assert_eq!((keyed.rows_added, texts(&[keyed.added.unwrap()])), (1, vec!["c|w".to_owned()]), "{one} {other}");
     }
 }
 

@@ -34,8 +34,11 @@ impl Translation {
                 DataError::Sql { message, place: inside.or(place), suggestion: None }
             }
             DataFusionError::Plan(message) => {
-                let message = unknown_table(message).unwrap_or_else(|| first_line(message));
-                DataError::Sql { message, place, suggestion: None }
+                let (message, suggestion) = match misfit_call(message) {
+                    Some(misfit) => misfit,
+                    None => (unknown_table(message).unwrap_or_else(|| first_line(message)), None),
+                };
+                DataError::Sql { message, place, suggestion }
             }
             DataFusionError::NotImplemented(message) => {
                 DataError::Sql { message: format!("{} is not supported", first_line(message)), place, suggestion: None }
@@ -48,6 +51,10 @@ impl Translation {
                 Some(source) => DataError::Ingest(Arc::clone(source)),
                 None => DataError::Execution(in_one_line(&source.to_string())),
             },
+            DataFusionError::ArrowError(error, _) if is_overflow(error) => {
+                let text = error.to_string();
+                DataError::Overflow(text.strip_prefix("Arithmetic overflow: ").unwrap_or(&text).to_owned())
+            }
             root if is_reading(root) => DataError::Reading(in_one_line(&root.strip_backtrace())),
             root => DataError::Execution(in_one_line(&root.strip_backtrace())),
         }
@@ -63,6 +70,10 @@ fn is_reading(error: &DataFusionError) -> bool {
         }
         _ => false,
     }
+}
+
+fn is_overflow(error: &ArrowError) -> bool {
+    matches!(error, ArrowError::ArithmeticOverflow(_))
 }
 
 fn place(error: &DataFusionError) -> Option<Place> {
@@ -102,6 +113,59 @@ fn unknown_table(message: &str) -> Option<String> {
     let name = message.strip_prefix("table '")?.split_once("' not found")?.0;
     let name = name.strip_prefix("datafusion.public.").unwrap_or(name);
     Some(format!("there is no table `{name}`"))
+}
+
+/// What is said of every signature of a function that a call does not fit, in one clause, and what to write instead.
+fn misfit_call(message: &str) -> Option<(String, Option<String>)> {
+    const EACH: &str = "Error during planning: ";
+    if let Some(call) = message.split_once("to satisfy a call to '").map(|(_, call)| call) {
+        let (function, rest) = call.split_once("' function: coercion from ")?;
+        let (given, _) = rest.split_once(" to the signature ")?;
+        return Some((format!("{function}() cannot be called with {given}"), as_number(given)));
+    }
+    let (head, errors) = message.split_once("' failed to match any signature, errors:")?;
+    let (_, function) = head.rsplit_once("Function '")?;
+    let (mut types, mut counts, mut given) = (Vec::new(), Vec::new(), None);
+    for error in errors.split(EACH).map(|error| error.trim_end_matches([',', '.', ' '])) {
+        if let Some((wanted, found)) =
+            error.split_once(" requires ").and_then(|(_, it)| it.split_once(", but received "))
+        {
+            types.push(wanted);
+            let found = found.split_once("(DataType: ").and_then(|(_, found)| found.strip_suffix(')'));
+            given = given.or(found);
+        } else if let Some((wanted, found)) =
+            error.split_once(" expects ").and_then(|(_, it)| it.split_once(" arguments but received "))
+        {
+            counts.push((wanted, found));
+        }
+    }
+    if let (Some(given), false) = (given, types.is_empty()) {
+        let suggestion = if types.contains(&"Float64") { as_number(given) } else { None };
+        return Some((format!("{function}() takes {}, not {given}", either(types)), suggestion));
+    }
+    let (_, found) = *counts.first()?;
+    let wanted = counts.into_iter().map(|(wanted, _)| wanted).collect();
+    Some((format!("the number of values that {function}() takes is {}, not {found}", either(wanted)), None))
+}
+
+/// What to write where a text was meant to be a number.
+fn as_number(given: &str) -> Option<String> {
+    matches!(given, "Utf8" | "LargeUtf8" | "Utf8View").then(|| "make a number of it: CAST(x AS DOUBLE)".to_owned())
+}
+
+/// `a, b or c`, each once.
+fn either(names: Vec<&str>) -> String {
+    let mut once: Vec<&str> = Vec::new();
+    for name in names {
+        if !once.contains(&name) {
+            once.push(name);
+        }
+    }
+    match once.split_last() {
+        Some((last, [])) => (*last).to_owned(),
+        Some((last, others)) => format!("{} or {last}", others.join(", ")),
+        None => String::new(),
+    }
 }
 
 fn schema_error(error: &SchemaError) -> (String, Option<String>) {

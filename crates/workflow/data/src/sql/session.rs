@@ -5,10 +5,13 @@ use std::sync::Arc;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::logical_expr::AggregateUDF;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
 use super::Translation;
+use super::exact::ExactNumbers;
+use super::exact_sum::ExactSum;
 use super::full_sort::FullSorts;
 use super::memory::{Merges, SpillPool};
 use super::sort_merge::SortMergeJoins;
@@ -137,7 +140,10 @@ fn session_with(
         .with_config(config)
         .with_runtime_env(runtime)
         .with_default_features()
+        .with_analyzer_rule(Arc::new(ExactNumbers))
         .with_physical_optimizer_rules(rules)
         .build();
-    Ok(SessionContext::new_with_state(state))
+    let context = SessionContext::new_with_state(state);
+    context.register_udaf(AggregateUDF::from(ExactSum::default()));
+    Ok(context)
 }

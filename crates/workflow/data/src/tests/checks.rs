@@ -1,5 +1,8 @@
 use std::collections::BTreeMap;
 
+use arrow::array::{RecordBatch, StringArray};
+use arrow::compute::cast;
+use arrow::datatypes::DataType;
 use ropewalk_types::{DatasetName, Diagnose as _, Timestamp};
 use serde::Deserialize;
 
@@ -121,8 +124,56 @@ async fn checks_that_hold() {
         ]
     );
     assert!(report.passed(), "{report:?}");
+    assert_eq!(report.stands_until(), Some(Timestamp(NOW.0 - 1_800_000)), "the newest time and 9.5 hours");
     assert_eq!(report.outcomes.len(), 12);
     assert!(report.outcomes.iter().all(|one| one.sample.is_none()));
+}
+
+#[tokio::test]
+async fn texts_are_checked_in_every_layout() {
+    let project = Project::new().await;
+    let text =
+        |values: [&str; 2], data_type: &DataType| cast(&StringArray::from_iter_values(values), data_type).unwrap();
+    let dictionary = |key: DataType, value: DataType| DataType::Dictionary(Box::new(key), Box::new(value));
+    let layouts = [
+        dictionary(DataType::Int8, DataType::LargeUtf8),
+        dictionary(DataType::Int32, DataType::Utf8),
+        DataType::LargeUtf8,
+        DataType::Utf8View,
+        DataType::Utf8,
+    ];
+    let other = project.csv("code\na\n").await;
+    for layout in layouts {
+        let columns = [("c", text(["a", "b"], &layout)), ("at", text(["a", "a"], &layout))];
+        let tree = project.table(&[RecordBatch::try_from_iter(columns).unwrap()]).await;
+        let checks = checks(
+            r#"
+            checks = [
+                { in = { column = "c", values = ["a", "b"] } },
+                { matches = { column = "c", pattern = "^[ab]$" } },
+                { between = { column = "c", min = "a", max = "b" } },
+                { not_null = "c" },
+                { unique = "c" },
+                { foreign_key = { column = "at", dataset = "letters", references = "code" } },
+                { sql = "SELECT * FROM t WHERE c NOT IN ('a', 'b') OR c LIKE 'x%'" },
+                { in = { column = "c", values = ["a"] } },
+                { matches = { column = "c", pattern = "a" } },
+                { between = { column = "c", max = "a" } },
+                { unique = "at" },
+                { foreign_key = { column = "c", dataset = "letters", references = "code" } },
+                { sql = "SELECT c FROM t WHERE c = 'b'" },
+            ]
+            "#,
+        );
+        let name = DatasetName::new("t").unwrap();
+        let subject = CheckSubject { name, tree, others: BTreeMap::from([("letters".to_owned(), other)]) };
+        let settings = CheckSettings::new(project.scratch());
+        let report = check(&checks.unwrap(), &subject, NOW, &project.store, &settings).await.unwrap();
+        let offending: Vec<_> = report.outcomes.iter().map(|one| one.offending).collect();
+        assert_eq!(offending, [0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 2, 1, 1], "{layout}: {report:?}");
+        assert_eq!(sample(&report.outcomes[7]), ["2|b|a"], "{layout}");
+        assert_eq!(sample(&report.outcomes[10]), ["1|a|a", "2|b|a"], "{layout}");
+    }
 }
 
 #[tokio::test]

@@ -41,6 +41,29 @@ async fn answers_without_rows() {
 }
 
 #[tokio::test]
+async fn a_call_with_the_wrong_types_is_told_in_one_clause() {
+    for (sql, says, hint) in [
+        (
+            "SELECT sum(name) FROM t",
+            "sum() takes Decimal, UInt64, Int64, Float64, Duration or Interval, not Utf8",
+            Some("make a number of it: CAST(x AS DOUBLE)"),
+        ),
+        ("SELECT sum(id > 1) FROM t", "Duration or Interval, not Boolean", None),
+        ("SELECT sum(id, id) FROM t", "the number of values that sum() takes is 1, not 2", None),
+        (
+            "SELECT sqrt(name) FROM t",
+            "sqrt() cannot be called with Utf8",
+            Some("make a number of it: CAST(x AS DOUBLE)"),
+        ),
+    ] {
+        let error = ask(sql, 9).await.unwrap_err();
+        assert_eq!((error.code(), error.hint().as_deref()), ("data.sql", hint), "{sql}");
+        let text = error.to_string();
+        assert!(text.ends_with(says) && !text.contains("Internal") && text.len() < 150, "{sql}: {text}");
+    }
+}
+
+#[tokio::test]
 async fn limits_and_refusals() {
     let error = ask("SELECT * FROM t", 2).await.unwrap_err();
     assert!(matches!(error, DataError::TooManyRows { limit: 2 }), "{error}");

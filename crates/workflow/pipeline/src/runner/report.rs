@@ -155,6 +155,7 @@ impl StageStatus {
     }
 
     pub(super) fn new_key(stage: &StageSpec, key: Digest) -> Self {
-        Self::of(stage, false, "new, or what it reads has changed, or what it made was removed".to_owned(), Some(key))
+        let reason = "new, or what it reads has changed, or what it made was removed or no longer stands";
+        Self::of(stage, false, reason.to_owned(), Some(key))
     }
 }

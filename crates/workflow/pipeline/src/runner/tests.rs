@@ -55,7 +55,20 @@ impl StageKind for Copy {
             Box::pin(async move { if refuse { Err(PipelineError::Record(ToldToFail.into())) } else { Ok(()) } })
         });
         let outputs = BTreeMap::from([("out".to_owned(), artifact)]);
-        Ok(Executed { outputs, records: vec![record], ..Executed::default() })
+        Ok(Executed { outputs, summary: json!({ "text": text }), records: vec![record], ..Executed::default() })
+    }
+
+    fn still_holds(&self, outcome: &Outcome) -> bool {
+        outcome.summary["text"] != "for a moment"
+    }
+
+    fn said_again(&self, outcome: &Outcome) -> Vec<String> {
+        outcome.summary["text"]
+            .as_str()
+            .filter(|text| text.starts_with("warning"))
+            .map(str::to_owned)
+            .into_iter()
+            .collect()
     }
 }
 
@@ -124,15 +137,22 @@ impl RunRecorder for Recorder {
     }
 }
 
-struct Silent;
+/// Remembers what stages said.
+#[derive(Default)]
+struct Heard(Mutex<Vec<String>>);
 
-impl Observer for Silent {
-    fn event(&self, _: &Event) {}
+impl Observer for Heard {
+    fn event(&self, event: &Event) {
+        if let Event::Said { text, .. } = event {
+            self.0.lock().expect("lock").push(text.clone());
+        }
+    }
 }
 
 struct House {
     kind: Arc<Copy>,
     ended: Arc<Mutex<Vec<RunStatus>>>,
+    heard: Arc<Heard>,
     catalog: Catalog,
     runner: Runner,
     _scratch: tempfile::TempDir,
@@ -142,20 +162,20 @@ async fn house() -> House {
     let scratch = tempfile::tempdir().expect("folder");
     let catalog = Catalog::in_memory(&[ropewalk_lineage::MIGRATIONS, crate::MIGRATIONS]).await.expect("catalogue");
     let (kind, recorders) = (Arc::new(Copy::default()), Recorders::default());
-    let ended = Arc::clone(&recorders.0);
+    let (ended, heard) = (Arc::clone(&recorders.0), Arc::new(Heard::default()));
     let runner = Runner::new(
         Project { root: scratch.path().to_owned(), name: "test".to_owned() },
         Store::open("memory:").await.expect("store"),
         catalog.clone(),
         vec![Arc::clone(&kind) as Arc<dyn StageKind>],
         Arc::new(recorders),
-        Arc::new(Silent),
+        Arc::clone(&heard) as Arc<dyn Observer>,
         Arc::new(ManualAmbient::default()),
         "git:aa".parse().expect("uri"),
         scratch.path().join("work"),
         2,
     );
-    House { kind, ended, catalog, runner, _scratch: scratch }
+    House { kind, ended, heard, catalog, runner, _scratch: scratch }
 }
 
 fn stage(name: &str, text: &str, needs: &[&str]) -> StageSpec {
@@ -195,6 +215,28 @@ async fn what_is_known_is_not_done_again() {
     assert!(status.iter().all(|stage| stage.up_to_date));
     let changed = house.runner.status(&diamond("two")).await.expect("status");
     assert!(changed.iter().all(|stage| !stage.up_to_date), "everything hangs on the first stage");
+}
+
+#[tokio::test]
+async fn what_held_for_a_moment_is_executed_again() {
+    let house = house().await;
+    let plan = Plan::new(vec![stage("a", "for a moment", &[]), stage("b", "b", &["a"])]).expect("plan");
+    house.runner.run(&plan).await.expect("runs");
+    let status = house.runner.status(&plan).await.expect("status");
+    assert!(!status[0].up_to_date, "{status:?}");
+    let again = house.runner.run(&plan).await.expect("runs");
+    assert_eq!(states(&again), [StageState::Executed, StageState::Cached], "it made the same");
+}
+
+#[tokio::test]
+async fn warnings_are_said_again_while_they_stand() {
+    let house = house().await;
+    let plan = Plan::new(vec![stage("a", "warning: one", &[]), stage("b", "b", &[])]).expect("plan");
+    house.runner.run(&plan).await.expect("runs");
+    assert!(house.heard.0.lock().expect("lock").is_empty());
+    let again = house.runner.run(&plan).await.expect("runs");
+    assert_eq!(states(&again), [StageState::Cached; 2]);
+    assert_eq!(*house.heard.0.lock().expect("lock"), ["warning: one"]);
 }
 
 #[tokio::test]

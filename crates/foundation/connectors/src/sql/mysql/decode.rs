@@ -21,6 +21,8 @@ pub(in crate::sql) enum Kind {
     Float,
     Double,
     Decimal,
+    /// A decimal of unknown precision, as the nearest float.
+    RoundedDecimal,
     Text,
     /// Text; in MySQL a type of its own, in MariaDB text with a check.
     Json,
@@ -50,6 +52,7 @@ fn decode(bytes: &[u8], kind: Kind) -> Option<Cell<'_>> {
         Kind::Float => Cell::Float(f32::from_le_bytes(bytes.try_into().ok()?).into()),
         Kind::Double => Cell::Float(f64::from_le_bytes(bytes.try_into().ok()?)),
         Kind::Decimal => Cell::Decimal(std::str::from_utf8(bytes).ok()?.into()),
+        Kind::RoundedDecimal => Cell::Float(std::str::from_utf8(bytes).ok()?.parse().ok()?),
         Kind::Text | Kind::Json => Cell::Text(std::str::from_utf8(bytes).ok()?.into()),
         Kind::Bytes => Cell::Binary(bytes.into(), 0),
         Kind::Date => match day(bytes)? {
@@ -151,6 +154,12 @@ mod tests {
     }
 
     #[test]
+    fn decimals_of_unknown_precision_are_rounded() {
+        assert_eq!(decode(b"-0.3333", Kind::RoundedDecimal), Some(Cell::Float(-0.3333)));
+        assert_eq!(decode(b"x", Kind::RoundedDecimal), None);
+    }
+
+    #[test]
     fn zero_dates_are_misfits_and_not_null() {
         assert_eq!(decode(&[0], Kind::Date), Some(Cell::Misfit("0000-00-00".into(), NO_DATE)));
         assert_eq!(decode(&[4, 0xe8, 0x07, 0, 15], Kind::Timestamp), Some(Cell::Misfit("2024-00-15".into(), NO_DATE)));
@@ -165,6 +174,7 @@ mod tests {
             for kind in [Kind::Signed, Kind::Bits, Kind::Date, Kind::Time, Kind::Timestamp, Kind::Float, Kind::Decimal] {
                 let _ = decode(&bytes, kind);
             }
+            let _ = decode(&bytes, Kind::RoundedDecimal);
         }
     }
 }

@@ -28,7 +28,7 @@ async fn describe_column(
     decimals: &BTreeMap<String, (u8, i8)>,
 ) -> Result<Described<Kind>, sqlx::Error> {
     let name = column.name().to_owned();
-    let (kind, mut data_type, mut note) = mapped(column.type_info());
+    let (mut kind, mut data_type, mut note) = mapped(column.type_info());
     if kind == Kind::Decimal {
         let precision = match decimals.get(&name) {
             Some(declared) => Some(*declared),
@@ -36,7 +36,13 @@ async fn describe_column(
         };
         match precision.and_then(|(precision, scale)| decimal_type(precision, scale)) {
             Some(decimal) => data_type = decimal,
-            None => note = Some("decimal of an expression: exact, as text"),
+            None => {
+                (kind, data_type) = (Kind::RoundedDecimal, DataType::Float64);
+                note = Some(
+                    "decimal of an expression: as floats, which have some 15 digits; cast it to CHAR in the query \
+                     to keep all",
+                );
+            }
         }
     }
     Ok(Described { name, data_type, kind, note: note.map(str::to_owned), as_text: false })

@@ -23,6 +23,8 @@ pub(in crate::sql) enum Kind {
     Float4,
     Float8,
     Numeric,
+    /// A numeric whose digits no column holds, as the nearest float.
+    RoundedNumeric,
     Text,
     Jsonb,
     Bytea,
@@ -57,6 +59,7 @@ fn decode_exact<'r>(bytes: &'r [u8], kind: &Kind) -> Option<Cell<'r>> {
         Kind::Float4 => Cell::Float(f32::from_be_bytes(bytes.try_into().ok()?).into()),
         Kind::Float8 => Cell::Float(f64::from_be_bytes(bytes.try_into().ok()?)),
         Kind::Numeric => numeric(bytes)?,
+        Kind::RoundedNumeric => rounded(numeric(bytes)?)?,
         Kind::Text => Cell::Text(std::str::from_utf8(bytes).ok()?.into()),
         // A version, always 1, goes before the text.
         Kind::Jsonb => Cell::Text(std::str::from_utf8(bytes.strip_prefix(&[1])?).ok()?.into()),
@@ -140,6 +143,14 @@ fn numeric(bytes: &[u8]) -> Option<Cell<'static>> {
     Some(Cell::Decimal(text.into()))
 }
 
+/// The nearest float, also of what is no number; a misfit for one that is beyond all floats.
+fn rounded(number: Cell<'_>) -> Option<Cell<'_>> {
+    let Cell::Decimal(text) = number else { return Some(number) };
+    let float: f64 = text.parse().ok()?;
+    let beyond = float.is_infinite() && !text.ends_with("Infinity");
+    Some(if beyond { Cell::Misfit(text, "no float holds a number of this size") } else { Cell::Float(float) })
+}
+
 /// Dimensions, a flag, the type, each dimension's length and first index, then the values with their lengths.
 fn array<'r>(bytes: &'r [u8], item: &Kind) -> Option<Cell<'r>> {
     let mut numbers = Numbers(bytes);
@@ -193,6 +204,18 @@ mod tests {
     }
 
     #[test]
+    fn numerics_without_a_precision_are_rounded() {
+        let rounded = |bytes: &[u8]| match decode(bytes, &Kind::RoundedNumeric) {
+            Cell::Float(float) => float.to_string(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(rounded(&packed(0, 0x4000, 2, &[1, 5000])), "-1.5");
+        assert_eq!(rounded(&packed(0, 0xC000, 0, &[])), "NaN");
+        assert_eq!(rounded(&packed(0, 0xF000, 0, &[])), "-inf");
+        assert!(matches!(decode(&packed(100, 0, 0, &[1]), &Kind::RoundedNumeric), Cell::Misfit(..)));
+    }
+
+    #[test]
     fn infinite_dates_and_wrong_lengths_are_misfits() {
         assert!(matches!(decode(&i32::MAX.to_be_bytes(), &Kind::Date), Cell::Misfit(..)));
         assert_eq!(decode(&0_i32.to_be_bytes(), &Kind::Date), Cell::Date(10_957));
@@ -207,6 +230,7 @@ mod tests {
             for kind in [Kind::Numeric, Kind::Date, Kind::Timestamp, Kind::Uuid, Kind::Text, array] {
                 let _ = decode(&bytes, &kind);
             }
+            let _ = decode(&bytes, &Kind::RoundedNumeric);
         }
     }
 }

@@ -29,7 +29,7 @@ async fn describe_column(
     decimals: &BTreeMap<String, (u8, i8)>,
 ) -> Result<Described<Kind>, sqlx::Error> {
     let name = column.name().to_owned();
-    let (kind, as_text) = match kind(column.type_info()) {
+    let (mut kind, as_text) = match kind(column.type_info()) {
         Some(kind) => (kind, false),
         None => (Kind::Text, true),
     };
@@ -43,7 +43,11 @@ async fn describe_column(
         };
         match precision.and_then(|(precision, scale)| decimal_type(precision, scale)) {
             Some(decimal) => data_type = decimal,
-            None => note = Some("numeric without a declared precision: exact, as text".to_owned()),
+            None => {
+                (kind, data_type) = (Kind::RoundedNumeric, DataType::Float64);
+                let how = "as floats, which have some 15 digits; cast it to text in the query to keep all";
+                note = Some(format!("numeric without a declared precision: {how}"));
+            }
         }
     }
     if matches!(&kind, Kind::Array(item) if **item == Kind::Numeric) {
@@ -97,7 +101,7 @@ fn data_type(kind: &Kind) -> DataType {
         Kind::Int8 => DataType::Int64,
         Kind::Oid => DataType::UInt32,
         Kind::Float4 => DataType::Float32,
-        Kind::Float8 => DataType::Float64,
+        Kind::Float8 | Kind::RoundedNumeric => DataType::Float64,
         Kind::Numeric | Kind::Text | Kind::Jsonb | Kind::Uuid => DataType::Utf8,
         Kind::Bytea => DataType::Binary,
         Kind::Date => DataType::Date32,

@@ -1,6 +1,6 @@
 use std::process::ExitCode;
 
-use ropewalk_data::{ColumnDescription, Description, Distinct};
+use ropewalk_data::{ColumnDescription, Description, Distinct, Quantiles};
 use ropewalk_types::counted;
 use serde_json::Value;
 
@@ -39,31 +39,42 @@ pub(super) async fn run(shared: &Shared, dataset: Option<&DataSpec>, file: Optio
     output::text(&format!("{what}: {rows}, {of_columns}\n\n"));
     let headings = ["COLUMN", "TYPE", "NULLS", "DISTINCT", "MIN", "MEDIAN", "MEAN", "MAX", "DISTRIBUTION"];
     output::listing(Format::Text, columns, &headings, |column| {
-        let median = column.quantiles.as_ref().map(|quantiles| &quantiles.q50);
         vec![
             column.name.clone(),
             column.data_type.clone(),
             column.nulls.to_string(),
             distinct(&column.distinct),
-            shown(column.min.as_ref()),
-            shown(median),
+            end(column, column.min.as_ref()),
+            column.quantiles.as_ref().map(median).unwrap_or_default(),
             shown(column.mean.as_ref()),
-            shown(column.max.as_ref()),
+            end(column, column.max.as_ref()),
             distribution(column),
         ]
     });
     Ok(ExitCode::SUCCESS)
 }
 
-/// A figure with six digits, a text without its quotes.
+/// The smallest or the largest value: a number or a time as it is, of a text the beginning.
+fn end(column: &ColumnDescription, value: Option<&Value>) -> String {
+    match value {
+        Some(Value::String(text)) if column.histogram.is_none() => text.chars().take(24).collect(),
+        value => shown(value),
+    }
+}
+
+/// A median, or an estimate of one.
+fn median(quantiles: &Quantiles) -> String {
+    format!("{}{}", if quantiles.exact { "" } else { "~" }, shown(Some(&quantiles.q50)))
+}
+
+/// A figure, six digits of a float behind its point, a text without its quotes.
 fn shown(value: Option<&Value>) -> String {
     match value {
         None | Some(Value::Null) => String::new(),
-        Some(Value::String(text)) => text.chars().take(24).collect(),
-        Some(Value::Number(number)) => match (number.as_i64(), number.as_f64()) {
-            (Some(whole), _) => whole.to_string(),
-            (None, Some(float)) => format!("{float:.6}").trim_end_matches('0').trim_end_matches('.').to_owned(),
-            (None, None) => number.to_string(),
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Number(number)) => match number.as_f64().filter(|_| number.is_f64()) {
+            Some(float) => format!("{float:.6}").trim_end_matches('0').trim_end_matches('.').to_owned(),
+            None => number.to_string(),
         },
         Some(other) => other.to_string(),
     }
@@ -87,4 +98,30 @@ fn distribution(column: &ColumnDescription) -> String {
     let Some(frequent) = &column.frequent else { return String::new() };
     let named = frequent.values.iter().take(NAMED);
     named.map(|(value, count)| format!("{value} {count}")).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn whole_numbers_and_decimals_keep_every_digit() {
+        for (value, text) in [
+            (json!(u64::MAX), "18446744073709551615"),
+            (json!(-7), "-7"),
+            (json!(2.5), "2.5"),
+            (json!(100.0), "100"),
+            (json!("123456789012345678901234567890.12"), "123456789012345678901234567890.12"),
+        ] {
+            assert_eq!(shown(Some(&value)), text);
+        }
+    }
+
+    #[test]
+    fn an_estimated_median_is_marked() {
+        let quantiles = |exact| Quantiles { q25: json!(1), q50: json!(2), q75: json!(3), exact };
+        assert_eq!((median(&quantiles(true)), median(&quantiles(false))), ("2".to_owned(), "~2".to_owned()));
+    }
 }

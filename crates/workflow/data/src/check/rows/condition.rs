@@ -68,9 +68,7 @@ fn other(check: &Check, one_of: &OneOf, schema: &SchemaRef, desk: &Desk<'_>) -> 
 
 fn differs(check: &Check, matches: &Matches, schema: &SchemaRef, desk: &Desk<'_>) -> Result<Expr, DataError> {
     match data_type(check, schema, &matches.column, desk)? {
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => {
-            Ok(not(regexp_like(column(&matches.column), lit(matches.pattern.as_str()), None)))
-        }
+        DataType::Utf8 => Ok(not(regexp_like(column(&matches.column), lit(matches.pattern.as_str()), None))),
         other => Err(desk.wrong(check, format!("`{}` is of type {other}, not a text", matches.column))),
     }
 }
@@ -78,12 +76,11 @@ fn differs(check: &Check, matches: &Matches, schema: &SchemaRef, desk: &Desk<'_>
 /// A value of the project file as one of a column's type. Numbers stay what they are: SQL compares whole ones and others
 /// rightly, while a bound of 0.5 for whole numbers would be cut to 0.
 fn literal(value: &CheckValue, data_type: &DataType, column: &str) -> Result<Expr, String> {
-    let text_column = matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
     match value {
         CheckValue::Boolean(truth) if *data_type == DataType::Boolean => Ok(lit(*truth)),
         CheckValue::Integer(number) if data_type.is_numeric() => Ok(lit(*number)),
         CheckValue::Float(number) if data_type.is_numeric() => Ok(lit(*number)),
-        CheckValue::Text(text) if text_column => Ok(lit(text.as_str())),
+        CheckValue::Text(text) if *data_type == DataType::Utf8 => Ok(lit(text.as_str())),
         CheckValue::Text(text) if data_type.is_temporal() => ScalarValue::try_from_string(text.clone(), data_type)
             .map(|value| Expr::Literal(value, None))
             .map_err(|_| format!("`{text}` is not a {data_type}, which `{column}` holds")),
