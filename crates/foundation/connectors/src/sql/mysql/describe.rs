@@ -34,15 +34,14 @@ async fn describe_column(
             Some(declared) => Some(*declared),
             None => declared_precision(connection, column).await?,
         };
-        match precision.and_then(|(precision, scale)| decimal_type(precision, scale)) {
-            Some(decimal) => data_type = decimal,
-            None => {
-                (kind, data_type) = (Kind::RoundedDecimal, DataType::Float64);
-                note = Some(
-                    "decimal of an expression: as floats, which have some 15 digits; cast it to CHAR in the query \
+        if let Some(decimal) = precision.and_then(|(precision, scale)| decimal_type(precision, scale)) {
+            data_type = decimal;
+        } else {
+            (kind, data_type) = (Kind::RoundedDecimal, DataType::Float64);
+            note = Some(
+                "decimal of an expression: as floats, which have some 15 digits; cast it to CHAR in the query \
                      to keep all",
-                );
-            }
+            );
         }
     }
     Ok(Described { name, data_type, kind, note: note.map(str::to_owned), as_text: false })

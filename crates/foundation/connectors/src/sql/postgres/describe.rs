@@ -41,13 +41,12 @@ async fn describe_column(
             Some(declared) => Some(*declared),
             None => declared_precision(connection, column).await?,
         };
-        match precision.and_then(|(precision, scale)| decimal_type(precision, scale)) {
-            Some(decimal) => data_type = decimal,
-            None => {
-                (kind, data_type) = (Kind::RoundedNumeric, DataType::Float64);
-                let how = "as floats, which have some 15 digits; cast it to text in the query to keep all";
-                note = Some(format!("numeric without a declared precision: {how}"));
-            }
+        if let Some(decimal) = precision.and_then(|(precision, scale)| decimal_type(precision, scale)) {
+            data_type = decimal;
+        } else {
+            (kind, data_type) = (Kind::RoundedNumeric, DataType::Float64);
+            let how = "as floats, which have some 15 digits; cast it to text in the query to keep all";
+            note = Some(format!("numeric without a declared precision: {how}"));
         }
     }
     if matches!(&kind, Kind::Array(item) if **item == Kind::Numeric) {
