@@ -222,7 +222,8 @@ impl Look {
     async fn give(&self, store: &Store, found: &Verified, added: Vec<NewFile>) -> Result<(), VersionsError> {
         let mut writer = store.writer_over(found);
         writer.add_files(added).await?;
-        if self.kind == Kind::Folder {
+        let all_known = self.index.is_some() || self.work.files.iter().all(|file| file.digest.is_some());
+        if self.kind == Kind::Folder && all_known {
             let files = self.index.as_ref().map_or_else(|| self.work.tree_files(), tree_files);
             match writer.add_tree_of(&files).await {
                 // Not all of it is here.
