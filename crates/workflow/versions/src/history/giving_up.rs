@@ -14,7 +14,7 @@ use ropewalk_types::{DatasetName, Digest, TagName};
 
 use super::damaged::{Search, find_readable};
 use super::names::in_order;
-use super::{Found, Part, Read, Refs, Tips, found_at, head_ref, lost_race, names, ref_at, ref_text, refs_read};
+use super::{Found, Part, Read, Refs, Tips, found_at, head_ref, lost_race, names, ref_at, ref_text, refs, refs_read};
 use super::{tags, tip_keep, tip_ref, version_in};
 use crate::discovery::Tracked;
 use crate::error::VersionsError;
@@ -157,7 +157,24 @@ impl Letting<'_> {
         self.tags(&known, &unknown).await?;
         self.head(&known, &unknown).await?;
         self.tips(&known).await?;
+        self.removed(&known).await?;
         self.pointers(tracked).await
+    }
+
+    /// Lets histories end at removed versions whose objects are damaged: nobody reads these, and that they cannot be read
+    /// would bar every collection.
+    async fn removed(&self, known: &Refs) -> Result<(), VersionsError> {
+        let (store, mut damaged) = (self.job.store, Vec::new());
+        for version in known.removed.keys() {
+            if store.contains(version).await? && self.is_lost(version).await? {
+                damaged.push(*version);
+            }
+        }
+        if damaged.is_empty() {
+            return Ok(());
+        }
+        line_keep(store, self.name).await?;
+        Ok(store.let_go_damaged(&damaged).await?)
     }
 
     /// A ref that could not be read, if it still cannot be and nothing tells what it held that somebody has: else it is to be
@@ -249,10 +266,9 @@ impl Letting<'_> {
         known: &Refs,
         reference: &RefName,
     ) -> Result<(Option<Digest>, Vec<Digest>), VersionsError> {
-        let before = self.job.store.ref_history(reference).await?;
-        let before = before.into_iter().flat_map(|history| history.values);
-        let before = before.filter_map(|value| version_in(&value.bytes));
-        let line = self.there(known, before.chain(self.pointed.iter().copied()).collect()).await?;
+        let mut line = held_before(self.job.store, reference).await?;
+        line.extend(&self.pointed);
+        let line = self.there(known, line).await?;
         let named = self.there(known, known.named().collect()).await?;
         let mut heads = BTreeSet::new();
         for other in self.job.others {
@@ -272,25 +288,12 @@ impl Letting<'_> {
         let to = to.or_else(|| line.iter().chain(&heads).chain(&named).map(|(digest, _)| *digest).next());
 
         let stay = known.tags.values().map(|at| at.version).chain(known.tips.iter().copied()).chain(to);
-        let (found, _) = behind(&[self.job.store], &stay.collect()).await?;
-        let mut reached: HashSet<Digest> = found.into_iter().map(|(digest, _)| digest).collect();
-        let mut beside = Vec::new();
-        for (digest, _) in &line {
-            if !reached.contains(digest) {
-                let (found, _) = behind(&[self.job.store], &BTreeSet::from([*digest])).await?;
-                reached.extend(found.into_iter().map(|(digest, _)| digest));
-                beside.push(*digest);
-            }
-        }
+        let beside = unreached(self.job.store, stay.collect(), &line).await?;
         Ok((to, beside))
     }
 
-    /// These versions and those behind them, as far as the store has them and they were not removed, the newest first.
     async fn there(&self, known: &Refs, start: BTreeSet<Digest>) -> Result<Vec<(Digest, Version)>, VersionsError> {
-        let (found, _) = behind(&[self.job.store], &start).await?;
-        let mut found = in_order(found);
-        found.retain(|(digest, version)| version.name == *self.name && !known.removed.contains_key(digest));
-        Ok(found)
+        there(self.job.store, self.name, known, start).await
     }
 
     async fn tips(&mut self, known: &Refs) -> Result<(), VersionsError> {
@@ -384,4 +387,54 @@ impl Letting<'_> {
         }
         Ok(false)
     }
+}
+
+/// Keeps as tips what the head named before and no ref leads to: what lies behind a version that is lost.
+pub(crate) async fn line_keep(store: &Store, name: &DatasetName) -> Result<(), VersionsError> {
+    let known = refs(store, name).await?;
+    let before = held_before(store, &head_ref(name)?).await?;
+    let line = there(store, name, &known, before).await?;
+    for version in unreached(store, known.named().collect(), &line).await? {
+        tip_keep(store, name, &version).await?;
+    }
+    Ok(())
+}
+
+/// The versions that a ref holds and held before, as far as its generations are there.
+async fn held_before(store: &Store, reference: &RefName) -> Result<BTreeSet<Digest>, VersionsError> {
+    let history = store.ref_history(reference).await?;
+    let values = history.into_iter().flat_map(|history| history.values);
+    Ok(values.filter_map(|value| version_in(&value.bytes)).collect())
+}
+
+/// These versions and those behind them, as far as the store has them and they were not removed, the newest first.
+async fn there(
+    store: &Store,
+    name: &DatasetName,
+    known: &Refs,
+    start: BTreeSet<Digest>,
+) -> Result<Vec<(Digest, Version)>, VersionsError> {
+    let (found, _) = behind(&[store], &start).await?;
+    let mut found = in_order(found);
+    found.retain(|(digest, version)| version.name == *name && !known.removed.contains_key(digest));
+    Ok(found)
+}
+
+/// Those of the versions, of which children come first, that are not among `stay` or behind these, nor behind one another.
+async fn unreached(
+    store: &Store,
+    stay: BTreeSet<Digest>,
+    line: &[(Digest, Version)],
+) -> Result<Vec<Digest>, VersionsError> {
+    let (found, _) = behind(&[store], &stay).await?;
+    let mut reached: HashSet<Digest> = found.into_iter().map(|(digest, _)| digest).collect();
+    let mut beside = Vec::new();
+    for (digest, _) in line {
+        if !reached.contains(digest) {
+            let (found, _) = behind(&[store], &BTreeSet::from([*digest])).await?;
+            reached.extend(found.into_iter().map(|(digest, _)| digest));
+            beside.push(*digest);
+        }
+    }
+    Ok(beside)
 }

@@ -53,9 +53,13 @@ async fn refs_to_what_nobody_has_are_let_go() {
 #[tokio::test]
 async fn a_version_that_only_later_ones_know_of_is_removed_by_its_digest() {
     let (ada, _, [first, second]) = pushed().await;
+    ada.write("data/c", "3");
+    let third = ada.commit_data("third").await;
     let bare = Store::open("memory:").await.unwrap();
-    point(&bare, "datasets/data/head", &second).await;
-    ada.store.copy_to(&bare, &[Root::Blob(second)], &NoProgress).await.unwrap();
+    for version in [first, second, third] {
+        point(&bare, "datasets/data/head", &version).await;
+    }
+    ada.store.copy_to(&bare, &[Root::Blob(first), Root::Blob(third)], &NoProgress).await.unwrap();
     let bob = Project::with_store(1_800_000_000_000, bare);
     let remove = |spec: String| {
         let workspace = bob.workspace.clone();
@@ -63,9 +67,12 @@ async fn a_version_that_only_later_ones_know_of_is_removed_by_its_digest() {
     };
     let unknown = remove(Digest::of(b"other").short()).await.unwrap_err();
     assert_eq!(unknown.code(), "versions.unknown_version");
-    let removed = remove(first.short()).await.unwrap();
-    assert_eq!((removed.version, removed.content), (first, None));
-    assert_eq!(told(&examine(&bob.store, &[], &[]).await.versions), [(second, None, true)]);
+    let removed = remove(second.short()).await.unwrap();
+    assert_eq!((removed.version, removed.content), (second, None));
+    // What came before it is not out of reach.
+    assert_eq!(refs(&bob.store, &name("data")).await.unwrap().tips, BTreeSet::from([first]));
+    let left = told(&examine(&bob.store, &[], &[]).await.versions);
+    assert_eq!(left, [(third, None, true), (first, Some(1), true)]);
 }
 
 #[tokio::test]

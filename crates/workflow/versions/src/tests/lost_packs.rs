@@ -146,6 +146,12 @@ async fn a_removed_version_whose_object_is_damaged_ends_the_history_and_bars_nob
     assert_eq!(bob.read("data/a").as_deref(), Some("3"));
     // What lies behind it must not be taken for what nobody needs.
     assert_eq!(ada.project.workspace.roots().await.unwrap_err().code(), "store.damaged");
+    // Once that is given up, it is kept by itself.
+    let job = GiveUp { store: &ada.project.store, others: &[], own: true };
+    let released = ada.project.workspace.give_up(job).await.unwrap();
+    assert!(released.given_up.is_empty() && released.failed.is_empty(), "{released:?}");
+    ada.project.workspace.roots().await.unwrap();
+    assert_eq!(ada.project.workspace.log(&name("data")).await.unwrap().len(), 2);
 }
 
 #[tokio::test]
@@ -189,7 +195,9 @@ async fn what_is_laid_out_in_half_is_told_and_makes_no_version() {
     project.checkout("latest").await.unwrap();
     assert_eq!(project.read("data/a").as_deref(), Some("two"));
     assert!(matches!(project.commit("nothing").await[0].outcome, CommitOutcome::Unchanged { .. }));
+}
 
+#[tokio::test]
 async fn only_files_of_a_wanted_size_are_read() {
     let ada = OnDisk::new().await;
     let mut found = ada.lose_what_was_added().await;
