@@ -193,9 +193,13 @@ impl StoreError {
         matches!(self, Self::Backend { source: PermissionDenied { .. } | Unauthenticated { .. }, .. })
     }
 
+    /// The codes of errors that say that what is stored is wrong or not there, and not that it could not be asked for.
+    pub const OF_CONTENT: [&'static str; 4] =
+        ["store.damaged", "store.malformed", "store.not_found", "store.too_large"];
+
     /// Whether it says that what is stored is wrong or not there, and not that it could not be asked for.
     pub fn is_of_content(&self) -> bool {
-        matches!(self, Self::Damaged { .. } | Self::Malformed { .. } | Self::NotFound { .. } | Self::TooLarge { .. })
+        Self::OF_CONTENT.contains(&self.code())
     }
 
     /// The error that a failure of the object store below is.

@@ -193,8 +193,7 @@ impl OpenProject {
                 Need { subject, roots: vec![Root::Tree(digest)] }
             })
             .collect();
-        let roots = without_lost(&self.store, self.run_roots().await?).await?;
-        needs.push(Need { subject: Subject::Runs, roots });
+        needs.push(Need { subject: Subject::Runs, roots: self.run_roots().await? });
         let codes = without_lost(&self.store, self.code_roots().await?).await?;
         needs.extend(codes.into_iter().map(|root| {
             let subject = Subject::Code { tree: *root.digest(), runs: Vec::new() };

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 use ropewalk_store::{BackendOptions, Root, Store, StoreError, Unreadable, Verified};
 use ropewalk_types::{DatasetName, Diagnose as _, Digest};
-use ropewalk_versions::{DamagedRef, GivenUp, NeededVersion};
+use ropewalk_versions::{DamagedRef, GivenUp, NeededVersion, Released};
 
 use crate::{ServerError, TableFault};
 
@@ -199,9 +199,15 @@ async fn strays(store: &Store, heals: bool, notes: &mut Vec<String>) -> Result<(
     Ok(())
 }
 
-/// Whether an error says that what is stored is wrong, and not that it could not be asked for.
+/// Whether an error says that what is stored is wrong or names nothing, and not that it could not be asked for.
 fn is_of_content(error: &ServerError) -> bool {
-    const CODES: [&str; 5] =
-        ["store.damaged", "store.malformed", "store.not_found", "store.too_large", "versions.malformed"];
-    CODES.contains(&error.code()) || error.code() == "server.unknown"
+    ropewalk_versions::is_of_content(error.code()) || matches!(error, ServerError::Unknown { .. })
+}
+
+/// Notes what was let go of refs, and where that failed.
+fn released(released: Released, into: &mut Verification) {
+    let Released { given_up, failed } = released;
+    into.given_up.extend(given_up.into_iter().map(LetGone::of_tracked));
+    let failed = failed.into_iter().map(|(name, error)| format!("not all of {name} could be looked at: {error}"));
+    into.unknown.extend(failed);
 }

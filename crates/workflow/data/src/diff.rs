@@ -139,7 +139,8 @@ pub fn table_diff<'a>(
     Box::pin(async move {
         // As results have them: a text is the same text, whichever of Arrow's layouts a version has it in.
         let plain = crate::table::plain_schema;
-        let schemas = (plain(&table_schema(store, before).await?), plain(&table_schema(store, after).await?));
+        let (one, other) = (table_schema(store, before).await?, table_schema(store, after).await?);
+        let schemas = (plain(&one), plain(&other));
         let mut diff = columns(&schemas.0, &schemas.1);
         diff.rows_before = report(store, before).await?.rows;
         diff.rows_after = report(store, after).await?.rows;

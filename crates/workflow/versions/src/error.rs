@@ -11,7 +11,7 @@ use ropewalk_types::{DatasetName, Diagnose, Digest, NameError, counted};
 use crate::history::Removal;
 
 pub(crate) use broken::not_whole;
-pub use broken::{LostVersion, NotWhole, Unfit, UnfitFact};
+pub use broken::{LostHead, LostVersion, NotWhole, Unfit, UnfitFact, is_of_content};
 pub use numbered::NumberedVersion;
 use numbered::numbered;
 
@@ -314,6 +314,9 @@ pub enum VersionsError {
     /// A remote names a version and has lost it.
     #[error(transparent)]
     LostVersion(Box<LostVersion>),
+    /// The head of a remote names what nobody has.
+    #[error(transparent)]
+    LostHead(Box<LostHead>),
     /// Files that were left out of the work tree are needed, and not in the store either.
     #[error("dataset `{name}` is laid out in part, and the store does not hold the files that were left out")]
     LaidOutInPart {

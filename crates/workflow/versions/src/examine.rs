@@ -9,6 +9,7 @@ use ropewalk_types::{DatasetName, Digest, Timestamp};
 
 use crate::error::{VersionsError, blocking};
 use crate::history::{self, DamagedRef, Refs, find_readable};
+use crate::pointer::Pointer;
 use crate::remote::content_root;
 use crate::roots::laid_out_whole;
 use crate::version::Version;
@@ -73,7 +74,7 @@ async fn needed(stores: &[&Store], name: &DatasetName, refs: &Refs) -> Result<Ve
     let there = ordered
         .iter()
         .map(|(digest, version)| one(*digest, (!removed(digest)).then(|| content_root(version.kind, version.root))));
-    // Of one that was given up nothing is needed.
+    // Of one that was removed nothing is needed.
     let lost = lost.into_iter().filter(|digest| !removed(digest));
     Ok(there.chain(lost.map(|digest| one(digest, None))).collect())
 }
@@ -112,6 +113,17 @@ impl Workspace {
     pub async fn laid_out(&self) -> Result<Vec<Root>, VersionsError> {
         let folder = self.work_folder();
         blocking(move || laid_out_whole(&folder)).await
+    }
+
+    /// Whether a `.dataset` file of the work tree goes on from a version whose object is not in the project's store, which is
+    /// `store`.
+    pub async fn points_nowhere(&self, store: &Store) -> Result<bool, VersionsError> {
+        for version in self.pointers().await?.iter().filter_map(Pointer::ancestor) {
+            if !store.contains(&version).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The versions that `.dataset` files of the work tree name.

@@ -23,7 +23,8 @@ use crate::version::{self, Version};
 
 pub use damaged::DamagedRef;
 pub(crate) use damaged::{find_readable, refs_readable};
-pub use giving_up::{GiveUp, GivenUp, LetGo};
+pub(crate) use giving_up::line_keep;
+pub use giving_up::{GiveUp, GivenUp, LetGo, Released};
 pub use names::{LogEntry, Resolved};
 pub(crate) use names::{begins_digest, in_order, log, numbers, recorded, resolve};
 use removal::Damage;
@@ -294,7 +295,7 @@ impl History<'_> {
         for store in self.stores {
             match found_in(store, digest).await {
                 Ok(None) => {}
-                Err(error) if damaged::is_of_content(&error) && Box::pin(self.is_removed(digest)).await? => {}
+                Err(error) if error.is_of_content() && Box::pin(self.is_removed(digest)).await? => {}
                 found => return found,
             }
         }

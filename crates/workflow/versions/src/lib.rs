@@ -36,9 +36,9 @@ mod workspace;
 
 pub use code::{CodeState, code_state};
 pub use diff::{ChangedFile, Diff, MovedFile, SizedFile};
-pub use error::{LostVersion, NotWhole, NumberedVersion, Unfit, UnfitFact, VersionsError};
+pub use error::{LostHead, LostVersion, NotWhole, NumberedVersion, Unfit, UnfitFact, VersionsError, is_of_content};
 pub use examine::{Examined, NeededVersion, store_examine};
-pub use history::{DamagedRef, GiveUp, GivenUp, LetGo, LogEntry, Removal, Resolved};
+pub use history::{DamagedRef, GiveUp, GivenUp, LetGo, LogEntry, Released, Removal, Resolved};
 pub use import::{
     DamagedObject, DvcOpener, DvcRemote, DvcSurroundings, FailedOutput, FileSource, ImportOutcome, ImportPlan,
     Imported, PlannedFile, PlannedOutput, RemoteObject, SkippedOutput,
@@ -53,7 +53,7 @@ pub use version::Version;
 pub use workspace::{
     AddLinks, AddRequest, Added, CheckedOut, CheckoutRequest, CommitOutcome, Committed, Dataset, FileOf, FromWorkTree,
     Holder, Layout, MergeOutcome, MergeRequest, Problem, RemoteOpener, Removed, RemovedVersion, RestoreRequest,
-    Restored, Side, Status, StoreOpener, Workspace,
+    Restored, Side, Status, StoreOpener, Wanted, Workspace,
 };
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod damaged;
 mod foreign_remotes;
 mod forgetting;
 mod git;
+mod given_up;
 mod holding;
 mod lfs;
 mod lifecycle;

@@ -230,6 +230,20 @@ impl Work {
         })
     }
 
+    /// [`Work::hash`] that goes on past files that cannot be read; says why they cannot.
+    pub(crate) fn hash_each(&mut self, chosen: impl Fn(&Found) -> bool + Sync) -> Vec<VersionsError> {
+        let directory = &self.directory;
+        let unknown = self.files.par_iter_mut().filter(|file| file.digest.is_none() && chosen(file));
+        let read = unknown.filter_map(|file| match hash_file(&directory.join(&file.path)) {
+            Ok(digest) => {
+                file.digest = Some(digest);
+                None
+            }
+            Err(error) => Some(error),
+        });
+        read.collect()
+    }
+
     /// Removes what an operation that was killed had begun to write; only for who holds the lock of the work tree.
     pub(crate) fn clear_leftovers(&mut self) -> Result<(), VersionsError> {
         for path in self.leftovers.drain(..) {
@@ -332,6 +346,21 @@ mod tests {
         changed.hash(|file| file.at.is_some()).unwrap();
         assert_eq!(changed.files.iter().find(|file| file.path == "d").unwrap().digest, Some(Digest::of(b"D")));
         assert!(changed.files.iter().find(|file| file.path == "new").unwrap().digest.is_none());
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told_and_the_rest_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        for path in ["a", "b", "large"] {
+            write(folder.path(), path, path);
+        }
+        let mut work = look(&data(folder.path()), None).unwrap();
+        files::remove_file(&folder.path().join("a")).unwrap();
+        assert!(work.hash(|file| file.path == "a").is_err());
+        let unread = work.hash_each(|file| file.stat.size == 1);
+        assert!(unread.len() == 1 && unread[0].to_string().contains("/a`"), "{unread:?}");
+        let read: Vec<_> = work.files.iter().map(|file| file.digest).collect();
+        assert_eq!(read, [None, Some(Digest::of(b"b")), None], "that of another size was not read");
     }
 
     #[test]

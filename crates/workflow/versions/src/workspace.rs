@@ -47,7 +47,7 @@ pub use checkout::{CheckedOut, CheckoutRequest};
 pub use commit::{CommitOutcome, Committed};
 pub use compare::Side;
 pub(crate) use conflicted::Unreadable;
-pub use damage::FromWorkTree;
+pub use damage::{FromWorkTree, Wanted};
 pub(crate) use gitignore::is_ignored;
 pub use holding::Holder;
 pub use links::AddLinks;

@@ -80,6 +80,15 @@ impl Store {
         Ok(())
     }
 
+    /// Lets no index name those of these blobs and trees that are damaged: they are missing from now on. For what nobody is to
+    /// read any more.
+    pub async fn let_go_damaged(&self, digests: &[Digest]) -> Result<(), StoreError> {
+        let found = self.verify_only(digests).await?;
+        let wrong = found.damaged.iter().filter_map(|damage| damage.wrong);
+        let gone: HashSet<At> = wrong.map(|wrong| wrong.piece.place()).collect();
+        if gone.is_empty() { Ok(()) } else { self.inner.unname(gone).await }
+    }
+
     /// Lets no index name what is damaged and what none of the groups needs, so that it is neither found damaged again nor in
     /// the way of a collection; notes in `found` what was let go.
     ///

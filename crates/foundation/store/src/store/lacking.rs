@@ -1,6 +1,6 @@
 //! What is needed and cannot be had, also where that what leads there is damaged.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use ropewalk_types::Digest;
 
@@ -48,6 +48,16 @@ impl Store {
         let unreadable = std::mem::take(&mut reached.unreadable);
         let unreadable = unreadable.into_iter().map(|(digest, reason)| Unreadable { digest, reason }).collect();
         Ok(Lacking { missing, unreadable, affected: affected(groups, &reached) })
+    }
+
+    /// Those of the digests that are pieces of what the roots need, as far as what leads to them can be read. Reads trees and
+    /// lists of chunks, not files.
+    pub async fn needed_among(&self, roots: &[Root], digests: &BTreeSet<Digest>) -> Result<Vec<Digest>, StoreError> {
+        self.inner.refresh().await?;
+        let reached = self.inner.reach_broken(roots, &HashSet::new()).await?;
+        let needed = reached.pieces().map(|(_, digest)| digest).filter(|digest| digests.contains(digest));
+        let needed: BTreeSet<Digest> = needed.collect();
+        Ok(needed.into_iter().collect())
     }
 
     /// What was found to be damaged and is where it is read: of some there is another copy.

@@ -100,19 +100,18 @@ impl Store {
     pub async fn verify_only(&self, digests: &[Digest]) -> Result<Verified, StoreError> {
         self.inner.refresh().await?;
         let mut verified = Verified::default();
-        for digest in digests {
-            for kind in [Kind::Chunk, Kind::Recipe] {
-                let found = self.inner.index(|index| index.find_readable(kind, digest));
-                let Some(location) = found else { continue };
-                let piece = Piece { kind, digest: *digest, location };
-                verified.pieces += 1;
-                verified.bytes += u64::from(location.stored_length);
-                if let Some(reason) = self.inner.verify_pieces(piece.into()).await? {
-                    verified.damaged.push(Damage::of_piece(Wrong { piece, tree: location.tree }, reason));
-                }
-            }
-        }
+        let wrong = self.inner.verify_each(&self.inner.pieces_of(digests), &mut verified).await?;
+        verified.damaged = wrong.into_iter().map(|(wrong, reason)| Damage::of_piece(wrong, reason)).collect();
         Ok(verified)
+    }
+
+    /// What is called by these digests, as far as it is here, taken to be damaged without being read: for
+    /// [`Store::writer_over`], which writes it anew if it meets it.
+    pub async fn suspected(&self, digests: &[Digest]) -> Result<Verified, StoreError> {
+        self.inner.refresh().await?;
+        let suspect = |(piece, tree)| Damage::of_piece(Wrong { piece, tree }, "it was damaged before".to_owned());
+        let damaged = self.inner.pieces_of(digests).into_iter().map(suspect).collect();
+        Ok(Verified { damaged, ..Verified::default() })
     }
 }
 
@@ -137,7 +136,29 @@ impl Inner {
         objects: &[(Digest, Object)],
         verified: &mut Verified,
     ) -> Result<Vec<(Wrong, String)>, StoreError> {
-        let pieces = named_pieces(objects);
+        self.verify_each(&named_pieces(objects), verified).await
+    }
+
+    /// What is called by these digests, in the order in which it lies in packs, each with whether it is a tree.
+    fn pieces_of(&self, digests: &[Digest]) -> Vec<(Piece, bool)> {
+        let both = digests.iter().flat_map(|digest| [(Kind::Chunk, *digest), (Kind::Recipe, *digest)]);
+        let mut pieces: Vec<(Piece, bool)> = self.index(|index| {
+            let piece = |(kind, digest)| {
+                let location = index.find_readable(kind, &digest)?;
+                Some((Piece { kind, digest, location }, location.tree))
+            };
+            both.filter_map(piece).collect()
+        });
+        pieces.sort_unstable_by_key(|(piece, _)| (piece.location.pack, piece.location.offset));
+        pieces
+    }
+
+    /// Reads pieces, many at once.
+    async fn verify_each(
+        &self,
+        pieces: &[(Piece, bool)],
+        verified: &mut Verified,
+    ) -> Result<Vec<(Wrong, String)>, StoreError> {
         verified.pieces = pieces.len() as u64;
         verified.bytes = pieces.iter().map(|(piece, _)| u64::from(piece.location.stored_length)).sum();
         let mut trees = pieces.iter().map(|(_, tree)| *tree);

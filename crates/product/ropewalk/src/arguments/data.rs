@@ -17,7 +17,7 @@ pub(crate) struct Verify {
     /// a remote, without a value, from this project and its other remotes
     #[arg(long, value_name = "REMOTE", num_args = 0..=1, default_missing_value = "")]
     pub(crate) heal: Option<String>,
-    /// Let go of what cannot be healed because nobody has it: heads go back, tags are deleted, versions count as removed
+    /// Let go of refs to versions that nobody has, and of code of runs: heads go back, tags and tips go
     #[arg(long, requires = "heal")]
     pub(crate) give_up: bool,
 }

@@ -59,7 +59,10 @@ impl OpenProject {
     ) -> Result<RemovedContent, ServerError> {
         let RemovedVersion { name, version, content, .. } =
             self.workspace().remove_version(name, version, &self.who, why).await?;
-        let needed = self.roots().await?.contains(&content);
+        let needed = match content {
+            Some(content) => self.roots().await?.contains(&content),
+            None => false,
+        };
         Ok(RemovedContent { name, version, why: why.to_owned(), needed })
     }
 

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use ropewalk_store::{Lacking, NoProgress, Root, Store, Verified};
+use ropewalk_store::{Lacking, NoProgress, Root, Store, TreeFile, Verified};
 use ropewalk_types::Digest;
-use ropewalk_versions::Workspace;
+use ropewalk_versions::{Wanted, Workspace};
 
 use super::{Affected, Need, Subject};
 use crate::ServerError;
@@ -82,17 +82,61 @@ impl<'a> Patient<'a> {
         }
         let before = self.lacking.missing.len();
         let missing = std::mem::take(&mut self.lacking.missing);
-        let given = Box::pin(workspace.heal_from_files(self.store, &mut self.found, &missing)).await?;
-        notes.extend(given.unread.into_iter().map(|why| format!("the work tree gave nothing of {why}")));
+        let sizes = self.wanted_sizes(needs).await?;
+        let wanted = Wanted { missing: &missing, sizes: sizes.as_ref() };
+        let given = Box::pin(workspace.heal_from_files(self.store, &mut self.found, wanted)).await?;
+        notes.extend(given.unread.into_iter().map(|why| format!("the work tree did not give all: {why}")));
         self.look(needs).await?;
         self.fetched += before.saturating_sub(self.lacking.missing.len()) as u64;
         Ok(())
     }
 
-    /// Notes that what is wrong now is given up.
+    /// The sizes of files of which something is damaged or missing; none where that cannot be told of all.
+    async fn wanted_sizes(&self, needs: &[Need]) -> Result<Option<BTreeSet<u64>>, ServerError> {
+        let hurt: Vec<_> = needs.iter().filter(|need| self.is_hurt(&need.subject)).collect();
+        if hurt.len() > LOOKED_INTO {
+            return Ok(None);
+        }
+        let mut sizes = BTreeSet::new();
+        for Need { subject, roots } in hurt {
+            for root in roots {
+                let of_root = match root {
+                    Root::Tree(tree) => self.hurt_files(tree).await?,
+                    // The object of the version is no file.
+                    Root::Blob(blob) if matches!(subject, Subject::Version { digest, .. } if digest == blob) => {
+                        continue;
+                    }
+                    Root::Blob(blob) => match self.store.size(blob).await {
+                        Err(error) if error.is_of_content() => None,
+                        size => {
+                            sizes.insert(size?);
+                            continue;
+                        }
+                    },
+                };
+                let Some(files) = of_root else { return Ok(None) };
+                sizes.extend(files.into_iter().map(|file| file.size));
+            }
+        }
+        Ok(Some(sizes))
+    }
+
+    /// The files of a folder that something is wrong with; none where that cannot be told, because a folder is lost.
+    async fn hurt_files(&self, tree: &Digest) -> Result<Option<Vec<TreeFile>>, ServerError> {
+        let files = match self.store.tree_files(tree).await {
+            Err(error) if error.is_of_content() => return Ok(None),
+            files => files?,
+        };
+        let groups: Vec<_> = files.iter().map(|file| vec![Root::Blob(file.digest)]).collect();
+        let affected = self.store.lacking(&groups, &self.found).await?.affected;
+        let hurt = files.into_iter().zip(affected).filter(|(_, affected)| *affected);
+        Ok(Some(hurt.map(|(file, _)| file).collect()))
+    }
+
+    /// Notes that what is wrong now is given up, if nothing needs it later.
     pub(super) fn give_up(&mut self) {
         let hurt = self.hurt.iter().filter(|(_, hurt)| **hurt).map(|(subject, _)| subject.clone());
-        self.given_up = hurt.collect();
+        self.given_up.extend(hurt);
     }
 
     /// Finds out which files of versions something is wrong with, of the first of those that are hurt.
@@ -103,27 +147,13 @@ impl<'a> Patient<'a> {
             let mut found = Vec::new();
             for root in &need.roots {
                 let Root::Tree(tree) = root else { continue };
-                let files = match self.store.tree_files(tree).await {
-                    // A folder is lost, so that nobody can tell what was in it.
-                    Err(error) if error.is_of_content() => continue,
-                    files => files?,
-                };
-                let groups: Vec<_> = files.iter().map(|file| vec![Root::Blob(file.digest)]).collect();
-                let affected = self.store.lacking(&groups, &self.found).await?.affected;
-                let hurt = files.into_iter().zip(affected).filter(|(_, affected)| *affected);
-                found.extend(hurt.map(|(file, _)| file.path));
+                let files = self.hurt_files(tree).await?.unwrap_or_default();
+                found.extend(files.into_iter().map(|file| file.path));
             }
             paths.insert(need.subject.clone(), found);
         }
         self.paths = paths;
         Ok(())
-    }
-
-    /// Those of the roots of which something cannot be had.
-    pub(super) async fn hurt_roots(&self, roots: &[Root]) -> Result<Vec<Root>, ServerError> {
-        let groups: Vec<_> = roots.iter().map(|root| vec![*root]).collect();
-        let affected = self.store.lacking(&groups, &self.found).await?.affected;
-        Ok(roots.iter().zip(affected).filter(|(_, affected)| *affected).map(|(root, _)| *root).collect())
     }
 
     /// Takes from `other` what is damaged.

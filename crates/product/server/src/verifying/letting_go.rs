@@ -1,8 +1,9 @@
-//! What runs need and nobody has, noted as lost (ADR 014): nothing asks for it again.
+//! The code of runs that nobody has, noted as lost (ADR 014): nothing asks for it again until it is there.
 
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
+use futures::TryStreamExt as _;
 use ropewalk_store::{RefName, Root, Store, StoreError};
 use ropewalk_types::Digest;
 use ropewalk_versions::Removal;
@@ -49,15 +50,29 @@ pub(crate) async fn without_lost(store: &Store, roots: Vec<Root>) -> Result<Vec<
     Ok(kept)
 }
 
+/// Whether all of it is there. It is read, since an index may name what its pack has lost.
 async fn is_whole(store: &Store, root: Root) -> Result<bool, StoreError> {
-    match store.missing(&[root]).await {
+    match read(store, root).await {
         Err(error) if error.is_of_content() => Ok(false),
-        missing => Ok(missing?.is_empty()),
+        read => read.map(|()| true),
     }
+}
+
+async fn read(store: &Store, root: Root) -> Result<(), StoreError> {
+    let blobs: BTreeSet<Digest> = match root {
+        Root::Blob(digest) => BTreeSet::from([digest]),
+        Root::Tree(tree) => store.tree_files(&tree).await?.into_iter().map(|file| file.digest).collect(),
+    };
+    for blob in blobs {
+        let mut bytes = store.blob_stream(&blob, 0..u64::MAX);
+        while bytes.try_next().await?.is_some() {}
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use ropewalk_store::files;
     use ropewalk_types::Timestamp;
 
     use super::*;
@@ -76,5 +91,21 @@ mod tests {
         store.put_bytes("gone".into()).await.expect("stored");
         assert!(lost(&store, gone).await.expect("refs").is_none());
         assert_eq!(without_lost(&store, vec![gone, other]).await.expect("roots"), [gone, other]);
+    }
+
+    #[tokio::test]
+    async fn what_an_index_names_and_its_pack_has_lost_is_not_there_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::open(&format!("file:{}", folder.path().display())).await.expect("a store");
+        let blob = store.put_bytes("code".into()).await.expect("stored");
+        let removal = Removal { at: Timestamp(0), who: "ada".to_owned(), why: "nobody has it".to_owned() };
+        lost_note(&store, &blob.digest, &removal).await.expect("noted");
+        let code = Root::Blob(blob.digest);
+        assert_eq!(without_lost(&store, vec![code]).await.expect("roots"), [code]);
+        for pack in files::list(&folder.path().join("packs")).expect("packs") {
+            files::write_atomic(&pack.path, b"cut").expect("a pack");
+        }
+        assert_eq!(without_lost(&store, vec![code]).await.expect("roots"), []);
+        assert_eq!(lost(&store, code).await.expect("refs"), Some(removal));
     }
 }

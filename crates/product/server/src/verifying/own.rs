@@ -1,17 +1,17 @@
 //! The project's own store.
 
-use std::collections::{BTreeSet, HashSet};
-
 use ropewalk_config::STATE_FOLDER;
 use ropewalk_data::AuditAction;
-use ropewalk_store::{Damage, Root, Store, StoreError};
+use ropewalk_store::{Damage, Store, StoreError};
 use ropewalk_types::{Ambient as _, Uri};
 use ropewalk_versions::{DamagedRef, Examined, GiveUp, NeededVersion, Removal, Workspace, store_examine};
 use serde_json::json;
 
 use super::healing::Patient;
 use super::letting_go::lost_note;
-use super::{Affected, LetGone, MARK_WRITTEN, Need, Subject, Verification, is_of_content, open_marked, strays};
+use super::{
+    Affected, LetGone, MARK_WRITTEN, Need, Subject, Verification, is_of_content, open_marked, released, strays,
+};
 use crate::planning::{Planned, plan};
 use crate::project::{CACHE, below, in_use};
 use crate::recording::CODE_TAG;
@@ -23,13 +23,12 @@ use crate::{DataProject, OpenProject, ServerError, SystemAmbient, store_place};
 pub struct Healing<'a> {
     /// The store from which comes what the work tree does not have.
     pub from: Option<&'a Store>,
-    /// Whether what neither that, nor any remote, nor the work tree has is let go.
+    /// Whether refs to versions, and code of runs, that neither that, nor any remote, nor the work tree has are let go.
     pub give_up: bool,
 }
 
 /// What the project needs of its store.
 struct Own {
-    versions: Vec<NeededVersion>,
     refs: Vec<DamagedRef>,
     /// What tracked files need.
     tracked: Vec<Need>,
@@ -115,7 +114,8 @@ impl DataProject {
         if let Some(other) = healing.from {
             patient.fill(other, &all).await?;
         }
-        if healing.give_up && !(patient.is_whole() && own.refs_whole()) {
+        let whole = patient.is_whole() && own.refs_whole();
+        if healing.give_up && !(whole && !self.workspace().points_nowhere(store).await?) {
             Box::pin(self.own_give_up(store, own, patient, verification)).await?;
         }
         if own.rest.is_ok() && own.refs_whole() {
@@ -124,7 +124,8 @@ impl DataProject {
         Ok(())
     }
 
-    /// Lets go of what neither the work tree nor any remote has; does nothing while a remote cannot be asked.
+    /// Lets go of refs to versions, and of code of runs, that neither the work tree nor any remote has; does nothing while a
+    /// remote cannot be asked.
     async fn own_give_up(
         &self,
         store: &Store,
@@ -143,66 +144,57 @@ impl DataProject {
                 }
             }
         }
-        let all = own.all();
+        // So far one remote was asked: another may have what that has lost, and say what a ref held.
+        let others: Vec<&Store> = remotes.iter().collect();
+        let mut again = self.own_needs(store, &others, own.everything).await?;
+        let all = again.all();
         for remote in &remotes {
             patient.heal(remote).await?;
             patient.fill(remote, &all).await?;
         }
-        for damaged in &mut own.refs {
+        for damaged in &mut again.refs {
             damaged.repair(store).await?;
         }
+        patient.look(&all).await?;
         patient.give_up();
-        let hurt = own.versions.iter().filter(|one| patient.is_hurt(&Subject::of_version(one)));
-        let hurt: BTreeSet<_> = hurt.map(|one| (one.name.clone(), one.digest)).collect();
-        let (others, who) = (remotes.iter().collect::<Vec<_>>(), self.access().who);
-        let job = GiveUp { store, others: &others, hurt: &hurt, who: &who, own: true };
-        let given_up = self.workspace().give_up(job).await?;
-        verification.given_up.extend(given_up.into_iter().map(LetGone::of_tracked));
-        let gone = self.runs_give_up(store, own, patient, &who, &mut verification.given_up).await?;
+        released(self.workspace().give_up(GiveUp { store, others: &others, own: true }).await?, verification);
 
-        let after = self.own_needs(store, &others, own.everything).await?;
+        // Refs that lead somewhere tell what all else needs.
+        let mut after = self.own_needs(store, &others, own.everything).await?;
+        patient.look(&after.all()).await?;
+        patient.give_up();
+        self.code_give_up(store, &after, patient, &mut verification.given_up).await?;
+        after.rest = self.catalog_needs().await?;
+        patient.look(&after.all()).await?;
         for before in &mut own.refs {
             before.healed |= !after.refs.iter().any(|one| one.name == before.name);
         }
-        (own.versions, own.tracked, own.rest) = (after.versions, after.tracked, after.rest);
-        for need in own.rest.iter_mut().flatten() {
-            need.roots.retain(|root| !gone.contains(root));
-        }
-        patient.look(&own.all()).await
+        let new = after.refs.into_iter().filter(|one| !own.refs.iter().any(|before| before.name == one.name));
+        let new: Vec<DamagedRef> = new.collect();
+        own.refs.extend(new);
+        (own.tracked, own.rest) = (after.tracked, after.rest);
+        Ok(())
     }
 
-    /// Notes as lost what runs, models and stages need and nobody has; gives it.
-    async fn runs_give_up(
+    /// Notes as lost the code of runs that nobody has.
+    async fn code_give_up(
         &self,
         store: &Store,
         own: &Own,
         patient: &Patient<'_>,
-        who: &str,
         given_up: &mut Vec<LetGone>,
-    ) -> Result<HashSet<Root>, ServerError> {
-        let mut gone = HashSet::new();
+    ) -> Result<(), ServerError> {
         for need in own.rest.iter().flatten().filter(|need| patient.is_hurt(&need.subject)) {
-            let is_code = matches!(need.subject, Subject::Code { .. });
-            if !is_code && need.subject != Subject::Runs {
-                continue;
-            }
-            for root in patient.hurt_roots(&need.roots).await? {
-                let digest = root.digest();
-                let (object, what) = if is_code {
-                    (Uri::Code(*digest).to_string(), format!("the code {} of a run is noted as lost", digest.short()))
-                } else {
-                    (digest.to_string(), format!("{} of runs, models or stages is noted as lost", digest.short()))
-                };
-                let details = json!({ "given_up": what, "store": store.place() });
-                self.audit_object(AuditAction::Delete, object, details).await?;
-                let why = "nobody has it any more".to_owned();
-                let removal = Removal { at: SystemAmbient.now(), who: who.to_owned(), why };
-                lost_note(store, digest, &removal).await?;
-                given_up.push(LetGone { name: None, version: None, what });
-                gone.insert(root);
-            }
+            let Subject::Code { tree, .. } = &need.subject else { continue };
+            let what = format!("the code {} of a run is noted as lost", tree.short());
+            let details = json!({ "given_up": what, "store": store.place() });
+            self.audit_object(AuditAction::Delete, Uri::Code(*tree).to_string(), details).await?;
+            let (at, who) = (SystemAmbient.now(), self.access().who);
+            let removal = Removal { at, who, why: "nobody has it any more".to_owned() };
+            lost_note(store, tree, &removal).await?;
+            given_up.push(LetGone { name: None, version: None, what });
         }
-        Ok(gone)
+        Ok(())
     }
 
     async fn own_needs(&self, store: &Store, others: &[&Store], everything: bool) -> Result<Own, ServerError> {
@@ -210,7 +202,7 @@ impl DataProject {
         let pointed = workspace.pointed_versions().await?;
         let Examined { versions, refs } = store_examine(store, others, &pointed, SystemAmbient.now()).await?;
         let tracked = needs(store, workspace, &versions, everything).await?;
-        Ok(Own { versions, refs, tracked, rest: self.catalog_needs().await?, everything })
+        Ok(Own { refs, tracked, rest: self.catalog_needs().await?, everything })
     }
 
     /// The project's code as it is now, in a store of its own.
@@ -313,7 +305,7 @@ async fn needs(
         needs.push(Need::of_version(version, here));
     }
     let mut laid_out = workspace.laid_out().await?;
-    // Of a version that was removed, or given up, nothing is needed, though it is what was laid out last.
+    // Of a version that was removed nothing is needed, though it is what was laid out last.
     match workspace.removed_contents().await.map_err(ServerError::from) {
         Err(error) if is_of_content(&error) => {}
         removed => {

@@ -1,15 +1,13 @@
 //! The store of a remote, healed from this project's store and from other remotes.
 
-use std::collections::BTreeSet;
-
 use ropewalk_data::AuditAction;
 use ropewalk_store::{Store, StoreError};
 use ropewalk_types::{Ambient as _, Timestamp};
-use ropewalk_versions::{DamagedRef, GiveUp, NeededVersion, VersionsError, store_examine};
+use ropewalk_versions::{DamagedRef, GiveUp, VersionsError, store_examine};
 use serde_json::json;
 
 use super::healing::Patient;
-use super::{LetGone, MARK_WRITTEN, Need, Subject, Verification, open_marked, strays};
+use super::{MARK_WRITTEN, Need, Subject, Verification, open_marked, released, strays};
 use crate::collecting::foreign_ref;
 use crate::travelling::{tables_examine, tables_unknown};
 use crate::{DataProject, ServerError, SystemAmbient, TableFault};
@@ -21,15 +19,13 @@ pub enum HealFrom {
     Nothing,
     /// From this project's store, and from its other remotes where that does not suffice.
     Everywhere,
-    /// The same; what none of these has is let go there.
+    /// The same; refs to versions that none of these has are let go there.
     GiveUp,
 }
 
 /// What refs of a remote need, and which of them are damaged.
 struct Remote {
     needs: Vec<Need>,
-    /// The versions of tracked files.
-    versions: Vec<NeededVersion>,
     refs: Vec<DamagedRef>,
     tables: Vec<TableFault>,
 }
@@ -78,7 +74,9 @@ impl DataProject {
             }
             let mut not_asked = Vec::new();
             for other in self.file().remote.keys().filter(|other| **other != name) {
-                if patient.is_whole() && remote.refs.iter().all(DamagedRef::is_known) {
+                // Before anything is given up, all are asked.
+                let healed = patient.is_whole() && remote.refs.iter().all(DamagedRef::is_known);
+                if healed && heal != HealFrom::GiveUp {
                     break;
                 }
                 let source = match self.remote_open(Some(other)).await {
@@ -99,11 +97,11 @@ impl DataProject {
                 damaged.repair(&store).await?;
             }
             self.tables_heal((&name, &store), &others, &mut remote.tables, &mut patient.found).await?;
-            let Remote { mut needs, versions, refs, .. } = examined(&store, &sources, now).await?;
+            let Remote { mut needs, refs, .. } = examined(&store, &sources, now).await?;
             patient.look(&needs).await?;
             if heal == HealFrom::GiveUp && !(patient.is_whole() && refs.is_empty()) {
                 if not_asked.is_empty() {
-                    verification.given_up = self.remote_give_up(&store, &sources, &versions, &mut patient).await?;
+                    Box::pin(self.remote_give_up(&store, &sources, &mut patient, &mut verification)).await?;
                     let after = examined(&store, &sources, now).await?;
                     remote.refs.iter_mut().for_each(|one| one.healed |= !after.has_wrong(one));
                     needs = after.needs;
@@ -128,21 +126,25 @@ impl DataProject {
         Ok(verification)
     }
 
-    /// Lets go there of what neither this project nor its other remotes have.
+    /// Lets go there of refs to versions that neither this project nor its other remotes have; does nothing while something
+    /// of this project is lost itself, which its work tree or a remote may have.
     async fn remote_give_up(
         &self,
         store: &Store,
         sources: &[Store],
-        versions: &[NeededVersion],
         patient: &mut Patient<'_>,
-    ) -> Result<Vec<LetGone>, ServerError> {
+        verification: &mut Verification,
+    ) -> Result<(), ServerError> {
+        if !Box::pin(self.verify(None)).await?.is_whole() {
+            let why =
+                "nothing was given up: the project's own store is not whole; `ropewalk data verify --heal` comes first";
+            verification.unknown.push(why.to_owned());
+            return Ok(());
+        }
         patient.give_up();
-        let hurt = versions.iter().filter(|one| patient.is_hurt(&Subject::of_version(one)));
-        let hurt: BTreeSet<_> = hurt.map(|one| (one.name.clone(), one.digest)).collect();
-        let (others, who) = (sources.iter().collect::<Vec<_>>(), self.access().who);
-        let job = GiveUp { store, others: &others, hurt: &hurt, who: &who, own: false };
-        let given_up = self.workspace().give_up(job).await?;
-        Ok(given_up.into_iter().map(LetGone::of_tracked).collect())
+        let others: Vec<&Store> = sources.iter().collect();
+        released(self.workspace().give_up(GiveUp { store, others: &others, own: false }).await?, verification);
+        Ok(())
     }
 
     /// The audit trail knows what is sent before it is.
@@ -175,5 +177,5 @@ async fn examined(store: &Store, sources: &[Store], now: Timestamp) -> Result<Re
     let tables = tables_examine(store, now).await?;
     let mut needs: Vec<Need> = tracked.versions.iter().map(|version| Need::of_version(version, true)).collect();
     needs.extend(tables.needs);
-    Ok(Remote { needs, versions: tracked.versions, refs: tracked.refs, tables: tables.faults })
+    Ok(Remote { needs, refs: tracked.refs, tables: tables.faults })
 }

@@ -48,6 +48,7 @@ impl Diagnose for VersionsError {
             Self::NotWhole(error) => error.cause.code(),
             Self::Unfit(_) => "versions.unfit",
             Self::LostVersion(_) => "versions.lost",
+            Self::LostHead(_) => "versions.lost_head",
             Self::LaidOutInPart { .. } => "versions.laid_out_in_part",
             Self::LaidOutInHalf(..) => "versions.laid_out_in_half",
             Self::Unfinished { .. } => "versions.unfinished",
@@ -75,6 +76,7 @@ impl Diagnose for VersionsError {
             Self::NotWhole(error) => return Some(error.advice()),
             Self::Unfit(error) => return Some(error.advice()),
             Self::LostVersion(error) => return Some(error.advice()),
+            Self::LostHead(error) => return Some(error.advice()),
             Self::OtherKind { .. } => {
                 "commit it with `ropewalk data commit`; or move it away, and check the data out again"
             }

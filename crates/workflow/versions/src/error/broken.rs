@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ropewalk_store::StoreError;
-use ropewalk_types::{DatasetName, Digest};
+use ropewalk_types::{DatasetName, Diagnose as _, Digest};
 
 use super::VersionsError;
 
@@ -66,7 +66,34 @@ impl UnfitFact {
     }
 }
 
+/// The head of a remote names a version that nobody has: nothing can be told to descend from it.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "cannot push `{name}`: the head of the remote {remote} names the version {}, which is neither there nor here",
+    version.short()
+)]
+pub struct LostHead {
+    /// The dataset.
+    pub name: DatasetName,
+    /// The version.
+    pub version: Digest,
+    /// What the project calls the remote.
+    pub remote: String,
+}
+
+/// Whether the code of an error says that what is stored is wrong or not there, and not that it could not be asked for.
+///
+/// By the code, so that it is known of an error that another part passes on.
+pub fn is_of_content(code: &str) -> bool {
+    StoreError::OF_CONTENT.contains(&code) || matches!(code, "versions.malformed" | "versions.content_missing")
+}
+
 impl VersionsError {
+    /// Whether it says that what is stored is wrong or not there, and not that it could not be asked for.
+    pub fn is_of_content(&self) -> bool {
+        is_of_content(self.code())
+    }
+
     /// Whether an error says that something of one dataset is missing, damaged or removed, so that others can go on; and
     /// not that a store or the disk cannot be worked with.
     pub(crate) fn concerns_one(&self) -> bool {
@@ -79,13 +106,11 @@ impl VersionsError {
     /// Of errors that concern one dataset, those that may not say which one, or which version.
     fn lacks_name(&self) -> bool {
         match self {
-            Self::ContentMissing { .. }
-            | Self::Malformed { .. }
-            | Self::Store(StoreError::NotFound { .. } | StoreError::TooLarge { .. }) => true,
+            Self::NotWhole(_) => false,
             // An index tells what lies in the store as a whole.
             Self::Store(StoreError::Damaged { object, .. }) => !object.starts_with("index/"),
             Self::Store(StoreError::Malformed { what, .. }) => *what != "store",
-            _ => false,
+            _ => self.is_of_content(),
         }
     }
 
@@ -137,6 +162,16 @@ impl LostVersion {
     }
 }
 
+impl LostHead {
+    pub(super) fn advice(&self) -> String {
+        let remote = &self.remote;
+        format!(
+            "on a machine that has that version, `ropewalk data verify --remote {remote} --heal` sends it again; if none has it, \
+             `ropewalk data verify --remote {remote} --heal --give-up` lets go of it there"
+        )
+    }
+}
+
 impl Unfit {
     pub(super) fn advice(&self) -> String {
         let (file, name) = (self.path.file_name().unwrap_or(self.path.as_os_str()), &self.name);
@@ -171,8 +206,6 @@ fn listed(facts: &[UnfitFact]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use ropewalk_types::Diagnose as _;
-
     use super::*;
 
     #[test]

@@ -91,7 +91,7 @@ pub(crate) async fn refs_readable(
     for Read { dataset, part, name, found } in reads {
         match found {
             Ok(found) => refs.entry(dataset).or_default().take(part, found),
-            Err(error) if is_of_content(&error) => wrong.push((dataset, part, name, error.to_string())),
+            Err(error) if error.is_of_content() => wrong.push((dataset, part, name, error.to_string())),
             Err(error) => return Err(error),
         }
     }
@@ -139,39 +139,31 @@ pub(crate) async fn find_readable(stores: &[&Store], digest: &Digest) -> Result<
     for store in stores {
         match (History { stores: &[*store] }).find(digest).await {
             Ok(Some(version)) => return Ok(Some(version)),
-            Err(error) if !is_of_content(&error) => return Err(error),
+            Err(error) if !error.is_of_content() => return Err(error),
             Ok(None) | Err(_) => {}
         }
     }
     Ok(None)
 }
 
-/// Whether an error says that what is stored is wrong, and not that it could not be asked for.
-pub(super) fn is_of_content(error: &VersionsError) -> bool {
-    match error {
-        VersionsError::Store(error) => error.is_of_content(),
-        VersionsError::Malformed { .. } => true,
-        _ => false,
-    }
-}
-
 /// The search for what a ref held.
-struct Search<'a> {
-    store: &'a Store,
-    others: &'a [&'a Store],
-    name: &'a RefName,
-    part: &'a Part,
-    now: Timestamp,
+pub(super) struct Search<'a> {
+    pub(super) store: &'a Store,
+    pub(super) others: &'a [&'a Store],
+    pub(super) name: &'a RefName,
+    pub(super) part: &'a Part,
+    pub(super) now: Timestamp,
 }
 
 impl Search<'_> {
-    async fn run(&self, pointed: Vec<Digest>, counted: Option<u64>) -> Result<Option<Found>, VersionsError> {
+    /// What the ref held, if that can be told: by others, by its generations before, of a head by pointers.
+    pub(super) async fn run(&self, pointed: Vec<Digest>, counted: Option<u64>) -> Result<Option<Found>, VersionsError> {
         let before = self.before().await?;
         let mut there = Vec::new();
         for other in self.others {
             match found_at(other, self.part, self.name).await {
                 Ok(Found::Nothing) => {}
-                Err(error) if is_of_content(&error) => {}
+                Err(error) if error.is_of_content() => {}
                 found => there.push(found?),
             }
         }

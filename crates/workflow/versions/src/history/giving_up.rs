@@ -1,9 +1,10 @@
-//! What no store and no work tree has, let go (ADR 014).
+//! Refs that name what no store has, let go (ADR 014).
 //!
-//! A ref that names a version nobody has would be named by every verification, and stand in the way of every collection. It
-//! is let go only where that was asked for: what is lost here may be on a machine that cannot be seen from here.
+//! A ref that names a version whose object nobody has would be named by every verification, and stand in the way of every
+//! collection. It is let go only where that was asked for: what is lost here may be on a machine that cannot be seen from
+//! here. Each ref is changed by compare-and-swap from what was judged: whoever was faster has mended it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::slice;
 
@@ -11,20 +12,18 @@ use futures::future::BoxFuture;
 use ropewalk_store::{RefName, Root, Store};
 use ropewalk_types::{DatasetName, Digest, TagName};
 
-use super::damaged::{find_readable, is_of_content};
+use super::damaged::{Search, find_readable};
 use super::names::in_order;
-use super::{
-    Part, Read, Refs, Removal, Tips, head_ref, names, ref_at, ref_remove, ref_text, refs, refs_read, removal_put,
-};
-use super::{tag_delete, tags, tip_ref, version_in};
+use super::{Found, Part, Read, Refs, Tips, found_at, head_ref, lost_race, names, ref_at, ref_text, refs, refs_read};
+use super::{tags, tip_keep, tip_ref, version_in};
+use crate::discovery::Tracked;
 use crate::error::VersionsError;
 use crate::examine::behind;
+use crate::pointer::Pointer;
 use crate::remote::content_root;
 use crate::trail::Act;
+use crate::version::Version;
 use crate::workspace::Workspace;
-
-/// Why a version has a tombstone that nobody has.
-const WHY: &str = "nobody has it any more: given up by `ropewalk data verify --heal --give-up`";
 
 /// Of which store what is to be let go.
 #[derive(Clone, Copy, Debug)]
@@ -33,12 +32,17 @@ pub struct GiveUp<'a> {
     pub store: &'a Store,
     /// Where else it was looked for: what one of these has is not lost.
     pub others: &'a [&'a Store],
-    /// Versions of which something is in none of them.
-    pub hurt: &'a BTreeSet<(DatasetName, Digest)>,
-    /// Who lets go of it.
-    pub who: &'a str,
     /// Whether it is the project's own store, which pointers of the work tree go with.
     pub own: bool,
+}
+
+/// What was let go, and where that failed.
+#[derive(Debug, Default)]
+pub struct Released {
+    /// What was let go.
+    pub given_up: Vec<GivenUp>,
+    /// Datasets of which not all was looked at, and why.
+    pub failed: Vec<(DatasetName, VersionsError)>,
 }
 
 /// Something that was let go.
@@ -57,12 +61,10 @@ pub struct GivenUp {
 pub enum LetGo {
     /// The head names this version now; none: there is no head any more.
     Head(Option<Digest>),
-    /// This tag is deleted.
+    /// This tag is there no longer; that does not count as a deletion, so that who has the version keeps it.
     Tag(TagName),
     /// A version beside the head is kept no longer.
     Tip,
-    /// The version is listed still, as one that was removed.
-    Removed,
     /// The pointer of the data at this path names it no longer; what lies there is to be committed again.
     Pointer(String),
 }
@@ -72,9 +74,8 @@ impl fmt::Display for LetGo {
         match self {
             Self::Head(Some(to)) => write!(f, "the latest version is {} now", to.short()),
             Self::Head(None) => f.write_str("there is no latest version any more"),
-            Self::Tag(tag) => write!(f, "the tag `{tag}` is deleted"),
+            Self::Tag(tag) => write!(f, "the tag `{tag}` is let go"),
             Self::Tip => f.write_str("the version beside the latest is kept no longer"),
-            Self::Removed => f.write_str("the version counts as removed"),
             Self::Pointer(path) => write!(f, "the `.dataset` file of `{path}` names it no longer: commit it again"),
         }
     }
@@ -91,179 +92,349 @@ impl fmt::Display for GivenUp {
 }
 
 impl Workspace {
-    /// Lets go of what nobody has: a head goes back to the newest version that is whole, tags are deleted, and versions
-    /// behind others count as removed. Each is in the trail before it is done.
-    pub fn give_up<'a>(&'a self, job: GiveUp<'a>) -> BoxFuture<'a, Result<Vec<GivenUp>, VersionsError>> {
+    /// Lets go of refs that name what nobody has, and of those of which nobody can tell what they held: a head goes back to
+    /// a version that is there, tags and tips go. Each is in the trail before it is done.
+    pub fn give_up<'a>(&'a self, job: GiveUp<'a>) -> BoxFuture<'a, Result<Released, VersionsError>> {
         Box::pin(async move {
+            // Before anything is judged.
             let _lock = self.lock().await?;
-            let pointed = if job.own { self.pointed_versions().await? } else { Vec::new() };
-            let mut given_up = Vec::new();
-            for name in names(job.store).await? {
-                let stores = std::iter::once(job.store).chain(job.others.iter().copied()).collect();
-                let mut letting = Letting { workspace: self, job, name: &name, stores, given_up: &mut given_up };
-                Box::pin(letting.run(&pointed)).await?;
-            }
-            if job.own {
-                let lost: Vec<_> = given_up.iter().filter_map(|one| Some((one.name.clone(), one.version?))).collect();
-                for (name, version, path) in self.pointers_let_go(job.store, &lost).await? {
-                    given_up.push(GivenUp { name, version: Some(version), what: LetGo::Pointer(path) });
+            let tracked = if job.own { self.discover().await? } else { Vec::new() };
+            let pointers: Vec<Pointer> = tracked.iter().flat_map(Tracked::sides).collect();
+            let mut all: BTreeSet<DatasetName> = names(job.store).await?.into_iter().collect();
+            all.extend(pointers.iter().map(|pointer| pointer.name.clone()));
+            let stores: Vec<&Store> = std::iter::once(job.store).chain(job.others.iter().copied()).collect();
+            let mut released = Released::default();
+            for name in &all {
+                let pointed = pointers.iter().filter(|pointer| pointer.name == *name);
+                let pointed = pointed.filter_map(Pointer::ancestor).collect();
+                let given_up = &mut released.given_up;
+                let mut letting = Letting { workspace: self, job, name, stores: &stores, pointed, given_up };
+                if let Err(error) = Box::pin(letting.run(&tracked)).await {
+                    released.failed.push((name.clone(), error));
                 }
             }
-            Ok(given_up)
+            Ok(released)
         })
     }
 }
 
-/// One dataset of which things are let go.
+/// One dataset of which refs are let go.
 struct Letting<'a> {
     workspace: &'a Workspace,
     job: GiveUp<'a>,
     name: &'a DatasetName,
     /// The store, and the others.
-    stores: Vec<&'a Store>,
+    stores: &'a [&'a Store],
+    /// The versions that pointers of the work tree go on from.
+    pointed: Vec<Digest>,
     given_up: &'a mut Vec<GivenUp>,
 }
 
+/// A ref that cannot be read, and of which nobody can tell what it held.
+struct Unknown {
+    part: Part,
+    name: RefName,
+    generation: u64,
+}
+
 impl Letting<'_> {
-    async fn run(&mut self, pointed: &[(DatasetName, Digest)]) -> Result<(), VersionsError> {
-        let (store, name) = (self.job.store, self.name);
-        let (mut found, reads) = refs_read(store, slice::from_ref(name), Tips::Read).await?;
-        let mut known = found.remove(name).unwrap_or_default();
-        let mut unreadable = Vec::new();
-        for Read { part, found, .. } in reads {
+    async fn run(&mut self, tracked: &[Tracked]) -> Result<(), VersionsError> {
+        let (mut found, reads) = refs_read(self.job.store, slice::from_ref(self.name), Tips::Read).await?;
+        let mut known = found.remove(self.name).unwrap_or_default();
+        let mut wrong = Vec::new();
+        for Read { part, name, found, .. } in reads {
             match found {
                 Ok(found) => known.take(part, found),
-                Err(error) if is_of_content(&error) => unreadable.push(part),
+                Err(error) if error.is_of_content() => wrong.push((part, name)),
                 Err(error) => return Err(error),
             }
         }
         known.settle();
-        self.tags(&known, &unreadable).await?;
-        self.head(&known, &unreadable, pointed).await?;
-        for tip in &known.tips {
-            if self.is_lost(tip).await? {
-                self.announce(Some(*tip), LetGo::Tip).await?;
-                ref_remove(store, &tip_ref(name, tip)?).await?;
-            }
+        let mut unknown = Vec::new();
+        for (part, name) in wrong {
+            unknown.extend(self.unknown(part, name).await?);
         }
-        self.behind().await
+        self.tags(&known, &unknown).await?;
+        self.head(&known, &unknown).await?;
+        self.tips(&known).await?;
+        self.removed(&known).await?;
+        self.pointers(tracked).await
     }
 
-    async fn tags(&mut self, known: &Refs, unreadable: &[Part]) -> Result<(), VersionsError> {
-        let (store, name) = (self.job.store, self.name);
-        for (tag, at) in &known.tags {
-            let hurt = self.is_hurt(&at.version) && !known.removed.contains_key(&at.version);
-            if hurt || self.is_lost(&at.version).await? {
-                self.announce(Some(at.version), LetGo::Tag(tag.clone())).await?;
-                tag_delete(store, name, tag).await?;
+    /// Lets histories end at removed versions whose objects are damaged: nobody reads these, and that they cannot be read
+    /// would bar every collection.
+    async fn removed(&self, known: &Refs) -> Result<(), VersionsError> {
+        let (store, mut damaged) = (self.job.store, Vec::new());
+        for version in known.removed.keys() {
+            if store.contains(version).await? && self.is_lost(version).await? {
+                damaged.push(*version);
             }
         }
-        for part in unreadable {
-            if let Part::Tag(tag) = part {
-                self.announce(None, LetGo::Tag(tag.clone())).await?;
-                tags::unreadable_delete(store, name, tag).await?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn head(
-        &mut self,
-        known: &Refs,
-        unreadable: &[Part],
-        pointed: &[(DatasetName, Digest)],
-    ) -> Result<(), VersionsError> {
-        let lost = match &known.head {
-            Some(head) => self.is_lost(&head.version).await?,
-            None => unreadable.contains(&Part::Head),
-        };
-        if !lost {
+        if damaged.is_empty() {
             return Ok(());
         }
-        let (store, reference) = (self.job.store, head_ref(self.name)?);
-        let to = self.newest(known, &reference, pointed).await?;
-        self.announce(known.head.map(|head| head.version), LetGo::Head(to)).await?;
-        let Some(history) = store.ref_history(&reference).await? else { return Ok(()) };
-        match to {
-            Some(to) => {
-                store.ref_set(&reference, Some(history.generation), ref_text(&to)).await?;
+        line_keep(store, self.name).await?;
+        Ok(store.let_go_damaged(&damaged).await?)
+    }
+
+    /// A ref that could not be read, if it still cannot be and nothing tells what it held that somebody has: else it is to be
+    /// set again.
+    async fn unknown(&self, part: Part, name: RefName) -> Result<Option<Unknown>, VersionsError> {
+        let GiveUp { store, others, .. } = self.job;
+        // The generation comes before the search: whoever sets the ref meanwhile is not overwritten.
+        let Some(history) = store.ref_history(&name).await? else { return Ok(None) };
+        match found_at(store, &part, &name).await {
+            Err(error) if error.is_of_content() => {}
+            Err(error) => return Err(error),
+            Ok(_) => return Ok(None),
+        }
+        let now = self.workspace.ambient().now();
+        let search = Search { store, others, name: &name, part: &part, now };
+        let version = match search.run(self.pointed.clone(), None).await? {
+            Some(Found::Version(at)) => Some(at.version),
+            Some(Found::Tag(at)) => Some(at.version),
+            Some(_) => return Ok(None),
+            None => None,
+        };
+        let lost = match version {
+            Some(version) => self.is_lost(&version).await?,
+            None => true,
+        };
+        Ok(lost.then_some(Unknown { part, name, generation: history.generation }))
+    }
+
+    async fn tags(&mut self, known: &Refs, unknown: &[Unknown]) -> Result<(), VersionsError> {
+        for (tag, at) in &known.tags {
+            if !self.is_lost(&at.version).await? {
+                continue;
             }
-            None => store.ref_delete(&reference, history.generation).await?,
+            let what = LetGo::Tag(tag.clone());
+            self.announce(Some(at.version), &what).await?;
+            if self.is_lost_still(&at.version).await? && tags::tag_let_go(self.job.store, self.name, tag, *at).await? {
+                self.done(Some(at.version), what).await?;
+            }
+        }
+        for one in unknown {
+            if let Part::Tag(tag) = &one.part {
+                let what = LetGo::Tag(tag.clone());
+                self.announce(None, &what).await?;
+                if self.swap(&one.name, one.generation, None).await? {
+                    self.done(None, what).await?;
+                }
+            }
         }
         Ok(())
     }
 
-    /// The newest version in the store that is known, there or elsewhere, and whole, else the newest whose object is there.
-    async fn newest(
+    async fn head(&mut self, known: &Refs, unknown: &[Unknown]) -> Result<(), VersionsError> {
+        let unreadable = unknown.iter().find(|one| one.part == Part::Head).map(|one| one.generation);
+        let (lost, generation) = match (known.head, unreadable) {
+            (Some(head), _) => (Some(head.version), head.generation),
+            (None, Some(generation)) => (None, generation),
+            (None, None) => return Ok(()),
+        };
+        if let Some(lost) = &lost
+            && !self.is_lost(lost).await?
+        {
+            return Ok(());
+        }
+        let reference = head_ref(self.name)?;
+        let (to, beside) = self.successor(known, &reference).await?;
+        let what = LetGo::Head(to);
+        self.announce(lost, &what).await?;
+        // Before the head moves: nothing is out of reach at any time.
+        for version in &beside {
+            tip_keep(self.job.store, self.name, version).await?;
+        }
+        if let Some(lost) = &lost
+            && !self.is_lost_still(lost).await?
+        {
+            return Ok(());
+        }
+        if self.swap(&reference, generation, to.as_ref()).await? {
+            self.done(lost, what).await?;
+        }
+        Ok(())
+    }
+
+    /// Where the head goes, and which versions no ref would lead to then.
+    ///
+    /// It goes to the newest version that is whole: of its own line, which its generations before and the pointers tell, else
+    /// of the heads of other stores, else of those that tags and tips name; where none is whole, to the first of these.
+    async fn successor(
         &self,
         known: &Refs,
         reference: &RefName,
-        pointed: &[(DatasetName, Digest)],
-    ) -> Result<Option<Digest>, VersionsError> {
-        let mut start: BTreeSet<Digest> = known.named().collect();
-        start.extend(pointed.iter().filter(|(of, _)| of == self.name).map(|(_, version)| *version));
-        let before = self.job.store.ref_history(reference).await?;
-        let before = before.into_iter().flat_map(|history| history.values);
-        start.extend(before.filter_map(|value| version_in(&value.bytes)));
+    ) -> Result<(Option<Digest>, Vec<Digest>), VersionsError> {
+        let mut line = held_before(self.job.store, reference).await?;
+        line.extend(&self.pointed);
+        let line = self.there(known, line).await?;
+        let named = self.there(known, known.named().collect()).await?;
+        let mut heads = BTreeSet::new();
         for other in self.job.others {
             match ref_at(other, reference).await {
-                Err(error) if is_of_content(&error) => {}
-                head => start.extend(head?.map(|head| head.version)),
+                Err(error) if error.is_of_content() => {}
+                head => heads.extend(head?.map(|head| head.version)),
             }
         }
-        let (found, _) = behind(&[self.job.store], &start).await?;
-        let mut there = None;
-        for (digest, version) in in_order(found) {
-            if known.removed.contains_key(&digest) || version.name != *self.name {
+        let heads = self.there(known, heads).await?;
+        let mut to = None;
+        for (digest, version) in line.iter().chain(&heads).chain(&named) {
+            if self.has(&content_root(version.kind, version.root)).await? {
+                to = Some(*digest);
+                break;
+            }
+        }
+        let to = to.or_else(|| line.iter().chain(&heads).chain(&named).map(|(digest, _)| *digest).next());
+
+        let stay = known.tags.values().map(|at| at.version).chain(known.tips.iter().copied()).chain(to);
+        let beside = unreached(self.job.store, stay.collect(), &line).await?;
+        Ok((to, beside))
+    }
+
+    async fn there(&self, known: &Refs, start: BTreeSet<Digest>) -> Result<Vec<(Digest, Version)>, VersionsError> {
+        there(self.job.store, self.name, known, start).await
+    }
+
+    async fn tips(&mut self, known: &Refs) -> Result<(), VersionsError> {
+        for tip in &known.tips {
+            if !self.is_lost(tip).await? {
                 continue;
             }
-            there = there.or(Some(digest));
-            if !self.is_hurt(&digest) && self.has(&content_root(version.kind, version.root)).await? {
-                return Ok(Some(digest));
+            let reference = tip_ref(self.name, tip)?;
+            let Some(history) = self.job.store.ref_history(&reference).await? else { continue };
+            self.announce(Some(*tip), &LetGo::Tip).await?;
+            if self.is_lost_still(tip).await? && self.swap(&reference, history.generation, None).await? {
+                self.done(Some(*tip), LetGo::Tip).await?;
             }
         }
-        Ok(there)
+        Ok(())
     }
 
-    /// What is lost of versions that refs lead to after all that.
-    async fn behind(&mut self) -> Result<(), VersionsError> {
-        let (store, name) = (self.job.store, self.name);
-        let known = refs(store, name).await?;
-        let (found, mut lost) = behind(&self.stores, &known.named().collect()).await?;
-        lost.extend(found.into_iter().map(|(digest, _)| digest).filter(|digest| self.is_hurt(digest)));
-        for version in lost.into_iter().filter(|version| !known.removed.contains_key(version)) {
-            self.announce(Some(version), LetGo::Removed).await?;
-            let at = self.workspace.ambient().now();
-            let removal = Removal { at, who: self.job.who.to_owned(), why: WHY.to_owned() };
-            removal_put(store, name, &version, &removal).await?;
+    /// Lets pointers that name what nobody has go on from the head, if that is good. So it is done also where an earlier
+    /// letting go was killed after the head was set.
+    async fn pointers(&mut self, tracked: &[Tracked]) -> Result<(), VersionsError> {
+        let reference = head_ref(self.name)?;
+        let head = match ref_at(self.job.store, &reference).await {
+            Err(error) if error.is_of_content() => return Ok(()),
+            head => head?.map(|head| head.version),
+        };
+        let good = match &head {
+            Some(head) => !self.is_lost(head).await?,
+            // There was one; without, the dataset was never fetched.
+            None => self.job.store.ref_history(&reference).await?.is_some(),
+        };
+        for Tracked { place, pointer } in tracked.iter().filter(|_| good) {
+            let Ok(pointer) = pointer else { continue };
+            let Some(version) = pointer.ancestor().filter(|_| pointer.name == *self.name) else { continue };
+            if self.is_lost(&version).await? {
+                let what = LetGo::Pointer(place.path.clone());
+                self.announce(Some(version), &what).await?;
+                self.workspace.pointer_let_go(place.clone(), pointer.clone(), version, head).await?;
+                self.done(Some(version), what).await?;
+            }
         }
         Ok(())
     }
 
-    /// Tells the trail, and notes for the report, what is about to be let go.
-    async fn announce(&mut self, version: Option<Digest>, what: LetGo) -> Result<(), VersionsError> {
+    /// Tells the trail what is about to be let go.
+    async fn announce(&self, version: Option<Digest>, what: &LetGo) -> Result<(), VersionsError> {
         let act = Act::GiveUp { what: what.to_string(), place: self.job.store.place().to_owned() };
-        self.workspace.announce(self.name, version, act).await?;
+        self.workspace.announce(self.name, version, act).await
+    }
+
+    /// Notes for the report what was let go. Bytes that were damaged are named no longer: histories end there.
+    async fn done(&mut self, version: Option<Digest>, what: LetGo) -> Result<(), VersionsError> {
         self.given_up.push(GivenUp { name: self.name.clone(), version, what });
+        if let Some(version) = version {
+            self.job.store.let_go_damaged(&[version]).await?;
+        }
         Ok(())
+    }
+
+    /// Sets a ref to a version, or deletes it, if it is at this generation; says whether it was.
+    async fn swap(&self, reference: &RefName, generation: u64, to: Option<&Digest>) -> Result<bool, VersionsError> {
+        let store = self.job.store;
+        let swapped = match to {
+            Some(to) => store.ref_set(reference, Some(generation), ref_text(to)).await.map(drop),
+            None => store.ref_delete(reference, generation).await,
+        };
+        match swapped {
+            // Whoever was faster has mended it.
+            Err(error) if lost_race(&error) => Ok(false),
+            swapped => Ok(swapped.map(|()| true)?),
+        }
     }
 
     /// Whether nobody has the object of a version.
     async fn is_lost(&self, version: &Digest) -> Result<bool, VersionsError> {
-        Ok(find_readable(&self.stores, version).await?.is_none())
+        Ok(find_readable(self.stores, version).await?.is_none())
     }
 
-    /// Whether something of a version was found to be missing or damaged, and could not be healed.
-    fn is_hurt(&self, version: &Digest) -> bool {
-        self.job.hurt.contains(&(self.name.clone(), *version))
+    /// The same, after a look at what others have written meanwhile.
+    async fn is_lost_still(&self, version: &Digest) -> Result<bool, VersionsError> {
+        for store in self.stores {
+            store.refresh().await?;
+        }
+        self.is_lost(version).await
     }
 
     async fn has(&self, content: &Root) -> Result<bool, VersionsError> {
-        for store in &self.stores {
+        for store in self.stores {
             if store.contains(content.digest()).await? {
                 return Ok(true);
             }
         }
         Ok(false)
     }
+}
+
+/// Keeps as tips what the head named before and no ref leads to: what lies behind a version that is lost.
+pub(crate) async fn line_keep(store: &Store, name: &DatasetName) -> Result<(), VersionsError> {
+    let known = refs(store, name).await?;
+    let before = held_before(store, &head_ref(name)?).await?;
+    let line = there(store, name, &known, before).await?;
+    for version in unreached(store, known.named().collect(), &line).await? {
+        tip_keep(store, name, &version).await?;
+    }
+    Ok(())
+}
+
+/// The versions that a ref holds and held before, as far as its generations are there.
+async fn held_before(store: &Store, reference: &RefName) -> Result<BTreeSet<Digest>, VersionsError> {
+    let history = store.ref_history(reference).await?;
+    let values = history.into_iter().flat_map(|history| history.values);
+    Ok(values.filter_map(|value| version_in(&value.bytes)).collect())
+}
+
+/// These versions and those behind them, as far as the store has them and they were not removed, the newest first.
+async fn there(
+    store: &Store,
+    name: &DatasetName,
+    known: &Refs,
+    start: BTreeSet<Digest>,
+) -> Result<Vec<(Digest, Version)>, VersionsError> {
+    let (found, _) = behind(&[store], &start).await?;
+    let mut found = in_order(found);
+    found.retain(|(digest, version)| version.name == *name && !known.removed.contains_key(digest));
+    Ok(found)
+}
+
+/// Those of the versions, of which children come first, that are not among `stay` or behind these, nor behind one another.
+async fn unreached(
+    store: &Store,
+    stay: BTreeSet<Digest>,
+    line: &[(Digest, Version)],
+) -> Result<Vec<Digest>, VersionsError> {
+    let (found, _) = behind(&[store], &stay).await?;
+    let mut reached: HashSet<Digest> = found.into_iter().map(|(digest, _)| digest).collect();
+    let mut beside = Vec::new();
+    for (digest, _) in line {
+        if !reached.contains(digest) {
+            let (found, _) = behind(&[store], &BTreeSet::from([*digest])).await?;
+            reached.extend(found.into_iter().map(|(digest, _)| digest));
+            beside.push(*digest);
+        }
+    }
+    Ok(beside)
 }

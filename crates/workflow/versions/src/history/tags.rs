@@ -9,7 +9,7 @@ use bytes::Bytes;
 use ropewalk_store::{RefName, Store, StoreError};
 use ropewalk_types::{DatasetName, Digest, TagName};
 
-use super::{FOLDER, MAX_ROUNDS, Refs, lost_race, ref_remove};
+use super::{FOLDER, MAX_ROUNDS, Refs, lost_race};
 use crate::error::VersionsError;
 use crate::trail::{Act, Adopting};
 
@@ -139,11 +139,23 @@ pub(crate) async fn tag_delete(store: &Store, name: &DatasetName, tag: &TagName)
     tag_drop(store, name, tag, count, None).await.map(drop)
 }
 
-/// Deletes a tag that cannot be read.
-pub(super) async fn unreadable_delete(store: &Store, name: &DatasetName, tag: &TagName) -> Result<(), VersionsError> {
-    let known = deletions_at(store, &untagged_ref(name, tag)?).await?;
-    deletions_raise(store, name, tag, known + 1).await?;
-    ref_remove(store, &tag_ref(name, tag)?).await.map(drop)
+/// Removes a tag that is as it was read, without counting that as a deletion: it may come back from another store. Says
+/// whether it was so.
+pub(super) async fn tag_let_go(
+    store: &Store,
+    name: &DatasetName,
+    tag: &TagName,
+    read: TagAt,
+) -> Result<bool, VersionsError> {
+    let tag_name = tag_ref(name, tag)?;
+    let Some((at, generation)) = read_at(store, &tag_name, decode).await? else { return Ok(false) };
+    if at != read {
+        return Ok(false);
+    }
+    match store.ref_delete(&tag_name, generation).await {
+        Err(error) if lost_race(&error) => Ok(false),
+        result => Ok(result.map(|()| true)?),
+    }
 }
 
 /// Removes a tag that was set when it had been deleted less often than this; says whether there was one.

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::removals::{RefusedRemoval, removals_carry, tags_of_there};
 use super::{RefusedTag, content_root, has, lacking, of};
-use crate::error::VersionsError;
+use crate::error::{LostHead, VersionsError};
 use crate::history::{self, Advance, History, Refs, RefsEach};
 use crate::pointer::Pointer;
 use crate::trail::Act;
@@ -112,7 +112,7 @@ impl Workspace {
                 let (ours, theirs) = (of(&ours, &name), of(&theirs, &name));
                 let needed = match wrong.remove(&name) {
                     Some(error) => Err(error),
-                    None => needed(store, remote, &name, &ours, &theirs).await,
+                    None => needed(store, remote, &name, &ours, &theirs, &options.remote).await,
                 };
                 match needed {
                     Ok(needed) => roots.extend(needed),
@@ -177,23 +177,32 @@ async fn needed(
     name: &DatasetName,
     ours: &Refs,
     theirs: &Refs,
+    called: &str,
 ) -> Result<Vec<Root>, VersionsError> {
-    check_forward(store, remote, name, ours, theirs).await?;
+    check_forward(store, remote, name, ours, theirs, called).await?;
     missing(store, remote, name, ours, theirs).await
 }
 
-/// Fails before anything travels if the remote's head went another way.
+/// Fails before anything travels if the head of the remote, which is `called` so, went another way or leads nowhere.
 async fn check_forward(
     store: &Store,
     remote: &Store,
     name: &DatasetName,
     ours: &Refs,
     theirs: &Refs,
+    called: &str,
 ) -> Result<(), VersionsError> {
     let (Some(ours), Some(theirs)) = (ours.head, theirs.head) else { return Ok(()) };
     let history = History { stores: &[store, remote] };
     let (ours, theirs) = (ours.version, theirs.version);
-    if history.descends(&ours, &theirs).await? || history.descends(&theirs, &ours).await? {
+    if history.descends(&ours, &theirs).await? {
+        return Ok(());
+    }
+    if history::find_readable(&[store, remote], &theirs).await?.is_none() {
+        let lost = LostHead { name: name.clone(), version: theirs, remote: called.to_owned() };
+        return Err(VersionsError::LostHead(Box::new(lost)));
+    }
+    if history.descends(&theirs, &ours).await? {
         return Ok(());
     }
     Err(VersionsError::Diverged { name: name.clone(), local: ours, remote: theirs })

@@ -1,17 +1,15 @@
 //! Stores whose refs or version objects are damaged: what they need is told, and refs are set again.
 
-use std::collections::BTreeSet;
-
 use ropewalk_store::{NoProgress, RefName, Root, Store};
 use ropewalk_types::{Diagnose as _, Digest, TagName, Timestamp};
 
 use super::{Project, name};
-use crate::{CommitOutcome, Examined, GiveUp, LetGo, NeededVersion, PushOptions, store_examine};
+use crate::{Examined, NeededVersion, PushOptions, store_examine};
 
 const NOW: Timestamp = Timestamp(1_900_000_000_000);
 
 /// Two versions, the first with a tag; and a remote to which both were pushed.
-async fn pushed() -> (Project, Store, [Digest; 2]) {
+pub(super) async fn pushed() -> (Project, Store, [Digest; 2]) {
     let (ada, remote) = (Project::new().await, Store::open("memory:").await.unwrap());
     ada.write("data/a", "1");
     let first = ada.commit_data("first").await;
@@ -22,38 +20,31 @@ async fn pushed() -> (Project, Store, [Digest; 2]) {
     (ada, remote, [first, second])
 }
 
-async fn push(ada: &Project, remote: &Store) -> crate::Pushed {
+pub(super) async fn push(ada: &Project, remote: &Store) -> crate::Pushed {
     ada.workspace.push(remote, &[], PushOptions::default(), &NoProgress).await.unwrap()
 }
 
 /// Writes what no ref holds as its next generation.
-async fn spoil(store: &Store, reference: &str) {
+pub(super) async fn spoil(store: &Store, reference: &str) {
     let reference = RefName::new(reference).unwrap();
     let generation = store.ref_get(&reference).await.unwrap().map(|found| found.generation);
     store.ref_set(&reference, generation, "\u{1}nothing".into()).await.unwrap();
 }
 
 /// Lets a ref name a version.
-async fn point(store: &Store, reference: &str, version: &Digest) {
+pub(super) async fn point(store: &Store, reference: &str, version: &Digest) {
     let reference = RefName::new(reference).unwrap();
     let generation = store.ref_get(&reference).await.unwrap().map(|found| found.generation);
     store.ref_set(&reference, generation, format!("{version}\n").into()).await.unwrap();
 }
 
-/// Lets go of what neither `store` nor `others` have; what became of what named it.
-async fn give_up(ada: &Project, store: &Store, others: &[&Store], hurt: &[Digest]) -> Vec<LetGo> {
-    let hurt: BTreeSet<_> = hurt.iter().map(|version| (name("data"), *version)).collect();
-    let job = GiveUp { store, others, hurt: &hurt, who: "ada", own: others.is_empty() };
-    ada.workspace.give_up(job).await.unwrap().into_iter().map(|one| one.what).collect()
-}
-
-async fn examine(store: &Store, others: &[&Store], pointed: &[Digest]) -> Examined {
+pub(super) async fn examine(store: &Store, others: &[&Store], pointed: &[Digest]) -> Examined {
     let pointed: Vec<_> = pointed.iter().map(|version| (name("data"), *version)).collect();
     store_examine(store, others, &pointed, NOW).await.unwrap()
 }
 
 /// The versions with their numbers, and whether their content is known.
-fn told(versions: &[NeededVersion]) -> Vec<(Digest, Option<u64>, bool)> {
+pub(super) fn told(versions: &[NeededVersion]) -> Vec<(Digest, Option<u64>, bool)> {
     let mut told: Vec<_> = versions.iter().map(|one| (one.digest, one.number, one.content.is_some())).collect();
     told.sort_by_key(|(_, number, _)| *number);
     told
@@ -205,57 +196,6 @@ async fn a_fetch_takes_over_no_ref_whose_version_the_remote_has_lost() {
     assert_eq!((&lost.name, lost.version, fetched.tags), (&name("data"), nowhere, 1));
     let refs = crate::history::refs(&bob.store, &name("data")).await.unwrap();
     assert!(refs.head.is_none() && refs.named().eq([first]), "{refs:?}");
-}
-
-#[tokio::test]
-async fn refs_to_what_nobody_has_are_let_go() {
-    let (ada, remote, [first, second]) = pushed().await;
-    let (nowhere, lost) = (Digest::of(b"nowhere"), TagName::new("lost").unwrap());
-    assert_eq!(give_up(&ada, &ada.store, &[], &[]).await, [], "all is there");
-    point(&ada.store, "datasets/data/head", &nowhere).await;
-    point(&ada.store, "datasets/data/tags/lost", &nowhere).await;
-    let spoilt = TagName::new("spoilt").unwrap();
-    spoil(&ada.store, "datasets/data/tags/spoilt").await;
-    let let_go = give_up(&ada, &ada.store, &[], &[]).await;
-    assert_eq!(let_go, [LetGo::Tag(lost.clone()), LetGo::Tag(spoilt.clone()), LetGo::Head(Some(second))]);
-    let refs = crate::history::refs(&ada.store, &name("data")).await.unwrap();
-    assert_eq!((refs.head.map(|head| head.version), refs.tags.len()), (Some(second), 1));
-    assert_eq!((refs.untagged[&lost], refs.untagged[&spoilt]), (1, 1), "it does not come back from elsewhere");
-    // What another store has is not lost, however far this one is behind.
-    let bare = Store::open("memory:").await.unwrap();
-    point(&bare, "datasets/data/head", &second).await;
-    assert_eq!(give_up(&ada, &bare, &[&remote], &[]).await, []);
-    assert_eq!(examine(&bare, &[], &[]).await.versions.len(), 1);
-    // What lies behind a version that is there is listed as removed.
-    ada.store.copy_to(&bare, &[Root::Blob(second)], &NoProgress).await.unwrap();
-    let fresh = Store::open("memory:").await.unwrap();
-    assert_eq!(give_up(&ada, &bare, &[&fresh], &[]).await, [LetGo::Removed]);
-    assert!(crate::history::refs(&bare, &name("data")).await.unwrap().removed.contains_key(&first));
-    assert_eq!(told(&examine(&bare, &[], &[]).await.versions), [(second, None, true)]);
-}
-
-#[tokio::test]
-async fn a_version_of_which_files_are_lost_is_let_go_with_its_tags() {
-    let (ada, _, [first, second]) = pushed().await;
-    let let_go = give_up(&ada, &ada.store, &[], &[first]).await;
-    assert_eq!(let_go, [LetGo::Tag(TagName::new("t").unwrap()), LetGo::Removed]);
-    let found = examine(&ada.store, &[], &[]).await;
-    assert_eq!(told(&found.versions), [(first, Some(1), false), (second, Some(2), true)]);
-}
-
-#[tokio::test]
-async fn what_a_pointer_named_and_nobody_has_is_committed_again() {
-    let (ada, _, [_, second]) = pushed().await;
-    let nowhere = Digest::of(b"nowhere");
-    point(&ada.store, "datasets/data/head", &nowhere).await;
-    let pointer = ada.read("data.dataset").unwrap().replace(&second.to_string(), &nowhere.to_string());
-    ada.write("data.dataset", &pointer);
-    let let_go = give_up(&ada, &ada.store, &[], &[]).await;
-    assert_eq!(let_go, [LetGo::Head(Some(second)), LetGo::Pointer("data".to_owned())]);
-    let committed = ada.commit("again").await;
-    let CommitOutcome::Committed { version, .. } = committed[0].outcome else { panic!("{committed:?}") };
-    let log = ada.workspace.log(&name("data")).await.unwrap();
-    assert_eq!((log.len(), log[0].digest, log[0].version.parents.as_slice()), (3, version, &[second][..]));
 }
 
 #[tokio::test]

@@ -1,11 +1,16 @@
 //! Packs that are lost while index objects still name what was in them, and work trees that still have it.
 
+use std::collections::BTreeSet;
+
 use ropewalk_store::{NoProgress, Store, Verified, files};
 use ropewalk_types::Diagnose as _;
 use tempfile::TempDir;
 
 use super::{AUTHOR, Project, name};
-use crate::{AddRequest, CheckoutRequest, CommitOutcome, PullOptions, PullTo, PushOptions};
+use crate::{AddRequest, CheckoutRequest, CommitOutcome, GiveUp, LetGo, PullOptions, PullTo, PushOptions, Wanted};
+
+/// Whatever a file may have.
+const ANY: Wanted<'static> = Wanted { missing: &[], sizes: None };
 
 /// A project whose store is a folder.
 struct OnDisk {
@@ -63,6 +68,11 @@ impl OnDisk {
         self.project.store.verify(None).await.unwrap()
     }
 
+    /// How many names the note of damage has.
+    fn noted(&self) -> usize {
+        self.project.read(".ropewalk/work/damaged").map_or(0, |note| note.lines().count())
+    }
+
     async fn assert_whole(&self) {
         assert_eq!(self.verify().await.damaged, []);
         self.project.write("data/a", "another");
@@ -76,7 +86,7 @@ impl OnDisk {
 async fn what_a_pack_lost_comes_from_the_work_tree() {
     let ada = OnDisk::new().await;
     let mut found = ada.lose_what_was_added().await;
-    let given = ada.project.workspace.heal_from_files(&ada.project.store, &mut found, &[]).await.unwrap();
+    let given = ada.project.workspace.heal_from_files(&ada.project.store, &mut found, ANY).await.unwrap();
     assert_eq!((given.files, given.unread.len()), (2, 0));
     assert!(found.damaged.iter().all(|damage| damage.healed), "{found:?}");
     ada.assert_whole().await;
@@ -87,7 +97,7 @@ async fn what_a_work_tree_no_longer_has_stays_damaged() {
     let ada = OnDisk::new().await;
     let mut found = ada.lose_what_was_added().await;
     ada.project.write("data/a", "changed since");
-    let given = ada.project.workspace.heal_from_files(&ada.project.store, &mut found, &[]).await.unwrap();
+    let given = ada.project.workspace.heal_from_files(&ada.project.store, &mut found, ANY).await.unwrap();
     assert_eq!(given.files, 1);
     assert_eq!(found.damaged.iter().filter(|damage| !damage.healed).count(), 1, "{found:?}");
     let new = ropewalk_types::Digest::of(b"changed since");
@@ -136,6 +146,12 @@ async fn a_removed_version_whose_object_is_damaged_ends_the_history_and_bars_nob
     assert_eq!(bob.read("data/a").as_deref(), Some("3"));
     // What lies behind it must not be taken for what nobody needs.
     assert_eq!(ada.project.workspace.roots().await.unwrap_err().code(), "store.damaged");
+    // Once that is given up, it is kept by itself.
+    let job = GiveUp { store: &ada.project.store, others: &[], own: true };
+    let released = ada.project.workspace.give_up(job).await.unwrap();
+    assert!(released.given_up.is_empty() && released.failed.is_empty(), "{released:?}");
+    ada.project.workspace.roots().await.unwrap();
+    assert_eq!(ada.project.workspace.log(&name("data")).await.unwrap().len(), 2);
 }
 
 #[tokio::test]
@@ -179,4 +195,76 @@ async fn what_is_laid_out_in_half_is_told_and_makes_no_version() {
     project.checkout("latest").await.unwrap();
     assert_eq!(project.read("data/a").as_deref(), Some("two"));
     assert!(matches!(project.commit("nothing").await[0].outcome, CommitOutcome::Unchanged { .. }));
+}
+
+#[tokio::test]
+async fn only_files_of_a_wanted_size_are_read() {
+    let ada = OnDisk::new().await;
+    let mut found = ada.lose_what_was_added().await;
+    for index in files::list(&ada.project.path(".ropewalk/work")).unwrap() {
+        if index.name.strip_suffix(".index").is_some() {
+            files::remove_file(&index.path).unwrap();
+        }
+    }
+    for (size, read) in [(99, 0), (3, 2)] {
+        let sizes = BTreeSet::from([size]);
+        let wanted = Wanted { missing: &[], sizes: Some(&sizes) };
+        let given = ada.project.workspace.heal_from_files(&ada.project.store, &mut found, wanted).await.unwrap();
+        assert_eq!(given.files, read, "{size}");
+    }
+    ada.assert_whole().await;
+}
+
+#[tokio::test]
+async fn a_dataset_that_cannot_be_looked_at_is_in_no_other_ones_way() {
+    let ada = OnDisk::new().await;
+    let mut found = ada.lose_what_was_added().await;
+    ada.project.write("another/x", "x");
+    ada.project.add("another").await;
+    ada.project.write(".ropewalk/work/another.index", "no index at all");
+    ada.project.write("another/.git/config", "no data");
+    let given = ada.project.workspace.heal_from_files(&ada.project.store, &mut found, ANY).await.unwrap();
+    assert_eq!(given.unread.len(), 1, "{given:?}");
+    assert!(given.files == 2 && given.unread[0].contains("`another`"), "{given:?}");
+}
+
+#[tokio::test]
+async fn only_what_a_dataset_needs_of_the_damage_is_looked_at() {
+    let ada = OnDisk::new().await;
+    let found = ada.lose_what_was_added().await;
+    ada.project.workspace.damage_note(&found).await.unwrap();
+    ada.project.write("other/x", "nothing of it");
+    ada.project.add("other").await;
+    assert_eq!(ada.noted(), 4);
+    ada.project.write("other/y", "one");
+    ada.project.add("other").await;
+    assert_eq!((ada.noted(), ada.verify().await.damaged.len()), (3, 3), "the same bytes were written anew");
+}
+
+#[tokio::test]
+async fn a_version_that_cannot_be_read_is_let_go_and_in_nobodys_way() {
+    let ada = OnDisk::new().await;
+    ada.project.write("data/a", "one");
+    let first = ada.project.commit_data("first").await;
+    ada.project.write("data/a", "two");
+    ada.project.add("data").await;
+    let before = ada.packs();
+    ada.project.commit("second").await;
+    for pack in ada.packs().iter().filter(|pack| !before.contains(pack)) {
+        files::write_atomic(pack, b"cut").unwrap();
+    }
+    assert_eq!(ada.verify().await.damaged.len(), 1);
+    // What is larger than any ref.
+    let tag = ada.store.path().join("refs/datasets/data/tags/large/@00000000000000000001");
+    files::write_atomic(&tag, &vec![b'x'; (1 << 20) + 1]).unwrap();
+    let job = GiveUp { store: &ada.project.store, others: &[], own: true };
+    let released = ada.project.workspace.give_up(job).await.unwrap();
+    assert!(released.failed.is_empty(), "{released:?}");
+    let what: Vec<_> = released.given_up.into_iter().map(|one| one.what).collect();
+    let large = LetGo::Tag(ropewalk_types::TagName::new("large").unwrap());
+    assert_eq!(what, [large, LetGo::Head(Some(first)), LetGo::Pointer("data".to_owned())]);
+    assert_eq!(ada.verify().await.damaged, []);
+    ada.project.commit("again").await;
+    let log = ada.project.workspace.log(&name("data")).await.unwrap();
+    assert_eq!((log.len(), log[0].version.parents.as_slice()), (2, &[first][..]));
 }

@@ -37,12 +37,7 @@ impl Workspace {
         let Some(pointer) = found.await? else { return Ok(Vec::new()) };
         let found = self.files_here(name, &Content::of(&pointer), file_name).await;
         // Only help is lost when it was collected since, or is damaged.
-        let is_gone = |error: &VersionsError| match error {
-            VersionsError::ContentMissing { .. } => true,
-            VersionsError::Store(error) => error.is_of_content(),
-            _ => false,
-        };
-        if found.as_ref().is_err_and(is_gone) { Ok(Vec::new()) } else { found }
+        if found.as_ref().is_err_and(VersionsError::is_of_content) { Ok(Vec::new()) } else { found }
     }
 
     /// Which files of the work tree a killed checkout wrote: whole, or as far as it came.

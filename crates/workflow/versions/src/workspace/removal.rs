@@ -1,12 +1,13 @@
 use std::collections::HashSet;
 
 use futures::future::BoxFuture;
-use ropewalk_store::Root;
+use ropewalk_store::{Root, Store};
 use ropewalk_types::{DatasetName, Digest};
 use serde::Serialize;
 
 use super::{Content, Workspace};
 use crate::error::{VersionsError, blocking};
+use crate::examine::behind;
 use crate::history::{self, LogEntry, Refs, Removal, Resolved};
 use crate::index::Index;
 use crate::pointer::Pointer;
@@ -22,14 +23,17 @@ pub struct RemovedVersion {
     pub version: Digest,
     /// Who removed it, when and why.
     pub removal: Removal,
-    /// What it held.
+    /// What it held; none where its object is lost, so that nobody knows.
     #[serde(skip)]
-    pub content: Root,
+    pub content: Option<Root>,
 }
 
 impl Workspace {
     /// Puts a tombstone on a version: it is named and listed still, nothing reads it any more, and a collection removes
     /// of its content what nothing else needs. Whole files of it leave the cache at once.
+    ///
+    /// What of it is damaged or missing is in nobody's way: also a version whose object is lost can be removed, by its digest,
+    /// if others came after it.
     ///
     /// Refused while the version has a tag ([`VersionsError::Tagged`]) or is the one of the work tree
     /// ([`VersionsError::InWorkTree`]), without a name or a reason, and of one that was removed already.
@@ -45,17 +49,27 @@ impl Workspace {
             removal.check()?;
             let _lock = self.lock().await?;
             let store = self.store().await?;
-            let found = history::recorded(store, name, spec).await?;
-            let digest = found.digest;
+            let (digest, found) = match history::recorded(store, name, spec).await {
+                Ok(found) => (found.digest, Some(found)),
+                Err(error) => match lost_behind(store, name, spec).await? {
+                    Some(lost) => (lost, None),
+                    None => return Err(error),
+                },
+            };
             self.announce(name, Some(digest), Act::Remove { why: why.to_owned() }).await?;
             let refs = history::refs(store, name).await?;
             check_removable(&refs, &self.in_work_tree(name).await?, name, &digest)?;
             // Killed after it, the version can be removed again.
-            self.uncache(name, std::slice::from_ref(&found)).await?;
+            self.uncache(name, found.as_slice()).await?;
             if !history::removal_put(store, name, &digest, &removal).await? {
                 history::check_there(store, name, &digest).await?;
             }
-            let content = content_root(found.version.kind, found.version.root);
+            let content = found.map(|found| content_root(found.version.kind, found.version.root));
+            if content.is_none() {
+                // What is damaged of it is named no longer: histories end there, and what came before is kept by itself.
+                history::line_keep(store, name).await?;
+                store.let_go_damaged(&[digest]).await?;
+            }
             Ok(RemovedVersion { name: name.clone(), version: digest, removal, content })
         })
     }
@@ -108,7 +122,11 @@ impl Workspace {
                 continue;
             }
             let content = Content::of_version(found);
-            let files = self.files_here(name, &content, found.version.file_name()).await?;
+            let files = match self.files_here(name, &content, found.version.file_name()).await {
+                // Nobody can tell which files it had.
+                Err(error) if error.is_of_content() => continue,
+                files => files?,
+            };
             let gone = files.into_iter().map(|file| file.digest).filter(|digest| !laid_out.contains(digest));
             store.uncache(gone.collect()).await?;
         }
@@ -128,6 +146,21 @@ impl Workspace {
             Ok(found)
         })
     }
+}
+
+/// The version whose digest begins with `spec`, if only those that came after it know of it: its object is lost. What a ref
+/// names is let go by a verification.
+async fn lost_behind(store: &Store, name: &DatasetName, spec: &str) -> Result<Option<Digest>, VersionsError> {
+    if !history::begins_digest(spec) {
+        return Ok(None);
+    }
+    let named = history::refs(store, name).await?.named().collect();
+    let (_, mut lost) = behind(&[store], &named).await?;
+    lost.retain(|digest| !named.contains(digest) && digest.to_string().starts_with(spec));
+    Ok(match lost.as_slice() {
+        [only] => Some(*only),
+        _ => None,
+    })
 }
 
 fn check_removable(

@@ -55,7 +55,7 @@ impl Workspace {
             Ok(Looked { work, index, settled })
         })
         .await?;
-        let damaged = Box::pin(self.damage_noted()).await?;
+        let damaged = Box::pin(self.damage_noted(&looked.known_roots())).await?;
         let hurt = match &damaged {
             Some(found) => Box::pin(looked.forget_what_is_damaged(self.store().await?, found)).await?,
             None => false,
@@ -82,9 +82,8 @@ impl Workspace {
             }
             (false, _) => return Err(untrackable(&place.path, "the file is gone", "check the path")),
         };
-        if let Some(mut found) = damaged {
-            store.heal_copies(&mut found).await?;
-            self.damage_note(&found).await?;
+        if let Some(found) = damaged {
+            self.damage_replaced(found).await?;
         }
         let head = IndexHead { root, kind, ..index.head.clone() };
         Ok(Snapshot { root, kind, bytes, files: count, read, links, index: index.with_head(head) })
@@ -118,11 +117,15 @@ impl Looked {
         Ok(())
     }
 
+    /// What the content needs, as far as that is known without reading files.
+    fn known_roots(&self) -> Vec<Root> {
+        let files = self.work.files.iter().filter_map(|file| file.digest).map(Root::Blob);
+        files.chain(self.index.iter().map(|index| content_root(index.head.kind, index.head.root))).collect()
+    }
+
     /// What is damaged in the store is read again where it is here; says whether anything of the content is.
     async fn forget_what_is_damaged(&mut self, store: &Store, found: &Verified) -> Result<bool, VersionsError> {
-        let known = self.work.files.iter().filter_map(|file| file.digest);
-        let mut groups: Vec<_> = known.map(|digest| vec![Root::Blob(digest)]).collect();
-        groups.extend(self.index.iter().map(|index| vec![content_root(index.head.kind, index.head.root)]));
+        let groups: Vec<_> = self.known_roots().into_iter().map(|root| vec![root]).collect();
         let affected = store.lacking(&groups, found).await?.affected;
         let known = self.work.files.iter_mut().filter(|file| file.digest.is_some());
         for (file, _) in known.zip(&affected).filter(|(_, affected)| **affected) {

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use ropewalk_server::{Affected, HealFrom, Healing, ServerError, Subject, Verification};
 use ropewalk_store::{Damage, Root};
-use ropewalk_types::counted;
+use ropewalk_types::{Digest, counted};
 use serde_json::{Value, json};
 
 use crate::arguments::{Format, Shared, Verify};
@@ -35,7 +35,8 @@ pub(super) async fn run(shared: &Shared, arguments: &Verify) -> Ending {
     let heals = arguments.heal.is_some();
     let named = arguments.heal.as_deref().filter(|named| !named.is_empty());
     let (mut healer, mut remote) = (None, None);
-    let found = if let Some(name) = &arguments.remote {
+    let mut not_asked = None;
+    let mut found = if let Some(name) = &arguments.remote {
         if let Some(from) = named {
             let what = format!("a remote is healed from this project and its other remotes, not from `{from}` alone");
             let hint = format!("`ropewalk data verify --remote {name} --heal`");
@@ -52,14 +53,21 @@ pub(super) async fn run(shared: &Shared, arguments: &Verify) -> Ending {
         let mut from = None;
         // Without any remote there is the work tree.
         if named.is_some() || !project.file().remote.is_empty() {
-            let (name, store) = project.remote_open(named).await?;
-            healer = Some(name);
-            from = Some(store);
+            match project.remote_open(named).await {
+                Ok((name, store)) => {
+                    healer = Some(name);
+                    from = Some(store);
+                }
+                Err(error) if named.is_some() => return Err(error),
+                // Nobody has asked for one: the work tree may have all.
+                Err(error) => not_asked = Some(format!("no remote was asked: {error}")),
+            }
         }
         project.verify(Some(Healing { from: from.as_ref(), give_up: arguments.give_up })).await?
     } else {
         project.verify(None).await?
     };
+    found.notes.extend(not_asked);
     let (remote, healer, gives_up) = (remote.as_deref(), healer.as_deref(), arguments.give_up);
     let told = Told { found: &found, remote, healer, heals, gives_up };
     match shared.output {
@@ -263,22 +271,57 @@ impl Told<'_> {
 
     /// What to do about what is left.
     fn advice(&self) -> String {
+        match self.removal() {
+            Some(removal) => format!("{}; {removal}", self.elsewhere()),
+            None => self.elsewhere(),
+        }
+    }
+
+    /// The command for a version of which files are lost: that it is removed is decided for each, and said why.
+    fn removal(&self) -> Option<String> {
+        if !self.heals {
+            return None;
+        }
+        let hurt = self.found.affected.iter().filter(|one| !one.healed && !one.given_up);
+        let mut versions = hurt.filter_map(|one| match &one.subject {
+            Subject::Version { name, digest, number } => Some((name, digest, *number)),
+            _ => None,
+        });
+        // A version that is lost itself may be named by a ref, which is let go.
+        let (name, digest, number) = versions.find(|(_, digest, _)| self.gives_up || !self.is_lost(digest))?;
+        let version = number.map_or_else(|| digest.short(), |number| format!("v{number}"));
+        let then = match self.remote {
+            None => "ropewalk data verify --heal".to_owned(),
+            Some(remote) => format!("ropewalk push` and `ropewalk data verify --remote {remote} --heal"),
+        };
+        Some(format!(
+            "a version whose files nobody has is removed by `ropewalk data rm {name}@{version} --reason WHY`, then `{then}`"
+        ))
+    }
+
+    /// Whether the object of a version is missing or damaged.
+    fn is_lost(&self, digest: &Digest) -> bool {
+        let damaged = self.found.store.damaged.iter().filter(|damage| !damage.healed).map(|damage| &damage.digest);
+        self.found.missing.iter().map(Root::digest).chain(damaged).any(|found| found == digest)
+    }
+
+    fn elsewhere(&self) -> String {
         match (self.remote, self.heals) {
             (None, false) => {
                 "`ropewalk data verify --heal` takes it from the work tree and from a remote; or add the files again".to_owned()
             }
-            (None, true) if self.gives_up => "the rest cannot be given up before what is said above is mended".to_owned(),
+            (_, true) if self.gives_up => "the rest is not given up: see what is said of it above".to_owned(),
             (None, true) => {
                 "the rest is neither there nor in the work tree: try another remote, or put the files back and run this again; \
-                 if nobody has it, `ropewalk data verify --heal --give-up` lets go of it"
+                 of versions and code of runs that nobody has, `ropewalk data verify --heal --give-up` lets go"
                     .to_owned()
             }
             (Some(remote), false) => format!(
                 "`ropewalk data verify --remote {remote} --heal` sends it again, from this project and its other remotes"
             ),
             (Some(remote), true) => format!(
-                "the rest is not here: run `ropewalk data verify --remote {remote} --heal` on a machine that has it; if none \
-                 has it, `--give-up` with that lets go of it there"
+                "the rest is not here: run `ropewalk data verify --remote {remote} --heal` on a machine that has it; of versions \
+                 that none has, `--give-up` with that lets go there"
             ),
         }
     }

@@ -70,20 +70,69 @@ fn what_the_work_tree_still_has_heals_a_store_without_a_remote() {
     verify(&project, &[], 0);
     bytes_of_owl("healed");
 
-    // What lies in no work tree and in no remote is given up only when that is asked for.
+    // A version whose files lie in no work tree and in no remote is never given up: somebody removes it, and says why.
     project.succeed(&["data", "checkout", "photos@v1"]);
     change(&own(&project), "packs", LARGE_CUT);
-    let told = lines(&project, &["--heal"], 1);
-    assert!(told.last().is_some_and(|line| line.contains("--give-up")), "{told:?}");
-    let told = verify(&project, &["--heal", "--give-up"], 0);
-    assert_eq!(count(&told["given_up"]), 1, "{told}");
+    for arguments in [&["--heal"][..], &["--heal", "--give-up"]] {
+        let told = lines(&project, arguments, 1);
+        assert!(told.last().is_some_and(|line| line.contains("ropewalk data rm photos@v2 --reason WHY")), "{told:?}");
+    }
+    project.succeed(&["data", "tag", "photos@v2", "large"]);
+    let removal = ["data", "rm", "photos@v2", "--reason", "the disk has lost it"];
+    assert!(project.fail(2, &removal).contains("data tag photos large --delete"));
+    project.succeed(&["data", "tag", "photos", "large", "--delete"]);
+    project.succeed(&removal);
+    verify(&project, &["--heal"], 0);
     verify(&project, &[], 0);
     let said = project.fail(2, &["data", "checkout", "photos@v2"]);
-    assert!(said.contains("nobody has it any more"), "{said}");
+    assert!(said.contains("the disk has lost it"), "{said}");
     project.succeed(&["data", "checkout", "photos@latest"]);
     assert_eq!(read(&project, "photos/wren.jpg"), "nor this");
-    let trail = project.json(&["data", "audit", "photos"]).to_string();
-    assert!(trail.contains("given_up"), "{trail}");
+}
+
+#[test]
+fn without_its_remote_a_store_is_healed_from_the_work_tree() {
+    let place = Place::local();
+    let project = photos(&place);
+    change(&own(&project), "packs", LARGE_CUT);
+    let hidden = format!("{}.away", folder_of(&place).display());
+    std::fs::rename(folder_of(&place), &hidden).expect("away");
+    project.fail(2, &["data", "verify", "--heal", "origin"]);
+    let told = verify(&project, &["--heal"], 0);
+    assert!(told["notes"][0].as_str().is_some_and(|note| note.contains("no remote was asked")), "{told}");
+    verify(&project, &[], 0);
+    std::fs::rename(&hidden, folder_of(&place)).expect("back");
+}
+
+#[test]
+fn a_remote_is_given_up_by_nobody_who_has_lost_things_himself() {
+    let place = Place::local();
+    let project = photos(&place);
+    project.succeed(&["data", "checkout", "photos@v1"]);
+    for store in [&own(&project), &place] {
+        change(store, "packs", LARGE_CUT);
+    }
+    let told = verify(&project, &["--remote", "origin", "--heal", "--give-up"], 1);
+    assert!(told["unknown"][0].as_str().is_some_and(|why| why.contains("own store is not whole")), "{told}");
+    assert_eq!(count(&told["given_up"]), 0, "{told}");
+}
+
+#[test]
+fn a_tag_that_only_another_remote_knows_is_not_given_up() {
+    let (place, backup) = (Place::local(), Place::local());
+    let project = photos(&place);
+    project.succeed(&["remote", "add", "backup", &backup.url]);
+    project.succeed(&["push", "--remote", "backup"]);
+    for store in [&own(&project), &place] {
+        assert!(change(store, "refs/datasets/photos/tags", GARBAGE) > 0);
+        assert!(change(store, "packs", LOST) > 0);
+    }
+    verify(&project, &["--heal", "origin"], 1);
+    let told = verify(&project, &["--heal", "origin", "--give-up"], 0);
+    assert_eq!(count(&told["given_up"]), 0, "{told}");
+    verify(&project, &[], 0);
+    project.succeed(&["data", "checkout", "photos@first-birds"]);
+    assert_eq!(read(&project, "photos/wren.jpg"), "nor this");
 }
 
 #[test]
@@ -108,6 +157,10 @@ fn a_head_that_leads_nowhere_goes_back_when_it_is_given_up() {
     verify(&first, &[], 0);
     let log = first.json(&["data", "log", "photos"]);
     assert_eq!((count(&log), &log[0]["head"]), (2, &serde_json::Value::Bool(true)), "{log}");
+    let trail = first.json(&["data", "audit", "photos"]).to_string();
+    assert!(trail.contains("given_up"), "{trail}");
+    let said = first.fail(2, &["push"]);
+    assert!(said.contains("data verify --remote origin --heal --give-up") && !said.contains("merge"), "{said}");
     verify(&first, &["--remote", "origin", "--heal"], 1);
     verify(&first, &["--remote", "origin", "--heal", "--give-up"], 0);
     first.succeed(&["push"]);
