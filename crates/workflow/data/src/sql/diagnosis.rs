@@ -34,10 +34,8 @@ impl Translation {
                 DataError::Sql { message, place: inside.or(place), suggestion: None }
             }
             DataFusionError::Plan(message) => {
-                let (message, suggestion) = match misfit_call(message) {
-                    Some(misfit) => misfit,
-                    None => (unknown_table(message).unwrap_or_else(|| first_line(message)), None),
-                };
+                let other = || (unknown_table(message).unwrap_or_else(|| first_line(message)), None);
+                let (message, suggestion) = misfit_call(message).unwrap_or_else(other);
                 DataError::Sql { message, place, suggestion }
             }
             DataFusionError::NotImplemented(message) => {

@@ -6,7 +6,7 @@ use arrow::datatypes::{DataType, Field, FieldRef};
 use arrow::error::ArrowError;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult as _, TreeNode as _};
-use datafusion::common::{Column, DFSchema, DataFusionError};
+use datafusion::common::{Column, DFSchema, DataFusionError, ScalarValue};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
@@ -94,6 +94,14 @@ fn exact(expression: Expr, schema: &DFSchema) -> Result<Transformed<Expr>, DataF
             Ok(match operation {
                 Some(operation) => Transformed::yes(checked(operation, *left, *right)),
                 None => Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right })),
+            })
+        }
+        Expr::Negative(inner) => {
+            let signed = type_of(&inner).filter(DataType::is_signed_integer);
+            let zero = signed.and_then(|data_type| ScalarValue::new_zero(&data_type).ok());
+            Ok(match zero {
+                Some(zero) => Transformed::yes(checked(Operation::Subtract, Expr::Literal(zero, None), *inner)),
+                None => Transformed::no(Expr::Negative(inner)),
             })
         }
         Expr::AggregateFunction(mut function) if function.params.distinct && function.params.order_by.is_empty() => {
