@@ -179,6 +179,11 @@ async fn fields_and_types_that_the_sample_did_not_show_are_said() {
     assert_eq!(batch.num_rows(), 3);
     let found: Vec<_> = misfits.iter().map(|one| (one.row, one.column.as_str(), one.value.as_str())).collect();
     assert_eq!(found, [(2, "new", "1"), (2, "id", "two")]);
+    request.inferred_whole = ["new", "id"].map(str::to_owned).into();
+    let (batch, misfits) = read(&request).await.unwrap();
+    let shown: Vec<_> =
+        batch.columns().iter().map(|array| arrow::util::display::array_value_to_string(array, 1).unwrap()).collect();
+    assert_eq!((shown, misfits.len()), (vec!["\"two\"".to_owned(), "1".to_owned()], 0), "what all pages hold");
 }
 
 #[tokio::test]
