@@ -48,6 +48,7 @@ use self::format::FileKind;
 use self::media::Keeping;
 use self::opening::{OpenedSource, local_files, local_fingerprint, local_open};
 use self::place::FoundFile;
+use self::quarantine::{mostly_quarantined, quarantine_keep};
 use self::reading::{Reading, TableFile, pieces_read};
 use self::schema::{FileColumns, TableSchema};
 use self::writing::{Writing, WrittenTable, quarantine_file};
@@ -264,7 +265,14 @@ impl Work<'_> {
     ) -> Result<(Digest, u64, TableReport), IngestError> {
         let Work { settings, store, progress, scratch, .. } = self;
         let WrittenTable { parts, misfits, report } = written;
+        let error = mostly_quarantined(&report, &misfits, settings);
         let quarantine = quarantine_file(misfits, scratch).await?;
+        if let Some(place) = &settings.kept_quarantine {
+            quarantine_keep(place.clone(), quarantine.as_ref().filter(|_| error.is_some())).await?;
+        }
+        if let Some(error) = error {
+            return Err(error);
+        }
         let content = VersionContent::put(store, &parts, quarantine.as_ref(), files).await?;
         if let Some(latest) = &settings.latest
             && let Some(version) = given_again(latest, store, &content, &report).await?

@@ -42,6 +42,8 @@ pub(crate) struct IngestKind {
     pub(crate) catalog: Catalog,
     /// Where downloads wait for being whole.
     pub(crate) downloads: PathBuf,
+    /// Where lists of what did not fit are kept of imports that failed by it.
+    pub(crate) quarantined: PathBuf,
     /// Who is named in the audit trail.
     pub(crate) who: String,
     pub(crate) holders: Holders,
@@ -72,6 +74,7 @@ impl IngestKind {
     ) -> Result<IngestSettings, Failure> {
         let data = source::from_environment(&settings.source, &self.environment)?;
         let mut ingest = source::settings(&data, &context.project.root, context.scratch.clone())?;
+        ingest.kept_quarantine = Some(self.quarantined.join(format!("{}.parquet", settings.out)));
         if source::is_local(&settings.source) {
             return Ok(ingest);
         }
