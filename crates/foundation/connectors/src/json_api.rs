@@ -278,6 +278,7 @@ async fn read(
 struct Pages {
     http: Http,
     request: JsonApiRequest,
+    options: ConnectionOptions,
     ambient: Arc<dyn Ambient>,
     pager: Pager,
     next: Option<Url>,
@@ -302,7 +303,8 @@ impl Pages {
         let http =
             Http::new(&url, &request.headers, options, limits.redirects, limits.connect_timeout, limits.read_timeout)?;
         let (pager, first) = Pager::new(url, request.paging.clone(), &request.allowed_hosts);
-        Ok(Self { http, request: request.clone(), ambient, pager, next: Some(first), page: 0, rows: 0, last: None })
+        let (request, options, next) = (request.clone(), options.clone(), Some(first));
+        Ok(Self { http, request, options, ambient, pager, next, page: 0, rows: 0, last: None })
     }
 
     /// The items of the next page; none after the last.
@@ -353,7 +355,7 @@ impl Pages {
 
     async fn answer(&self, url: &Url) -> Result<(HeaderMap, Value), ConnectorError> {
         let limits = &self.request.limits;
-        let mut pauses = Pauses::new(limits.attempts, limits.retry_pause, &*self.ambient);
+        let mut pauses = Pauses::new(limits.attempts, limits.retry_pause, &*self.ambient, &self.options);
         loop {
             match self.try_answer(url).await {
                 Ok((headers, bytes)) => {

@@ -79,8 +79,10 @@ impl IngestKind {
             return Ok(ingest);
         }
         source::known_as(&mut ingest.source, &settings.source);
+        let reporter = context.reporter.clone();
+        let options = source::connection_options(&settings.source, &self.environment)?;
         ingest.network = Some(Network {
-            options: source::connection_options(&settings.source, &self.environment)?,
+            options: options.heard_by(move |text| reporter.said(text)),
             ambient: Arc::clone(&self.ambient),
             limits: FetchLimits::default(),
             progress: Arc::new(Downloads::new(context.reporter.clone())),
