@@ -19,6 +19,8 @@ pub(crate) enum Cell<'a> {
     Instant(i64),
     /// Any text.
     Text(Cow<'a, str>),
+    /// A text that stands for nothing but for blanks or quotes around it: a text in a column of text, null in any other.
+    TextOrNull(Cow<'a, str>),
 }
 
 /// What a cell could be, in the narrowest sense.
@@ -36,10 +38,10 @@ pub(crate) enum Kind {
 }
 
 impl Cell<'_> {
-    /// What the cell could be; none for a null.
+    /// What the cell could be; none for a null, and what may be one.
     pub(crate) fn kind(&self) -> Option<Kind> {
         match self {
-            Self::Null => None,
+            Self::Null | Self::TextOrNull(_) => None,
             Self::Number(number) if whole(*number).is_some() => Some(Kind::Integer),
             Self::Number(_) => Some(Kind::Float),
             Self::Boolean(_) => Some(Kind::Boolean),
@@ -105,7 +107,7 @@ impl Cell<'_> {
             Self::Number(number) => Some(Cow::Owned(number_text(*number))),
             Self::Boolean(value) => Some(Cow::Borrowed(if *value { "true" } else { "false" })),
             Self::Instant(micros) => Some(Cow::Owned(instant_text(*micros))),
-            Self::Text(text) => Some(Cow::Borrowed(text)),
+            Self::Text(text) | Self::TextOrNull(text) => Some(Cow::Borrowed(text)),
         }
     }
 }
