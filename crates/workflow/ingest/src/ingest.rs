@@ -150,7 +150,7 @@ pub fn source_files<'a>(
 /// Reads a source into a dataset version: Parquet parts, one for each file in the order of their names, what did not
 /// fit, and a report.
 ///
-/// Files are read at the same time; each finished one is a checkpoint. Then one schema is chosen from what all of them
+/// Files are read at the same time; each finished one is a checkpoint, but for the small ones of very many. Then one schema is chosen from what all of them
 /// hold, and every file is cast to it. The same local files and settings give the same version, however the work was
 /// scheduled or cut off. Memory is that of `parallelism` chunks, not of files or rows.
 ///
@@ -214,7 +214,7 @@ impl Work<'_> {
     ) -> Result<Ingested, IngestError> {
         let Work { settings, store, checkpoints, progress, scratch, workers } = self;
         progress.files_found(tables.len());
-        let reading = Reading { settings, store, checkpoints, scratch, workers };
+        let reading = Reading { settings, store, checkpoints, scratch, workers, files: tables.len() };
         let pieces = pieces_read(reading, &tables, progress).await?;
         source.check_unchanged().await?;
         let reused_pieces = pieces.iter().filter(|piece| piece.reused).count();

@@ -113,7 +113,7 @@ fn looked_at(job: &Job) -> Result<Piece, IngestError> {
             PieceContent::Cells { file, summary }
         }
     };
-    Ok(Piece { name: job.table.file.name.clone(), format, digest, key: digest, content, reused: false })
+    Ok(Piece { name: job.table.file.name.clone(), format, digest, key: digest, content, reused: false, cheap: false })
 }
 
 fn is_complete(piece: &Piece) -> bool {

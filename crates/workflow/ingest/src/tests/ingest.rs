@@ -188,6 +188,25 @@ impl Checkpoints for Failing {
     }
 }
 
+/// Reading one again costs less than the three files that a checkpoint of it is.
+#[tokio::test]
+async fn very_many_small_files_have_no_checkpoints() {
+    let project = Project::new().await;
+    let files: Vec<_> = (0..300).map(|file| (format!("{file:03}.csv"), format!("id\n{file}\n"))).collect();
+    let files: Vec<_> = files.iter().map(|(name, text)| (name.as_str(), text.as_bytes())).collect();
+    for (count, large, puts) in [(300, false, 0), (300, true, 2), (20, false, 40)] {
+        let text = format!("id\n{}", "1234567\n".repeat(4000));
+        let large = large.then_some(("large.csv", text.as_bytes()));
+        let entries: Vec<_> = files[..count].iter().copied().chain(large).collect();
+        let settings = project.settings("m.zip", &zip(&entries));
+        let inner = StoreCheckpoints::new(project.store.clone());
+        let counting = Failing { inner, allowed: AtomicUsize::new(puts) };
+        let made = ingest(&settings, &project.path(), &project.store, &counting, &NoProgress).await.unwrap();
+        assert_eq!(made.report.files.len(), entries.len());
+        assert_eq!(counting.allowed.load(Ordering::SeqCst), 0, "{count} files");
+    }
+}
+
 #[derive(Default)]
 struct Heard(Mutex<Vec<(String, bool)>>);
 
