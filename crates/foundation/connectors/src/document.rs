@@ -67,6 +67,10 @@ pub(crate) fn infer<'a, 'c: 'a>(
             let reason = format!("its items have more than {} different fields", shape::MOST_FIELDS);
             return Err(ConnectorError::Document { url: place.to_owned(), reason });
         }
+        _ if count == 0 => {
+            let reason = "there is no item, so nothing says which columns there are".to_owned();
+            return Err(ConnectorError::Document { url: place.to_owned(), reason });
+        }
         _ => {
             let reason = "it has no item with a field, so nothing says which columns there are".to_owned();
             return Err(ConnectorError::Document { url: place.to_owned(), reason });

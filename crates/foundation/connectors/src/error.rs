@@ -267,7 +267,9 @@ impl Diagnose for ConnectorError {
             Self::Transfer { .. } => {
                 "run the same command again, which goes on with what was received; if nothing ever comes, check the URL"
             }
-            Self::TooLarge { .. } => "raise the limit if the source is what you meant",
+            Self::TooLarge { .. } => {
+                "if the source is what you meant, raise the limit: that of pages is `pages` of the dataset's `api`"
+            }
             Self::NothingFound { .. } => "check the bucket, the prefix and the pattern",
             Self::Refused { .. } => "write one SELECT",
             Self::Misfit { .. } | Self::TooManyMisfits { .. } => {

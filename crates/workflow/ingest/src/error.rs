@@ -244,7 +244,10 @@ impl Diagnose for IngestError {
             Self::Empty { .. } => {
                 "look into the source: it needs a file that is a table, and that at least one row, which names its columns"
             }
-            Self::QuarantineFull { .. } => "look at the example: the source may have several headers or be cut off",
+            Self::QuarantineFull { .. } => {
+                "look at the example: the source may have several headers or be cut off; `limits.quarantined_rows` of the \
+                 dataset in the project file is how many are accepted"
+            }
             Self::Sampled { .. } => {
                 "import the file as a dataset: an import looks at every row before it chooses the types"
             }

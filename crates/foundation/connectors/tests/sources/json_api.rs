@@ -198,11 +198,12 @@ async fn answers_that_are_no_items_and_limits_are_errors() {
         match asked {
             "/missing" => (Vec::new(), json!({"data": 1})),
             "/text" => (Vec::new(), json!("no object")),
+            "/packed" => (vec![("content-encoding", "gzip".to_owned())], items(0, 3)),
             _ => (Vec::new(), items(page * 3, 3)),
         }
     })
     .await;
-    for path in ["missing", "text"] {
+    for path in ["missing", "text", "packed"] {
         let error = read(&request(format!("{url}/{path}"), Paging::None)).await.unwrap_err();
         assert!(matches!(error, ConnectorError::Document { .. }), "{error}");
     }

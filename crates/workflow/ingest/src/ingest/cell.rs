@@ -137,6 +137,7 @@ pub(crate) fn kind_of_text(text: &str) -> Kind {
     match text.as_bytes().first() {
         Some(b'0'..=b'9' | b'+' | b'-' | b'.') => kind_of_digits(text),
         Some(b't' | b'T' | b'f' | b'F') if boolean(text).is_some() => Kind::Boolean,
+        Some(b'i' | b'I') if infinite(text).is_some() => Kind::Float,
         _ => Kind::Text,
     }
 }
@@ -165,8 +166,22 @@ fn integer(text: &str) -> Option<i64> {
     if leading_zero(text) { None } else { text.parse().ok() }
 }
 
+/// `inf` or `infinity` with a sign or without, as other readers of tables take it.
+fn infinite(text: &str) -> Option<f64> {
+    let (sign, word) = match text.as_bytes().first()? {
+        b'-' => (-1.0, &text[1..]),
+        b'+' => (1.0, &text[1..]),
+        _ => (1.0, text),
+    };
+    let infinite = word.eq_ignore_ascii_case("inf") || word.eq_ignore_ascii_case("infinity");
+    infinite.then_some(sign * f64::INFINITY)
+}
+
 fn float(text: &str) -> Option<f64> {
-    // `inf`, `nan` and `infinity` are words.
+    if let Some(infinite) = infinite(text) {
+        return Some(infinite);
+    }
+    // `nan` is a word, or stands for nothing.
     let plain = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E'));
     let point = text.bytes().any(|byte| matches!(byte, b'.' | b'e' | b'E'));
     if !plain || leading_zero(text) {
@@ -305,6 +320,10 @@ mod tests {
             ("TRUE", Kind::Boolean),
             ("f", Kind::Text),
             ("nan", Kind::Text),
+            ("inf", Kind::Float),
+            ("-Infinity", Kind::Float),
+            ("+INF", Kind::Float),
+            ("information", Kind::Text),
             ("2013-02-28", Kind::Date),
             ("2013-02-30", Kind::Text),
             ("2013-01-01 10:00", Kind::Timestamp { offset: false }),

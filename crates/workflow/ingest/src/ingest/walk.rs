@@ -149,7 +149,7 @@ impl Walking<'_> {
     /// Adds the file `path` that was found at `at`, by a link or in its own place.
     fn file(&mut self, at: PathBuf, path: PathBuf, name: String, walked: &mut Walked) -> Result<(), IngestError> {
         if walked.files.len() >= self.limits.files {
-            let reason = format!("the source has more than {} files", self.limits.files);
+            let reason = format!("the source has more than {} files (`limits.files`)", self.limits.files);
             return Err(IngestError::Settings { reason });
         }
         let shown = at.strip_prefix(self.project).unwrap_or(&at).to_owned();
