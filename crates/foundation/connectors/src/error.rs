@@ -75,6 +75,18 @@ pub enum ConnectorError {
         /// What happened the last time.
         reason: String,
     },
+    /// A server asks for a longer pause than is made.
+    #[error("`{url}` asks to wait until {until} (Retry-After: {seconds} s), longer than is waited: {reason}")]
+    RetryLater {
+        /// The URL, redacted.
+        url: String,
+        /// When it may be asked again.
+        until: String,
+        /// The pause in seconds.
+        seconds: u64,
+        /// What it answered.
+        reason: String,
+    },
     /// A redirect that is not followed.
     #[error("did not follow the redirect of `{url}`: {reason}")]
     Redirect {
@@ -214,6 +226,7 @@ impl Diagnose for ConnectorError {
             Self::Connect { .. } => "connector.connect",
             Self::Status { .. } => "connector.status",
             Self::Transfer { .. } => "connector.transfer",
+            Self::RetryLater { .. } => "connector.retry_later",
             Self::Redirect { .. } => "connector.redirect",
             Self::TooLarge { .. } => "connector.too_large",
             Self::Object { .. } => "connector.object",
@@ -243,6 +256,7 @@ impl Diagnose for ConnectorError {
                 "check the host, the port, the database, the user and the password, and that it can be reached"
             }
             Self::Status { status: 429 | 500..=599, .. } => "the server is too busy or broken: try again later",
+            Self::RetryLater { .. } => "run the same command again after that moment; at most five minutes are waited",
             Self::Redirect { .. } => "write the URL that it leads to, if you trust it",
             Self::Object { .. } => "check the bucket, the path, the credentials and the endpoint",
             Self::Query { .. } => "try the query in a client of that database",
@@ -253,7 +267,9 @@ impl Diagnose for ConnectorError {
             Self::Transfer { .. } => {
                 "run the same command again, which goes on with what was received; if nothing ever comes, check the URL"
             }
-            Self::TooLarge { .. } => "raise the limit if the source is what you meant",
+            Self::TooLarge { .. } => {
+                "if the source is what you meant, raise the limit: that of pages is `pages` of the dataset's `api`"
+            }
             Self::NothingFound { .. } => "check the bucket, the prefix and the pattern",
             Self::Refused { .. } => "write one SELECT",
             Self::Misfit { .. } | Self::TooManyMisfits { .. } => {

@@ -4,7 +4,7 @@ mod retry;
 
 use std::time::Duration;
 
-use reqwest::header::{HeaderMap, LOCATION};
+use reqwest::header::{CONTENT_ENCODING, HeaderMap, LOCATION};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Proxy, Response, StatusCode, Url};
 
@@ -67,7 +67,12 @@ impl Http {
             match response.status() {
                 StatusCode::NOT_MODIFIED | StatusCode::RANGE_NOT_SATISFIABLE => return Ok(response),
                 status if status.is_redirection() => url = redirected(&url, &response)?,
-                status if status.is_success() => return Ok(response),
+                status if status.is_success() => {
+                    return match packed(&url, &response) {
+                        Some(error) => Err(Failure::Final(error)),
+                        None => Ok(response),
+                    };
+                }
                 status => return Err(refused(&url, status, response, &self.secrets(&url)).await),
             }
         }
@@ -140,6 +145,21 @@ fn redirected(url: &Url, response: &Response) -> Result<Url, Failure> {
 fn failed(url: &Url, error: reqwest::Error) -> Failure {
     let reason = chain(&error.without_url());
     Failure::Again { reason, after: None, url: shown(url) }
+}
+
+/// The error when an answer is packed, which was not asked for, so that what comes is not the file. A file that is packed by
+/// its name is what is meant.
+fn packed(url: &Url, response: &Response) -> Option<ConnectorError> {
+    let encoding = response.headers().get(CONTENT_ENCODING)?.to_str().unwrap_or("?");
+    let named = [".gz", ".tgz", ".zst", ".zstd", ".tzst"].iter().any(|ending| url.path().ends_with(ending));
+    if named || encoding.trim().is_empty() || encoding.trim().eq_ignore_ascii_case("identity") {
+        return None;
+    }
+    let reason = format!(
+        "it is sent packed (`Content-Encoding: {encoding}`), which was not asked for; fetch it with a tool that unpacks it, \
+         such as `curl --compressed`, and import the file"
+    );
+    Some(ConnectorError::Document { url: shown(url), reason })
 }
 
 async fn refused(url: &Url, status: StatusCode, response: Response, secrets: &[String]) -> Failure {

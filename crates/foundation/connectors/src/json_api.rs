@@ -2,7 +2,7 @@
 
 mod paging;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use reqwest::header::{ACCEPT, HeaderMap, HeaderValue as WireValue};
 use ropewalk_types::{Ambient, Digest};
 use serde_json::{Value, json};
 
-use crate::document::{self, SAMPLE_BYTES, infer};
+use crate::document::{self, Columns, SAMPLE_BYTES, infer};
 use crate::http::{Failure, Http, Pauses, chain, shown, web_url};
 use crate::table::{BatchSender, MisfitCounter, TableBuilder, stream_of};
 use crate::{ConnectionOptions, ConnectorError, Header, HeaderValue, MisfitPolicy, PartitionSource, Provenance, Table};
@@ -40,6 +40,8 @@ pub struct JsonApiRequest {
     pub allowed_hosts: Vec<String>,
     /// From how many items, at most, the columns are inferred.
     pub sample_rows: usize,
+    /// Columns of which all items are looked at before any is read, not the first alone.
+    pub inferred_whole: BTreeSet<String>,
     /// Rows of a batch, at most.
     pub batch_rows: usize,
     /// What to do about values and fields that the sample did not show.
@@ -58,6 +60,7 @@ impl JsonApiRequest {
             limits: JsonApiLimits::default(),
             allowed_hosts: Vec::new(),
             sample_rows: 1000,
+            inferred_whole: BTreeSet::new(),
             batch_rows: 16_384,
             misfits: MisfitPolicy::default(),
         }
@@ -182,7 +185,8 @@ impl Default for JsonApiLimits {
 /// Opens the items of an API as rows: their fields are columns, objects inside them structs, arrays lists.
 ///
 /// The columns are those of the first page or pages, up to `sample_rows` items; what comes later and does not fit is a
-/// misfit. Numbers beyond 64 bits are doubles, as RFC 8259 says to expect. A link to another host is refused unless it
+/// misfit, but for the columns of [`JsonApiRequest::inferred_whole`], for which every page is asked for once more before.
+/// Numbers beyond 64 bits are doubles, as RFC 8259 says to expect. A link to another host is refused unless it
 /// is allowed, as is a page that came before.
 ///
 /// # Errors
@@ -197,6 +201,17 @@ pub fn json_api_open<'a>(
         let place = shown(&url);
         let mut provenance = Provenance::new(place.clone(), ambient.now());
         provenance.query = Some(described(request).to_string());
+        let wide = request.inferred_whole.clone();
+        let whole = if wide.is_empty() {
+            None
+        } else {
+            let mut pages = Pages::new(url.clone(), request, options, Arc::clone(&ambient))?;
+            let mut columns = Columns::default();
+            while let Some(items) = pages.next().await? {
+                items.iter().try_for_each(|item| columns.add(&document::json::cell(item), &place))?;
+            }
+            Some(columns)
+        };
         let mut pages = Pages::new(url, request, options, ambient)?;
         let (mut sample, mut bytes) = (VecDeque::new(), 0);
         while sample.len() < request.sample_rows.max(1) && bytes < SAMPLE_BYTES {
@@ -208,7 +223,7 @@ pub fn json_api_open<'a>(
         // Not on the reactor: it looks at every value of the sample.
         let inferring = tokio::task::spawn_blocking(move || {
             let cells: Vec<_> = sample.iter().map(document::json::cell).collect();
-            let inferred = infer(&cells, &its_place);
+            let inferred = infer(&cells, whole.map(|whole| (whole, &wide)), &its_place);
             drop(cells);
             inferred.map(|inferred| (inferred, sample))
         });
@@ -263,6 +278,7 @@ async fn read(
 struct Pages {
     http: Http,
     request: JsonApiRequest,
+    options: ConnectionOptions,
     ambient: Arc<dyn Ambient>,
     pager: Pager,
     next: Option<Url>,
@@ -287,7 +303,8 @@ impl Pages {
         let http =
             Http::new(&url, &request.headers, options, limits.redirects, limits.connect_timeout, limits.read_timeout)?;
         let (pager, first) = Pager::new(url, request.paging.clone(), &request.allowed_hosts);
-        Ok(Self { http, request: request.clone(), ambient, pager, next: Some(first), page: 0, rows: 0, last: None })
+        let (request, options, next) = (request.clone(), options.clone(), Some(first));
+        Ok(Self { http, request, options, ambient, pager, next, page: 0, rows: 0, last: None })
     }
 
     /// The items of the next page; none after the last.
@@ -338,7 +355,7 @@ impl Pages {
 
     async fn answer(&self, url: &Url) -> Result<(HeaderMap, Value), ConnectorError> {
         let limits = &self.request.limits;
-        let mut pauses = Pauses::new(limits.attempts, limits.retry_pause, &*self.ambient);
+        let mut pauses = Pauses::new(limits.attempts, limits.retry_pause, &*self.ambient, &self.options);
         loop {
             match self.try_answer(url).await {
                 Ok((headers, bytes)) => {

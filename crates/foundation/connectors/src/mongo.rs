@@ -1,6 +1,7 @@
 //! Collections of MongoDB as tables.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use ropewalk_types::{Ambient, Digest};
 use serde_json::json;
 
 use crate::cell::Cell;
-use crate::document::{SAMPLE_BYTES, infer};
+use crate::document::{Columns, SAMPLE_BYTES, infer};
 use crate::table::{BatchSender, MisfitCounter, TableBuilder, stream_of};
 use crate::{ConnectionOptions, ConnectorError, MisfitPolicy, PartitionSource, Provenance, Table, redacted};
 
@@ -45,6 +46,8 @@ pub struct MongoRequest {
     pub projection: Option<String>,
     /// From how many documents the columns are inferred; from fewer when they are large.
     pub sample_documents: usize,
+    /// Columns of which all documents are looked at before any is read, not the first alone.
+    pub inferred_whole: BTreeSet<String>,
     /// Rows of a batch, at most.
     pub batch_rows: usize,
     /// What to do about values and fields that the sample did not show.
@@ -66,6 +69,7 @@ impl MongoRequest {
             filter: None,
             projection: None,
             sample_documents: 1000,
+            inferred_whole: BTreeSet::new(),
             batch_rows: 16_384,
             misfits: MisfitPolicy::default(),
             directory: PathBuf::new(),
@@ -88,7 +92,8 @@ impl MongoRequest {
 
 /// Opens the documents of a collection as rows: fields are columns, documents inside them structs, arrays lists.
 ///
-/// The columns are those of the first documents; what comes later and does not fit is a misfit. Object ids, UUIDs,
+/// The columns are those of the first documents; what comes later and does not fit is a misfit, but for the columns of
+/// [`MongoRequest::inferred_whole`]. Object ids, UUIDs,
 /// regular expressions, JavaScript and decimals become text, dates timestamps in UTC, internal timestamps structs.
 /// Values of several types in one place are kept as JSON, what JSON lacks in the form of Extended JSON.
 /// See [`MONGODB_TESTED_AGAINST`].
@@ -105,6 +110,9 @@ pub fn mongo_open<'a>(
         let mut provenance = Provenance::new(location.clone(), ambient.now());
         provenance.query = Some(described(request));
         let collection = collection(request, options, &location).await?;
+        let wide = request.inferred_whole.clone();
+        let whole =
+            if wide.is_empty() { None } else { Some(Box::pin(columns_of_all(request, &collection, &location)).await?) };
         let mut cursor = find(request, &collection, &location).await?;
         let (mut sample, mut bytes) = (Vec::new(), 0);
         while sample.len() < request.sample_documents.max(1) && bytes < SAMPLE_BYTES {
@@ -121,7 +129,7 @@ pub fn mongo_open<'a>(
         // Not on the reactor: it looks at every value of the sample.
         let inferring = tokio::task::spawn_blocking(move || {
             let cells: Vec<_> = sample.iter().map(document_cell).collect();
-            let inferred = infer(&cells, &place);
+            let inferred = infer(&cells, whole.map(|whole| (whole, &wide)), &place);
             drop(cells);
             inferred.map(|inferred| (inferred, sample))
         });
@@ -178,6 +186,20 @@ async fn find(
         find = find.projection(projection);
     }
     find.await.map_err(failed(location, "finding documents"))
+}
+
+/// What all documents show of their columns; none of them is kept.
+async fn columns_of_all(
+    request: &MongoRequest,
+    collection: &Collection<Document>,
+    location: &str,
+) -> Result<Columns, ConnectorError> {
+    let mut cursor = find(request, collection, location).await?;
+    let mut columns = Columns::default();
+    while let Some(document) = cursor.try_next().await.map_err(failed(location, "looking at all documents"))? {
+        columns.add(&document_cell(&document), location)?;
+    }
+    Ok(columns)
 }
 
 /// Why no document came: to the server, a collection that is not there is an empty one.

@@ -8,28 +8,46 @@ use crate::ConnectorError;
 ///
 /// This crate never looks them up in the environment by itself. `Debug` shows the names only.
 #[derive(Clone, Default)]
-pub struct ConnectionOptions(Arc<BTreeMap<String, String>>);
+pub struct ConnectionOptions {
+    values: Arc<BTreeMap<String, String>>,
+    heard: Option<Arc<Hears>>,
+}
+
+/// Who hears what a source has to say while it is asked.
+type Hears = dyn Fn(&str) + Send + Sync;
 
 impl ConnectionOptions {
     /// The options of these names and values; of two with one name the last counts.
     pub fn new(values: impl IntoIterator<Item = (String, String)>) -> Self {
-        Self(Arc::new(values.into_iter().collect()))
+        Self { values: Arc::new(values.into_iter().collect()), heard: None }
+    }
+
+    /// With somebody who hears what a source has to say while it is asked, such as that it wants us to wait.
+    #[must_use]
+    pub fn heard_by(self, heard: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        Self { heard: Some(Arc::new(heard)), ..self }
+    }
+
+    pub(crate) fn tell(&self, text: &str) {
+        if let Some(heard) = &self.heard {
+            heard(text);
+        }
     }
 
     /// The value of `name`.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
+        self.values.get(name).map(String::as_str)
     }
 
     /// All of them, for a back-end that knows its own names.
     pub(crate) fn all(&self) -> impl Iterator<Item = (String, String)> + '_ {
-        self.0.iter().map(|(name, value)| (name.clone(), value.clone()))
+        self.values.iter().map(|(name, value)| (name.clone(), value.clone()))
     }
 }
 
 impl fmt::Debug for ConnectionOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
+        f.debug_set().entries(self.values.keys()).finish()
     }
 }
 

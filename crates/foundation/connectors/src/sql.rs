@@ -11,7 +11,7 @@ mod source;
 mod sqlite;
 mod statement;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -58,6 +58,10 @@ pub struct SqlRequest {
     pub misfits: MisfitPolicy,
     /// Precision and scale of decimal columns for which the database tells none; without them these are text.
     pub decimals: BTreeMap<String, (u8, i8)>,
+    /// SQLite: share of a column's values that may misfit its declared type before the values decide.
+    pub type_tolerance: f64,
+    /// SQLite: columns whose type all rows decide, not the first alone.
+    pub inferred_whole: BTreeSet<String>,
     /// What relative paths in the URL are relative to: SQLite's file, certificates, a socket. The folder of the process
     /// when it is empty.
     pub directory: PathBuf,
@@ -77,6 +81,8 @@ impl SqlRequest {
             batch_rows: 65_536,
             misfits: MisfitPolicy::default(),
             decimals: BTreeMap::new(),
+            type_tolerance: 0.01,
+            inferred_whole: BTreeSet::new(),
             directory: PathBuf::new(),
             connect_timeout: Duration::from_secs(30),
         }
@@ -149,8 +155,10 @@ pub struct Cursor {
 /// is opened read-only, each partition reads the state at its start.
 ///
 /// Columns get the Arrow type of their declared type, never one guessed from values; PostgreSQL types without an Arrow
-/// type (intervals, ranges, addresses, composites) are cast to text by the server. SQLite columns have the type of
-/// their declaration; those without one get it from the first rows. Columns must have different names.
+/// type (intervals, ranges, addresses, composites) are cast to text by the server. A `BOOLEAN` of MySQL is a whole
+/// number, for the server calls every `tinyint(1)` so. SQLite lets every value be of any type: its columns have the type
+/// of their declaration while the first rows fit it, but for [`SqlRequest::type_tolerance`]; else, and without one, that
+/// of the values. Columns must have different names.
 ///
 /// Nothing is taken from `PGHOST`, `PGUSER`, `PGPASSWORD`, `PGDATABASE` or `.pgpass`; sqlx itself reads
 /// `PGSSLROOTCERT`, `PGSSLCERT`, `PGSSLKEY` and `PGOPTIONS` where the URL does not say otherwise.

@@ -45,6 +45,9 @@ pub struct DataSource {
     /// Share of a column's cells that may misfit its type before the column becomes text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub type_tolerance: Option<f64>,
+    /// Share of all rows that may be set aside before the import fails.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_quarantined: Option<f64>,
     /// Records from which the columns are inferred: if absent, all of JSON files, and the first 1000 of document stores
     /// and JSON APIs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -183,12 +186,28 @@ pub struct Partition {
     pub column: String,
     /// How many ranges.
     pub count: std::num::NonZeroUsize,
-    /// Where the first cut may lie at the earliest; asked of the database if absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Where the first cut may lie at the earliest, a text or a number; asked of the database if absent.
+    #[serde(default, deserialize_with = "bound", skip_serializing_if = "Option::is_none")]
     pub lower: Option<String>,
-    /// Where the last cut may lie at the latest; asked of the database if absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Where the last cut may lie at the latest, a text or a number; asked of the database if absent.
+    #[serde(default, deserialize_with = "bound", skip_serializing_if = "Option::is_none")]
     pub upper: Option<String>,
+}
+
+/// A text, or a number as its text.
+fn bound<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "a text or a number")]
+    enum Bound {
+        Text(String),
+        Whole(i64),
+        Number(f64),
+    }
+    Ok(Some(match Bound::deserialize(deserializer)? {
+        Bound::Text(text) => text,
+        Bound::Whole(number) => number.to_string(),
+        Bound::Number(number) => number.to_string(),
+    }))
 }
 
 /// The value of a header.

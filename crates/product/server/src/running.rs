@@ -80,6 +80,7 @@ impl OpenProject {
                 ambient: Arc::clone(&self.ambient),
                 catalog: self.catalog.clone(),
                 downloads: self.state().join("downloads"),
+                quarantined: self.state().join("quarantine"),
                 who: self.who.clone(),
                 holders: holders.clone(),
             }),

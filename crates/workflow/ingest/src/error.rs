@@ -103,6 +103,22 @@ pub enum IngestError {
         /// One row, column and reason.
         example: String,
     },
+    /// So large a share of the rows does not fit that what is left is not the table.
+    #[error(
+        "{quarantined} of {rows} rows do not fit the columns, more than `max_quarantined` = {share}; the first: {first}"
+    )]
+    MostlyQuarantined {
+        /// How many do not fit.
+        quarantined: u64,
+        /// Of how many.
+        rows: u64,
+        /// The share that is accepted.
+        share: f64,
+        /// File, row, column and reason of the first.
+        first: String,
+        /// Where all of them are listed.
+        kept: Option<std::path::PathBuf>,
+    },
     /// A value further down does not fit the type that the first rows of a file gave its column.
     #[error("`{file}` does not fit the types that its beginning has, of at most {rows} rows or 256 MiB: {place}")]
     Sampled {
@@ -193,6 +209,7 @@ impl Diagnose for IngestError {
             Self::Changed { .. } => "ingest.changed",
             Self::Empty { .. } => "ingest.empty",
             Self::QuarantineFull { .. } => "ingest.quarantine_full",
+            Self::MostlyQuarantined { .. } => "ingest.mostly_quarantined",
             Self::Sampled { .. } => "ingest.sampled",
             Self::Damaged { .. } => "ingest.damaged",
             Self::Interrupted(_) => "ingest.interrupted",
@@ -205,6 +222,16 @@ impl Diagnose for IngestError {
             Self::File(error) => return error.hint(),
             Self::Store(error) => return error.hint(),
             Self::Connector(error) => return error.hint(),
+            Self::MostlyQuarantined { kept, .. } => {
+                let listed = kept
+                    .as_ref()
+                    .map(|path| format!("`ropewalk sql \"SELECT * FROM '{}'\"` lists them; ", path.display()));
+                return Some(format!(
+                    "{}correct the source, or say how it is read (`header`, `delimiter`, `null_texts`, a cast in the \
+                     query), or accept it by a larger `max_quarantined` of the dataset in the project file",
+                    listed.unwrap_or_default()
+                ));
+            }
             Self::SourceKind { .. } => {
                 "give .csv, .tsv, .json, .jsonl, .parquet, .arrow, .xlsx, .xlsb, .xls or .ods files, images or audio, or \
                  a .zip or .tar of them; or declare the format"
@@ -217,7 +244,10 @@ impl Diagnose for IngestError {
             Self::Empty { .. } => {
                 "look into the source: it needs a file that is a table, and that at least one row, which names its columns"
             }
-            Self::QuarantineFull { .. } => "look at the example: the source may have several headers or be cut off",
+            Self::QuarantineFull { .. } => {
+                "look at the example: the source may have several headers or be cut off; `limits.quarantined_rows` of the \
+                 dataset in the project file is how many are accepted"
+            }
             Self::Sampled { .. } => {
                 "import the file as a dataset: an import looks at every row before it chooses the types"
             }

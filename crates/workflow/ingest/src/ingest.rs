@@ -40,14 +40,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ropewalk_store::Store;
-use ropewalk_types::Digest;
+use ropewalk_types::{Digest, counted};
 
 use self::again::{given_again, tell_unknown};
 use self::appending::Previous;
-use self::format::FileKind;
+use self::format::{FileKind, aside};
 use self::media::Keeping;
 use self::opening::{OpenedSource, local_files, local_fingerprint, local_open};
 use self::place::FoundFile;
+use self::quarantine::{mostly_quarantined, quarantine_keep};
 use self::reading::{Reading, TableFile, pieces_read};
 use self::schema::{FileColumns, TableSchema};
 use self::writing::{Writing, WrittenTable, quarantine_file};
@@ -61,6 +62,9 @@ pub use checkpoint::{Checkpoints, StoreCheckpoints};
 pub use format::TableFormat;
 pub use limits::Limits;
 pub use scan::{FileScan, ScannedFile, file_check, plain_format, scan};
+
+/// Files that are named, of a list of them.
+const NAMED: usize = 3;
 
 /// Hears how far an ingest has come. Calls come from several threads' work, in no fixed order.
 pub trait IngestProgress: Send + Sync {
@@ -146,7 +150,7 @@ pub fn source_files<'a>(
 /// Reads a source into a dataset version: Parquet parts, one for each file in the order of their names, what did not
 /// fit, and a report.
 ///
-/// Files are read at the same time; each finished one is a checkpoint. Then one schema is chosen from what all of them
+/// Files are read at the same time; each finished one is a checkpoint, but for the small ones of very many. Then one schema is chosen from what all of them
 /// hold, and every file is cast to it. The same local files and settings give the same version, however the work was
 /// scheduled or cut off. Memory is that of `parallelism` chunks, not of files or rows.
 ///
@@ -210,15 +214,19 @@ impl Work<'_> {
     ) -> Result<Ingested, IngestError> {
         let Work { settings, store, checkpoints, progress, scratch, workers } = self;
         progress.files_found(tables.len());
-        let reading = Reading { settings, store, checkpoints, scratch, workers };
+        let reading = Reading { settings, store, checkpoints, scratch, workers, files: tables.len() };
         let pieces = pieces_read(reading, &tables, progress).await?;
         source.check_unchanged().await?;
         let reused_pieces = pieces.iter().filter(|piece| piece.reused).count();
         let executed_pieces = pieces.len() - reused_pieces;
-        let schema = self.unite(pieces.iter().map(|piece| (piece.name.as_str(), piece.columns())), None)?;
+        let mut schema = self.unite(pieces.iter().map(|piece| (piece.name.as_str(), piece.columns())), None)?;
         if schema.columns.is_empty() {
             let reason = no_column(tables.len(), source.skipped.len());
             return Err(IngestError::Empty { source_name: source.shown.path.display().to_string(), reason });
+        }
+        if let Some(note) = left_out(&source.skipped) {
+            progress.noted(&note);
+            schema.notes.push(note);
         }
         let writing = Writing { settings, store, checkpoints, progress, scratch, workers };
         let mut written = writing.table(pieces, schema, std::mem::take(&mut source.skipped)).await?;
@@ -264,7 +272,14 @@ impl Work<'_> {
     ) -> Result<(Digest, u64, TableReport), IngestError> {
         let Work { settings, store, progress, scratch, .. } = self;
         let WrittenTable { parts, misfits, report } = written;
+        let error = mostly_quarantined(&report, &misfits, settings);
         let quarantine = quarantine_file(misfits, scratch).await?;
+        if let Some(place) = &settings.kept_quarantine {
+            quarantine_keep(place.clone(), quarantine.as_ref().filter(|_| error.is_some())).await?;
+        }
+        if let Some(error) = error {
+            return Err(error);
+        }
         let content = VersionContent::put(store, &parts, quarantine.as_ref(), files).await?;
         if let Some(latest) = &settings.latest
             && let Some(version) = given_again(latest, store, &content, &report).await?
@@ -288,7 +303,11 @@ impl Work<'_> {
         let kept = Keeping { settings, store, checkpoints, progress, scratch }.files(files, skipped).await?;
         source.check_unchanged().await?;
         let origin = origin.map(|origin| origin.counted(&kept.report));
-        let report = TableReport { origin, ..kept.report };
+        let mut report = TableReport { origin, ..kept.report };
+        if let Some(note) = left_out(&report.skipped) {
+            progress.noted(&note);
+            report.notes.push(note);
+        }
         let table = store.put_file(kept.table.path()).await?;
         let written = WrittenTable { parts: vec![table], misfits: kept.misfits, report };
         let (tree, bytes, report) = self.version(written, Some((kept.tree, kept.bytes))).await?;
@@ -296,6 +315,19 @@ impl Work<'_> {
         let (source, tags) = (source.shown, BTreeMap::new());
         Ok(Ingested { tree, report, bytes, source, reused_pieces, executed_pieces, tags })
     }
+}
+
+/// What of a source is not in the version, beside files that hold no data by their names; none when there is nothing.
+fn left_out(skipped: &[Skipped]) -> Option<String> {
+    let told: Vec<_> = skipped.iter().filter(|skipped| aside(&skipped.name).is_none()).collect();
+    (!told.is_empty()).then(|| format!("{} left out: {}", counted(told.len() as u64, "file"), first_named(&told)))
+}
+
+/// The first of the files that are passed over, and why.
+fn first_named(skipped: &[&Skipped]) -> String {
+    let named = skipped.iter().take(NAMED).map(|skipped| format!("`{}` ({})", skipped.name, skipped.reason));
+    let dots = if skipped.len() > NAMED { ", …" } else { "" };
+    named.collect::<Vec<_>>().join(", ") + dots
 }
 
 /// Why `read` files, beside those that were passed over, make no table.

@@ -181,6 +181,10 @@ pub struct IngestSettings {
     pub null_texts: Vec<String>,
     /// Share of a column's cells with a value that may misfit its type before the column becomes text.
     pub type_tolerance: f64,
+    /// Share of all rows that may be in quarantine before the ingest fails.
+    pub max_quarantined: f64,
+    /// Where the quarantine is kept of an ingest that fails by it; nowhere when none is given.
+    pub kept_quarantine: Option<PathBuf>,
     /// JSON records of a file from which its columns are inferred; all when none is given. Later records that do not
     /// fit are in quarantine.
     pub inferred_records: Option<u64>,
@@ -213,6 +217,8 @@ impl IngestSettings {
             dialect: Dialect::default(),
             null_texts: ["", "NA", "N/A", "NaN", "null"].map(str::to_owned).to_vec(),
             type_tolerance: 0.01,
+            max_quarantined: 0.1,
+            kept_quarantine: None,
             inferred_records: None,
             previous: None,
             latest: None,

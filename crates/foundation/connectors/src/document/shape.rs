@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, TimeUnit};
@@ -122,6 +122,16 @@ impl Shape {
         }
     }
 
+    /// Takes the fields `names` as `other` has them, in place of its own.
+    pub(super) fn take(&mut self, other: Self, names: &BTreeSet<String>) {
+        let (Self::Struct(fields), Self::Struct(others)) = (self, other) else { return };
+        for (name, shape) in others.known.into_iter().filter(|(name, _)| names.contains(name)) {
+            if let Some(known) = fields.shape(usize::MAX, &name) {
+                *known = shape;
+            }
+        }
+    }
+
     /// The column of this shape; `path` is the way to it.
     pub(super) fn field(&self, name: &str, path: &str, notes: &mut Vec<Note>) -> Field {
         let mut note = |text: &str| notes.push(Note { column: Some(path.to_owned()), text: text.to_owned() });
@@ -167,7 +177,7 @@ mod tests {
 
     fn schema(documents: &[serde_json::Value]) -> (Vec<(String, DataType)>, Vec<Note>) {
         let cells: Vec<_> = documents.iter().map(cell).collect();
-        let inferred = infer(&cells, "x").unwrap();
+        let inferred = infer(&cells, None, "x").unwrap();
         let fields = inferred.schema.fields().iter().map(|field| (field.name().clone(), field.data_type().clone()));
         (fields.collect(), inferred.notes)
     }
@@ -196,13 +206,28 @@ mod tests {
     }
 
     #[test]
+    fn columns_that_the_sample_got_wrong_are_those_of_all_documents() {
+        let documents =
+            [serde_json::json!({"a": 1, "b": 1}), serde_json::json!({"a": 0.5, "b": "x", "c": {"d": true}, "e": 1})];
+        let mut all = super::super::Columns::default();
+        documents.iter().for_each(|document| all.add(&cell(document), "x").unwrap());
+        let wide = ["a", "c"].map(str::to_owned).into();
+        let inferred = infer(&[cell(&documents[0])], Some((all, &wide)), "x").unwrap();
+        assert_eq!(inferred.schema.fields().len(), 3, "{:?}", inferred.schema);
+        assert_eq!(*inferred.schema.field(0).data_type(), DataType::Float64);
+        assert_eq!(*inferred.schema.field(1).data_type(), DataType::Int64, "as the sample has it");
+        assert!(matches!(inferred.schema.field(2).data_type(), DataType::Struct(_)));
+        assert!(inferred.notes.iter().any(|note| note.text == "2 documents decided `a`, `c`"), "{:?}", inferred.notes);
+    }
+
+    #[test]
     fn what_is_no_table_is_refused() {
         for documents in [vec![], vec![serde_json::json!({})], vec![serde_json::json!([1])]] {
             let cells: Vec<_> = documents.iter().map(cell).collect();
-            assert!(infer(&cells, "x").is_err(), "{documents:?}");
+            assert!(infer(&cells, None, "x").is_err(), "{documents:?}");
         }
         let wide: serde_json::Map<_, _> = (0..=MOST_FIELDS).map(|n| (n.to_string(), 1.into())).collect();
-        assert!(infer(&[cell(&wide.into())], "x").is_err());
+        assert!(infer(&[cell(&wide.into())], None, "x").is_err());
     }
 
     #[test]

@@ -128,7 +128,7 @@ impl Place {
             Ok(partial)
         })
         .await?;
-        let mut pauses = Pauses::new(fetch.limits.attempts, fetch.limits.retry_pause, fetch.ambient);
+        let mut pauses = Pauses::new(fetch.limits.attempts, fetch.limits.retry_pause, fetch.ambient, fetch.options);
         fetch.progress.resumed(&name, partial.received());
         // The list of objects has just said that what is in its place is their version.
         while !partial.is_finished() {

@@ -55,7 +55,8 @@ impl Download<'_> {
     async fn run(&self) -> Result<Fetched, ConnectorError> {
         let (directory, name, key) = (self.fetch.directory.to_owned(), self.name.clone(), self.fetch.request.key());
         let mut partial = blocking(move || Partial::open(&directory, &name, &key.to_string())).await?;
-        let mut pauses = Pauses::new(self.fetch.limits.attempts, self.fetch.limits.retry_pause, self.fetch.ambient);
+        let Fetch { limits, ambient, options, .. } = self.fetch;
+        let mut pauses = Pauses::new(limits.attempts, limits.retry_pause, ambient, options);
         let mut versions = 0;
         let mut announced = false;
         loop {

@@ -1,6 +1,7 @@
 use arrow::datatypes::DataType;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
+use sqlx::postgres::PgDatabaseError;
 
 use crate::ConnectorError;
 use crate::cell::Cell;
@@ -89,8 +90,18 @@ pub(super) trait Source: Clone + Send + Sync + 'static {
     /// An error of the driver, without secrets.
     fn failed(&self, doing: &'static str) -> impl FnOnce(sqlx::Error) -> ConnectorError {
         let location = self.location().to_owned();
-        move |error| ConnectorError::Query { location, doing, reason: error.to_string() }
+        move |error| ConnectorError::Query { location, doing, reason: said(&error) }
     }
+}
+
+/// What the driver says, without the line of its own source code that PostgreSQL names.
+fn said(error: &sqlx::Error) -> String {
+    if let sqlx::Error::Database(database) = error
+        && let Some(postgres) = database.try_downcast_ref::<PgDatabaseError>()
+    {
+        return format!("error returned from database: {}", postgres.message());
+    }
+    error.to_string()
 }
 
 /// Waits for a new connection, but not for ever.
@@ -101,7 +112,7 @@ pub(super) async fn within<T>(
 ) -> Result<T, ConnectorError> {
     let refused = |reason: String| ConnectorError::Connect { location: location.to_owned(), reason };
     match tokio::time::timeout(limit, connecting).await {
-        Ok(result) => result.map_err(|error| refused(error.to_string())),
+        Ok(result) => result.map_err(|error| refused(said(&error))),
         Err(_) => Err(refused(format!("no answer within {} seconds", limit.as_secs_f64()))),
     }
 }

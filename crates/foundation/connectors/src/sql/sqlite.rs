@@ -17,6 +17,7 @@ use super::dialect::Dialect;
 use super::source::{Described, Source, within};
 
 use decode::Kind;
+use describe::Telling;
 
 /// Rows that the driver's thread reads ahead: each hand-over between threads costs more than many rows.
 const ROWS_AHEAD: usize = 1024;
@@ -26,7 +27,7 @@ pub(super) struct Sqlite {
     options: Arc<SqliteConnectOptions>,
     location: Arc<str>,
     timeout: Duration,
-    decimals: Arc<std::collections::BTreeMap<String, (u8, i8)>>,
+    telling: Arc<Telling>,
 }
 
 impl Sqlite {
@@ -59,7 +60,11 @@ impl Sqlite {
             options: Arc::new(options),
             location: redacted(&request.url).into(),
             timeout: request.connect_timeout,
-            decimals: Arc::new(request.decimals.clone()),
+            telling: Arc::new(Telling {
+                decimals: request.decimals.clone(),
+                tolerance: request.type_tolerance,
+                whole: request.inferred_whole.clone(),
+            }),
         })
     }
 }
@@ -106,7 +111,7 @@ impl Source for Sqlite {
         sql: &'a str,
     ) -> BoxFuture<'a, Result<Vec<Described<Kind>>, ConnectorError>> {
         Box::pin(async move {
-            let described = describe::describe(connection, sql, &self.decimals).await;
+            let described = describe::describe(connection, sql, &self.telling).await;
             described.map_err(self.failed("preparing the query"))
         })
     }

@@ -20,7 +20,7 @@ async fn run(statements: &[String]) {
 
 /// What each column of the table of types is.
 const TYPES: [&str; 27] = [
-    "a Boolean",
+    "a Int8",
     "b Int8",
     "c UInt16",
     "d Int32",
@@ -51,7 +51,7 @@ const TYPES: [&str; 27] = [
 
 /// What its first row holds, as Arrow writes it.
 const VALUES: [(&str, &str); 27] = [
-    ("a", "true"),
+    ("a", "1"),
     ("b", "-128"),
     ("c", "65535"),
     ("d", "-8388608"),

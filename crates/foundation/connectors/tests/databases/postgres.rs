@@ -282,7 +282,7 @@ async fn an_error_in_the_middle_is_an_error_after_the_rows_before_it() {
     let mut request = SqlRequest::new(url(), "SELECT 10 / (50000 - i) AS x FROM generate_series(1, 60000) AS i");
     request.batch_rows = 1000;
     let error = read(&request).await.unwrap_err();
-    assert!(error.to_string().contains("division by zero"), "{error}");
+    assert!(error.to_string().ends_with("division by zero"), "{error}");
 }
 
 #[tokio::test]

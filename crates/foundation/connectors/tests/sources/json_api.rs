@@ -179,6 +179,11 @@ async fn fields_and_types_that_the_sample_did_not_show_are_said() {
     assert_eq!(batch.num_rows(), 3);
     let found: Vec<_> = misfits.iter().map(|one| (one.row, one.column.as_str(), one.value.as_str())).collect();
     assert_eq!(found, [(2, "new", "1"), (2, "id", "two")]);
+    request.inferred_whole = ["new", "id"].map(str::to_owned).into();
+    let (batch, misfits) = read(&request).await.unwrap();
+    let shown: Vec<_> =
+        batch.columns().iter().map(|array| arrow::util::display::array_value_to_string(array, 1).unwrap()).collect();
+    assert_eq!((shown, misfits.len()), (vec!["\"two\"".to_owned(), "1".to_owned()], 0), "what all pages hold");
 }
 
 #[tokio::test]
@@ -193,11 +198,12 @@ async fn answers_that_are_no_items_and_limits_are_errors() {
         match asked {
             "/missing" => (Vec::new(), json!({"data": 1})),
             "/text" => (Vec::new(), json!("no object")),
+            "/packed" => (vec![("content-encoding", "gzip".to_owned())], items(0, 3)),
             _ => (Vec::new(), items(page * 3, 3)),
         }
     })
     .await;
-    for path in ["missing", "text"] {
+    for path in ["missing", "text", "packed"] {
         let error = read(&request(format!("{url}/{path}"), Paging::None)).await.unwrap_err();
         assert!(matches!(error, ConnectorError::Document { .. }), "{error}");
     }

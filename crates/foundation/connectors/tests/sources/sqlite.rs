@@ -54,6 +54,7 @@ async fn declarations_give_the_types_and_misfits_are_said() {
     )
     .await;
     let mut request = SqlRequest::new(url, "SELECT *, a + 1 AS k, upper(c) AS l FROM t;");
+    request.type_tolerance = 0.5;
     let error = read(&request).await.unwrap_err();
     let ConnectorError::Misfit { misfit, .. } = &error else { panic!("{error}") };
     assert_eq!((misfit.row, misfit.column.as_str(), misfit.value.as_str()), (3, "a", "many"));
@@ -81,6 +82,37 @@ async fn declarations_give_the_types_and_misfits_are_said() {
     // The last is no UTF-8 either.
     assert_eq!(found, ["a", "b", "c", "d", "e", "f", "g", "h", "i", "l"]);
     assert_eq!(row(&batch, 2)[9], "eight");
+}
+
+/// SQLite lets every value be of any type: where they are not what their column was declared as, they decide.
+#[tokio::test]
+async fn values_decide_where_most_are_not_what_was_declared() {
+    let (_kept, directory) = scratch();
+    let url = database(
+        &directory,
+        "CREATE TABLE t (id INTEGER, z DATETIME, epoch DATETIME, half INTEGER, ok BOOLEAN, late INTEGER); \
+         WITH RECURSIVE s(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM s WHERE i < 1200) \
+         INSERT INTO t SELECT i, '2024-01-01T00:00:00Z', 1700000000 + i, i + 0.5, iif(i % 2, 't', 'f'), \
+         iif(i > 1000, i + 0.5, i) FROM s",
+    )
+    .await;
+    let mut request = SqlRequest::new(url, "SELECT * FROM t");
+    request.misfits = MisfitPolicy::Collect { limit: 1000 };
+    let types = |batch: &RecordBatch| {
+        batch.schema().fields().iter().map(|field| field.data_type().to_string()).collect::<Vec<_>>()
+    };
+    let (batch, misfits) = read(&request).await.unwrap();
+    assert_eq!(types(&batch)[1..5], ["Timestamp(µs)", "Int64", "Float64", "Utf8"]);
+    assert_eq!(row(&batch, 0), ["1", "2024-01-01T00:00:00", "1700000001", "1.5", "t", "1"]);
+    // The first rows do not show that it is none of whole numbers.
+    assert_eq!((types(&batch)[5].as_str(), misfits.len()), ("Int64", 200));
+    request.inferred_whole.insert("late".to_owned());
+    let (batch, misfits) = read(&request).await.unwrap();
+    assert_eq!((types(&batch)[5].as_str(), misfits.len()), ("Float64", 0));
+    let notes = open(&request).await.unwrap().notes;
+    let note = |column: &str| &notes.iter().find(|note| note.column.as_deref() == Some(column)).unwrap().text;
+    assert!(note("late").contains("200 of 1200 values of all rows"), "{notes:?}");
+    assert!(note("z").contains("converted to UTC"), "{notes:?}");
 }
 
 #[tokio::test]
@@ -155,7 +187,8 @@ async fn refused(url: &str, column: &str) -> String {
     let partition = Partition { column: column.to_owned(), count, lower: None, upper: None };
     let cursor = Cursor { column: column.to_owned(), after: None };
     for (partition, cursor) in [(Some(partition), None), (None, Some(cursor))] {
-        let request = SqlRequest { partition, cursor, ..SqlRequest::new(url, "SELECT * FROM t") };
+        let query = SqlRequest::new(url, "SELECT * FROM t");
+        let request = SqlRequest { partition, cursor, type_tolerance: 0.5, ..query };
         match open(&request).await {
             Err(error @ ConnectorError::Column { .. }) => messages.push(error.to_string()),
             other => panic!("{column}: {other:?}"),
@@ -186,7 +219,7 @@ async fn an_extreme_value_of_another_type_is_refused() {
         let message = refused(&url, column).await;
         assert!(message.contains(said) && message.contains(&format!("column `{column}`")), "{message}");
     }
-    let mut request = SqlRequest::new(url, "SELECT * FROM t");
+    let mut request = SqlRequest { type_tolerance: 0.5, ..SqlRequest::new(url, "SELECT * FROM t") };
     request.cursor = Some(Cursor { column: "g".to_owned(), after: None });
     assert!(matches!(open(&request).await, Err(ConnectorError::Column { .. })), "bytes sort above text");
     request.query = "SELECT * FROM t WHERE typeof(a) = 'integer'".to_owned();

@@ -42,6 +42,8 @@ pub(crate) struct IngestKind {
     pub(crate) catalog: Catalog,
     /// Where downloads wait for being whole.
     pub(crate) downloads: PathBuf,
+    /// Where lists of what did not fit are kept of imports that failed by it.
+    pub(crate) quarantined: PathBuf,
     /// Who is named in the audit trail.
     pub(crate) who: String,
     pub(crate) holders: Holders,
@@ -72,12 +74,15 @@ impl IngestKind {
     ) -> Result<IngestSettings, Failure> {
         let data = source::from_environment(&settings.source, &self.environment)?;
         let mut ingest = source::settings(&data, &context.project.root, context.scratch.clone())?;
+        ingest.kept_quarantine = Some(self.quarantined.join(format!("{}.parquet", settings.out)));
         if source::is_local(&settings.source) {
             return Ok(ingest);
         }
         source::known_as(&mut ingest.source, &settings.source);
+        let reporter = context.reporter.clone();
+        let options = source::connection_options(&settings.source, &self.environment)?;
         ingest.network = Some(Network {
-            options: source::connection_options(&settings.source, &self.environment)?,
+            options: options.heard_by(move |text| reporter.said(text)),
             ambient: Arc::clone(&self.ambient),
             limits: FetchLimits::default(),
             progress: Arc::new(Downloads::new(context.reporter.clone())),

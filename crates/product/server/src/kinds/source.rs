@@ -78,6 +78,9 @@ pub(crate) fn settings(data: &DataSource, root: &Path, scratch: PathBuf) -> Resu
     if let Some(tolerance) = data.type_tolerance {
         settings.type_tolerance = tolerance;
     }
+    if let Some(share) = data.max_quarantined {
+        settings.max_quarantined = share;
+    }
     settings.inferred_records = data.inferred_records;
     limits(data, &mut settings.limits);
     // As rows of files: what does not fit is set aside.
@@ -444,6 +447,21 @@ mod tests {
             request.key()
         };
         assert_eq!(key("one"), key("two"));
+    }
+
+    #[test]
+    fn bounds_are_texts_or_numbers() {
+        let read = |bounds: &str| {
+            let partition = format!("partition = {{ column = \"id\", count = 2, {bounds} }}");
+            let source =
+                read(&format!("source = \"sqlite:x.db\"\nquery = \"SELECT 1\"\n{partition}")).expect("sql").source;
+            let Source::Sql(request) = source else { panic!("no database") };
+            let Partition { lower, upper, .. } = request.partition.expect("partition");
+            (lower.expect("lower"), upper.expect("upper"))
+        };
+        let texts = ("1".to_owned(), "1.5".to_owned());
+        assert_eq!(read("lower = 1, upper = 1.5"), texts);
+        assert_eq!(read("lower = \"1\", upper = \"1.5\""), texts);
     }
 
     #[test]

@@ -72,7 +72,7 @@ impl ColumnSketch {
     pub(super) fn update(&mut self, array: &ArrayRef) -> Result<(), DataError> {
         let nulls = array.logical_nulls();
         let is_null = |row: usize| nulls.as_ref().is_some_and(|nulls| nulls.is_null(row));
-        let missing = nulls.as_ref().map_or(0, |nulls| nulls.null_count());
+        let missing = nulls.as_ref().map_or(0, arrow::buffer::NullBuffer::null_count);
         self.nulls += missing as u64;
         self.values += (array.len() - missing) as u64;
         self.hashes.clear();

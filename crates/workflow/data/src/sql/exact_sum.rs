@@ -38,7 +38,7 @@ impl AggregateUDFImpl for ExactSum {
     fn accumulator(&self, arguments: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>, DataFusionError> {
         match Narrow::of(arguments.return_type()) {
             Some(narrow) => {
-                let inner = self.inner.accumulator(widened(arguments, narrow))?;
+                let inner = self.inner.accumulator(widened(&arguments, narrow))?;
                 Ok(Box::new(Exact { inner, narrow }))
             }
             None => self.inner.accumulator(arguments),
@@ -65,7 +65,7 @@ impl AggregateUDFImpl for ExactSum {
     ) -> Result<Box<dyn GroupsAccumulator>, DataFusionError> {
         match Narrow::of(arguments.return_type()) {
             Some(narrow) => {
-                let inner = self.inner.create_groups_accumulator(widened(arguments, narrow))?;
+                let inner = self.inner.create_groups_accumulator(widened(&arguments, narrow))?;
                 Ok(Box::new(Exact { inner, narrow }))
             }
             None => self.inner.create_groups_accumulator(arguments),
@@ -78,7 +78,7 @@ impl AggregateUDFImpl for ExactSum {
     ) -> Result<Box<dyn Accumulator>, DataFusionError> {
         match Narrow::of(arguments.return_type()).filter(|_| !arguments.is_distinct) {
             Some(narrow) => {
-                let inner = self.inner.create_sliding_accumulator(widened(arguments, narrow))?;
+                let inner = self.inner.create_sliding_accumulator(widened(&arguments, narrow))?;
                 Ok(Box::new(Exact { inner, narrow }))
             }
             // DataFusion has it for one type only.
@@ -99,9 +99,9 @@ impl AggregateUDFImpl for ExactSum {
     }
 }
 
-fn widened(arguments: AccumulatorArgs<'_>, narrow: Narrow) -> AccumulatorArgs<'_> {
+fn widened<'a>(arguments: &AccumulatorArgs<'a>, narrow: Narrow) -> AccumulatorArgs<'a> {
     let return_field = narrow.widened_field(&arguments.return_field);
-    AccumulatorArgs { return_field, ..arguments }
+    AccumulatorArgs { return_field, ..*arguments }
 }
 
 /// A type of sums for which there is a wider one.

@@ -42,6 +42,11 @@ pub(crate) fn chunk_cast(chunk: &Chunk, places: &[Option<usize>], sink: &mut Par
             arrays.push(new_null_array(&wanted.data_type, rows));
             continue;
         };
+        if wanted.cells == ColumnType::Text && !holds_text(&wanted.data_type) {
+            // Texts met no other type, so all that such a column has may be null.
+            arrays.push(new_null_array(&wanted.data_type, rows));
+            continue;
+        }
         let (array, misfits) = cast(chunk.column(*place), rows, wanted.cells);
         bad.extend(misfits.into_iter().map(|row| (row, column)));
         let (array, misfits) = fitted(&array, &wanted.data_type)?;
@@ -51,6 +56,11 @@ pub(crate) fn chunk_cast(chunk: &Chunk, places: &[Option<usize>], sink: &mut Par
     bad.sort_unstable();
     let keep = chunk_quarantine(chunk, places, &bad, sink)?;
     sink.rows(arrays, keep.as_ref(), rows)
+}
+
+fn holds_text(data_type: &DataType) -> bool {
+    use DataType::{Dictionary, LargeUtf8, Utf8, Utf8View};
+    matches!(data_type, Utf8 | LargeUtf8 | Utf8View | Dictionary(..))
 }
 
 /// Lists the misfits of a chunk; returns which rows stay, none when all do.
@@ -179,7 +189,7 @@ fn cast(column: &LooseColumn, rows: usize, wanted: ColumnType) -> (ArrayRef, Vec
             for row in 0..rows {
                 let cell = column.cell(row);
                 let value = cell.$read();
-                if value.is_none() && cell != Cell::Null {
+                if value.is_none() && !matches!(cell, Cell::Null | Cell::TextOrNull(_)) {
                     misfits.push(row);
                 }
                 builder.append_option(value);

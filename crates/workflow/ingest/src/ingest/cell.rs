@@ -19,6 +19,8 @@ pub(crate) enum Cell<'a> {
     Instant(i64),
     /// Any text.
     Text(Cow<'a, str>),
+    /// A text that stands for nothing but for blanks or quotes around it: a text in a column of text, null in any other.
+    TextOrNull(Cow<'a, str>),
 }
 
 /// What a cell could be, in the narrowest sense.
@@ -36,10 +38,10 @@ pub(crate) enum Kind {
 }
 
 impl Cell<'_> {
-    /// What the cell could be; none for a null.
+    /// What the cell could be; none for a null, and what may be one.
     pub(crate) fn kind(&self) -> Option<Kind> {
         match self {
-            Self::Null => None,
+            Self::Null | Self::TextOrNull(_) => None,
             Self::Number(number) if whole(*number).is_some() => Some(Kind::Integer),
             Self::Number(_) => Some(Kind::Float),
             Self::Boolean(_) => Some(Kind::Boolean),
@@ -105,7 +107,7 @@ impl Cell<'_> {
             Self::Number(number) => Some(Cow::Owned(number_text(*number))),
             Self::Boolean(value) => Some(Cow::Borrowed(if *value { "true" } else { "false" })),
             Self::Instant(micros) => Some(Cow::Owned(instant_text(*micros))),
-            Self::Text(text) => Some(Cow::Borrowed(text)),
+            Self::Text(text) | Self::TextOrNull(text) => Some(Cow::Borrowed(text)),
         }
     }
 }
@@ -135,6 +137,7 @@ pub(crate) fn kind_of_text(text: &str) -> Kind {
     match text.as_bytes().first() {
         Some(b'0'..=b'9' | b'+' | b'-' | b'.') => kind_of_digits(text),
         Some(b't' | b'T' | b'f' | b'F') if boolean(text).is_some() => Kind::Boolean,
+        Some(b'i' | b'I') if infinite(text).is_some() => Kind::Float,
         _ => Kind::Text,
     }
 }
@@ -163,8 +166,22 @@ fn integer(text: &str) -> Option<i64> {
     if leading_zero(text) { None } else { text.parse().ok() }
 }
 
+/// `inf` or `infinity` with a sign or without, as other readers of tables take it.
+fn infinite(text: &str) -> Option<f64> {
+    let (sign, word) = match text.as_bytes().first()? {
+        b'-' => (-1.0, &text[1..]),
+        b'+' => (1.0, &text[1..]),
+        _ => (1.0, text),
+    };
+    let infinite = word.eq_ignore_ascii_case("inf") || word.eq_ignore_ascii_case("infinity");
+    infinite.then_some(sign * f64::INFINITY)
+}
+
 fn float(text: &str) -> Option<f64> {
-    // `inf`, `nan` and `infinity` are words.
+    if let Some(infinite) = infinite(text) {
+        return Some(infinite);
+    }
+    // `nan` is a word, or stands for nothing.
     let plain = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E'));
     let point = text.bytes().any(|byte| matches!(byte, b'.' | b'e' | b'E'));
     if !plain || leading_zero(text) {
@@ -303,6 +320,10 @@ mod tests {
             ("TRUE", Kind::Boolean),
             ("f", Kind::Text),
             ("nan", Kind::Text),
+            ("inf", Kind::Float),
+            ("-Infinity", Kind::Float),
+            ("+INF", Kind::Float),
+            ("information", Kind::Text),
             ("2013-02-28", Kind::Date),
             ("2013-02-30", Kind::Text),
             ("2013-01-01 10:00", Kind::Timestamp { offset: false }),

@@ -15,6 +15,7 @@ const NUMBER: u8 = 1;
 const BOOLEAN: u8 = 2;
 const INSTANT: u8 = 3;
 const TEXT: u8 = 4;
+const TEXT_OR_NULL: u8 = 5;
 
 /// Cells of one column of one chunk, in the order of the rows.
 #[derive(Debug, Default)]
@@ -40,11 +41,11 @@ impl ColumnBuffer {
             Cell::Number(number) => (NUMBER, number.to_bits().cast_signed()),
             Cell::Boolean(value) => (BOOLEAN, i64::from(*value)),
             Cell::Instant(micros) => (INSTANT, *micros),
-            Cell::Text(text) => {
+            Cell::Text(text) | Cell::TextOrNull(text) => {
                 self.ends.resize(row, self.text.len() as i32);
                 self.text.extend_from_slice(text.as_bytes());
                 self.ends.push(self.text.len() as i32);
-                (TEXT, 0)
+                (if matches!(cell, Cell::Text(_)) { TEXT } else { TEXT_OR_NULL }, 0)
             }
         };
         self.kinds.resize(row, NULL);
@@ -141,6 +142,7 @@ impl LooseColumn {
                 BOOLEAN => Cell::Boolean(bits.value(row) != 0),
                 INSTANT => Cell::Instant(bits.value(row)),
                 TEXT => Cell::Text(texts.value(row).into()),
+                TEXT_OR_NULL => Cell::TextOrNull(texts.value(row).into()),
                 _ => Cell::Null,
             },
             Self::Null | Self::Number(_) | Self::Boolean(_) | Self::Instant(_) | Self::Text(_) => Cell::Null,
@@ -161,6 +163,7 @@ mod tests {
             any::<bool>().prop_map(Cell::Boolean),
             any::<i64>().prop_map(Cell::Instant),
             ".{0,6}".prop_map(|text| Cell::Text(text.into())),
+            " {0,3}".prop_map(|text| Cell::TextOrNull(text.into())),
         ]
     }
 

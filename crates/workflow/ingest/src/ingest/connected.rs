@@ -1,16 +1,18 @@
 //! Tables of databases, document stores and JSON APIs: every partition is a part and a checkpoint.
 
 mod partition;
+mod widening;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
-use ropewalk_connectors::{SqlRequest, Table, json_api_open, mongo_open, sql_open};
+use ropewalk_connectors::{Note, SqlRequest, Table, json_api_open, mongo_open, sql_open};
 use ropewalk_store::Blob;
 use ropewalk_types::Digest;
 use serde_json::json;
 
 use self::partition::{PartitionJob, ReadPartition};
+use self::widening::{is_guessed, misfitting, told_again, widen};
 use super::appending::Previous;
 use super::schema::{FileColumns, TableSchema};
 use super::writing::{WrittenTable, columns_report};
@@ -24,8 +26,14 @@ const SNAPSHOT: &str = "snapshot";
 impl Work<'_> {
     /// Reads a table of a foreign system. With a cursor and a previous version that was read by it, what is new is added
     /// to that version, and nothing new gives it again; otherwise everything is read.
+    ///
+    /// Types that were guessed from a beginning may turn out wrong: then everything is read once more, and all rows
+    /// decide the columns that they were wrong for.
     pub(super) async fn connected(self, network: &Network) -> Result<Ingested, IngestError> {
         let mut source = self.settings.source.clone();
+        if let Source::Sql(request) = &mut source {
+            request.type_tolerance = self.settings.type_tolerance;
+        }
         let mut previous = None;
         if let Source::Sql(request) = &mut source
             && let Some(cursor) = &mut request.cursor
@@ -38,34 +46,44 @@ impl Work<'_> {
                 previous = Some(found);
             }
         }
-        let table = table_open(&source, network).await?;
+        let mut guessed = is_guessed(&source);
+        let read = loop {
+            let asked = Asked { source: &source, previous: previous.as_ref(), network, guessed };
+            match self.read(asked).await? {
+                Read::Whole(read) => break *read,
+                Read::Misfits(wide, keys) => {
+                    self.progress.noted(&told_again(&wide));
+                    self.forget(&keys).await?;
+                    widen(&mut source, wide);
+                    guessed = false;
+                }
+            }
+        };
+        if read.import.rows == Some(0)
+            && let Some(previous) = &previous
+        {
+            previous.tell_unknown(&read.notes, self.progress);
+        }
+        self.finish(read, previous).await
+    }
+
+    async fn read(self, asked: Asked<'_>) -> Result<Read, IngestError> {
+        let table = table_open(asked.source, asked.network).await?;
         let name = table.provenance.location.clone();
         let typed = std::iter::once((name.as_str(), FileColumns::Typed(&table.schema)));
-        let mut schema = self.unite(typed, previous.as_ref())?;
+        let mut schema = self.unite(typed, asked.previous)?;
         for note in &table.notes {
             match schema.columns.iter_mut().find(|column| Some(&column.name) == note.column.as_ref()) {
                 Some(column) => column.notes.push(note.text.clone()),
                 None => schema.notes.push(note.text.clone()),
             }
         }
-        let notes = table.notes.clone();
-        let read = self.partitions(table, &source, schema, network).await?;
-        if read.import.rows == Some(0)
-            && let Some(previous) = &previous
-        {
-            previous.tell_unknown(&notes, self.progress);
-        }
-        self.finish(read, previous).await
+        self.partitions(table, schema, asked).await
     }
 
-    async fn partitions(
-        self,
-        table: Table,
-        source: &Source,
-        schema: TableSchema,
-        network: &Network,
-    ) -> Result<ReadTable, IngestError> {
-        let Table { partitions, cursor, provenance, .. } = table;
+    async fn partitions(self, table: Table, schema: TableSchema, asked: Asked<'_>) -> Result<Read, IngestError> {
+        let Asked { source, network, .. } = asked;
+        let Table { partitions, cursor, provenance, notes, .. } = table;
         self.progress.files_found(partitions.len());
         let count = partitions.len();
         let previous = self.settings.previous.map(|digest| digest.to_string());
@@ -79,9 +97,15 @@ impl Work<'_> {
             "schema": format!("{:?}", schema.arrow().fields()),
         });
         let job = PartitionJob { work: self, schema: schema.into(), identity, network: network.clone() };
+        let keys: Vec<Digest> = partitions.iter().map(|partition| job.key(partition)).collect();
         let works: Vec<_> = partitions.into_iter().map(|partition| job.clone().read(partition)).collect();
-        let parts: Vec<ReadPartition> =
-            stream::iter(works).buffered(self.settings.parallelism.get()).try_collect().await?;
+        let parts: Result<Vec<ReadPartition>, _> =
+            stream::iter(works).buffered(self.settings.parallelism.get()).try_collect().await;
+        let wide = if asked.guessed { misfitting(&parts, &job.schema, asked.previous, self.settings) } else { None };
+        if let Some(wide) = wide {
+            return Ok(Read::Misfits(wide, keys));
+        }
+        let parts = parts?;
         let rows = parts.iter().map(|part| part.written.outcome.rows + part.written.outcome.quarantined).sum();
         let digests: Vec<_> = parts.iter().map(|part| part.written.digest.to_string()).collect();
         let digest = Digest::of_json(&json!(digests));
@@ -104,7 +128,16 @@ impl Work<'_> {
         let retrieved_at = parts.iter().map(|part| part.retrieved_at).min().unwrap_or(provenance.retrieved_at);
         let import =
             Import { location: provenance.location, retrieved_at, query, file: None, rows: Some(rows), digest, facts };
-        Ok(ReadTable { schema, parts, import, cursor })
+        Ok(Read::Whole(Box::new(ReadTable { schema, parts, import, cursor, notes })))
+    }
+
+    /// What was read under `keys` does not count for the next import.
+    async fn forget(self, keys: &[Digest]) -> Result<(), IngestError> {
+        let forgotten = self.store.put_bytes(bytes::Bytes::from_static(partition::FORGOTTEN)).await?;
+        for key in keys {
+            self.checkpoints.put(key, &forgotten.digest).await?;
+        }
+        Ok(())
     }
 
     async fn finish(self, read: ReadTable, previous: Option<Previous>) -> Result<Ingested, IngestError> {
@@ -113,17 +146,34 @@ impl Work<'_> {
         let executed_pieces = read.parts.len() - reused_pieces;
         let Import { location, digest, .. } = &read.import;
         let source = SourceFile { path: location.into(), digest: *digest, size: 0, files: Vec::new() };
-        let (tree, bytes, report) = match (read.import.rows, previous) {
-            (Some(0), Some(previous)) => previous.into_version(),
-            (_, previous) => self.publish(read.written(), previous).await?,
+        let made = match (read.import.rows, previous) {
+            (Some(0), Some(previous)) => Ok(previous.into_version()),
+            (_, previous) => self.publish(read.written(), previous).await,
         };
-        // The next import asks again: what is kept of this one is in the version.
-        let forgotten = self.store.put_bytes(bytes::Bytes::from_static(partition::FORGOTTEN)).await?;
-        for key in &keys {
-            self.checkpoints.put(key, &forgotten.digest).await?;
+        // The next import asks again: what is kept of this one is in the version, or not wanted.
+        if matches!(made, Ok(_) | Err(IngestError::MostlyQuarantined { .. })) {
+            self.forget(&keys).await?;
         }
+        let (tree, bytes, report) = made?;
         Ok(Ingested { tree, report, bytes, source, reused_pieces, executed_pieces, tags: BTreeMap::new() })
     }
+}
+
+/// What is read of a foreign system, and what is known before.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    source: &'a Source,
+    previous: Option<&'a Previous>,
+    network: &'a Network,
+    /// Whether types may be guessed, so that they may turn out wrong.
+    guessed: bool,
+}
+
+/// What came of reading a table.
+enum Read {
+    Whole(Box<ReadTable>),
+    /// The types of these columns were guessed wrong, and these checkpoints hold what was read so.
+    Misfits(BTreeSet<String>, Vec<Digest>),
 }
 
 /// What tells this request from others, without what it may hold of secrets.
@@ -156,6 +206,8 @@ struct ReadTable {
     parts: Vec<ReadPartition>,
     import: Import,
     cursor: Option<String>,
+    /// What the source has to say.
+    notes: Vec<Note>,
 }
 
 impl ReadTable {

@@ -20,9 +20,9 @@ pub(crate) fn decompressed(
     let packed = file.metadata().map_err(IngestError::stream(format!("look at `{name}`")))?.len();
     let by_ratio = packed.saturating_mul(limits.ratio).max(RATIO_FREE_BYTES);
     let reason = if by_ratio < limits.total_bytes {
-        format!("it unpacks to more than {} times its size", limits.ratio)
+        format!("it unpacks to more than {} times its size (`limits.ratio`)", limits.ratio)
     } else {
-        format!("it unpacks to more than {} bytes", limits.total_bytes)
+        format!("it unpacks to more than {} bytes (`limits.total_bytes`)", limits.total_bytes)
     };
     let decoder: Box<dyn Read> = match compression {
         Compression::Gzip => Box::new(MultiGzDecoder::new(BufReader::new(file))),

@@ -160,7 +160,7 @@ impl DelimitedReader<'_> {
         } else {
             piece.row_begin(line)?;
             for (place, field) in record.fields().enumerate() {
-                piece.cell(place, &self.nulls.cell(field.into()))?;
+                piece.cell(place, &self.nulls.cell(field.into(), record.is_quoted(place)))?;
             }
             return Ok(0);
         };

@@ -16,12 +16,15 @@ pub(crate) struct Evidence {
     texts: u64,
     /// Timestamps that name a time zone, also counted in `timestamps`.
     offsets: u64,
+    /// Texts that are null in any column but one of text.
+    #[serde(default)]
+    unclear: u64,
 }
 
 impl Evidence {
     pub(crate) fn add(&mut self, cell: &Cell<'_>) {
         match cell.kind() {
-            None => {}
+            None => self.unclear += u64::from(matches!(cell, Cell::TextOrNull(_))),
             Some(Kind::Integer) => {
                 self.integers += 1;
                 self.inexact += u64::from(cell.is_inexact());
@@ -46,9 +49,15 @@ impl Evidence {
         self.timestamps += other.timestamps;
         self.texts += other.texts;
         self.offsets += other.offsets;
+        self.unclear += other.unclear;
     }
 
-    /// Cells with a value.
+    /// Whether no cell has a value, whatever the type.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.cells() + self.unclear == 0
+    }
+
+    /// Cells with a value in a column of any type.
     pub(crate) fn cells(&self) -> u64 {
         self.integers + self.floats + self.booleans + self.dates + self.timestamps + self.texts
     }
@@ -78,7 +87,7 @@ impl Evidence {
     /// What a reader of the column should know about the choice.
     pub(crate) fn notes(&self, chosen: ColumnType) -> Vec<String> {
         let mut notes = Vec::new();
-        if self.cells() == 0 {
+        if self.is_empty() {
             notes.push("no row has a value".to_owned());
         }
         if chosen == ColumnType::Text && self.cells() > self.texts && self.texts > 0 {

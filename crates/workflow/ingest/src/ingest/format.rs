@@ -213,7 +213,7 @@ const ZSTANDARD: &[u8] = b"\x28\xb5\x2f\xfd";
 pub(crate) fn check_content(name: &str, format: TableFormat, file: &mut File) -> Result<(), IngestError> {
     let mut start = Vec::new();
     let failed = || IngestError::stream(format!("read `{name}`"));
-    file.by_ref().take(8).read_to_end(&mut start).map_err(failed())?;
+    file.by_ref().take(64).read_to_end(&mut start).map_err(failed())?;
     file.rewind().map_err(failed())?;
     match mistaken(format, &start) {
         None => Ok(()),
@@ -224,8 +224,16 @@ pub(crate) fn check_content(name: &str, format: TableFormat, file: &mut File) ->
 const NAME: &str = "give the file the ending of what it is, or declare its `format`";
 const NOTHING: &str = "look where it was made or downloaded: nothing has arrived";
 const PASSWORD: &str = "save it without a password; an old workbook has to be called .xls";
+const PAGE: &str = "look into it: a server may have sent a page to log in, or an error, in place of the file";
 const EXPORT: &str = "look at its beginning: what programs export under this ending is often CSV or HTML; open it and save it \
                       again, or give it the ending of what it is";
+
+/// Whether a text begins as HTML does.
+fn is_page(start: &[u8]) -> bool {
+    let text = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start).trim_ascii_start();
+    let begins = |word: &[u8]| text.get(..word.len()).is_some_and(|text| text.eq_ignore_ascii_case(word));
+    begins(b"<!doctype html") || begins(b"<html")
+}
 
 fn mistaken(format: TableFormat, start: &[u8]) -> Option<(&'static str, &'static str)> {
     let begins = |magic: &[u8]| start.starts_with(magic);
@@ -251,10 +259,11 @@ fn mistaken(format: TableFormat, start: &[u8]) -> Option<(&'static str, &'static
         TableFormat::Xls if start.trim_ascii_start().starts_with(b"<") || begins(b"\xef\xbb\xbf<") => {
             Some(("it is HTML or XML, not a workbook", EXPORT))
         }
-        TableFormat::Xls if start.iter().all(|byte| matches!(byte, b'\t' | b'\r' | b'\n' | b' '..=b'~')) => {
+        TableFormat::Xls if start.iter().take(8).all(|byte| matches!(byte, b'\t' | b'\r' | b'\n' | b' '..=b'~')) => {
             Some(("it is text, not a workbook", EXPORT))
         }
         _ if !format.is_text() => None,
+        _ if is_page(start) => Some(("it is a page of the web (HTML), not data", PAGE)),
         _ if begins(ZIP) => Some(("it is a workbook or an archive, not text", NAME)),
         _ if begins(OLE) => Some(("it is an old .xls workbook, not text", NAME)),
         _ if begins(PARQUET) => Some(("it is a Parquet file, not text", NAME)),
@@ -284,6 +293,16 @@ mod tests {
             assert!(kind_of_name(name, None).is_err(), "{name}");
         }
         assert_eq!(kind_of_name("x.png", None).unwrap().kind, FileKind::Media);
+    }
+
+    #[test]
+    fn pages_of_the_web_are_no_tables() {
+        for start in ["<!DOCTYPE html>\n<html>", "\u{feff}\n <html lang=\"en\">", "<HTML>"] {
+            assert!(mistaken(TableFormat::Csv, start.as_bytes()).unwrap().0.contains("HTML"), "{start}");
+        }
+        for start in ["html,b", "<b>,c", ""] {
+            assert_eq!(mistaken(TableFormat::Csv, start.as_bytes()), None, "{start}");
+        }
     }
 
     #[test]

@@ -281,7 +281,10 @@ impl<'a> Unfolding<'a> {
         if archive.depth > limit {
             return Err(too_much(
                 &archive.shown,
-                format!("it lies in {} archives, and {limit} in each other are accepted", archive.depth - 1),
+                format!(
+                    "it lies in {} archives, and {limit} in each other are accepted (`limits.archive_depth`)",
+                    archive.depth - 1
+                ),
             ));
         }
         match archive.format {

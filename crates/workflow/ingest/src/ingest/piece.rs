@@ -142,7 +142,7 @@ impl<'a> PieceWriter<'a> {
             self.buffers.resize_with(place + 1, ColumnBuffer::default);
             self.evidence.resize_with(place + 1, Evidence::default);
         }
-        if let Cell::Text(text) = cell {
+        if let Cell::Text(text) | Cell::TextOrNull(text) = cell {
             if text.len() > CELL_BYTES {
                 return Err(self.broken(&format!("a cell has more than {CELL_BYTES} bytes of text")));
             }
@@ -219,7 +219,7 @@ impl<'a> PieceWriter<'a> {
         for place in 0..self.header.len() {
             let evidence = self.evidence.get(place).cloned().unwrap_or_default();
             match self.header.name(place) {
-                Some((name, named)) if named || evidence.cells() > 0 || self.keeps_unnamed => {
+                Some((name, named)) if named || !evidence.is_empty() || self.keeps_unnamed => {
                     if !named {
                         self.summary.notes.push(format!("column {} has no name and is read as `{name}`", place + 1));
                     }

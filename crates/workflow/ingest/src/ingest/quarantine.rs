@@ -1,13 +1,17 @@
 use std::fmt;
 use std::fs::File;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
+use ropewalk_store::files;
 use serde::{Deserialize, Serialize};
+use tempfile::NamedTempFile;
 
-use crate::IngestError;
+use crate::blocking::blocking;
 use crate::part::PartWriter;
+use crate::{IngestError, IngestSettings, TableReport};
 
 /// A cell, or a whole row, that is not in the table, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +37,46 @@ impl fmt::Display for Misfit {
         }
         write!(f, ": {}", self.reason)
     }
+}
+
+/// So many rows are no sign of anything, while others are left.
+const FEW_ROWS: u64 = 10;
+
+/// The error when a larger share of the rows than is accepted does not fit.
+pub(crate) fn mostly_quarantined(
+    report: &TableReport,
+    misfits: &[Misfit],
+    settings: &IngestSettings,
+) -> Option<IngestError> {
+    let (quarantined, rows, share) = (report.quarantined, report.rows + report.quarantined, settings.max_quarantined);
+    let few = quarantined <= FEW_ROWS && report.rows > 0;
+    // What is said of files that are kept may lack some: they are kept all the same.
+    if few || report.kept_files.is_some() || quarantined as f64 <= share * rows as f64 {
+        return None;
+    }
+    let first = misfits.first().map(|first| format!("{}, {first}", first.file)).unwrap_or_default();
+    let kept = settings.kept_quarantine.clone();
+    Some(IngestError::MostlyQuarantined { quarantined, rows, share, first, kept })
+}
+
+/// Keeps the list of what does not fit at `place`, or removes the one that is there when there is none.
+pub(crate) async fn quarantine_keep(place: PathBuf, list: Option<&NamedTempFile>) -> Result<(), IngestError> {
+    let list = list.map(|list| list.path().to_owned());
+    blocking(move || {
+        match list {
+            Some(list) => {
+                if let Some(folder) = place.parent() {
+                    files::create_directories(folder)?;
+                }
+                files::write_atomic(&place, &files::read(&list)?)?;
+            }
+            None => {
+                files::remove_file(&place)?;
+            }
+        }
+        Ok(())
+    })
+    .await
 }
 
 const TEXT_BYTES: usize = 1000;

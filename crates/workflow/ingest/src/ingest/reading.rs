@@ -44,6 +44,8 @@ pub(crate) struct Piece {
     pub(crate) key: Digest,
     pub(crate) content: PieceContent,
     pub(crate) reused: bool,
+    /// Whether to read it again costs less than a checkpoint: one of very many small files.
+    pub(crate) cheap: bool,
 }
 
 /// The rows of a piece, or where they are.
@@ -128,6 +130,11 @@ pub(crate) async fn pieces_read(
     Ok(pieces.into_iter().flatten().collect())
 }
 
+/// A source of more files has no checkpoints of its small ones: each is three files of the store and a wait for the disk.
+const MANY_FILES: usize = 256;
+/// Larger files are not small.
+const SMALL_BYTES: u64 = 16 << 10;
+
 /// What files are read with.
 #[derive(Clone, Copy)]
 pub(crate) struct Reading<'a> {
@@ -137,9 +144,15 @@ pub(crate) struct Reading<'a> {
     pub(crate) scratch: &'a Arc<Scratch>,
     /// Bounds what is read at once, over files and over sheets.
     pub(crate) workers: &'a Workers,
+    /// How many files the source has.
+    pub(crate) files: usize,
 }
 
 impl Reading<'_> {
+    fn is_cheap(self, table: &TableFile) -> Result<bool, IngestError> {
+        Ok(self.files > MANY_FILES && table.file.size()? <= SMALL_BYTES)
+    }
+
     async fn pieces(self, table: &TableFile) -> Result<Vec<Piece>, IngestError> {
         let (file, scratch) = (table.file.clone(), Arc::clone(self.scratch));
         let (source, digest) = self.workers.run(move || file.unpack(&scratch)).await?;
@@ -199,18 +212,22 @@ impl Reading<'_> {
         sheet: Option<SheetTask>,
     ) -> Result<Piece, IngestError> {
         let key = self.key(table.format, &digest, sheet.as_ref());
-        let (name, format) = (table.file.name.clone(), table.format);
-        if let Some(value) = self.checkpoints.get(&key).await?
+        let (name, format, cheap) = (table.file.name.clone(), table.format, self.is_cheap(table)?);
+        if !cheap
+            && let Some(value) = self.checkpoints.get(&key).await?
             && let Some((file, summary)) = self.reuse(value).await?
         {
             let content = PieceContent::Cells { file, summary };
-            return Ok(Piece { name, format, digest, key, content, reused: true });
+            return Ok(Piece { name, format, digest, key, content, reused: true, cheap });
         }
         let job = self.job(table);
         let (file, summary) = self.workers.run(move || job.cells(source, sheet.as_ref())).await?;
-        let blob = self.workers.put_file(self.store, &file).await?;
-        self.checkpoints.put(&key, &blob.digest).await?;
-        Ok(Piece { name, format, digest, key, content: PieceContent::Cells { file, summary }, reused: false })
+        if !cheap {
+            let blob = self.workers.put_file(self.store, &file).await?;
+            self.checkpoints.put(&key, &blob.digest).await?;
+        }
+        let content = PieceContent::Cells { file, summary };
+        Ok(Piece { name, format, digest, key, content, reused: false, cheap })
     }
 
     /// The piece that an earlier run made; none when it is gone, so that it is made again.
@@ -231,9 +248,10 @@ impl Reading<'_> {
 
     async fn json(self, table: &TableFile, source: Readable, digest: Digest) -> Result<Piece, IngestError> {
         let key = self.key(table.format, &digest, None);
-        let (name, format) = (table.file.name.clone(), table.format);
+        let (name, format, cheap) = (table.file.name.clone(), table.format, self.is_cheap(table)?);
         let mut known = None;
-        if let Some(value) = self.checkpoints.get(&key).await?
+        if !cheap
+            && let Some(value) = self.checkpoints.get(&key).await?
             && self.store.contains(&value).await?
         {
             let bytes = self.store.get_bytes(&value).await?;
@@ -243,21 +261,22 @@ impl Reading<'_> {
         let (reused, job) = (known.is_some(), self.job(table));
         let beginning = Beginning::of_rows(job.settings.inferred_records);
         let (source, summary) = self.workers.run(move || job.json(source, known, beginning)).await?;
-        if !reused {
+        if !reused && !cheap {
             let bytes = serde_json::to_vec(&summary)
                 .map_err(|error| IngestError::Encoding { action: "encode a checkpoint", reason: error.to_string() })?;
             let blob = self.store.put_bytes(Bytes::from(bytes)).await?;
             self.checkpoints.put(&key, &blob.digest).await?;
         }
-        Ok(Piece { name, format, digest, key, content: PieceContent::Json { source, summary }, reused })
+        Ok(Piece { name, format, digest, key, content: PieceContent::Json { source, summary }, reused, cheap })
     }
 
     /// Reads the schema alone, so there is nothing to keep.
     async fn typed(self, table: &TableFile, source: Readable, digest: Digest) -> Result<Piece, IngestError> {
         let (key, job) = (self.key(table.format, &digest, None), self.job(table));
-        let (name, format) = (table.file.name.clone(), table.format);
+        let (name, format, cheap) = (table.file.name.clone(), table.format, self.is_cheap(table)?);
         let (source, schema) = self.workers.run(move || job.typed(source)).await?;
-        Ok(Piece { name, format, digest, key, content: PieceContent::Typed { source, schema }, reused: false })
+        let content = PieceContent::Typed { source, schema };
+        Ok(Piece { name, format, digest, key, content, reused: false, cheap })
     }
 
     fn job(self, table: &TableFile) -> Job {

@@ -10,20 +10,26 @@ pub(crate) struct Record {
     content: String,
     /// Where each finished field ends in `content`.
     ends: Vec<usize>,
+    /// Whether each finished field began with a quote.
+    opened: Vec<bool>,
     /// The record as it is written.
     text: String,
     quoted: bool,
+    /// Whether the field that is not finished began with a quote.
+    opens: bool,
 }
 
 impl Record {
     /// Both characters must be ASCII.
     pub(crate) fn new(delimiter: u8, quote: Option<char>) -> Self {
-        Self { delimiter, quote, content: String::new(), ends: Vec::new(), text: String::new(), quoted: false }
+        let (content, ends, opened, text) = (String::new(), Vec::new(), Vec::new(), String::new());
+        Self { delimiter, quote, content, ends, opened, text, quoted: false, opens: false }
     }
 
     pub(crate) fn clear(&mut self) {
         self.content.clear();
         self.ends.clear();
+        self.opened.clear();
         self.text.clear();
         self.quoted = false;
     }
@@ -42,6 +48,11 @@ impl Record {
     pub(crate) fn fields(&self) -> impl Iterator<Item = &str> {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
         starts.zip(&self.ends).map(|(start, end)| &self.content[start..*end])
+    }
+
+    /// Whether the field at `place` of a complete record is written in quotes.
+    pub(crate) fn is_quoted(&self, place: usize) -> bool {
+        self.opened.get(place).copied().unwrap_or_default()
     }
 
     /// The record as it is written, without the end of its last line.
@@ -63,20 +74,25 @@ impl Record {
             }
             let body = rest.trim_end_matches(['\r', '\n']);
             let Some(end) = body.bytes().position(|byte| byte == self.delimiter) else {
-                self.content.push_str(body);
-                self.ends.push(self.content.len());
+                self.field_end(body);
                 return true;
             };
-            self.content.push_str(&body[..end]);
-            self.ends.push(self.content.len());
+            self.field_end(&body[..end]);
             rest = &rest[end + 1..];
             self.field_begin(&mut rest);
         }
     }
 
+    fn field_end(&mut self, last: &str) {
+        self.content.push_str(last);
+        self.ends.push(self.content.len());
+        self.opened.push(self.opens);
+    }
+
     fn field_begin(&mut self, rest: &mut &str) {
+        self.opens = false;
         if let Some(after) = self.quote.and_then(|quote| rest.strip_prefix(quote)) {
-            self.quoted = true;
+            (self.quoted, self.opens) = (true, true);
             *rest = after;
         }
     }
@@ -127,6 +143,7 @@ mod tests {
         let mut record = Record::new(b';', Some('\''));
         assert!(record.push_line("'a;''b';\"c\n"));
         assert_eq!(record.fields().collect::<Vec<_>>(), ["a;'b", "\"c"]);
+        assert_eq!((0..3).map(|place| record.is_quoted(place)).collect::<Vec<_>>(), [true, false, false]);
         let mut record = Record::new(b',', None);
         assert!(record.push_line("\"a,b\"\n"));
         assert_eq!(record.fields().collect::<Vec<_>>(), ["\"a", "b\""]);

@@ -17,7 +17,7 @@ use super::reading::{Job, Piece, PieceContent};
 use super::schema::TableSchema;
 use super::typed::TypedFile;
 use super::writing::piece_rows;
-use super::{no_column, only_tables};
+use super::{NAMED, first_named, no_column, only_tables};
 use crate::report::Skipped;
 use crate::scratch::Scratch;
 use crate::workers::Workers;
@@ -25,8 +25,6 @@ use crate::{IngestError, IngestSettings, Limits};
 
 /// From what of each text the types of its columns are told.
 const SAMPLE: Beginning = Beginning { rows: 1 << 18, bytes: 256 << 20 };
-/// Files that are named in notes.
-const NAMED: usize = 3;
 
 /// A file on disk that somebody names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,7 +113,7 @@ fn looked_at(job: &Job) -> Result<Piece, IngestError> {
             PieceContent::Cells { file, summary }
         }
     };
-    Ok(Piece { name: job.table.file.name.clone(), format, digest, key: digest, content, reused: false })
+    Ok(Piece { name: job.table.file.name.clone(), format, digest, key: digest, content, reused: false, cheap: false })
 }
 
 fn is_complete(piece: &Piece) -> bool {
@@ -206,11 +204,8 @@ impl FileScan {
             notes.push(format!("left out of {files} more files: {more} rows"));
         }
         if !self.skipped.is_empty() {
-            let named =
-                self.skipped.iter().take(NAMED).map(|skipped| format!("`{}` ({})", skipped.name, skipped.reason));
-            let named = named.collect::<Vec<_>>().join(", ");
-            let dots = if self.skipped.len() > NAMED { ", …" } else { "" };
-            notes.push(format!("{} files in archives were passed over: {named}{dots}", self.skipped.len()));
+            let skipped: Vec<_> = self.skipped.iter().collect();
+            notes.push(format!("{} files in archives were passed over: {}", skipped.len(), first_named(&skipped)));
         }
         notes
     }

@@ -81,7 +81,9 @@ impl TypedFile<'_> {
             let (size, packed) = (column.uncompressed_size().max(0) as u64, column.compressed_size().max(1) as u64);
             if size > RATIO_FREE_BYTES && size / packed > self.limits.ratio {
                 let (name, times, limit) = (column.column_path().string(), size / packed, self.limits.ratio);
-                let reason = format!("column `{name}` unpacks to {times} times its size, {limit} times are accepted");
+                let reason = format!(
+                    "column `{name}` unpacks to {times} times its size, {limit} times are accepted (`limits.ratio`)"
+                );
                 return Err(IngestError::table(self.name, reason, LIMIT));
             }
         }

@@ -38,9 +38,10 @@ pub(crate) fn walk(project: &Path, patterns: &[String], limits: &Limits) -> Resu
             walking.path(path, &mut walked)?;
             continue;
         }
-        let before = walked.files.len();
+        let found = |walked: &Walked| (walked.files.len(), walked.skipped.len());
+        let before = found(&walked);
         walking.pattern(pattern, &mut walked)?;
-        if walked.files.len() == before {
+        if found(&walked) == before {
             return Err(IngestError::NoFile { pattern: pattern.clone() });
         }
     }
@@ -81,7 +82,7 @@ impl Walking<'_> {
         }
         walked.single = !self.several;
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-        self.file(path, name, walked)
+        self.file(path.clone(), path, name, walked)
     }
 
     fn pattern(&mut self, pattern: &str, walked: &mut Walked) -> Result<(), IngestError> {
@@ -115,24 +116,45 @@ impl Walking<'_> {
                 walked.skipped.push(Skipped { name, reason: "its name is not UTF-8".to_owned() });
                 continue;
             };
-            if entry.file_type().is_file() {
-                self.file(path.to_owned(), name, walked)?;
-            } else {
-                let reason = if entry.path_is_symlink() { "a symbolic link" } else { "not a regular file" };
-                walked.skipped.push(Skipped { name, reason: reason.to_owned() });
+            let file = match entry.file_type() {
+                kind if kind.is_file() => Ok(path.to_owned()),
+                kind if kind.is_symlink() => self.linked(root, path),
+                _ => Err("not a regular file"),
+            };
+            match file {
+                Ok(file) => self.file(path.to_owned(), file, name, walked)?,
+                Err(reason) => walked.skipped.push(Skipped { name, reason: reason.to_owned() }),
             }
         }
         Ok(())
     }
 
-    fn file(&mut self, path: PathBuf, name: String, walked: &mut Walked) -> Result<(), IngestError> {
+    /// The file that a link below `root` leads to, which must lie in the project or in `root`; or why it is passed over.
+    fn linked(&self, root: &Path, link: &Path) -> Result<PathBuf, &'static str> {
+        let Ok(real) = link.canonicalize() else { return Err("a symbolic link that leads nowhere") };
+        if !real.is_file() {
+            return Err("a symbolic link to what is no regular file");
+        }
+        for folder in [self.project, root] {
+            // Named as files of the project are, so that it is known whose it is.
+            if let Ok(whole) = folder.canonicalize()
+                && let Ok(below) = real.strip_prefix(&whole)
+            {
+                return Ok(folder.join(below));
+            }
+        }
+        Err("a symbolic link that leads out of the project")
+    }
+
+    /// Adds the file `path` that was found at `at`, by a link or in its own place.
+    fn file(&mut self, at: PathBuf, path: PathBuf, name: String, walked: &mut Walked) -> Result<(), IngestError> {
         if walked.files.len() >= self.limits.files {
-            let reason = format!("the source has more than {} files", self.limits.files);
+            let reason = format!("the source has more than {} files (`limits.files`)", self.limits.files);
             return Err(IngestError::Settings { reason });
         }
-        let shown = path.strip_prefix(self.project).unwrap_or(&path).to_owned();
+        let shown = at.strip_prefix(self.project).unwrap_or(&at).to_owned();
         let name = if self.several { shown.to_string_lossy().into_owned() } else { name };
-        if self.seen.insert(path.clone()) {
+        if self.seen.insert(at) {
             walked.files.push(LocalFile { path, name, shown });
         }
         Ok(())
@@ -154,7 +176,7 @@ mod tests {
         std::os::unix::fs::symlink("/etc/passwd", directory.path().join("a/link.csv")).unwrap();
         let patterns: Vec<_> = patterns.iter().map(|pattern| (*pattern).to_owned()).collect();
         let walked = walk(directory.path(), &patterns, &Limits::default()).map_err(|error| error.to_string())?;
-        assert!(walked.skipped.iter().all(|skipped| skipped.reason == "a symbolic link"));
+        assert!(walked.skipped.iter().all(|skipped| skipped.reason == "a symbolic link that leads out of the project"));
         Ok(walked.files.into_iter().map(|file| file.name).collect())
     }
 
@@ -166,7 +188,35 @@ mod tests {
         assert_eq!(names(&["a/**/*.csv"]).unwrap(), ["1.csv", "b/2.csv"]);
         assert_eq!(names(&["**/{1,2}.csv"]).unwrap(), ["a/1.csv", "a/b/2.csv"]);
         assert_eq!(names(&["a/**/*.csv", "c.csv", "a/1.csv"]).unwrap(), ["a/1.csv", "a/b/2.csv", "c.csv"]);
+        assert!(names(&["a/l*.csv"]).unwrap().is_empty(), "a link that leads out is listed, not followed");
         assert!(names(&["z/*.csv"]).unwrap_err().contains("no file fits `z/*.csv`"));
         assert!(names(&["a/*.pdf"]).unwrap_err().contains("no file fits `a/*.pdf`"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_to_files_of_the_project_are_followed() {
+        use std::os::unix::fs::symlink;
+        let directory = tempfile::tempdir().unwrap();
+        let at = |path: &str| directory.path().join(path);
+        files::create_directories(&at("d/sub")).unwrap();
+        for path in ["feb.csv", "d/jan.csv"] {
+            files::write_atomic(&at(path), b"x").unwrap();
+        }
+        symlink("../feb.csv", at("d/feb.csv")).unwrap();
+        symlink("sub", at("d/folder.csv")).unwrap();
+        symlink("gone.csv", at("d/lost.csv")).unwrap();
+        for pattern in ["d", "d/*.csv"] {
+            let walked = walk(directory.path(), &[pattern.to_owned()], &Limits::default()).unwrap();
+            let found: Vec<_> =
+                walked.files.iter().map(|file| (file.name.as_str(), file.shown.clone(), file.path.clone())).collect();
+            let feb = ("feb.csv", PathBuf::from("d/feb.csv"), at("feb.csv"));
+            assert_eq!(found, [feb, ("jan.csv", PathBuf::from("d/jan.csv"), at("d/jan.csv"))], "{pattern}");
+            let skipped: Vec<_> = walked.skipped.iter().map(|skipped| skipped.name.as_str()).collect();
+            assert!(skipped.contains(&"folder.csv") && skipped.contains(&"lost.csv"), "{skipped:?}");
+        }
+        // As a query does, which names each.
+        let walked = walk(directory.path(), &["**/*.csv".to_owned()], &Limits::default()).unwrap();
+        assert_eq!(walked.files.len(), 3);
     }
 }

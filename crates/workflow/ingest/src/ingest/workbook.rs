@@ -262,7 +262,7 @@ impl<'a> Found<'a> {
 
     fn into_cell(self, nulls: &NullTexts) -> Cell<'a> {
         match self {
-            Self::Cell(Cell::Text(text)) => nulls.cell(text),
+            Self::Cell(Cell::Text(text)) => nulls.cell(text, false),
             Self::Cell(cell) => cell,
             Self::Empty | Self::Error => Cell::Null,
         }

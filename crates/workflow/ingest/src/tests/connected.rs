@@ -10,8 +10,8 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use ropewalk_connectors::{
-    ConnectionOptions, Cursor, FetchLimits, FetchRequest, MisfitPolicy, NoProgress as NoFetchProgress, Partition,
-    SqlRequest,
+    ConnectionOptions, Cursor, FetchLimits, FetchRequest, JsonApiRequest, MisfitPolicy, NoProgress as NoFetchProgress,
+    Paging, Partition, SqlRequest,
 };
 use ropewalk_types::{Digest, ManualAmbient};
 use sqlx::{Connection as _, SqliteConnection};
@@ -314,12 +314,58 @@ async fn a_file_without_a_tag_is_known_by_its_rows() {
 async fn values_that_no_column_holds_are_in_quarantine() {
     let project = Project::new().await;
     let mut request = orders(&project).await;
-    statements(&project.path().join("shop.db"), &["INSERT INTO orders VALUES ('many', 'x')"]).await;
+    statements(&project.path().join("shop.db"), &[MANY_ORDERS, "INSERT INTO orders VALUES ('many', 'x')"]).await;
     request.misfits = MisfitPolicy::Collect { limit: 10 };
     let made = project.run(&settings(&project, Source::Sql(request))).await.unwrap();
-    assert_eq!((made.report.rows, made.report.quarantined, made.report.columns[0].misfits), (4, 1, 1));
+    assert_eq!((made.report.rows, made.report.quarantined, made.report.columns[0].misfits), (1200, 1, 1));
     let listed = project.quarantine(&made.tree).await;
-    assert!(listed[0].contains("|5|id|many|"), "{listed:?}");
+    assert!(listed[0].contains("|1201|id|many|"), "{listed:?}");
+}
+
+/// 1,200 with those that are there.
+const MANY_ORDERS: &str = "WITH RECURSIVE s(i) AS (SELECT 5 UNION ALL SELECT i + 1 FROM s WHERE i < 1200) \
+                           INSERT INTO orders SELECT i, 'x' FROM s";
+
+/// The first thousand rows do not show what comes.
+#[tokio::test]
+async fn types_that_were_guessed_wrong_are_told_by_all_rows() {
+    let project = Project::new().await;
+    let request = orders(&project).await;
+    let more = "INSERT INTO orders SELECT 'n' || id, name FROM orders";
+    statements(&project.path().join("shop.db"), &[MANY_ORDERS, more]).await;
+    for limit in [100, 1_000_000] {
+        let misfits = MisfitPolicy::Collect { limit };
+        let settings = settings(&project, Source::Sql(SqlRequest { misfits, ..request.clone() }));
+        let heard = Hears::default();
+        let checkpoints = StoreCheckpoints::new(project.store.clone());
+        let made = ingest(&settings, &project.path(), &project.store, &checkpoints, &heard).await.unwrap();
+        assert_eq!((made.report.rows, made.report.quarantined, made.reused_pieces), (2400, 0, 0));
+        assert_eq!(made.report.columns[0].data_type, "text");
+        assert_eq!(project.rows(&made.tree).await[1203], "n4|d");
+        let heard = heard.0.into_inner().unwrap();
+        assert!(heard[0].contains("what the first ones told of `id`"), "{heard:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_field_that_comes_late_is_a_column() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let answer = |uri: axum::http::Uri| async move {
+        match uri.query() {
+            Some("page=0") => r#"[{"id": 1}, {"id": 2}]"#,
+            Some("page=1") => r#"[{"id": 3, "new": 1.5}]"#,
+            _ => "[]",
+        }
+    };
+    tokio::spawn(async move { axum::serve(listener, Router::new().route("/", get(answer))).await });
+    let project = Project::new().await;
+    let mut request = JsonApiRequest::new(url);
+    request.paging = Paging::PageNumber { parameter: "page".to_owned(), first: 0 };
+    (request.sample_rows, request.misfits) = (2, MisfitPolicy::Collect { limit: 10 });
+    let made = project.run(&settings(&project, Source::JsonApi(request))).await.unwrap();
+    assert_eq!(project.rows(&made.tree).await, ["1|", "2|", "3|1.5"]);
+    assert_eq!(made.report.quarantined, 0);
 }
 
 struct Served {

@@ -16,6 +16,7 @@ async fn folders_and_patterns() {
     assert_eq!(names, ["a.csv", "b/2.csv", "z.zip/3.csv"]);
     let skipped: Vec<_> = made.report.skipped.iter().map(|skipped| skipped.reason.as_str()).collect();
     assert_eq!(skipped, ["hidden file", "nothing that is read, by its name"]);
+    assert_eq!(made.report.notes, ["1 file left out: `README.md` (nothing that is read, by its name)"]);
     assert_eq!(made.source, source_fingerprint(&settings, &project.path()).await.unwrap());
     let settings = IngestSettings::new("in/**/*.csv", project.scratch());
     let made = project.run(&settings).await.unwrap();

@@ -118,6 +118,17 @@ async fn declared_dialects_and_formats() {
     assert_eq!(project.rows(&made.tree).await, ["1|a", "2|b"]);
 }
 
+/// A text is null when it is the whole cell; blanks and quotes around it make it null where no text is wanted.
+#[tokio::test]
+async fn null_texts_in_columns_of_text_and_of_numbers() {
+    let project = Project::new().await;
+    let text = "n,t,d\n1,NA,2024-01-01\n NA , NA ,\"NA\"\n , ,\n\"NA\",\"NA\", \n 5 ,\"\",2024-01-02\n";
+    let made = project.ingest("t.csv", text.as_bytes()).await.unwrap();
+    let types: Vec<_> = made.report.columns.iter().map(|column| column.data_type.as_str()).collect();
+    assert_eq!((types, made.report.quarantined), (vec!["int64", "text", "date"], 0));
+    assert_eq!(project.rows(&made.tree).await, ["1||2024-01-01", "| NA |", "| |", "|NA|", "5||2024-01-02"]);
+}
+
 #[tokio::test]
 async fn nul_bytes_are_listed() {
     let project = Project::new().await;

@@ -4,10 +4,11 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
-use ropewalk_types::Digest;
+use ropewalk_store::files;
+use ropewalk_types::{Diagnose as _, Digest};
 
 use super::fixture::{Project, Put, flights, workbook, zip};
-use crate::{Checkpoints, IngestError, IngestProgress, NoProgress, StoreCheckpoints, ingest, report};
+use crate::{Checkpoints, IngestError, IngestProgress, IngestSettings, NoProgress, StoreCheckpoints, ingest, report};
 
 #[tokio::test]
 async fn types_of_a_workbook() {
@@ -116,6 +117,30 @@ async fn quarantine_is_bounded() {
     assert!(matches!(error, IngestError::QuarantineFull { limit: 2, .. }), "{error}");
 }
 
+#[tokio::test]
+async fn a_table_that_is_mostly_quarantine_is_an_error() {
+    let project = Project::new().await;
+    let kept = project.path().join("aside/t.parquet");
+    let text = |good: usize, ragged: usize| format!("a,b\n{}{}", "1,2\n".repeat(good), "3\n".repeat(ragged));
+    let settings = |good, ragged, share| IngestSettings {
+        kept_quarantine: Some(kept.clone()),
+        max_quarantined: share,
+        ..project.settings("t.csv", text(good, ragged).as_bytes())
+    };
+    for (good, ragged, share) in [(0, 3, 0.1), (88, 12, 0.1), (85, 15, 0.12)] {
+        let error = project.run(&settings(good, ragged, share)).await.unwrap_err();
+        let said = format!("{ragged} of {} rows", good + ragged);
+        assert!(error.to_string().contains(&said) && error.to_string().contains("t.csv, row"), "{error}");
+        assert!(error.hint().unwrap().contains("aside/t.parquet"), "{:?}", error.hint());
+        assert!(files::exists(&kept).unwrap(), "what does not fit can be looked at");
+    }
+    for (good, ragged, share) in [(85, 15, 0.15), (1, 9, 0.1)] {
+        let made = project.run(&settings(good, ragged, share)).await.unwrap();
+        assert_eq!(made.report.quarantined, ragged as u64);
+        assert!(!files::exists(&kept).unwrap(), "the version has it");
+    }
+}
+
 /// Differs from one second to the next: workbooks hold the time at which they were made.
 fn months() -> Vec<u8> {
     let books: Vec<_> = (0..6).map(|month| (format!("2013-{month:02}.xlsx"), flights(month * 1000, 300))).collect();
@@ -160,6 +185,25 @@ impl Checkpoints for Failing {
             Ok(_) => self.inner.put(key, value).await,
             Err(_) => Err(IngestError::Interrupted("the machine was switched off".to_owned())),
         }
+    }
+}
+
+/// Reading one again costs less than the three files that a checkpoint of it is.
+#[tokio::test]
+async fn very_many_small_files_have_no_checkpoints() {
+    let project = Project::new().await;
+    let files: Vec<_> = (0..300).map(|file| (format!("{file:03}.csv"), format!("id\n{file}\n"))).collect();
+    let files: Vec<_> = files.iter().map(|(name, text)| (name.as_str(), text.as_bytes())).collect();
+    for (count, large, puts) in [(300, false, 0), (300, true, 2), (20, false, 40)] {
+        let text = format!("id\n{}", "1234567\n".repeat(4000));
+        let large = large.then_some(("large.csv", text.as_bytes()));
+        let entries: Vec<_> = files[..count].iter().copied().chain(large).collect();
+        let settings = project.settings("m.zip", &zip(&entries));
+        let inner = StoreCheckpoints::new(project.store.clone());
+        let counting = Failing { inner, allowed: AtomicUsize::new(puts) };
+        let made = ingest(&settings, &project.path(), &project.store, &counting, &NoProgress).await.unwrap();
+        assert_eq!(made.report.files.len(), entries.len());
+        assert_eq!(counting.allowed.load(Ordering::SeqCst), 0, "{count} files");
     }
 }
 

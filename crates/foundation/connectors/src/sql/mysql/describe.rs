@@ -49,8 +49,8 @@ async fn describe_column(
 
 fn mapped(type_info: &MySqlTypeInfo) -> (Kind, DataType, Option<&'static str>) {
     let (kind, data_type) = match type_info.name() {
-        "BOOLEAN" => (Kind::Signed, DataType::Boolean),
-        "TINYINT" => (Kind::Signed, DataType::Int8),
+        // The driver calls every `tinyint(1)` BOOLEAN, which holds -128 to 127 all the same.
+        "BOOLEAN" | "TINYINT" => (Kind::Signed, DataType::Int8),
         "SMALLINT" => (Kind::Signed, DataType::Int16),
         "MEDIUMINT" | "INT" => (Kind::Signed, DataType::Int32),
         "BIGINT" => (Kind::Signed, DataType::Int64),

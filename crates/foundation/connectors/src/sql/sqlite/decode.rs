@@ -1,4 +1,6 @@
-use chrono::{NaiveDate, NaiveDateTime, NaiveTime, Timelike as _};
+use std::borrow::Cow;
+
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Timelike as _};
 use sqlx::sqlite::{Sqlite, SqliteRow, SqliteValueRef};
 use sqlx::{Decode, Row as _, TypeInfo as _, ValueRef as _};
 
@@ -15,7 +17,7 @@ pub(in crate::sql) enum Kind {
     Date,
     /// Text of the form `HH:MM[:SS[.fff]]`.
     Time,
-    /// Text of the form `YYYY-MM-DD[ T]HH:MM[:SS[.fff]]`, or a date.
+    /// Text of the form `YYYY-MM-DD[ T]HH:MM[:SS[.fff]]`, with `Z` or `±HH[:]MM` behind it or not, or a date.
     Timestamp,
     /// Values of several types: each as text.
     Mixed,
@@ -73,8 +75,19 @@ fn timestamp(text: &str) -> Option<i64> {
     let moment = formats.iter().find_map(|format| NaiveDateTime::parse_from_str(text, format).ok());
     match moment {
         Some(moment) => Some(moment.and_utc().timestamp_micros()),
-        None => date(text).map(|days| i64::from(days) * 86_400_000_000),
+        None => zoned(text).or_else(|| date(text).map(|days| i64::from(days) * 86_400_000_000)),
     }
+}
+
+/// A moment whose text names a time zone, in UTC.
+pub(super) fn zoned(text: &str) -> Option<i64> {
+    let text = match text.strip_suffix(['Z', 'z']) {
+        Some(moment) => Cow::Owned(format!("{moment}+00:00")),
+        None => Cow::Borrowed(text),
+    };
+    let formats = ["%Y-%m-%d %H:%M:%S%.f%#z", "%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%d %H:%M%#z", "%Y-%m-%dT%H:%M%#z"];
+    let moment = formats.iter().find_map(|format| DateTime::parse_from_str(&text, format).ok())?;
+    Some(moment.timestamp_micros())
 }
 
 #[cfg(test)]
@@ -89,6 +102,12 @@ mod tests {
         for text in ["1970-01-01 00:01:00", "1970-01-01T00:01:00.000", "1970-01-01 00:01"] {
             assert_eq!(timestamp(text), Some(60_000_000), "{text}");
         }
+        for text in
+            ["1970-01-01T00:01:00Z", "1970-01-01 00:01:00.000z", "1970-01-01T02:01:00+02:00", "1969-12-31 23:01-0100"]
+        {
+            assert_eq!((timestamp(text), zoned(text)), (Some(60_000_000), Some(60_000_000)), "{text}");
+        }
+        assert_eq!(zoned("1970-01-01 00:01:00"), None);
         assert_eq!(timestamp("1970-01-02"), Some(86_400_000_000));
         assert_eq!(timestamp("yesterday"), None);
     }

@@ -36,7 +36,7 @@ impl<'a> Guard<'a> {
     /// One more entry, of any kind, called `name`: counted, and refused when its name leads outside.
     pub(crate) fn entry(&mut self, name: &str) -> Result<(), IngestError> {
         let Some(left) = self.budget.entries.checked_sub(1) else {
-            return Err(self.too_much(format!("it has more than {} entries", self.limits.entries)));
+            return Err(self.too_much(format!("it has more than {} entries (`limits.entries`)", self.limits.entries)));
         };
         self.budget.entries = left;
         let outside = name.starts_with(['/', '\\'])
@@ -58,7 +58,10 @@ impl<'a> Guard<'a> {
             self.ratio(name, size, packed)?;
         }
         let Some(left) = self.budget.bytes.checked_sub(size) else {
-            return Err(self.too_much(format!("its entries unpack to more than {} bytes", self.limits.total_bytes)));
+            return Err(self.too_much(format!(
+                "its entries unpack to more than {} bytes (`limits.total_bytes`)",
+                self.limits.total_bytes
+            )));
         };
         self.budget.bytes = left;
         if self.names.insert(plain_name(name)) {
@@ -71,7 +74,9 @@ impl<'a> Guard<'a> {
     fn ratio(&self, name: &str, size: u64, packed: u64) -> Result<(), IngestError> {
         let (times, limit) = (size / packed.max(1), self.limits.ratio);
         if size > RATIO_FREE_BYTES && times > limit {
-            let reason = format!("entry `{name}` unpacks to {times} times its size, {limit} times are accepted");
+            let reason = format!(
+                "entry `{name}` unpacks to {times} times its size, {limit} times are accepted (`limits.ratio`)"
+            );
             return Err(self.too_much(reason));
         }
         Ok(())

@@ -63,7 +63,10 @@ fn guard_whole<R: Read + Seek>(archive: &str, zip: &mut ZipArchive<R>, limits: &
         return Err(refused(archive, "two entries have the same name"));
     }
     if zip.len() > limits.entries {
-        return Err(too_much(archive, format!("it has {} entries, {} are accepted", zip.len(), limits.entries)));
+        return Err(too_much(
+            archive,
+            format!("it has {} entries, {} are accepted (`limits.entries`)", zip.len(), limits.entries),
+        ));
     }
     // Entries that share their bytes are how a small archive unpacks to a huge one.
     match zip.has_overlapping_entries() {
@@ -117,7 +120,10 @@ pub(crate) fn check_workbook(name: &str, file: &File, limits: &Limits) -> Result
         // Sheets are streamed; all other parts are held.
         if entry.size > limits.held_bytes && !entry.name.starts_with("xl/worksheets/") {
             let (part, size, limit) = (&entry.name, entry.size, limits.held_bytes);
-            return Err(too_much(name, format!("part `{part}` unpacks to {size} bytes, {limit} are accepted")));
+            return Err(too_much(
+                name,
+                format!("part `{part}` unpacks to {size} bytes, {limit} are accepted (`limits.held_bytes`)"),
+            ));
         }
         let reader =
             zip.by_index(entry.index).map_err(|error| damaged(name, format!("part `{}`: {error}", entry.name)))?;

@@ -51,9 +51,14 @@ struct Checkpoint {
 }
 
 impl PartitionJob<'_> {
+    /// What a checkpoint of `partition` is kept under.
+    pub(super) fn key(&self, partition: &PartitionSource) -> Digest {
+        Digest::of_json(&json!([self.identity, partition.index(), partition.description()]))
+    }
+
     pub(super) async fn read(self, partition: PartitionSource) -> Result<ReadPartition, IngestError> {
         let name = partition.description().to_owned();
-        let key = Digest::of_json(&json!([self.identity, partition.index(), name]));
+        let key = self.key(&partition);
         let progress = self.work.progress;
         if let Some(Checkpoint { written, retrieved_at }) = self.finished(&key).await? {
             progress.file_read(&name, written.outcome.rows, true);
