@@ -210,7 +210,9 @@ mod tests {
         let documents =
             [serde_json::json!({"a": 1, "b": 1}), serde_json::json!({"a": 0.5, "b": "x", "c": {"d": true}, "e": 1})];
         let mut all = super::super::Columns::default();
-        documents.iter().for_each(|document| all.add(&cell(document), "x").unwrap());
+        for document in &documents {
+            all.add(&cell(document), "x").unwrap();
+        }
         let wide = ["a", "c"].map(str::to_owned).into();
         let inferred = infer(&[cell(&documents[0])], Some((all, &wide)), "x").unwrap();
         assert_eq!(inferred.schema.fields().len(), 3, "{:?}", inferred.schema);

@@ -115,7 +115,7 @@ impl DataProject {
             patient.fill(other, &all).await?;
         }
         let whole = patient.is_whole() && own.refs_whole();
-        if healing.give_up && !(whole && !self.workspace().points_nowhere(store).await?) {
+        if healing.give_up && (!whole || self.workspace().points_nowhere(store).await?) {
             Box::pin(self.own_give_up(store, own, patient, verification)).await?;
         }
         if own.rest.is_ok() && own.refs_whole() {

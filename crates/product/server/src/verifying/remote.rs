@@ -46,17 +46,7 @@ impl DataProject {
         let (name, url) = self.remote(Some(name))?;
         let mut verification = Verification::default();
         let heals = heal != HealFrom::Nothing;
-        let store = match Store::open_existing_damaged(&url, self.options()).await {
-            Err(StoreError::MarkLost { .. }) if heals => {
-                verification.notes.push(MARK_WRITTEN.to_owned());
-                Some(Store::open_damaged(&url, self.options()).await?)
-            }
-            Err(StoreError::UnknownFormat { .. }) if heals => {
-                Some(open_marked(&url, self.options(), heals, &mut verification.notes).await?)
-            }
-            opened => opened?,
-        };
-        let store = store.ok_or_else(|| VersionsError::RemoteMissing { name: name.clone(), url })?;
+        let store = self.remote_damaged(&name, url, heals, &mut verification.notes).await?;
         strays(&store, heals, &mut verification.notes).await?;
         let own = self.workspace().store().await?.clone();
         let now = SystemAmbient.now();
@@ -124,6 +114,27 @@ impl DataProject {
         verification.tables = remote.tables;
         patient.end(&mut verification);
         Ok(verification)
+    }
+
+    /// A remote, whatever of it is damaged.
+    async fn remote_damaged(
+        &self,
+        name: &str,
+        url: String,
+        heals: bool,
+        notes: &mut Vec<String>,
+    ) -> Result<Store, ServerError> {
+        let store = match Store::open_existing_damaged(&url, self.options()).await {
+            Err(StoreError::MarkLost { .. }) if heals => {
+                notes.push(MARK_WRITTEN.to_owned());
+                Some(Store::open_damaged(&url, self.options()).await?)
+            }
+            Err(StoreError::UnknownFormat { .. }) if heals => {
+                Some(open_marked(&url, self.options(), heals, notes).await?)
+            }
+            opened => opened?,
+        };
+        Ok(store.ok_or_else(|| VersionsError::RemoteMissing { name: name.to_owned(), url })?)
     }
 
     /// Lets go there of refs to versions that neither this project nor its other remotes have; does nothing while something

@@ -261,7 +261,9 @@ mod tests {
         let mut column = Looked::new("a", Some(declared.to_owned()), &telling);
         let declared = column.declared.as_ref().unwrap();
         let misfits = cells.iter().filter(|cell| !declared.holds((*cell).clone())).count() as u64;
-        cells.iter().for_each(|cell| column.seen.add(cell));
+        for cell in cells {
+            column.seen.add(cell);
+        }
         (column.values, column.misfits) = (cells.len() as u64, misfits);
         column.described(tolerance)
     }
