@@ -78,7 +78,8 @@ async fn broken_documents_are_errors() {
     for (text, says) in [
         (&b"[{\"a\":1},\n{\"a\":"[..], "begins on line 2 is not ended"),
         (b"[{\"a\":1}", "array that begins on line 1 is not ended"),
-        (b"<html></html>", "none of 1 records is an object"),
+        (b"<html></html>", "a page of the web (HTML), not data"),
+        (b"[1]", "none of 1 records is an object"),
         (b"", "not even the names of columns"),
     ] {
         let error = project.ingest("t.json", text).await.unwrap_err().to_string();

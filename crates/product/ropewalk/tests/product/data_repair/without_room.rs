@@ -23,7 +23,11 @@ fn assert_refused(said: &str, times: usize) {
 
 #[test]
 fn a_remote_without_room_is_no_worse_after_a_healing_and_is_healed_once_there_is_room() {
-    let project = birds(&Place::at("small/remote".as_ref()));
+    let project = birds(&Place::local());
+    project.succeed(&["remote", "rm", "origin"]);
+    let ignored = std::fs::read_to_string(project.path(".gitignore")).expect("a file");
+    project.write(".gitignore", &format!("{ignored}/small/\n"));
+    project.succeed(&["remote", "add", "origin", "file:small/remote"]);
     std::fs::write(project.path("photos/owl.raw"), noise(7, 600_000)).expect("write");
     project.succeed(&["data", "commit", "photos", "-m", "an owl"]);
     let script = r#"
