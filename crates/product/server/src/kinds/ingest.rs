@@ -32,7 +32,7 @@ use crate::travelling::content_here;
 const RECEIVED: &str = "received";
 
 /// Raised when the same bytes and settings are read into another version: what was read before is then read again.
-const REVISION: u32 = 3;
+const REVISION: u32 = 4;
 
 /// Data from outside becomes a dataset.
 pub(crate) struct IngestKind {
