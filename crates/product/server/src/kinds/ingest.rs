@@ -25,7 +25,7 @@ use super::downloads::Downloads;
 use super::holders::{Holders, before_and_after, changes_record};
 use super::source;
 use super::used_pieces::UsedPieces;
-use crate::importing::{import_is_full, import_token};
+use crate::importing::{import_is_full, import_token, quarantine_kept};
 use crate::travelling::content_here;
 
 /// What was received of a server, in the summary of the import that received it.
@@ -74,7 +74,7 @@ impl IngestKind {
     ) -> Result<IngestSettings, Failure> {
         let data = source::from_environment(&settings.source, &self.environment)?;
         let mut ingest = source::settings(&data, &context.project.root, context.scratch.clone())?;
-        ingest.kept_quarantine = Some(self.quarantined.join(format!("{}.parquet", settings.out)));
+        ingest.kept_quarantine = Some(quarantine_kept(&self.quarantined, settings.out.as_str()));
         if source::is_local(&settings.source) {
             return Ok(ingest);
         }
