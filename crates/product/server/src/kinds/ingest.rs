@@ -346,3 +346,24 @@ impl MadeDataset {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_column_whose_type_changed_is_mended_by_reading_everything() {
+        let types = IngestError::Types {
+            column: "active".to_owned(),
+            first: "version 0123".to_owned(),
+            first_type: "Boolean".to_owned(),
+            second: "mysql://h/shop".to_owned(),
+            second_type: "Int8".to_owned(),
+        };
+        for error in [types, IngestError::Settings { reason: "column `new` is new".to_owned() }] {
+            let dataset = DatasetName::new("orders").expect("name");
+            let hint = CursorError { dataset, error }.hint().expect("hint");
+            assert!(hint.contains("`ropewalk data import orders --full`"), "{hint}");
+        }
+    }
+}
