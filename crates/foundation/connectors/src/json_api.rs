@@ -210,7 +210,9 @@ pub fn json_api_open<'a>(
             while let Some(items) = pages.next().await? {
                 // Not on the reactor: it looks at every value.
                 let looking = tokio::task::spawn_blocking(move || {
-                    items.iter().for_each(|item| columns.add(&document::json::cell(item)));
+                    for item in &items {
+                        columns.add(&document::json::cell(item));
+                    }
                     columns
                 });
                 columns = looking.await?;
