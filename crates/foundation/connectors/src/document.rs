@@ -29,17 +29,19 @@ pub(crate) struct Inferred {
 pub(crate) struct Columns {
     shape: Shape,
     count: usize,
+    /// What the first one is that is no document.
+    odd: Option<String>,
 }
 
 impl Columns {
-    pub(crate) fn add(&mut self, document: &Cell<'_>, place: &str) -> Result<(), ConnectorError> {
+    /// Takes one more into account. What is no document tells nothing of columns: as a row, it is set aside.
+    pub(crate) fn add(&mut self, document: &Cell<'_>) {
         self.count += 1;
-        if !matches!(document, Cell::Struct(_)) {
-            let reason = format!("item {} is no object, but {}", self.count, document.shown());
-            return Err(ConnectorError::Document { url: place.to_owned(), reason });
+        if matches!(document, Cell::Struct(_)) {
+            self.shape.add(document, 0);
+        } else if self.odd.is_none() {
+            self.odd = Some(format!("item {} is no object, but {}", self.count, document.shown()));
         }
-        self.shape.add(document, 0);
-        Ok(())
     }
 }
 
@@ -51,9 +53,9 @@ pub(crate) fn infer<'a, 'c: 'a>(
 ) -> Result<Inferred, ConnectorError> {
     let mut columns = Columns::default();
     for document in documents {
-        columns.add(document, place)?;
+        columns.add(document);
     }
-    let Columns { mut shape, count } = columns;
+    let Columns { mut shape, count, odd } = columns;
     let mut notes = Vec::new();
     if let Some((all, wide)) = whole {
         let names: Vec<_> = wide.iter().map(|name| format!("`{name}`")).collect();
@@ -72,7 +74,8 @@ pub(crate) fn infer<'a, 'c: 'a>(
             return Err(ConnectorError::Document { url: place.to_owned(), reason });
         }
         _ => {
-            let reason = "it has no item with a field, so nothing says which columns there are".to_owned();
+            let odd = odd.map(|odd| format!(": {odd}")).unwrap_or_default();
+            let reason = format!("it has no item with a field, so nothing says which columns there are{odd}");
             return Err(ConnectorError::Document { url: place.to_owned(), reason });
         }
     };

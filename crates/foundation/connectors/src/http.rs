@@ -57,7 +57,7 @@ impl Http {
     /// The answer to a GET for `url` with `extra` headers, after redirects; statuses of 400 and more are failures,
     /// 304 and 416 answers.
     pub(crate) async fn get(&self, url: &Url, extra: &HeaderMap) -> Result<Response, Failure> {
-        let mut url = url.clone();
+        let (asked, mut url) = (url, url.clone());
         for _ in 0..=self.redirects {
             let mut request = self.client.get(url.clone()).headers(extra.clone());
             if same_origin(&url, &self.origin) {
@@ -68,7 +68,7 @@ impl Http {
                 StatusCode::NOT_MODIFIED | StatusCode::RANGE_NOT_SATISFIABLE => return Ok(response),
                 status if status.is_redirection() => url = redirected(&url, &response)?,
                 status if status.is_success() => {
-                    return match packed(&url, &response) {
+                    return match packed([asked, &url], &response) {
                         Some(error) => Err(Failure::Final(error)),
                         None => Ok(response),
                     };
@@ -148,18 +148,26 @@ fn failed(url: &Url, error: reqwest::Error) -> Failure {
 }
 
 /// The error when an answer is packed, which was not asked for, so that what comes is not the file. A file that is packed by
-/// its name is what is meant.
-fn packed(url: &Url, response: &Response) -> Option<ConnectorError> {
+/// its name is what is meant: by that which was asked for, or that to which it led in the end.
+fn packed(urls: [&Url; 2], response: &Response) -> Option<ConnectorError> {
     let encoding = response.headers().get(CONTENT_ENCODING)?.to_str().unwrap_or("?");
-    let named = [".gz", ".tgz", ".zst", ".zstd", ".tzst"].iter().any(|ending| url.path().ends_with(ending));
-    if named || encoding.trim().is_empty() || encoding.trim().eq_ignore_ascii_case("identity") {
+    let endings = [".gz", ".tgz", ".zst", ".zstd", ".tzst"];
+    let is_named = urls.iter().any(|url| endings.iter().any(|ending| url.path().ends_with(ending)));
+    if is_named || encoding.split(',').all(is_plain) {
         return None;
     }
+    let [_, url] = urls;
     let reason = format!(
         "it is sent packed (`Content-Encoding: {encoding}`), which was not asked for; fetch it with a tool that unpacks it, \
          such as `curl --compressed`, and import the file"
     );
     Some(ConnectorError::Document { url: shown(url), reason })
+}
+
+/// Whether a content coding leaves the bytes as they are. S3 keeps `aws-chunked`, in which an object was sent to it, of
+/// objects that it has whole.
+fn is_plain(coding: &str) -> bool {
+    ["", "identity", "aws-chunked"].iter().any(|plain| coding.trim().eq_ignore_ascii_case(plain))
 }
 
 async fn refused(url: &Url, status: StatusCode, response: Response, secrets: &[String]) -> Failure {

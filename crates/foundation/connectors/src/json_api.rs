@@ -208,7 +208,14 @@ pub fn json_api_open<'a>(
             let mut pages = Pages::new(url.clone(), request, options, Arc::clone(&ambient))?;
             let mut columns = Columns::default();
             while let Some(items) = pages.next().await? {
-                items.iter().try_for_each(|item| columns.add(&document::json::cell(item), &place))?;
+                // Not on the reactor: it looks at every value.
+                let looking = tokio::task::spawn_blocking(move || {
+                    for item in &items {
+                        columns.add(&document::json::cell(item));
+                    }
+                    columns
+                });
+                columns = looking.await?;
             }
             Some(columns)
         };

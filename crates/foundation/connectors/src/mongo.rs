@@ -197,7 +197,7 @@ async fn columns_of_all(
     let mut cursor = find(request, collection, location).await?;
     let mut columns = Columns::default();
     while let Some(document) = cursor.try_next().await.map_err(failed(location, "looking at all documents"))? {
-        columns.add(&document_cell(&document), location)?;
+        columns.add(&document_cell(&document));
     }
     Ok(columns)
 }

@@ -1,5 +1,7 @@
 //! Sources that cannot say whether they changed are read again when a person asks for it.
 
+use std::path::{Path, PathBuf};
+
 use bytes::Bytes;
 use ropewalk_store::{RefName, Store, StoreError};
 use ropewalk_types::DatasetName;
@@ -43,6 +45,11 @@ pub(crate) async fn import_token(store: &Store, name: &DatasetName) -> Result<St
 /// Whether the last time was to read everything anew, whatever was read before.
 pub(crate) fn import_is_full(token: &str) -> bool {
     token.ends_with(FULL)
+}
+
+/// Where, in `folder`, the list is of what did not fit when an import of `dataset` failed by it.
+pub(crate) fn quarantine_kept(folder: &Path, dataset: &str) -> PathBuf {
+    folder.join(format!("{dataset}.parquet"))
 }
 
 fn reference(name: &DatasetName) -> Result<RefName, StoreError> {

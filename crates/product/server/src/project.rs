@@ -14,6 +14,7 @@ use ropewalk_types::Ambient;
 use ropewalk_versions::Workspace;
 
 use crate::governing::trail_of;
+use crate::importing::quarantine_kept;
 use crate::{ServerError, SystemAmbient, store_place};
 
 /// The cache of whole files, in the folder of the embedded back-ends.
@@ -146,6 +147,16 @@ impl OpenProject {
     /// The folder of scratch space, caches and embedded back-ends.
     pub(crate) fn state(&self) -> PathBuf {
         self.root.join(STATE_FOLDER)
+    }
+
+    /// Where the list is of what did not fit when an import of `dataset` failed by it.
+    pub(crate) fn quarantine_kept(&self, dataset: &str) -> PathBuf {
+        quarantine_kept(&self.quarantined(), dataset)
+    }
+
+    /// Where such lists are.
+    pub(crate) fn quarantined(&self) -> PathBuf {
+        self.state().join("quarantine")
     }
 
     /// Keeps other runs of this project out, which are told that `command` is in; says who is in before it waits.

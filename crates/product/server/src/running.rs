@@ -6,7 +6,7 @@ use bytes::Bytes;
 use ropewalk_config::{FILE_NAME, MaskedFile, SecretRules, masked};
 use ropewalk_connectors::{is_secret_name, variable_name, without_secrets};
 use ropewalk_inference::ClassicalEngine;
-use ropewalk_pipeline::{CommandKind, Observer, Project, RunReport, Runner, StageKind, StageStatus};
+use ropewalk_pipeline::{CommandKind, Observer, Project, RunReport, Runner, StageKind, StageState, StageStatus};
 use ropewalk_store::{Store, files};
 use ropewalk_types::StageName;
 use ropewalk_versions::{CodeState, code_state};
@@ -52,6 +52,12 @@ impl OpenProject {
         let code = code_kept(&self.root, &self.store, &code).await?;
         let runner = self.runner(&code, &options).await?;
         let report = Box::pin(runner.run(&plan)).await?;
+        // The source is again what it was: nobody needs to look at what did not fit meanwhile.
+        for stage in report.stages.iter().filter(|stage| stage.state == StageState::Cached) {
+            for dataset in stage.outputs.keys() {
+                files::remove_file(&self.quarantine_kept(dataset))?;
+            }
+        }
         Ok(RunResult { report, code })
     }
 
@@ -80,7 +86,7 @@ impl OpenProject {
                 ambient: Arc::clone(&self.ambient),
                 catalog: self.catalog.clone(),
                 downloads: self.state().join("downloads"),
-                quarantined: self.state().join("quarantine"),
+                quarantined: self.quarantined(),
                 who: self.who.clone(),
                 holders: holders.clone(),
             }),

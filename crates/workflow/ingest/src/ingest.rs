@@ -39,7 +39,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ropewalk_store::Store;
+use ropewalk_store::{Store, files};
 use ropewalk_types::{Digest, counted};
 
 use self::again::{given_again, tell_unknown};
@@ -168,7 +168,7 @@ pub fn ingest<'a>(
         let scratch = Arc::new(Scratch::new(&settings.scratch)?);
         let workers = Workers::new(settings.parallelism)?;
         let work = Work { settings, store, checkpoints, progress, scratch: &scratch, workers: &workers };
-        match (&settings.source, &settings.network) {
+        let made = match (&settings.source, &settings.network) {
             (Source::Files(patterns), _) => {
                 let source = local_open(patterns, settings, project, &scratch).await?;
                 work.files(source, None).await
@@ -181,7 +181,12 @@ pub fn ingest<'a>(
                 let reason = format!("`{}` needs a network, and none is given", other.shown());
                 Err(IngestError::Settings { reason })
             }
+        }?;
+        // Of an import that failed; this one, which may have found nothing new, has none.
+        if let Some(place) = &settings.kept_quarantine {
+            files::remove_file(place)?;
         }
+        Ok(made)
     })
 }
 
@@ -257,8 +262,18 @@ impl Work<'_> {
         written: WrittenTable,
         previous: Option<Previous>,
     ) -> Result<(Digest, u64, TableReport), IngestError> {
+        let Work { settings, scratch, .. } = self;
+        // What was set aside before was accepted then: it neither spoils good rows nor hides bad ones.
+        if let Some(error) = mostly_quarantined(&written, previous.is_some(), settings) {
+            if let Some(place) = &settings.kept_quarantine
+                && let Some(list) = quarantine_file(written.misfits, scratch).await?
+            {
+                quarantine_keep(place.clone(), list).await?;
+            }
+            return Err(error);
+        }
         let written = match previous {
-            Some(previous) => previous.append(written, self.settings.limits.quarantined_rows)?,
+            Some(previous) => previous.append(written, settings.limits.quarantined_rows)?,
             None => written,
         };
         self.version(written, None).await
@@ -272,14 +287,7 @@ impl Work<'_> {
     ) -> Result<(Digest, u64, TableReport), IngestError> {
         let Work { settings, store, progress, scratch, .. } = self;
         let WrittenTable { parts, misfits, report } = written;
-        let error = mostly_quarantined(&report, &misfits, settings);
         let quarantine = quarantine_file(misfits, scratch).await?;
-        if let Some(place) = &settings.kept_quarantine {
-            quarantine_keep(place.clone(), quarantine.as_ref().filter(|_| error.is_some())).await?;
-        }
-        if let Some(error) = error {
-            return Err(error);
-        }
         let content = VersionContent::put(store, &parts, quarantine.as_ref(), files).await?;
         if let Some(latest) = &settings.latest
             && let Some(version) = given_again(latest, store, &content, &report).await?

@@ -181,9 +181,9 @@ pub struct IngestSettings {
     pub null_texts: Vec<String>,
     /// Share of a column's cells with a value that may misfit its type before the column becomes text.
     pub type_tolerance: f64,
-    /// Share of all rows that may be in quarantine before the ingest fails.
+    /// Share of the rows that are read which may be in quarantine before the ingest fails.
     pub max_quarantined: f64,
-    /// Where the quarantine is kept of an ingest that fails by it; nowhere when none is given.
+    /// Where the quarantine is kept of an ingest that fails by it, until one succeeds; nowhere when none is given.
     pub kept_quarantine: Option<PathBuf>,
     /// JSON records of a file from which its columns are inferred; all when none is given. Later records that do not
     /// fit are in quarantine.

@@ -211,7 +211,7 @@ mod tests {
             [serde_json::json!({"a": 1, "b": 1}), serde_json::json!({"a": 0.5, "b": "x", "c": {"d": true}, "e": 1})];
         let mut all = super::super::Columns::default();
         for document in &documents {
-            all.add(&cell(document), "x").unwrap();
+            all.add(&cell(document));
         }
         let wide = ["a", "c"].map(str::to_owned).into();
         let inferred = infer(&[cell(&documents[0])], Some((all, &wide)), "x").unwrap();
@@ -220,6 +220,16 @@ mod tests {
         assert_eq!(*inferred.schema.field(1).data_type(), DataType::Int64, "as the sample has it");
         assert!(matches!(inferred.schema.field(2).data_type(), DataType::Struct(_)));
         assert!(inferred.notes.iter().any(|note| note.text == "2 documents decided `a`, `c`"), "{:?}", inferred.notes);
+    }
+
+    #[test]
+    fn what_is_no_document_tells_nothing_of_columns() {
+        let items = [serde_json::json!(7), serde_json::json!({"a": 1})];
+        let (fields, notes) = schema(&items);
+        assert_eq!(fields, [("a".to_owned(), DataType::Int64)]);
+        assert!(notes[0].text.ends_with("the first 2 documents"), "{notes:?}");
+        let error = infer(&[cell(&items[0])], None, "x").unwrap_err().to_string();
+        assert!(error.contains("item 1 is no object, but 7"), "{error}");
     }
 
     #[test]

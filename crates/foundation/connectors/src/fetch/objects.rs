@@ -5,9 +5,8 @@ use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt
 use ropewalk_store::{BackendOptions, object_store_at};
 use std::sync::Arc;
 
-use crate::ConnectorError;
 use crate::http::{Failure, Pauses, chain};
-use crate::redacted;
+use crate::{ConnectorError, redacted, source_key};
 
 use super::name::relative_path;
 use super::partial::{Ended, Partial, Validator, append, blocking};
@@ -119,7 +118,7 @@ impl Place {
         let (directory, its_name, its_location) = (fetch.directory.to_owned(), name.clone(), location.clone());
         let (etag, size) = (meta.e_tag.clone(), meta.size);
         let mut partial = blocking(move || {
-            let mut partial = Partial::open(&directory, &its_name, &its_location)?;
+            let mut partial = Partial::open(&directory, &its_name, &its_location, &source_key(&its_location))?;
             let here = partial.validator().etag.as_deref();
             let same = etag.is_some_and(|etag| is_tag(here, &etag)) && partial.received() == size;
             if partial.is_finished() && !same {

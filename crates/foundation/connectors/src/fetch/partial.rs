@@ -43,17 +43,28 @@ pub(super) struct Validator {
 impl Validator {
     /// The text that names the version for certain, if there is one.
     pub(super) fn strong(&self) -> Option<&str> {
-        match &self.etag {
-            Some(etag) if !etag.starts_with("W/") => Some(etag),
-            _ => self.last_modified.as_deref().filter(|_| self.last_modified_is_strong),
-        }
+        self.strong_tag().or_else(|| self.last_modified.as_deref().filter(|_| self.last_modified_is_strong))
     }
+
+    fn strong_tag(&self) -> Option<&str> {
+        self.etag.as_deref().filter(|etag| !etag.starts_with("W/"))
+    }
+}
+
+/// What is kept of a file of which a part is here.
+#[derive(Serialize, Deserialize)]
+struct Begun {
+    validator: Validator,
+    /// Stands for what was asked for, with the values of variables in it.
+    asked: Digest,
 }
 
 /// What is kept of a file that is in its place.
 #[derive(Serialize, Deserialize)]
 struct Finished {
     validator: Validator,
+    /// As in [`Begun`].
+    asked: Digest,
     size: u64,
     digest: Digest,
 }
@@ -64,6 +75,8 @@ pub(super) struct Partial {
     /// Where [`Finished`] is.
     marker: PathBuf,
     target: PathBuf,
+    /// Stands for what is asked for now.
+    asked: Digest,
     /// Whether all of it is in its place.
     finished: bool,
     validator: Validator,
@@ -75,12 +88,16 @@ pub(super) struct Partial {
 
 impl Partial {
     /// What is there of the file `name` from `source` that will be `directory/name`.
-    pub(super) fn open(directory: &Path, name: &str, source: &str) -> Result<Self, ConnectorError> {
+    ///
+    /// `asked` is the key of the URL that is asked for, of which `source` may leave out values. What came for others counts
+    /// only where a strong ETag can say that it is the same file. It is kept as a digest from which no value can be looked up.
+    pub(super) fn open(directory: &Path, name: &str, source: &str, asked: &Digest) -> Result<Self, ConnectorError> {
         let key = Digest::of(format!("{source}\n{name}").as_bytes()).short();
         let mut partial = Self {
             directory: directory.join(DIRECTORY).join(&key),
             marker: directory.join(FINISHED).join(&key),
             target: directory.join(name),
+            asked: Digest::of(format!("{source}\n{name}\n{asked}").as_bytes()),
             finished: false,
             validator: Validator::default(),
             segments: Vec::new(),
@@ -100,10 +117,10 @@ impl Partial {
             return Ok(false);
         }
         let bytes = files::read_bounded(&self.marker, STATE_LIMIT)?;
-        let Ok(Finished { validator, size, digest }) = serde_json::from_slice(&bytes) else { return Ok(false) };
+        let Ok(Finished { validator, asked, size, digest }) = serde_json::from_slice(&bytes) else { return Ok(false) };
         // Without either the source cannot say whether it is still the same.
         let can_be_asked = validator.etag.is_some() || validator.strong().is_some();
-        if !can_be_asked || files::size(&self.target)? != size {
+        if !can_be_asked || !self.is_asked(asked, &validator) || files::size(&self.target)? != size {
             return Ok(false);
         }
         self.hash(&self.target.clone())?;
@@ -121,10 +138,9 @@ impl Partial {
         if !files::exists(&state)? {
             return Ok(false);
         }
-        let Ok(validator) = serde_json::from_slice::<Validator>(&files::read_bounded(&state, STATE_LIMIT)?) else {
-            return Ok(false);
-        };
-        if validator.strong().is_none() {
+        let begun = serde_json::from_slice(&files::read_bounded(&state, STATE_LIMIT)?);
+        let Ok(Begun { validator, asked }) = begun else { return Ok(false) };
+        if validator.strong().is_none() || !self.is_asked(asked, &validator) {
             return Ok(false);
         }
         self.validator = validator;
@@ -141,6 +157,11 @@ impl Partial {
             self.segments.push(entry.path);
         }
         Ok(true)
+    }
+
+    /// Whether what came for `asked` can be what is asked for now.
+    fn is_asked(&self, asked: Digest, validator: &Validator) -> bool {
+        asked == self.asked || validator.strong_tag().is_some()
     }
 
     fn hash(&mut self, path: &Path) -> Result<(), ConnectorError> {
@@ -164,10 +185,11 @@ impl Partial {
     /// Forgets all bytes; the next ones are the first of this version.
     pub(super) fn begin(&mut self, validator: Validator) -> Result<(), ConnectorError> {
         self.clear()?;
+        let begun = Begun { validator, asked: self.asked };
         let state =
-            serde_json::to_vec(&validator).map_err(|error| ConnectorError::Encoding { reason: error.to_string() })?;
+            serde_json::to_vec(&begun).map_err(|error| ConnectorError::Encoding { reason: error.to_string() })?;
         files::write_atomic(&self.directory.join(STATE), &state)?;
-        self.validator = validator;
+        self.validator = begun.validator;
         Ok(())
     }
 
@@ -218,7 +240,7 @@ impl Partial {
             files::create_directories(parent)?;
         }
         // Before the file: what it says is checked against the file, and without it the file would be received again.
-        let finished = Finished { validator: self.validator, size: self.received, digest };
+        let finished = Finished { validator: self.validator, asked: self.asked, size: self.received, digest };
         let state =
             serde_json::to_vec(&finished).map_err(|error| ConnectorError::Encoding { reason: error.to_string() })?;
         files::write_atomic(&self.marker, &state)?;
@@ -310,6 +332,8 @@ mod tests {
 
     use super::*;
 
+    const ASKED: Digest = Digest::from_bytes([1; 32]);
+
     fn validator(etag: &str) -> Validator {
         Validator { etag: Some(etag.to_owned()), ..Validator::default() }
     }
@@ -318,7 +342,7 @@ mod tests {
     fn segments_are_continued_and_joined() {
         let directory = temporary_directory(&std::env::temp_dir()).unwrap();
         for (index, piece) in [&b"one "[..], b"two ", b"three"].into_iter().enumerate() {
-            let mut partial = Partial::open(directory.path(), "rope", "http://x/rope").unwrap();
+            let mut partial = Partial::open(directory.path(), "rope", "http://x/rope", &ASKED).unwrap();
             if index == 0 {
                 partial.begin(validator("\"v1\"")).unwrap();
             }
@@ -326,19 +350,19 @@ mod tests {
             partial.write(piece).unwrap();
             partial.end_segment().unwrap();
         }
-        let partial = Partial::open(directory.path(), "rope", "http://x/rope").unwrap();
+        let partial = Partial::open(directory.path(), "rope", "http://x/rope", &ASKED).unwrap();
         assert_eq!(partial.received(), 13);
         let (path, size, digest, _) = partial.finish().unwrap();
         assert_eq!(files::read(&path).unwrap(), b"one two three");
         assert_eq!((size, digest), (13, Digest::of(b"one two three")));
-        let partial = Partial::open(directory.path(), "rope", "http://y/rope").unwrap();
+        let partial = Partial::open(directory.path(), "rope", "http://y/rope", &ASKED).unwrap();
         assert_eq!(partial.received(), 0, "another source");
     }
 
     #[test]
     fn a_finished_file_is_known_until_it_is_another() {
         let directory = temporary_directory(&std::env::temp_dir()).unwrap();
-        let open = || Partial::open(directory.path(), "rope", "http://x/rope").unwrap();
+        let open = || Partial::open(directory.path(), "rope", "http://x/rope", &ASKED).unwrap();
         let finish = || {
             let mut partial = open();
             partial.begin(validator("\"v1\"")).unwrap();
@@ -362,9 +386,34 @@ mod tests {
     }
 
     #[test]
+    fn what_came_for_other_values_is_continued_by_a_strong_tag_only() {
+        let directory = temporary_directory(&std::env::temp_dir()).unwrap();
+        let open =
+            |asked: &[u8]| Partial::open(directory.path(), "rope", "http://x/${WHO}", &Digest::of(asked)).unwrap();
+        let dated = Validator {
+            last_modified: Some("Wed, 21 Oct 2015 07:28:00 GMT".to_owned()),
+            last_modified_is_strong: true,
+            ..Validator::default()
+        };
+        for (validator, for_others) in [(validator("\"v1\""), 4), (dated, 0)] {
+            let mut partial = open(b"me");
+            partial.begin(validator.clone()).unwrap();
+            partial.write(b"hemp").unwrap();
+            partial.end_segment().unwrap();
+            assert_eq!((open(b"me").received(), open(b"you").received()), (4, for_others));
+            let mut partial = open(b"me");
+            partial.begin(validator).unwrap();
+            partial.write(b"hemp").unwrap();
+            partial.finish().unwrap();
+            assert_eq!((open(b"me").received(), open(b"you").received()), (4, for_others));
+            assert!(!open(b"you").is_finished() || for_others > 0);
+        }
+    }
+
+    #[test]
     fn what_cannot_be_trusted_is_not_continued() {
         let directory = temporary_directory(&std::env::temp_dir()).unwrap();
-        let open = || Partial::open(directory.path(), "rope", "http://x/rope").unwrap();
+        let open = || Partial::open(directory.path(), "rope", "http://x/rope", &ASKED).unwrap();
         // No version is known.
         let mut partial = open();
         partial.begin(validator("W/\"weak\"")).unwrap();
@@ -389,13 +438,13 @@ mod tests {
         partial.begin(validator("\"v\"")).unwrap();
         partial.write(b"x").unwrap();
         partial.end_segment().unwrap();
-        assert_eq!(Partial::open(directory.path(), "rope", "http://y/rope").unwrap().received(), 0);
+        assert_eq!(Partial::open(directory.path(), "rope", "http://y/rope", &ASKED).unwrap().received(), 0);
     }
 
     #[test]
     fn an_empty_file_is_a_file() {
         let directory = temporary_directory(&std::env::temp_dir()).unwrap();
-        let mut partial = Partial::open(directory.path(), "empty", "http://x/empty").unwrap();
+        let mut partial = Partial::open(directory.path(), "empty", "http://x/empty", &ASKED).unwrap();
         partial.begin(Validator::default()).unwrap();
         let (path, size, ..) = partial.finish().unwrap();
         assert_eq!((files::read(&path).unwrap().len(), size), (0, 0));

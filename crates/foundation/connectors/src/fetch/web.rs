@@ -6,8 +6,8 @@ use reqwest::header::{
 };
 use reqwest::{Response, StatusCode, Url};
 
-use crate::ConnectorError;
 use crate::http::{Failure, Http, Pauses, chain, shown, web_url};
+use crate::{ConnectorError, source_key};
 
 use super::name::file_name;
 use super::partial::{Ended, Partial, Validator, append, blocking};
@@ -54,7 +54,8 @@ pub(super) async fn file_fetch(fetch: Fetch<'_>) -> Result<Fetched, ConnectorErr
 impl Download<'_> {
     async fn run(&self) -> Result<Fetched, ConnectorError> {
         let (directory, name, key) = (self.fetch.directory.to_owned(), self.name.clone(), self.fetch.request.key());
-        let mut partial = blocking(move || Partial::open(&directory, &name, &key.to_string())).await?;
+        let asked = source_key(&self.fetch.request.url);
+        let mut partial = blocking(move || Partial::open(&directory, &name, &key.to_string(), &asked)).await?;
         let Fetch { limits, ambient, options, .. } = self.fetch;
         let mut pauses = Pauses::new(limits.attempts, limits.retry_pause, ambient, options);
         let mut versions = 0;

@@ -117,6 +117,30 @@ async fn urls_that_differ_in_a_secret_only_are_two_files_and_one_signed_anew_is_
     assert_eq!(ranges(&server).pop().unwrap(), Some("bytes=40000-".to_owned()));
 }
 
+/// Known by the URL as it is written, with another token in it: only a tag of its own says that it is the same file.
+#[tokio::test]
+async fn what_came_for_another_token_counts_by_a_strong_tag_only() {
+    let (first, second) = (content(100_000, 0), content(100_000, 7));
+    for (etag, is_continued) in [(Some("\"v1\""), true), (Some("W/\"v1\""), false), (None, false)] {
+        let server = Server::start(&first, etag, []).await;
+        let (_kept, directory) = scratch();
+        let request = |token: &str| FetchRequest {
+            known_as: Some("rope.bin?token=${TOKEN}".to_owned()),
+            ..FetchRequest::new(server.url(&format!("rope.bin?token={token}")))
+        };
+        fetch(&request("one"), &directory, &limits()).await.unwrap();
+        if !is_continued {
+            server.served.lock().unwrap().bytes.clone_from(&second);
+        }
+        let fetched = fetch(&request("two"), &directory, &limits()).await.unwrap();
+        let expected = Digest::of(if is_continued { &first } else { &second });
+        assert!(matches!(&fetched[..], [Fetched::File(file)] if file.digest == expected), "{etag:?}: {fetched:?}");
+        let asked = server.seen().pop().unwrap().1;
+        let conditions = (asked.contains_key("if-none-match"), asked.contains_key("if-modified-since"));
+        assert_eq!(conditions, (is_continued, false), "{etag:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_file_that_changes_in_the_middle_is_never_mixed() {
     let (old, new) = (content(100_000, 0), content(90_000, 7));
@@ -241,6 +265,27 @@ async fn secrets_go_to_their_own_host_only() {
     assert_eq!(seen[1].0, "/there");
     assert!(seen.iter().all(|(_, headers)| headers["x-api-key"] == "Bearer hunter2"));
     assert!(!other.seen()[0].1.contains_key("x-api-key"));
+}
+
+#[tokio::test]
+async fn a_coding_is_of_the_name_that_was_asked_for_or_the_one_in_the_end() {
+    let server = Server::start(b"rope", None, []).await;
+    let (_kept, directory) = scratch();
+    for (path, location, coding, is_file) in [
+        ("a.csv.gz", Some("/blob/1"), "gzip", true),
+        ("blob", Some("/b.csv.gz"), "gzip", true),
+        ("c.csv", Some("/blob/2"), "gzip", false),
+        ("d.csv", None, "aws-chunked", true),
+        ("e.csv", None, "aws-chunked, gzip", false),
+    ] {
+        let moved = location.map(|location| Act::Status(302, vec![("location", location.to_owned())]));
+        server.served.lock().unwrap().acts = moved.into_iter().chain([Act::Encoded(coding)]).collect();
+        let fetched = fetch(&FetchRequest::new(server.url(path)), &directory, &limits()).await;
+        match fetched {
+            Ok(_) => assert!(is_file, "{path}"),
+            Err(error) => assert!(!is_file && error.to_string().contains("is sent packed"), "{path}: {error}"),
+        }
+    }
 }
 
 #[tokio::test]

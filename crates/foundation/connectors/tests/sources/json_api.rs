@@ -164,7 +164,7 @@ async fn fields_and_types_that_the_sample_did_not_show_are_said() {
     let (url, _) = api(|asked| {
         let second = asked.ends_with('1');
         let body = if second {
-            json!({"data": {"items": [{"id": "two", "new": 1}, {"id": 3}]}, "next": null})
+            json!({"data": {"items": [{"id": "two", "new": 1}, {"id": 3}, 7]}, "next": null})
         } else {
             json!({"data": {"items": [{"id": 1}]}, "next": "/1"})
         };
@@ -176,14 +176,16 @@ async fn fields_and_types_that_the_sample_did_not_show_are_said() {
     assert!(matches!(read(&request).await, Err(ConnectorError::Misfit { .. })));
     request.misfits = MisfitPolicy::Collect { limit: 10 };
     let (batch, misfits) = read(&request).await.unwrap();
-    assert_eq!(batch.num_rows(), 3);
+    assert_eq!(batch.num_rows(), 4);
     let found: Vec<_> = misfits.iter().map(|one| (one.row, one.column.as_str(), one.value.as_str())).collect();
-    assert_eq!(found, [(2, "new", "1"), (2, "id", "two")]);
+    assert_eq!(found, [(2, "new", "1"), (2, "id", "two"), (4, "", "7")]);
     request.inferred_whole = ["new", "id"].map(str::to_owned).into();
     let (batch, misfits) = read(&request).await.unwrap();
     let shown: Vec<_> =
         batch.columns().iter().map(|array| arrow::util::display::array_value_to_string(array, 1).unwrap()).collect();
-    assert_eq!((shown, misfits.len()), (vec!["\"two\"".to_owned(), "1".to_owned()], 0), "what all pages hold");
+    assert_eq!(shown, ["\"two\"", "1"], "what all pages hold");
+    let found: Vec<_> = misfits.iter().map(|one| (one.row, one.column.as_str())).collect();
+    assert_eq!(found, [(4, "")], "what is no object is set aside, as it was");
 }
 
 #[tokio::test]

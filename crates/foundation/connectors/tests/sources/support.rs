@@ -23,6 +23,8 @@ pub(crate) enum Act {
     Whole,
     /// Answers a range of another place than was asked for.
     WrongRange,
+    /// Says that the file is in this coding.
+    Encoded(&'static str),
 }
 
 /// A file on a server, the acts of its next requests, and the requests it has seen.
@@ -120,6 +122,9 @@ pub(crate) fn file(served: &Served, headers: &HeaderMap, act: Option<&Act>) -> R
     let rest = served.bytes[first..].to_vec();
     builder = builder.header(header::CONTENT_LENGTH, rest.len());
     builder = builder.header(header::LAST_MODIFIED, "Wed, 21 Oct 2015 07:28:00 GMT");
+    if let Some(Act::Encoded(coding)) = act {
+        builder = builder.header(header::CONTENT_ENCODING, *coding);
+    }
     match act {
         Some(Act::Cut(at)) if *at < rest.len() => {
             let first = rest[..*at].to_vec();

@@ -77,6 +77,16 @@ impl AtomicFile {
         Ok(())
     }
 
+    /// Leaves it to its owner alone, where the platform can say so; to be called before anything is written.
+    pub fn set_private(&self) -> Result<(), FileError> {
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            self.set_permissions(fs::Permissions::from_mode(0o600))?;
+        }
+        Ok(())
+    }
+
     /// Takes the right to write from everyone.
     pub fn set_read_only(&self) -> Result<(), FileError> {
         let mut permissions = self.metadata()?.permissions();
@@ -248,5 +258,9 @@ mod tests {
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o100, 0o100);
         assert_eq!(mode & 0o222, 0);
+        let file = AtomicFile::create(&path).unwrap();
+        file.set_private().unwrap();
+        file.commit().unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
 }

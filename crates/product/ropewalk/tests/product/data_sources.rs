@@ -72,3 +72,34 @@ fn a_tag_is_of_what_was_asked_for() {
     assert_eq!(import("feb"), (Some(200), Some(3)), "it is another file, whatever its tag");
     assert_eq!(import("feb"), (Some(304), Some(3)));
 }
+
+/// It has values of the source: nobody else reads it, and it does not outlive its use.
+#[test]
+fn the_list_of_what_did_not_fit_goes_when_an_import_succeeds_or_a_version_is_removed() {
+    let file = "[project]\nname = \"x\"\n[data.people]\nsource = \"people.csv\"\n";
+    let good = "a,b\n1,2\n";
+    let bad = format!("{good}{}", "3\n".repeat(20));
+    let project = Project::with(&[("ropewalk.toml", file), ("people.csv", good)]);
+    let kept = project.path(".ropewalk/quarantine/people.parquet");
+    project.succeed(&["run"]);
+    let fail = || {
+        project.write("people.csv", &bad);
+        let said = project.fail(1, &["run"]);
+        assert!(said.contains(".ropewalk/quarantine/people.parquet"), "{said}");
+        assert!(kept.exists());
+    };
+    fail();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        assert_eq!(std::fs::metadata(&kept).expect("list").permissions().mode() & 0o777, 0o600);
+    }
+    let ignored = std::fs::read_to_string(project.path(".ropewalk/.gitignore")).expect("what git ignores");
+    assert!(ignored.lines().any(|line| line == "*"), "{ignored}");
+    project.write("people.csv", good);
+    project.succeed(&["run"]);
+    assert!(!kept.exists(), "nothing had to be read");
+    fail();
+    project.succeed(&["data", "rm", "people@v1", "--reason", "asked to"]);
+    assert!(!kept.exists(), "it may list the values that had to go");
+}

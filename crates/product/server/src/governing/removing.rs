@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ropewalk_data::{AuditAction, AuditEvent, Removal, audit_append, removal_adopt, version_remove, version_resolve};
 use ropewalk_pipeline::{Outcome, outcome_forget, outcome_list, pieces_list};
-use ropewalk_store::{Root, StoreError};
+use ropewalk_store::{Root, StoreError, files};
 use ropewalk_types::{DatasetName, Digest, Uri};
 use ropewalk_versions::RemovedVersion;
 use serde::Serialize;
@@ -105,10 +105,11 @@ impl OpenProject {
         Ok(kept)
     }
 
-    /// Removes a version of a table; false if it stays.
+    /// Removes a version of a table, and the list of what did not fit of its dataset; false if it stays.
     pub(super) async fn table_forget(&self, doomed: &Doomed) -> Result<bool, ServerError> {
         let (removal, makers) = (doomed.removal.clone(), doomed.makers.clone());
         self.uncache(&removal.digest).await?;
+        files::remove_file(&self.quarantine_kept(removal.name.as_str()))?;
         let object = Uri::Data { name: removal.name.clone(), version: removal.digest.to_string() }.to_string();
         let (at, who, details) = (self.ambient.now(), self.who.clone(), doomed.details.clone());
         let event = AuditEvent { at, who, action: AuditAction::Delete, object, details };

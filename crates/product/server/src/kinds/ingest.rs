@@ -25,14 +25,14 @@ use super::downloads::Downloads;
 use super::holders::{Holders, before_and_after, changes_record};
 use super::source;
 use super::used_pieces::UsedPieces;
-use crate::importing::{import_is_full, import_token};
+use crate::importing::{import_is_full, import_token, quarantine_kept};
 use crate::travelling::content_here;
 
 /// What was received of a server, in the summary of the import that received it.
 const RECEIVED: &str = "received";
 
 /// Raised when the same bytes and settings are read into another version: what was read before is then read again.
-const REVISION: u32 = 3;
+const REVISION: u32 = 4;
 
 /// Data from outside becomes a dataset.
 pub(crate) struct IngestKind {
@@ -74,7 +74,7 @@ impl IngestKind {
     ) -> Result<IngestSettings, Failure> {
         let data = source::from_environment(&settings.source, &self.environment)?;
         let mut ingest = source::settings(&data, &context.project.root, context.scratch.clone())?;
-        ingest.kept_quarantine = Some(self.quarantined.join(format!("{}.parquet", settings.out)));
+        ingest.kept_quarantine = Some(quarantine_kept(&self.quarantined, settings.out.as_str()));
         if source::is_local(&settings.source) {
             return Ok(ingest);
         }
@@ -344,5 +344,26 @@ impl MadeDataset {
                 audit_append(connection, &event).await.map(|_| ()).map_err(failed)
             })
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_column_whose_type_changed_is_mended_by_reading_everything() {
+        let types = IngestError::Types {
+            column: "active".to_owned(),
+            first: "version 0123".to_owned(),
+            first_type: "Boolean".to_owned(),
+            second: "mysql://h/shop".to_owned(),
+            second_type: "Int8".to_owned(),
+        };
+        for error in [types, IngestError::Settings { reason: "column `new` is new".to_owned() }] {
+            let dataset = DatasetName::new("orders").expect("name");
+            let hint = CursorError { dataset, error }.hint().expect("hint");
+            assert!(hint.contains("`ropewalk data import orders --full`"), "{hint}");
+        }
     }
 }

@@ -72,7 +72,7 @@ impl StageKind for SqlKind {
     }
 
     fn revision(&self) -> u32 {
-        2
+        3
     }
 
     async fn fingerprint(&self, spec: &StageSpec, project: &Project, _: &Store) -> Result<Value, Failure> {

@@ -1,7 +1,8 @@
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::{Array as _, AsArray as _, RecordBatch};
-use arrow::datatypes::{Int64Type, SchemaRef};
+use arrow::datatypes::{Field, Int64Type, SchemaRef};
 use ropewalk_connectors::{Note, is_same_database, redacted};
 use ropewalk_store::{Blob, Store};
 use ropewalk_types::Digest;
@@ -9,6 +10,7 @@ use ropewalk_types::Digest;
 use super::again::tell_unknown;
 use super::quarantine::Misfit;
 use super::schema::TableSchema;
+use super::widen::stored_type;
 use super::writing::WrittenTable;
 use crate::report::{CURSOR_COLUMN, Origin};
 use crate::{IngestError, IngestProgress, TableReport, parts, quarantine, report, table_schema};
@@ -84,6 +86,16 @@ impl Previous {
     pub(crate) fn tell_unknown(&self, notes: &[Note], progress: &dyn IngestProgress) {
         let notes = notes.iter().map(|note| (note.column.as_deref(), note.text.as_str()));
         tell_unknown(&self.report, notes, progress);
+    }
+
+    /// The columns, but those of `known`, to which `schema` gives another type than its parts have.
+    pub(crate) fn typed_otherwise(&self, schema: &SchemaRef, known: &BTreeSet<String>) -> BTreeSet<String> {
+        let differs = |field: &&Arc<Field>| {
+            let before = self.schema.field_with_name(field.name());
+            before.is_ok_and(|before| *before.data_type() != stored_type(field.data_type()))
+        };
+        let names = schema.fields().iter().filter(differs).map(|field| field.name().clone());
+        names.filter(|name| !known.contains(name)).collect()
     }
 
     /// An error when its parts do not have the columns of `schema`: they are not written again.

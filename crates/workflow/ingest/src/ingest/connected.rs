@@ -12,7 +12,7 @@ use ropewalk_types::Digest;
 use serde_json::json;
 
 use self::partition::{PartitionJob, ReadPartition};
-use self::widening::{is_guessed, misfitting, told_again, widen};
+use self::widening::{ROUNDS, is_guessed, misfitting, told_again, told_before, widen};
 use super::appending::Previous;
 use super::schema::{FileColumns, TableSchema};
 use super::writing::{WrittenTable, columns_report};
@@ -28,7 +28,7 @@ impl Work<'_> {
     /// to that version, and nothing new gives it again; otherwise everything is read.
     ///
     /// Types that were guessed from a beginning may turn out wrong: then everything is read once more, and all rows
-    /// decide the columns that they were wrong for.
+    /// decide the columns that they were wrong for, until no other column turns out so.
     pub(super) async fn connected(self, network: &Network) -> Result<Ingested, IngestError> {
         let mut source = self.settings.source.clone();
         if let Source::Sql(request) = &mut source {
@@ -46,16 +46,18 @@ impl Work<'_> {
                 previous = Some(found);
             }
         }
-        let mut guessed = is_guessed(&source);
+        let (guessed, mut wide, mut rounds) = (is_guessed(&source), BTreeSet::new(), 0);
         let read = loop {
-            let asked = Asked { source: &source, previous: previous.as_ref(), network, guessed };
+            let told = (guessed && rounds < ROUNDS).then_some(&wide);
+            let asked = Asked { source: &source, previous: previous.as_ref(), network, wide: told };
             match self.read(asked).await? {
                 Read::Whole(read) => break *read,
-                Read::Misfits(wide, keys) => {
-                    self.progress.noted(&told_again(&wide));
+                Read::Misfits { columns, keys, why } => {
+                    self.progress.noted(&why);
                     self.forget(&keys).await?;
-                    widen(&mut source, wide);
-                    guessed = false;
+                    wide.extend(columns);
+                    widen(&mut source, wide.clone());
+                    rounds += 1;
                 }
             }
         };
@@ -69,6 +71,13 @@ impl Work<'_> {
 
     async fn read(self, asked: Asked<'_>) -> Result<Read, IngestError> {
         let table = table_open(asked.source, asked.network).await?;
+        if let (Some(wide), Some(previous)) = (asked.wide, asked.previous) {
+            let columns = previous.typed_otherwise(&table.schema, wide);
+            if !columns.is_empty() {
+                let why = told_before(&columns, previous.name());
+                return Ok(Read::Misfits { columns, keys: Vec::new(), why });
+            }
+        }
         let name = table.provenance.location.clone();
         let typed = std::iter::once((name.as_str(), FileColumns::Typed(&table.schema)));
         let mut schema = self.unite(typed, asked.previous)?;
@@ -101,9 +110,10 @@ impl Work<'_> {
         let works: Vec<_> = partitions.into_iter().map(|partition| job.clone().read(partition)).collect();
         let parts: Result<Vec<ReadPartition>, _> =
             stream::iter(works).buffered(self.settings.parallelism.get()).try_collect().await;
-        let wide = if asked.guessed { misfitting(&parts, &job.schema, asked.previous, self.settings) } else { None };
-        if let Some(wide) = wide {
-            return Ok(Read::Misfits(wide, keys));
+        let misfits = asked.wide.and_then(|wide| misfitting(&parts, &job.schema, asked.previous, self.settings, wide));
+        if let Some(columns) = misfits {
+            let why = told_again(&columns);
+            return Ok(Read::Misfits { columns, keys, why });
         }
         let parts = parts?;
         let rows = parts.iter().map(|part| part.written.outcome.rows + part.written.outcome.quarantined).sum();
@@ -165,15 +175,21 @@ struct Asked<'a> {
     source: &'a Source,
     previous: Option<&'a Previous>,
     network: &'a Network,
-    /// Whether types may be guessed, so that they may turn out wrong.
-    guessed: bool,
+    /// The columns that all rows decide already; none where types are declared, so that they cannot turn out wrong.
+    wide: Option<&'a BTreeSet<String>>,
 }
 
 /// What came of reading a table.
 enum Read {
     Whole(Box<ReadTable>),
-    /// The types of these columns were guessed wrong, and these checkpoints hold what was read so.
-    Misfits(BTreeSet<String>, Vec<Digest>),
+    /// The types of these columns, none of which all rows decide already, were guessed wrong.
+    Misfits {
+        columns: BTreeSet<String>,
+        /// The checkpoints that hold what was read so.
+        keys: Vec<Digest>,
+        /// What there is to say of it.
+        why: String,
+    },
 }
 
 /// What tells this request from others, without what it may hold of secrets.

@@ -16,7 +16,7 @@ use crate::IngestError;
 use crate::error::MISTAKE;
 
 /// Changes when the same bytes would be read into another piece, so that old checkpoints are not taken for new ones.
-pub(crate) const READER_VERSION: u32 = 4;
+pub(crate) const READER_VERSION: u32 = 5;
 
 const MAGIC: &[u8; 8] = b"RWPIECE1";
 const CHUNK_ROWS: usize = 8192;

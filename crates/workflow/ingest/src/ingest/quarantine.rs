@@ -1,17 +1,19 @@
 use std::fmt;
 use std::fs::File;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
-use ropewalk_store::files;
+use ropewalk_store::files::{self, AtomicFile};
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 
+use super::writing::WrittenTable;
 use crate::blocking::blocking;
 use crate::part::PartWriter;
-use crate::{IngestError, IngestSettings, TableReport};
+use crate::{IngestError, IngestSettings};
 
 /// A cell, or a whole row, that is not in the table, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,19 +41,20 @@ impl fmt::Display for Misfit {
     }
 }
 
-/// So many rows are no sign of anything, while others are left.
+/// So many rows are no sign of anything, while others are left, or are there already.
 const FEW_ROWS: u64 = 10;
 
-/// The error when a larger share of the rows than is accepted does not fit.
+/// The error when a larger share of the rows that were read than is accepted does not fit; `added` says that they are added
+/// to a version.
 pub(crate) fn mostly_quarantined(
-    report: &TableReport,
-    misfits: &[Misfit],
+    written: &WrittenTable,
+    added: bool,
     settings: &IngestSettings,
 ) -> Option<IngestError> {
+    let WrittenTable { report, misfits, .. } = written;
     let (quarantined, rows, share) = (report.quarantined, report.rows + report.quarantined, settings.max_quarantined);
-    let few = quarantined <= FEW_ROWS && report.rows > 0;
-    // What is said of files that are kept may lack some: they are kept all the same.
-    if few || report.kept_files.is_some() || quarantined as f64 <= share * rows as f64 {
+    let few = quarantined <= FEW_ROWS && (report.rows > 0 || added);
+    if few || quarantined as f64 <= share * rows as f64 {
         return None;
     }
     let first = misfits.first().map(|first| format!("{}, {first}", first.file)).unwrap_or_default();
@@ -59,22 +62,14 @@ pub(crate) fn mostly_quarantined(
     Some(IngestError::MostlyQuarantined { quarantined, rows, share, first, kept })
 }
 
-/// Keeps the list of what does not fit at `place`, or removes the one that is there when there is none.
-pub(crate) async fn quarantine_keep(place: PathBuf, list: Option<&NamedTempFile>) -> Result<(), IngestError> {
-    let list = list.map(|list| list.path().to_owned());
+/// Keeps the `list` of what does not fit at `place`, for its owner alone: it has values of the source.
+pub(crate) async fn quarantine_keep(place: PathBuf, list: NamedTempFile) -> Result<(), IngestError> {
     blocking(move || {
-        match list {
-            Some(list) => {
-                if let Some(folder) = place.parent() {
-                    files::create_directories(folder)?;
-                }
-                files::write_atomic(&place, &files::read(&list)?)?;
-            }
-            None => {
-                files::remove_file(&place)?;
-            }
-        }
-        Ok(())
+        let mut kept = AtomicFile::create(&place)?;
+        kept.set_private()?;
+        let written = kept.write_all(&files::read(list.path())?);
+        written.map_err(IngestError::stream(format!("write `{}`", place.display())))?;
+        Ok(kept.commit()?)
     })
     .await
 }

@@ -101,7 +101,7 @@ struct Union {
 #[derive(Default)]
 struct UnitedColumn {
     name: String,
-    /// The first file with a cell in it, and all evidence.
+    /// The first file with a cell in it that is a value or may be one, and all evidence.
     cells: Option<(String, Evidence)>,
     /// Whether a file of cells has it at all.
     celled: bool,
@@ -125,7 +125,7 @@ impl Union {
                 for found in &summary.columns {
                     let column = self.column(&found.name);
                     column.celled = true;
-                    if found.evidence.cells() > 0 {
+                    if !found.evidence.is_empty() {
                         let (_, all) = column.cells.get_or_insert_with(|| (file.to_owned(), Evidence::default()));
                         all.merge(&found.evidence);
                     }
@@ -161,7 +161,8 @@ impl UnitedColumn {
         let cells = evidence.choose(tolerance);
         let json = self.json_type(tolerance)?;
         let mut meeting = Meeting { column: &self.name, met: None };
-        if let Some((file, _)) = &self.cells {
+        // Texts that are null in any column but one of text go with every type.
+        if let Some((file, _)) = self.cells.as_ref().filter(|(_, evidence)| evidence.cells() > 0) {
             meeting.meet(file, &cells.data_type())?;
         }
         if let (Some((files, _)), Some(json)) = (&self.json, &json)

@@ -9,6 +9,8 @@ use super::limits::Limits;
 use crate::IngestError;
 use crate::report::Skipped;
 
+const READ_ITSELF: &str = "a symbolic link to a file that is read itself";
+
 /// A file that a source names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LocalFile {
@@ -31,7 +33,8 @@ pub(crate) struct Walked {
 /// Finds the files of paths and glob patterns, relative to `project`.
 pub(crate) fn walk(project: &Path, patterns: &[String], limits: &Limits) -> Result<Walked, IngestError> {
     let mut walked = Walked::default();
-    let mut walking = Walking { project, limits, several: patterns.len() > 1, seen: BTreeSet::new() };
+    let several = patterns.len() > 1;
+    let mut walking = Walking { project, limits, several, seen: BTreeSet::new(), links: BTreeSet::new() };
     for pattern in patterns {
         let path = project.join(pattern);
         if !has_wildcard(pattern) || files::exists(&path)? {
@@ -46,6 +49,7 @@ pub(crate) fn walk(project: &Path, patterns: &[String], limits: &Limits) -> Resu
         }
     }
     walked.files.sort_by(|a, b| a.name.cmp(&b.name));
+    walking.once(&mut walked);
     if let Some(pair) = walked.files.windows(2).find(|pair| pair[0].name == pair[1].name) {
         let reason = format!("it and `{}` would have the same name", pair[0].path.display());
         return Err(IngestError::SourceKind { file: pair[1].path.display().to_string(), reason });
@@ -63,12 +67,15 @@ struct Walking<'a> {
     /// Whether names are those below the project, so that files of several folders can be told apart.
     several: bool,
     seen: BTreeSet<PathBuf>,
+    /// The paths, as lineage shows them, of what was found by a symbolic link.
+    links: BTreeSet<PathBuf>,
 }
 
 impl Walking<'_> {
     /// A file or a folder that is named itself. That nothing is there is found when it is opened.
     fn path(&mut self, path: PathBuf, walked: &mut Walked) -> Result<(), IngestError> {
-        let is_folder = match files::kind(&path)? {
+        let kind = files::kind(&path)?;
+        let is_folder = match kind {
             Some(EntryKind::Directory) => true,
             None => false,
             // A link to a folder that is named itself is followed.
@@ -82,7 +89,7 @@ impl Walking<'_> {
         }
         walked.single = !self.several;
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-        self.file(path.clone(), path, name, walked)
+        self.file(path.clone(), path, name, kind == Some(EntryKind::Symlink), walked)
     }
 
     fn pattern(&mut self, pattern: &str, walked: &mut Walked) -> Result<(), IngestError> {
@@ -122,7 +129,7 @@ impl Walking<'_> {
                 _ => Err("not a regular file"),
             };
             match file {
-                Ok(file) => self.file(path.to_owned(), file, name, walked)?,
+                Ok(file) => self.file(path.to_owned(), file, name, entry.file_type().is_symlink(), walked)?,
                 Err(reason) => walked.skipped.push(Skipped { name, reason: reason.to_owned() }),
             }
         }
@@ -147,17 +154,43 @@ impl Walking<'_> {
     }
 
     /// Adds the file `path` that was found at `at`, by a link or in its own place.
-    fn file(&mut self, at: PathBuf, path: PathBuf, name: String, walked: &mut Walked) -> Result<(), IngestError> {
+    fn file(
+        &mut self,
+        at: PathBuf,
+        path: PathBuf,
+        name: String,
+        is_link: bool,
+        walked: &mut Walked,
+    ) -> Result<(), IngestError> {
         if walked.files.len() >= self.limits.files {
             let reason = format!("the source has more than {} files (`limits.files`)", self.limits.files);
             return Err(IngestError::Settings { reason });
         }
         let shown = at.strip_prefix(self.project).unwrap_or(&at).to_owned();
         let name = if self.several { shown.to_string_lossy().into_owned() } else { name };
+        if is_link {
+            self.links.insert(shown.clone());
+        }
         if self.seen.insert(at) {
             walked.files.push(LocalFile { path, name, shown });
         }
         Ok(())
+    }
+
+    /// Passes over the links that lead to what is read itself, or by a link before them: its rows would be there twice.
+    fn once(&self, walked: &mut Walked) {
+        if self.links.is_empty() {
+            return;
+        }
+        // A file that is gone meanwhile is missed when it is opened.
+        let real = |file: &LocalFile| file.path.canonicalize().unwrap_or_else(|_| file.path.clone());
+        let is_link = |file: &LocalFile| self.links.contains(&file.shown);
+        let mut read: BTreeSet<PathBuf> = walked.files.iter().filter(|file| !is_link(file)).map(real).collect();
+        let (kept, twice): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut walked.files).into_iter().partition(|file| !is_link(file) || read.insert(real(file)));
+        walked.files = kept;
+        let skipped = twice.into_iter().map(|file| Skipped { name: file.name, reason: READ_ITSELF.to_owned() });
+        walked.skipped.extend(skipped);
     }
 }
 
@@ -215,8 +248,33 @@ mod tests {
             let skipped: Vec<_> = walked.skipped.iter().map(|skipped| skipped.name.as_str()).collect();
             assert!(skipped.contains(&"folder.csv") && skipped.contains(&"lost.csv"), "{skipped:?}");
         }
-        // As a query does, which names each.
-        let walked = walk(directory.path(), &["**/*.csv".to_owned()], &Limits::default()).unwrap();
-        assert_eq!(walked.files.len(), 3);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_and_the_links_to_it_are_read_once() {
+        use std::os::unix::fs::symlink;
+        let directory = tempfile::tempdir().unwrap();
+        let at = |path: &str| directory.path().join(path);
+        files::create_directories(&at("d")).unwrap();
+        for path in ["feb.csv", "d/march.csv"] {
+            files::write_atomic(&at(path), b"x").unwrap();
+        }
+        for (target, link) in [("march.csv", "d/latest.csv"), ("../feb.csv", "d/a.csv"), ("a.csv", "d/b.csv")] {
+            symlink(target, at(link)).unwrap();
+        }
+        for (patterns, read, passed_over) in [
+            (&["d"][..], vec!["a.csv", "march.csv"], vec!["b.csv", "latest.csv"]),
+            (&["**/*.csv"][..], vec!["d/march.csv", "feb.csv"], vec!["d/a.csv", "d/b.csv", "d/latest.csv"]),
+            (&["d/latest.csv", "d/march.csv"][..], vec!["d/march.csv"], vec!["d/latest.csv"]),
+            (&["d/latest.csv"][..], vec!["latest.csv"], vec![]),
+        ] {
+            let patterns: Vec<_> = patterns.iter().map(|pattern| (*pattern).to_owned()).collect();
+            let walked = walk(directory.path(), &patterns, &Limits::default()).unwrap();
+            let found: Vec<_> = walked.files.iter().map(|file| file.name.as_str()).collect();
+            let skipped: Vec<_> = walked.skipped.iter().map(|skipped| skipped.name.as_str()).collect();
+            assert_eq!((found, skipped), (read, passed_over), "{patterns:?}");
+            assert!(walked.skipped.iter().all(|skipped| skipped.reason == READ_ITSELF), "{patterns:?}");
+        }
     }
 }

@@ -1,3 +1,5 @@
+mod guessed;
+
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;

@@ -130,6 +130,20 @@ async fn null_texts_in_columns_of_text_and_of_numbers() {
 }
 
 #[tokio::test]
+async fn a_column_of_texts_that_may_be_null_has_values() {
+    let project = Project::new().await;
+    let made = project.ingest("t.csv", b"id,code,none\n1,\"NA\",NA\n2,\"NA\",NA\n").await.unwrap();
+    assert_eq!(project.rows(&made.tree).await, ["1|NA|", "2|NA|"]);
+    let noted = |place: usize| made.report.columns[place].notes.iter().any(|note| note == "no row has a value");
+    assert_eq!((noted(1), noted(2)), (false, true), "{:?}", made.report.columns);
+    // They go with a type that another file declares.
+    project.write("in/a.csv", b"n\n\"NA\"\n");
+    project.write("in/b.jsonl", b"{\"n\": 7}\n");
+    let made = project.run(&crate::IngestSettings::new("in", project.scratch())).await.unwrap();
+    assert_eq!(made.report.columns[0].data_type, "int64");
+}
+
+#[tokio::test]
 async fn nul_bytes_are_listed() {
     let project = Project::new().await;
     let made = project.ingest("n.csv", b"id,name\n1,a\n2,b\0c\n").await.unwrap();
