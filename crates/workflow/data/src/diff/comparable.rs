@@ -17,8 +17,8 @@ pub(super) fn can_be(one: &DataType, other: &DataType) -> bool {
     one == other || (as_text(one) && as_text(other))
 }
 
-/// What is to be the same in both versions where the values are: numbers as numbers, others as text; of types that can be
-/// compared.
+/// What is to be the same in both versions where the values are: numbers as numbers, dates and times as times, others as
+/// text; of types that can be compared.
 pub(super) fn forms(values: &Expr, own: &DataType, other: &DataType) -> Vec<Expr> {
     let cast = |to: DataType| try_cast(values.clone(), to);
     if own == other {
@@ -44,6 +44,10 @@ pub(super) fn forms(values: &Expr, own: &DataType, other: &DataType) -> Vec<Expr
         let exact = if own.is_floating() { try_cast(double.clone(), whole) } else { cast(whole) };
         return vec![double, exact];
     }
+    if let Some(moment) = moment(own, other) {
+        // A day that is too far away for a moment is no null.
+        return vec![cast(moment), values.clone().is_null()];
+    }
     if is_text(own) && other.is_floating() {
         // `2` and `2.0` are the same number, however it was written.
         let number = try_cast(cast(DataType::Float64), DataType::Utf8);
@@ -60,6 +64,15 @@ fn digits(of: &DataType) -> Option<(i16, i8)> {
         | DataType::Decimal128(precision, scale)
         | DataType::Decimal256(precision, scale) => Some((i16::from(*precision) - i16::from(*scale), (*scale).max(0))),
         whole if whole.is_integer() => Some((20, 0)),
+        _ => None,
+    }
+}
+
+/// The type of moments, where one is of days and the other of moments: a day is its midnight.
+fn moment(one: &DataType, other: &DataType) -> Option<DataType> {
+    match (one, other) {
+        (DataType::Date32, moment @ (DataType::Timestamp(..) | DataType::Date64))
+        | (moment @ (DataType::Timestamp(..) | DataType::Date64), DataType::Date32) => Some(moment.clone()),
         _ => None,
     }
 }

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow::compute::cast;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, TimeUnit};
 use ropewalk_types::Diagnose as _;
 
 use crate::tests::fixture::{Project, texts};
@@ -152,4 +152,15 @@ async fn decimals_and_floats_are_the_same_where_a_float_means_the_number() {
     let decimals = of(&DataType::Decimal128(30, 4), &["0.1000", "9007199254740993", "2.5000", "-7"]);
     let floats = Float64Array::from(vec![0.1, 9_007_199_254_740_992.0, 2.5, -7.0]);
     assert_eq!(retyped(decimals, Arc::new(floats)).await, (1, 1));
+}
+
+#[tokio::test]
+async fn a_day_is_its_midnight() {
+    let days = of(&DataType::Date32, &["2013-01-01", "2013-01-02", ""]);
+    for zone in [None, Some("UTC".into())] {
+        let moments = DataType::Timestamp(TimeUnit::Microsecond, zone);
+        let moments = of(&moments, &["2013-01-01T00:00:00", "2013-01-02T00:00:01", ""]);
+        assert_eq!(retyped(Arc::clone(&days), Arc::clone(&moments)).await, (1, 1));
+        assert_eq!(retyped(moments, Arc::clone(&days)).await, (1, 1));
+    }
 }
