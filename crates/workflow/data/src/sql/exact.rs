@@ -16,6 +16,8 @@ use datafusion::logical_expr::{
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::physical_expr_common::datum::apply;
 
+mod guard;
+
 /// Makes an overflow of whole numbers an error, and -0.0 the same value as 0.0 wherever different values are counted.
 ///
 /// DataFusion's planner makes arithmetic that wraps around; the switch of its physical expressions is out of reach of a
@@ -39,10 +41,11 @@ fn exact_plan(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>, DataFusionE
         return exact_aggregate(aggregate, &schema);
     }
     let names = NamePreserver::new(&plan);
-    plan.map_expressions(|expression| {
+    let plan = plan.map_expressions(|expression| {
         let name = names.save(&expression);
         Ok(exact(expression, &schema)?.update_data(|expression| name.restore(expression)))
-    })
+    })?;
+    Ok(if plan.transformed { plan.update_data(guard::guarded) } else { plan })
 }
 
 /// As for other plans, but the names are given back by a projection: aggregates under other names are not seen by the
@@ -118,6 +121,9 @@ fn exact(expression: Expr, schema: &DFSchema) -> Result<Transformed<Expr>, DataF
             function.params.args = arguments.collect();
             let function = Expr::AggregateFunction(function);
             Ok(if changed { Transformed::yes(function) } else { Transformed::no(function) })
+        }
+        Expr::Case(case) if case.expr.is_none() && guard::computes_in_a_branch(&case) => {
+            Ok(Transformed::yes(Expr::Case(guard::lazy(case))))
         }
         other => Ok(Transformed::no(other)),
     })

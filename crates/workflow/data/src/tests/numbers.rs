@@ -92,3 +92,30 @@ async fn zero_is_one_value_whatever_its_sign() {
         assert_eq!(ask(sql).await.unwrap().join("|"), expected, "{sql}");
     }
 }
+
+#[tokio::test]
+async fn a_condition_keeps_rows_from_arithmetic() {
+    for (sql, expected) in [
+        ("SELECT count(*) FROM t WHERE n <> 9223372036854775807 AND n * 2 > 0", "1"),
+        ("SELECT count(*) FROM t WHERE n * 2 > 0 AND n < 5 AND k = 1", "1"),
+        ("SELECT count(*) FROM t WHERE n < 5 AND NOT (k = 7 OR n * 2 > 0)", "1"),
+        ("SELECT k FROM t GROUP BY k HAVING max(n) < 5 AND max(n) * 2 < 0", "2"),
+        // What joins two tables is no condition to be put off, and a subquery is none that could be.
+        ("SELECT count(*) FROM t a, t b WHERE a.k + 1 = b.k AND a.n < 5", "1"),
+        ("SELECT count(*) FROM t a, t b WHERE a.k = b.k AND a.n < 5 AND a.n * 2 < b.k AND a.n + 1 < 0", "1"),
+        ("SELECT count(*) FROM t WHERE k IN (SELECT k + 1 FROM t WHERE k < 2) AND i * 2 > 1", "1"),
+        ("SELECT count(*) FROM t a WHERE EXISTS (SELECT 1 FROM t b WHERE b.k + 1 = a.k AND b.n < 5)", "1"),
+        ("SELECT sum(CASE WHEN n < 5 THEN n * 2 ELSE 0 END) FROM t", "-8"),
+        ("SELECT count(*) FROM t WHERE CASE WHEN n < 5 THEN n * 2 > 0 ELSE false END", "1"),
+        ("SELECT count(*) FROM t WHERE CASE WHEN n > 5 THEN true WHEN n * 2 > 0 THEN true END", "2"),
+        ("SELECT CASE WHEN n < 5 THEN n * 2 > 0 END AS c FROM t ORDER BY n DESC LIMIT 1", ""),
+    ] {
+        assert_eq!(ask(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}")), [expected], "{sql}");
+    }
+    for sql in [
+        "SELECT count(*) FROM t WHERE n > 5 AND n * 2 > 0",
+        "SELECT count(*) FROM t WHERE CASE WHEN n > 5 THEN n * 2 > 0 ELSE false END",
+    ] {
+        assert_eq!(ask(sql).await.unwrap_err().code(), "data.overflow", "{sql}");
+    }
+}
