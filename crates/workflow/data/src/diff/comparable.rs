@@ -33,8 +33,8 @@ pub(super) fn forms(values: &Expr, own: &DataType, other: &DataType) -> Vec<Expr
         return match whole + i16::from(scale) {
             ..=NARROW_DIGITS => vec![exact(DECIMAL128_MAX_PRECISION)],
             ..=WIDE_DIGITS => vec![exact(DECIMAL256_MAX_PRECISION)],
-            // What does not fit is larger than all that the other version can hold, but it is no null.
-            _ => vec![exact(DECIMAL256_MAX_PRECISION), values.clone().is_null()],
+            // What does not fit is far larger than all that the other version can hold: a double tells that.
+            _ => vec![exact(DECIMAL256_MAX_PRECISION), cast(DataType::Float64)],
         };
     }
     if own.is_numeric() && other.is_numeric() {
