@@ -128,7 +128,7 @@ async fn retyped(before: ArrayRef, after: ArrayRef) -> (u64, u64) {
 
 /// Texts as values of a type; what is empty is null.
 fn of(data_type: &DataType, texts: &[&str]) -> ArrayRef {
-    let texts = StringArray::from_iter(texts.iter().map(|text| Some(*text).filter(|text| !text.is_empty())));
+    let texts: StringArray = texts.iter().map(|text| Some(*text).filter(|text| !text.is_empty())).collect();
     cast(&texts, data_type).unwrap()
 }
 

@@ -5,23 +5,28 @@
 
 use std::collections::HashSet;
 
+use datafusion::common::TableReference;
 use datafusion::common::tree_node::TreeNode as _;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
-use datafusion::logical_expr::{Case, Expr, LogicalPlan, lit};
+use datafusion::logical_expr::{Case, Expr, LogicalPlan, Operator, lit};
 
 use super::Checked;
 
 /// Asks the conditions of a filter that compute only of rows for which the others hold.
 ///
-/// The others stay as they are: scans and joins find them where they look for them. So does a condition that computes with
-/// columns of several tables, which may be what they are joined on.
+/// The others stay as they are: scans and joins find them where they look for them. So does one that tables are joined on. What
+/// asks of one table is not put behind what asks of others, so that it still goes to where that table is read.
 pub(super) fn guarded(plan: LogicalPlan) -> LogicalPlan {
     let LogicalPlan::Filter(mut filter) = plan else { return plan };
     let conditions = split_conjunction_owned(filter.predicate);
     let (computing, others): (Vec<Expr>, Vec<Expr>) = conditions.into_iter().partition(computes);
     let guards: Vec<&Expr> = others.iter().filter(|other| can_be_moved(other)).collect();
     let after = |condition: Expr| {
-        let guards = guards.iter().filter(|guard| are_of_one_table(guard, &condition));
+        let asked = tables(&condition);
+        if is_join(&condition, asked.len()) {
+            return condition;
+        }
+        let guards = guards.iter().filter(|guard| tables(guard).is_subset(&asked));
         match conjunction(guards.map(|guard| (*guard).clone())) {
             Some(guard) if can_be_moved(&condition) => Expr::Case(Case {
                 expr: Some(Box::new(guard)),
@@ -75,8 +80,12 @@ fn can_be_moved(condition: &Expr) -> bool {
     !condition.exists(|one| Ok(stays(one))).unwrap_or(true)
 }
 
-fn are_of_one_table(one: &Expr, other: &Expr) -> bool {
-    let columns = one.column_refs().into_iter().chain(other.column_refs());
-    let tables: HashSet<_> = columns.map(|column| column.relation.as_ref()).collect();
-    tables.len() == 1
+/// The tables whose columns it looks at.
+fn tables(condition: &Expr) -> HashSet<Option<TableReference>> {
+    condition.column_refs().into_iter().map(|column| column.relation.clone()).collect()
+}
+
+fn is_join(condition: &Expr, tables: usize) -> bool {
+    let equal = |operator| matches!(operator, Operator::Eq | Operator::IsNotDistinctFrom);
+    tables > 1 && matches!(condition, Expr::BinaryExpr(comparison) if equal(comparison.op))
 }
