@@ -6,6 +6,7 @@ mod mysql;
 mod open;
 mod plan;
 mod postgres;
+mod rounded;
 mod server;
 mod source;
 mod sqlite;

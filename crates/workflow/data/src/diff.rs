@@ -79,8 +79,8 @@ pub struct ChangedCell {
 /// What is different between two versions.
 ///
 /// Rows are compared by the columns that both versions have: a new column does not make every row a changed one. Where a
-/// column has another type, numbers are compared as numbers and other values as text. Without a key a changed row is one
-/// removed and one added.
+/// column has another type, numbers are compared as numbers, a date with a time as its midnight, and other values as text.
+/// Without a key a changed row is one removed and one added.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct TableDiff {
     /// Columns that only the second version has.

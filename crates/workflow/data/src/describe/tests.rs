@@ -1,7 +1,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Decimal128Array, RecordBatch, UInt64Array};
+use arrow::array::{ArrayRef, Decimal128Array, Int64Array, RecordBatch, UInt64Array};
 use serde_json::json;
 
 use crate::tests::fixture::Project;
@@ -45,17 +45,19 @@ async fn figures_of_a_small_table_are_exact() {
 #[tokio::test]
 async fn ends_have_every_digit() {
     let decimals = Decimal128Array::from(vec![Some(12_345_678_901_234_567_890_123), None, Some(-5)]);
-    let columns: [(&str, ArrayRef); 2] = [
+    let columns: [(&str, ArrayRef); 3] = [
         ("d", Arc::new(decimals.with_precision_and_scale(38, 2).unwrap())),
         ("u", Arc::new(UInt64Array::from(vec![u64::MAX, 1, u64::MAX - 1]))),
+        ("i", Arc::new(Int64Array::from(vec![i64::MAX - 1, i64::MIN + 1, 0]))),
     ];
     let project = Project::new().await;
     let tree = project.table(&[RecordBatch::try_from_iter(columns).unwrap()]).await;
     let found = describe(&tree, &project.store, &QueryLimits::new(project.scratch())).await.unwrap();
-    let [d, u] = found.columns.as_slice() else { panic!("{found:?}") };
+    let [d, u, i] = found.columns.as_slice() else { panic!("{found:?}") };
     assert_eq!((d.min.clone(), d.max.clone()), (Some(json!("-0.05")), Some(json!("123456789012345678901.23"))));
     assert!(d.mean.as_ref().unwrap().is_f64() && d.histogram.is_some());
     assert_eq!((u.min.clone(), u.max.clone()), (Some(json!(1)), Some(json!(u64::MAX))));
+    assert_eq!((i.min.clone(), i.max.clone()), (Some(json!(i64::MIN + 1)), Some(json!(i64::MAX - 1))));
 }
 
 #[test]

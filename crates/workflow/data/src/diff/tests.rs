@@ -1,6 +1,8 @@
-use arrow::array::{RecordBatch, StringArray};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow::compute::cast;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, TimeUnit};
 use ropewalk_types::Diagnose as _;
 
 use crate::tests::fixture::{Project, texts};
@@ -106,5 +108,59 @@ async fn values_are_compared_across_types() {
         assert_eq!((diff.rows_changed, diff.changed_columns), (rows, columns), "{after}");
         let unkeyed = compared(before, after, None).await.unwrap();
         assert_eq!((unkeyed.rows_removed, unkeyed.rows_added), (rows, rows + diff.rows_added), "{after}");
+    }
+}
+
+/// How many of the rows changed, with a key and without, where the column `v` went from one to the other.
+async fn retyped(before: ArrayRef, after: ArrayRef) -> (u64, u64) {
+    let project = Project::new().await;
+    let table = |values: ArrayRef| {
+        let id: ArrayRef = Arc::new(Int64Array::from_iter_values(0..values.len() as i64));
+        RecordBatch::try_from_iter_with_nullable([("id", id, true), ("v", values, true)]).unwrap()
+    };
+    let (before, after) = (project.table(&[table(before)]).await, project.table(&[table(after)]).await);
+    let (settings, key) = (DiffSettings::new(project.scratch()), ["id".to_owned()]);
+    let keyed = table_diff(&project.store, &before, &after, Some(&key), &settings).await.unwrap();
+    let unkeyed = table_diff(&project.store, &before, &after, None, &settings).await.unwrap();
+    assert_eq!(keyed.columns_retyped.len(), 1, "{keyed:?}");
+    (keyed.rows_changed, unkeyed.rows_added)
+}
+
+/// Texts as values of a type; what is empty is null.
+fn of(data_type: &DataType, texts: &[&str]) -> ArrayRef {
+    let texts: StringArray = texts.iter().map(|text| Some(*text).filter(|text| !text.is_empty())).collect();
+    cast(&texts, data_type).unwrap()
+}
+
+#[tokio::test]
+async fn decimals_of_other_types_are_compared_digit_by_digit() {
+    let (d18, d20) = (DataType::Decimal128(18, 2), DataType::Decimal128(20, 2));
+    let before = ["9007199254740992.25", "1.50", ""];
+    assert_eq!(retyped(of(&d18, &before), of(&d20, &["9007199254740992.26", "1.50", ""])).await, (1, 1));
+    assert_eq!(retyped(of(&d18, &before), of(&DataType::Decimal128(20, 4), &before)).await, (0, 0));
+    let (whole, large) = (["9007199254740992", "7", ""], DataType::Decimal128(20, 0));
+    assert_eq!(retyped(of(&DataType::Int64, &whole), of(&large, &["9007199254740993", "7", ""])).await, (1, 1));
+    assert_eq!(retyped(of(&DataType::Int64, &whole), of(&large, &whole)).await, (0, 0));
+    // Both together have more digits than any decimal: what does not fit is neither the same nor null.
+    let (long, fine) = (DataType::Decimal256(76, 0), DataType::Decimal256(76, 60));
+    let huge = "1".repeat(70);
+    assert_eq!(retyped(of(&long, &[huge.as_str(), "5", "6"]), of(&fine, &["", "5", "6.1"])).await, (2, 2));
+}
+
+#[tokio::test]
+async fn decimals_and_floats_are_the_same_where_a_float_means_the_number() {
+    let decimals = of(&DataType::Decimal128(30, 4), &["0.1000", "9007199254740993", "2.5000", "-7"]);
+    let floats = Float64Array::from(vec![0.1, 9_007_199_254_740_992.0, 2.5, -7.0]);
+    assert_eq!(retyped(decimals, Arc::new(floats)).await, (1, 1));
+}
+
+#[tokio::test]
+async fn a_day_is_its_midnight() {
+    let days = of(&DataType::Date32, &["2013-01-01", "2013-01-02", ""]);
+    for zone in [None, Some("UTC".into())] {
+        let moments = DataType::Timestamp(TimeUnit::Microsecond, zone);
+        let moments = of(&moments, &["2013-01-01T00:00:00", "2013-01-02T00:00:01", ""]);
+        assert_eq!(retyped(Arc::clone(&days), Arc::clone(&moments)).await, (1, 1));
+        assert_eq!(retyped(moments, Arc::clone(&days)).await, (1, 1));
     }
 }

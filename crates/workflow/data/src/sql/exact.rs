@@ -16,6 +16,8 @@ use datafusion::logical_expr::{
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::physical_expr_common::datum::apply;
 
+mod guard;
+
 /// Makes an overflow of whole numbers an error, and -0.0 the same value as 0.0 wherever different values are counted.
 ///
 /// DataFusion's planner makes arithmetic that wraps around; the switch of its physical expressions is out of reach of a
@@ -39,10 +41,11 @@ fn exact_plan(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>, DataFusionE
         return exact_aggregate(aggregate, &schema);
     }
     let names = NamePreserver::new(&plan);
-    plan.map_expressions(|expression| {
+    let plan = plan.map_expressions(|expression| {
         let name = names.save(&expression);
         Ok(exact(expression, &schema)?.update_data(|expression| name.restore(expression)))
-    })
+    })?;
+    Ok(if plan.transformed { plan.update_data(guard::guarded) } else { plan })
 }
 
 /// As for other plans, but the names are given back by a projection: aggregates under other names are not seen by the
@@ -85,41 +88,70 @@ fn exact_aggregate(aggregate: Aggregate, schema: &DFSchema) -> Result<Transforme
     Ok(Transformed::yes(LogicalPlan::Projection(named)))
 }
 
+/// Digits of decimals that can be averaged: 13 fewer than there are, so that DataFusion adds up a billion rows at least.
+const AVERAGED_DIGITS: u8 = 63;
+
+/// An average of decimals whose sum could wrap around is an error.
+fn refuse_wide_average(expression: &Expr, schema: &DFSchema) -> Result<(), DataFusionError> {
+    let (name, arguments) = match expression {
+        Expr::AggregateFunction(function) => (function.func.name(), &function.params.args),
+        Expr::WindowFunction(function) => (function.fun.name(), &function.params.args),
+        _ => return Ok(()),
+    };
+    let argument = arguments.first().filter(|_| name == "avg");
+    match argument.and_then(|argument| argument.get_type(schema).ok()) {
+        Some(DataType::Decimal256(precision, scale)) if precision > AVERAGED_DIGITS => {
+            let wide = DataType::Decimal256(precision, scale);
+            let way_out = format!("CAST(x AS DECIMAL({AVERAGED_DIGITS}, {scale}))");
+            Err(DataFusionError::NotImplemented(format!("avg() of {wide} without {way_out}")))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn exact(expression: Expr, schema: &DFSchema) -> Result<Transformed<Expr>, DataFusionError> {
     let type_of = |expression: &Expr| expression.get_type(schema).ok();
-    expression.transform_up(|expression| match expression {
-        Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
-            let whole = type_of(&left).filter(DataType::is_integer);
-            let operation = Operation::of(op).filter(|_| whole.is_some() && whole == type_of(&right));
-            Ok(match operation {
-                Some(operation) => Transformed::yes(checked(operation, *left, *right)),
-                None => Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right })),
-            })
+    expression.transform_up(|expression| {
+        refuse_wide_average(&expression, schema)?;
+        match expression {
+            Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
+                let whole = type_of(&left).filter(DataType::is_integer);
+                let operation = Operation::of(op).filter(|_| whole.is_some() && whole == type_of(&right));
+                Ok(match operation {
+                    Some(operation) => Transformed::yes(checked(operation, *left, *right)),
+                    None => Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right })),
+                })
+            }
+            Expr::Negative(inner) => {
+                let signed = type_of(&inner).filter(DataType::is_signed_integer);
+                let zero = signed.and_then(|data_type| ScalarValue::new_zero(&data_type).ok());
+                Ok(match zero {
+                    Some(zero) => Transformed::yes(checked(Operation::Subtract, Expr::Literal(zero, None), *inner)),
+                    None => Transformed::no(Expr::Negative(inner)),
+                })
+            }
+            Expr::AggregateFunction(mut function)
+                if function.params.distinct && function.params.order_by.is_empty() =>
+            {
+                let mut changed = false;
+                let arguments = function.params.args.into_iter().map(|argument| {
+                    let zero = match type_of(&argument) {
+                        Some(DataType::Float64) => lit(0.0_f64),
+                        Some(DataType::Float32) => lit(0.0_f32),
+                        _ => return argument,
+                    };
+                    changed = true;
+                    checked(Operation::Add, argument, zero)
+                });
+                function.params.args = arguments.collect();
+                let function = Expr::AggregateFunction(function);
+                Ok(if changed { Transformed::yes(function) } else { Transformed::no(function) })
+            }
+            Expr::Case(case) if case.expr.is_none() && guard::computes_in_a_branch(&case) => {
+                Ok(Transformed::yes(Expr::Case(guard::lazy(case))))
+            }
+            other => Ok(Transformed::no(other)),
         }
-        Expr::Negative(inner) => {
-            let signed = type_of(&inner).filter(DataType::is_signed_integer);
-            let zero = signed.and_then(|data_type| ScalarValue::new_zero(&data_type).ok());
-            Ok(match zero {
-                Some(zero) => Transformed::yes(checked(Operation::Subtract, Expr::Literal(zero, None), *inner)),
-                None => Transformed::no(Expr::Negative(inner)),
-            })
-        }
-        Expr::AggregateFunction(mut function) if function.params.distinct && function.params.order_by.is_empty() => {
-            let mut changed = false;
-            let arguments = function.params.args.into_iter().map(|argument| {
-                let zero = match type_of(&argument) {
-                    Some(DataType::Float64) => lit(0.0_f64),
-                    Some(DataType::Float32) => lit(0.0_f32),
-                    _ => return argument,
-                };
-                changed = true;
-                checked(Operation::Add, argument, zero)
-            });
-            function.params.args = arguments.collect();
-            let function = Expr::AggregateFunction(function);
-            Ok(if changed { Transformed::yes(function) } else { Transformed::no(function) })
-        }
-        other => Ok(Transformed::no(other)),
     })
 }
 

@@ -1,7 +1,11 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray as _, BooleanArray};
-use arrow::datatypes::{DataType, Decimal128Type, Decimal256Type, FieldRef, Int64Type, UInt64Type, i256};
+use arrow::compute::cast;
+use arrow::datatypes::{
+    DataType, Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type, FieldRef, Int64Type, TimeUnit, UInt64Type,
+    i256,
+};
 use arrow::error::ArrowError;
 use datafusion::common::{DataFusionError, ScalarValue};
 use datafusion::functions_aggregate::sum::Sum;
@@ -11,12 +15,19 @@ use datafusion::logical_expr::{
     Accumulator, AggregateUDFImpl, EmitTo, GroupsAccumulator, ReversedUDAF, SetMonotonicity, Signature,
 };
 
+mod checked;
+mod distinct;
+
+use checked::{checked_sum, is_widest};
+use distinct::SlidingDistinct;
+
 /// Digits of the widest decimals of 128 and of 256 bits.
 const DIGITS: u8 = 38;
 const WIDE_DIGITS: u8 = 76;
 
 /// SQL's `sum` with the result types of DataFusion's, which wraps around: whole numbers and decimals are added up in a
-/// type that holds any sum of them, and a sum that does not fit into the result type is an error.
+/// type that holds any sum of them, and a sum that does not fit into the result type is an error. Of the widest type, and of
+/// intervals, each step is checked.
 #[derive(Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct ExactSum {
     inner: Sum,
@@ -41,6 +52,7 @@ impl AggregateUDFImpl for ExactSum {
                 let inner = self.inner.accumulator(widened(&arguments, narrow))?;
                 Ok(Box::new(Exact { inner, narrow }))
             }
+            None if is_widest(arguments.return_type()) => checked_sum(countable(&arguments)?),
             None => self.inner.accumulator(arguments),
         }
     }
@@ -56,7 +68,7 @@ impl AggregateUDFImpl for ExactSum {
     }
 
     fn groups_accumulator_supported(&self, arguments: AccumulatorArgs<'_>) -> bool {
-        self.inner.groups_accumulator_supported(arguments)
+        !is_widest(arguments.return_type()) && self.inner.groups_accumulator_supported(arguments)
     }
 
     fn create_groups_accumulator(
@@ -76,13 +88,17 @@ impl AggregateUDFImpl for ExactSum {
         &self,
         arguments: AccumulatorArgs<'_>,
     ) -> Result<Box<dyn Accumulator>, DataFusionError> {
-        match Narrow::of(arguments.return_type()).filter(|_| !arguments.is_distinct) {
-            Some(narrow) => {
+        match Narrow::of(arguments.return_type()) {
+            Some(narrow) if arguments.is_distinct && !matches!(narrow, Narrow::Decimal(..)) => {
+                Ok(Box::new(SlidingDistinct::new(narrow)))
+            }
+            Some(narrow) if !arguments.is_distinct => {
                 let inner = self.inner.create_sliding_accumulator(widened(&arguments, narrow))?;
                 Ok(Box::new(Exact { inner, narrow }))
             }
-            // DataFusion has it for one type only.
-            None => self.inner.create_sliding_accumulator(arguments),
+            None if is_widest(arguments.return_type()) => checked_sum(countable(&arguments)?),
+            // DataFusion says that it has no such sums.
+            _ => self.inner.create_sliding_accumulator(arguments),
         }
     }
 
@@ -104,12 +120,32 @@ fn widened<'a>(arguments: &AccumulatorArgs<'a>, narrow: Narrow) -> AccumulatorAr
     AccumulatorArgs { return_field, ..*arguments }
 }
 
+/// The type of a sum of all values, which each step can check; of the different ones, none does.
+fn countable<'a>(arguments: &'a AccumulatorArgs<'_>) -> Result<&'a DataType, DataFusionError> {
+    let data_type = arguments.return_type();
+    if arguments.is_distinct {
+        return Err(DataFusionError::NotImplemented(format!("sum(DISTINCT …) of {data_type}")));
+    }
+    Ok(data_type)
+}
+
+/// The only argument of `sum`.
+fn one(values: &[ArrayRef]) -> Result<&ArrayRef, DataFusionError> {
+    match values {
+        [values] => Ok(values),
+        _ => Err(DataFusionError::Internal("sum takes one value".to_owned())),
+    }
+}
+
 /// A type of sums for which there is a wider one.
 #[derive(Clone, Copy, Debug)]
 enum Narrow {
     Signed,
     Unsigned,
+    Decimal32(u8, i8),
+    Decimal64(u8, i8),
     Decimal(u8, i8),
+    Duration(TimeUnit),
 }
 
 impl Narrow {
@@ -117,14 +153,29 @@ impl Narrow {
         match data_type {
             DataType::Int64 => Some(Self::Signed),
             DataType::UInt64 => Some(Self::Unsigned),
+            DataType::Decimal32(precision, scale) => Some(Self::Decimal32(*precision, *scale)),
+            DataType::Decimal64(precision, scale) => Some(Self::Decimal64(*precision, *scale)),
             DataType::Decimal128(precision, scale) => Some(Self::Decimal(*precision, *scale)),
+            DataType::Duration(unit) => Some(Self::Duration(*unit)),
             _ => None,
+        }
+    }
+
+    fn data_type(self) -> DataType {
+        match self {
+            Self::Signed => DataType::Int64,
+            Self::Unsigned => DataType::UInt64,
+            Self::Decimal32(precision, scale) => DataType::Decimal32(precision, scale),
+            Self::Decimal64(precision, scale) => DataType::Decimal64(precision, scale),
+            Self::Decimal(precision, scale) => DataType::Decimal128(precision, scale),
+            Self::Duration(unit) => DataType::Duration(unit),
         }
     }
 
     fn widened_field(self, field: &FieldRef) -> FieldRef {
         let wide = match self {
-            Self::Signed | Self::Unsigned => DataType::Decimal128(DIGITS, 0),
+            Self::Signed | Self::Unsigned | Self::Duration(_) => DataType::Decimal128(DIGITS, 0),
+            Self::Decimal32(_, scale) | Self::Decimal64(_, scale) => DataType::Decimal128(DIGITS, scale),
             Self::Decimal(_, scale) => DataType::Decimal256(WIDE_DIGITS, scale),
         };
         Arc::new(field.as_ref().clone().with_data_type(wide))
@@ -132,9 +183,7 @@ impl Narrow {
 
     /// The values to be added, in the wider type.
     fn widen(self, values: &[ArrayRef]) -> Result<[ArrayRef; 1], DataFusionError> {
-        let [values] = values else {
-            return Err(DataFusionError::Internal("sum takes one value".to_owned()));
-        };
+        let values = one(values)?;
         let wide: ArrayRef = match self {
             Self::Signed => {
                 let wide = values.as_primitive::<Int64Type>().unary::<_, Decimal128Type>(i128::from);
@@ -143,6 +192,10 @@ impl Narrow {
             Self::Unsigned => {
                 let wide = values.as_primitive::<UInt64Type>().unary::<_, Decimal128Type>(i128::from);
                 Arc::new(wide.with_precision_and_scale(DIGITS, 0)?)
+            }
+            Self::Duration(_) => return Self::Signed.widen(&[cast(values, &DataType::Int64)?]),
+            Self::Decimal32(_, scale) | Self::Decimal64(_, scale) => {
+                cast(values, &DataType::Decimal128(DIGITS, scale))?
             }
             Self::Decimal(_, scale) => {
                 let wide = values.as_primitive::<Decimal128Type>().unary::<_, Decimal256Type>(i256::from_i128);
@@ -162,6 +215,21 @@ impl Narrow {
             Self::Unsigned => {
                 let sums = sums.as_primitive::<Decimal128Type>();
                 Arc::new(sums.try_unary::<_, UInt64Type, ArrowError>(|sum| self.unsigned(sum))?)
+            }
+            Self::Duration(_) => {
+                let sums = sums.as_primitive::<Decimal128Type>();
+                let sums = sums.try_unary::<_, Int64Type, ArrowError>(|sum| self.signed(sum))?;
+                cast(&sums, &self.data_type())?
+            }
+            Self::Decimal32(precision, scale) => {
+                let sums = sums.as_primitive::<Decimal128Type>();
+                let sums = sums.try_unary::<_, Decimal32Type, ArrowError>(|sum| self.digits(sum, precision))?;
+                Arc::new(sums.with_precision_and_scale(precision, scale)?)
+            }
+            Self::Decimal64(precision, scale) => {
+                let sums = sums.as_primitive::<Decimal128Type>();
+                let sums = sums.try_unary::<_, Decimal64Type, ArrowError>(|sum| self.digits(sum, precision))?;
+                Arc::new(sums.with_precision_and_scale(precision, scale)?)
             }
             Self::Decimal(precision, scale) => {
                 let sums = sums.as_primitive::<Decimal256Type>();
@@ -184,6 +252,9 @@ impl Narrow {
             (Self::Decimal(precision, scale), ScalarValue::Decimal256(sum, ..)) => {
                 ScalarValue::Decimal128(sum.map(|sum| self.decimal(sum)).transpose()?, precision, scale)
             }
+            (Self::Decimal32(..) | Self::Decimal64(..) | Self::Duration(_), ScalarValue::Decimal128(..)) => {
+                ScalarValue::try_from_array(&self.narrow(&sum.to_array()?)?, 0)?
+            }
             (_, other) => return Err(DataFusionError::Internal(format!("{other} is not a sum"))),
         })
     }
@@ -201,12 +272,14 @@ impl Narrow {
         sum.to_i128().filter(fits).ok_or_else(|| self.misfit("a number of more than 38 digits"))
     }
 
+    fn digits<T: TryFrom<i128>>(self, sum: i128, digits: u8) -> Result<T, ArrowError> {
+        let fits = sum.unsigned_abs() < 10_u128.pow(u32::from(digits));
+        let narrow = T::try_from(sum).ok().filter(|_| fits);
+        narrow.ok_or_else(|| self.misfit(&format!("a number of more than {digits} digits")))
+    }
+
     fn misfit(self, found: &str) -> ArrowError {
-        let data_type = match self {
-            Self::Signed => DataType::Int64,
-            Self::Unsigned => DataType::UInt64,
-            Self::Decimal(precision, scale) => DataType::Decimal128(precision, scale),
-        };
+        let data_type = self.data_type();
         ArrowError::ArithmeticOverflow(format!("sum() gives {found}, which is out of the range of {data_type}"))
     }
 }

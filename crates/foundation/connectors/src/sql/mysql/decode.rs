@@ -5,6 +5,7 @@ use sqlx::Row as _;
 use sqlx::mysql::{MySql, MySqlRow};
 
 use crate::cell::Cell;
+use crate::sql::rounded::rounded;
 
 /// Days from 0001-01-01 as day 1 to 1970-01-01.
 const EPOCH_FROM_COMMON_ERA: i32 = 719_163;
@@ -21,7 +22,7 @@ pub(in crate::sql) enum Kind {
     Float,
     Double,
     Decimal,
-    /// A decimal of unknown precision, as the nearest float.
+    /// A decimal of unknown precision, as the nearest float; whole numbers exactly, or not at all.
     RoundedDecimal,
     Text,
     /// Text; in MySQL a type of its own, in MariaDB text with a check.
@@ -52,7 +53,7 @@ fn decode(bytes: &[u8], kind: Kind) -> Option<Cell<'_>> {
         Kind::Float => Cell::Float(f32::from_le_bytes(bytes.try_into().ok()?).into()),
         Kind::Double => Cell::Float(f64::from_le_bytes(bytes.try_into().ok()?)),
         Kind::Decimal => Cell::Decimal(std::str::from_utf8(bytes).ok()?.into()),
-        Kind::RoundedDecimal => Cell::Float(std::str::from_utf8(bytes).ok()?.parse().ok()?),
+        Kind::RoundedDecimal => rounded(std::str::from_utf8(bytes).ok()?.into())?,
         Kind::Text | Kind::Json => Cell::Text(std::str::from_utf8(bytes).ok()?.into()),
         Kind::Bytes => Cell::Binary(bytes.into(), 0),
         Kind::Date => match day(bytes)? {
@@ -156,6 +157,7 @@ mod tests {
     #[test]
     fn decimals_of_unknown_precision_are_rounded() {
         assert_eq!(decode(b"-0.3333", Kind::RoundedDecimal), Some(Cell::Float(-0.3333)));
+        assert!(matches!(decode(b"9007199254740993", Kind::RoundedDecimal), Some(Cell::Misfit(..))));
         assert_eq!(decode(b"x", Kind::RoundedDecimal), None);
     }
 

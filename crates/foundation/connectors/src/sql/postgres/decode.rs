@@ -6,6 +6,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{Row as _, ValueRef as _};
 
 use crate::cell::Cell;
+use crate::sql::rounded::rounded;
 
 /// Days from 1970-01-01 to PostgreSQL's epoch, 2000-01-01.
 const EPOCH_DAYS: i32 = 10_957;
@@ -23,7 +24,7 @@ pub(in crate::sql) enum Kind {
     Float4,
     Float8,
     Numeric,
-    /// A numeric whose digits no column holds, as the nearest float.
+    /// A numeric whose digits no column holds, as the nearest float; whole numbers exactly, or not at all.
     RoundedNumeric,
     Text,
     Jsonb,
@@ -59,7 +60,10 @@ fn decode_exact<'r>(bytes: &'r [u8], kind: &Kind) -> Option<Cell<'r>> {
         Kind::Float4 => Cell::Float(f32::from_be_bytes(bytes.try_into().ok()?).into()),
         Kind::Float8 => Cell::Float(f64::from_be_bytes(bytes.try_into().ok()?)),
         Kind::Numeric => numeric(bytes)?,
-        Kind::RoundedNumeric => rounded(numeric(bytes)?)?,
+        Kind::RoundedNumeric => match numeric(bytes)? {
+            Cell::Decimal(text) => rounded(text)?,
+            other => other,
+        },
         Kind::Text => Cell::Text(std::str::from_utf8(bytes).ok()?.into()),
         // A version, always 1, goes before the text.
         Kind::Jsonb => Cell::Text(std::str::from_utf8(bytes.strip_prefix(&[1])?).ok()?.into()),
@@ -143,14 +147,6 @@ fn numeric(bytes: &[u8]) -> Option<Cell<'static>> {
     Some(Cell::Decimal(text.into()))
 }
 
-/// The nearest float, also of what is no number; a misfit for one that is beyond all floats.
-fn rounded(number: Cell<'_>) -> Option<Cell<'_>> {
-    let Cell::Decimal(text) = number else { return Some(number) };
-    let float: f64 = text.parse().ok()?;
-    let beyond = float.is_infinite() && !text.ends_with("Infinity");
-    Some(if beyond { Cell::Misfit(text, "no float holds a number of this size") } else { Cell::Float(float) })
-}
-
 /// Dimensions, a flag, the type, each dimension's length and first index, then the values with their lengths.
 fn array<'r>(bytes: &'r [u8], item: &Kind) -> Option<Cell<'r>> {
     let mut numbers = Numbers(bytes);
@@ -213,6 +209,9 @@ mod tests {
         assert_eq!(rounded(&packed(0, 0xC000, 0, &[])), "NaN");
         assert_eq!(rounded(&packed(0, 0xF000, 0, &[])), "-inf");
         assert!(matches!(decode(&packed(100, 0, 0, &[1]), &Kind::RoundedNumeric), Cell::Misfit(..)));
+        let large = |last: u16| packed(3, 0, 0, &[9007, 1992, 5474, last]);
+        assert_eq!(rounded(&large(992)), "9007199254740992");
+        assert!(matches!(decode(&large(993), &Kind::RoundedNumeric), Cell::Misfit(..)));
     }
 
     #[test]
