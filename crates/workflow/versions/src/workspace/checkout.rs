@@ -146,7 +146,8 @@ impl Workspace {
         let data = Data::at(&place.data, content.kind).with_links(pointer.links);
         let begun = self.begun(&name, place.file_name()).await?;
         let linked = if mode == LinkMode::Copy { Some(self.cache_folder()) } else { None };
-        let sides = Sides { name: name.clone(), data: data.clone(), index, target, begun, linked };
+        let versioned = pointer.version().map(|_| pointer.digest);
+        let sides = Sides { name: name.clone(), data: data.clone(), index, versioned, target, begun, linked };
         let (plan, target) = self.planned(sides, &matcher, force).await?;
         if !plan.blocked.is_empty() {
             return Err(VersionsError::WouldOverwrite { name, paths: plan.blocked });
@@ -223,6 +224,8 @@ struct Sides {
     name: DatasetName,
     data: Data,
     index: Option<Index>,
+    /// What the pointer names, if that is a version.
+    versioned: Option<Digest>,
     target: Vec<TreeFile>,
     /// What a killed checkout was laying out.
     begun: Vec<TreeFile>,
@@ -238,7 +241,7 @@ impl Workspace {
         matcher: &Matcher,
         force: bool,
     ) -> Result<(Plan, Vec<TreeFile>), VersionsError> {
-        let (work, linked, Sides { name, index, target, begun, .. }) = blocking(move || {
+        let (work, linked, Sides { name, index, versioned, target, begun, .. }) = blocking(move || {
             let linked = sides.linked.as_deref().map(inodes).transpose()?.unwrap_or_default();
             let mut work = look(&sides.data, sides.index.as_ref())?;
             work.clear_leftovers()?;
@@ -251,9 +254,9 @@ impl Workspace {
         let (ours, index) = (self.ours(&work, &begun).await?, index.as_ref());
         let planning = Planning { index, work: &work, target: &target, matcher, linked: &linked, ours: &ours, force };
         let mut plan = planning.plan();
-        if let Some(index) = index.filter(|_| !force) {
+        if let Some(index) = index.filter(|index| !force && versioned != Some(index.head.root)) {
             let going = going(index, &work, plan.goes(&ours), &target);
-            plan.block(self.in_no_version(&name, index.head.state.ancestor(), going).await?);
+            plan.block(self.in_no_version(&name, &index.head, going).await?);
         }
         plan.find_links(work.links);
         Ok((plan, target))

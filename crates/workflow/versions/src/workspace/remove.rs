@@ -103,7 +103,7 @@ impl Workspace {
         if let Some(index) = index.as_ref().filter(|index| paths.is_empty() && index.head.root != pointer.digest) {
             let there = work.files.iter().map(|file| file.path.as_str()).filter(|path| !ours.contains(*path));
             let going = going(index, &work, there, &[]);
-            paths = self.in_no_version(&pointer.name, index.head.state.ancestor(), going).await?;
+            paths = self.in_no_version(&pointer.name, &index.head, going).await?;
         }
         if paths.is_empty() { Ok(()) } else { Err(VersionsError::WouldOverwrite { name: pointer.name, paths }) }
     }

@@ -78,7 +78,7 @@ impl Workspace {
             if let Some(index) =
                 opened.index.as_ref().filter(|index| !force && index.head.root != opened.pointer.digest)
             {
-                let paths = self.in_no_version(&name, index.head.state.ancestor(), going).await?;
+                let paths = self.in_no_version(&name, &index.head, going).await?;
                 if !paths.is_empty() {
                     return Err(VersionsError::WouldOverwrite { name, paths });
                 }
