@@ -98,7 +98,9 @@ impl VersionsError {
     /// not that a store or the disk cannot be worked with.
     pub(crate) fn concerns_one(&self) -> bool {
         match self {
-            Self::Removed { .. } | Self::NotWhole(_) | Self::Unfit(_) | Self::LostVersion(_) => true,
+            Self::Removed { .. } | Self::NotWhole(_) | Self::Unfit(_) | Self::LostVersion(_) | Self::LostHead(_) => {
+                true
+            }
             _ => self.lacks_name(),
         }
     }
