@@ -41,6 +41,9 @@ pub struct GiveUp<'a> {
 pub struct Released {
     /// What was let go.
     pub given_up: Vec<GivenUp>,
+    /// Versions that nobody has and pointers name still, since their content is not here either: whoever made them may not
+    /// have pushed them.
+    pub left: Vec<(DatasetName, Digest)>,
     /// Datasets of which not all was looked at, and why.
     pub failed: Vec<(DatasetName, VersionsError)>,
 }
@@ -107,9 +110,9 @@ impl Workspace {
             for name in &all {
                 let pointed = pointers.iter().filter(|pointer| pointer.name == *name);
                 let pointed = pointed.filter_map(Pointer::ancestor).collect();
-                let given_up = &mut released.given_up;
+                let (given_up, left) = (&mut released.given_up, &mut released.left);
                 let (workspace, stores, cut) = (self, stores.as_slice(), Vec::new());
-                let mut letting = Letting { workspace, job, name, stores, pointed, given_up, cut };
+                let mut letting = Letting { workspace, job, name, stores, pointed, given_up, left, cut };
                 if let Err(error) = Box::pin(letting.run(&tracked)).await {
                     released.failed.push((name.clone(), error));
                 }
@@ -129,6 +132,7 @@ struct Letting<'a> {
     /// The versions that pointers of the work tree go on from.
     pointed: Vec<Digest>,
     given_up: &'a mut Vec<GivenUp>,
+    left: &'a mut Vec<(DatasetName, Digest)>,
     /// Versions that nobody has and nothing needs any more; their bytes may be there, and damaged.
     cut: Vec<Digest>,
 }
@@ -328,7 +332,7 @@ impl Letting<'_> {
     }
 
     /// Lets pointers that name what nobody has go on from the head, if that is good. So it is done also where an earlier
-    /// letting go was killed after the head was set.
+    /// letting go was killed after the head was set. One whose content is not here to be committed again stays as it is.
     async fn pointers(&mut self, tracked: &[Tracked]) -> Result<(), VersionsError> {
         let reference = head_ref(self.name)?;
         let head = match ref_at(self.job.store, &reference).await {
@@ -343,11 +347,16 @@ impl Letting<'_> {
         for Tracked { place, pointer } in tracked.iter().filter(|_| good) {
             let Ok(pointer) = pointer else { continue };
             let Some(version) = pointer.ancestor().filter(|_| pointer.name == *self.name) else { continue };
-            if self.is_lost(&version).await? {
+            if !self.is_lost(&version).await? {
+                continue;
+            }
+            if self.workspace.is_here(self.job.store, pointer).await? {
                 let what = LetGo::Pointer(place.path.clone());
                 self.announce(Some(version), &what).await?;
                 self.workspace.pointer_let_go(place.clone(), pointer.clone(), version, head).await?;
                 self.done(Some(version), what);
+            } else {
+                self.left.push((self.name.clone(), version));
             }
         }
         Ok(())
