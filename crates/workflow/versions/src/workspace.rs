@@ -37,7 +37,7 @@ use crate::discovery::{Place, Tracked, discover};
 use crate::error::{VersionsError, blocking};
 use crate::history::Resolved;
 use crate::index::Index;
-use crate::pointer::{Kind, Pointer};
+use crate::pointer::{Kind, Pointer, PointerState};
 use crate::trail::Trail;
 use crate::version::Version;
 
@@ -128,6 +128,13 @@ impl Content {
     pub(crate) fn of(pointer: &Pointer) -> Self {
         let Pointer { digest, kind, bytes, files, .. } = *pointer;
         Self { root: digest, kind, bytes, files, version: pointer.version() }
+    }
+
+    /// A pointer to this content, else like another one.
+    pub(crate) fn pointer_like(&self, pointer: &Pointer) -> Pointer {
+        let Self { root: digest, kind, bytes, files, version } = *self;
+        let state = version.map_or(pointer.state, |version| PointerState::Committed { version });
+        Pointer { kind, digest, bytes, files, state, ..pointer.clone() }
     }
 
     pub(crate) fn of_version(found: &Resolved) -> Self {

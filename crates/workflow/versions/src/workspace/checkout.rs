@@ -15,7 +15,7 @@ use super::{Content, Opened, Workspace};
 use crate::discovery::Place;
 use crate::error::{VersionsError, blocking};
 use crate::index::{Index, IndexEntry, IndexHead, Stat};
-use crate::pointer::{Kind, Pointer, PointerState};
+use crate::pointer::{Kind, Pointer};
 use crate::selection::{Matcher, Selection};
 use crate::work::{Data, Found, check_kind, clock, kind_here, look};
 
@@ -148,7 +148,7 @@ impl Workspace {
         let linked = if mode == LinkMode::Copy { Some(self.cache_folder()) } else { None };
         let versioned = pointer.version().map(|_| pointer.digest);
         let sides = Sides { name: name.clone(), data: data.clone(), index, versioned, target, begun, linked };
-        let (plan, target) = self.planned(sides, &matcher, force).await?;
+        let (plan, target, begun) = self.planned(sides, &matcher, force).await?;
         if !plan.blocked.is_empty() {
             return Err(VersionsError::WouldOverwrite { name, paths: plan.blocked });
         }
@@ -157,11 +157,9 @@ impl Workspace {
         }
 
         self.supply(Supply { name: &name, content: &content, files: &plan.write, whole, from }, progress).await?;
-        let state = content.version.map_or(pointer.state, |version| PointerState::Committed { version });
-        let (kind, digest) = (content.kind, content.root);
-        let pointer = Pointer { kind, digest, bytes: content.bytes, files: content.files, state, ..pointer };
-        if !plan.write.is_empty() {
-            self.begin(&pointer).await?;
+        let pointer = content.pointer_like(&pointer);
+        if !(plan.write.is_empty() && plan.remove.is_empty()) {
+            self.begin(&pointer, &plan.write, &begun).await?;
         }
         let (written, removed) = (plan.write.len() as u64, plan.remove.len() as u64);
         let (gone, folder, is_folder) = (plan.remove, data.directory.clone(), content.kind == Kind::Folder);
@@ -179,7 +177,7 @@ impl Workspace {
         let head = IndexHead {
             root: content.root,
             kind: content.kind,
-            state,
+            state: pointer.state,
             path: place.path.clone(),
             selection: patterns,
             settled: 0,
@@ -234,13 +232,13 @@ struct Sides {
 }
 
 impl Workspace {
-    /// What is to be done; gives the target back.
+    /// What is to be done; gives back the target, and what a killed checkout was laying out.
     async fn planned(
         &self,
         sides: Sides,
         matcher: &Matcher,
         force: bool,
-    ) -> Result<(Plan, Vec<TreeFile>), VersionsError> {
+    ) -> Result<(Plan, Vec<TreeFile>, Vec<TreeFile>), VersionsError> {
         let (work, linked, Sides { name, index, versioned, target, begun, .. }) = blocking(move || {
             let linked = sides.linked.as_deref().map(inodes).transpose()?.unwrap_or_default();
             let mut work = look(&sides.data, sides.index.as_ref())?;
@@ -259,7 +257,7 @@ impl Workspace {
             plan.block(self.in_no_version(&name, &index.head, going).await?);
         }
         plan.find_links(work.links);
-        Ok((plan, target))
+        Ok((plan, target, begun))
     }
 }
 

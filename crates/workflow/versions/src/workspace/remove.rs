@@ -43,7 +43,8 @@ impl Workspace {
                 self.check_unchanged(&opened).await?;
             }
             self.announce(name, None, Act::Untrack { files_removed: !keep_files }).await?;
-            let (index, begun, place) = (self.index_path(name), self.begun_path(name), opened.place.clone());
+            let (index, place, this, name_of) =
+                (self.index_path(name), opened.place.clone(), self.clone(), name.clone());
             blocking(move || {
                 // The pointer first: without it, nothing speaks of the rest any more.
                 files::remove_file(&place.pointer)?;
@@ -55,7 +56,7 @@ impl Workspace {
                     }
                 }
                 files::remove_file(&index)?;
-                files::remove_file(&begun)?;
+                this.end_now(&name_of)?;
                 gitignore::forget(place.folder(), place.file_name())
             })
             .await?;
