@@ -149,12 +149,7 @@ impl Workspace {
         let versioned = pointer.version().map(|_| pointer.digest);
         let sides = Sides { name: name.clone(), data: data.clone(), index, versioned, target, begun, linked };
         let (plan, target, begun) = self.planned(sides, &matcher, force).await?;
-        if !plan.blocked.is_empty() {
-            return Err(VersionsError::WouldOverwrite { name, paths: plan.blocked });
-        }
-        if !plan.links.is_empty() {
-            return Err(VersionsError::LinksInTheWay { name, paths: plan.links });
-        }
+        check_way(&name, &plan)?;
 
         self.supply(Supply { name: &name, content: &content, files: &plan.write, whole, from }, progress).await?;
         let pointer = content.pointer_like(&pointer);
@@ -202,6 +197,26 @@ impl Workspace {
 }
 
 impl Workspace {
+    /// Fails as [`Workspace::lay`] would, if what lies in the work tree is in the way of these files; nothing is changed.
+    pub(super) async fn check_layable(
+        &self,
+        opened: &Opened,
+        content: &Content,
+        files: Vec<TreeFile>,
+    ) -> Result<(), VersionsError> {
+        let Opened { place, pointer, index } = opened.clone();
+        check_committed(&pointer, index.as_ref(), content, false)?;
+        let (name, selection) = (pointer.name.clone(), Selection::Recorded);
+        let patterns = selection.patterns(index.as_ref().and_then(|index| index.head.selection.as_deref()));
+        let matcher = Matcher::new(patterns.as_deref())?;
+        let data = Data::at(&place.data, content.kind).with_links(pointer.links);
+        let begun = self.begun(&name, place.file_name()).await?;
+        let versioned = pointer.version().map(|_| pointer.digest);
+        let sides = Sides { name: name.clone(), data, index, versioned, target: files, begun, linked: None };
+        let (plan, ..) = Box::pin(self.planned(sides, &matcher, false)).await?;
+        check_way(&name, &plan)
+    }
+
     /// Refuses patterns that fit none of the files, of which the first is named.
     pub(super) async fn check_chosen(
         &self,
@@ -310,6 +325,16 @@ impl Workspace {
         }
         self.check_unchanged(opened).await?;
         Ok(true)
+    }
+}
+
+/// Refuses a plan that something is in the way of.
+fn check_way(name: &DatasetName, plan: &Plan) -> Result<(), VersionsError> {
+    let (name, Plan { blocked, links, .. }) = (name.clone(), plan);
+    match (blocked.is_empty(), links.is_empty()) {
+        (false, _) => Err(VersionsError::WouldOverwrite { name, paths: blocked.clone() }),
+        (true, false) => Err(VersionsError::LinksInTheWay { name, paths: links.clone() }),
+        (true, true) => Ok(()),
     }
 }
 
