@@ -108,17 +108,18 @@ name! {
 }
 
 impl TagName {
-    /// Refuses a tag that is to be set and may be the beginning of a digest: four or more of its digits, 0 to 9 and a to f.
+    /// Whether it may be the beginning of a digest: four or more of its digits, 0 to 9 and a to f.
     ///
-    /// Tags that were set before this was refused can be read and deleted; a version whose digest begins so is meant first.
-    pub fn check_new(&self) -> Result<(), NameError> {
+    /// A version whose digest begins so is meant first.
+    pub fn may_begin_digest(&self) -> bool {
         let Self(name) = self;
-        if name.len() < 4 || !name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
-            return Ok(());
-        }
-        let rule =
-            "four or more of the digits `0` to `9` and `a` to `f` may be the beginning of a digest; add another letter";
-        Err(NameError { kind: "a version", name: name.clone(), rule })
+        name.len() >= 4 && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    }
+
+    /// The error of a tag that is to be set, while the digest of a version begins so: it would never be what is meant.
+    pub fn begins_digest(&self) -> NameError {
+        let rule = "a version here has a digest with this beginning, which would be meant; add another letter";
+        NameError { kind: "a version", name: self.0.clone(), rule }
     }
 }
 
@@ -173,8 +174,9 @@ mod tests {
         for good in ["2013-01-31", "beef", "cafe", "train", "v1.0", "2024-q1", "q1-final_2.0", "vanguard"] {
             assert!(TagName::new(good).is_ok(), "{good}");
         }
-        for (tag, is_new) in [("beef", false), ("1a2b3c4d5e6f", false), ("bee", true), ("Beef", true), ("v1.0", true)] {
-            assert_eq!(TagName::new(tag).unwrap().check_new().is_ok(), is_new, "{tag}");
+        for (tag, may_be) in [("beef", true), ("1a2b3c4d5e6f", true), ("bee", false), ("Beef", false), ("v1.0", false)]
+        {
+            assert_eq!(TagName::new(tag).unwrap().may_begin_digest(), may_be, "{tag}");
         }
     }
 

@@ -44,7 +44,7 @@ use crate::version::Version;
 pub use add::{AddRequest, Added};
 pub(crate) use checkout::Laying;
 pub use checkout::{CheckedOut, CheckoutRequest};
-pub use commit::{CommitOutcome, Committed};
+pub use commit::{CommitOutcome, Committed, CommittedEach};
 pub use compare::Side;
 pub(crate) use conflicted::Unreadable;
 pub use damage::{FromWorkTree, Wanted};
@@ -208,6 +208,10 @@ impl Workspace {
     /// Where files lie of which those in the work tree may be second names.
     pub(crate) fn cache_folder(&self) -> PathBuf {
         self.inner.state.join("cache")
+    }
+
+    pub(crate) fn state(&self) -> &Path {
+        &self.inner.state
     }
 
     /// Where indexes and the lock lie.

@@ -4,10 +4,10 @@ use ropewalk_store::{LinkMode, NoProgress, RefName, Root, Store, Transferred, fi
 use ropewalk_types::{Diagnose as _, Digest};
 
 use super::remotes::Count;
-use super::{Project, name};
+use super::{AUTHOR, Project, name};
 use crate::{
     CheckoutRequest, Fetched, PullOptions, PullTo, Pulled, PushOptions, PushedHead, RemoteOpener, RestoreRequest,
-    VersionsError,
+    Trail, VersionsError,
 };
 
 /// Two datasets, committed and pushed, and then a new version of `data` that nobody pushed.
@@ -280,6 +280,26 @@ async fn what_is_damaged_here_of_one_dataset_keeps_no_other_from_being_pushed() 
     }
     assert_other_pushed(&ada, &remote, "store.damaged").await;
     assert!(crate::history::refs(&remote, &name("data")).await.unwrap().head.is_none(), "no ref of it was moved");
+}
+
+#[tokio::test]
+async fn a_commit_ends_where_nothing_more_can_be_done_and_tells_what_it_made() {
+    let ada = Project::new().await;
+    for dataset in ["data", "other", "third"] {
+        ada.write(&format!("{dataset}/a"), dataset);
+        ada.add(dataset).await;
+    }
+    let before = ada.read("third.dataset");
+    let trail: Trail = std::sync::Arc::new(|intent| {
+        let refused = intent.name == name("other");
+        Box::pin(async move { if refused { Err(VersionsError::Interrupted) } else { Ok(()) } })
+    });
+    let workspace = ada.workspace.clone().with_trail(trail);
+    let committed = workspace.commit_each(&[], "first", AUTHOR).await.unwrap();
+    let [Ok(made)] = committed.each.as_slice() else { panic!("{committed:?}") };
+    assert_eq!(made.name.as_str(), "data");
+    assert!(matches!(committed.stopped, Some(VersionsError::Interrupted)), "{committed:?}");
+    assert_eq!(ada.read("third.dataset"), before);
 }
 
 #[tokio::test]
