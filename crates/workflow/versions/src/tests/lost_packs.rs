@@ -271,7 +271,7 @@ async fn a_version_that_cannot_be_read_is_let_go_and_in_nobodys_way() {
 
 /// Nine versions; the bytes of the fifth are damaged.
 async fn nine_without_the_fifth() -> (OnDisk, Vec<Digest>) {
-    let (ada, mut versions) = (OnDisk::new().await, Vec::new());
+    let (ada, mut versions, mut of_fifth) = (OnDisk::new().await, Vec::new(), Vec::new());
     for number in 1..=9 {
         ada.project.write("data/a", &format!("{number}"));
         ada.project.add("data").await;
@@ -279,10 +279,12 @@ async fn nine_without_the_fifth() -> (OnDisk, Vec<Digest>) {
         let committed = ada.project.commit(&format!("{number}")).await;
         let CommitOutcome::Committed { version, .. } = committed[0].outcome else { panic!("{committed:?}") };
         versions.push(version);
-        for pack in ada.packs().iter().filter(|pack| number == 5 && !before.contains(pack)) {
-            files::write_atomic(pack, b"cut").unwrap();
+        if number == 5 {
+            of_fifth = ada.packs().into_iter().filter(|pack| !before.contains(pack)).collect();
         }
     }
+    let [pack] = of_fifth.as_slice() else { panic!("{of_fifth:?}") };
+    files::write_atomic(pack, b"cut").unwrap();
     // As a collection leaves the head long after: it does not tell what lies that far behind.
     for generation in 1..=5 {
         let path = format!("refs/datasets/data/head/@{generation:020}");
