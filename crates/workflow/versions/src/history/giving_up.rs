@@ -425,7 +425,7 @@ async fn line_keep(store: &Store, name: &DatasetName) -> Result<(), VersionsErro
     let mut before = held_before(store, &head_ref(name)?).await?;
     let of_this =
         |digest: &Digest, bytes: &[u8]| Version::decode(digest, bytes).is_ok_and(|version| version.name == *name);
-    before.extend(store.small_blobs(MAX_BYTES as u32, &of_this).await?);
+    before.extend(Box::pin(store.small_blobs(MAX_BYTES as u32, &of_this)).await?);
     let line = there(store, name, &known, before).await?;
     for version in unreached(store, known.named().collect(), &line).await? {
         tip_keep(store, name, &version).await?;

@@ -108,7 +108,7 @@ impl Going {
             return Ok(());
         }
         let roots = self.needed.keys().copied().collect();
-        let (transferred, failed) = transfer(store, remote, How::Copied, roots, progress).await?;
+        let (transferred, failed) = Box::pin(transfer(store, remote, How::Copied, roots, progress)).await?;
         pushed.transferred = transferred;
         for (root, error) in failed {
             let cause = Arc::new(error);
