@@ -13,6 +13,7 @@ mod read;
 mod refs;
 mod relied;
 mod share;
+mod small;
 mod stray;
 mod stream;
 mod sweep;

@@ -37,9 +37,11 @@ fn alias(name: &str) -> bool {
 
 /// A tag must not be mistaken for another way to name a version: `latest`, `head`, `v` and a number, a digest.
 fn tag(name: &str) -> bool {
-    let number = name.strip_prefix(['v', 'V']).unwrap_or(name);
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    // A longer number is a year, a day, or the short hash of a commit.
+    let number = name.strip_prefix(['v', 'V']).map_or(name.len() < 4 && digits(name), digits);
     let taken = ["latest", "head"].iter().any(|word| name.eq_ignore_ascii_case(word))
-        || number.bytes().all(|byte| byte.is_ascii_digit())
+        || number
         || name.parse::<crate::Digest>().is_ok();
     portable(name) && !taken
 }
@@ -104,21 +106,22 @@ name! {
 name! {
     /// A name that a person gives to one version of a dataset, such as `before-2013`.
     TagName, "a version", tag,
-    "use 1 to 128 letters, digits, `.`, `_` or `-`, beginning with a letter or digit, but not `latest`, `head`, a number, `v` and a number, or a digest"
+    "use 1 to 128 letters, digits, `.`, `_` or `-`, beginning with a letter or digit, but not `latest`, `head`, a number below 1000, `v` and a number, or a digest"
 }
 
 impl TagName {
-    /// Refuses a tag that is to be set and may be the beginning of a digest: four or more of its digits, 0 to 9 and a to f.
+    /// Whether it may be the beginning of a digest: four or more of its digits, 0 to 9 and a to f.
     ///
-    /// Tags that were set before this was refused can be read and deleted; a version whose digest begins so is meant first.
-    pub fn check_new(&self) -> Result<(), NameError> {
+    /// A version whose digest begins so is meant first.
+    pub fn may_begin_digest(&self) -> bool {
         let Self(name) = self;
-        if name.len() < 4 || !name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
-            return Ok(());
-        }
-        let rule =
-            "four or more of the digits `0` to `9` and `a` to `f` may be the beginning of a digest; add another letter";
-        Err(NameError { kind: "a version", name: name.clone(), rule })
+        name.len() >= 4 && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    }
+
+    /// The error of a tag that is to be set, while the digest of a version begins so: it would never be what is meant.
+    pub fn begins_digest(&self) -> NameError {
+        let rule = "a version here has a digest with this beginning, which would be meant; add another letter";
+        NameError { kind: "a version", name: self.0.clone(), rule }
     }
 }
 
@@ -165,16 +168,33 @@ mod tests {
     #[test]
     fn tags_cannot_look_like_versions() {
         let digest = crate::Digest::of(b"x").to_string();
-        for bad in
-            ["", "latest", "Head", "v1", "V3", "V", "2013", "a b", "a/b", "-x", ".x", "é", &"x".repeat(129), &digest]
-        {
+        for bad in [
+            "",
+            "latest",
+            "Head",
+            "v1",
+            "V3",
+            "V",
+            "v2013",
+            "13",
+            "a b",
+            "a/b",
+            "-x",
+            ".x",
+            "é",
+            &"x".repeat(129),
+            &digest,
+        ] {
             assert!(TagName::new(bad).is_err(), "{bad}");
         }
-        for good in ["2013-01-31", "beef", "cafe", "train", "v1.0", "2024-q1", "q1-final_2.0", "vanguard"] {
+        for good in
+            ["2013-01-31", "2013", "20130131", "beef", "cafe", "train", "v1.0", "2024-q1", "q1-final_2.0", "vanguard"]
+        {
             assert!(TagName::new(good).is_ok(), "{good}");
         }
-        for (tag, is_new) in [("beef", false), ("1a2b3c4d5e6f", false), ("bee", true), ("Beef", true), ("v1.0", true)] {
-            assert_eq!(TagName::new(tag).unwrap().check_new().is_ok(), is_new, "{tag}");
+        for (tag, may_be) in [("beef", true), ("1a2b3c4d5e6f", true), ("bee", false), ("Beef", false), ("v1.0", false)]
+        {
+            assert_eq!(TagName::new(tag).unwrap().may_begin_digest(), may_be, "{tag}");
         }
     }
 

@@ -84,7 +84,7 @@ impl OpenProject {
         tag: &TagName,
         moving: TagMove,
     ) -> Result<Digest, ServerError> {
-        tag.check_new()?;
+        self.check_tag(name, tag).await?;
         let digest = version_resolve(&self.catalog, name, version).await?.digest;
         let tagged =
             VersionTag { name: name.clone(), tag: tag.clone(), digest, who: self.who.clone(), at: self.ambient.now() };
@@ -97,6 +97,17 @@ impl OpenProject {
         });
         write.await?;
         Ok(digest)
+    }
+
+    /// Refuses a new tag that is the beginning of a digest: the version that has it would be meant.
+    async fn check_tag(&self, name: &DatasetName, tag: &TagName) -> Result<(), ServerError> {
+        if !tag.may_begin_digest() {
+            return Ok(());
+        }
+        let history = self.dataset_history(name).await?;
+        let is_set = history.iter().flat_map(|one| &one.tags).any(|set| set.tag == *tag);
+        let begins = |one: &RecordedVersion| one.version.digest.to_string().starts_with(tag.as_str());
+        if !is_set && history.iter().any(begins) { Err(tag.begins_digest().into()) } else { Ok(()) }
     }
 
     /// Takes a tag from a version of a table; the version stays.

@@ -206,8 +206,12 @@ fn is_of_content(error: &ServerError) -> bool {
 
 /// Notes what was let go of refs, and where that failed.
 fn released(released: Released, into: &mut Verification) {
-    let Released { given_up, failed } = released;
+    let Released { given_up, left, failed } = released;
     into.given_up.extend(given_up.into_iter().map(LetGone::of_tracked));
     let failed = failed.into_iter().map(|(name, error)| format!("not all of {name} could be looked at: {error}"));
     into.unknown.extend(failed);
+    into.notes.extend(left.into_iter().map(|(name, version)| {
+        let version = version.short();
+        format!("the `.dataset` file of {name} stays: its version {version} is nowhere, and perhaps was never pushed")
+    }));
 }

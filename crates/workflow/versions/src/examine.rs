@@ -9,6 +9,7 @@ use ropewalk_types::{DatasetName, Digest, Timestamp};
 
 use crate::error::{VersionsError, blocking};
 use crate::history::{self, DamagedRef, Refs, find_readable};
+use crate::index::Index;
 use crate::pointer::Pointer;
 use crate::remote::content_root;
 use crate::roots::laid_out_whole;
@@ -116,14 +117,25 @@ impl Workspace {
     }
 
     /// Whether a `.dataset` file of the work tree goes on from a version whose object is not in the project's store, which is
-    /// `store`.
+    /// `store`, while its content is here: a version that was only never fetched does not count.
     pub async fn points_nowhere(&self, store: &Store) -> Result<bool, VersionsError> {
-        for version in self.pointers().await?.iter().filter_map(Pointer::ancestor) {
-            if !store.contains(&version).await? {
+        for pointer in self.pointers().await? {
+            let Some(version) = pointer.ancestor() else { continue };
+            if !store.contains(&version).await? && self.is_here(store, &pointer).await? {
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    /// Whether the content of a pointer is here to be committed again: in the project's store, or as it was laid out.
+    pub(crate) async fn is_here(&self, store: &Store, pointer: &Pointer) -> Result<bool, VersionsError> {
+        if store.contains(&pointer.digest).await? {
+            return Ok(true);
+        }
+        let path = self.index_path(&pointer.name);
+        let index = blocking(move || Index::load(&path)).await?;
+        Ok(index.is_some_and(|index| index.head.root == pointer.digest))
     }
 
     /// The versions that `.dataset` files of the work tree name.

@@ -23,10 +23,10 @@ use crate::version::{self, Version};
 
 pub use damaged::DamagedRef;
 pub(crate) use damaged::{find_readable, refs_readable};
-pub(crate) use giving_up::line_keep;
+pub(crate) use giving_up::histories_end;
 pub use giving_up::{GiveUp, GivenUp, LetGo, Released};
 pub use names::{LogEntry, Resolved};
-pub(crate) use names::{begins_digest, in_order, log, numbers, recorded, resolve};
+pub(crate) use names::{begins_digest, check_tag, in_order, log, numbers, recorded, resolve};
 use removal::Damage;
 pub use removal::Removal;
 pub(crate) use removal::{check_there, removal_put};

@@ -51,9 +51,9 @@ pub use selection::Selection;
 pub use trail::{Act, Intent, Trail};
 pub use version::Version;
 pub use workspace::{
-    AddLinks, AddRequest, Added, CheckedOut, CheckoutRequest, CommitOutcome, Committed, Dataset, FileOf, FromWorkTree,
-    Holder, Layout, MergeOutcome, MergeRequest, Problem, RemoteOpener, Removed, RemovedVersion, RestoreRequest,
-    Restored, Side, Status, StoreOpener, Wanted, Workspace,
+    AddLinks, AddRequest, Added, CheckedOut, CheckoutRequest, CommitOutcome, Committed, CommittedEach, Dataset, FileOf,
+    FromWorkTree, Holder, Layout, MergeOutcome, MergeRequest, Problem, RemoteOpener, Removed, RemovedVersion,
+    RestoreRequest, Restored, Side, Status, StoreOpener, Wanted, Workspace,
 };
 
 #[cfg(test)]

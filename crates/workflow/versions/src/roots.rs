@@ -79,6 +79,13 @@ impl Workspace {
     }
 }
 
+/// Whether a pointer in any commit of git names this content, so that a collection keeps it.
+pub(crate) async fn is_named_in_git(root: &std::path::Path, content: &Root) -> Result<bool, VersionsError> {
+    let mut named = Wanted::default();
+    git::texts_ever(root, EXTENSION, MAX_BYTES as usize, &mut |text| named.read(text)).await?;
+    Ok(named.in_git.iter().any(|(_, root)| root == content))
+}
+
 /// What the refs of a remote need, for a collection there.
 ///
 /// A head or tag whose version is not there is damage: nobody can tell what it would need.

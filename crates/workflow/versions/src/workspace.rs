@@ -37,14 +37,14 @@ use crate::discovery::{Place, Tracked, discover};
 use crate::error::{VersionsError, blocking};
 use crate::history::Resolved;
 use crate::index::Index;
-use crate::pointer::{Kind, Pointer};
+use crate::pointer::{Kind, Pointer, PointerState};
 use crate::trail::Trail;
 use crate::version::Version;
 
 pub use add::{AddRequest, Added};
 pub(crate) use checkout::Laying;
 pub use checkout::{CheckedOut, CheckoutRequest};
-pub use commit::{CommitOutcome, Committed};
+pub use commit::{CommitOutcome, Committed, CommittedEach};
 pub use compare::Side;
 pub(crate) use conflicted::Unreadable;
 pub use damage::{FromWorkTree, Wanted};
@@ -130,6 +130,13 @@ impl Content {
         Self { root: digest, kind, bytes, files, version: pointer.version() }
     }
 
+    /// A pointer to this content, else like another one.
+    pub(crate) fn pointer_like(&self, pointer: &Pointer) -> Pointer {
+        let Self { root: digest, kind, bytes, files, version } = *self;
+        let state = version.map_or(pointer.state, |version| PointerState::Committed { version });
+        Pointer { kind, digest, bytes, files, state, ..pointer.clone() }
+    }
+
     pub(crate) fn of_version(found: &Resolved) -> Self {
         let Version { root, kind, bytes, files, .. } = found.version;
         Self { root, kind, bytes, files, version: Some(found.digest) }
@@ -201,6 +208,10 @@ impl Workspace {
     /// Where files lie of which those in the work tree may be second names.
     pub(crate) fn cache_folder(&self) -> PathBuf {
         self.inner.state.join("cache")
+    }
+
+    pub(crate) fn state(&self) -> &Path {
+        &self.inner.state
     }
 
     /// Where indexes and the lock lie.

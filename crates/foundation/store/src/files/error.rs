@@ -41,6 +41,15 @@ pub enum FileError {
 }
 
 impl FileError {
+    /// The file or directory.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Io { path, .. } | Self::TooLarge { path, .. } | Self::InTheWay { path } | Self::Held { path, .. } => {
+                path
+            }
+        }
+    }
+
     /// Whether the file or directory is not there.
     pub fn is_not_found(&self) -> bool {
         self.io_kind() == Some(io::ErrorKind::NotFound)

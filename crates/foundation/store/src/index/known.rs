@@ -131,6 +131,11 @@ impl Index {
         self.find(kind, digest).or_else(|| self.condemned.of(kind).get(digest).copied())
     }
 
+    /// The chunks that are visible.
+    pub(crate) fn chunks(&self) -> impl Iterator<Item = (&Digest, &Location)> {
+        self.visible.chunks.iter()
+    }
+
     pub(crate) fn has_blob(&self, digest: &Digest) -> bool {
         self.find(Kind::Chunk, digest).or_else(|| self.find(Kind::Recipe, digest)).is_some()
     }

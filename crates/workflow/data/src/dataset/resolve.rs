@@ -64,11 +64,14 @@ fn found<'a>(history: &'a [RecordedVersion], version: &str) -> Vec<&'a RecordedV
         history.iter().filter(begins).partition(|one| one.removed.is_none())
     };
     let tagged = |one: &&RecordedVersion| one.tags.iter().any(|tag| tag.tag.as_str() == version);
-    match (there.is_empty(), gone.is_empty()) {
-        (false, _) => there,
-        (true, false) => gone,
-        (true, true) => history.iter().find(tagged).into_iter().collect(),
+    let begin = if there.is_empty() { gone } else { there };
+    // Of several that begin so none is meant, and the tag is.
+    if begin.len() != 1
+        && let Some(tagged) = history.iter().find(tagged)
+    {
+        return vec![tagged];
     }
+    begin
 }
 
 /// `N` of `vN`, in its one spelling.

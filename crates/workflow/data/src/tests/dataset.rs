@@ -97,6 +97,12 @@ async fn versions_are_found_by_the_beginning_of_their_digest() {
     assert_eq!(found, first);
     let error = version_resolve(&catalog, name, &text[..6]).await.unwrap_err();
     assert!(matches!(&error, DataError::AmbiguousVersion { matches, .. } if matches.len() == 2), "{error}");
+    // A tag of that name tells which is meant; a digest that begins so alone is what is printed of it.
+    set(&catalog, tag(&text[..6], &twin, 3), TagMove::Refused).await.unwrap();
+    set(&catalog, tag(&text[..12], &first, 3), TagMove::Refused).await.unwrap();
+    for spec in [&text[..6], &text[..12]] {
+        assert_eq!(version_resolve(&catalog, name, spec).await.unwrap().digest, twin.digest, "{spec}");
+    }
     for wrong in ["", &text[..3], "zzzz", "LATEST"] {
         let error = version_resolve(&catalog, name, wrong).await.unwrap_err();
         assert_eq!(error.code(), "data.unknown_version", "{wrong}");

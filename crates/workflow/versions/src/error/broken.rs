@@ -1,6 +1,6 @@
 //! What is wrong with one dataset, while others can go on.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ropewalk_store::StoreError;
@@ -98,9 +98,35 @@ impl VersionsError {
     /// not that a store or the disk cannot be worked with.
     pub(crate) fn concerns_one(&self) -> bool {
         match self {
-            Self::Removed { .. } | Self::NotWhole(_) | Self::Unfit(_) | Self::LostVersion(_) => true,
+            Self::Removed { .. } | Self::NotWhole(_) | Self::Unfit(_) | Self::LostVersion(_) | Self::LostHead(_) => {
+                true
+            }
             _ => self.lacks_name(),
         }
+    }
+
+    /// Whether it says that the machine or a store cannot be worked with, so that what comes next would fail alike. What is
+    /// wrong with a file is no such thing if that is one `of_dataset`.
+    pub(crate) fn is_of_machine(&self, of_dataset: impl Fn(&Path) -> bool) -> bool {
+        match self {
+            Self::File(error) | Self::Store(StoreError::File(error)) => {
+                matches!(error.code(), "file.disk_full" | "file.read_only") || !of_dataset(error.path())
+            }
+            Self::Store(
+                StoreError::NotStorable { .. }
+                | StoreError::Collected { .. }
+                | StoreError::PackRemoved { .. }
+                | StoreError::Conflict { .. },
+            ) => false,
+            Self::Store(_) => !self.concerns_one(),
+            Self::Trail(_) | Self::Interrupted => true,
+            _ => false,
+        }
+    }
+
+    /// Whether it says that what lies in the work tree is in the way of one dataset, of which nothing was changed.
+    pub(crate) fn is_in_the_way(&self) -> bool {
+        matches!(self, Self::WouldOverwrite { .. } | Self::LinksInTheWay { .. } | Self::Uncommitted { .. })
     }
 
     /// Of errors that concern one dataset, those that may not say which one, or which version.
@@ -235,6 +261,23 @@ mod tests {
             assert!(!of_all.concerns_one(), "{said}");
             assert_eq!(of_all.about(&name, None).to_string(), said);
         }
+    }
+
+    #[test]
+    fn a_full_disk_is_no_matter_of_one_dataset() {
+        use std::io::ErrorKind;
+
+        use ropewalk_store::files::FileError;
+
+        let of_machine = |kind: ErrorKind, path: &str| {
+            let error = FileError::Io { action: "write", path: path.into(), source: kind.into() };
+            VersionsError::from(StoreError::from(error)).is_of_machine(|path| path.starts_with("project"))
+        };
+        assert!(!of_machine(ErrorKind::PermissionDenied, "project/data/a"));
+        assert!(of_machine(ErrorKind::PermissionDenied, "store/packs/1"));
+        assert!(of_machine(ErrorKind::StorageFull, "project/data/a"));
+        assert!(VersionsError::from(StoreError::Interrupted).is_of_machine(|_| true));
+        assert!(!VersionsError::from(StoreError::NotFound { digest: Digest::of(b"x") }).is_of_machine(|_| true));
     }
 
     #[test]

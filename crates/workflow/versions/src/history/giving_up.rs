@@ -22,7 +22,7 @@ use crate::examine::behind;
 use crate::pointer::Pointer;
 use crate::remote::content_root;
 use crate::trail::Act;
-use crate::version::Version;
+use crate::version::{MAX_BYTES, Version};
 use crate::workspace::Workspace;
 
 /// Of which store what is to be let go.
@@ -41,6 +41,9 @@ pub struct GiveUp<'a> {
 pub struct Released {
     /// What was let go.
     pub given_up: Vec<GivenUp>,
+    /// Versions that nobody has and pointers name still, since their content is not here either: whoever made them may not
+    /// have pushed them.
+    pub left: Vec<(DatasetName, Digest)>,
     /// Datasets of which not all was looked at, and why.
     pub failed: Vec<(DatasetName, VersionsError)>,
 }
@@ -107,8 +110,9 @@ impl Workspace {
             for name in &all {
                 let pointed = pointers.iter().filter(|pointer| pointer.name == *name);
                 let pointed = pointed.filter_map(Pointer::ancestor).collect();
-                let given_up = &mut released.given_up;
-                let mut letting = Letting { workspace: self, job, name, stores: &stores, pointed, given_up };
+                let (given_up, left) = (&mut released.given_up, &mut released.left);
+                let (workspace, stores, cut) = (self, stores.as_slice(), Vec::new());
+                let mut letting = Letting { workspace, job, name, stores, pointed, given_up, left, cut };
                 if let Err(error) = Box::pin(letting.run(&tracked)).await {
                     released.failed.push((name.clone(), error));
                 }
@@ -128,6 +132,9 @@ struct Letting<'a> {
     /// The versions that pointers of the work tree go on from.
     pointed: Vec<Digest>,
     given_up: &'a mut Vec<GivenUp>,
+    left: &'a mut Vec<(DatasetName, Digest)>,
+    /// Versions that nobody has and nothing needs any more; their bytes may be there, and damaged.
+    cut: Vec<Digest>,
 }
 
 /// A ref that cannot be read, and of which nobody can tell what it held.
@@ -139,6 +146,13 @@ struct Unknown {
 
 impl Letting<'_> {
     async fn run(&mut self, tracked: &[Tracked]) -> Result<(), VersionsError> {
+        let done = Box::pin(self.refs(tracked)).await;
+        // Also of what was let go before something went wrong.
+        let cut = Box::pin(self.cut()).await;
+        done.and(cut)
+    }
+
+    async fn refs(&mut self, tracked: &[Tracked]) -> Result<(), VersionsError> {
         let (mut found, reads) = refs_read(self.job.store, slice::from_ref(self.name), Tips::Read).await?;
         let mut known = found.remove(self.name).unwrap_or_default();
         let mut wrong = Vec::new();
@@ -163,18 +177,24 @@ impl Letting<'_> {
 
     /// Lets histories end at removed versions whose objects are damaged: nobody reads these, and that they cannot be read
     /// would bar every collection.
-    async fn removed(&self, known: &Refs) -> Result<(), VersionsError> {
-        let (store, mut damaged) = (self.job.store, Vec::new());
+    async fn removed(&mut self, known: &Refs) -> Result<(), VersionsError> {
         for version in known.removed.keys() {
-            if store.contains(version).await? && self.is_lost(version).await? {
+            if self.is_lost(version).await? {
+                self.cut.push(*version);
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets histories end at what was let go and is damaged.
+    async fn cut(&self) -> Result<(), VersionsError> {
+        let (store, mut damaged) = (self.job.store, Vec::new());
+        for version in &self.cut {
+            if store.contains(version).await? {
                 damaged.push(*version);
             }
         }
-        if damaged.is_empty() {
-            return Ok(());
-        }
-        line_keep(store, self.name).await?;
-        Ok(store.let_go_damaged(&damaged).await?)
+        if damaged.is_empty() { Ok(()) } else { histories_end(store, self.name, &damaged).await }
     }
 
     /// A ref that could not be read, if it still cannot be and nothing tells what it held that somebody has: else it is to be
@@ -211,7 +231,7 @@ impl Letting<'_> {
             let what = LetGo::Tag(tag.clone());
             self.announce(Some(at.version), &what).await?;
             if self.is_lost_still(&at.version).await? && tags::tag_let_go(self.job.store, self.name, tag, *at).await? {
-                self.done(Some(at.version), what).await?;
+                self.done(Some(at.version), what);
             }
         }
         for one in unknown {
@@ -219,7 +239,7 @@ impl Letting<'_> {
                 let what = LetGo::Tag(tag.clone());
                 self.announce(None, &what).await?;
                 if self.swap(&one.name, one.generation, None).await? {
-                    self.done(None, what).await?;
+                    self.done(None, what);
                 }
             }
         }
@@ -252,7 +272,7 @@ impl Letting<'_> {
             return Ok(());
         }
         if self.swap(&reference, generation, to.as_ref()).await? {
-            self.done(lost, what).await?;
+            self.done(lost, what);
         }
         Ok(())
     }
@@ -305,14 +325,14 @@ impl Letting<'_> {
             let Some(history) = self.job.store.ref_history(&reference).await? else { continue };
             self.announce(Some(*tip), &LetGo::Tip).await?;
             if self.is_lost_still(tip).await? && self.swap(&reference, history.generation, None).await? {
-                self.done(Some(*tip), LetGo::Tip).await?;
+                self.done(Some(*tip), LetGo::Tip);
             }
         }
         Ok(())
     }
 
     /// Lets pointers that name what nobody has go on from the head, if that is good. So it is done also where an earlier
-    /// letting go was killed after the head was set.
+    /// letting go was killed after the head was set. One whose content is not here to be committed again stays as it is.
     async fn pointers(&mut self, tracked: &[Tracked]) -> Result<(), VersionsError> {
         let reference = head_ref(self.name)?;
         let head = match ref_at(self.job.store, &reference).await {
@@ -327,11 +347,16 @@ impl Letting<'_> {
         for Tracked { place, pointer } in tracked.iter().filter(|_| good) {
             let Ok(pointer) = pointer else { continue };
             let Some(version) = pointer.ancestor().filter(|_| pointer.name == *self.name) else { continue };
-            if self.is_lost(&version).await? {
+            if !self.is_lost(&version).await? {
+                continue;
+            }
+            if self.workspace.is_here(self.job.store, pointer).await? {
                 let what = LetGo::Pointer(place.path.clone());
                 self.announce(Some(version), &what).await?;
                 self.workspace.pointer_let_go(place.clone(), pointer.clone(), version, head).await?;
-                self.done(Some(version), what).await?;
+                self.done(Some(version), what);
+            } else {
+                self.left.push((self.name.clone(), version));
             }
         }
         Ok(())
@@ -343,13 +368,10 @@ impl Letting<'_> {
         self.workspace.announce(self.name, version, act).await
     }
 
-    /// Notes for the report what was let go. Bytes that were damaged are named no longer: histories end there.
-    async fn done(&mut self, version: Option<Digest>, what: LetGo) -> Result<(), VersionsError> {
+    /// Notes for the report what was let go.
+    fn done(&mut self, version: Option<Digest>, what: LetGo) {
         self.given_up.push(GivenUp { name: self.name.clone(), version, what });
-        if let Some(version) = version {
-            self.job.store.let_go_damaged(&[version]).await?;
-        }
-        Ok(())
+        self.cut.extend(version);
     }
 
     /// Sets a ref to a version, or deletes it, if it is at this generation; says whether it was.
@@ -389,10 +411,21 @@ impl Letting<'_> {
     }
 }
 
-/// Keeps as tips what the head named before and no ref leads to: what lies behind a version that is lost.
-pub(crate) async fn line_keep(store: &Store, name: &DatasetName) -> Result<(), VersionsError> {
+/// Lets no index name the damaged bytes of versions that nobody has: histories end there. What lies behind them is kept by
+/// itself before.
+pub(crate) async fn histories_end(store: &Store, name: &DatasetName, versions: &[Digest]) -> Result<(), VersionsError> {
+    line_keep(store, name).await?;
+    Ok(store.let_go_damaged(versions).await?)
+}
+
+/// Keeps as tips what no ref leads to: what lies behind a version that is lost. Only a few of the versions that the head
+/// named before can be told from its ref, so all version objects of the store are looked through.
+async fn line_keep(store: &Store, name: &DatasetName) -> Result<(), VersionsError> {
     let known = refs(store, name).await?;
-    let before = held_before(store, &head_ref(name)?).await?;
+    let mut before = held_before(store, &head_ref(name)?).await?;
+    let of_this =
+        |digest: &Digest, bytes: &[u8]| Version::decode(digest, bytes).is_ok_and(|version| version.name == *name);
+    before.extend(Box::pin(store.small_blobs(MAX_BYTES as u32, &of_this)).await?);
     let line = there(store, name, &known, before).await?;
     for version in unreached(store, known.named().collect(), &line).await? {
         tip_keep(store, name, &version).await?;

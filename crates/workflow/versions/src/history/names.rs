@@ -126,12 +126,31 @@ async fn recorded_in(refs: &Refs, store: &Store, name: &DatasetName, spec: &str)
         ("latest" | "head", Some(head)) => history.remaining(refs, &head.version).await?.unwrap_or(head.version),
         _ => match (tagged(), version_number(spec)) {
             // Whoever has a digest as it was printed means that version, whatever somebody tagged since.
-            (Some(digest), _) => by_digest(&history, refs, name, spec).await?.unwrap_or(digest),
+            (Some(digest), _) => match by_digest(&history, refs, name, spec).await {
+                // Which version is meant else cannot be told, and the tag can be.
+                Err(VersionsError::AmbiguousVersion { .. }) => digest,
+                Err(error) if error.is_of_content() => digest,
+                found => found?.unwrap_or(digest),
+            },
             (None, Some(number)) => by_number(&history, refs, name, number).await?,
             (None, None) => by_digest(&history, refs, name, spec).await?.ok_or_else(|| unknown(name, spec, ""))?,
         },
     };
     Ok(Resolved { digest, version: history.get(&digest).await? })
+}
+
+/// Refuses a tag that is not set yet and is the beginning of a digest: whatever has that would be meant.
+pub(crate) async fn check_tag(store: &Store, name: &DatasetName, tag: &TagName) -> Result<(), VersionsError> {
+    let refs = refs(store, name).await?;
+    if !tag.may_begin_digest() || refs.tags.contains_key(tag) {
+        return Ok(());
+    }
+    match by_digest(&History { stores: &[store] }, &refs, name, tag.as_str()).await {
+        Ok(None) => Ok(()),
+        Err(error) if error.is_of_content() => Ok(()),
+        Ok(Some(_)) | Err(VersionsError::AmbiguousVersion { .. }) => Err(tag.begins_digest().into()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Whether a text can be the beginning of a digest that names a version.

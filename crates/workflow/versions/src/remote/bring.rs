@@ -9,7 +9,7 @@ use ropewalk_types::{DatasetName, Digest};
 use super::fetch::Fetched;
 use super::lost::{Lost, lost_leave};
 use super::removals::{removals_carry, tags_of_there};
-use super::transfer::transfer;
+use super::transfer::{How, transfer};
 use super::{RefusedTag, content_root, has, lacking, of};
 use crate::error::{VersionsError, not_whole};
 use crate::history::{self, Advance, History, Refs, RefsEach, Resolved};
@@ -191,7 +191,7 @@ impl Workspace {
             }
         }
         let needed = bringing.needed.keys().copied().collect();
-        let (transferred, failed) = transfer(remote, store, needed, progress).await?;
+        let (transferred, failed) = transfer(remote, store, How::Linked, needed, progress).await?;
         for (root, error) in failed {
             bringing.lose(&root, error);
         }

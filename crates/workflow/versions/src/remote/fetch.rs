@@ -126,7 +126,8 @@ pub struct Pulled {
     /// Datasets whose latest version is not what is laid out now, and that version.
     pub behind: Vec<(DatasetName, Digest)>,
     /// Datasets of which something could not be had: it was removed, is missing or damaged, or the pointer cannot be read,
-    /// such as one with git's conflict markers, or says what is not so. They are laid out as before, or as a whole.
+    /// such as one with git's conflict markers, or says what is not so; or changes in the work tree would be lost. They are
+    /// laid out as before, or as a whole.
     #[serde(skip)]
     pub gone: Vec<Problem>,
 }
@@ -164,8 +165,8 @@ impl Workspace {
     ///
     /// A pointer is enough: its content is found by digest even where the remote has no ref of that dataset. A dataset
     /// without a pointer is laid out where it lay in the project that made its latest version. Datasets of which something
-    /// is missing or damaged, and pointers that cannot be read, are in nobody's way: they are among what is
-    /// [`Pulled::gone`], and of pointers with git's conflict markers both sides are fetched.
+    /// is missing or damaged, or whose files hold changes that would be lost, and pointers that cannot be read, are in
+    /// nobody's way: they are among what is [`Pulled::gone`], and of pointers with git's conflict markers both sides are fetched.
     pub fn pull<'a>(
         &'a self,
         remote: &'a Store,
@@ -203,7 +204,9 @@ impl Workspace {
                     }
                     // The others are whole all the same. Of a name that was not asked for, there is a pointer.
                     Err(error)
-                        if error.concerns_one() || all && matches!(error, VersionsError::UnknownVersion { .. }) =>
+                        if error.concerns_one()
+                            || error.is_in_the_way()
+                            || all && matches!(error, VersionsError::UnknownVersion { .. }) =>
                     {
                         let error = Box::new(error.about(&name, None));
                         add_problems(&mut pulled.gone, vec![Problem { path: name.to_string(), error }]);

@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use ropewalk_store::{Root, Store, TransferProgress, Transferred};
@@ -6,8 +7,9 @@ use ropewalk_types::{DatasetName, Digest, TagName};
 use serde::Serialize;
 
 use super::removals::{RefusedRemoval, removals_carry, tags_of_there};
+use super::transfer::{How, transfer};
 use super::{RefusedTag, content_root, has, lacking, of};
-use crate::error::{LostHead, VersionsError};
+use crate::error::{LostHead, VersionsError, not_whole};
 use crate::history::{self, Advance, History, Refs, RefsEach};
 use crate::pointer::Pointer;
 use crate::trail::Act;
@@ -80,12 +82,56 @@ impl Pushed {
     }
 }
 
+/// The datasets that are pushed, and what of each has to travel.
+#[derive(Default)]
+struct Going {
+    names: Vec<DatasetName>,
+    needed: BTreeMap<Root, BTreeSet<DatasetName>>,
+}
+
+impl Going {
+    fn needs(&mut self, name: &DatasetName, roots: Vec<Root>) {
+        for root in roots {
+            self.needed.entry(root).or_default().insert(name.clone());
+        }
+    }
+
+    /// Moves what is needed. Datasets of which something cannot be read here go no further: none of their refs is moved.
+    async fn transfer(
+        &mut self,
+        store: &Store,
+        remote: &Store,
+        pushed: &mut Pushed,
+        progress: &dyn TransferProgress,
+    ) -> Result<(), VersionsError> {
+        if self.needed.is_empty() {
+            return Ok(());
+        }
+        let roots = self.needed.keys().copied().collect();
+        let (transferred, failed) = Box::pin(transfer(store, remote, How::Copied, roots, progress)).await?;
+        pushed.transferred = transferred;
+        for (root, error) in failed {
+            let cause = Arc::new(error);
+            for name in self.needed.remove(&root).unwrap_or_default() {
+                // What is wrong with it is said once.
+                if self.names.contains(&name) {
+                    self.names.retain(|going| *going != name);
+                    pushed.uncommitted.retain(|added| *added != name);
+                    pushed.fail(&name, not_whole(&name, None, Arc::clone(&cause)))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Workspace {
     /// Sends versions, tags and content to another store: of these datasets, or of all that are tracked.
     ///
     /// Only what is missing travels. The remote's head is only ever moved to a version that descends from it, by
     /// compare-and-swap: if another push was faster in another direction, nothing of that dataset is moved and
-    /// [`VersionsError::Diverged`] says so, which of several datasets is among what [`Pushed::failed`]. Content of versions
+    /// [`VersionsError::Diverged`] says so, which of several datasets is among what [`Pushed::failed`], as what is damaged or
+    /// missing here of one of them is. Content of versions
     /// that were removed, here or there, stays where it is.
     pub fn push<'a>(
         &'a self,
@@ -106,7 +152,7 @@ impl Workspace {
             let (RefsEach { found: ours, wrong: here }, RefsEach { found: theirs, wrong: there }) = (ours, theirs);
             let alone = names.iter().all(|name| names.first() == Some(name));
             let mut pushed = Pushed::default();
-            let (mut roots, mut going) = (BTreeSet::new(), Vec::new());
+            let mut going = Going::default();
             let mut wrong: BTreeMap<_, _> = there.into_iter().chain(here).collect();
             for name in names {
                 let (ours, theirs) = (of(&ours, &name), of(&theirs, &name));
@@ -115,28 +161,25 @@ impl Workspace {
                     None => needed(store, remote, &name, &ours, &theirs, &options.remote).await,
                 };
                 match needed {
-                    Ok(needed) => roots.extend(needed),
+                    Ok(needed) => going.needs(&name, needed),
                     Err(error) => {
                         pushed.fail(&name, error)?;
                         continue;
                     }
                 }
                 let added = pointers.iter().filter(|pointer| pointer.name == name && pointer.version().is_none());
-                roots.extend(added_roots(added, store, remote, &mut pushed.uncommitted).await?);
-                going.push(name);
+                going.needs(&name, added_roots(added, store, remote, &mut pushed.uncommitted).await?);
+                going.names.push(name);
             }
-            for name in &going {
+            for name in &going.names {
                 let (ours, theirs) = (of(&ours, name), of(&theirs, name));
                 if differ(&ours, &theirs) || pushed.uncommitted.contains(name) {
                     let act = Act::Push { remote: options.remote.clone() };
                     self.announce(name, ours.head.map(|head| head.version), act).await?;
                 }
             }
-            if !roots.is_empty() {
-                let roots: Vec<_> = roots.into_iter().collect();
-                pushed.transferred = store.copy_to(remote, &roots, progress).await?;
-            }
-            for name in going {
+            going.transfer(store, remote, &mut pushed, progress).await?;
+            for name in going.names {
                 let (ours, theirs) = (of(&ours, &name), of(&theirs, &name));
                 tags_push(remote, &name, &ours, &theirs, &options, &mut pushed).await?;
                 // Before the head: nobody is to take what was removed for the latest.

@@ -6,11 +6,21 @@ use ropewalk_store::{Root, Store, StoreError, TransferProgress, Transferred, Ver
 
 use crate::error::VersionsError;
 
+/// How pieces get to another store.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum How {
+    /// As [`Store::copy_to`] has it.
+    Copied,
+    /// As [`Store::link_to`] has it.
+    Linked,
+}
+
 /// Moves what is needed: all of it at once. Where something cannot be had, the rest of it, and what cannot be had alone;
 /// gives that with what is wrong.
 pub(super) async fn transfer(
-    remote: &Store,
-    store: &Store,
+    from: &Store,
+    to: &Store,
+    how: How,
     needed: Vec<Root>,
     progress: &dyn TransferProgress,
 ) -> Result<(Transferred, Vec<(Root, VersionsError)>), VersionsError> {
@@ -20,13 +30,17 @@ pub(super) async fn transfer(
     while let Some(part) = waiting.pop() {
         let Some(first) = part.first().copied() else { continue };
         let before = moved.pieces();
-        match remote.link_to(store, &part, &moved).await.map_err(VersionsError::from) {
+        let transferred = match how {
+            How::Copied => from.copy_to(to, &part, &moved).await,
+            How::Linked => from.link_to(to, &part, &moved).await,
+        };
+        match transferred.map_err(VersionsError::from) {
             Ok(transferred) => present += transferred.present,
             Err(error) if !error.concerns_one() => return Err(error),
             Err(error) if part.len() == 1 => failed.push((first, error)),
             Err(error) => {
                 again += moved.pieces() - before;
-                waiting.extend(apart(remote, part, &error).await?);
+                waiting.extend(apart(from, part, &error).await?);
             }
         }
     }
@@ -37,8 +51,8 @@ pub(super) async fn transfer(
 
 /// Parts of what cannot be had as a whole, the last of them first: what nothing is wrong with, and each other root alone.
 /// Where nobody can tell which those are, two halves.
-async fn apart(remote: &Store, mut part: Vec<Root>, error: &VersionsError) -> Result<Vec<Vec<Root>>, VersionsError> {
-    let affected = match Box::pin(affected(remote, &part, error)).await {
+async fn apart(from: &Store, mut part: Vec<Root>, error: &VersionsError) -> Result<Vec<Vec<Root>>, VersionsError> {
+    let affected = match Box::pin(affected(from, &part, error)).await {
         Err(error) if !error.concerns_one() => return Err(error),
         affected => affected.unwrap_or_default(),
     };
@@ -59,13 +73,13 @@ async fn apart(remote: &Store, mut part: Vec<Root>, error: &VersionsError) -> Re
 }
 
 /// Of each root, whether something of it is missing, or is what was found to be damaged. No file is read for it.
-async fn affected(remote: &Store, roots: &[Root], error: &VersionsError) -> Result<Vec<bool>, VersionsError> {
+async fn affected(from: &Store, roots: &[Root], error: &VersionsError) -> Result<Vec<bool>, VersionsError> {
     let damaged = match error {
-        VersionsError::Store(StoreError::Damaged { digest, .. }) => remote.verify_only(&[*digest]).await?,
+        VersionsError::Store(StoreError::Damaged { digest, .. }) => from.verify_only(&[*digest]).await?,
         _ => Verified::default(),
     };
     let groups: Vec<_> = roots.iter().map(|root| vec![*root]).collect();
-    Ok(remote.lacking(&groups, &damaged).await?.affected)
+    Ok(from.lacking(&groups, &damaged).await?.affected)
 }
 
 /// Counts what moves, also in calls that fail.

@@ -4,9 +4,10 @@ use ropewalk_store::{LinkMode, NoProgress, RefName, Root, Store, Transferred, fi
 use ropewalk_types::{Diagnose as _, Digest};
 
 use super::remotes::Count;
-use super::{Project, name};
+use super::{AUTHOR, Project, name};
 use crate::{
-    CheckoutRequest, Fetched, PullOptions, PullTo, Pulled, PushOptions, RemoteOpener, RestoreRequest, VersionsError,
+    CheckoutRequest, Fetched, PullOptions, PullTo, Pulled, PushOptions, PushedHead, RemoteOpener, RestoreRequest,
+    Trail, VersionsError,
 };
 
 /// Two datasets, committed and pushed, and then a new version of `data` that nobody pushed.
@@ -238,6 +239,67 @@ async fn content_that_was_added_is_held_against_its_files() {
     bob.write("data.dataset", &ada.read("data.dataset").unwrap().replace("files 1", "files 2"));
     let pulled = pull(&bob, &remote).await.unwrap();
     assert_eq!((pulled.gone[0].error.code(), bob.read("data/a")), ("versions.unfit", None));
+}
+
+/// Only `other` was pushed, and `data` is said to be what is wrong.
+async fn assert_other_pushed(ada: &Project, remote: &Store, code: &str) {
+    let pushed = ada.workspace.push(remote, &[], PushOptions::default(), &NoProgress).await.unwrap();
+    let [problem] = pushed.failed.as_slice() else { panic!("{:?}", pushed.failed) };
+    assert_eq!((problem.path.as_str(), problem.error.code()), ("data", code), "{}", problem.error);
+    let [(other, PushedHead::Moved { version })] = pushed.heads.as_slice() else { panic!("{:?}", pushed.heads) };
+    assert_eq!(other.as_str(), "other");
+    let head = crate::history::refs(remote, other).await.unwrap().head.unwrap();
+    assert_eq!(head.version, *version);
+    let latest = ada.workspace.resolve(other, "latest").await.unwrap();
+    assert_eq!(latest.digest, *version);
+    assert!(remote.contains(&latest.version.root).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_head_that_leads_nowhere_keeps_no_other_dataset_from_being_pushed() {
+    let (ada, remote) = ahead().await;
+    set_head(&remote, format!("{}\n", Digest::of(b"nowhere"))).await;
+    ada.write("other/a", "later");
+    ada.commit("third").await;
+    assert_other_pushed(&ada, &remote, "versions.lost_head").await;
+}
+
+#[tokio::test]
+async fn what_is_damaged_here_of_one_dataset_keeps_no_other_from_being_pushed() {
+    let (folder, store) = on_disk().await;
+    let (ada, remote) = (Project::with_store(1_700_000_000_000, store), Store::open("memory:").await.unwrap());
+    ada.write("data/a", "data");
+    ada.add("data").await;
+    let of_data = files::list(&folder.path().join("packs")).unwrap();
+    assert!(!of_data.is_empty());
+    ada.write("other/a", "other");
+    ada.add("other").await;
+    ada.commit("first").await;
+    for pack in of_data {
+        files::write_atomic(&pack.path, b"cut").unwrap();
+    }
+    assert_other_pushed(&ada, &remote, "store.damaged").await;
+    assert!(crate::history::refs(&remote, &name("data")).await.unwrap().head.is_none(), "no ref of it was moved");
+}
+
+#[tokio::test]
+async fn a_commit_ends_where_nothing_more_can_be_done_and_tells_what_it_made() {
+    let ada = Project::new().await;
+    for dataset in ["data", "other", "third"] {
+        ada.write(&format!("{dataset}/a"), dataset);
+        ada.add(dataset).await;
+    }
+    let before = ada.read("third.dataset");
+    let trail: Trail = std::sync::Arc::new(|intent| {
+        let refused = intent.name == name("other");
+        Box::pin(async move { if refused { Err(VersionsError::Interrupted) } else { Ok(()) } })
+    });
+    let workspace = ada.workspace.clone().with_trail(trail);
+    let committed = workspace.commit_each(&[], "first", AUTHOR).await.unwrap();
+    let [Ok(made)] = committed.each.as_slice() else { panic!("{committed:?}") };
+    assert_eq!(made.name.as_str(), "data");
+    assert!(matches!(committed.stopped, Some(VersionsError::Interrupted)), "{committed:?}");
+    assert_eq!(ada.read("third.dataset"), before);
 }
 
 #[tokio::test]

@@ -3,11 +3,14 @@
 use std::future::Future;
 use std::task::Poll;
 
-use ropewalk_store::{NoProgress, Store};
+use ropewalk_store::{LinkMode, NoProgress, Store};
+use ropewalk_types::{Diagnose as _, Digest};
 
 use super::merging::request;
 use super::{AUTHOR, Project, name};
-use crate::{AddRequest, CheckoutRequest, CommitOutcome, PullOptions, PushOptions};
+use crate::{
+    AddRequest, CheckoutRequest, CommitOutcome, Committed, PullOptions, PushOptions, RestoreRequest, Selection,
+};
 
 /// Lets a future wake up `times` times at most and drops it; says whether it had ended.
 async fn dropped_after<F: Future>(times: usize, future: F) -> bool {
@@ -71,6 +74,109 @@ async fn checkout_again() {
             return;
         }
     }
+}
+
+#[tokio::test]
+async fn checkout_in_part_again_where_only_a_remote_knows_the_rest() {
+    let (ada, remote) = (Project::new().await, Store::open("memory:").await.unwrap());
+    ada.write("data/other", "1");
+    for number in 0..5 {
+        ada.write(&format!("data/n{number}"), "1");
+    }
+    ada.commit_data("first").await;
+    let first = ada.read("data.dataset").unwrap();
+    for number in 2..8 {
+        ada.write(&format!("data/n{number}"), "2");
+    }
+    ada.delete("data/n0");
+    ada.commit("second").await;
+    ada.workspace.push(&remote, &[], PushOptions::default(), &NoProgress).await.unwrap();
+    for times in (1..300).step_by(3) {
+        let bob = Project::at(1_800_000_000_000).await;
+        bob.write("data.dataset", &first);
+        let workspace = bob.with_remote(&remote);
+        let selection = Selection::Only(vec!["n*".to_owned()]);
+        let request = |version: &str| {
+            let (version, selection) = (Some(version.to_owned()), selection.clone());
+            CheckoutRequest { version, selection, ..CheckoutRequest::of(name("data")) }
+        };
+        workspace.checkout(request("v1"), &NoProgress).await.unwrap();
+        let ended = dropped_after(times, workspace.checkout(request("v2"), &NoProgress)).await;
+        // What of it was written is known, though its tree is not here.
+        workspace.checkout(request("v1"), &NoProgress).await.unwrap_or_else(|error| panic!("{times}: {error}"));
+        let read = |path: &str| bob.read(path);
+        assert_eq!((read("data/n0").as_deref(), read("data/n3").as_deref()), (Some("1"), Some("1")), "{times}");
+        assert_eq!((read("data/n7"), read("data/other")), (None, None), "{times}");
+        if ended {
+            return;
+        }
+    }
+    panic!("it never came to its end");
+}
+
+#[tokio::test]
+async fn what_was_removed_in_part_is_no_version() {
+    for times in (1..300).step_by(3) {
+        let project = Project::new().await;
+        for number in 0..5 {
+            project.write(&format!("data/{number}"), "1");
+        }
+        project.commit_data("first").await;
+        project.delete("data/0");
+        project.delete("data/1");
+        project.commit("second").await;
+        project.checkout("v1").await.unwrap();
+        let ended = dropped_after(times, project.checkout("v2")).await;
+        match project.workspace.commit(&[], "a part", AUTHOR).await {
+            Ok(committed) => {
+                let unchanged = matches!(committed[0].outcome, CommitOutcome::Unchanged { .. });
+                assert!(unchanged, "{times}: {committed:?}");
+            }
+            Err(error) => assert_eq!(error.code(), "versions.unfinished", "{times}"),
+        }
+        project.checkout("v2").await.unwrap();
+        assert!(project.status().await.is_clean() && project.read("data/1").is_none(), "{times}");
+        if ended {
+            return;
+        }
+    }
+    panic!("it never came to its end");
+}
+
+#[tokio::test]
+async fn what_was_restored_in_part_is_no_version() {
+    for times in (1..300).step_by(3) {
+        let project = Project::new().await;
+        for number in 0..5 {
+            project.write(&format!("data/{number}"), "1");
+        }
+        project.commit_data("first").await;
+        for number in 0..5 {
+            project.write(&format!("data/{number}"), "mine");
+        }
+        let (patterns, mode) = (Vec::new(), LinkMode::Auto);
+        let request = RestoreRequest { name: name("data"), patterns, version: None, mode, force: false };
+        let ended = dropped_after(times, project.workspace.restore(request.clone(), &NoProgress)).await;
+        match project.workspace.commit(&[], "a part", AUTHOR).await {
+            Ok(committed) => match committed.as_slice() {
+                [Committed { outcome: CommitOutcome::Committed { version, .. }, .. }] => {
+                    let made = project.workspace.recorded(&name("data"), &version.to_string()).await.unwrap();
+                    let files = project.store.tree_files(&made.version.root).await.unwrap();
+                    assert!(files.iter().all(|file| file.digest == Digest::of(b"mine")), "{times}: {files:?}");
+                }
+                _ => assert!(project.status().await.is_clean(), "{times}: {committed:?}"),
+            },
+            Err(error) => {
+                assert_eq!(error.code(), "versions.unfinished", "{times}");
+                project.workspace.restore(request, &NoProgress).await.unwrap();
+                assert!(matches!(project.commit("nothing").await[0].outcome, CommitOutcome::Unchanged { .. }));
+            }
+        }
+        if ended {
+            return;
+        }
+    }
+    panic!("it never came to its end");
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use ropewalk_types::{Diagnose as _, Digest, TagName};
 use super::damaged::{examine, point, pushed, spoil, told};
 use super::{Project, name};
 use crate::history::refs;
-use crate::{Act, CommitOutcome, GiveUp, LetGo, PushOptions, Trail, VersionsError};
+use crate::{Act, CommitOutcome, GiveUp, LetGo, PullOptions, PushOptions, Trail, VersionsError};
 
 fn tag(text: &str) -> TagName {
     TagName::new(text).unwrap()
@@ -157,6 +157,24 @@ async fn a_pointer_of_what_was_never_fetched_is_left_alone() {
     bob.write("data.dataset", &pointer);
     assert_eq!(give_up(&bob, &bob.store, &[]).await, []);
     assert_eq!(bob.read("data.dataset").unwrap(), pointer);
+}
+
+#[tokio::test]
+async fn a_pointer_to_what_a_colleague_has_not_pushed_is_left_alone() {
+    let (ada, _, _) = pushed().await;
+    let (bob, remote) = (Project::at(1_800_000_000_000).await, Store::open("memory:").await.unwrap());
+    ada.workspace.push(&remote, &[], PushOptions::default(), &NoProgress).await.unwrap();
+    bob.write("data.dataset", &ada.read("data.dataset").unwrap());
+    bob.workspace.pull(&remote, &[], PullOptions::default(), &NoProgress).await.unwrap();
+    ada.write("data/a", "not pushed");
+    let third = ada.commit_data("third").await;
+    let pointer = ada.read("data.dataset").unwrap();
+    bob.write("data.dataset", &pointer);
+    assert!(!bob.workspace.points_nowhere(&bob.store).await.unwrap());
+    let job = GiveUp { store: &bob.store, others: &[&remote], own: true };
+    let released = bob.workspace.give_up(job).await.unwrap();
+    assert!(released.given_up.is_empty() && released.failed.is_empty(), "{released:?}");
+    assert_eq!((released.left, bob.read("data.dataset").unwrap()), (vec![(name("data"), third)], pointer));
 }
 
 #[tokio::test]

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use ropewalk_store::{NoProgress, Store, Verified, files};
-use ropewalk_types::Diagnose as _;
+use ropewalk_store::{NoProgress, Root, Store, Verified, files};
+use ropewalk_types::{Diagnose as _, Digest};
 use tempfile::TempDir;
 
 use super::{AUTHOR, Project, name};
@@ -267,4 +267,62 @@ async fn a_version_that_cannot_be_read_is_let_go_and_in_nobodys_way() {
     ada.project.commit("again").await;
     let log = ada.project.workspace.log(&name("data")).await.unwrap();
     assert_eq!((log.len(), log[0].version.parents.as_slice()), (2, &[first][..]));
+}
+
+/// Nine versions; the bytes of the fifth are damaged.
+async fn nine_without_the_fifth() -> (OnDisk, Vec<Digest>) {
+    let (ada, mut versions, mut of_fifth) = (OnDisk::new().await, Vec::new(), Vec::new());
+    for number in 1..=9 {
+        ada.project.write("data/a", &format!("{number}"));
+        ada.project.add("data").await;
+        let before = ada.packs();
+        let committed = ada.project.commit(&format!("{number}")).await;
+        let CommitOutcome::Committed { version, .. } = committed[0].outcome else { panic!("{committed:?}") };
+        versions.push(version);
+        if number == 5 {
+            of_fifth = ada.packs().into_iter().filter(|pack| !before.contains(pack)).collect();
+        }
+    }
+    let [pack] = of_fifth.as_slice() else { panic!("{of_fifth:?}") };
+    files::write_atomic(pack, b"cut").unwrap();
+    // As a collection leaves the head long after: it does not tell what lies that far behind.
+    for generation in 1..=5 {
+        let path = format!("refs/datasets/data/head/@{generation:020}");
+        assert!(files::remove_file(&ada.store.path().join(path)).unwrap());
+    }
+    (ada, versions)
+}
+
+/// Nothing of the other eight is collected.
+async fn assert_eight_are_kept(ada: &OnDisk, versions: &[Digest]) {
+    let roots = ada.project.workspace.roots().await.unwrap();
+    let kept = versions.iter().filter(|version| roots.contains(&Root::Blob(**version))).count();
+    assert_eq!(kept, 8);
+    for version in [&versions[0], &versions[3], &versions[8]] {
+        let found = ada.project.workspace.resolve(&name("data"), &version.to_string()).await.unwrap();
+        assert!(roots.contains(&Root::Tree(found.version.root)));
+    }
+    let refs = crate::history::refs(&ada.project.store, &name("data")).await.unwrap();
+    assert_eq!(refs.tips.into_iter().collect::<Vec<_>>(), [versions[3]], "the newest of them is enough");
+    assert_eq!(ada.verify().await.damaged, []);
+}
+
+#[tokio::test]
+async fn what_lies_far_behind_a_version_that_is_removed_by_its_digest_is_kept() {
+    let (ada, versions) = nine_without_the_fifth().await;
+    assert_eq!(ada.project.workspace.roots().await.unwrap_err().code(), "store.damaged");
+    let spec = versions[4].to_string();
+    ada.project.workspace.remove_version(&name("data"), &spec, "ada", "nobody has it").await.unwrap();
+    assert_eight_are_kept(&ada, &versions).await;
+}
+
+#[tokio::test]
+async fn what_lies_far_behind_a_version_of_a_tag_that_is_given_up_is_kept() {
+    let (ada, versions) = nine_without_the_fifth().await;
+    let store = &ada.project.store;
+    super::damaged::point(store, "datasets/data/tags/t", &versions[4]).await;
+    let job = GiveUp { store, others: &[], own: true };
+    let released = ada.project.workspace.give_up(job).await.unwrap();
+    assert!(released.failed.is_empty() && released.given_up.len() == 1, "{released:?}");
+    assert_eight_are_kept(&ada, &versions).await;
 }

@@ -134,6 +134,29 @@ async fn a_later_version_is_simply_taken() {
 }
 
 #[tokio::test]
+async fn a_merge_that_cannot_be_laid_out_makes_no_version() {
+    let project = Project::new().await;
+    project.write("data/a", "1");
+    project.write("data/b", "1");
+    project.commit_data("first").await;
+    project.write("data/b", "theirs");
+    project.commit("theirs").await;
+    let theirs = project.read("data.dataset").unwrap();
+    project.checkout("v1").await.unwrap();
+    project.write("data/a", "ours");
+    project.add("data").await;
+    let ours = project.read("data.dataset").unwrap();
+    let before = crate::history::refs(&project.store, &name("data")).await.unwrap();
+    project.write("data.dataset", &conflicted(&ours, &theirs));
+    let path = "data.dataset".as_ref();
+    let error = project.workspace.merge_pointer(path, None, AUTHOR, LinkMode::Auto, &NoProgress).await.unwrap_err();
+    assert_eq!(error.code(), "versions.unmergeable");
+    let after = crate::history::refs(&project.store, &name("data")).await.unwrap();
+    assert_eq!((after.head.map(|head| head.version), after.tips), (before.head.map(|head| head.version), before.tips));
+    assert_eq!(project.read("data/a").unwrap(), "ours");
+}
+
+#[tokio::test]
 async fn changes_in_the_work_tree_come_first() {
     let project = Project::new().await;
     branches(&project, &[("a", "ours")], &[("b", "theirs")]).await;

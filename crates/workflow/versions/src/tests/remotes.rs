@@ -247,8 +247,9 @@ async fn pulling_into_files_that_are_there() {
     let bob = clone_of(&ada, 1_800_000_000_000).await;
     bob.write("data/a", "1");
     bob.write("data/b", "other");
-    let error = bob.workspace.pull(&remote, &[], PullOptions::default(), &NoProgress).await.unwrap_err();
-    assert_eq!(error.code(), "versions.would_overwrite");
+    let pulled = bob.workspace.pull(&remote, &[], PullOptions::default(), &NoProgress).await.unwrap();
+    let error = &pulled.gone[0].error;
+    assert_eq!((pulled.checked_out.len(), error.code()), (0, "versions.would_overwrite"));
     assert!(error.to_string().contains("1 file"), "{error}");
     files::remove_file(&bob.path("data/b")).unwrap();
     let pulled = bob.workspace.pull(&remote, &[], PullOptions::default(), &NoProgress).await.unwrap();

@@ -3,8 +3,9 @@
 use ropewalk_store::{LinkMode, NoProgress, Store};
 use ropewalk_types::Diagnose as _;
 
+use super::removing::collect_here;
 use super::{Project, name};
-use crate::{CheckoutRequest, PullOptions, PushOptions, RestoreRequest};
+use crate::{CheckoutRequest, PullOptions, PushOptions, RestoreRequest, Selection};
 
 fn restore(force: bool) -> RestoreRequest {
     RestoreRequest { name: name("data"), patterns: Vec::new(), version: None, mode: LinkMode::Auto, force }
@@ -43,8 +44,8 @@ async fn what_was_added_and_is_in_no_version_is_not_taken_away() {
         let said = error.to_string();
         assert!(said.contains("2 files") && said.contains("`a`, `new`"), "{said}");
     }
-    // Whether it is an error of all or of this dataset, its files stay.
-    drop(workspace.pull(&remote, &[], PullOptions::default(), &NoProgress).await);
+    let pulled = workspace.pull(&remote, &[], PullOptions::default(), &NoProgress).await.unwrap();
+    assert_eq!(pulled.gone[0].error.code(), "versions.would_overwrite");
     assert_eq!((project.read("data/a").unwrap(), project.read("data/new").unwrap()), ("2".into(), "precious".into()));
 
     project.commit("kept").await;
@@ -108,4 +109,82 @@ async fn what_a_killed_checkout_wrote_is_not_kept_from_the_next() {
     let made = project.workspace.checkout(CheckoutRequest::of(name("data")), &NoProgress).await.unwrap();
     assert_eq!((made.written, project.read("data/b").unwrap()), (1, "1".to_owned()));
     assert!(project.status().await.is_clean());
+}
+
+async fn git_commit(project: &Project) {
+    project.git(&["add", "data.dataset"]).await;
+    project.git(&["commit", "-q", "-m", "data"]).await;
+}
+
+#[tokio::test]
+async fn what_a_commit_of_git_names_comes_back_and_may_go() {
+    let project = Project::new().await;
+    project.git(&["init", "-q"]).await;
+    project.write("data/a", "1");
+    project.commit_data("first").await;
+    git_commit(&project).await;
+    project.git(&["checkout", "-q", "-b", "topic"]).await;
+    project.write("data/new", "precious");
+    project.add("data").await;
+    git_commit(&project).await;
+    project.git(&["checkout", "-q", "-"]).await;
+    let made = project.workspace.checkout(CheckoutRequest::of(name("data")), &NoProgress).await.unwrap();
+    assert_eq!((made.removed, project.read("data/new")), (1, None));
+    collect_here(&project).await;
+    project.git(&["checkout", "-q", "topic"]).await;
+    project.workspace.checkout(CheckoutRequest::of(name("data")), &NoProgress).await.unwrap();
+    assert_eq!(project.read("data/new").unwrap(), "precious");
+    project.git(&["checkout", "-q", "-"]).await;
+    project.workspace.restore(restore(false), &NoProgress).await.unwrap();
+    assert_eq!(project.read("data/new"), None);
+}
+
+#[tokio::test]
+async fn what_a_colleague_added_goes_on_and_one_with_changes_is_in_nobodys_way() {
+    let remote = Store::open("memory:").await.unwrap();
+    let (ada, bob) = (Project::new().await, Project::at(1_800_000_000_000).await);
+    bob.git(&["init", "-q"]).await;
+    let mut pulled = Vec::new();
+    for text in ["1", "2"] {
+        for dataset in ["changed", "data"] {
+            ada.write(&format!("{dataset}/a"), text);
+            ada.add(dataset).await;
+            let pointer = format!("{dataset}.dataset");
+            bob.write(&pointer, &ada.read(&pointer).unwrap());
+            bob.git(&["add", &pointer]).await;
+        }
+        bob.git(&["commit", "-q", "-m", text]).await;
+        ada.workspace.push(&remote, &[], PushOptions::default(), &NoProgress).await.unwrap();
+        pulled.push(bob.workspace.pull(&remote, &[], PullOptions::default(), &NoProgress).await.unwrap());
+        bob.write("changed/a", "bob's");
+    }
+    assert!(pulled[0].gone.is_empty(), "{:?}", pulled[0].gone);
+    let [problem] = pulled[1].gone.as_slice() else { panic!("{:?}", pulled[1].gone) };
+    assert_eq!((problem.path.as_str(), problem.error.code()), ("changed", "versions.would_overwrite"));
+    assert_eq!((bob.read("data/a").unwrap(), bob.read("changed/a").unwrap()), ("2".to_owned(), "bob's".to_owned()));
+}
+
+#[tokio::test]
+async fn what_was_added_and_is_a_version_elsewhere_may_go() {
+    let remote = Store::open("memory:").await.unwrap();
+    let (ada, bob) = (Project::new().await, Project::at(1_800_000_000_000).await);
+    ada.write("data/a", "1");
+    ada.write("data/b", "1");
+    ada.add("data").await;
+    ada.workspace.push(&remote, &[], PushOptions::default(), &NoProgress).await.unwrap();
+    bob.write("data.dataset", &ada.read("data.dataset").unwrap());
+    // The whole of it is in the remote only.
+    let part =
+        CheckoutRequest { selection: Selection::Only(vec!["a".to_owned()]), ..CheckoutRequest::of(name("data")) };
+    bob.with_remote(&remote).checkout(part, &NoProgress).await.unwrap();
+    ada.commit("first").await;
+    let first = ada.read("data.dataset").unwrap();
+    ada.write("data/a", "2");
+    ada.commit("second").await;
+    ada.workspace.push(&remote, &[], PushOptions::default(), &NoProgress).await.unwrap();
+    // As git lays the pointer of the first version out, while its files were added only when they came.
+    bob.write("data.dataset", &first);
+    let second = CheckoutRequest { version: Some("v2".to_owned()), ..CheckoutRequest::of(name("data")) };
+    bob.with_remote(&remote).checkout(second, &NoProgress).await.unwrap();
+    assert_eq!(bob.read("data/a").unwrap(), "2");
 }

@@ -1,7 +1,10 @@
 //! What is being laid out is written down before, so that after a kill, or an error in the middle, the files that were
 //! written, the last of them perhaps half, are told from changes of the user's, and make no version.
+//!
+//! `.ropewalk/work/NAME.begun` says what: as a pointer. `NAME.laying` beside it lists the files, as an index does, since their
+//! tree may be in a remote only.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 
 use futures::TryStreamExt as _;
@@ -9,32 +12,64 @@ use ropewalk_store::{TreeFile, files};
 use ropewalk_types::{DatasetName, Digest};
 
 use super::plan::find;
+use super::source::tree_file;
 use super::{Content, Workspace};
 use crate::error::{VersionsError, blocking};
+use crate::index::{Index, IndexEntry, IndexHead, Stat};
 use crate::pointer::Pointer;
 use crate::work::Work;
 
 impl Workspace {
-    pub(super) fn begun_path(&self, name: &DatasetName) -> PathBuf {
+    fn begun_path(&self, name: &DatasetName) -> PathBuf {
         self.work_folder().join(format!("{name}.begun"))
     }
 
-    /// Notes that what `pointer` names is about to be laid out.
-    pub(super) async fn begin(&self, pointer: &Pointer) -> Result<(), VersionsError> {
+    fn laying_path(&self, name: &DatasetName) -> PathBuf {
+        self.work_folder().join(format!("{name}.laying"))
+    }
+
+    /// Notes that files of what `pointer` names are about to be written, and others perhaps to go. `before` are those that a
+    /// killed checkout was laying out.
+    pub(super) async fn begin(
+        &self,
+        pointer: &Pointer,
+        written: &[TreeFile],
+        before: &[TreeFile],
+    ) -> Result<(), VersionsError> {
+        let (list, laying) = (self.laying_path(&pointer.name), list_of(pointer, before.iter().chain(written)));
         let (path, text) = (self.begun_path(&pointer.name), pointer.render());
-        blocking(move || Ok(files::write_atomic(&path, text.as_bytes())?)).await
+        blocking(move || {
+            laying.save(&list)?;
+            Ok(files::write_atomic(&path, text.as_bytes())?)
+        })
+        .await
     }
 
     pub(super) async fn end(&self, name: &DatasetName) -> Result<(), VersionsError> {
+        let (this, name) = (self.clone(), name.clone());
+        blocking(move || this.end_now(&name)).await
+    }
+
+    pub(super) fn end_now(&self, name: &DatasetName) -> Result<(), VersionsError> {
+        files::remove_file(&self.begun_path(name))?;
+        files::remove_file(&self.laying_path(name))?;
+        Ok(())
+    }
+
+    /// What a killed checkout was laying out.
+    pub(super) async fn begun_pointer(&self, name: &DatasetName) -> Result<Option<Pointer>, VersionsError> {
         let path = self.begun_path(name);
-        blocking(move || Ok(files::remove_file(&path).map(drop)?)).await
+        blocking(move || if files::exists(&path)? { Pointer::read(&path).map(Some) } else { Ok(None) }).await
     }
 
     /// The files that a killed checkout was laying out; none if none was.
     pub(super) async fn begun(&self, name: &DatasetName, file_name: &str) -> Result<Vec<TreeFile>, VersionsError> {
-        let path = self.begun_path(name);
-        let found = blocking(move || if files::exists(&path)? { Pointer::read(&path).map(Some) } else { Ok(None) });
-        let Some(pointer) = found.await? else { return Ok(Vec::new()) };
+        let Some(pointer) = self.begun_pointer(name).await? else { return Ok(Vec::new()) };
+        let list = self.laying_path(name);
+        if let Some(laying) = blocking(move || Index::load(&list)).await? {
+            return Ok(laying.iter().map(tree_file).collect());
+        }
+        // As an earlier release left it.
         let found = self.files_here(name, &Content::of(&pointer), file_name).await;
         // Only help is lost when it was collected since, or is damaged.
         if found.as_ref().is_err_and(VersionsError::is_of_content) { Ok(Vec::new()) } else { found }
@@ -83,4 +118,16 @@ impl Workspace {
         }
         Ok(())
     }
+}
+
+/// Files as an index has them; of two at one path the later.
+fn list_of<'a>(pointer: &Pointer, files: impl Iterator<Item = &'a TreeFile>) -> Index {
+    let files: BTreeMap<&str, &TreeFile> = files.map(|file| (file.path.as_str(), file)).collect();
+    let Pointer { digest: root, kind, state, .. } = *pointer;
+    let mut list = Index::new(IndexHead { root, kind, state, path: pointer.path.clone(), selection: None, settled: 0 });
+    for file in files.into_values() {
+        let stat = Stat { size: file.size, executable: file.executable, ..Stat::default() };
+        list.push(IndexEntry { path: &file.path, stat, digest: file.digest, absent: false });
+    }
+    list
 }

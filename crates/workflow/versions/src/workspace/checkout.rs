@@ -15,7 +15,7 @@ use super::{Content, Opened, Workspace};
 use crate::discovery::Place;
 use crate::error::{VersionsError, blocking};
 use crate::index::{Index, IndexEntry, IndexHead, Stat};
-use crate::pointer::{Kind, Pointer, PointerState};
+use crate::pointer::{Kind, Pointer};
 use crate::selection::{Matcher, Selection};
 use crate::work::{Data, Found, check_kind, clock, kind_here, look};
 
@@ -146,21 +146,15 @@ impl Workspace {
         let data = Data::at(&place.data, content.kind).with_links(pointer.links);
         let begun = self.begun(&name, place.file_name()).await?;
         let linked = if mode == LinkMode::Copy { Some(self.cache_folder()) } else { None };
-        let sides = Sides { name: name.clone(), data: data.clone(), index, target, begun, linked };
-        let (plan, target) = self.planned(sides, &matcher, force).await?;
-        if !plan.blocked.is_empty() {
-            return Err(VersionsError::WouldOverwrite { name, paths: plan.blocked });
-        }
-        if !plan.links.is_empty() {
-            return Err(VersionsError::LinksInTheWay { name, paths: plan.links });
-        }
+        let versioned = pointer.version().map(|_| pointer.digest);
+        let sides = Sides { name: name.clone(), data: data.clone(), index, versioned, target, begun, linked };
+        let (plan, target, begun) = self.planned(sides, &matcher, force).await?;
+        check_way(&name, &plan)?;
 
         self.supply(Supply { name: &name, content: &content, files: &plan.write, whole, from }, progress).await?;
-        let state = content.version.map_or(pointer.state, |version| PointerState::Committed { version });
-        let (kind, digest) = (content.kind, content.root);
-        let pointer = Pointer { kind, digest, bytes: content.bytes, files: content.files, state, ..pointer };
-        if !plan.write.is_empty() {
-            self.begin(&pointer).await?;
+        let pointer = content.pointer_like(&pointer);
+        if !(plan.write.is_empty() && plan.remove.is_empty()) {
+            self.begin(&pointer, &plan.write, &begun).await?;
         }
         let (written, removed) = (plan.write.len() as u64, plan.remove.len() as u64);
         let (gone, folder, is_folder) = (plan.remove, data.directory.clone(), content.kind == Kind::Folder);
@@ -178,7 +172,7 @@ impl Workspace {
         let head = IndexHead {
             root: content.root,
             kind: content.kind,
-            state,
+            state: pointer.state,
             path: place.path.clone(),
             selection: patterns,
             settled: 0,
@@ -203,6 +197,26 @@ impl Workspace {
 }
 
 impl Workspace {
+    /// Fails as [`Workspace::lay`] would, if what lies in the work tree is in the way of these files; nothing is changed.
+    pub(super) async fn check_layable(
+        &self,
+        opened: &Opened,
+        content: &Content,
+        files: Vec<TreeFile>,
+    ) -> Result<(), VersionsError> {
+        let Opened { place, pointer, index } = opened.clone();
+        check_committed(&pointer, index.as_ref(), content, false)?;
+        let (name, selection) = (pointer.name.clone(), Selection::Recorded);
+        let patterns = selection.patterns(index.as_ref().and_then(|index| index.head.selection.as_deref()));
+        let matcher = Matcher::new(patterns.as_deref())?;
+        let data = Data::at(&place.data, content.kind).with_links(pointer.links);
+        let begun = self.begun(&name, place.file_name()).await?;
+        let versioned = pointer.version().map(|_| pointer.digest);
+        let sides = Sides { name: name.clone(), data, index, versioned, target: files, begun, linked: None };
+        let (plan, ..) = Box::pin(self.planned(sides, &matcher, false)).await?;
+        check_way(&name, &plan)
+    }
+
     /// Refuses patterns that fit none of the files, of which the first is named.
     pub(super) async fn check_chosen(
         &self,
@@ -223,6 +237,8 @@ struct Sides {
     name: DatasetName,
     data: Data,
     index: Option<Index>,
+    /// What the pointer names, if that is a version.
+    versioned: Option<Digest>,
     target: Vec<TreeFile>,
     /// What a killed checkout was laying out.
     begun: Vec<TreeFile>,
@@ -231,14 +247,14 @@ struct Sides {
 }
 
 impl Workspace {
-    /// What is to be done; gives the target back.
+    /// What is to be done; gives back the target, and what a killed checkout was laying out.
     async fn planned(
         &self,
         sides: Sides,
         matcher: &Matcher,
         force: bool,
-    ) -> Result<(Plan, Vec<TreeFile>), VersionsError> {
-        let (work, linked, Sides { name, index, target, begun, .. }) = blocking(move || {
+    ) -> Result<(Plan, Vec<TreeFile>, Vec<TreeFile>), VersionsError> {
+        let (work, linked, Sides { name, index, versioned, target, begun, .. }) = blocking(move || {
             let linked = sides.linked.as_deref().map(inodes).transpose()?.unwrap_or_default();
             let mut work = look(&sides.data, sides.index.as_ref())?;
             work.clear_leftovers()?;
@@ -251,12 +267,12 @@ impl Workspace {
         let (ours, index) = (self.ours(&work, &begun).await?, index.as_ref());
         let planning = Planning { index, work: &work, target: &target, matcher, linked: &linked, ours: &ours, force };
         let mut plan = planning.plan();
-        if let Some(index) = index.filter(|_| !force) {
+        if let Some(index) = index.filter(|index| !force && versioned != Some(index.head.root)) {
             let going = going(index, &work, plan.goes(&ours), &target);
-            plan.block(self.in_no_version(&name, index.head.state.ancestor(), going).await?);
+            plan.block(self.in_no_version(&name, &index.head, going).await?);
         }
         plan.find_links(work.links);
-        Ok((plan, target))
+        Ok((plan, target, begun))
     }
 }
 
@@ -309,6 +325,16 @@ impl Workspace {
         }
         self.check_unchanged(opened).await?;
         Ok(true)
+    }
+}
+
+/// Refuses a plan that something is in the way of.
+fn check_way(name: &DatasetName, plan: &Plan) -> Result<(), VersionsError> {
+    let (name, Plan { blocked, links, .. }) = (name.clone(), plan);
+    match (blocked.is_empty(), links.is_empty()) {
+        (false, _) => Err(VersionsError::WouldOverwrite { name, paths: blocked.clone() }),
+        (true, false) => Err(VersionsError::LinksInTheWay { name, paths: links.clone() }),
+        (true, true) => Ok(()),
     }
 }
 

@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use futures::future::BoxFuture;
 use ropewalk_store::files;
 use ropewalk_types::{DatasetName, Digest};
@@ -47,6 +49,15 @@ pub enum CommitOutcome {
     },
 }
 
+/// What became of several datasets that were to be committed.
+#[derive(Debug, Default)]
+pub struct CommittedEach {
+    /// What a commit did with each, or what is wrong with it.
+    pub each: Vec<Result<Committed, Problem>>,
+    /// Why it went no further: the machine or the store cannot be worked with.
+    pub stopped: Option<VersionsError>,
+}
+
 impl Workspace {
     /// Takes in what changed in these datasets, or in all, and makes a version of each that is not one.
     ///
@@ -60,37 +71,51 @@ impl Workspace {
         author: &'a str,
     ) -> BoxFuture<'a, Result<Vec<Committed>, VersionsError>> {
         Box::pin(async move {
-            let each = self.commit_each(names, message, author).await?;
-            each.into_iter().map(|committed| committed.map_err(|problem| *problem.error)).collect()
+            let CommittedEach { each, stopped } = self.commit_each(names, message, author).await?;
+            let each = each.into_iter().map(|committed| committed.map_err(|problem| *problem.error));
+            each.chain(stopped.map(Err)).collect()
         })
     }
 
-    /// Like [`Workspace::commit`], with what is wrong with a dataset beside the others.
+    /// Like [`Workspace::commit`], with what is wrong with a dataset beside the others. What would be wrong with all, such as
+    /// a full disk, ends it where it comes.
     pub fn commit_each<'a>(
         &'a self,
         names: &'a [DatasetName],
         message: &'a str,
         author: &'a str,
-    ) -> BoxFuture<'a, Result<Vec<Result<Committed, Problem>>, VersionsError>> {
+    ) -> BoxFuture<'a, Result<CommittedEach, VersionsError>> {
         Box::pin(async move {
             if message.trim().is_empty() {
                 return Err(VersionsError::NoMessage);
             }
             let _lock = self.lock().await?;
             let (this, names) = (self.clone(), names.to_vec());
-            let mut committed = Vec::new();
+            let mut committed = CommittedEach::default();
             for opened in blocking(move || this.open_each(&names)).await? {
-                committed.push(match opened {
-                    Ok(opened) => {
-                        let path = opened.place.path.clone();
-                        let made = self.commit_one(opened, message, author).await;
-                        made.map_err(|error| Problem { path, error: Box::new(error) })
+                let opened = match opened {
+                    Ok(opened) => opened,
+                    Err(problem) => {
+                        committed.each.push(Err(problem));
+                        continue;
                     }
-                    Err(problem) => Err(problem),
-                });
+                };
+                let path = opened.place.path.clone();
+                match self.commit_one(opened, message, author).await {
+                    Err(error) if error.is_of_machine(|path| self.is_of_work_tree(path)) => {
+                        committed.stopped = Some(error);
+                        break;
+                    }
+                    made => committed.each.push(made.map_err(|error| Problem { path, error: Box::new(error) })),
+                }
             }
             Ok(committed)
         })
+    }
+
+    /// Whether a file is the project's own, and not Ropewalk's.
+    fn is_of_work_tree(&self, path: &Path) -> bool {
+        path.starts_with(self.root()) && !path.starts_with(self.state())
     }
 
     async fn commit_one(&self, opened: Opened, message: &str, author: &str) -> Result<Committed, VersionsError> {

@@ -242,7 +242,9 @@ impl Workspace {
         // What the remote alone has of them: whatever is laid out is whole here first.
         let supply = Supply { name, content: &theirs.content, files: &files, whole: false, from: None };
         self.supply(supply, progress).await?;
-        let merged = self.content_store(name, ours.content.kind, files).await?;
+        let merged = self.content_store(name, ours.content.kind, files.clone()).await?;
+        // Before there is a version that could not be laid out.
+        Box::pin(self.check_layable(&opened, &merged, files)).await?;
         let mut parents: Vec<_> = ours.ancestor.into_iter().chain(theirs.ancestor).collect();
         parents.dedup();
         let message = match (message, theirs.ancestor) {

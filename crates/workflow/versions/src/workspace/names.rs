@@ -75,7 +75,7 @@ impl Workspace {
 
     /// Names a version; a tag that names another one is only moved if that is forced. Gives the version.
     ///
-    /// A tag that may be the beginning of a digest is refused.
+    /// A new tag that is the beginning of the digest of a version is refused: that version would be meant.
     pub fn tag<'a>(
         &'a self,
         name: &'a DatasetName,
@@ -84,8 +84,8 @@ impl Workspace {
         force: bool,
     ) -> BoxFuture<'a, Result<Digest, VersionsError>> {
         Box::pin(async move {
-            tag.check_new()?;
             let store = self.store().await?;
+            history::check_tag(store, name, tag).await?;
             let version = history::resolve(store, name, spec).await?.digest;
             self.announce(name, Some(version), Act::Tag { tag: tag.to_string() }).await?;
             history::tag_set(store, name, tag, &version, force).await?;

@@ -67,8 +67,7 @@ impl Workspace {
             let content = found.map(|found| content_root(found.version.kind, found.version.root));
             if content.is_none() {
                 // What is damaged of it is named no longer: histories end there, and what came before is kept by itself.
-                history::line_keep(store, name).await?;
-                store.let_go_damaged(&[digest]).await?;
+                history::histories_end(store, name, &[digest]).await?;
             }
             Ok(RemovedVersion { name: name.clone(), version: digest, removal, content })
         })

@@ -43,7 +43,8 @@ impl Workspace {
                 self.check_unchanged(&opened).await?;
             }
             self.announce(name, None, Act::Untrack { files_removed: !keep_files }).await?;
-            let (index, begun, place) = (self.index_path(name), self.begun_path(name), opened.place.clone());
+            let (index, place, this, name_of) =
+                (self.index_path(name), opened.place.clone(), self.clone(), name.clone());
             blocking(move || {
                 // The pointer first: without it, nothing speaks of the rest any more.
                 files::remove_file(&place.pointer)?;
@@ -55,7 +56,7 @@ impl Workspace {
                     }
                 }
                 files::remove_file(&index)?;
-                files::remove_file(&begun)?;
+                this.end_now(&name_of)?;
                 gitignore::forget(place.folder(), place.file_name())
             })
             .await?;
@@ -103,7 +104,7 @@ impl Workspace {
         if let Some(index) = index.as_ref().filter(|index| paths.is_empty() && index.head.root != pointer.digest) {
             let there = work.files.iter().map(|file| file.path.as_str()).filter(|path| !ours.contains(*path));
             let going = going(index, &work, there, &[]);
-            paths = self.in_no_version(&pointer.name, index.head.state.ancestor(), going).await?;
+            paths = self.in_no_version(&pointer.name, &index.head, going).await?;
         }
         if paths.is_empty() { Ok(()) } else { Err(VersionsError::WouldOverwrite { name: pointer.name, paths }) }
     }

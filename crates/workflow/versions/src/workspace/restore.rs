@@ -78,19 +78,29 @@ impl Workspace {
             if let Some(index) =
                 opened.index.as_ref().filter(|index| !force && index.head.root != opened.pointer.digest)
             {
-                let paths = self.in_no_version(&name, index.head.state.ancestor(), going).await?;
+                let paths = self.in_no_version(&name, &index.head, going).await?;
                 if !paths.is_empty() {
                     return Err(VersionsError::WouldOverwrite { name, paths });
                 }
             }
+            // Not in the place of a checkout that did not finish, unless it is just that which is finished here.
+            let unfinished = self.begun_pointer(&name).await?;
             let supply = Supply { name: &name, content: &content, files: &write, whole, from: None };
             self.supply(supply, progress).await.map_err(about)?;
+            if !(write.is_empty() && remove.is_empty()) {
+                let begun = self.begun(&name, opened.place.file_name()).await?;
+                let of_this = content.pointer_like(&opened.pointer);
+                self.begin(unfinished.as_ref().unwrap_or(&of_this), &write, &begun).await?;
+            }
             let (folder, gone) = (data.directory.clone(), remove.clone());
             blocking(move || remove_files(&folder, &gone)).await?;
             let laid_out = Box::pin(self.files_lay_out(&write, &data.directory, mode, None, progress)).await;
-            let laid_out = laid_out.map_err(about)?;
+            let laid_out = laid_out.map_err(|error| error.in_half(&name, content.version, &opened.place.path))?;
             let written = write.into_iter().map(|file| file.path).collect();
             self.index_catch_up(opened, data).await?;
+            if unfinished.is_none_or(|begun| whole && begun.digest == content.root) {
+                self.end(&name).await?;
+            }
             Ok(Restored { name, written, removed: remove, laid_out })
         })
     }

@@ -119,11 +119,7 @@ impl Workspace {
         let index = blocking(move || Index::load(&path)).await?;
         let index = index.filter(|index| (index.head.root, index.head.kind) == (content.root, content.kind));
         let Some(index) = index else { return Ok(None) };
-        let file = |entry: IndexEntry<'_>| {
-            let (path, digest) = (entry.path.to_owned(), entry.digest);
-            TreeFile { path, digest, size: entry.stat.size, executable: entry.stat.executable }
-        };
-        let files: Vec<_> = index.iter().map(file).collect();
+        let files: Vec<_> = index.iter().map(tree_file).collect();
         let bytes: u64 = files.iter().map(|file| file.size).sum();
         let fits = (files.len() as u64, bytes) == (content.files, content.bytes);
         Ok(fits.then_some(files))
@@ -327,6 +323,12 @@ async fn files_in(
         StoreError::NotFound { .. } => VersionsError::ContentMissing { name: name.clone(), root },
         error => error.into(),
     })
+}
+
+/// A file as an index has it.
+pub(super) fn tree_file(entry: IndexEntry<'_>) -> TreeFile {
+    let IndexEntry { path, stat, digest, .. } = entry;
+    TreeFile { path: path.to_owned(), digest, size: stat.size, executable: stat.executable }
 }
 
 /// The content of some files, each once.

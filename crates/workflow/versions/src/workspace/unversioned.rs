@@ -9,7 +9,9 @@ use ropewalk_types::{DatasetName, Digest};
 use super::{Content, Workspace};
 use crate::error::VersionsError;
 use crate::history::{self, History, Resolved};
-use crate::index::Index;
+use crate::index::{Index, IndexHead};
+use crate::remote::content_root;
+use crate::roots::is_named_in_git;
 use crate::work::Work;
 
 /// A file that would go or be overwritten, and the content with which it was added.
@@ -38,17 +40,18 @@ pub(super) fn going<'a>(
 
 impl Workspace {
     /// The paths of those files whose content no version of the dataset that is known here has, sorted; a version that was
-    /// removed has none. `base` is the version that they were added to, and is looked at first.
+    /// removed has none. `added` is what they were added as: its base is looked at first, and where a commit of git names
+    /// it, a collection keeps it, and none is lost.
     pub(super) async fn in_no_version(
         &self,
         name: &DatasetName,
-        base: Option<Digest>,
+        added: &IndexHead,
         mut going: Vec<Going>,
     ) -> Result<Vec<String>, VersionsError> {
         if going.is_empty() {
             return Ok(Vec::new());
         }
-        let store = self.store().await?;
+        let (store, base, mut removed) = (self.store().await?, added.state.ancestor(), false);
         let refs = history::refs(store, name).await?;
         let start: Vec<_> = base.into_iter().chain(refs.versions()).collect();
         for (digest, version) in (History { stores: &[store] }).ancestors(&start, &HashSet::new()).await? {
@@ -56,6 +59,7 @@ impl Workspace {
                 break;
             }
             if refs.removed.contains_key(&digest) {
+                removed |= version.root == added.root;
                 continue;
             }
             let found = Resolved { digest, version };
@@ -69,8 +73,20 @@ impl Workspace {
             let held: HashSet<_> = files.into_iter().flatten().map(|file| file.digest).collect();
             going.retain(|file| !held.contains(&file.added));
         }
+        if !going.is_empty() && !removed && self.is_kept_by_git(added).await? {
+            return Ok(Vec::new());
+        }
         let mut paths: Vec<_> = going.into_iter().map(|file| file.path).collect();
         paths.sort();
         Ok(paths)
+    }
+
+    /// Whether the content can be laid out again: the store has it as a whole, and a pointer in a commit of git names it.
+    async fn is_kept_by_git(&self, added: &IndexHead) -> Result<bool, VersionsError> {
+        let content = content_root(added.kind, added.root);
+        if !self.store().await?.contains(content.digest()).await? {
+            return Ok(false);
+        }
+        Box::pin(is_named_in_git(self.root(), &content)).await
     }
 }

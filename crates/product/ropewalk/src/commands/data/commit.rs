@@ -1,7 +1,7 @@
 use std::process::ExitCode;
 
 use ropewalk_types::{DatasetName, Diagnose as _, counted};
-use ropewalk_versions::{CommitOutcome, Committed, Problem};
+use ropewalk_versions::{CommitOutcome, Committed, CommittedEach, Problem};
 use serde_json::json;
 
 use crate::arguments::{Format, Shared};
@@ -16,14 +16,20 @@ pub(super) async fn run(shared: &Shared, names: &[DatasetName], message: &str, a
         None => project.author().await,
     };
     let each = project.workspace().commit_each(names, message, &author).await;
-    let mut each = project.not_of_a_table(each).await?;
+    let CommittedEach { mut each, stopped } = project.not_of_a_table(each).await?;
     // Of one alone, what is wrong with it is the error of the command.
-    let alone = each.len() == 1;
+    let alone = each.len() == 1 && stopped.is_none();
     if let Some(Err(problem)) = each.pop_if(|one| alone && one.is_err()) {
         return project.not_of_a_table(Err(*problem.error)).await;
     }
     each.iter().filter_map(|one| one.as_ref().err()).for_each(commands::say_problem);
-    let ending = if each.iter().all(Result::is_ok) { ExitCode::SUCCESS } else { WORK_FAILED.into() };
+    let ending = match stopped {
+        // With nothing done, there is nothing to tell but this.
+        Some(error) if each.is_empty() => return Err(error.into()),
+        Some(error) => Err(error.into()),
+        None if each.iter().all(Result::is_ok) => Ok(ExitCode::SUCCESS),
+        None => Ok(WORK_FAILED.into()),
+    };
     if shared.output == Format::Json {
         let value = |one: &Result<Committed, Problem>| match one {
             Ok(committed) => json!(committed),
@@ -32,7 +38,7 @@ pub(super) async fn run(shared: &Shared, names: &[DatasetName], message: &str, a
             }
         };
         output::json(&each.iter().map(value).collect::<Vec<_>>());
-        return Ok(ending);
+        return ending;
     }
     for one in each.iter().flatten() {
         output::text(&match one.outcome {
@@ -46,5 +52,5 @@ pub(super) async fn run(shared: &Shared, names: &[DatasetName], message: &str, a
             }
         });
     }
-    Ok(ending)
+    ending
 }
