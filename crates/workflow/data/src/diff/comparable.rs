@@ -30,11 +30,14 @@ pub(super) fn forms(values: &Expr, own: &DataType, other: &DataType) -> Vec<Expr
     if let Some((one, two)) = digits(own).zip(digits(other)) {
         let (whole, scale) = (one.0.max(two.0), one.1.max(two.1));
         let exact = |precision: u8| cast(wide(precision, scale));
-        return match whole + i16::from(scale) {
-            ..=NARROW_DIGITS => vec![exact(DECIMAL128_MAX_PRECISION)],
-            ..=WIDE_DIGITS => vec![exact(DECIMAL256_MAX_PRECISION)],
+        let digits = whole + i16::from(scale);
+        return if digits <= NARROW_DIGITS {
+            vec![exact(DECIMAL128_MAX_PRECISION)]
+        } else if digits <= WIDE_DIGITS {
+            vec![exact(DECIMAL256_MAX_PRECISION)]
+        } else {
             // What does not fit is far larger than all that the other version can hold: a double tells that.
-            _ => vec![exact(DECIMAL256_MAX_PRECISION), cast(DataType::Float64)],
+            vec![exact(DECIMAL256_MAX_PRECISION), cast(DataType::Float64)]
         };
     }
     if own.is_numeric() && other.is_numeric() {
