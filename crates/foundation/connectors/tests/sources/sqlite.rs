@@ -92,8 +92,8 @@ async fn values_decide_where_most_are_not_what_was_declared() {
         &directory,
         "CREATE TABLE t (id INTEGER, z DATETIME, epoch DATETIME, half INTEGER, ok BOOLEAN, late INTEGER); \
          WITH RECURSIVE s(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM s WHERE i < 1200) \
-         INSERT INTO t SELECT i, '2024-01-01T00:00:00Z', 1700000000 + i, i + 0.5, iif(i % 2, 't', 'f'), \
-         iif(i > 1000, i + 0.5, i) FROM s",
+         INSERT INTO t SELECT i, '2024-01-01T00:00:00Z', 1700000000 + i, i + 0.5, \
+         CASE WHEN i % 2 THEN 't' ELSE 'f' END, CASE WHEN i > 1000 THEN i + 0.5 ELSE i END FROM s",
     )
     .await;
     let mut request = SqlRequest::new(url, "SELECT * FROM t");
