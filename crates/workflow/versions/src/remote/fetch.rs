@@ -166,7 +166,8 @@ impl Workspace {
     /// A pointer is enough: its content is found by digest even where the remote has no ref of that dataset. A dataset
     /// without a pointer is laid out where it lay in the project that made its latest version. Datasets of which something
     /// is missing or damaged, or whose files hold changes that would be lost or are in the way, and pointers that cannot be
-    /// read, are in nobody's way: they are among what is [`Pulled::gone`], and of pointers with git's conflict markers both sides are fetched.
+    /// read, are in nobody's way: they are among what is [`Pulled::gone`], and of pointers with git's conflict markers both
+    /// sides are fetched.
     pub fn pull<'a>(
         &'a self,
         remote: &'a Store,
