@@ -113,7 +113,7 @@ fn while_a_remote_cannot_be_asked_nobody_is_told_to_remove_what_it_may_have() {
     let hidden = format!("{}.away", folder_of(&place).display());
     std::fs::rename(folder_of(&place), &hidden).expect("away");
     for (arguments, hint) in
-        [(&["--heal"][..], "try another remote"), (&["--heal", "--give-up"], "run this again once")]
+        [(&["--heal"][..], "try another remote"), (&["--heal", "--give-up"][..], "run this again once")]
     {
         let told = lines(&project, arguments, 1);
         assert!(told.last().is_some_and(|last| last.contains(hint) && !last.contains("data rm")), "{told:?}");
