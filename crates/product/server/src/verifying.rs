@@ -53,6 +53,8 @@ pub struct Verification {
     pub unknown: Vec<String>,
     /// What was done besides, and what was left alone, such as a remote that could not be asked, and why.
     pub notes: Vec<String>,
+    /// Whether a remote could not be asked, which may have what is not healed.
+    pub unasked: bool,
     /// Files of the cache that were read again.
     pub cached: u64,
     /// Files of the cache that had been changed in place and were removed; they are made again when they are needed.

@@ -1,7 +1,7 @@
 //! The tracked files of a project, without the rest of the house: `data status` must not wait for a database.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
@@ -148,13 +148,29 @@ fn no_remote(url: &str, why: &str, hint: &str) -> ServerError {
     ServerError::Unknown { what: format!("`{url}` cannot be a remote: {why}"), hint: hint.to_owned() }
 }
 
-/// The path without links on the way, as far as it is there.
-fn real(path: &Path) -> PathBuf {
-    match (path.canonicalize(), path.parent(), path.file_name()) {
-        (Ok(real), ..) => real,
-        (Err(_), Some(parent), Some(name)) => real(parent).join(name),
-        _ => path.to_owned(),
+/// How many links that lead to what is not there are followed, one after another.
+const MOST_LINKS: u32 = 8;
+
+/// The path without links and `..` on the way; where it is not there, by its words.
+fn real(path: &Path, links: u32) -> PathBuf {
+    let mut found = PathBuf::new();
+    for component in std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).components() {
+        match component {
+            Component::ParentDir => {
+                found.pop();
+            }
+            Component::Normal(name) => {
+                let next = found.join(name);
+                found = match (next.canonicalize(), next.read_link()) {
+                    (Ok(there), _) => there,
+                    (Err(_), Ok(target)) if links > 0 => real(&found.join(target), links - 1),
+                    _ => next,
+                };
+            }
+            component => found.push(component),
+        }
     }
+    found
 }
 
 impl DataProject {
@@ -187,9 +203,13 @@ impl DataProject {
             let hint = "write the whole path, or `file:$HOME/…`, which the shell makes one";
             return Err(no_remote(url, "a `~` inside a word is no home folder but a name", hint));
         }
+        let real = |path: &Path| real(path, MOST_LINKS);
         let (root, path) = (real(&self.root), real(Path::new(path)));
         if own.strip_prefix("file:").is_some_and(|own| real(Path::new(own)) == path) {
             return Err(is_own);
+        }
+        if path.starts_with(real(&self.root.join(STATE_FOLDER))) {
+            return Err(no_remote(url, "it lies in the project's own state", elsewhere));
         }
         let Ok(inside) = path.strip_prefix(&root) else { return Ok(()) };
         for dataset in self.workspace.datasets().await?.into_iter().flatten() {

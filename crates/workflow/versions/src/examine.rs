@@ -117,25 +117,29 @@ impl Workspace {
     }
 
     /// Whether a `.dataset` file of the work tree goes on from a version whose object is not in the project's store, which is
-    /// `store`, while its content is here: a version that was only never fetched does not count.
+    /// `store`, though this project had it: a version that was only never fetched does not count.
     pub async fn points_nowhere(&self, store: &Store) -> Result<bool, VersionsError> {
         for pointer in self.pointers().await? {
             let Some(version) = pointer.ancestor() else { continue };
-            if !store.contains(&version).await? && self.is_here(store, &pointer).await? {
+            if !store.contains(&version).await? && self.was_had(store, &pointer, version).await? {
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
-    /// Whether the content of a pointer is here to be committed again: in the project's store, or as it was laid out.
-    pub(crate) async fn is_here(&self, store: &Store, pointer: &Pointer) -> Result<bool, VersionsError> {
-        if store.contains(&pointer.digest).await? {
-            return Ok(true);
-        }
+    /// Whether this project had the version that a pointer goes on from, and its content is here to be committed again. That
+    /// its files are here says nothing: what git brought may name a version of a colleague that is not pushed yet.
+    pub(crate) async fn was_had(
+        &self,
+        store: &Store,
+        pointer: &Pointer,
+        version: Digest,
+    ) -> Result<bool, VersionsError> {
         let path = self.index_path(&pointer.name);
-        let index = blocking(move || Index::load(&path)).await?;
-        Ok(index.is_some_and(|index| index.head.root == pointer.digest))
+        let Some(index) = blocking(move || Index::load(&path)).await? else { return Ok(false) };
+        let same = index.head.state.ancestor() == Some(version);
+        Ok(same && (index.head.root == pointer.digest || store.contains(&pointer.digest).await?))
     }
 
     /// The versions that `.dataset` files of the work tree name.

@@ -73,6 +73,7 @@ fn told(remote: &str, pushed: &Pushed) {
             PushedHead::UpToDate => "up to date".to_owned(),
             PushedHead::Moved { version } => format!("{} is the latest there now", version.short()),
             PushedHead::Behind { version } => format!("{remote} is further: {}, `ropewalk pull`", version.short()),
+            PushedHead::NotHere { version } => format!("{} is not here: `ropewalk pull`", version.short()),
             PushedHead::Nothing => "has no version yet: `ropewalk data commit`".to_owned(),
         };
         output::text(&format!("{name}: {state}\n"));

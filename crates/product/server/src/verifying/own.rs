@@ -140,6 +140,7 @@ impl DataProject {
                 Err(error) => {
                     let why = format!("nothing was given up: the remote {name} could not be asked: {error}");
                     verification.unknown.push(why);
+                    verification.unasked = true;
                     return Ok(());
                 }
             }

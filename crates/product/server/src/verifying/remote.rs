@@ -100,6 +100,7 @@ impl DataProject {
                     not_asked.push("nothing was given up: one of these may have it".to_owned());
                 }
             }
+            verification.unasked = !not_asked.is_empty();
             verification.notes.append(&mut not_asked);
             let facts_whole =
                 remote.refs.iter().all(|one| one.healed) && remote.tables.iter().all(|fault| fault.healed);

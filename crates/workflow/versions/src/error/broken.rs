@@ -124,11 +124,6 @@ impl VersionsError {
         }
     }
 
-    /// Whether it says that what lies in the work tree is in the way of one dataset, of which nothing was changed.
-    pub(crate) fn is_in_the_way(&self) -> bool {
-        matches!(self, Self::WouldOverwrite { .. } | Self::LinksInTheWay { .. } | Self::Uncommitted { .. })
-    }
-
     /// Of errors that concern one dataset, those that may not say which one, or which version.
     fn lacks_name(&self) -> bool {
         match self {

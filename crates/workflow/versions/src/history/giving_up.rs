@@ -41,8 +41,8 @@ pub struct GiveUp<'a> {
 pub struct Released {
     /// What was let go.
     pub given_up: Vec<GivenUp>,
-    /// Versions that nobody has and pointers name still, since their content is not here either: whoever made them may not
-    /// have pushed them.
+    /// Versions that nobody has and pointers name still, since they were never here, or their content is not: whoever made
+    /// them may not have pushed them.
     pub left: Vec<(DatasetName, Digest)>,
     /// Datasets of which not all was looked at, and why.
     pub failed: Vec<(DatasetName, VersionsError)>,
@@ -332,7 +332,8 @@ impl Letting<'_> {
     }
 
     /// Lets pointers that name what nobody has go on from the head, if that is good. So it is done also where an earlier
-    /// letting go was killed after the head was set. One whose content is not here to be committed again stays as it is.
+    /// letting go was killed after the head was set. One that this project never had, or whose content is not here to be
+    /// committed again, stays as it is.
     async fn pointers(&mut self, tracked: &[Tracked]) -> Result<(), VersionsError> {
         let reference = head_ref(self.name)?;
         let head = match ref_at(self.job.store, &reference).await {
@@ -350,7 +351,7 @@ impl Letting<'_> {
             if !self.is_lost(&version).await? {
                 continue;
             }
-            if self.workspace.is_here(self.job.store, pointer).await? {
+            if self.workspace.was_had(self.job.store, pointer, version).await? {
                 let what = LetGo::Pointer(place.path.clone());
                 self.announce(Some(version), &what).await?;
                 self.workspace.pointer_let_go(place.clone(), pointer.clone(), version, head).await?;

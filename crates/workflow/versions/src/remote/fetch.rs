@@ -165,8 +165,9 @@ impl Workspace {
     ///
     /// A pointer is enough: its content is found by digest even where the remote has no ref of that dataset. A dataset
     /// without a pointer is laid out where it lay in the project that made its latest version. Datasets of which something
-    /// is missing or damaged, or whose files hold changes that would be lost, and pointers that cannot be read, are in
-    /// nobody's way: they are among what is [`Pulled::gone`], and of pointers with git's conflict markers both sides are fetched.
+    /// is missing or damaged, or whose files hold changes that would be lost or are in the way, and pointers that cannot be
+    /// read, are in nobody's way: they are among what is [`Pulled::gone`], and of pointers with git's conflict markers both
+    /// sides are fetched.
     pub fn pull<'a>(
         &'a self,
         remote: &'a Store,
@@ -202,20 +203,30 @@ impl Workspace {
                         pulled.behind.extend(later.map(|latest| (name, latest)));
                         pulled.checked_out.push(laid_out);
                     }
-                    // The others are whole all the same. Of a name that was not asked for, there is a pointer.
-                    Err(error)
-                        if error.concerns_one()
-                            || error.is_in_the_way()
-                            || all && matches!(error, VersionsError::UnknownVersion { .. }) =>
-                    {
+                    Err(error) if self.ends_pull(&error, all, &options.selection) => return Err(error),
+                    // The others are whole all the same.
+                    Err(error) => {
                         let error = Box::new(error.about(&name, None));
                         add_problems(&mut pulled.gone, vec![Problem { path: name.to_string(), error }]);
                     }
-                    Err(error) => return Err(error),
                 }
             }
             Ok(pulled)
         })
+    }
+
+    /// Whether an error at one dataset ends the pull of all: others would fail alike, or it is of what was asked for.
+    fn ends_pull(&self, error: &VersionsError, all: bool, selection: &Selection) -> bool {
+        match error {
+            // Of a name that was not asked for, there is a pointer.
+            VersionsError::UnknownVersion { .. } => !all,
+            VersionsError::UnknownFile { .. } => matches!(selection, Selection::Only(_) | Selection::Also(_)),
+            VersionsError::UnknownDataset { .. }
+            | VersionsError::Pattern { .. }
+            | VersionsError::RemoteMissing { .. }
+            | VersionsError::Execution(_) => true,
+            error => !error.concerns_one() && error.is_of_machine(|path| self.is_of_work_tree(path)),
+        }
     }
 
     /// Whether what the pointer names is to be laid out, and all of it is here.

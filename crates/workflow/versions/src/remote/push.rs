@@ -42,6 +42,11 @@ pub enum PushedHead {
     },
     /// Nothing was ever committed.
     Nothing,
+    /// What the pointer names was never brought here, nor any other version.
+    NotHere {
+        /// What it names.
+        version: Digest,
+    },
 }
 
 /// What was pushed.
@@ -186,6 +191,10 @@ impl Workspace {
                 let removed = removals_carry(&ours, remote, &name, &mut pushed.refused_removals, None).await?;
                 pushed.removed.extend(removed.into_iter().map(|version| (name.clone(), version)));
                 match refs_push(store, remote, &name, &ours, &theirs).await {
+                    Ok(PushedHead::Nothing) => {
+                        let head = headless(store, &name, &pointers).await?;
+                        pushed.heads.push((name, head));
+                    }
                     Ok(head) => pushed.heads.push((name, head)),
                     Err(error) => pushed.fail(&name, error)?,
                 }
@@ -333,6 +342,19 @@ async fn refs_push(
         history::advance(remote, history, name, tip).await?;
     }
     Ok(head)
+}
+
+/// What there is to be said of a dataset that has no head here.
+async fn headless(store: &Store, name: &DatasetName, pointers: &[Pointer]) -> Result<PushedHead, VersionsError> {
+    for pointer in pointers {
+        if pointer.name == *name
+            && let Some(version) = pointer.version()
+            && !store.contains(&version).await?
+        {
+            return Ok(PushedHead::NotHere { version });
+        }
+    }
+    Ok(PushedHead::Nothing)
 }
 
 async fn head_push(

@@ -9,6 +9,8 @@ use ropewalk_types::{Diagnose as _, Digest, TagName};
 use super::damaged::{examine, point, pushed, spoil, told};
 use super::{Project, name};
 use crate::history::refs;
+use crate::index::{Index, IndexHead};
+use crate::pointer::PointerState;
 use crate::{Act, CommitOutcome, GiveUp, LetGo, PullOptions, PushOptions, Trail, VersionsError};
 
 fn tag(text: &str) -> TagName {
@@ -21,6 +23,14 @@ async fn give_up(ada: &Project, store: &Store, others: &[&Store]) -> Vec<LetGo> 
     let released = ada.workspace.give_up(job).await.unwrap();
     assert!(released.failed.is_empty(), "{:?}", released.failed);
     released.given_up.into_iter().map(|one| one.what).collect()
+}
+
+/// Notes this version as the one of which the data was laid out.
+fn laid_out_as(ada: &Project, version: Digest) {
+    let path = ada.workspace.index_path(&name("data"));
+    let index = Index::load(&path).unwrap().unwrap();
+    let head = IndexHead { state: PointerState::Committed { version }, ..index.head.clone() };
+    index.with_head(head).save(&path).unwrap();
 }
 
 #[tokio::test]
@@ -136,10 +146,12 @@ async fn what_a_pointer_named_and_nobody_has_is_committed_again() {
     point(&ada.store, "datasets/data/head", &nowhere).await;
     let before = ada.read("data.dataset").unwrap().replace(&second.to_string(), &nowhere.to_string());
     ada.write("data.dataset", &before);
+    laid_out_as(&ada, nowhere);
     let pointer = LetGo::Pointer("data".to_owned());
     assert_eq!(give_up(&ada, &ada.store, &[]).await, [LetGo::Head(Some(second)), pointer.clone()]);
     // Killed after the head was set, it goes on from there.
     ada.write("data.dataset", &before);
+    laid_out_as(&ada, nowhere);
     assert!(ada.workspace.points_nowhere(&ada.store).await.unwrap());
     assert_eq!(give_up(&ada, &ada.store, &[]).await, [pointer]);
     assert!(!ada.workspace.points_nowhere(&ada.store).await.unwrap());
@@ -170,6 +182,29 @@ async fn a_pointer_to_what_a_colleague_has_not_pushed_is_left_alone() {
     let third = ada.commit_data("third").await;
     let pointer = ada.read("data.dataset").unwrap();
     bob.write("data.dataset", &pointer);
+    assert!(!bob.workspace.points_nowhere(&bob.store).await.unwrap());
+    let job = GiveUp { store: &bob.store, others: &[&remote], own: true };
+    let released = bob.workspace.give_up(job).await.unwrap();
+    assert!(released.given_up.is_empty() && released.failed.is_empty(), "{released:?}");
+    assert_eq!((released.left, bob.read("data.dataset").unwrap()), (vec![(name("data"), third)], pointer));
+}
+
+#[tokio::test]
+async fn a_pointer_to_what_a_colleague_has_not_pushed_stays_though_its_files_are_here() {
+    let (ada, _, _) = pushed().await;
+    let (bob, remote) = (Project::at(1_800_000_000_000).await, Store::open("memory:").await.unwrap());
+    ada.workspace.push(&remote, &[], PushOptions::default(), &NoProgress).await.unwrap();
+    bob.write("data.dataset", &ada.read("data.dataset").unwrap());
+    bob.workspace.pull(&remote, &[], PullOptions::default(), &NoProgress).await.unwrap();
+    for project in [&ada, &bob] {
+        project.write("data/a", "the same");
+    }
+    bob.add("data").await;
+    let third = ada.commit_data("third").await;
+    let pointer = ada.read("data.dataset").unwrap();
+    bob.write("data.dataset", &pointer);
+    let root = bob.workspace.pointers().await.unwrap()[0].digest;
+    assert!(bob.store.contains(&root).await.unwrap());
     assert!(!bob.workspace.points_nowhere(&bob.store).await.unwrap());
     let job = GiveUp { store: &bob.store, others: &[&remote], own: true };
     let released = bob.workspace.give_up(job).await.unwrap();

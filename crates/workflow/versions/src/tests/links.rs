@@ -4,12 +4,14 @@ use std::os::unix::fs::symlink;
 use std::sync::{Arc, Mutex};
 
 use ropewalk_store::files::{self, EntryKind};
-use ropewalk_store::{LinkMode, NoProgress};
+use ropewalk_store::{LinkMode, NoProgress, Store};
 use ropewalk_types::Diagnose as _;
 
 use super::taking_over::{dvc_project, import, no_remotes};
 use super::{Project, name};
-use crate::{Act, AddLinks, AddRequest, Added, Intent, Links, RestoreRequest, Trail, VersionsError};
+use crate::{
+    Act, AddLinks, AddRequest, Added, Intent, Links, PullOptions, PushOptions, RestoreRequest, Trail, VersionsError,
+};
 
 async fn add(project: &Project, links: AddLinks) -> Result<Added, VersionsError> {
     project.workspace.add(AddRequest { path: "data".into(), links, ..AddRequest::default() }).await
@@ -68,6 +70,49 @@ async fn what_is_skipped_stays_skipped() {
     project.delete("data/b");
     project.checkout("v2").await.unwrap();
     assert!(project.status_of("data").await.is_clean());
+}
+
+#[tokio::test]
+async fn what_lies_where_one_dataset_belongs_keeps_no_other_from_a_pull() {
+    let (ada, bob) = (Project::new().await, Project::at(1_800_000_000_000).await);
+    let remote = Store::open("memory:").await.unwrap();
+    for (round, code) in ["", "versions.links", "versions.other_kind", "versions.untrackable"].into_iter().enumerate() {
+        for dataset in ["data", "other"] {
+            ada.write(&format!("{dataset}/a"), &round.to_string());
+            ada.add(dataset).await;
+        }
+        ada.commit("another").await;
+        ada.workspace.push(&remote, &[], PushOptions::default(), &NoProgress).await.unwrap();
+        for pointer in ["data.dataset", "other.dataset"] {
+            bob.write(pointer, &ada.read(pointer).unwrap());
+        }
+        let (data, aside, before) = (bob.path("data"), bob.path("aside"), bob.read("data/a"));
+        match round {
+            1 => link(&bob, "a", "data/link"),
+            2 => {
+                files::rename_directory(&data, &aside).unwrap();
+                bob.write("data", "a file");
+            }
+            3 => {
+                files::rename_directory(&data, &aside).unwrap();
+                link(&bob, "aside", "data");
+            }
+            _ => {}
+        }
+        let pulled = bob.workspace.pull(&remote, &[], PullOptions::default(), &NoProgress).await.unwrap();
+        let gone: Vec<_> = pulled.gone.iter().map(|one| (one.path.as_str(), one.error.code())).collect();
+        assert_eq!(gone, if round == 0 { Vec::new() } else { vec![("data", code)] }, "{pulled:?}");
+        assert_eq!(bob.read("other/a"), Some(round.to_string()));
+        if round == 1 {
+            assert_eq!(bob.read("data/a"), before);
+            bob.delete("data/link");
+        } else if round > 1 {
+            bob.delete("data");
+            files::rename_directory(&aside, &data).unwrap();
+        }
+        let pulled = bob.workspace.pull(&remote, &[], PullOptions::default(), &NoProgress).await.unwrap();
+        assert_eq!((pulled.gone.len(), bob.read("data/a")), (0, Some(round.to_string())), "{pulled:?}");
+    }
 }
 
 #[tokio::test]

@@ -165,6 +165,18 @@ async fn a_pointer_is_enough_without_refs() {
 }
 
 #[tokio::test]
+async fn a_push_says_of_a_fresh_clone_that_its_version_is_not_here() {
+    let (ada, remote) = (Project::new().await, Store::open("memory:").await.unwrap());
+    ada.write("data/a", "1");
+    let version = ada.commit_data("first").await;
+    push(&ada, &remote).await.unwrap();
+    let bob = clone_of(&ada, 1_800_000_000_000).await;
+    assert_eq!(push(&bob, &remote).await.unwrap().heads, [(name("data"), PushedHead::NotHere { version })]);
+    bob.workspace.pull(&remote, &[], PullOptions::default(), &NoProgress).await.unwrap();
+    assert_eq!(push(&bob, &remote).await.unwrap().heads, [(name("data"), PushedHead::UpToDate)]);
+}
+
+#[tokio::test]
 async fn what_the_remote_lacks_is_named() {
     let remote = Store::open("memory:").await.unwrap();
     let ada = Project::new().await;

@@ -114,7 +114,7 @@ impl Workspace {
     }
 
     /// Whether a file is the project's own, and not Ropewalk's.
-    fn is_of_work_tree(&self, path: &Path) -> bool {
+    pub(crate) fn is_of_work_tree(&self, path: &Path) -> bool {
         path.starts_with(self.root()) && !path.starts_with(self.state())
     }
 

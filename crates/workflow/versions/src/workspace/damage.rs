@@ -182,6 +182,8 @@ impl Workspace {
             let head = IndexHead { state, ..index.head.clone() };
             index.with_head(head)
         });
+        // The pointer first: as long as it names the version, the index is what tells that it was here.
+        self.write_down(&place, &pointer, None).await?;
         self.write_down(&place, &pointer, index).await
     }
 }

@@ -67,6 +67,7 @@ pub(super) async fn run(shared: &Shared, arguments: &Verify) -> Ending {
     } else {
         project.verify(None).await?
     };
+    found.unasked |= not_asked.is_some();
     found.notes.extend(not_asked);
     let (remote, healer, gives_up) = (remote.as_deref(), healer.as_deref(), arguments.give_up);
     let told = Told { found: &found, remote, healer, heals, gives_up };
@@ -279,7 +280,8 @@ impl Told<'_> {
 
     /// The command for a version of which files are lost: that it is removed is decided for each, and said why.
     fn removal(&self) -> Option<String> {
-        if !self.heals {
+        // What a remote may have is not lost.
+        if !self.heals || self.found.unasked {
             return None;
         }
         let hurt = self.found.affected.iter().filter(|one| !one.healed && !one.given_up);
@@ -309,6 +311,9 @@ impl Told<'_> {
         match (self.remote, self.heals) {
             (None, false) => {
                 "`ropewalk data verify --heal` takes it from the work tree and from a remote; or add the files again".to_owned()
+            }
+            (_, true) if self.gives_up && self.found.unasked => {
+                "a remote that could not be asked may have the rest: run this again once it can be reached".to_owned()
             }
             (_, true) if self.gives_up => "the rest is not given up: see what is said of it above".to_owned(),
             (None, true) => {

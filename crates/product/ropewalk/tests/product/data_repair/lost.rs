@@ -105,6 +105,24 @@ fn without_its_remote_a_store_is_healed_from_the_work_tree() {
 }
 
 #[test]
+fn while_a_remote_cannot_be_asked_nobody_is_told_to_remove_what_it_may_have() {
+    let place = Place::local();
+    let project = photos(&place);
+    project.succeed(&["data", "checkout", "photos@v1"]);
+    change(&own(&project), "packs", LARGE_CUT);
+    let hidden = format!("{}.away", folder_of(&place).display());
+    std::fs::rename(folder_of(&place), &hidden).expect("away");
+    for (arguments, hint) in
+        [(&["--heal"][..], "try another remote"), (&["--heal", "--give-up"][..], "run this again once")]
+    {
+        let told = lines(&project, arguments, 1);
+        assert!(told.last().is_some_and(|last| last.contains(hint) && !last.contains("data rm")), "{told:?}");
+    }
+    std::fs::rename(&hidden, folder_of(&place)).expect("back");
+    verify(&project, &["--heal", "origin", "--give-up"], 0);
+}
+
+#[test]
 fn a_remote_is_given_up_by_nobody_who_has_lost_things_himself() {
     let place = Place::local();
     let project = photos(&place);

@@ -177,6 +177,8 @@ fn a_remote_is_no_place_of_the_project_itself() {
     for (url, why) in [
         ("file:~/birds", "home folder"),
         ("file:.ropewalk/store", "the project's own store"),
+        ("file:.ropewalk", "the project's own state"),
+        ("file:nowhere/../.ropewalk/x", "the project's own state"),
         (own.as_str(), "the project's own store"),
         ("file:photos", "in the data of `photos`"),
         ("file:photos/deep/birds", "in the data of `photos`"),
@@ -189,4 +191,21 @@ fn a_remote_is_no_place_of_the_project_itself() {
     let ignored = format!("{}/backup/\n", read(&project, ".gitignore"));
     project.write(".gitignore", &ignored);
     project.succeed(&["remote", "add", "other", "file:backup"]);
+    // What is not there is told by its words.
+    project.succeed(&["remote", "add", "beside", "file:../nowhere/../birds"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_in_the_project_is_the_place_that_it_leads_to() {
+    let project = birds(&Place::local());
+    let outside = tempfile::tempdir().expect("a folder");
+    for (link, target) in [("out", outside.path().to_owned()), ("later", outside.path().join("later"))] {
+        std::os::unix::fs::symlink(target, project.path(link)).expect("a link");
+        project.succeed(&["remote", "add", link, &format!("file:{link}")]);
+        project.succeed(&["remote", "add", &format!("{link}-deep"), &format!("file:{link}/deep")]);
+    }
+    std::os::unix::fs::symlink("photos", project.path("in")).expect("a link");
+    let said = project.fail(2, &["remote", "add", "other", "file:in/deep"]);
+    assert!(said.contains("in the data of `photos`"), "{said}");
 }
