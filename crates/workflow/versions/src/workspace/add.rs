@@ -157,7 +157,7 @@ impl Workspace {
             let (name, path) = (pointer.name.clone(), place.path.clone());
             VersionsError::NotLaidOut { name, path, root: pointer.digest }
         };
-        let wanted = match self.files_here(&pointer.name, &Content::of(pointer), place.file_name()).await {
+        let wanted = match Box::pin(self.files_here(&pointer.name, &Content::of(pointer), place.file_name())).await {
             Err(VersionsError::ContentMissing { .. }) => return Err(absent()),
             found => found?,
         };
