@@ -112,11 +112,27 @@ impl Workspace {
 
     /// Refuses what a checkout left half laid out: a version of it would be a mixture that nobody made.
     pub(super) async fn check_finished(&self, name: &DatasetName, path: &str) -> Result<(), VersionsError> {
-        let begun = self.begun_path(name);
-        if blocking(move || Ok(files::exists(&begun)?)).await? {
+        let (this, name, path) = (self.clone(), name.clone(), path.to_owned());
+        blocking(move || this.check_finished_now(&name, &path)).await
+    }
+
+    fn check_finished_now(&self, name: &DatasetName, path: &str) -> Result<(), VersionsError> {
+        if files::exists(&self.begun_path(name))? {
             return Err(VersionsError::Unfinished { name: name.clone(), path: path.to_owned() });
         }
         Ok(())
+    }
+
+    /// Like [`Workspace::check_finished`] for who has no lock: what another process is laying out just now will be finished.
+    pub(super) fn check_not_left(&self, name: &DatasetName, path: &str) -> Result<(), VersionsError> {
+        // Few datasets are in that state: a lock is taken for these only.
+        if self.check_finished_now(name, path).is_ok() {
+            return Ok(());
+        }
+        match self.lock_now() {
+            Some(_lock) => self.check_finished_now(name, path),
+            None => Ok(()),
+        }
     }
 }
 
