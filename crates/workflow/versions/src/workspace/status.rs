@@ -92,8 +92,8 @@ impl Workspace {
     }
 
     /// Like [`Workspace::status`], with what is wrong with a dataset beside the others: a pointer that cannot be read or
-    /// was renamed, or gives what is laid out another size than that has; a name that two have, a symbolic link in the data; what a checkout
-    /// that did not finish left half laid out.
+    /// was renamed, or gives what is laid out another size than that has; a name that two have, a symbolic link in the data;
+    /// what a checkout that did not finish left half laid out.
     pub fn status_each<'a>(
         &'a self,
         names: &'a [DatasetName],
