@@ -171,8 +171,8 @@ impl VersionsError {
             Self::LaidOutInPart { name } => format!("bring them: `ropewalk fetch {name}`"),
             Self::LaidOutInHalf(_, cause) => return cause.hint(),
             Self::Unfinished { name, path } => format!(
-                "run that command again, or `ropewalk data checkout {name}` to go back; `ropewalk data add {path} --force` \
-                 takes what lies there as it is"
+                "run `ropewalk data checkout {name}` for what `{path}.dataset` names, or that command again for what it was to \
+                 lay out; `ropewalk data add {path} --force` takes what lies there as it is"
             ),
             Self::UnknownRemote { known, .. } => format!("it has {}", listed(known)),
             Self::Diverged { name, .. } => {

@@ -14,6 +14,7 @@ use ropewalk_types::{DatasetName, Digest};
 use super::plan::find;
 use super::source::tree_file;
 use super::{Content, Workspace};
+use crate::discovery::Tracked;
 use crate::error::{VersionsError, blocking};
 use crate::index::{Index, IndexEntry, IndexHead, Stat};
 use crate::pointer::Pointer;
@@ -133,6 +134,20 @@ impl Workspace {
             Some(_lock) => self.check_finished_now(name, path),
             None => Ok(()),
         }
+    }
+
+    /// Which of these datasets are left half laid out: their names by path.
+    pub(crate) async fn left_in_half(
+        &self,
+        tracked: &[Tracked],
+    ) -> Result<BTreeMap<String, DatasetName>, VersionsError> {
+        let named = |tracked: &Tracked| Some((tracked.place.path.clone(), tracked.pointer.as_ref().ok()?.name.clone()));
+        let (this, mut left) = (self.clone(), tracked.iter().filter_map(named).collect::<BTreeMap<_, _>>());
+        blocking(move || {
+            left.retain(|path, name| this.check_not_left(name, path).is_err());
+            Ok(left)
+        })
+        .await
     }
 }
 
