@@ -1,4 +1,5 @@
 mod advice;
+mod blocking;
 mod broken;
 mod numbered;
 
@@ -10,6 +11,7 @@ use ropewalk_types::{DatasetName, Diagnose, Digest, NameError, counted};
 
 use crate::history::Removal;
 
+pub(crate) use blocking::blocking;
 pub(crate) use broken::not_whole;
 pub use broken::{LostHead, LostVersion, NotWhole, Unfit, UnfitFact, is_of_content};
 pub use numbered::NumberedVersion;
@@ -297,6 +299,16 @@ pub enum VersionsError {
         /// What the index says.
         laid_out: Digest,
     },
+    /// What the pointer names was never laid out here, or not all of it, so that a version of what is here would lose the rest.
+    #[error("dataset `{name}`: the files of {} are not all in `{path}`, nor were they laid out here", root.short())]
+    NotLaidOut {
+        /// The dataset.
+        name: DatasetName,
+        /// The data.
+        path: String,
+        /// What the pointer names.
+        root: Digest,
+    },
     /// The store lacks the files of a version.
     #[error("dataset `{name}`: the store does not hold the files of {}", root.short())]
     ContentMissing {
@@ -481,18 +493,4 @@ pub(crate) fn printable(text: &str) -> String {
     let letter =
         |letter: char| if letter.is_control() { letter.escape_default().collect() } else { letter.to_string() };
     text.chars().map(letter).collect()
-}
-
-/// Runs work that computes or blocks, off the reactor.
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, VersionsError> + Send + 'static,
-) -> Result<T, VersionsError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        // A panic goes on in the task that asked for the work.
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => Err(VersionsError::Interrupted),
-        },
-    }
 }

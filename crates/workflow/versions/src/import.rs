@@ -49,7 +49,8 @@ impl Workspace {
         Box::pin(async move {
             let (root, folder) = (self.root().to_owned(), dvc::joined(self.root(), folder));
             let tracked = self.discover().await?;
-            let plan = dvc::plan(root, folder, links, &tracked, surroundings, others).await?;
+            let unfinished = self.left_in_half(&tracked).await?;
+            let plan = dvc::plan(root, folder, links, &tracked, unfinished, surroundings, others).await?;
             Ok(ImportPlan { links, ..plan })
         })
     }
@@ -72,14 +73,20 @@ impl Workspace {
             let (root, tracked) = (self.root().to_owned(), self.discover().await?);
             let all = name.is_none() && is_root(&root, path);
             let kept = lfs::kept(&root).await?;
+            let unfinished = self.left_in_half(&tracked).await?;
             let of_git = if all { git::tracked_files(&root).await? } else { Vec::new() };
             let (path, others) = (path.to_owned(), others.to_owned());
             let plan = blocking(move || {
                 let mut taken = names_taken(&tracked, &others);
                 if all {
-                    return lfs::plan_all(&root, &of_git, &kept, links, &tracked, &mut taken);
+                    let mut plan = lfs::plan_all(&root, &of_git, &kept, links, &tracked, &mut taken)?;
+                    plan.failed.extend(lfs::in_half(&kept, unfinished));
+                    return Ok(plan);
                 }
                 let place = Place::of(&root, &path)?;
+                if let Some(name) = unfinished.get(&place.path) {
+                    return Err(VersionsError::Unfinished { name: name.clone(), path: place.path });
+                }
                 let name = name.map_or_else(|| name_for(&place.path, &mut taken), Ok)?;
                 lfs::plan(&root, &place, name, &kept, links, &tracked)
             });

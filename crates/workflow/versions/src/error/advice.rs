@@ -44,6 +44,7 @@ impl Diagnose for VersionsError {
             Self::NoMessage => "versions.no_message",
             Self::Uncommitted { .. } => "versions.uncommitted",
             Self::Outdated { .. } => "versions.outdated",
+            Self::NotLaidOut { .. } => "versions.not_laid_out",
             Self::ContentMissing { .. } => "versions.content_missing",
             Self::NotWhole(error) => error.cause.code(),
             Self::Unfit(_) => "versions.unfit",
@@ -164,11 +165,14 @@ impl VersionsError {
                 "run `ropewalk data checkout {name}`; or keep what is laid out, as a version beside the one that the \
                  pointer names: `ropewalk data add {path} --force`"
             ),
+            Self::NotLaidOut { path, .. } => format!(
+                "bring them first: `ropewalk pull`; `ropewalk data add {path} --force` takes what lies there as the whole of it"
+            ),
             Self::LaidOutInPart { name } => format!("bring them: `ropewalk fetch {name}`"),
             Self::LaidOutInHalf(_, cause) => return cause.hint(),
             Self::Unfinished { name, path } => format!(
-                "run that command again, or `ropewalk data checkout {name}` to go back; `ropewalk data add {path} --force` \
-                 takes what lies there as it is"
+                "run `ropewalk data checkout {name}` for what `{path}.dataset` names, or that command again for what it was to \
+                 lay out; `ropewalk data add {path} --force` takes what lies there as it is"
             ),
             Self::UnknownRemote { known, .. } => format!("it has {}", listed(known)),
             Self::Diverged { name, .. } => {

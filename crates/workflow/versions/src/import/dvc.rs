@@ -8,7 +8,7 @@ mod declared;
 mod remote;
 mod storage;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -107,6 +107,7 @@ pub(super) async fn plan(
     folder: PathBuf,
     links: AddLinks,
     tracked: &[Tracked],
+    unfinished: BTreeMap<String, DatasetName>,
     surroundings: &DvcSurroundings,
     others: &[DatasetName],
 ) -> Result<ImportPlan, VersionsError> {
@@ -120,7 +121,7 @@ pub(super) async fn plan(
     })
     .await?;
     let datasets = tracked.iter().map(|tracked| tracked.place.path.clone()).collect();
-    let planner = Planner { sources: Sources::of(config, surroundings), root, links, datasets };
+    let planner = Planner { sources: Sources::of(config, surroundings), root, links, datasets, unfinished };
     let mut taken = names_taken(tracked, others);
     let (mut plan, mut planned) = (ImportPlan::default(), BTreeSet::new());
     for Declared { file, outputs } in declared {
@@ -187,6 +188,8 @@ struct Planner {
     links: AddLinks,
     /// The paths of datasets.
     datasets: BTreeSet<String>,
+    /// Those of them that an import that was killed left half laid out.
+    unfinished: BTreeMap<String, DatasetName>,
 }
 
 impl Planner {
@@ -222,6 +225,9 @@ impl Planner {
             Ok(place) => place,
             Err(error) => return refused(Refusal::of(&error)),
         };
+        if let Some(name) = self.unfinished.get(&place.path) {
+            return refused(Refusal::of(&VersionsError::Unfinished { name: name.clone(), path: place.path }));
+        }
         if self.datasets.contains(&place.path) {
             return Ok(Err(Left::OnPurpose("it is a dataset already")));
         }

@@ -226,6 +226,15 @@ pub(super) fn upwards(path: &str) -> impl Iterator<Item = &str> {
     std::iter::successors(Some(path), |path| Some(path.rsplit_once('/')?.0))
 }
 
+/// Datasets that an import that was killed left half laid out, where git still has files of Git LFS.
+pub(super) fn in_half(kept: &LfsKept, unfinished: BTreeMap<String, DatasetName>) -> Vec<FailedOutput> {
+    let unfinished = unfinished.into_iter().filter(|(path, _)| any_within(&kept.marked, path));
+    let failed = |(path, name): (String, DatasetName)| {
+        FailedOutput::of(&path, DECLARED_IN, &VersionsError::Unfinished { name, path: path.clone() })
+    };
+    unfinished.map(failed).collect()
+}
+
 /// A plan for all that Git LFS keeps; `of_git` is what git tracks, sorted by path, and `taken` are names that none gets.
 pub(super) fn plan_all(
     root: &Path,

@@ -3,7 +3,7 @@
 use ropewalk_store::{NoProgress, Root, Store};
 use ropewalk_types::{Diagnose as _, TagName};
 
-use super::{Project, name};
+use super::{AUTHOR, Project, name};
 use crate::{
     AddRequest, CheckoutRequest, PullOptions, PushOptions, RemoteOpener, RestoreRequest, Selection, VersionsError,
     Workspace,
@@ -183,4 +183,32 @@ async fn a_remote_that_is_not_there_is_named() {
     assert!(error.to_string().contains("file:/nowhere"), "{error}");
     assert!(error.hint().unwrap().contains("ropewalk push"), "{:?}", error.hint());
     assert!(workspace.status(&[]).await.is_ok(), "a status asks no remote");
+}
+
+#[tokio::test]
+async fn what_was_never_laid_out_is_not_committed_away() {
+    let (ada, remote) = pushed().await;
+    let (bob, workspace) = clone_of(&ada, &remote).await;
+    bob.write("data/new", "Bob's");
+    let error = workspace.commit(&[], "one file", AUTHOR).await.unwrap_err();
+    assert_eq!(error.code(), "versions.not_laid_out");
+    assert!(error.hint().unwrap().contains("`ropewalk pull`"), "{:?}", error.hint());
+    // The same with the content in the store and not in the work tree.
+    bob.workspace.fetch(&remote, &[], false, &NoProgress).await.unwrap();
+    assert_eq!(bob.try_add("data").await.unwrap_err().code(), "versions.not_laid_out");
+    bob.workspace.pull(&remote, &[], PullOptions::default(), &NoProgress).await.unwrap();
+    bob.commit("one more").await;
+    let files = bob.workspace.list(&name("data"), "latest", &[]).await.unwrap();
+    assert_eq!(files.len(), FILES + 1);
+
+    // All is here, and only what Ropewalk knew of it was lost.
+    bob.delete(".ropewalk/work/data.index");
+    bob.write("data/newer", "Bob's");
+    bob.commit("two more").await;
+    assert_eq!(bob.workspace.list(&name("data"), "latest", &[]).await.unwrap().len(), FILES + 2);
+    bob.delete(".ropewalk/work/data.index");
+    bob.delete("data/newer");
+    assert_eq!(bob.try_add("data").await.unwrap_err().code(), "versions.not_laid_out");
+    let request = AddRequest { path: "data".into(), force: true, ..AddRequest::default() };
+    assert_eq!(bob.workspace.add(request).await.unwrap().pointer.files, (FILES + 1) as u64);
 }

@@ -1,6 +1,7 @@
 //! Coming from Git LFS.
 
 use ropewalk_store::files;
+use ropewalk_types::Diagnose as _;
 
 use super::taking_over::{import, import_some};
 use super::{Project, name};
@@ -194,4 +195,17 @@ async fn what_git_still_has_of_datasets_is_found() {
     assert_eq!(project.workspace.lfs_left().await.unwrap(), ["data", "database", "top.lfs"]);
     project.git(&["rm", "-r", "-f", "-q", "--cached", "data"]).await;
     assert_eq!(project.workspace.lfs_left().await.unwrap(), ["database", "top.lfs"]);
+}
+
+#[tokio::test]
+async fn what_a_killed_import_left_half_laid_out_is_told() {
+    let project = checked_out(&[("data/a.lfs", A, "a"), ("data/abc.lfs", ABC, "abc")]).await;
+    import(&project, &plan(&project, "").await).await;
+    assert!(plan(&project, "").await.is_whole());
+    project.write(".ropewalk/work/data.begun", &project.read("data.dataset").unwrap());
+    let again = plan(&project, "").await;
+    assert_eq!((again.outputs.len(), again.failed.len()), (0, 1), "{again:?}");
+    assert!(again.failed[0].hint.as_ref().unwrap().contains("`ropewalk data checkout data`"), "{again:?}");
+    let one = project.workspace.lfs_plan("data".as_ref(), None, AddLinks::AsBefore, &[]).await.unwrap_err();
+    assert_eq!(one.code(), "versions.unfinished");
 }

@@ -176,13 +176,15 @@ async fn what_is_laid_out_in_half_is_told_and_makes_no_version() {
     assert!(said.starts_with("dataset `data`, version ") && said.contains("the same command finishes it"), "{said}");
     assert!(error.hint().unwrap().contains("data verify --heal"), "{:?}", error.hint());
     let refused = workspace.commit(&[], "mixed", AUTHOR).await.unwrap_err();
-    for error in [project.try_add("data").await.unwrap_err(), refused] {
+    let told = workspace.status(&[]).await.unwrap_err();
+    for error in [project.try_add("data").await.unwrap_err(), refused, told] {
         assert_eq!(error.code(), "versions.unfinished", "{error}");
         assert!(error.hint().unwrap().contains("`ropewalk data checkout data`"), "{error}");
     }
     // Back again.
     project.checkout("v1").await.unwrap();
     assert_eq!(project.read("data/gone").as_deref(), Some("gone"));
+    assert!(project.status().await.is_clean());
     assert!(matches!(project.commit("nothing").await[0].outcome, CommitOutcome::Unchanged { .. }));
     // Or kept as it is.
     project.checkout("latest").await.unwrap_err();

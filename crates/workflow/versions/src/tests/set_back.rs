@@ -83,6 +83,36 @@ async fn force_gives_it_up() {
 }
 
 #[tokio::test]
+async fn what_a_restore_laid_out_is_no_change_later() {
+    let project = Project::new().await;
+    for path in ["data/a", "data/b"] {
+        project.write(path, "1");
+    }
+    project.commit_data("first").await;
+    let first = project.read("data.dataset").unwrap();
+    for path in ["data/a", "data/b", "data/new"] {
+        project.write(path, "2");
+    }
+    project.commit("second").await;
+    let second = project.read("data.dataset").unwrap();
+    // As `git checkout` of an older commit does.
+    project.write("data.dataset", &first);
+    let part = RestoreRequest { patterns: vec!["a".to_owned()], ..restore(false) };
+    let error = project.workspace.restore(part, &NoProgress).await.unwrap_err();
+    assert_eq!((error.code(), project.read("data/a").unwrap()), ("versions.outdated", "2".to_owned()));
+    project.workspace.restore(restore(false), &NoProgress).await.unwrap();
+    assert_eq!((project.read("data/a").unwrap(), project.read("data/new")), ("1".to_owned(), None));
+    assert!(project.status().await.is_clean());
+    // Back, where a commit would have made the first version anew.
+    project.write("data.dataset", &second);
+    project.workspace.checkout(CheckoutRequest::of(name("data")), &NoProgress).await.unwrap();
+    assert_eq!((project.read("data/a").unwrap(), project.read("data/new").unwrap()), ("2".into(), "2".into()));
+    assert!(project.status().await.is_clean());
+    project.commit("nothing").await;
+    assert_eq!(project.workspace.log(&name("data")).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
 async fn a_single_file_is_not_overwritten() {
     let project = Project::new().await;
     project.write("data", "one");

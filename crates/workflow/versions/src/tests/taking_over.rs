@@ -4,7 +4,9 @@ use ropewalk_store::{LinkMode, NoProgress, StoreError, files};
 use ropewalk_types::Diagnose as _;
 
 use super::{AUTHOR, Project, name};
-use crate::{AddLinks, DvcRemote, DvcSurroundings, FileSource, ImportOutcome, ImportPlan, Imported, Kind};
+use crate::{
+    AddLinks, CheckoutRequest, DvcRemote, DvcSurroundings, FileSource, ImportOutcome, ImportPlan, Imported, Kind,
+};
 
 pub(super) const A: &str = "0cc175b9c0f1b6a831c399e269772661";
 pub(super) const B: &str = "92eb5ffee6ae2fec3ad71c777531578f";
@@ -75,6 +77,22 @@ async fn a_dvc_project_is_taken_over() {
     let again = project.workspace.dvc_plan("".as_ref(), AddLinks::AsBefore, &no_remotes(), &[]).await.unwrap();
     assert_eq!((again.outputs.len(), again.skipped.len()), (0, 2));
     assert!(again.is_whole(), "what is a dataset already is nothing amiss: {again:?}");
+}
+
+#[tokio::test]
+async fn what_a_killed_import_left_half_laid_out_is_not_passed_over() {
+    let project = dvc_project().await;
+    let plan = async || project.workspace.dvc_plan("".as_ref(), AddLinks::AsBefore, &no_remotes(), &[]).await.unwrap();
+    import(&project, &plan().await).await;
+    // As a kill leaves it before the last file.
+    project.write(".ropewalk/work/data.begun", &project.read("data.dataset").unwrap());
+    project.delete("data/deep/b");
+    let again = plan().await;
+    assert_eq!((again.outputs.len(), again.skipped.len(), again.failed.len()), (0, 1, 1), "{again:?}");
+    assert!(again.failed[0].hint.as_ref().unwrap().contains("`ropewalk data checkout data`"), "{again:?}");
+    project.workspace.checkout(CheckoutRequest::of(name("data")), &NoProgress).await.unwrap();
+    assert_eq!(project.read("data/deep/b").as_deref(), Some("b"));
+    assert!(plan().await.is_whole());
 }
 
 #[tokio::test]

@@ -2,13 +2,13 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use futures::future::BoxFuture;
-use ropewalk_store::files::EntryKind;
+use ropewalk_store::files::{self, EntryKind};
 use ropewalk_types::{DatasetName, Digest};
 use serde::Serialize;
 
 use super::links::AddLinks;
 use super::snapshot::Snapshot;
-use super::{COMMIT_TRIES, Opened, Workspace, gitignore, is_collected, links};
+use super::{COMMIT_TRIES, Content, Opened, Workspace, gitignore, is_collected, links};
 use crate::discovery::{Place, Tracked, overlap, untrackable};
 use crate::error::{VersionsError, blocking};
 use crate::git;
@@ -16,6 +16,7 @@ use crate::history::{self, History};
 use crate::index::{Index, IndexHead};
 use crate::pointer::{Kind, Links, Pointer, PointerState};
 use crate::trail::Act;
+use crate::work::{Data, look};
 
 /// What to track.
 #[derive(Clone, Debug, Default)]
@@ -107,6 +108,9 @@ impl Workspace {
         let Opened { place, pointer: old, index } = opened;
         if !force {
             self.check_finished(&old.name, &place.path).await?;
+            if index.is_none() {
+                self.check_laid_out(&old, &place).await?;
+            }
         }
         let base = base_of(&old, index.as_ref(), &place, force)?;
         let (root, here) = (self.root().to_owned(), place.clone());
@@ -140,6 +144,32 @@ impl Workspace {
         self.write_down(&place, &pointer, index.filter(|index| before.as_ref() != Some(index))).await?;
         self.end(&pointer.name).await?;
         Ok(Added { path: place.path, pointer, changed, read, skipped_links, followed_links: Vec::new() })
+    }
+
+    /// Without an index, as in a clone that never pulled, a file that is not here was perhaps never here: it must not be
+    /// taken for one that was removed.
+    async fn check_laid_out(&self, pointer: &Pointer, place: &Place) -> Result<(), VersionsError> {
+        // A single file is whole if it is here. A dataset that is tracked for the first time has no files yet.
+        if pointer.kind != Kind::Folder || pointer.files == 0 {
+            return Ok(());
+        }
+        let absent = || {
+            let (name, path) = (pointer.name.clone(), place.path.clone());
+            VersionsError::NotLaidOut { name, path, root: pointer.digest }
+        };
+        let wanted = match Box::pin(self.files_here(&pointer.name, &Content::of(pointer), place.file_name())).await {
+            Err(VersionsError::ContentMissing { .. }) => return Err(absent()),
+            found => found?,
+        };
+        let (path, links) = (place.data.clone(), pointer.links);
+        let all = blocking(move || {
+            if files::kind(&path)? != Some(EntryKind::Directory) {
+                return Ok(false);
+            }
+            let work = look(&Data::at(&path, Kind::Folder).with_links(links), None)?;
+            Ok(wanted.iter().all(|file| work.find(&file.path).is_some()))
+        });
+        if all.await? { Ok(()) } else { Err(absent()) }
     }
 
     /// Writes the index if it changed, `.gitignore` and, last, the pointer.

@@ -14,6 +14,7 @@ use ropewalk_types::{DatasetName, Digest};
 use super::plan::find;
 use super::source::tree_file;
 use super::{Content, Workspace};
+use crate::discovery::Tracked;
 use crate::error::{VersionsError, blocking};
 use crate::index::{Index, IndexEntry, IndexHead, Stat};
 use crate::pointer::Pointer;
@@ -112,11 +113,41 @@ impl Workspace {
 
     /// Refuses what a checkout left half laid out: a version of it would be a mixture that nobody made.
     pub(super) async fn check_finished(&self, name: &DatasetName, path: &str) -> Result<(), VersionsError> {
-        let begun = self.begun_path(name);
-        if blocking(move || Ok(files::exists(&begun)?)).await? {
+        let (this, name, path) = (self.clone(), name.clone(), path.to_owned());
+        blocking(move || this.check_finished_now(&name, &path)).await
+    }
+
+    fn check_finished_now(&self, name: &DatasetName, path: &str) -> Result<(), VersionsError> {
+        if files::exists(&self.begun_path(name))? {
             return Err(VersionsError::Unfinished { name: name.clone(), path: path.to_owned() });
         }
         Ok(())
+    }
+
+    /// Like [`Workspace::check_finished`] for who has no lock: what another process is laying out just now will be finished.
+    pub(super) fn check_not_left(&self, name: &DatasetName, path: &str) -> Result<(), VersionsError> {
+        // Few datasets are in that state: a lock is taken for these only.
+        if self.check_finished_now(name, path).is_ok() {
+            return Ok(());
+        }
+        match self.lock_now() {
+            Some(_lock) => self.check_finished_now(name, path),
+            None => Ok(()),
+        }
+    }
+
+    /// Which of these datasets are left half laid out: their names by path.
+    pub(crate) async fn left_in_half(
+        &self,
+        tracked: &[Tracked],
+    ) -> Result<BTreeMap<String, DatasetName>, VersionsError> {
+        let named = |tracked: &Tracked| Some((tracked.place.path.clone(), tracked.pointer.as_ref().ok()?.name.clone()));
+        let (this, mut left) = (self.clone(), tracked.iter().filter_map(named).collect::<BTreeMap<_, _>>());
+        blocking(move || {
+            left.retain(|path, name| this.check_not_left(name, path).is_err());
+            Ok(left)
+        })
+        .await
     }
 }
 

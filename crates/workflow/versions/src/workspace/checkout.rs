@@ -402,7 +402,7 @@ pub(super) fn remove_files(folder: &Path, paths: &[String]) -> Result<(), Versio
 }
 
 /// The index of what was laid out, and how many files were left out.
-fn index_of(
+pub(super) fn index_of(
     head: IndexHead,
     data: &Data,
     clock_folder: &Path,

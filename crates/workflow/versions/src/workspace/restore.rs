@@ -3,12 +3,13 @@ use ropewalk_store::{LaidOut, LinkMode, TransferProgress, TreeFile};
 use ropewalk_types::DatasetName;
 use serde::Serialize;
 
-use super::checkout::remove_files;
+use super::checkout::{index_of, remove_files};
 use super::source::Supply;
 use super::unversioned::{Going, going};
 use super::{Opened, Workspace};
 use crate::error::{VersionsError, blocking};
-use crate::index::Index;
+use crate::index::{Index, IndexHead};
+use crate::pointer::Pointer;
 use crate::selection::Matcher;
 use crate::work::{Data, Found, Work, check_kind, clock, look};
 
@@ -42,7 +43,9 @@ pub struct Restored {
 }
 
 impl Workspace {
-    /// Gives up changes: brings files back to what the pointer, or a version, has. The pointer stays as it is.
+    /// Gives up changes: brings files back to what the pointer, or a version, has. The pointer stays as it is. Where something
+    /// else was laid out than what the pointer names, as after `git checkout`, all files go together or none:
+    /// [`VersionsError::Outdated`] unless forced.
     ///
     /// Files that were never added stay where they are. Where the pointer was set back since files were added, these are in no
     /// version and perhaps nowhere else: then it is [`VersionsError::WouldOverwrite`], unless forced.
@@ -56,6 +59,10 @@ impl Workspace {
             let RestoreRequest { name, patterns, version, mode, force } = request;
             let matcher = Matcher::new(Some(patterns.as_slice()).filter(|patterns| !patterns.is_empty()))?;
             let opened = self.open_one(&name).await?;
+            let whole = patterns.is_empty();
+            if !whole && version.is_none() && !force {
+                check_current(&opened)?;
+            }
             let content = match &version {
                 None => self.pointed(&opened.pointer).await?,
                 Some(spec) => self.content_of(&name, spec, progress).await?.0,
@@ -64,14 +71,17 @@ impl Workspace {
             let target = self.files_of(&name, &content, opened.place.file_name(), None).await;
             let mut target = target.map_err(about)?;
             self.check_chosen(&name, version.as_deref(), &matcher, &target).await?;
-            let whole = patterns.is_empty();
             target.retain(|file| matcher.matches(&file.path));
             let place = opened.place.clone();
             blocking(move || check_kind(&place.path, &place.data, content.kind)).await?;
             let data = Data::at(&opened.place.data, content.kind).with_links(opened.pointer.links);
             let (here, old) = (data.clone(), opened.index.clone());
-            let Differences { write, remove, links, going } =
-                blocking(move || differences(&here, old.as_ref(), &target, &matcher)).await?;
+            let (differences, target) = blocking(move || {
+                let differences = differences(&here, old.as_ref(), &target, &matcher)?;
+                Ok((differences, target))
+            })
+            .await?;
+            let Differences { write, remove, links, going } = differences;
             if !links.is_empty() {
                 return Err(VersionsError::LinksInTheWay { name, paths: links });
             }
@@ -97,12 +107,29 @@ impl Workspace {
             let laid_out = Box::pin(self.files_lay_out(&write, &data.directory, mode, None, progress)).await;
             let laid_out = laid_out.map_err(|error| error.in_half(&name, content.version, &opened.place.path))?;
             let written = write.into_iter().map(|file| file.path).collect();
-            self.index_catch_up(opened, data).await?;
+            if whole && version.is_none() && !is_current(&opened) {
+                self.index_anew(opened, data, target).await?;
+            } else {
+                self.index_catch_up(opened, data).await?;
+            }
             if unfinished.is_none_or(|begun| whole && begun.digest == content.root) {
                 self.end(&name).await?;
             }
             Ok(Restored { name, written, removed: remove, laid_out })
         })
+    }
+
+    /// Notes that what the pointer names is laid out, all of it, in the place of something else.
+    async fn index_anew(&self, opened: Opened, data: Data, target: Vec<TreeFile>) -> Result<(), VersionsError> {
+        let Opened { place, pointer, .. } = opened;
+        let Pointer { digest: root, kind, state, .. } = pointer;
+        let head = IndexHead { root, kind, state, path: place.path, selection: None, settled: 0 };
+        let (path, clock_folder) = (self.index_path(&pointer.name), self.work_folder());
+        blocking(move || {
+            let (index, _) = index_of(head, &data, &clock_folder, &target, &Matcher::new(None)?, &[], true)?;
+            index.save(&path)
+        })
+        .await
     }
 
     /// Reads again what looks changed, so that files that are as the index has them are known by their metadata.
@@ -117,6 +144,24 @@ impl Workspace {
             index.refreshed(&work.files, settled).save(&path)
         })
         .await
+    }
+}
+
+/// Whether what was last laid out here is what the pointer names.
+fn is_current(opened: &Opened) -> bool {
+    opened.index.as_ref().is_some_and(|index| index.head.root == opened.pointer.digest)
+}
+
+/// Single files of what the pointer names have no place among those of another version, as after `git checkout`: they would
+/// count as changes to it.
+fn check_current(Opened { place, pointer, index }: &Opened) -> Result<(), VersionsError> {
+    match index {
+        // Content made from the same version is what was added since.
+        Some(index) if index.head.root != pointer.digest && index.head.state.ancestor() != pointer.ancestor() => {
+            let (name, path) = (pointer.name.clone(), place.path.clone());
+            Err(VersionsError::Outdated { name, path, wanted: pointer.digest, laid_out: index.head.root })
+        }
+        _ => Ok(()),
     }
 }
 

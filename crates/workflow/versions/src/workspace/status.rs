@@ -92,7 +92,8 @@ impl Workspace {
     }
 
     /// Like [`Workspace::status`], with what is wrong with a dataset beside the others: a pointer that cannot be read or
-    /// was renamed, or gives what is laid out another size than that has; a name that two have, a symbolic link in the data.
+    /// was renamed, or gives what is laid out another size than that has; a name that two have, a symbolic link in the data;
+    /// what a checkout that did not finish left half laid out.
     pub fn status_each<'a>(
         &'a self,
         names: &'a [DatasetName],
@@ -103,7 +104,11 @@ impl Workspace {
                 let opened = this.open_each(&wanted)?;
                 let examine = |opened: Result<Opened, Problem>| {
                     let opened = opened?;
-                    match check_against_index(&opened).and_then(|()| this.examine(&opened, None)) {
+                    let looked_at = this
+                        .check_not_left(&opened.pointer.name, &opened.place.path)
+                        .and_then(|()| check_against_index(&opened))
+                        .and_then(|()| this.examine(&opened, None));
+                    match looked_at {
                         Ok(examined) => Ok((examined, opened)),
                         Err(error) => Err(Problem { path: opened.place.path, error: Box::new(error) }),
                     }
