@@ -293,15 +293,20 @@ impl Workspace {
 
 /// The version that the work tree was made from.
 fn base_of(old: &Pointer, index: Option<&Index>, place: &Place, force: bool) -> Result<Option<Digest>, VersionsError> {
+    match (check_current(old, index, place), index) {
+        (Err(_), Some(index)) if force => Ok(index.head.state.ancestor()),
+        (current, _) => current.map(|()| old.ancestor()),
+    }
+}
+
+/// Refuses a work tree that was made from another version than the pointer names, as after `git checkout`.
+pub(super) fn check_current(pointer: &Pointer, index: Option<&Index>, place: &Place) -> Result<(), VersionsError> {
     match index {
         // Content made from the same version is what an `add` that was killed had stored.
-        Some(index) if index.head.root != old.digest && index.head.state.ancestor() != old.ancestor() => {
-            if force {
-                return Ok(index.head.state.ancestor());
-            }
-            let (name, path) = (old.name.clone(), place.path.clone());
-            Err(VersionsError::Outdated { name, path, wanted: old.digest, laid_out: index.head.root })
+        Some(index) if index.head.root != pointer.digest && index.head.state.ancestor() != pointer.ancestor() => {
+            let (name, path) = (pointer.name.clone(), place.path.clone());
+            Err(VersionsError::Outdated { name, path, wanted: pointer.digest, laid_out: index.head.root })
         }
-        _ => Ok(old.ancestor()),
+        _ => Ok(()),
     }
 }

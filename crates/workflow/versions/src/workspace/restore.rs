@@ -3,6 +3,7 @@ use ropewalk_store::{LaidOut, LinkMode, TransferProgress, TreeFile};
 use ropewalk_types::DatasetName;
 use serde::Serialize;
 
+use super::add::check_current;
 use super::checkout::{index_of, remove_files};
 use super::source::Supply;
 use super::unversioned::{Going, going};
@@ -60,8 +61,9 @@ impl Workspace {
             let matcher = Matcher::new(Some(patterns.as_slice()).filter(|patterns| !patterns.is_empty()))?;
             let opened = self.open_one(&name).await?;
             let whole = patterns.is_empty();
+            // Single files of another version than the others would count as changes.
             if !whole && version.is_none() && !force {
-                check_current(&opened)?;
+                check_current(&opened.pointer, opened.index.as_ref(), &opened.place)?;
             }
             let content = match &version {
                 None => self.pointed(&opened.pointer).await?,
@@ -150,19 +152,6 @@ impl Workspace {
 /// Whether what was last laid out here is what the pointer names.
 fn is_current(opened: &Opened) -> bool {
     opened.index.as_ref().is_some_and(|index| index.head.root == opened.pointer.digest)
-}
-
-/// Single files of what the pointer names have no place among those of another version, as after `git checkout`: they would
-/// count as changes to it.
-fn check_current(Opened { place, pointer, index }: &Opened) -> Result<(), VersionsError> {
-    match index {
-        // Content made from the same version is what was added since.
-        Some(index) if index.head.root != pointer.digest && index.head.state.ancestor() != pointer.ancestor() => {
-            let (name, path) = (pointer.name.clone(), place.path.clone());
-            Err(VersionsError::Outdated { name, path, wanted: pointer.digest, laid_out: index.head.root })
-        }
-        _ => Ok(()),
-    }
 }
 
 /// What a restoration has to do.
