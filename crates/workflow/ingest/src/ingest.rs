@@ -62,6 +62,7 @@ pub use checkpoint::{Checkpoints, StoreCheckpoints};
 pub use format::TableFormat;
 pub use limits::Limits;
 pub use scan::{FileScan, ScannedFile, file_check, plain_format, scan};
+pub use walk::{READ_ITSELF, link_target, read_once};
 
 /// Files that are named, of a list of them.
 const NAMED: usize = 3;
@@ -326,7 +327,7 @@ impl Work<'_> {
 }
 
 /// What of a source is not in the version, beside files that hold no data by their names; none when there is nothing.
-fn left_out(skipped: &[Skipped]) -> Option<String> {
+pub fn left_out(skipped: &[Skipped]) -> Option<String> {
     let told: Vec<_> = skipped.iter().filter(|skipped| aside(&skipped.name).is_none()).collect();
     (!told.is_empty()).then(|| format!("{} left out: {}", counted(told.len() as u64, "file"), first_named(&told)))
 }
