@@ -273,6 +273,10 @@ impl Work<'_> {
             }
             return Err(error);
         }
+        let (rows, aside) = (written.report.rows + written.report.quarantined, written.report.quarantined);
+        if previous.is_some() && aside > 0 {
+            self.progress.noted(&format!("{aside} of {} set aside", counted(rows, "new row")));
+        }
         let written = match previous {
             Some(previous) => previous.append(written, settings.limits.quarantined_rows)?,
             None => written,
