@@ -110,7 +110,8 @@ impl FileAccess {
 
     /// What a file is called in what is said of it.
     fn shown(&self, path: &Path) -> String {
-        path.strip_prefix(&self.root).unwrap_or(path).display().to_string()
+        let below = path.strip_prefix(&self.root).ok().filter(|below| *below != Path::new(""));
+        below.unwrap_or(path).display().to_string()
     }
 
     fn find(&self, pattern: &str) -> Result<(Located, Option<String>), DataError> {
