@@ -48,6 +48,26 @@ pub struct Note {
     pub text: String,
 }
 
+impl Note {
+    /// That `count` rows have no value in the cursor `column`.
+    pub(crate) fn cursorless(column: &str, count: u64) -> Self {
+        let (rows, has, is, they) = match count {
+            1 => ("row", "has", "is", "it is"),
+            _ => ("rows", "have", "are", "they are"),
+        };
+        let text = format!("{count} {rows} {has}{CURSORLESS}{is} not read: {they} neither old nor new");
+        Self { column: Some(column.to_owned()), text }
+    }
+
+    /// Whether a note tells how many rows have no value in the cursor: each read counts anew, so that only the last one
+    /// holds.
+    pub fn is_cursorless(text: &str) -> bool {
+        text.contains(CURSORLESS)
+    }
+}
+
+const CURSORLESS: &str = " no value in it and ";
+
 /// Some rows of a table.
 #[derive(Clone, Debug)]
 pub struct Batch {

@@ -13,8 +13,8 @@ use ropewalk_config::{FILE_NAME, Stage};
 use ropewalk_data::{
     AuditAction, AuditEntry, AuditEvent, AuditFilter, AuditHead, AuditReport, Check, CheckReport, CheckSettings,
     CheckSubject, DataError, EffectiveFacts, RecordedVersion, Removal, TagMove, Untag, VersionTag, audit_append,
-    audit_list, audit_verify, audit_write, check, check_tables, facts_effective, tag_remove, tag_set, untag_record,
-    version_history, version_resolve,
+    audit_list, audit_verify, audit_write, check, check_tables, tag_remove, tag_set, untag_record, version_history,
+    version_resolve,
 };
 use ropewalk_lineage::{Step, downstream, upstream};
 use ropewalk_types::{DatasetName, Digest, TagName, Uri};
@@ -142,7 +142,7 @@ impl OpenProject {
             Err(error) => return Err(self.not_a_table(error).await),
         };
         let uri = Uri::Data { name: name.clone(), version: digest.to_string() };
-        let facts = facts_effective(&self.catalog, &uri).await?;
+        let facts = self.facts_said(&uri).await?;
         let lineage = self.lineage_of(uri, String::new()).await?;
         Ok((DatasetLineage { removed, ..lineage }, facts))
     }

@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use ropewalk_data::{EffectiveFacts, facts_effective, version_list, version_resolve};
+use ropewalk_data::{EffectiveFacts, version_list, version_resolve};
 use ropewalk_lineage::{Link, Relation, Step, upstream};
 use ropewalk_serving::{LogSettings, PredictionLog, PredictionRecord};
 use ropewalk_store::Root;
@@ -62,7 +62,7 @@ impl OpenProject {
     pub async fn facts_of(&self, uri: &Uri) -> Result<EffectiveFacts, ServerError> {
         let (start, first) = self.start(uri).await?;
         let known = first.as_ref().and_then(|(_, steps)| steps.first()).map_or(&start, |(_, parent)| parent);
-        Ok(facts_effective(&self.catalog, known).await?)
+        self.facts_said(known).await
     }
 
     /// What a URI means now, and the first step back where that is not in lineage's table.

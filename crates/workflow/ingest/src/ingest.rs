@@ -62,6 +62,7 @@ pub use checkpoint::{Checkpoints, StoreCheckpoints};
 pub use format::TableFormat;
 pub use limits::Limits;
 pub use scan::{FileScan, ScannedFile, file_check, plain_format, scan};
+pub use walk::{READ_ITSELF, link_target, read_once};
 
 /// Files that are named, of a list of them.
 const NAMED: usize = 3;
@@ -272,6 +273,10 @@ impl Work<'_> {
             }
             return Err(error);
         }
+        let (rows, aside) = (written.report.rows + written.report.quarantined, written.report.quarantined);
+        if previous.is_some() && aside > 0 {
+            self.progress.noted(&format!("{aside} of {} set aside", counted(rows, "new row")));
+        }
         let written = match previous {
             Some(previous) => previous.append(written, settings.limits.quarantined_rows)?,
             None => written,
@@ -326,7 +331,7 @@ impl Work<'_> {
 }
 
 /// What of a source is not in the version, beside files that hold no data by their names; none when there is nothing.
-fn left_out(skipped: &[Skipped]) -> Option<String> {
+pub fn left_out(skipped: &[Skipped]) -> Option<String> {
     let told: Vec<_> = skipped.iter().filter(|skipped| aside(&skipped.name).is_none()).collect();
     (!told.is_empty()).then(|| format!("{} left out: {}", counted(told.len() as u64, "file"), first_named(&told)))
 }

@@ -28,8 +28,9 @@ pub use blocking::blocking;
 pub use column::{Column, ColumnType};
 pub use error::IngestError;
 pub use ingest::{
-    Checkpoints, FileScan, IngestProgress, Ingested, Limits, NoProgress, ScannedFile, SourceFile, StoreCheckpoints,
-    TableFormat, file_check, ingest, plain_format, scan, source_files, source_fingerprint,
+    Checkpoints, FileScan, IngestProgress, Ingested, Limits, NoProgress, READ_ITSELF, ScannedFile, SourceFile,
+    StoreCheckpoints, TableFormat, file_check, ingest, left_out, link_target, plain_format, read_once, scan,
+    source_files, source_fingerprint,
 };
 pub use inspect::{Inspected, inspect};
 pub use part::PartWriter;

@@ -146,8 +146,7 @@ impl<S: Source> Asked<'_, S> {
         }
         let nulls = self.number(self.wrapped.nulls(axis)).await?;
         if nulls > 0 {
-            let text = format!("{nulls} rows have no value in it and are not read: they are neither old nor new");
-            self.notes.push(Note { column: Some(cursor.column.clone()), text });
+            self.notes.push(Note::cursorless(&cursor.column, nulls));
         }
         Ok(Some(window))
     }

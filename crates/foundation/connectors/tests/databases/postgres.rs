@@ -230,7 +230,7 @@ async fn incremental_reads_take_each_row_once() {
     let mut request = SqlRequest::new(url(), format!("SELECT id, at FROM {table}"));
     request.cursor = Some(Cursor { column: "at".to_owned(), after: None });
     let first = open(&request).await.unwrap();
-    assert!(first.notes.iter().any(|note| note.text.starts_with("1 rows have no value")));
+    assert!(first.notes.iter().any(|note| note.text.starts_with("1 row has no value")));
     let after = first.cursor.clone();
     // What comes after the opening is for the next read.
     run(&format!("INSERT INTO {table} VALUES (4, '2024-01-02 00:00Z')")).await;

@@ -190,6 +190,23 @@ fn less_care_than_tracked_files_need_must_have_a_reason() {
 }
 
 #[test]
+fn what_is_said_under_another_name_is_said_of_the_files() {
+    let project = people(&PEOPLE.replace("[data.people]\n", "[data.crew]\n"));
+    project.succeed(&["run"]);
+    for name in ["people", "crew"] {
+        let told = lineage(&project, name);
+        let facts = &told["versions"][0]["facts"];
+        assert_eq!((&facts["classification"]["value"], &facts["retention"]["value"]), (&"personal".into(), &90.into()));
+        assert_eq!((&facts["owners"][0], &facts["undeclared"]), (&"ada@example.com".into(), &Value::Array(Vec::new())));
+        let said = project.succeed(&["data", "lineage", name]);
+        assert!(said.contains("  personal, said of data:crew@") && !said.contains("no classification"), "{said}");
+    }
+    for said in [project.succeed(&["data", "lineage", "table"]), project.succeed(&["trace", "data:table@latest"])] {
+        assert!(said.contains("  personal, said of data:crew@") && !said.contains("no classification"), "{said}");
+    }
+}
+
+#[test]
 fn what_was_made_of_personal_files_is_not_lowered_by_the_way() {
     let project = people(PEOPLE);
     project.succeed(&["run"]);

@@ -288,6 +288,8 @@ fn tracked_files_are_no_tables_but_have_a_lineage() {
     assert!(!used(0) && used(1), "only the first version was read: {versions}");
     let first = project.succeed(&["data", "lineage", "birds@v1"]);
     assert!(first.contains("first birds") && first.contains("stage:d@") && !first.contains("second birds"), "{first}");
+    assert_eq!(project.json(&["data", "lineage", "d"])["versions"], versions["versions"], "another name of the same");
+    assert_eq!(project.succeed(&["data", "lineage", "d@v1"]), first);
     project.fail(2, &["data", "lineage", "fish"]);
 
     project.write("ids.sql", "SELECT * FROM d");

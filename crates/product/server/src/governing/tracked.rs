@@ -1,6 +1,9 @@
 //! Tracked files where tables are asked for, and in lineage.
 
-use ropewalk_data::{DataError, DatasetVersion, EffectiveFacts, facts_effective, version_history, version_resolve};
+use ropewalk_data::{
+    DataError, DatasetVersion, Declaration, EffectiveFacts, declaration_get, facts_effective, version_history,
+    version_resolve,
+};
 use ropewalk_types::{DatasetName, Diagnose, Digest, Uri, counted};
 use ropewalk_versions::{Dataset, LogEntry};
 
@@ -67,7 +70,37 @@ impl OpenProject {
         Ok((here, versions))
     }
 
-    /// What the versions of tracked files went into: of all, or of the one that is named. None for other datasets.
+    /// What holds for a thing: of tracked files also what is declared of them under other names.
+    pub(crate) async fn facts_said(&self, uri: &Uri) -> Result<EffectiveFacts, ServerError> {
+        let mut facts = facts_effective(&self.catalog, uri).await?;
+        for (of, declaration) in self.said_otherwise(uri).await? {
+            facts.add_name(&of, &declaration);
+        }
+        let mut undeclared = Vec::with_capacity(facts.undeclared.len());
+        for one in std::mem::take(&mut facts.undeclared) {
+            let said = self.said_otherwise(&one).await?;
+            if !said.iter().any(|(_, declaration)| declaration.facts.classification.is_some()) {
+                undeclared.push(one);
+            }
+        }
+        Ok(EffectiveFacts { undeclared, ..facts })
+    }
+
+    /// What is declared of the other names that the project file gives to tracked files.
+    async fn said_otherwise(&self, uri: &Uri) -> Result<Vec<(Uri, Declaration)>, ServerError> {
+        let Uri::Data { name, version } = uri else { return Ok(Vec::new()) };
+        let others: Vec<DatasetName> = self.holders().other_names(name).cloned().collect();
+        let mut said = Vec::with_capacity(others.len());
+        for other in others {
+            if let Some(declaration) = declaration_get(&self.catalog, &other).await? {
+                said.push((Uri::Data { name: other, version: version.clone() }, declaration));
+            }
+        }
+        Ok(said)
+    }
+
+    /// What the versions of tracked files went into: of all, or of the one that is named, also by another name that the
+    /// project file gives them. None for other datasets.
     pub async fn tracked_lineage(
         &self,
         name: &DatasetName,
@@ -76,13 +109,21 @@ impl OpenProject {
         if !version_history(&self.catalog, Some(name)).await?.is_empty() {
             return Ok(None);
         }
-        let (here, mut versions) = self.tracked_here(name).await?;
+        let (mut name, mut version) = (name.clone(), version.map(str::to_owned));
+        let (mut here, mut versions) = self.tracked_here(&name).await?;
+        if here.is_none()
+            && versions.is_empty()
+            && let Some((dataset, of_source)) = self.file.data.get(&name).and_then(tracked_source)
+        {
+            (name, version) = (dataset, version.or(of_source));
+            (here, versions) = self.tracked_here(&name).await?;
+        }
         if here.is_none() && versions.is_empty() {
             return Ok(None);
         }
         let mut wanted = Vec::new();
-        if let Some(version) = version {
-            let found = self.workspace().recorded(name, version).await?.digest;
+        if let Some(version) = &version {
+            let found = self.workspace().recorded(&name, version).await?.digest;
             versions.retain(|entry| entry.digest == found);
         } else if let Some(pointer) = here.map(|here| here.pointer).filter(|pointer| pointer.version().is_none()) {
             wanted.push((pointer.digest, format!("not committed, {}", counted(pointer.files, "file"))));
@@ -91,7 +132,7 @@ impl OpenProject {
         let mut found = Vec::with_capacity(wanted.len());
         for (digest, about) in wanted {
             let uri = Uri::Data { name: name.clone(), version: digest.to_string() };
-            let facts = facts_effective(&self.catalog, &uri).await?;
+            let facts = self.facts_said(&uri).await?;
             found.push((self.lineage_of(uri, about).await?, facts));
         }
         Ok(Some(found))

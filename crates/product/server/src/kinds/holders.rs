@@ -112,7 +112,7 @@ impl Holders {
     ///
     /// Also those that stand for another version than the one that is laid out: what is said of a name is said of what it
     /// stands for, and goes on to hold when the dataset moves on.
-    fn other_names<'a>(&'a self, dataset: &'a DatasetName) -> impl Iterator<Item = &'a DatasetName> {
+    pub(crate) fn other_names<'a>(&'a self, dataset: &'a DatasetName) -> impl Iterator<Item = &'a DatasetName> {
         let others = self.file.data.iter().filter(move |(name, source)| {
             *name != dataset && tracked_source(source).is_some_and(|(meant, _)| meant == *dataset)
         });

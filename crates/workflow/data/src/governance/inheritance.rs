@@ -5,7 +5,7 @@ use ropewalk_lineage::upstream;
 use ropewalk_types::{DatasetName, Timestamp, Uri};
 use serde::Serialize;
 
-use super::declaration::{Classification, Declaration, Retention, declaration_history};
+use super::declaration::{Classification, DatasetFacts, Declaration, Retention, declaration_history};
 use crate::DataError;
 
 /// Why something is declared where nobody gives a reason.
@@ -41,6 +41,47 @@ pub struct EffectiveFacts {
     pub reasons: Vec<Reason>,
     /// First sources on the way whose classification nobody declared: the answer says nothing about them.
     pub undeclared: Vec<Uri>,
+}
+
+impl EffectiveFacts {
+    /// Takes in what is declared of `of`, another name of the same thing: it holds where nothing is declared of the thing
+    /// itself.
+    pub fn add_name(&mut self, of: &Uri, declaration: &Declaration) {
+        let own = self.declared.as_ref().map(|own| own.facts.clone()).unwrap_or_default();
+        let DatasetFacts { owner, description, classification, retention } = declaration.facts.clone();
+        if classification.is_some() {
+            self.undeclared.clear();
+            self.inherited = self.inherited.max(classification);
+            if own.classification.is_none() && self.classification.value <= classification {
+                if self.classification.value < classification {
+                    self.classification = Inherited { value: classification, from: Vec::new() };
+                    self.reasons.clear();
+                }
+                self.classification.from.push(of.clone());
+                self.reasons.extend(reason_of(of, declaration));
+            }
+        }
+        if let Some(value) = retention
+            && own.retention.is_none()
+            && self.retention.value.is_none_or(|held| value <= held)
+        {
+            if self.retention.value != retention {
+                self.retention = Inherited { value: retention, from: Vec::new() };
+            }
+            self.retention.from.push(of.clone());
+        }
+        for (held, said, texts) in
+            [(own.owner, owner, &mut self.owned_by), (own.description, description, &mut self.described_as)]
+        {
+            let (None, Some(text)) = (held, said) else { continue };
+            match texts.iter_mut().find(|one| one.value.as_ref() == Some(&text)) {
+                Some(one) => one.from.push(of.clone()),
+                None => texts.push(Inherited { value: Some(text), from: vec![of.clone()] }),
+            }
+            texts.sort_by(|a, b| a.value.cmp(&b.value));
+        }
+        self.owners = self.owned_by.iter().filter_map(|owner| owner.value.clone()).collect();
+    }
 }
 
 /// Why a classification was declared.
@@ -157,7 +198,11 @@ fn declaration<'a>(child: &Uri, parent: &Uri, declared: &'a Declared) -> Option<
 }
 
 fn reason(of: &Uri, declared: &Declared) -> Option<Reason> {
-    let Declaration { who, why, at, .. } = of_dataset(of, declared).or_else(|| of_stage(of, declared))?;
+    reason_of(of, of_dataset(of, declared).or_else(|| of_stage(of, declared))?)
+}
+
+fn reason_of(of: &Uri, declaration: &Declaration) -> Option<Reason> {
+    let Declaration { who, why, at, .. } = declaration;
     let reason = || Reason { of: of.clone(), who: who.clone(), why: why.clone(), at: *at };
     (why != NO_REASON).then(reason)
 }

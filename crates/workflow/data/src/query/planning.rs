@@ -76,7 +76,9 @@ async fn provider(
         let Some(access) = tables.file_access() else {
             return Err(refused(format!("it may not read the file `{path}`: only datasets can be named here")));
         };
-        return files.open(session, access.locate(path).await?, room).await.map(Some);
+        let (located, left_out) = access.locate(path).await?;
+        files.left_out.extend(left_out);
+        return files.open(session, located, room).await.map(Some);
     }
     let table: Arc<dyn TableProvider> = match tables.get(name) {
         None => return Ok(None),

@@ -15,6 +15,8 @@ use crate::sql::{FilesTable, Order, Room, ScanTable, TableFormat};
 pub(crate) struct ReadFiles {
     scans: Vec<Arc<FileScan>>,
     typed: Vec<(FileFormat, ScannedFile)>,
+    /// What is to be said of files that fit a pattern and are not read.
+    pub(crate) left_out: Vec<String>,
 }
 
 impl ReadFiles {
@@ -75,6 +77,6 @@ impl ReadFiles {
 
     /// What a reader of the answer should know: what was left out of it, and why.
     pub(crate) fn notes(&self) -> Vec<String> {
-        self.scans.iter().flat_map(|scan| scan.notes()).collect()
+        self.left_out.iter().cloned().chain(self.scans.iter().flat_map(|scan| scan.notes())).collect()
     }
 }

@@ -87,6 +87,31 @@ async fn what_is_left_out_is_noted() {
     assert_eq!((description.rows, description.notes.len()), (2, 1));
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn links_that_fit_a_pattern_are_followed_as_an_import_follows_them() {
+    use std::os::unix::fs::symlink;
+    let files = Files::new().await;
+    let at = |path: &str| files.project.path().join(path);
+    files.put("d/1.csv", b"a\n1\n");
+    files.put("e/far.csv", b"a\n7\n");
+    files.put("only/x.txt", b"");
+    symlink("1.csv", at("d/0.csv")).unwrap();
+    symlink("../e/far.csv", at("d/2.csv")).unwrap();
+    symlink("2.csv", at("d/3.csv")).unwrap();
+    symlink("nowhere", at("d/4.csv")).unwrap();
+    symlink("/etc/hosts", at("d/5.csv")).unwrap();
+    symlink("nowhere", at("only/gone.csv")).unwrap();
+    let (rows, notes) = files.ask("SELECT sum(a) AS s, count(*) AS n FROM 'd/*.csv'").await.unwrap();
+    assert_eq!((rows, notes.len()), (vec!["8|2".to_owned()], 1), "{notes:?}");
+    assert!(notes[0].starts_with("4 files left out: "), "{notes:?}");
+    let error = files.ask("SELECT * FROM 'only/*.csv'").await.unwrap_err().to_string();
+    assert!(error.contains("`only/gone.csv` (a symbolic link that leads nowhere)"), "{error}");
+    let error = files.ask("SELECT * FROM 'd/5.csv'").await.unwrap_err().to_string();
+    assert!(error.contains("`d/5.csv`") && error.contains("outside the project"), "{error}");
+    assert_eq!(files.rows("SELECT a FROM 'd/0.csv'").await, ["1"], "a link that is named itself is followed");
+}
+
 #[tokio::test]
 async fn a_value_that_comes_too_late_is_an_error() {
     let files = Files::new().await;

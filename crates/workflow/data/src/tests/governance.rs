@@ -70,6 +70,29 @@ async fn record(catalog: &Catalog, name: &str, at: i64) {
 }
 
 #[tokio::test]
+async fn another_name_says_what_the_thing_itself_does_not() {
+    let catalog = catalog().await;
+    let (files, crew, staff) = (data("files"), data("crew"), data("staff"));
+    declare(&catalog, "crew", classified(Classification::Internal), "first").await.unwrap();
+    declare(&catalog, "staff", classified(Classification::Personal), "names").await.unwrap();
+    let declared = async |name: &str| {
+        declaration_get(&catalog, &DatasetName::new(name).unwrap()).await.unwrap().expect("a declaration")
+    };
+    let mut found = facts_effective(&catalog, &files).await.unwrap();
+    assert_eq!(found.undeclared, [files.clone()]);
+    found.add_name(&crew, &declared("crew").await);
+    found.add_name(&staff, &declared("staff").await);
+    assert_eq!(found.classification.value, Some(Classification::Personal));
+    assert_eq!((&found.classification.from, found.undeclared.len()), (&vec![staff.clone()], 0));
+    assert_eq!(found.reasons.iter().map(|reason| reason.why.as_str()).collect::<Vec<_>>(), ["names"]);
+    declare(&catalog, "files", classified(Classification::Public), "as agreed").await.unwrap();
+    let mut found = facts_effective(&catalog, &files).await.unwrap();
+    found.add_name(&staff, &declared("staff").await);
+    assert_eq!((found.classification.value, found.classification.from), (Some(Classification::Public), vec![files]));
+    assert_eq!(found.inherited, Some(Classification::Personal));
+}
+
+#[tokio::test]
 async fn what_is_made_from_personal_data_is_personal_unless_it_is_declared_otherwise() {
     let catalog = catalog().await;
     let stage: Uri = format!("stage:join@{}", Digest::of(b"key")).parse().unwrap();

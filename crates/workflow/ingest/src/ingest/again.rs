@@ -1,5 +1,6 @@
 //! A source that is asked once more, and holds what it held.
 
+use ropewalk_connectors::Note;
 use ropewalk_store::{Store, StoreError, TreeEntry};
 use ropewalk_types::Digest;
 
@@ -45,11 +46,17 @@ pub(crate) fn tell_unknown<'a>(
     notes: impl Iterator<Item = (Option<&'a str>, &'a str)>,
     progress: &dyn IngestProgress,
 ) {
-    for (name, text) in notes {
+    // How many rows have no value in the cursor is said by each read.
+    for (name, text) in notes.filter(|(_, text)| !Note::is_cursorless(text)) {
         let column = known.columns.iter().find(|column| Some(column.name.as_str()) == name);
         if !column.map_or(&known.notes, |column| &column.notes).iter().any(|note| note == text) {
-            let about = name.map(|name| format!("column `{name}`: ")).unwrap_or_default();
-            progress.noted(&format!("{about}{text}"));
+            tell(name, text, progress);
         }
     }
+}
+
+/// Says a note, with the column that it is about.
+pub(crate) fn tell(column: Option<&str>, text: &str, progress: &dyn IngestProgress) {
+    let about = column.map(|name| format!("column `{name}`: ")).unwrap_or_default();
+    progress.noted(&format!("{about}{text}"));
 }

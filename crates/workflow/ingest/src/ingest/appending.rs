@@ -126,6 +126,7 @@ impl Previous {
             let Some(added) = new.report.columns.iter().find(|added| added.name == column.name) else { continue };
             column.nulls += added.nulls;
             column.misfits += added.misfits;
+            column.notes.retain(|note| !Note::is_cursorless(note));
             for note in &added.notes {
                 if !column.notes.contains(note) {
                     column.notes.push(note.clone());

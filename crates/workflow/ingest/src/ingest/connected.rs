@@ -13,6 +13,7 @@ use serde_json::json;
 
 use self::partition::{PartitionJob, ReadPartition};
 use self::widening::{ROUNDS, is_guessed, misfitting, told_again, told_before, widen};
+use super::again::tell;
 use super::appending::Previous;
 use super::schema::{FileColumns, TableSchema};
 use super::writing::{WrittenTable, columns_report};
@@ -61,6 +62,9 @@ impl Work<'_> {
                 }
             }
         };
+        for note in read.notes.iter().filter(|note| Note::is_cursorless(&note.text)) {
+            tell(note.column.as_deref(), &note.text, self.progress);
+        }
         if read.import.rows == Some(0)
             && let Some(previous) = &previous
         {

@@ -9,7 +9,8 @@ use super::limits::Limits;
 use crate::IngestError;
 use crate::report::Skipped;
 
-const READ_ITSELF: &str = "a symbolic link to a file that is read itself";
+/// Why the links that [`read_once`] gives back are passed over.
+pub const READ_ITSELF: &str = "a symbolic link to a file that is read itself";
 
 /// A file that a source names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +56,33 @@ pub(crate) fn walk(project: &Path, patterns: &[String], limits: &Limits) -> Resu
         return Err(IngestError::SourceKind { file: pair[1].path.display().to_string(), reason });
     }
     Ok(walked)
+}
+
+/// The file that `link` leads to, which must lie in one of the folders `within`, if there are any; or why it is passed over.
+pub fn link_target(link: &Path, within: &[&Path]) -> Result<PathBuf, &'static str> {
+    let Ok(real) = link.canonicalize() else { return Err("a symbolic link that leads nowhere") };
+    if !real.is_file() {
+        return Err("a symbolic link to what is no regular file");
+    }
+    if within.is_empty() {
+        return Ok(real);
+    }
+    for folder in within {
+        // Named as files of the project are, so that it is known whose it is.
+        if let Ok(whole) = folder.canonicalize()
+            && let Ok(below) = real.strip_prefix(&whole)
+        {
+            return Ok(folder.join(below));
+        }
+    }
+    Err("a symbolic link that leads out of the project")
+}
+
+/// Those of `found` that are read, and the links to what is read itself, or by a link before them: their rows would be
+/// there twice.
+pub fn read_once<T>(found: Vec<T>, is_link: impl Fn(&T) -> bool, real: impl Fn(&T) -> PathBuf) -> (Vec<T>, Vec<T>) {
+    let mut read: BTreeSet<PathBuf> = found.iter().filter(|file| !is_link(file)).map(&real).collect();
+    found.into_iter().partition(|file| !is_link(file) || read.insert(real(file)))
 }
 
 fn has_wildcard(pattern: &str) -> bool {
@@ -138,19 +166,7 @@ impl Walking<'_> {
 
     /// The file that a link below `root` leads to, which must lie in the project or in `root`; or why it is passed over.
     fn linked(&self, root: &Path, link: &Path) -> Result<PathBuf, &'static str> {
-        let Ok(real) = link.canonicalize() else { return Err("a symbolic link that leads nowhere") };
-        if !real.is_file() {
-            return Err("a symbolic link to what is no regular file");
-        }
-        for folder in [self.project, root] {
-            // Named as files of the project are, so that it is known whose it is.
-            if let Ok(whole) = folder.canonicalize()
-                && let Ok(below) = real.strip_prefix(&whole)
-            {
-                return Ok(folder.join(below));
-            }
-        }
-        Err("a symbolic link that leads out of the project")
+        link_target(link, &[self.project, root])
     }
 
     /// Adds the file `path` that was found at `at`, by a link or in its own place.
@@ -185,9 +201,7 @@ impl Walking<'_> {
         // A file that is gone meanwhile is missed when it is opened.
         let real = |file: &LocalFile| file.path.canonicalize().unwrap_or_else(|_| file.path.clone());
         let is_link = |file: &LocalFile| self.links.contains(&file.shown);
-        let mut read: BTreeSet<PathBuf> = walked.files.iter().filter(|file| !is_link(file)).map(real).collect();
-        let (kept, twice): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut walked.files).into_iter().partition(|file| !is_link(file) || read.insert(real(file)));
+        let (kept, twice) = read_once(std::mem::take(&mut walked.files), is_link, real);
         walked.files = kept;
         let skipped = twice.into_iter().map(|file| Skipped { name: file.name, reason: READ_ITSELF.to_owned() });
         walked.skipped.extend(skipped);

@@ -251,7 +251,22 @@ async fn rows_without_a_value_of_the_cursor_are_said_also_when_nothing_is_new() 
     assert_eq!(Some(same.tree), settings.previous);
     let heard = heard.0.into_inner().unwrap();
     assert_eq!(heard.len(), 1, "{heard:?}");
-    assert!(heard[0].starts_with("column `id`: 1 rows have no value"), "{heard:?}");
+    assert!(heard[0].starts_with("column `id`: 1 row has no value"), "{heard:?}");
+    for (added, says) in [
+        ("INSERT INTO orders VALUES (2, 'c')", "1 row has no value in it and is not read: it is neither old nor new"),
+        (
+            "INSERT INTO orders VALUES (3, 'd'), (NULL, 'e')",
+            "2 rows have no value in it and are not read: they are neither old nor new",
+        ),
+    ] {
+        statements(&path, &[added]).await;
+        let heard = Hears::default();
+        let made = ingest(&settings, &project.path(), &project.store, &checkpoints, &heard).await.unwrap();
+        assert_eq!(heard.0.into_inner().unwrap(), [format!("column `id`: {says}")]);
+        let notes = made.report.columns[0].notes.iter().filter(|note| note.contains("no value in it"));
+        assert_eq!(notes.collect::<Vec<_>>(), [says], "the former count holds no longer");
+        settings.previous = Some(made.tree);
+    }
 }
 
 #[tokio::test]

@@ -71,15 +71,32 @@ async fn the_share_that_may_be_set_aside_is_one_of_the_rows_that_are_added() {
     statements(&path, &["INSERT INTO t SELECT id + 5000, 'bad', 1 FROM t WHERE id <= 15"]).await;
     let error = project.run(&settings).await.unwrap_err();
     assert!(matches!(error, IngestError::MostlyQuarantined { quarantined: 15, rows: 15, .. }), "{error}");
-    for (share, added, rows, quarantined) in [
-        (0.1, "INSERT INTO t SELECT id + 6000, id, 1 FROM t WHERE id <= 200", 2600, 15),
-        (0.1, "INSERT INTO t SELECT id + 9000, 'bad', 1 FROM t WHERE id <= 5", 2600, 20),
-        (0.001, "INSERT INTO t SELECT id + 9500, id, 1 FROM t WHERE id <= 20", 2620, 20),
+    for (share, added, rows, quarantined, said) in [
+        (
+            0.1,
+            "INSERT INTO t SELECT id + 6000, id, 1 FROM t WHERE id <= 200",
+            2600,
+            15,
+            Some("15 of 215 new rows set aside"),
+        ),
+        (
+            0.1,
+            "INSERT INTO t SELECT id + 9000, 'bad', 1 FROM t WHERE id <= 5",
+            2600,
+            20,
+            Some("5 of 5 new rows set aside"),
+        ),
+        (0.001, "INSERT INTO t SELECT id + 9500, id, 1 FROM t WHERE id <= 20", 2620, 20, None),
     ] {
         settings.max_quarantined = share;
         statements(&path, &[added]).await;
-        let made = project.run(&settings).await.unwrap();
+        let heard = Hears::default();
+        let checkpoints = StoreCheckpoints::new(project.store.clone());
+        let made = ingest(&settings, &project.path(), &project.store, &checkpoints, &heard).await.unwrap();
         assert_eq!((made.report.rows, made.report.quarantined), (rows, quarantined), "{added}");
+        let heard = heard.0.into_inner().unwrap();
+        let aside = heard.iter().map(String::as_str).find(|text| text.contains("set aside"));
+        assert_eq!(aside, said, "{added}");
         settings.previous = Some(made.tree);
     }
 }
