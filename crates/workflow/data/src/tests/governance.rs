@@ -79,7 +79,7 @@ async fn another_name_says_what_the_thing_itself_does_not() {
         declaration_get(&catalog, &DatasetName::new(name).unwrap()).await.unwrap().expect("a declaration")
     };
     let mut found = facts_effective(&catalog, &files).await.unwrap();
-    assert_eq!(found.undeclared, [files.clone()]);
+    assert_eq!(found.undeclared, std::slice::from_ref(&files));
     found.add_name(&crew, &declared("crew").await);
     found.add_name(&staff, &declared("staff").await);
     assert_eq!(found.classification.value, Some(Classification::Personal));

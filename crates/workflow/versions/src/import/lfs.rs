@@ -415,7 +415,7 @@ mod tests {
             (text.replace("sha256", "sha1"), 2),
             (text.replace("4d7a", "../."), 2),
             (text.replace("12345", "-1"), 3),
-            (text.replace("size", "siz"), 3),
+            (text.replace("size", "length"), 3),
             (text.replace("size ", ""), 3),
             (VERSIONS[0].to_owned(), 1),
         ] {
