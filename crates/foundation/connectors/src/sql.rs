@@ -63,6 +63,8 @@ pub struct SqlRequest {
     pub type_tolerance: f64,
     /// SQLite: columns whose type all rows decide, not the first alone.
     pub inferred_whole: BTreeSet<String>,
+    /// SQLite: columns that stay text where all rows decide: so they are in what rows are added to.
+    pub text: BTreeSet<String>,
     /// What relative paths in the URL are relative to: SQLite's file, certificates, a socket. The folder of the process
     /// when it is empty.
     pub directory: PathBuf,
@@ -84,6 +86,7 @@ impl SqlRequest {
             decimals: BTreeMap::new(),
             type_tolerance: 0.01,
             inferred_whole: BTreeSet::new(),
+            text: BTreeSet::new(),
             directory: PathBuf::new(),
             connect_timeout: Duration::from_secs(30),
         }

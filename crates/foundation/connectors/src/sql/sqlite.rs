@@ -64,6 +64,7 @@ impl Sqlite {
                 decimals: request.decimals.clone(),
                 tolerance: request.type_tolerance,
                 whole: request.inferred_whole.clone(),
+                text: request.text.clone(),
             }),
         })
     }

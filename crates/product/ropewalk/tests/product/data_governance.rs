@@ -207,6 +207,18 @@ fn what_is_said_under_another_name_is_said_of_the_files() {
 }
 
 #[test]
+fn what_is_said_later_under_another_name_is_said_of_what_was_made_before() {
+    let said_later = PEOPLE.replace("[data.people]\n", "[data.crew]\n");
+    let project = people(&said_later.replace("classification = \"personal\"\n", ""));
+    project.succeed(&["run"]);
+    assert!(project.succeed(&["data", "lineage", "table"]).contains("no classification is said of data:people@"));
+    project.write("ropewalk.toml", &said_later);
+    project.succeed(&["run", "crew"]);
+    let said = project.succeed(&["data", "lineage", "table"]);
+    assert!(said.contains("  personal, said of data:crew@") && !said.contains("no classification"), "{said}");
+}
+
+#[test]
 fn what_was_made_of_personal_files_is_not_lowered_by_the_way() {
     let project = people(PEOPLE);
     project.succeed(&["run"]);

@@ -1,8 +1,8 @@
 //! Tracked files where tables are asked for, and in lineage.
 
 use ropewalk_data::{
-    DataError, DatasetVersion, Declaration, EffectiveFacts, declaration_get, facts_effective, version_history,
-    version_resolve,
+    DataError, DatasetFacts, DatasetVersion, Declaration, EffectiveFacts, declaration_get, facts_effective,
+    version_history, version_resolve,
 };
 use ropewalk_types::{DatasetName, Diagnose, Digest, Uri, counted};
 use ropewalk_versions::{Dataset, LogEntry};
@@ -78,8 +78,17 @@ impl OpenProject {
         }
         let mut undeclared = Vec::with_capacity(facts.undeclared.len());
         for one in std::mem::take(&mut facts.undeclared) {
-            let said = self.said_otherwise(&one).await?;
-            if !said.iter().any(|(_, declaration)| declaration.facts.classification.is_some()) {
+            let mut is_said = false;
+            for (of, mut declaration) in self.said_otherwise(&one).await? {
+                let Some(classification) = declaration.facts.classification else { continue };
+                is_said = true;
+                if !facts.classification.from.iter().any(|from| names_same(from, &of)) {
+                    declaration.facts =
+                        DatasetFacts { classification: Some(classification), ..DatasetFacts::default() };
+                    facts.add_name(&of, &declaration);
+                }
+            }
+            if !is_said {
                 undeclared.push(one);
             }
         }
@@ -159,4 +168,9 @@ fn told(entry: &LogEntry) -> String {
     });
     let files = counted(entry.version.files, "file");
     format!("{number}{files}, \"{message}\" by {}{removed}", entry.version.author)
+}
+
+/// Whether two things are called by the same name, whichever versions they are.
+fn names_same(one: &Uri, other: &Uri) -> bool {
+    matches!((one, other), (Uri::Data { name: one, .. }, Uri::Data { name: other, .. }) if one == other)
 }

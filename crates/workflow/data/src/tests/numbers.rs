@@ -123,6 +123,18 @@ async fn a_condition_keeps_rows_from_arithmetic() {
         ("SELECT count(*) FROM t WHERE CASE WHEN n < 5 THEN n * 2 > 0 ELSE false END", "1"),
         ("SELECT count(*) FROM t WHERE CASE WHEN n > 5 THEN true WHEN n * 2 > 0 THEN true END", "2"),
         ("SELECT CASE WHEN n < 5 THEN n * 2 > 0 END AS c FROM t ORDER BY n DESC LIMIT 1", ""),
+        // Where the planner knows that there is no null.
+        (
+            "SELECT count(*) FROM (SELECT CASE WHEN k IS NOT NULL THEN k WHEN k * 2 > 10 THEN 1 ELSE 0 END AS v FROM t \
+             UNION SELECT 0)",
+            "3",
+        ),
+        (
+            "SELECT sum(v) FROM (SELECT CASE WHEN k > 0 THEN k WHEN k + 1 > 3 THEN 1 ELSE 0 END AS v FROM t \
+             UNION ALL SELECT 0)",
+            "4",
+        ),
+        ("SELECT sum(v) FROM (SELECT CASE WHEN k IS NOT NULL THEN -k ELSE 0 END AS v FROM t UNION ALL SELECT 0)", "-4"),
     ] {
         assert_eq!(ask(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}")), [expected], "{sql}");
     }

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::{Array as _, AsArray as _, RecordBatch};
-use arrow::datatypes::{Field, Int64Type, SchemaRef};
+use arrow::datatypes::{DataType, Field, Int64Type, SchemaRef};
 use ropewalk_connectors::{Note, is_same_database, redacted};
 use ropewalk_store::{Blob, Store};
 use ropewalk_types::Digest;
@@ -86,6 +86,12 @@ impl Previous {
     pub(crate) fn tell_unknown(&self, notes: &[Note], progress: &dyn IngestProgress) {
         let notes = notes.iter().map(|note| (note.column.as_deref(), note.text.as_str()));
         tell_unknown(&self.report, notes, progress);
+    }
+
+    /// The columns that are text.
+    pub(crate) fn text_columns(&self) -> BTreeSet<String> {
+        let text = self.schema.fields().iter().filter(|field| *field.data_type() == DataType::Utf8);
+        text.map(|field| field.name().clone()).collect()
     }
 
     /// The columns, but those of `known`, to which `schema` gives another type than its parts have.

@@ -44,6 +44,7 @@ impl Work<'_> {
                 && let Some(after) = found.cursor(&request.url, &cursor.column)?.map(str::to_owned)
             {
                 cursor.after = Some(after);
+                request.text = found.text_columns();
                 previous = Some(found);
             }
         }

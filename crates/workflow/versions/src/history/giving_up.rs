@@ -179,22 +179,17 @@ impl Letting<'_> {
     /// would bar every collection.
     async fn removed(&mut self, known: &Refs) -> Result<(), VersionsError> {
         for version in known.removed.keys() {
-            if self.is_lost(version).await? {
+            // What no index names bars nothing, and was seen to when it was let go.
+            if self.job.store.contains(version).await? && self.is_lost(version).await? {
                 self.cut.push(*version);
             }
         }
         Ok(())
     }
 
-    /// Lets histories end at what was let go and is damaged.
+    /// Lets histories end at what was let go.
     async fn cut(&self) -> Result<(), VersionsError> {
-        let (store, mut damaged) = (self.job.store, Vec::new());
-        for version in &self.cut {
-            if store.contains(version).await? {
-                damaged.push(*version);
-            }
-        }
-        if damaged.is_empty() { Ok(()) } else { histories_end(store, self.name, &damaged).await }
+        if self.cut.is_empty() { Ok(()) } else { histories_end(self.job.store, self.name, &self.cut).await }
     }
 
     /// A ref that could not be read, if it still cannot be and nothing tells what it held that somebody has: else it is to be

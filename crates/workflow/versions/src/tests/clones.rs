@@ -212,3 +212,18 @@ async fn what_was_never_laid_out_is_not_committed_away() {
     let request = AddRequest { path: "data".into(), force: true, ..AddRequest::default() };
     assert_eq!(bob.workspace.add(request).await.unwrap().pointer.files, (FILES + 1) as u64);
 }
+
+#[tokio::test]
+async fn whole_data_of_which_nothing_else_is_left_is_taken_in_again() {
+    let ada = Project::new().await;
+    ada.write("data/a", "1");
+    ada.write("data/b", "22");
+    ada.commit_data("first").await;
+    // As after `rm -r .ropewalk`, without a remote.
+    let again = Project::at(1_800_000_000_000).await;
+    again.write("data.dataset", &ada.read("data.dataset").unwrap());
+    again.write("data/a", "1");
+    assert_eq!(again.try_add("data").await.unwrap_err().code(), "versions.not_laid_out");
+    again.write("data/b", "22");
+    assert!(!again.try_add("data").await.unwrap().changed);
+}

@@ -180,6 +180,32 @@ async fn what_was_restored_in_part_is_no_version() {
 }
 
 #[tokio::test]
+async fn a_restore_of_a_part_is_finished_by_the_same_command() {
+    for times in (1..300).step_by(3) {
+        let project = Project::new().await;
+        for number in 0..5 {
+            project.write(&format!("data/{number}"), "1");
+        }
+        project.commit_data("first").await;
+        for number in 0..5 {
+            project.write(&format!("data/{number}"), "mine");
+        }
+        let patterns = ["0", "1", "2", "3"].map(str::to_owned).to_vec();
+        let (mode, version) = (LinkMode::Auto, None);
+        let request = RestoreRequest { name: name("data"), patterns, version, mode, force: false };
+        let ended = dropped_after(times, project.workspace.restore(request.clone(), &NoProgress)).await;
+        project.workspace.restore(request, &NoProgress).await.unwrap();
+        project.commit("what is left").await;
+        let read: Vec<_> = (0..5).map(|number| project.read(&format!("data/{number}")).unwrap()).collect();
+        assert_eq!(read, ["1", "1", "1", "1", "mine"], "{times}");
+        if ended {
+            return;
+        }
+    }
+    panic!("it never came to its end");
+}
+
+#[tokio::test]
 async fn merge_again() {
     for times in (1..400).step_by(7) {
         let project = Project::new().await;

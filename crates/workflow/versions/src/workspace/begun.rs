@@ -29,15 +29,16 @@ impl Workspace {
         self.work_folder().join(format!("{name}.laying"))
     }
 
-    /// Notes that files of what `pointer` names are about to be written, and others perhaps to go. `before` are those that a
-    /// killed checkout was laying out.
+    /// Notes that files of what `pointer` names are about to be written, and others perhaps to go: of a restore of a `part`, by
+    /// its patterns. `before` are those that a killed checkout was laying out.
     pub(super) async fn begin(
         &self,
         pointer: &Pointer,
+        part: Option<Vec<String>>,
         written: &[TreeFile],
         before: &[TreeFile],
     ) -> Result<(), VersionsError> {
-        let (list, laying) = (self.laying_path(&pointer.name), list_of(pointer, before.iter().chain(written)));
+        let (list, laying) = (self.laying_path(&pointer.name), list_of(pointer, part, before.iter().chain(written)));
         let (path, text) = (self.begun_path(&pointer.name), pointer.render());
         blocking(move || {
             laying.save(&list)?;
@@ -61,6 +62,12 @@ impl Workspace {
     pub(super) async fn begun_pointer(&self, name: &DatasetName) -> Result<Option<Pointer>, VersionsError> {
         let path = self.begun_path(name);
         blocking(move || if files::exists(&path)? { Pointer::read(&path).map(Some) } else { Ok(None) }).await
+    }
+
+    /// Of which part a killed restore was, by its patterns; none of what was to be laid out as a whole.
+    pub(super) async fn begun_part(&self, name: &DatasetName) -> Result<Option<Vec<String>>, VersionsError> {
+        let list = self.laying_path(name);
+        Ok(blocking(move || Index::load(&list)).await?.and_then(|laying| laying.head.selection))
     }
 
     /// The files that a killed checkout was laying out; none if none was.
@@ -152,10 +159,10 @@ impl Workspace {
 }
 
 /// Files as an index has them; of two at one path the later.
-fn list_of<'a>(pointer: &Pointer, files: impl Iterator<Item = &'a TreeFile>) -> Index {
+fn list_of<'a>(pointer: &Pointer, part: Option<Vec<String>>, files: impl Iterator<Item = &'a TreeFile>) -> Index {
     let files: BTreeMap<&str, &TreeFile> = files.map(|file| (file.path.as_str(), file)).collect();
     let Pointer { digest: root, kind, state, .. } = *pointer;
-    let mut list = Index::new(IndexHead { root, kind, state, path: pointer.path.clone(), selection: None, settled: 0 });
+    let mut list = Index::new(IndexHead { root, kind, state, path: pointer.path.clone(), selection: part, settled: 0 });
     for file in files.into_values() {
         let stat = Stat { size: file.size, executable: file.executable, ..Stat::default() };
         list.push(IndexEntry { path: &file.path, stat, digest: file.digest, absent: false });

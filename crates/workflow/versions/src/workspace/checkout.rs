@@ -154,7 +154,7 @@ impl Workspace {
         self.supply(Supply { name: &name, content: &content, files: &plan.write, whole, from }, progress).await?;
         let pointer = content.pointer_like(&pointer);
         if !(plan.write.is_empty() && plan.remove.is_empty()) {
-            self.begin(&pointer, &plan.write, &begun).await?;
+            self.begin(&pointer, None, &plan.write, &begun).await?;
         }
         let (written, removed) = (plan.write.len() as u64, plan.remove.len() as u64);
         let (gone, folder, is_folder) = (plan.remove, data.directory.clone(), content.kind == Kind::Folder);

@@ -97,12 +97,16 @@ impl Workspace {
             }
             // Not in the place of a checkout that did not finish, unless it is just that which is finished here.
             let unfinished = self.begun_pointer(&name).await?;
+            let part = (!whole).then_some(patterns);
+            let was_part = if unfinished.is_some() { self.begun_part(&name).await? } else { part.clone() };
+            let finishes = |begun: &Pointer| begun.digest == content.root && (whole || was_part == part);
+            let ends = unfinished.as_ref().is_none_or(finishes);
             let supply = Supply { name: &name, content: &content, files: &write, whole, from: None };
             self.supply(supply, progress).await.map_err(about)?;
             if !(write.is_empty() && remove.is_empty()) {
                 let begun = self.begun(&name, opened.place.file_name()).await?;
                 let of_this = content.pointer_like(&opened.pointer);
-                self.begin(unfinished.as_ref().unwrap_or(&of_this), &write, &begun).await?;
+                self.begin(unfinished.as_ref().unwrap_or(&of_this), was_part.clone(), &write, &begun).await?;
             }
             let (folder, gone) = (data.directory.clone(), remove.clone());
             blocking(move || remove_files(&folder, &gone)).await?;
@@ -114,7 +118,7 @@ impl Workspace {
             } else {
                 self.index_catch_up(opened, data).await?;
             }
-            if unfinished.is_none_or(|begun| whole && begun.digest == content.root) {
+            if ends {
                 self.end(&name).await?;
             }
             Ok(Restored { name, written, removed: remove, laid_out })

@@ -81,10 +81,16 @@ impl Workspace {
         Ok(paths)
     }
 
-    /// Whether the content can be laid out again: the store has it as a whole, and a pointer in a commit of git names it.
+    /// Whether the content can be laid out again: the store has it as a whole, or the remote if that can be asked, and a
+    /// pointer in a commit of git names it.
     async fn is_kept_by_git(&self, added: &IndexHead) -> Result<bool, VersionsError> {
         let content = content_root(added.kind, added.root);
-        if !self.store().await?.contains(content.digest()).await? {
+        let mut there = self.store().await?.contains(content.digest()).await?;
+        if !there && let Ok(Some(remote)) = self.remote().await {
+            // One that cannot be asked has nothing.
+            there = remote.contains(content.digest()).await.unwrap_or(false);
+        }
+        if !there {
             return Ok(false);
         }
         Box::pin(is_named_in_git(self.root(), &content)).await

@@ -25,6 +25,8 @@ pub(super) struct Telling {
     pub(super) tolerance: f64,
     /// Columns of which all rows are looked at.
     pub(super) whole: BTreeSet<String>,
+    /// Those of them that stay text.
+    pub(super) text: BTreeSet<String>,
 }
 
 /// The columns of `sql`.
@@ -158,6 +160,7 @@ struct Looked {
     name: String,
     declared: Option<Declared>,
     whole: bool,
+    text: bool,
     seen: Seen,
     /// Values that are not null.
     values: u64,
@@ -173,8 +176,9 @@ impl Looked {
             Declared { text, field: Field::new(name, data_type, true), kind, note }
         });
         let whole = telling.whole.contains(name);
+        let text = whole && telling.text.contains(name);
         let name = name.to_owned();
-        Self { name, declared, whole, seen: Seen::default(), values: 0, misfits: 0, zoned: false }
+        Self { name, declared, whole, text, seen: Seen::default(), values: 0, misfits: 0, zoned: false }
     }
 
     fn add(&mut self, row: &SqliteRow, index: usize) {
@@ -208,6 +212,12 @@ impl Looked {
                 (data_type, kind, Some(note))
             }
             None => (data_type, kind, Some(format!("no declared type; {place} have {what}"))),
+        };
+        let (data_type, kind) = match data_type {
+            // Those that misfit became ever fewer among all: what was text before is text still.
+            DataType::Utf8 => (data_type, kind),
+            _ if self.text => (DataType::Utf8, Kind::Mixed),
+            _ => (data_type, kind),
         };
         Described { name: self.name, data_type, kind, note, as_text: false }
     }
@@ -257,7 +267,7 @@ mod tests {
     }
 
     fn looked(declared: &str, cells: &[Cell<'_>], tolerance: f64) -> Described<Kind> {
-        let telling = Telling { decimals: BTreeMap::new(), tolerance, whole: BTreeSet::new() };
+        let telling = Telling { decimals: BTreeMap::new(), tolerance, whole: BTreeSet::new(), text: BTreeSet::new() };
         let mut column = Looked::new("a", Some(declared.to_owned()), &telling);
         let declared = column.declared.as_ref().unwrap();
         let misfits = cells.iter().filter(|cell| !declared.holds((*cell).clone())).count() as u64;

@@ -48,6 +48,23 @@ async fn rows_are_added_to_columns_that_all_rows_told() {
     }
 }
 
+/// The values that made it text are a share ever smaller.
+#[tokio::test]
+async fn what_is_text_in_the_rows_before_stays_text() {
+    let project = Project::new().await;
+    let few = "INSERT INTO t SELECT id + 1200, CASE WHEN id <= 30 THEN 'x' ELSE id END, 1 FROM t";
+    let request = later_otherwise(&project, few).await;
+    let mut settings = settings(&project, Source::Sql(SqlRequest { cursor: Some(by("id")), ..request }));
+    let first = project.run(&settings).await.unwrap();
+    assert_eq!((first.report.columns[1].data_type.as_str(), first.report.rows), ("text", 2400));
+    settings.previous = Some(first.tree);
+    let path = project.path().join("later.db");
+    statements(&path, &["INSERT INTO t SELECT id + 2400, id, 1 FROM t"]).await;
+    let second = project.run(&settings).await.unwrap();
+    assert_eq!((second.report.rows, second.report.quarantined), (4800, 0));
+    assert_eq!(project.rows(&second.tree).await[4799], "4800|2400|1");
+}
+
 /// Each time only the first misfit beyond the limit is known.
 #[tokio::test]
 async fn several_columns_that_were_guessed_wrong_are_told_by_all_rows() {
