@@ -216,7 +216,7 @@ impl Looked {
         let (data_type, kind) = match data_type {
             // Those that misfit became ever fewer among all: what was text before is text still.
             DataType::Utf8 => (data_type, kind),
-            _ if self.text => (DataType::Utf8, Kind::Mixed),
+            _ if self.text && self.misfits > 0 => (DataType::Utf8, Kind::Mixed),
             _ => (data_type, kind),
         };
         Described { name: self.name, data_type, kind, note, as_text: false }
