@@ -32,6 +32,36 @@ fn server(body: fn(&str) -> &'static str) -> (String, Receiver<u16>) {
     (url, statuses)
 }
 
+/// A file that the server says is the same is not sent again, unless it is to be read in another way.
+#[test]
+fn a_download_that_did_not_change_is_not_repeated() {
+    let (url, statuses) = server(|_| "a;b\n1;2\n");
+    let file = |more: &str| format!("[project]\nname = \"x\"\n[data.numbers]\nsource = \"{url}\"\n{more}");
+    let project = Project::with(&[("ropewalk.toml", &file(""))]);
+    let output = project.run(&["run"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && said.contains("numbers: received 8 B in"), "{said}");
+    assert_eq!(statuses.recv().ok(), Some(200));
+    let versions = || project.json(&["data", "log", "numbers"]).as_array().map(Vec::len);
+    assert_eq!(versions(), Some(1));
+    project.succeed(&["data", "import", "numbers"]);
+    assert_eq!((statuses.recv().ok(), versions()), (Some(304), Some(1)));
+    let trail = project.json(&["data", "audit", "numbers"]);
+    let entries = |action: &str| -> Vec<_> {
+        trail.as_array().into_iter().flatten().filter(|entry| entry["action"] == action).collect()
+    };
+    let (looked, wrote) = (entries("import"), entries("write"));
+    assert_eq!((looked.len(), wrote.len()), (1, 1), "when it was asked is known, though nothing was new: {trail}");
+    assert!(looked[0]["at"].as_i64() > wrote[0]["at"].as_i64() && looked[0]["object"] == wrote[0]["object"], "{trail}");
+    assert_eq!(
+        (looked[0]["details"]["new_rows"].as_u64(), looked[0]["details"]["source"].as_str()),
+        (Some(0), Some(url.as_str()))
+    );
+    project.write("ropewalk.toml", &file("delimiter = \",\"\n"));
+    project.succeed(&["run"]);
+    assert_eq!((statuses.recv().ok(), versions()), (Some(200), Some(2)), "what is read in another way is read anew");
+}
+
 /// The settings are others, the rows are not: the version stays, and what was received for it is known by these settings.
 #[test]
 fn a_setting_that_changes_no_row_costs_one_download() {

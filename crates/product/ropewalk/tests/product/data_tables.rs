@@ -393,65 +393,6 @@ fn a_database_is_a_source() {
     assert_eq!(project.json(&["sql", "SELECT count(*) AS n FROM numbers"])[0]["n"], 1500, "only what is new was added");
 }
 
-/// A server of one file: what it sent, by status.
-fn file_server(file: &'static str) -> (String, std::sync::mpsc::Receiver<u16>) {
-    use std::io::{BufRead as _, BufReader, Write as _};
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let url = format!("http://{}/numbers.csv", listener.local_addr().expect("address"));
-    let (told, statuses) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.expect("connection");
-            let lines = BufReader::new(stream.try_clone().expect("stream")).lines();
-            let head: Vec<String> = lines.map_while(Result::ok).take_while(|line| !line.is_empty()).collect();
-            let known = head.iter().any(|line| line.eq_ignore_ascii_case("if-none-match: \"one\""));
-            let answer = if known {
-                "HTTP/1.1 304 Not Modified\r\nETag: \"one\"\r\nConnection: close\r\n\r\n".to_owned()
-            } else {
-                let length = file.len();
-                format!(
-                    "HTTP/1.1 200 OK\r\nETag: \"one\"\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{file}"
-                )
-            };
-            stream.write_all(answer.as_bytes()).expect("answer");
-            if told.send(if known { 304 } else { 200 }).is_err() {
-                return;
-            }
-        }
-    });
-    (url, statuses)
-}
-
-/// A file that the server says is the same is not sent again, unless it is to be read in another way.
-#[test]
-fn a_download_that_did_not_change_is_not_repeated() {
-    let (url, statuses) = file_server("a;b\n1;2\n");
-    let file = |more: &str| format!("[project]\nname = \"x\"\n[data.numbers]\nsource = \"{url}\"\n{more}");
-    let project = Project::with(&[("ropewalk.toml", &file(""))]);
-    let output = project.run(&["run"]);
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success() && said.contains("numbers: received 8 B in"), "{said}");
-    assert_eq!(statuses.recv().ok(), Some(200));
-    let versions = || project.json(&["data", "log", "numbers"]).as_array().map(Vec::len);
-    assert_eq!(versions(), Some(1));
-    project.succeed(&["data", "import", "numbers"]);
-    assert_eq!((statuses.recv().ok(), versions()), (Some(304), Some(1)));
-    let trail = project.json(&["data", "audit", "numbers"]);
-    let entries = |action: &str| -> Vec<_> {
-        trail.as_array().into_iter().flatten().filter(|entry| entry["action"] == action).collect()
-    };
-    let (looked, wrote) = (entries("import"), entries("write"));
-    assert_eq!((looked.len(), wrote.len()), (1, 1), "when it was asked is known, though nothing was new: {trail}");
-    assert!(looked[0]["at"].as_i64() > wrote[0]["at"].as_i64() && looked[0]["object"] == wrote[0]["object"], "{trail}");
-    assert_eq!(
-        (looked[0]["details"]["new_rows"].as_u64(), looked[0]["details"]["source"].as_str()),
-        (Some(0), Some(url.as_str()))
-    );
-    project.write("ropewalk.toml", &file("delimiter = \",\"\n"));
-    project.succeed(&["run"]);
-    assert_eq!((statuses.recv().ok(), versions()), (Some(200), Some(2)), "what is read in another way is read anew");
-}
-
 #[test]
 fn a_source_that_is_as_it_was_makes_its_table_so_again() {
     let file = "[project]\nname = \"x\"\n[data.a]\nsource = \"a.csv\"\n[stage.twice]\nsql = \"twice.sql\"\n";
