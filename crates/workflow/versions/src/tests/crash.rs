@@ -143,17 +143,23 @@ async fn what_was_removed_in_part_is_no_version() {
     panic!("it never came to its end");
 }
 
+/// Five files that were committed, and changed since.
+async fn five_changed() -> Project {
+    let project = Project::new().await;
+    for number in 0..5 {
+        project.write(&format!("data/{number}"), "1");
+    }
+    project.commit_data("first").await;
+    for number in 0..5 {
+        project.write(&format!("data/{number}"), "mine");
+    }
+    project
+}
+
 #[tokio::test]
 async fn what_was_restored_in_part_is_no_version() {
     for times in (1..300).step_by(3) {
-        let project = Project::new().await;
-        for number in 0..5 {
-            project.write(&format!("data/{number}"), "1");
-        }
-        project.commit_data("first").await;
-        for number in 0..5 {
-            project.write(&format!("data/{number}"), "mine");
-        }
+        let project = five_changed().await;
         let (patterns, mode) = (Vec::new(), LinkMode::Auto);
         let request = RestoreRequest { name: name("data"), patterns, version: None, mode, force: false };
         let ended = dropped_after(times, project.workspace.restore(request.clone(), &NoProgress)).await;
@@ -182,14 +188,7 @@ async fn what_was_restored_in_part_is_no_version() {
 #[tokio::test]
 async fn a_restore_of_a_part_is_finished_by_the_same_command() {
     for times in (1..300).step_by(3) {
-        let project = Project::new().await;
-        for number in 0..5 {
-            project.write(&format!("data/{number}"), "1");
-        }
-        project.commit_data("first").await;
-        for number in 0..5 {
-            project.write(&format!("data/{number}"), "mine");
-        }
+        let project = five_changed().await;
         let patterns = ["0", "1", "2", "3"].map(str::to_owned).to_vec();
         let (mode, version) = (LinkMode::Auto, None);
         let request = RestoreRequest { name: name("data"), patterns, version, mode, force: false };
