@@ -38,35 +38,43 @@ pub enum TrackingError {
         /// The tag's key.
         key: String,
     },
-    /// The run has no such artifact.
-    #[error("run {run} has no artifact `{path}`")]
+    /// There is no such artifact.
+    #[error("there is no artifact `{path}`")]
     ArtifactAbsent {
-        /// The run.
-        run: RunId,
-        /// The artifact's path.
+        /// Its whole path.
+        path: String,
+    },
+    /// A folder has no bytes.
+    #[error("artifact `{path}` is a folder, not a file")]
+    ArtifactIsFolder {
+        /// Its whole path.
         path: String,
     },
     /// A file lies where a folder is needed, or a folder where a file is.
-    #[error("artifact `{path}` of run {run} cannot be written: `{existing}` is a {kind}")]
+    #[error("artifact `{path}` cannot be written: `{existing}` is a {kind}")]
     ArtifactInTheWay {
-        /// The run.
-        run: RunId,
-        /// The path that was to be written.
+        /// The whole path that was to be written.
         path: String,
-        /// The path that is in the way.
+        /// The whole path that is in the way.
         existing: String,
         /// `file` or `folder`.
         kind: &'static str,
     },
     /// The store does not hold the artifact's bytes.
-    #[error("artifact `{path}` of run {run} cannot be recorded: the store does not hold {digest}")]
+    #[error("artifact `{path}` cannot be recorded: the store does not hold {digest}")]
     ArtifactBytesAbsent {
-        /// The run.
-        run: RunId,
         /// The artifact's path.
         path: String,
         /// The digest of the bytes.
         digest: ropewalk_types::Digest,
+    },
+    /// The experiment of the run has a place for artifacts that is not ours.
+    #[error("the artifacts of run {run} lie at `{uri}`, which this server neither reads nor writes")]
+    ArtifactsElsewhere {
+        /// The run.
+        run: RunId,
+        /// Where they lie.
+        uri: String,
     },
     /// The artifact's path breaks a rule.
     #[error(transparent)]
@@ -182,7 +190,9 @@ impl Diagnose for TrackingError {
             Self::RunNameDiffers { .. } => "tracking.run_name_differs",
             Self::TagAbsent { .. } => "tracking.tag_absent",
             Self::ArtifactAbsent { .. } => "tracking.artifact_absent",
+            Self::ArtifactIsFolder { .. } => "tracking.artifact_is_folder",
             Self::ArtifactInTheWay { .. } => "tracking.artifact_in_the_way",
+            Self::ArtifactsElsewhere { .. } => "tracking.artifacts_elsewhere",
             Self::ArtifactBytesAbsent { .. } => "tracking.artifact_bytes_absent",
             Self::ArtifactPath(_) => "tracking.artifact_path",
             Self::ParamChanged { .. } => "tracking.param_changed",
@@ -203,6 +213,8 @@ impl Diagnose for TrackingError {
                 Some("log the other value in a run of its own, a nested one if they belong together".to_owned())
             }
             Self::RunDeleted(_) => Some("restore the run first".to_owned()),
+            Self::ArtifactIsFolder { .. } => Some("list it, and name a file in it".to_owned()),
+            Self::ArtifactsElsewhere { .. } => Some("use a client that can reach that place".to_owned()),
             Self::BatchTooLarge { .. } => Some("split the batch".to_owned()),
             Self::Catalog(error) => error.hint(),
             Self::Store(error) => error.hint(),

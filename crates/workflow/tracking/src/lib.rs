@@ -22,7 +22,9 @@ pub mod transaction;
 
 use ropewalk_catalog::{Migration, MigrationSet};
 
-pub use artifact::{Artifact, ArtifactEntry, ArtifactPath, ArtifactPathError};
+pub use artifact::{
+    Artifact, ArtifactEntry, ArtifactHome, ArtifactPath, ArtifactPathError, ArtifactRoot, experiment_artifact_uri,
+};
 pub use batch::{Batch, Param, Tag, Written};
 pub use error::{ErrorKind, TrackingError};
 pub use experiment::{DEFAULT_EXPERIMENT, Experiment};
@@ -40,5 +42,8 @@ pub use tracking::Tracking;
 /// The tables of this box.
 pub const MIGRATIONS: MigrationSet = MigrationSet {
     owner: "tracking",
-    steps: &[Migration { number: 1, name: "tracking", sql: include_str!("../migrations/001_tracking.sql") }],
+    steps: &[
+        Migration { number: 1, name: "tracking", sql: include_str!("../migrations/001_tracking.sql") },
+        Migration { number: 3, name: "artifact", sql: include_str!("../migrations/003_artifact.sql") },
+    ],
 };

@@ -1,14 +1,13 @@
 use std::sync::Arc;
 
-use bytes::Bytes;
 use ropewalk_catalog::Catalog;
 use ropewalk_store::Store;
-use ropewalk_types::{Ambient, Digest, ExperimentId, RunId, RunStatus};
+use ropewalk_types::{Ambient, ExperimentId, RunId, RunStatus};
 
 use crate::run::{read, write};
 use crate::{
-    Artifact, ArtifactEntry, ArtifactPath, Batch, Experiment, HistoryCursor, HistoryPage, Metric, NewRun, Param, Run,
-    RunFilter, RunInfo, RunPage, RunUpdate, Tag, TrackingError, Written, artifact, experiment, metric, transaction,
+    Batch, Experiment, HistoryCursor, HistoryPage, Metric, NewRun, Param, Run, RunFilter, RunInfo, RunPage, RunUpdate,
+    Tag, TrackingError, Written, experiment, metric, transaction,
 };
 
 type Result<T> = std::result::Result<T, TrackingError>;
@@ -16,9 +15,9 @@ type Result<T> = std::result::Result<T, TrackingError>;
 /// Experiments and runs, in a catalogue and a store. Clones share both.
 #[derive(Clone, Debug)]
 pub struct Tracking {
-    catalog: Catalog,
-    store: Store,
-    ambient: Arc<dyn Ambient>,
+    pub(crate) catalog: Catalog,
+    pub(crate) store: Store,
+    pub(crate) ambient: Arc<dyn Ambient>,
 }
 
 /// Runs `$work` with the connection `$connection` in a transaction of the catalogue's writer.
@@ -188,44 +187,6 @@ impl Tracking {
         transaction!(self, |connection| transaction::tag_delete(connection, run, &key))
     }
 
-    /// Records as an artifact what the store holds already, in place of one that has its path.
-    pub async fn artifact_put(&self, run: RunId, path: ArtifactPath, digest: Digest, size: u64) -> Result<Artifact> {
-        if !self.store.contains(&digest).await? {
-            return Err(TrackingError::ArtifactBytesAbsent { run, path: path.to_string(), digest });
-        }
-        let artifact = Artifact { path, digest, size, created: self.ambient.now() };
-        let recorded = artifact.clone();
-        transaction!(self, |connection| transaction::artifact_put(connection, run, &recorded))?;
-        Ok(artifact)
-    }
-
-    /// Puts `bytes` into the store and records them as an artifact.
-    pub async fn artifact_write(&self, run: RunId, path: ArtifactPath, bytes: Bytes) -> Result<Artifact> {
-        let blob = self.store.put_bytes(bytes).await?;
-        self.artifact_put(run, path, blob.digest, blob.size).await
-    }
-
-    /// The artifact at a path.
-    pub async fn artifact_get(&self, run: RunId, path: &ArtifactPath) -> Result<Artifact> {
-        reading!(self, |connection| artifact::get(connection, run, path))
-    }
-
-    /// The bytes of an artifact, whole: for one that is known to be small.
-    pub async fn artifact_read(&self, run: RunId, path: &ArtifactPath) -> Result<Bytes> {
-        let artifact = self.artifact_get(run, path).await?;
-        Ok(self.store.get_bytes(&artifact.digest).await?)
-    }
-
-    /// What lies directly in a folder of the run, or at its top, by path; empty if there is no such folder.
-    pub async fn artifact_list(&self, run: RunId, folder: Option<&ArtifactPath>) -> Result<Vec<ArtifactEntry>> {
-        reading!(self, |connection| artifact::list(connection, run, folder))
-    }
-
-    /// The digests of the artifacts of all runs: what a collection of garbage must keep.
-    pub async fn artifact_digests(&self) -> Result<Vec<Digest>> {
-        reading!(self, |connection| artifact::digests(connection))
-    }
-
     /// All values that some run has for a tag, each once.
     pub async fn tag_values(&self, key: &str) -> Result<Vec<String>> {
         reading!(self, |connection| read::tag_values(connection, key))
@@ -234,10 +195,5 @@ impl Tracking {
     /// The names of the runs that have this value for a tag, the newest first.
     pub async fn tag_holders(&self, key: &str, value: &str) -> Result<Vec<String>> {
         reading!(self, |connection| read::tag_holders(connection, key, value))
-    }
-
-    /// Forgets an artifact, a folder with all in it, or without a path all artifacts; their bytes stay in the store.
-    pub async fn artifact_delete(&self, run: RunId, path: Option<ArtifactPath>) -> Result<()> {
-        transaction!(self, |connection| artifact::delete(connection, run, path.as_ref()))
     }
 }

@@ -8,7 +8,7 @@ use crate::limits::ARTIFACT_PATH_BYTES;
 /// Times that a path is percent-decoded to see what it hides; more layers than this are refused.
 const LAYERS: usize = 10;
 
-/// Where an artifact lies inside its run: relative, with `/` between the parts, safe to be made a file.
+/// Where an artifact lies under its root, such as its run: relative, with `/` between the parts, safe to be made a file.
 ///
 /// Refused: an absolute path, empty parts, `.` and `..`, backslashes, drive letters, control characters, `#`
 /// (a client would cut the path there), and whatever becomes one of these when it is percent-decoded again.
@@ -49,6 +49,11 @@ impl ArtifactPath {
     /// The path of the folder that it lies in; empty at the top.
     pub fn folder(&self) -> &str {
         self.0.rsplit_once('/').map_or("", |(folder, _)| folder)
+    }
+
+    /// The path of what lies at `path` in this folder. Both are checked, and a `/` between them makes nothing new of them.
+    pub(crate) fn join(&self, path: &Self) -> Self {
+        Self(format!("{}/{}", self.0, path.0))
     }
 
     /// The paths of all folders above it, outermost first.
