@@ -29,6 +29,10 @@ pub enum MlflowError {
         /// What is not supported.
         what: String,
     },
+    /// What MLflow's server cannot do with some storages, and this server not with any: in MLflow's words, by which clients
+    /// know that there is another way.
+    #[error("{0}")]
+    NotImplemented(&'static str),
     /// The body or query string does not have the shape of the message.
     #[error("the request does not fit the message: {0}")]
     Message(String),
@@ -92,6 +96,7 @@ impl MlflowError {
             | Self::TooLarge { .. } => INVALID,
             Self::NotJson(_) | Self::BodyBroken(_) => ("BAD_REQUEST", StatusCode::BAD_REQUEST),
             Self::EndpointAbsent { .. } => ("ENDPOINT_NOT_FOUND", StatusCode::NOT_FOUND),
+            Self::NotImplemented(_) => ("NOT_IMPLEMENTED", StatusCode::NOT_IMPLEMENTED),
             Self::Host(_) => ("PERMISSION_DENIED", StatusCode::FORBIDDEN),
             Self::Unauthenticated => ("UNAUTHENTICATED", StatusCode::UNAUTHORIZED),
             Self::Tracking(error) => match error.kind() {
@@ -117,6 +122,7 @@ impl Diagnose for MlflowError {
             Self::Missing(_) => "mlflow.missing",
             Self::Invalid { .. } => "mlflow.invalid",
             Self::Unsupported { .. } => "mlflow.unsupported",
+            Self::NotImplemented(_) => "mlflow.not_implemented",
             Self::Message(_) => "mlflow.message",
             Self::NotJson(_) => "mlflow.not_json",
             Self::TooLarge { .. } => "mlflow.too_large",

@@ -51,14 +51,21 @@ fn tracking() -> Router<States> {
         .route("/runs/delete-tag", post(logging::tag_delete))
         .route("/metrics/get-history", get(logging::history))
         .route("/artifacts/list", get(artifacts::list))
+        .route("/artifacts/presigned-upload-url", post(artifacts::direct::presigned_upload))
+        .route("/artifacts/presigned-download-url", post(artifacts::direct::presigned_download))
+        .route("/upload-artifact", post(artifacts::put))
         .route("/logged-models/search", post(logged_models::search))
 }
 
 fn proxied_artifacts() -> Router<States> {
-    use artifacts::proxied;
+    use artifacts::{direct, proxied};
     Router::new()
         .route("/artifacts", get(proxied::list))
         .route("/artifacts/{*path}", get(proxied::download).put(proxied::upload).delete(proxied::delete))
+        .route("/mpu/create/{*path}", post(direct::multipart_upload))
+        .route("/mpu/complete/{*path}", post(direct::multipart_upload))
+        .route("/mpu/abort/{*path}", post(direct::multipart_upload))
+        .route("/presigned/{*path}", get(direct::multipart_download))
 }
 
 /// What a client asks before it tries what not every server can; see `mlflow/utils/server_info.py`.
@@ -96,7 +103,7 @@ mod tests {
             post("/api/3.0/mlflow/traces", &json!({})),
             get("/api/2.0/mlflow/runs/create"),
             delete("/health"),
-            get("/api/2.0/mlflow-artifacts/presigned/x"),
+            get("/api/2.0/mlflow-artifacts/nowhere/x"),
         ];
         for request in absent {
             server.refuses(request, 404, "ENDPOINT_NOT_FOUND").await;

@@ -11,23 +11,10 @@ pub use path::{ArtifactPath, ArtifactPathError};
 pub use root::{ArtifactHome, ArtifactRoot, experiment_artifact_uri};
 pub use write::{artifact_put, artifact_record, artifact_remove};
 
+use crate::tracking::{reading, transaction};
 use crate::{Tracking, TrackingError};
 
 type Result<T> = std::result::Result<T, TrackingError>;
-
-/// Runs `$work` with the connection `$connection` in a transaction of the catalogue's writer.
-macro_rules! transaction {
-    ($self:ident, |$connection:ident| $work:expr) => {
-        $self.catalog.write(move |$connection| Box::pin(async move { $work.await })).await
-    };
-}
-
-/// Runs `$work` with the connection `$connection` in a snapshot of the catalogue.
-macro_rules! reading {
-    ($self:ident, |$connection:ident| $work:expr) => {
-        $self.catalog.read(move |$connection| Box::pin(async move { $work.await })).await
-    };
-}
 
 /// A file that somebody logged. Its bytes lie in the store, under its digest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -27,14 +27,14 @@ macro_rules! transaction {
     };
 }
 
-/// Runs `$work` with the connection `$connection` of the catalogue's readers.
+/// Runs `$work` with the connection `$connection` of the catalogue's readers; what it needs must be its own.
 macro_rules! reading {
-    ($self:ident, |$connection:ident| $work:expr) => {{
-        let mut reader = $self.catalog.pool().acquire().await?;
-        let $connection = &mut *reader;
-        $work.await
-    }};
+    ($self:ident, |$connection:ident| $work:expr) => {
+        $self.catalog.read(move |$connection| Box::pin(async move { $work.await })).await
+    };
 }
+
+pub(crate) use {reading, transaction};
 
 impl Tracking {
     /// Tracks in `catalog`, which was opened with [`MIGRATIONS`](crate::MIGRATIONS); artifacts go to `store`.

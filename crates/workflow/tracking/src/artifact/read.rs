@@ -73,7 +73,7 @@ fn damaged(value: String, expected: &'static str) -> TrackingError {
 
 /// An entry of a folder that was asked for as `folder`.
 fn entry(folder: Option<&ArtifactPath>, (name, digest, size, created): Row) -> Result<ArtifactEntry, TrackingError> {
-    let name = ArtifactPath::new(name.as_str()).map_err(|_| damaged(name, "name of an artifact"))?;
+    let name = ArtifactPath::of_catalog(&name).ok_or_else(|| damaged(name, "name of an artifact"))?;
     let path = folder.map_or_else(|| name.clone(), |folder| folder.join(&name));
     let Some(digest) = digest else { return Ok(ArtifactEntry::Folder(path)) };
     let digest: Digest = digest.parse().map_err(|_| damaged(digest, "digest"))?;
