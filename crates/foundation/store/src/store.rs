@@ -25,7 +25,8 @@ mod verify;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Instant;
 
 use bytes::Bytes;
 use futures::StreamExt as _;
@@ -93,6 +94,8 @@ pub(crate) struct Inner {
     buffers: Arc<Buffers>,
     just_checked: JustChecked,
     trusted: Trusted,
+    /// When a body last made this handle look for what others removed.
+    looked: Mutex<Option<Instant>>,
     /// Where it is, for people.
     place: String,
     /// Index objects that cannot be read are taken to say nothing.
@@ -159,9 +162,19 @@ impl Store {
         check_format(backend.as_ref(), &place).await.map_err(|error| error.opening(&place))?;
         let (index, refreshing) = (RwLock::default(), tokio::sync::RwLock::default());
         let (buffers, just_checked, trusted) = (Arc::default(), JustChecked::default(), Trusted::default());
-        let inner = Inner { backend, index, refreshing, directory, buffers, just_checked, trusted, place, tolerant };
-        let inner = Arc::new(inner);
-        let store = Self { inner, cache: None, used: None };
+        let inner = Inner {
+            backend,
+            index,
+            refreshing,
+            directory,
+            buffers,
+            just_checked,
+            trusted,
+            looked: Mutex::new(Some(Instant::now())),
+            place,
+            tolerant,
+        };
+        let store = Self { inner: Arc::new(inner), cache: None, used: None };
         store.inner.refresh().await?;
         Ok(store)
     }

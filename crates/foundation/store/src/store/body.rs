@@ -1,7 +1,8 @@
 //! Blobs that come from and go to other machines: bodies of requests and answers.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use futures::stream::BoxStream;
@@ -14,6 +15,9 @@ use crate::error::StoreError;
 
 /// What is not longer is stored as one piece of memory.
 const SMALL: usize = 1 << 20;
+
+/// A collector leaves what it condemned for much longer than this.
+const STALE: Duration = Duration::from_mins(10);
 
 impl Store {
     /// Stores what `stream` gives, holding a few megabytes of it in memory at a time; it is durable and visible on return.
@@ -33,8 +37,7 @@ impl Store {
             length += piece.len();
             first.push(piece);
         }
-        // A handle that had not looked for days may rely on what was removed long ago, and there is one try only.
-        self.refresh().await?;
+        self.refresh_if_stale().await?;
         let mut writer = self.writer();
         let pieces = futures::stream::iter(first.into_iter().map(Ok::<Bytes, E>)).chain(stream);
         let blob = writer.add_body(pieces).await?;
@@ -44,6 +47,20 @@ impl Store {
             self.inner.trusted.note(blob.digest);
         }
         Ok(blob)
+    }
+
+    /// A handle that had not looked for days may rely on what was removed long ago, and a body has one try only; but to look
+    /// costs more the more index objects there are, and is not done for every body.
+    async fn refresh_if_stale(&self) -> Result<(), StoreError> {
+        let due = {
+            let mut looked = self.inner.looked.lock().unwrap_or_else(PoisonError::into_inner);
+            let due = looked.is_none_or(|at| at.elapsed() > STALE);
+            if due {
+                *looked = Some(Instant::now());
+            }
+            due
+        };
+        if due { self.refresh().await } else { Ok(()) }
     }
 
     /// The bytes of a blob that lie in `range`, as far as the blob has them, in pieces of about a megabyte.
