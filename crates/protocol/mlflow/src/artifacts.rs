@@ -33,15 +33,12 @@ pub(crate) async fn list(
     State(state): State<Arc<MlflowState>>,
     Parameters(message): Parameters<OfRun>,
 ) -> Result<Json<Value>, MlflowError> {
-    let run = run_id(message.run_id, message.run_uuid)?;
-    let folder = folder(message.path.as_deref().unwrap_or_default())?;
-    let root = match state.tracking.artifact_home(run).await? {
-        ArtifactHome::Here(root) => root,
-        ArtifactHome::Elsewhere(uri) => return Err(TrackingError::ArtifactsElsewhere { run, uri }.into()),
-    };
-    let entries = state.tracking.artifact_entries(&root, folder.as_ref()).await?;
+    let run = state.tracking.run_info(run_id(message.run_id, message.run_uuid)?).await?;
+    let root = ArtifactRoot::Run { experiment: run.experiment, run: run.id };
+    let uri = root.uri(run.artifact_location.as_deref());
+    let entries = list_under(&state, &uri, message.path.as_deref()).await?;
     let files: Vec<_> = entries.iter().map(FileInfo::of).collect();
-    Ok(Json(json!({ "root_uri": root.uri(None), "files": files })))
+    Ok(Json(json!({ "root_uri": uri, "files": files })))
 }
 
 /// The bytes of an artifact, by run and path.
