@@ -20,8 +20,8 @@ impl Store {
     /// The bytes of a blob that lie in `range`, as far as the blob has them; reads only the chunks that the range touches.
     ///
     /// Every chunk is checked against its digest before it is given. That the chunks are those of this blob only the
-    /// whole can tell: when the range is the whole blob, and that has another digest, the stream ends with
-    /// [`StoreError::Damaged`].
+    /// whole can tell: when the range is the whole blob, and that has another digest, [`StoreError::Damaged`] comes in
+    /// place of the last chunk.
     pub fn blob_stream(&self, digest: &Digest, range: Range<u64>) -> BoxStream<'static, Result<Bytes, StoreError>> {
         blob_stream(Arc::clone(&self.inner), *digest, range, Care::Checking)
     }
@@ -105,6 +105,9 @@ impl Reading {
                 let chunk = chunk.split_off(std::mem::take(&mut self.skip));
                 let length = self.left.min(chunk.len() as u64);
                 self.left -= length;
+                if self.left == 0 {
+                    self.check_whole()?;
+                }
                 return Ok(Some(chunk.slice(..length as usize)));
             }
             match self.reads.try_next().await? {
@@ -112,16 +115,16 @@ impl Reading {
                 None => break,
             }
         }
-        match self.hasher.take() {
-            Some(hasher) => match self.plan.check(hasher.finalize().into()) {
-                Ok(()) => {
-                    self.inner.trusted.note(self.plan.digest);
-                    Ok(None)
-                }
-                Err(error) => Err(self.inner.here(error)),
-            },
-            None => Ok(None),
-        }
+        self.check_whole()?;
+        Ok(None)
+    }
+
+    /// Before the last chunk is given, because who was told the length may never ask what comes behind it.
+    fn check_whole(&mut self) -> Result<(), StoreError> {
+        let Some(hasher) = self.hasher.take() else { return Ok(()) };
+        self.plan.check(hasher.finalize().into()).map_err(|error| self.inner.here(error))?;
+        self.inner.trusted.note(self.plan.digest);
+        Ok(())
     }
 
     async fn hashed(&mut self, chunks: Vec<Bytes>) -> Result<Vec<Bytes>, StoreError> {

@@ -1,5 +1,4 @@
-use bytes::Bytes;
-use ropewalk_types::{ExperimentId, RunId};
+use ropewalk_types::ExperimentId;
 
 use super::*;
 use crate::testing::{tracking, tracking_with_run};
