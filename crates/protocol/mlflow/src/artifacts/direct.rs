@@ -7,12 +7,12 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use ropewalk_tracking::{ArtifactHome, TrackingError};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::path;
+use super::{PathText, path};
 use crate::request::{Message, required, run_id};
 use crate::wire::number::Int64;
 use crate::{MlflowError, MlflowState};
@@ -21,13 +21,13 @@ use crate::{MlflowError, MlflowState};
 const LONGEST: i64 = 604_800;
 
 /// `mlflow-artifacts/mpu/create`, `complete` and `abort`.
-pub(crate) async fn multipart_upload(Path(text): Path<String>) -> Result<Json<Value>, MlflowError> {
+pub(crate) async fn multipart_upload(PathText(text): PathText) -> Result<Json<Value>, MlflowError> {
     path(text.trim_end_matches('/'))?;
     Err(MlflowError::NotImplemented("Multipart upload is not supported for the current artifact repository"))
 }
 
 /// `mlflow-artifacts/presigned`.
-pub(crate) async fn multipart_download(Path(text): Path<String>) -> Result<Json<Value>, MlflowError> {
+pub(crate) async fn multipart_download(PathText(text): PathText) -> Result<Json<Value>, MlflowError> {
     path(&text)?;
     Err(MlflowError::NotImplemented("Multipart download is not supported for the current artifact repository"))
 }

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use ropewalk_tracking::{ArtifactPath, ArtifactRoot, TrackingError};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{download, folder, upload};
+use super::{PathText, download, folder, upload};
 use crate::request::Parameters;
 use crate::wire::FileInfo;
 use crate::{MlflowError, MlflowState};
@@ -39,7 +39,7 @@ pub(crate) async fn list(
 
 pub(crate) async fn download(
     State(state): State<Arc<MlflowState>>,
-    Path(text): Path<String>,
+    PathText(text): PathText,
     headers: HeaderMap,
 ) -> Result<Response, MlflowError> {
     let artifact = state.tracking.artifact_at(&ArtifactRoot::Top, &inner(&text)?).await?;
@@ -48,7 +48,7 @@ pub(crate) async fn download(
 
 pub(crate) async fn upload(
     State(state): State<Arc<MlflowState>>,
-    Path(text): Path<String>,
+    PathText(text): PathText,
     body: Body,
 ) -> Result<Json<Value>, MlflowError> {
     // A name that ends with a slash is that of a folder, which has no bytes.
@@ -61,7 +61,7 @@ pub(crate) async fn upload(
 /// What is not there is deleted, as for MLflow's own server.
 pub(crate) async fn delete(
     State(state): State<Arc<MlflowState>>,
-    Path(text): Path<String>,
+    PathText(text): PathText,
 ) -> Result<Json<Value>, MlflowError> {
     match state.tracking.artifact_remove(&ArtifactRoot::Top, Some(inner(&text)?)).await {
         Ok(()) | Err(TrackingError::ArtifactAbsent { .. }) => Ok(Json(json!({}))),
@@ -150,7 +150,7 @@ mod tests {
             let request = get(&format!("/get-artifact?run_id={run}&path={path}"));
             server.refuses(request, 400, "INVALID_PARAMETER_VALUE").await;
         }
-        for path in ["x/", "x//y", "%2e%2e/x", "x/%252e%252e/y"] {
+        for path in ["x/", "x//y", "%2e%2e/x", "x/%252e%252e/y", "x%ff"] {
             server.refuses(put(&format!("{API}/{path}"), Bytes::new()), 400, "INVALID_PARAMETER_VALUE").await;
         }
         for path in ["..", "%2e%2e", "a/%252e%252e", "a%00", "/a"] {
