@@ -1,8 +1,9 @@
+use ropewalk_catalog::{Catalog, MigrationSet};
 use ropewalk_types::ExperimentId;
 
 use super::*;
 use crate::testing::{tracking, tracking_with_run};
-use crate::{DEFAULT_EXPERIMENT, ErrorKind};
+use crate::{DEFAULT_EXPERIMENT, ErrorKind, MIGRATIONS};
 
 fn path(text: &str) -> ArtifactPath {
     ArtifactPath::new(text).expect("path")
@@ -183,4 +184,40 @@ async fn the_longest_paths_fit() {
     let root = ArtifactRoot::At(long.clone());
     tracking.artifact_store(&root, long.clone(), Bytes::new()).await.expect("stored");
     assert_eq!(tracking.artifact_at(&root, &long).await.expect("found").size, 0);
+}
+
+#[tokio::test]
+async fn artifacts_of_the_first_schema_are_found_where_clients_look() {
+    let directory = tempfile::tempdir().expect("directory");
+    let url = format!("sqlite:{}", directory.path().join("catalog.db").display());
+    let old = MigrationSet { owner: MIGRATIONS.owner, steps: &MIGRATIONS.steps[..1] };
+    let before = Catalog::open(&url, &[old]).await.expect("the first schema");
+    let run: RunId = "0123456789abcdef0123456789abcdef".parse().expect("run");
+    let digest = Digest::of(b"bytes");
+    let rows = format!(
+        "INSERT INTO run (id, experiment_id, name, user_name, status, started_at) VALUES ('{run}', 0, 'n', 'u', 'FINISHED', 5);
+         INSERT INTO run_artifact (run_id, path, folder, digest, size, created_at)
+             VALUES ('{run}', 'ä.txt', '', '{digest}', 5, 7), ('{run}', 'mü/d/x', 'mü/d', '{digest}', 5, 7);
+         INSERT INTO run_artifact_folder (run_id, path, folder) VALUES ('{run}', 'mü', ''), ('{run}', 'mü/d', 'mü');"
+    );
+    let written: Result<()> = before
+        .write(move |connection| {
+            Box::pin(async move { Ok(ropewalk_catalog::execute_script(connection, &rows).await?) })
+        })
+        .await;
+    written.expect("rows of the first schema");
+    before.close().await;
+    let catalog = Catalog::open(&url, &[MIGRATIONS]).await.expect("brought up to date");
+    let store = ropewalk_store::Store::open("memory:").await.expect("store");
+    let tracking = Tracking::new(catalog, store, std::sync::Arc::new(ropewalk_types::ManualAmbient::default()));
+    assert_eq!(listed(&tracking, run, None).await, ["mü/", "ä.txt"]);
+    assert_eq!(listed(&tracking, run, Some("mü")).await, ["mü/d/"]);
+    let artifact = tracking.artifact_get(run, &path("mü/d/x")).await.expect("artifact");
+    assert_eq!(artifact, Artifact { path: path("mü/d/x"), digest, size: 5, created: Timestamp(7) });
+    assert_eq!(below(&tracking, "0").await, [format!("0/{run}/")]);
+    assert_eq!(below(&tracking, &format!("0/{run}")).await, [format!("0/{run}/artifacts/")]);
+    let top = tracking.artifact_entries(&ArtifactRoot::Top, None).await.expect("listed");
+    assert_eq!(shown(&top), ["0/"]);
+    tracking.artifact_delete(run, None).await.expect("deleted");
+    assert!(tracking.artifact_digests().await.expect("digests").is_empty());
 }
