@@ -8,15 +8,19 @@
 //! This crate translates. It must never hold a rule of tracking nor SQL, and it opens no socket: the product binds
 //! the router, to loopback or behind credentials.
 
+mod answer;
 mod artifacts;
 mod error;
 mod experiments;
 mod guard;
+mod inputs;
 mod logged_models;
 mod logging;
+mod metrics;
 mod request;
 mod router;
 mod runs;
+mod search;
 mod state;
 #[cfg(test)]
 mod testing;
