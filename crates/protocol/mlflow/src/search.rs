@@ -113,3 +113,57 @@ async fn experiments(state: &MlflowState, message: SearchExperiments) -> Answer 
     let next_page_token = found.last().filter(|_| more).map(|last| last.id.to_string());
     answer(&FoundExperiments { experiments: ExperimentsOut(&found), next_page_token })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use crate::testing::{Server, get, post};
+
+    const API: &str = "/api/2.0/mlflow";
+
+    async fn begin(server: &Server, start: i64) {
+        let create = json!({"experiment_id": "0", "start_time": start.to_string()});
+        server.ok(post(&format!("{API}/runs/create"), &create)).await;
+    }
+
+    #[tokio::test]
+    async fn pages_go_on_where_they_ended() {
+        let server = Server::new().await;
+        for name in ["a", "b"] {
+            server.ok(post(&format!("{API}/experiments/create"), &json!({"name": name}))).await;
+        }
+        let first = server
+            .ok(post(&format!("{API}/experiments/search"), &json!({"max_results": "2", "view_type": "ALL"})))
+            .await;
+        assert_eq!(first["experiments"].as_array().expect("list").len(), 2);
+        let token = first["next_page_token"].as_str().expect("token");
+        let rest = server.ok(get(&format!("{API}/experiments/search?max_results=2&page_token={token}"))).await;
+        assert_eq!(rest["experiments"][0]["name"], "Default");
+        assert!(rest.get("next_page_token").is_none());
+    }
+
+    #[tokio::test]
+    async fn a_search_is_newest_first_in_pages_and_empty_without_experiments() {
+        let server = Server::new().await;
+        for start in [1, 3, 2] {
+            begin(&server, start).await;
+        }
+        let search = json!({"experiment_ids": ["0"], "max_results": 2, "order_by": ["attributes.start_time DESC"]});
+        let first = server.ok(post(&format!("{API}/runs/search"), &search)).await;
+        let starts = |page: &Value| {
+            page["runs"]
+                .as_array()
+                .expect("runs")
+                .iter()
+                .map(|run| run["info"]["start_time"].clone())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(starts(&first), [3, 2]);
+        let next = json!({"experiment_ids": ["0"], "max_results": 2, "page_token": first["next_page_token"]});
+        let last = server.ok(post(&format!("{API}/runs/search"), &next)).await;
+        assert_eq!(starts(&last), [1]);
+        assert!(last.get("next_page_token").is_none());
+        assert_eq!(server.ok(post(&format!("{API}/runs/search"), &json!({}))).await["runs"], json!([]));
+    }
+}
