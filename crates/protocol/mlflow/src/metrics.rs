@@ -149,7 +149,8 @@ mod tests {
         assert_eq!(
             rest["metrics"],
             json!([
-                {"key": "m", "value": 3.0, "timestamp": 3, "step": -3}, {"key": "m", "value": 4.0, "timestamp": 4, "step": -4}
+                {"key": "m", "value": 3.0, "timestamp": 3, "step": -3},
+                {"key": "m", "value": 4.0, "timestamp": 4, "step": -4}
             ])
         );
         for wrong in ["&max_results=0", "&page_token=x", "&max_results=x"] {
