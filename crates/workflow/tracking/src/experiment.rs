@@ -123,13 +123,11 @@ pub async fn experiment_ensure(
     name: &str,
     at: Timestamp,
 ) -> Result<Experiment, TrackingError> {
-    match find(connection, name).await? {
-        Some(experiment) => Ok(experiment),
-        None => {
-            let new = NewExperiment { name: name.to_owned(), ..NewExperiment::default() };
-            experiment_create(connection, &new, at).await
-        }
+    if let Some(experiment) = find(connection, name).await? {
+        return Ok(experiment);
     }
+    let new = NewExperiment { name: name.to_owned(), ..NewExperiment::default() };
+    experiment_create(connection, &new, at).await
 }
 
 /// The last of the next `count` numbers of a counter.
