@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 
 use crate::request::{Parameters, required, run_id};
 use crate::wire::FileInfo;
+use crate::wire::run::artifact_uri;
 use crate::{MlflowError, MlflowState};
 
 /// The rest of a URL's path, decoded once; what is not UTF-8 is refused in MLflow's shape.
@@ -49,8 +50,7 @@ pub(crate) async fn list(
     Parameters(message): Parameters<OfRun>,
 ) -> Result<Json<Value>, MlflowError> {
     let run = state.tracking.run_info(run_id(message.run_id, message.run_uuid)?).await?;
-    let root = ArtifactRoot::Run { experiment: run.experiment, run: run.id };
-    let uri = root.uri(run.artifact_location.as_deref());
+    let uri = artifact_uri(&run);
     let entries = list_under(&state, &uri, message.path.as_deref()).await?;
     let files: Vec<_> = entries.iter().map(FileInfo::of).collect();
     Ok(Json(json!({ "root_uri": uri, "files": files })))
