@@ -11,10 +11,12 @@ mod artifact;
 mod batch;
 mod error;
 mod experiment;
+pub mod filter;
 mod limits;
 mod metric;
 mod rows;
 mod run;
+pub mod search;
 #[cfg(test)]
 mod testing;
 mod tracking;
@@ -35,6 +37,7 @@ pub use run::{
     CursorError, Lifecycle, NewRun, PARENT_RUN_TAG, RUN_NAME_TAG, Run, RunCursor, RunFilter, RunInfo, RunPage,
     RunUpdate,
 };
+pub use search::{ExperimentSearch, ExperimentSearchPage, RunSearch, RunSearchPage};
 pub use tracking::Tracking;
 
 /// The tables of this box.
