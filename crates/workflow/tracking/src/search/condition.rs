@@ -7,8 +7,8 @@ const DATASET_CONTEXT_TAG: &str = "mlflow.data.context";
 const INDEXED_CHARACTERS: usize = 64;
 
 /// Where a run keeps its artifacts, as clients are told it.
-const ARTIFACT_URI: &str = "((SELECT COALESCE(e.artifact_location, 'mlflow-artifacts:/' || CAST(e.id AS TEXT)) \
-                            FROM experiment e WHERE e.id = r.experiment_id) || '/' || r.id || '/artifacts')";
+const ARTIFACT_URI: &str = "((SELECT RTRIM(COALESCE(NULLIF(e.artifact_location, ''), 'mlflow-artifacts:/' || CAST(e.id AS TEXT)), '/') \
+     FROM experiment e WHERE e.id = r.experiment_id) || '/' || r.id || '/artifacts')";
 
 /// The column of `run r` that an attribute is, and whether it may be NULL.
 pub(super) fn column(attribute: &str) -> (&'static str, bool) {
