@@ -12,7 +12,9 @@ mod batch;
 mod error;
 mod experiment;
 pub mod filter;
+mod input;
 mod limits;
+mod logged_model;
 mod metric;
 mod rows;
 mod run;
@@ -27,15 +29,17 @@ use ropewalk_catalog::{Migration, MigrationSet};
 pub use artifact::{Artifact, ArtifactEntry, ArtifactPath, ArtifactPathError};
 pub use batch::{Batch, Param, Tag, Written};
 pub use error::{ErrorKind, TrackingError};
-pub use experiment::{DEFAULT_EXPERIMENT, Experiment};
+pub use experiment::{DEFAULT_EXPERIMENT, Experiment, NewExperiment};
+pub use input::{DatasetInput, DatasetSummary, ModelOutput};
 pub use limits::{
     ARTIFACT_PATH_BYTES, BATCH_METRICS, BATCH_PARAMS, BATCH_TAGS, BATCH_TOTAL, EXPERIMENT_NAME_CHARACTERS,
-    EXPERIMENT_TAG_CHARACTERS, HISTORY_PAGE, KEY_CHARACTERS, PARAM_CHARACTERS, RUN_PAGE, TAG_CHARACTERS,
+    EXPERIMENT_TAG_CHARACTERS, HISTORY_PAGE, KEY_CHARACTERS, PARAM_CHARACTERS, RUN_PAGE, SAMPLE_POINTS, SAMPLE_RUNS,
+    TAG_CHARACTERS,
 };
-pub use metric::{HistoryCursor, HistoryPage, Metric};
+pub use metric::{HistoryCursor, HistoryPage, Metric, MetricSubject, StepRange};
 pub use run::{
-    CursorError, Lifecycle, NewRun, PARENT_RUN_TAG, RUN_NAME_TAG, Run, RunCursor, RunFilter, RunInfo, RunPage,
-    RunUpdate,
+    CursorError, Lifecycle, NewRun, PARENT_RUN_TAG, Pairs, PairsIter, RUN_NAME_TAG, Run, RunCursor, RunFilter, RunInfo,
+    RunPage, RunUpdate,
 };
 pub use search::{ExperimentSearch, ExperimentSearchPage, RunSearch, RunSearchPage};
 pub use tracking::Tracking;
@@ -43,5 +47,8 @@ pub use tracking::Tracking;
 /// The tables of this box.
 pub const MIGRATIONS: MigrationSet = MigrationSet {
     owner: "tracking",
-    steps: &[Migration { number: 1, name: "tracking", sql: include_str!("../migrations/001_tracking.sql") }],
+    steps: &[
+        Migration { number: 1, name: "tracking", sql: include_str!("../migrations/001_tracking.sql") },
+        Migration { number: 2, name: "core", sql: include_str!("../migrations/002_core.sql") },
+    ],
 };
