@@ -10,6 +10,7 @@ mod plan;
 mod profile;
 mod question;
 mod runs;
+mod sift;
 mod statement;
 #[cfg(test)]
 mod tests;

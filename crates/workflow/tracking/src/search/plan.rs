@@ -2,19 +2,22 @@ use ropewalk_catalog::{CatalogError, Connection, Dialect};
 
 use super::condition::has_index;
 use super::question::{MISSING, NUMBER, Question};
+use super::sift::is_set;
 use super::statement::{Driver, count, count_runs, names_runs};
 use crate::filter::{Comparison, Entity, Operator};
 
-/// Rows of an index that are counted at most: of more of them a sort would cost more than a walk.
+/// Rows of an index that are counted at most: of more of them a sort would cost more than other ways.
 const COUNTED: i64 = 8_000;
 /// Runs that are counted at most.
 const COUNTED_RUNS: i64 = 100_000;
 /// So few runs are read whole: nothing is worth counting.
 const FEW_RUNS: i64 = 100;
 
-/// Microseconds, measured over 100,000 runs with 50 metrics each: a look-up by primary key, a step along an index, a
-/// row of a sort.
-const LOOK_UP: f64 = 1.3;
+/// Microseconds, measured over 100,000 runs with 50 metrics each: a look-up by primary key, an entry read along an
+/// index, a row of the runs read along, a row of a join, a row of a sort.
+const LOOK_UP: f64 = 2.5;
+const ENTRY: f64 = 0.12;
+const RUN: f64 = 0.3;
 const STEP: f64 = 0.3;
 const SORT: f64 = 0.5;
 
@@ -28,18 +31,17 @@ pub(super) async fn drivers(
 ) -> Result<Vec<Driver>, CatalogError> {
     let dialect = connection.dialect();
     let walk = walk(question);
-    let indexed = question.conditions.iter().any(has_index);
     if question.conditions.iter().any(names_runs) {
         return Ok(vec![Driver::Runs]);
     }
-    if dialect == Dialect::Postgres || !indexed {
+    if dialect == Dialect::Postgres || !question.conditions.iter().any(is_set) {
         return Ok(walk);
     }
     let runs: i64 = count_runs(question, dialect, COUNTED_RUNS).query().fetch_one(connection).await?;
     if runs <= FEW_RUNS {
         return Ok(vec![Driver::Runs]);
     }
-    let mut costs = Costs::new(question, runs, wanted);
+    let mut costs = Costs::new(question, runs, wanted, walk == [Driver::Runs]);
     for (position, comparison) in question.conditions.iter().enumerate() {
         let counted = if has_index(comparison) {
             Some(count(question, dialect, comparison, COUNTED).query().fetch_one(connection).await?)
@@ -48,10 +50,7 @@ pub(super) async fn drivers(
         };
         costs.condition(position, comparison, counted);
     }
-    Ok(match costs.cheaper_than_walk(walk == [Driver::Runs]) {
-        Some(position) => vec![Driver::Condition(position)],
-        None => walk,
-    })
+    Ok(costs.least().map_or(walk, |driver| vec![driver]))
 }
 
 /// The runs in their order or, if a metric orders those of one experiment, its classes from the one that is reached.
@@ -64,57 +63,78 @@ fn walk(question: &Question) -> Vec<Driver> {
 }
 
 /// What the ways to a page cost, in microseconds.
+#[derive(Debug)]
 struct Costs {
     runs: f64,
     wanted: f64,
+    /// Of the conditions of one run.
     checks: f64,
+    /// Of what one run is ordered by.
     joins: f64,
+    /// The runs come in no order.
     sorted: bool,
+    /// The part of the runs that passes, as far as it is known.
     passing: f64,
+    /// How much more than by that part a walk may cost: nobody knows how conditions hang together.
+    doubt: f64,
+    /// Of the sets, if they lead to the page.
+    sets: Option<f64>,
     best: Option<(usize, f64)>,
 }
 
 impl Costs {
-    fn new(question: &Question, runs: i64, wanted: u64) -> Self {
+    fn new(question: &Question, runs: i64, wanted: u64, over_runs: bool) -> Self {
         let joins = question.orders.iter().filter(|order| order.entity != Entity::Attribute).count();
+        let (runs, wanted) = (runs as f64, wanted as f64);
         Self {
-            runs: runs as f64,
-            wanted: wanted as f64,
+            runs,
+            wanted,
             checks: question.conditions.len() as f64 * LOOK_UP,
             joins: joins as f64 * LOOK_UP,
-            sorted: !question.orders.is_empty() || question.experiments.len() > 1,
+            sorted: over_runs && (!question.orders.is_empty() || question.experiments.len() > 1),
             passing: 1.0,
+            doubt: 1.0,
+            // The order is read along, at worst to its end and once more for what is missing.
+            sets: (!over_runs && question.by_place()).then_some(runs * ENTRY + wanted.min(runs) * LOOK_UP),
             best: None,
         }
     }
 
     fn condition(&mut self, position: usize, comparison: &Comparison, counted: Option<i64>) {
-        let part = match counted {
+        // Between what was counted and all.
+        let many = (COUNTED as f64 / self.runs).min(1.0).sqrt();
+        let (part, doubt, set) = match counted {
             Some(rows) if rows < COUNTED => {
                 // Its own check is saved, its run is looked up instead.
                 let cost = rows as f64 * (STEP + self.checks + self.joins + SORT);
                 if self.best.is_none_or(|(_, best)| cost < best) {
                     self.best = Some((position, cost));
                 }
-                (rows as f64 / self.runs).min(1.0)
+                ((rows as f64 / self.runs).min(1.0), 1.5, rows as f64 * ENTRY)
             }
-            Some(_) => 0.4,
-            None if comparison.operator == Operator::NotEqual => 0.9,
-            None => 0.4,
+            Some(_) => (many, 2.0, self.runs * many * ENTRY),
+            None if comparison.entity == Entity::Attribute => (0.4, 60.0, self.runs * RUN),
+            None if comparison.operator == Operator::NotEqual => (0.9, 1.0, 0.0),
+            None => (0.4, 2.0, 0.0),
         };
         self.passing *= part;
+        self.doubt *= doubt;
+        self.sets = self.sets.map(|sets| sets + set);
     }
 
-    /// The condition that leads to the page with less work than the walk, if one does.
-    fn cheaper_than_walk(&self, over_runs: bool) -> Option<usize> {
-        let (position, cost) = self.best?;
-        let walk = if over_runs && self.sorted {
+    /// The way that is cheaper than the walk, if one is.
+    fn least(&self) -> Option<Driver> {
+        let walk = if self.sorted {
             self.runs * (STEP + LOOK_UP + self.checks + self.joins + SORT)
         } else {
-            // Conditions that go together pass more or fewer runs than their parts say; the first check mostly decides.
-            let steps = (self.wanted / self.passing.max(1e-9)).min(self.runs);
+            // Most runs fail at the first checks.
+            let steps = (self.wanted / self.passing.max(1e-9) * self.doubt).min(self.runs);
             steps * (STEP + LOOK_UP + self.checks / 2.0)
         };
-        (cost < walk).then_some(position)
+        let condition = self.best.map(|(position, cost)| (Driver::Condition(position), cost));
+        let sets = self.sets.map(|cost| (Driver::Sets, cost));
+        let ways = condition.into_iter().chain(sets);
+        let (driver, cost) = ways.min_by(|(_, a), (_, b)| a.total_cmp(b))?;
+        (cost < walk).then_some(driver)
     }
 }

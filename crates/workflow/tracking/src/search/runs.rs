@@ -1,9 +1,8 @@
 use ropewalk_catalog::{CatalogError, Connection};
 
-use super::RunSearchPage;
-use super::plan;
 use super::question::{Place, Question};
 use super::statement::{Driver, places};
+use super::{RunSearchPage, plan, sift};
 use crate::TrackingError;
 use crate::run::read::by_numbers;
 
@@ -32,6 +31,9 @@ pub(super) async fn by_drivers(
     drivers: &[Driver],
     wanted: u64,
 ) -> Result<Vec<Place>, CatalogError> {
+    if *drivers == [Driver::Sets] {
+        return sift::places(connection, question, wanted).await;
+    }
     if let [driver] = *drivers {
         return fetch(connection, question, driver, wanted, question.offset()).await;
     }
@@ -48,7 +50,8 @@ pub(super) async fn by_drivers(
     Ok(found)
 }
 
-async fn fetch(
+/// What one statement finds.
+pub(super) async fn fetch(
     connection: &mut Connection,
     question: &Question,
     driver: Driver,

@@ -14,6 +14,8 @@ pub(super) enum Driver {
     Class(i64),
     /// The rows that pass the condition with this position.
     Condition(usize),
+    /// The indexes of several conditions, as sets; see [`sift`](super::sift).
+    Sets,
 }
 
 /// The statement that finds the places of at most `limit` runs after `offset` ones.
@@ -35,7 +37,7 @@ pub(super) fn places(question: &Question, dialect: Dialect, driver: Driver, limi
             statement.push(condition::table(entity)).push(" d CROSS JOIN run r");
             "d.run"
         }
-        Driver::Runs | Driver::Class(_) => {
+        Driver::Runs | Driver::Sets | Driver::Class(_) => {
             statement.push("run r");
             "r.number"
         }
@@ -159,7 +161,7 @@ pub(super) fn names_runs(comparison: &Comparison) -> bool {
 }
 
 /// Appends the experiments and the lifecycle.
-fn scope(builder: &mut SqlBuilder, question: &Question) {
+pub(super) fn scope(builder: &mut SqlBuilder, question: &Question) {
     if question.conditions.iter().any(names_runs) {
         // The sign keeps SQLite from entering at the experiment instead of at the ids.
         builder.push("+");

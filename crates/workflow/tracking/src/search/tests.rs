@@ -8,6 +8,7 @@ use ropewalk_types::ExperimentId;
 use super::condition::has_index;
 use super::question::{MISSING, NUMBER, Question};
 use super::runs::by_drivers;
+use super::sift::is_set;
 use super::statement::Driver;
 use super::{RunSearch, RunSearchPage};
 use crate::filter::token::TokenError;
@@ -51,6 +52,9 @@ fn ways(question: &Question) -> Vec<Vec<Driver>> {
     ways.extend(conditions.map(|(position, _)| vec![Driver::Condition(position)]));
     if question.metric_first().is_some() && question.experiments.len() == 1 {
         ways.push((NUMBER..=MISSING).map(Driver::Class).collect());
+        if question.by_place() && question.conditions.iter().any(is_set) {
+            ways.push(vec![Driver::Sets]);
+        }
     }
     ways
 }
