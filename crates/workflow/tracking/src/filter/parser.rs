@@ -276,10 +276,10 @@ impl<'t, 'p> Parser<'t, 'p> {
     }
 
     fn string(&mut self, name: &Name) -> Result<&'t str, FilterError> {
-        if matches!(self.scanner.peek(), Some('\'' | '"')) {
-            if let Some(quoted) = self.quoted()? {
-                return Ok(quoted.inner);
-            }
+        if matches!(self.scanner.peek(), Some('\'' | '"'))
+            && let Some(quoted) = self.quoted()?
+        {
+            return Ok(quoted.inner);
         }
         Err(self.unexpected(&format!("a quoted text for the {}", name.shown())))
     }

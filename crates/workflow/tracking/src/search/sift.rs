@@ -285,7 +285,9 @@ mod tests {
 
     fn set(numbers: &[i64]) -> Numbers {
         let mut set = Numbers::default();
-        numbers.iter().for_each(|number| set.insert(*number));
+        for number in numbers {
+            set.insert(*number);
+        }
         set
     }
 
