@@ -169,6 +169,12 @@ mod tests {
         let other = server.ok(post(&format!("{RUNS}/search"), &next)).await;
         assert_eq!(names(&other), ["run-3", "run-0"]);
         assert_eq!(server.ok(post(&format!("{RUNS}/search"), &json!({}))).await["runs"], json!([]));
+        // The order that holds anyway need not be repeated.
+        let newest = json!({"experiment_ids": ["0"], "max_results": 3, "order_by": ["attributes.start_time DESC"]});
+        let first = server.ok(post(&format!("{RUNS}/search"), &newest)).await;
+        assert_eq!(names(&first), ["run-4", "run-3", "run-2"]);
+        let next = json!({"experiment_ids": ["0"], "page_token": first["next_page_token"]});
+        assert_eq!(names(&server.ok(post(&format!("{RUNS}/search"), &next)).await), ["run-1", "run-0"]);
     }
 
     #[tokio::test]

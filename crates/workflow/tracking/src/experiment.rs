@@ -5,8 +5,9 @@ use ropewalk_types::{ExperimentId, Timestamp};
 use serde::Serialize;
 
 use crate::limits::{artifact_location_check, experiment_name_check, experiment_tag_check};
+use crate::run::read::of_numbers;
 use crate::tracking::{reading, transaction};
-use crate::{Tag, Tracking, TrackingError};
+use crate::{Tag, Tracking, TrackingError, rows};
 
 /// The experiment that always exists, named `Default`.
 pub const DEFAULT_EXPERIMENT: ExperimentId = ExperimentId(0);
@@ -123,13 +124,11 @@ pub async fn experiment_ensure(
     name: &str,
     at: Timestamp,
 ) -> Result<Experiment, TrackingError> {
-    match find(connection, name).await? {
-        Some(experiment) => Ok(experiment),
-        None => {
-            let new = NewExperiment { name: name.to_owned(), ..NewExperiment::default() };
-            experiment_create(connection, &new, at).await
-        }
+    if let Some(experiment) = find(connection, name).await? {
+        return Ok(experiment);
     }
+    let new = NewExperiment { name: name.to_owned(), ..NewExperiment::default() };
+    experiment_create(connection, &new, at).await
 }
 
 /// The last of the next `count` numbers of a counter.
@@ -230,15 +229,21 @@ pub(crate) async fn by_ids(
     connection: &mut Connection,
     ids: &[ExperimentId],
 ) -> Result<Vec<Experiment>, TrackingError> {
-    let mut found = Vec::with_capacity(ids.len());
-    for id in ids {
-        match get(connection, *id).await {
-            Ok(experiment) => found.push(experiment),
-            Err(TrackingError::ExperimentAbsent(_)) => {}
-            Err(error) => return Err(error),
+    let numbers: Vec<i64> = ids.iter().map(|id| id.0).collect();
+    let mut found: HashMap<i64, Experiment> = HashMap::with_capacity(ids.len());
+    for piece in rows::pieces(&numbers) {
+        let listed = of_numbers(&format!("{COLUMNS}WHERE id IN "), &piece, "");
+        let listed: Vec<Row> = listed.fetch_all(connection).await?;
+        found.extend(listed.into_iter().map(|row| (row.0, experiment(row, BTreeMap::new()))));
+        let select = "SELECT experiment_id, key, value FROM experiment_tag WHERE experiment_id IN ";
+        let tags: Vec<(i64, String, String)> = of_numbers(select, &piece, "").fetch_all(connection).await?;
+        for (id, key, value) in tags {
+            if let Some(one) = found.get_mut(&id) {
+                one.tags.insert(key, value);
+            }
         }
     }
-    Ok(found)
+    Ok(numbers.iter().filter_map(|number| found.remove(number)).collect())
 }
 
 async fn find(connection: &mut Connection, name: &str) -> Result<Option<Experiment>, TrackingError> {
@@ -327,6 +332,9 @@ mod tests {
         }
         let page = tracking.experiment_list(None, 2).await.expect("page");
         assert_eq!(page.iter().map(|one| one.tags["name"].as_str()).collect::<Vec<_>>(), ["c", "b"]);
+        let ids = vec![page[1].id, ExperimentId(99), page[0].id];
+        let found = tracking.experiment_get_all(ids).await.expect("found");
+        assert_eq!(found, [page[1].clone(), page[0].clone()]);
         let rest = tracking.experiment_list(Some(page[1].id), 10).await.expect("rest");
         assert_eq!(rest.iter().map(|one| one.name.as_str()).collect::<Vec<_>>(), ["a", "Default"]);
     }

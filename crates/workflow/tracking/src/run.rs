@@ -93,10 +93,13 @@ pub struct Run {
     /// Its tags, by key.
     pub tags: Pairs,
     /// The dataset versions that it read.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub datasets: Vec<DatasetInput>,
     /// The ids of the logged models that it read.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub models_read: Vec<String>,
     /// The logged models that it made.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub models_made: Vec<ModelOutput>,
 }
 

@@ -24,6 +24,7 @@ impl Pairs {
 
     /// All pairs, by key.
     pub fn iter(&self) -> PairsIter<'_> {
+        let halves: fn(&(String, String)) -> (&String, &String) = halves;
         self.0.iter().map(halves)
     }
 
@@ -48,7 +49,7 @@ impl Pairs {
 }
 
 /// The pairs of [`Pairs`], by key.
-pub type PairsIter<'p> = Map<Iter<'p, (String, String)>, fn(&'p (String, String)) -> (&'p String, &'p String)>;
+pub type PairsIter<'p> = Map<Iter<'p, (String, String)>, fn(&(String, String)) -> (&String, &String)>;
 
 fn halves((key, value): &(String, String)) -> (&String, &String) {
     (key, value)

@@ -56,10 +56,7 @@ impl Question {
         let mut experiments: Vec<i64> = search.experiments.iter().map(|id| id.0).collect();
         experiments.sort_unstable();
         experiments.dedup();
-        let scope = format!("runs {:?} {experiments:?}", search.lifecycle);
-        let mut parts = vec![scope.as_str(), search.filter.trim()];
-        parts.extend(search.order.iter().map(|clause| clause.trim()));
-        let hash = query_hash(&parts);
+        let hash = hash(&experiments, search.lifecycle, &conditions, &orders);
         let limit = search.limit.clamp(1, RUN_PAGE);
         let mut question =
             Self { experiments, conditions, orders, lifecycle: search.lifecycle, limit, begin: Begin::Offset(0), hash };
@@ -107,6 +104,17 @@ impl Question {
         };
         found.ok_or_else(|| malformed(token))
     }
+}
+
+/// By what was understood, not by how it was written.
+fn hash(experiments: &[i64], lifecycle: Lifecycle, conditions: &[Comparison], orders: &[Order]) -> u64 {
+    let mut parts = vec![format!("runs {lifecycle:?} {experiments:?}")];
+    for Comparison { entity, key, operator, value, .. } in conditions {
+        parts.push(format!("{entity:?} {key:?} {operator:?} {value:?}"));
+    }
+    parts.extend(orders.iter().map(|order| format!("by {order:?}")));
+    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+    query_hash(&parts)
 }
 
 fn place_of(text: &str) -> Option<Place> {
