@@ -11,12 +11,14 @@ mod artifact;
 mod batch;
 mod error;
 mod experiment;
+pub mod filter;
 mod input;
 mod limits;
 mod logged_model;
 mod metric;
 mod rows;
 mod run;
+pub mod search;
 #[cfg(test)]
 mod testing;
 mod tracking;
@@ -41,6 +43,7 @@ pub use run::{
     CursorError, Lifecycle, NewRun, PARENT_RUN_TAG, Pairs, PairsIter, RUN_NAME_TAG, Run, RunCursor, RunFilter, RunInfo,
     RunPage, RunUpdate,
 };
+pub use search::{ExperimentSearch, ExperimentSearchPage, RunSearch, RunSearchPage};
 pub use tracking::Tracking;
 
 /// The tables of this box.
