@@ -12,6 +12,7 @@ mod batch;
 mod error;
 mod experiment;
 mod limits;
+mod logged_model;
 mod metric;
 mod rows;
 mod run;
@@ -30,6 +31,11 @@ pub use limits::{
     ARTIFACT_PATH_BYTES, BATCH_METRICS, BATCH_PARAMS, BATCH_TAGS, BATCH_TOTAL, EXPERIMENT_NAME_CHARACTERS,
     EXPERIMENT_TAG_CHARACTERS, HISTORY_PAGE, KEY_CHARACTERS, PARAM_CHARACTERS, RUN_PAGE, TAG_CHARACTERS,
 };
+pub use logged_model::{
+    DatasetChoice, LOGGED_MODEL_KEY_CHARACTERS, LOGGED_MODEL_NAME_CHARACTERS, LOGGED_MODEL_PAGE,
+    LOGGED_MODEL_PAGE_MOST, LOGGED_MODELS, LoggedModel, LoggedModelError, LoggedModelId, LoggedModelMetric,
+    LoggedModelOrder, LoggedModelPage, LoggedModelSearch, LoggedModelStatus, MODEL_VERSIONS_TAG, NewLoggedModel,
+};
 pub use metric::{HistoryCursor, HistoryPage, Metric};
 pub use run::{
     CursorError, Lifecycle, NewRun, PARENT_RUN_TAG, RUN_NAME_TAG, Run, RunCursor, RunFilter, RunInfo, RunPage,
@@ -40,5 +46,8 @@ pub use tracking::Tracking;
 /// The tables of this box.
 pub const MIGRATIONS: MigrationSet = MigrationSet {
     owner: "tracking",
-    steps: &[Migration { number: 1, name: "tracking", sql: include_str!("../migrations/001_tracking.sql") }],
+    steps: &[
+        Migration { number: 1, name: "tracking", sql: include_str!("../migrations/001_tracking.sql") },
+        Migration { number: 4, name: "logged_model", sql: include_str!("../migrations/004_logged_model.sql") },
+    ],
 };
