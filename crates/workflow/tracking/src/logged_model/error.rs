@@ -1,5 +1,3 @@
-use ropewalk_types::ExperimentId;
-
 use super::LoggedModelId;
 use crate::ErrorKind;
 
@@ -41,9 +39,6 @@ pub enum LoggedModelError {
         /// What should be the logged model's id.
         model: String,
     },
-    /// A deleted experiment takes nothing new.
-    #[error("experiment {0} is deleted and takes no logged model")]
-    ExperimentDeleted(ExperimentId),
     /// A search cannot be ordered like that.
     #[error("logged models cannot be ordered by `{field}`: {reason}")]
     Order {
@@ -79,7 +74,6 @@ impl LoggedModelError {
             Self::TagAbsent { .. } => "tracking.logged_model_tag_absent",
             Self::ParamChanged { .. } => "tracking.logged_model_param_changed",
             Self::MetricModelAbsent { .. } => "tracking.metric_model_absent",
-            Self::ExperimentDeleted(_) => "tracking.experiment_deleted",
             Self::Order { .. } => "tracking.logged_model_order",
             Self::DatasetUnnamed => "tracking.logged_model_dataset",
             Self::Status(_) => "tracking.logged_model_status",

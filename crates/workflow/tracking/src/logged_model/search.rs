@@ -354,9 +354,6 @@ fn order_by(place: usize, order: &OrderBy) -> String {
     let direction = |descending: bool| if descending { "DESC" } else { "ASC" };
     match order {
         OrderBy::Column { sql, descending } => format!("{sql} {}, ", direction(*descending)),
-        // Without a value comes last both ways; databases differ about NULL.
-        OrderBy::Metric { descending, .. } => {
-            format!("CASE WHEN s.o{place} IS NULL THEN 1 ELSE 0 END, s.o{place} {}, ", direction(*descending))
-        }
+        OrderBy::Metric { descending, .. } => format!("s.o{place} {} NULLS LAST, ", direction(*descending)),
     }
 }

@@ -1,5 +1,3 @@
-use ropewalk_types::{ExperimentId, RunId, Timestamp};
-
 use super::*;
 use crate::testing::{tracking, tracking_with_run};
 use crate::{DEFAULT_EXPERIMENT, ErrorKind, Metric, MetricSubject};
@@ -204,7 +202,7 @@ async fn filters_find_what_mlflow_finds() {
         ("source_run_id != 'x' and artifact_location LIKE '%/models/%'", "bare n3 n2 n1"),
         ("creation_time > 0 and last_updated_timestamp < 1e15", "bare n3 n2 n1"),
         ("attributes.creation_timestamp < 5", ""),
-        (&format!("model_id = '{id}'"), "n1"),
+        (format!("model_id = '{id}'").as_str(), "n1"),
     ] {
         assert_eq!(names(&tracking, filtered(filter)).await.join(" "), found, "{filter}");
     }

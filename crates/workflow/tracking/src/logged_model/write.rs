@@ -23,7 +23,7 @@ pub(super) async fn create(
         query(select).bind(new.experiment.0).fetch_optional(connection).await?;
     let (location, deleted) = experiment.ok_or(TrackingError::ExperimentAbsent(new.experiment))?;
     if deleted.is_some() {
-        return Err(LoggedModelError::ExperimentDeleted(new.experiment).into());
+        return Err(TrackingError::ExperimentDeleted(new.experiment));
     }
     let root = ArtifactRoot::Model { experiment: new.experiment, model: id.to_string() };
     let model = LoggedModel {
