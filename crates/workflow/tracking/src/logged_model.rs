@@ -18,7 +18,7 @@ use serde::Serialize;
 pub use error::LoggedModelError;
 pub use id::LoggedModelId;
 pub use search::{DatasetChoice, LOGGED_MODELS, LoggedModelOrder, LoggedModelPage, LoggedModelSearch};
-pub use versions::MODEL_VERSIONS_TAG;
+pub use versions::{MODEL_VERSIONS_TAG, logged_model_version_record};
 pub use write::logged_model_put;
 pub(crate) use write::metrics_write;
 
@@ -240,6 +240,16 @@ impl Tracking {
         reading!(self, |connection| read::get(connection, id, deleted_too))
     }
 
+    /// At most `limit` logged models of all experiments, deleted ones too, in the order in which they came here,
+    /// beginning after `after` if that is given: for an export.
+    pub async fn logged_model_list(
+        &self,
+        after: Option<LoggedModelId>,
+        limit: usize,
+    ) -> Result<Vec<LoggedModel>, TrackingError> {
+        reading!(self, |connection| read::list(connection, after, limit))
+    }
+
     /// Says how far a logged model is.
     pub async fn logged_model_finalize(
         &self,
@@ -280,7 +290,12 @@ impl Tracking {
         version: i64,
     ) -> Result<(), TrackingError> {
         let registered_model = registered_model.to_owned();
-        transaction!(self, |connection| versions::record(connection, id, &registered_model, version))
+        transaction!(self, |connection| versions::logged_model_version_record(
+            connection,
+            id,
+            &registered_model,
+            version
+        ))
     }
 
     /// A page of the logged models that are asked for.

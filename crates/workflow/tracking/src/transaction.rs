@@ -6,5 +6,5 @@
 pub use crate::artifact::artifact_put;
 pub use crate::batch::{batch_log, tag_delete};
 pub use crate::experiment::{experiment_create, experiment_ensure};
-pub use crate::logged_model::logged_model_put;
+pub use crate::logged_model::{logged_model_put, logged_model_version_record};
 pub use crate::run::write::{run_create, run_finish, run_update};

@@ -3,7 +3,9 @@ use std::collections::{BTreeMap, HashMap};
 use ropewalk_catalog::{CatalogError, Connection, FromRow, Row, query};
 use ropewalk_types::{ExperimentId, RunId, Timestamp};
 
-use super::{LoggedModel, LoggedModelError, LoggedModelId, LoggedModelMetric, LoggedModelStatus};
+use super::{
+    LOGGED_MODEL_PAGE_MOST, LoggedModel, LoggedModelError, LoggedModelId, LoggedModelMetric, LoggedModelStatus,
+};
 use crate::TrackingError;
 use crate::filter::SqlBuilder;
 
@@ -95,6 +97,20 @@ pub(super) async fn get(
     let stored: Option<Stored> = query(select).bind(id.to_string()).fetch_optional(connection).await?;
     let found: Vec<Stored> = stored.filter(|stored| deleted_too || stored.deleted.is_none()).into_iter().collect();
     with_data(connection, found).await?.pop().ok_or_else(|| LoggedModelError::Absent(id).into())
+}
+
+pub(super) async fn list(
+    connection: &mut Connection,
+    after: Option<LoggedModelId>,
+    limit: usize,
+) -> Result<Vec<LoggedModel>, TrackingError> {
+    let select = format!(
+        "SELECT {COLUMNS} FROM logged_model \
+         WHERE number > COALESCE((SELECT a.number FROM logged_model a WHERE a.id = $1), 0) ORDER BY number LIMIT $2"
+    );
+    let after = after.map(|id| id.to_string()).unwrap_or_default();
+    let found = query(select).bind(after).bind(limit.min(LOGGED_MODEL_PAGE_MOST) as i64).fetch_all(connection).await?;
+    with_data(connection, found).await
 }
 
 /// The models of these rows with all that was logged to them, in the rows' order.

@@ -273,6 +273,21 @@ async fn pages_go_on_where_they_ended_and_tokens_serve_their_own_search() {
 }
 
 #[tokio::test]
+async fn a_list_goes_over_all_models_deleted_ones_too() {
+    let (tracking, ids, _) = four_models().await;
+    tracking.logged_model_delete(ids[1]).await.expect("deleted");
+    let mut seen = Vec::new();
+    loop {
+        let some = tracking.logged_model_list(seen.last().copied(), 3).await.expect("list");
+        if some.is_empty() {
+            break;
+        }
+        seen.extend(some.iter().map(|model| model.id));
+    }
+    assert_eq!(seen, ids);
+}
+
+#[tokio::test]
 async fn an_imported_model_keeps_everything_and_twice_is_once() {
     let (tracking, run) = tracking_with_run().await;
     let point = LoggedModelMetric {

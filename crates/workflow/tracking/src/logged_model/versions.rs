@@ -7,8 +7,8 @@ use crate::{Tag, TrackingError};
 /// The tag of a logged model that lists, as JSON, the versions of registered models that were made of it.
 pub const MODEL_VERSIONS_TAG: &str = "mlflow.modelVersions";
 
-/// Adds `{"name", "version"}` to the list in the tag, unless it is there.
-pub(super) async fn record(
+/// Adds `{"name", "version"}` to the list in the tag, unless it is there, in the caller's transaction.
+pub async fn logged_model_version_record(
     connection: &mut Connection,
     id: LoggedModelId,
     registered_model: &str,
