@@ -69,7 +69,7 @@ fn tracking() -> Router<States> {
         .route("/artifacts/presigned-upload-url", post(artifacts::direct::presigned_upload))
         .route("/artifacts/presigned-download-url", post(artifacts::direct::presigned_download))
         .route("/upload-artifact", post(artifacts::put))
-        .route("/logged-models/search", post(logged_models::search))
+        .merge(logged_models::routes())
 }
 
 fn proxied_artifacts() -> Router<States> {
@@ -123,16 +123,6 @@ mod tests {
         for request in absent {
             server.refuses(request, 404, "ENDPOINT_NOT_FOUND").await;
         }
-    }
-
-    #[tokio::test]
-    async fn there_is_no_logged_model_to_find_nor_a_way_to_make_one() {
-        let server = Server::new().await;
-        let search = json!({"experiment_ids": ["0"], "filter": "name = 'model'"});
-        let found = server.ok(post("/api/2.0/mlflow/logged-models/search", &search)).await;
-        assert_eq!(found, json!({"models": []}));
-        let create = post("/api/2.0/mlflow/logged-models", &json!({"experiment_id": "0"}));
-        server.refuses(create, 404, "ENDPOINT_NOT_FOUND").await;
     }
 
     #[tokio::test]

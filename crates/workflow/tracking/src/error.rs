@@ -4,7 +4,7 @@ use ropewalk_types::{Diagnose, ExperimentId, RunId};
 
 use crate::filter::FilterError;
 use crate::filter::token::TokenError;
-use crate::{ArtifactPathError, CursorError};
+use crate::{ArtifactPathError, CursorError, LoggedModelError};
 
 /// What went wrong in tracking.
 #[derive(Debug, thiserror::Error)]
@@ -149,6 +149,9 @@ pub enum TrackingError {
         /// How many are taken.
         limit: usize,
     },
+    /// It is about a logged model.
+    #[error(transparent)]
+    LoggedModel(#[from] LoggedModelError),
     /// A page token is not one of ours.
     #[error(transparent)]
     Cursor(#[from] CursorError),
@@ -206,6 +209,7 @@ impl TrackingError {
             Self::Damaged { .. } | Self::Catalog(_) | Self::Store(_) | Self::ArtifactBytesAbsent { .. } => {
                 ErrorKind::Internal
             }
+            Self::LoggedModel(error) => error.kind(),
             _ => ErrorKind::Invalid,
         }
     }
@@ -234,6 +238,7 @@ impl Diagnose for TrackingError {
             Self::Name { .. } => "tracking.name",
             Self::MetricTime { .. } => "tracking.metric_time",
             Self::BatchTooLarge { .. } => "tracking.batch_too_large",
+            Self::LoggedModel(error) => error.code(),
             Self::Cursor(_) => "tracking.cursor",
             Self::Filter(_) => "tracking.filter",
             Self::PageToken(_) => "tracking.page_token",

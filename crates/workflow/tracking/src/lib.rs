@@ -39,6 +39,11 @@ pub use limits::{
     TAG_CHARACTERS,
 };
 pub use metric::{HistoryCursor, HistoryPage, Metric, MetricSubject, StepRange};
+pub use logged_model::{
+    DatasetChoice, LOGGED_MODEL_KEY_CHARACTERS, LOGGED_MODEL_NAME_CHARACTERS, LOGGED_MODEL_PAGE,
+    LOGGED_MODEL_PAGE_MOST, LOGGED_MODELS, LoggedModel, LoggedModelError, LoggedModelId, LoggedModelMetric,
+    LoggedModelOrder, LoggedModelPage, LoggedModelSearch, LoggedModelStatus, MODEL_VERSIONS_TAG, NewLoggedModel,
+};
 pub use run::{
     CursorError, Lifecycle, NewRun, PARENT_RUN_TAG, Pairs, PairsIter, RUN_NAME_TAG, Run, RunCursor, RunFilter, RunInfo,
     RunPage, RunUpdate,
@@ -53,6 +58,7 @@ pub const MIGRATIONS: MigrationSet = MigrationSet {
         Migration { number: 1, name: "tracking", sql: include_str!("../migrations/001_tracking.sql") },
         Migration { number: 2, name: "core", sql: include_str!("../migrations/002_core.sql") },
         Migration { number: 3, name: "artifact", sql: include_str!("../migrations/003_artifact.sql") },
+        Migration { number: 4, name: "logged_model", sql: include_str!("../migrations/004_logged_model.sql") },
     ],
 };
 
