@@ -2,7 +2,7 @@ use ropewalk_catalog::CatalogError;
 use ropewalk_store::StoreError;
 use ropewalk_types::{Diagnose, ExperimentId, RunId};
 
-use crate::{ArtifactPathError, CursorError};
+use crate::{ArtifactPathError, CursorError, TraceError};
 
 /// What went wrong in tracking.
 #[derive(Debug, thiserror::Error)]
@@ -127,6 +127,9 @@ pub enum TrackingError {
         /// What was expected.
         expected: &'static str,
     },
+    /// Something with a trace.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
     /// The catalogue failed.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
@@ -161,6 +164,7 @@ impl TrackingError {
             Self::Damaged { .. } | Self::Catalog(_) | Self::Store(_) | Self::ArtifactBytesAbsent { .. } => {
                 ErrorKind::Internal
             }
+            Self::Trace(error) => error.kind(),
             _ => ErrorKind::Invalid,
         }
     }
@@ -192,6 +196,7 @@ impl Diagnose for TrackingError {
             Self::BatchTooLarge { .. } => "tracking.batch_too_large",
             Self::Cursor(_) => "tracking.cursor",
             Self::Damaged { .. } => "tracking.damaged",
+            Self::Trace(error) => error.code(),
             Self::Catalog(error) => error.code(),
             Self::Store(error) => error.code(),
         }

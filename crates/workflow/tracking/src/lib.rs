@@ -1,4 +1,4 @@
-//! Experiment and pipeline tracking: experiments, runs, params, metrics, tags and artifacts.
+//! Experiment and pipeline tracking: experiments, runs, params, metrics, tags, artifacts and traces.
 //!
 //! This box owns their rules and their tables. The rules are MLflow's (3.17), so that its clients can be served
 //! by a translation alone: params never change, metrics keep their history, a run's name and its tag
@@ -17,6 +17,7 @@ mod rows;
 mod run;
 #[cfg(test)]
 mod testing;
+mod trace;
 mod tracking;
 pub mod transaction;
 
@@ -35,10 +36,18 @@ pub use run::{
     CursorError, Lifecycle, NewRun, PARENT_RUN_TAG, RUN_NAME_TAG, Run, RunCursor, RunFilter, RunInfo, RunPage,
     RunUpdate,
 };
+pub use trace::{
+    Assessment, AssessmentFault, AssessmentUpdate, AssessmentValue, NewSpan, PREVIEW_CHARACTERS, SPAN_BATCH,
+    SpanStatus, TRACE_ARTIFACT_TAG, TRACE_LINKS, TRACE_METADATA_CHARACTERS, TRACE_NAME_TAG, TRACE_PAGE,
+    TRACE_TAG_CHARACTERS, TRACES, Trace, TraceError, TraceInfo, TracePage, TraceSearch, TraceSelection, TraceState,
+};
 pub use tracking::Tracking;
 
 /// The tables of this box.
 pub const MIGRATIONS: MigrationSet = MigrationSet {
     owner: "tracking",
-    steps: &[Migration { number: 1, name: "tracking", sql: include_str!("../migrations/001_tracking.sql") }],
+    steps: &[
+        Migration { number: 1, name: "tracking", sql: include_str!("../migrations/001_tracking.sql") },
+        Migration { number: 5, name: "trace", sql: include_str!("../migrations/005_trace.sql") },
+    ],
 };
