@@ -7,7 +7,7 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 
 use crate::guard::guard;
-use crate::{MLFLOW_VERSION, MlflowError, MlflowState, artifacts, experiments, logged_models, logging, runs};
+use crate::{MLFLOW_VERSION, MlflowError, MlflowState, artifacts, experiments, logged_models, logging, runs, traces};
 
 type States = Arc<MlflowState>;
 
@@ -17,12 +17,14 @@ pub fn router(state: MlflowState) -> Router {
     let mut router = Router::new()
         .route("/health", get(async || "OK"))
         .route("/version", get(async || MLFLOW_VERSION))
-        .route("/get-artifact", get(artifacts::get));
+        .route("/get-artifact", get(artifacts::get))
+        .route("/v1/traces", post(traces::otlp::export));
     for prefix in ["/api", "/ajax-api"] {
         router = router
             .nest(&format!("{prefix}/2.0/mlflow"), tracking())
             .nest(&format!("{prefix}/2.0/mlflow-artifacts"), proxied_artifacts())
-            .route(&format!("{prefix}/3.0/mlflow/server-info"), get(server_info));
+            .route(&format!("{prefix}/3.0/mlflow/server-info"), get(server_info))
+            .merge(traces::routes(prefix));
     }
     router
         .fallback(endpoint_absent)
@@ -93,7 +95,6 @@ mod tests {
             get("/"),
             get("/nowhere"),
             post("/api/2.0/mlflow/registered-models/create", &json!({})),
-            post("/api/3.0/mlflow/traces", &json!({})),
             get("/api/2.0/mlflow/runs/create"),
             delete("/health"),
             get("/api/2.0/mlflow-artifacts/presigned/x"),

@@ -294,7 +294,7 @@ async fn told_metadata(
         if there.contains_key(FINALIZED) && there.contains_key(measure.metadata) {
             continue;
         }
-        let mut nodes = if new { HashMap::new() } else { stored(connection, number, measure.attribute).await? };
+        let mut nodes = if new { BTreeMap::new() } else { stored(connection, number, measure.attribute).await? };
         for span in spans {
             let used = span.attribute(measure.attribute).and_then(Measure::object);
             nodes.insert(span.id.clone(), Node { id: span.id.clone(), parent: span.parent.clone(), used });
@@ -326,9 +326,9 @@ async fn stored(
     connection: &mut Connection,
     number: i64,
     attribute: &str,
-) -> Result<HashMap<String, Node>, TrackingError> {
+) -> Result<BTreeMap<String, Node>, TrackingError> {
     let select = "SELECT id, parent, content FROM trace_span WHERE trace = $1";
-    let mut nodes = HashMap::new();
+    let mut nodes = BTreeMap::new();
     query(select)
         .bind(number)
         .for_each(connection, |row| {

@@ -247,7 +247,7 @@ async fn filters_find_by_all_that_a_trace_has() {
         ("feedback.score != 'bad'", &["tr-3"]),
         ("feedback.score IS NULL", &["tr-1"]),
         ("expectation.score = 'bad'", &[]),
-        (&linked, &["tr-2"]),
+        (linked.as_str(), &["tr-2"]),
         ("prompt = 'greeting/2'", &["tr-3"]),
     ];
     for (filter, expected) in cases {
