@@ -37,8 +37,8 @@ type States = Arc<MlflowState>;
 type Answer = Result<Json<Value>, MlflowError>;
 
 /// How often a trace is looked for again whose spans are still on their way, and how long is waited each time.
-const LOOKS: usize = if cfg!(test) { 1 } else { 15 };
-const LOOK_AGAIN: Duration = Duration::from_millis(200);
+const LOOKS_AGAIN: u32 = if cfg!(test) { 0 } else { 15 };
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 /// The file among a trace's artifacts that holds its spans.
 const SPANS_FILE: &str = "traces.json";
@@ -126,10 +126,7 @@ struct One {
     allow_partial: Option<String>,
 }
 
-async fn one(
-    State(state): State<States>,
-    Parameters(message): Parameters<One>,
-) -> Result<Response, MlflowError> {
+async fn one(State(state): State<States>, Parameters(message): Parameters<One>) -> Result<Response, MlflowError> {
     #[derive(Serialize)]
     struct Out<'a> {
         trace: TraceOut<'a>,
@@ -144,13 +141,14 @@ async fn one(
 
 /// A client asks for its trace at once, while its spans may still be on their way.
 async fn looked_for(state: &MlflowState, id: &str, partial: bool) -> Result<Trace, MlflowError> {
-    for _ in 1..LOOKS {
+    let mut left = LOOKS_AGAIN;
+    loop {
         match state.tracking.trace_get(id, partial).await {
-            Err(TrackingError::Trace(TraceError::Unfinished { .. })) => tokio::time::sleep(LOOK_AGAIN).await,
+            Err(TrackingError::Trace(TraceError::Unfinished { .. })) if left > 0 => left -= 1,
             found => return Ok(found?),
         }
+        tokio::time::sleep(LOOK_AGAIN_AFTER).await;
     }
-    Ok(state.tracking.trace_get(id, partial).await?)
 }
 
 /// The ids, and the experiments if any are named: `trace_ids=a&trace_ids=b&experiment_ids=0`.
@@ -182,11 +180,11 @@ async fn many(
     let (traces, experiments) = named(pairs)?;
     let traces = state.tracking.trace_get_many(traces, experiments).await?;
     let spans = traces.iter().map(stored_spans).collect::<Result<Vec<_>, _>>()?;
-    let out = |(trace, spans): (_, &Vec<StoredSpan>)| TraceOut {
-        trace_info: InfoOut::from(trace),
+    let traces = traces.iter().zip(&spans).map(|(trace, spans)| TraceOut {
+        trace_info: InfoOut::from(&trace.info),
         spans: spans.iter().map(StoredSpan::out).collect(),
-    };
-    json_of(&Out { traces: traces.iter().map(|trace| &trace.info).zip(&spans).map(out).collect() })
+    });
+    json_of(&Out { traces: traces.collect() })
 }
 
 /// `BatchGetTraceInfos`.
@@ -203,7 +201,10 @@ async fn infos(State(state): State<States>, Message(message): Message<Infos>) ->
         trace_infos: Vec<InfoOut<'a>>,
     }
     let traces = message.trace_ids.filter(|ids| !ids.is_empty()).ok_or(MlflowError::Missing("trace_ids"))?;
-    let experiments = message.experiment_ids.map(|ids| ids.iter().map(|id| experiment_id(id)).collect()).transpose()?;
+    let experiments = message
+        .experiment_ids
+        .map(|ids| ids.iter().map(|id| experiment_id(id)).collect::<Result<Vec<_>, _>>())
+        .transpose()?;
     let infos = state.tracking.trace_infos(traces, experiments).await?;
     json_of(&Out { trace_infos: infos.iter().map(InfoOut::from).collect() })
 }
@@ -313,11 +314,7 @@ struct TagIn {
     value: Option<String>,
 }
 
-async fn tag_set(
-    State(state): State<States>,
-    Path(trace): Path<String>,
-    Message(message): Message<TagIn>,
-) -> Answer {
+async fn tag_set(State(state): State<States>, Path(trace): Path<String>, Message(message): Message<TagIn>) -> Answer {
     let tag = Tag::new(required("key", message.key)?, message.value.unwrap_or_default());
     state.tracking.trace_tag_set(&trace, tag).await?;
     Ok(Json(json!({})))
@@ -403,7 +400,10 @@ async fn among_artifacts(
     headers: &HeaderMap,
 ) -> Result<Response, MlflowError> {
     let info = state.tracking.trace_info(id).await?;
-    let uri = info.tags.get(TRACE_ARTIFACT_TAG).ok_or_else(|| TrackingError::from(TraceError::SpansElsewhere(id.to_owned())))?;
+    let uri = info
+        .tags
+        .get(TRACE_ARTIFACT_TAG)
+        .ok_or_else(|| TrackingError::from(TraceError::SpansElsewhere(id.to_owned())))?;
     artifacts::download_from(state, uri, path, headers).await
 }
 

@@ -78,9 +78,8 @@ impl AssessmentIn {
     /// The assessment of a trace; times that are not given are `now`.
     pub(super) fn assessment(self, trace: &str, now: Timestamp) -> Result<Assessment, MlflowError> {
         let value = self.value()?.ok_or(MlflowError::Missing("assessment.feedback"))?;
-        let time = |parameter: &'static str, text: Option<&str>| {
-            text.map_or(Ok(now), |text| timestamp(parameter, text))
-        };
+        let time =
+            |parameter: &'static str, text: Option<&str>| text.map_or(Ok(now), |text| timestamp(parameter, text));
         let created = time("create_time", self.create_time.as_deref())?;
         let updated = time("last_update_time", self.last_update_time.as_deref())?;
         let (kind, source_id) = self.source.map_or((None, None), |source| (source.source_type, source.source_id));
@@ -238,10 +237,7 @@ impl<'a> From<&'a Assessment> for AssessmentOut<'a> {
             assessment_name: &assessment.name,
             trace_id: &assessment.trace,
             span_id: assessment.span.as_deref(),
-            source: SourceOut {
-                source_type: &assessment.source_kind,
-                source_id: assessment.source_id.as_deref(),
-            },
+            source: SourceOut { source_type: &assessment.source_kind, source_id: assessment.source_id.as_deref() },
             create_time: timestamp_text(assessment.created),
             last_update_time: timestamp_text(assessment.updated),
             feedback,
@@ -275,10 +271,7 @@ pub(super) async fn create(
     Ok(answer(&state.tracking.assessment_create(assessment).await?))
 }
 
-pub(super) async fn get(
-    State(state): State<Arc<MlflowState>>,
-    Path((trace, id)): Path<(String, String)>,
-) -> Answer {
+pub(super) async fn get(State(state): State<Arc<MlflowState>>, Path((trace, id)): Path<(String, String)>) -> Answer {
     Ok(answer(&state.tracking.assessment_get(&trace, &id).await?))
 }
 
@@ -330,10 +323,7 @@ pub(super) async fn update(
     Ok(answer(&state.tracking.assessment_update(&trace, &id, update).await?))
 }
 
-pub(super) async fn delete(
-    State(state): State<Arc<MlflowState>>,
-    Path((trace, id)): Path<(String, String)>,
-) -> Answer {
+pub(super) async fn delete(State(state): State<Arc<MlflowState>>, Path((trace, id)): Path<(String, String)>) -> Answer {
     state.tracking.assessment_delete(&trace, &id).await?;
     Ok(Json(json!({})))
 }

@@ -15,7 +15,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use prost::Message as _;
-use ropewalk_types::Diagnose as _;
+use ropewalk_types::{Diagnose as _, RunId};
 use serde_json::json;
 use tokio::task::spawn_blocking;
 
@@ -25,7 +25,7 @@ use decode::{Decoded, decode};
 
 /// The messages, made from `proto/otlp.proto`.
 mod proto {
-    #![expect(clippy::pedantic, unreachable_pub, reason = "written by prost-build")]
+    #![allow(clippy::all, clippy::pedantic, unreachable_pub, reason = "written by prost-build")]
     include!(concat!(env!("OUT_DIR"), "/ropewalk.otlp.rs"));
 }
 
@@ -57,8 +57,8 @@ pub(crate) async fn export(State(state): State<Arc<MlflowState>>, headers: Heade
         }
     };
     match taken(&state, &headers, encoding, body).await {
-        Ok(decoded) => accepted(encoding, &decoded),
-        Err(error) => refused(encoding, error),
+        Ok(rejected) => accepted(encoding, &rejected),
+        Err(error) => refused(encoding, &error),
     }
 }
 
@@ -72,8 +72,7 @@ async fn taken(
     let experiment = experiment_id(&experiment)?;
     let packing = field(headers, "content-encoding").unwrap_or_default().trim().to_ascii_lowercase();
     let body = to_bytes(body, BODY_BYTES).await.map_err(|_| MlflowError::TooLarge { limit: BODY_BYTES as u64 })?;
-    let Decoded { spans, rejected } =
-        spawn_blocking(move || decode(encoding, &unpacked(&packing, body)?)).await??;
+    let Decoded { spans, rejected } = spawn_blocking(move || decode(encoding, &unpacked(&packing, body)?)).await??;
     let rooted = state.tracking.spans_log(experiment, spans).await?;
     if let Some(run) = field(headers, "x-mlflow-run-id").filter(|run| !run.is_empty() && !rooted.is_empty()) {
         link(state, run, &rooted).await;
@@ -83,7 +82,7 @@ async fn taken(
 
 /// The spans are taken by now: that they cannot be linked to a run must not make the client send them again.
 async fn link(state: &MlflowState, run: &str, traces: &[String]) {
-    let Ok(id) = run.parse() else {
+    let Ok(id) = run.parse::<RunId>() else {
         tracing::warn!("traces cannot be linked: '{}' is not a run id", run.escape_debug());
         return;
     };
@@ -151,7 +150,7 @@ fn accepted(encoding: Encoding, rejected: &Rejected) -> Response {
 }
 
 /// `google.rpc.Status`; in JSON also MLflow's members.
-fn refused(encoding: Encoding, error: MlflowError) -> Response {
+fn refused(encoding: Encoding, error: &MlflowError) -> Response {
     let (error_code, status) = error.error_code();
     let code = match status {
         StatusCode::BAD_REQUEST => 3,

@@ -50,9 +50,11 @@ mod tests {
 
     #[test]
     fn times_survive_their_text() {
-        for (millis, text) in
-            [(1_796_039_304_392, "2026-11-30T11:48:24.392Z"), (0, "1970-01-01T00:00:00Z"), (-1, "1969-12-31T23:59:59.999Z")]
-        {
+        for (millis, text) in [
+            (1_796_039_304_392, "2026-11-30T11:48:24.392Z"),
+            (0, "1970-01-01T00:00:00Z"),
+            (-1, "1969-12-31T23:59:59.999Z"),
+        ] {
             assert_eq!(timestamp_text(Timestamp(millis)), text);
             assert_eq!(timestamp("t", text).expect(text), Timestamp(millis));
         }

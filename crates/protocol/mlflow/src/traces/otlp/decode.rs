@@ -39,7 +39,8 @@ pub(super) fn decode(encoding: Encoding, body: &Bytes) -> Result<Decoded, Mlflow
         return Err(MlflowError::Message("the request holds no spans".to_owned()));
     }
     let scopes = request.resource_spans.iter().flat_map(|resource| &resource.scope_spans);
-    let (count, limit) = (scopes.map(|scope| scope.spans.len()).sum(), SPAN_BATCH);
+    let count: usize = scopes.map(|scope| scope.spans.len()).sum();
+    let limit = SPAN_BATCH;
     if count > limit {
         return Err(TrackingError::from(TraceError::TooMany { kind: "spans", count, limit }).into());
     }

@@ -15,9 +15,8 @@ pub(super) fn request(body: &[u8]) -> Result<proto::ExportTraceServiceRequest, M
     Ok(proto::ExportTraceServiceRequest { resource_spans })
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-#[derive(Default)]
 struct Request {
     resource_spans: Vec<ResourceSpans>,
 }
@@ -196,8 +195,7 @@ fn value(any: AnyValue) -> proto::AnyValue {
     let list = |list: ArrayValue| {
         Value::ArrayValue(proto::ArrayValue { values: list.values.into_iter().map(value).collect() })
     };
-    let members =
-        |members: KeyValueList| Value::KvlistValue(proto::KeyValueList { values: pairs(members.values) });
+    let members = |members: KeyValueList| Value::KvlistValue(proto::KeyValueList { values: pairs(members.values) });
     let value = text
         .or_else(|| any.bool_value.map(Value::BoolValue))
         .or_else(|| any.int_value.map(|Int64(number)| Value::IntValue(number)))
