@@ -56,14 +56,21 @@ fn with_method(method: Method, path: &str, body: &Value) -> Request<Body> {
 
 /// Length-delimited field of a protobuf message.
 fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
-    let length = u8::try_from(bytes.len()).expect("short");
-    assert!(length < 128, "one byte of length");
-    [&[(number << 3) | 2, length], bytes].concat()
+    let mut message = vec![(number << 3) | 2];
+    let mut length = bytes.len();
+    while length >= 128 {
+        message.push((length % 128) as u8 | 128);
+        length /= 128;
+    }
+    message.push(length as u8);
+    message.extend_from_slice(bytes);
+    message
 }
 
 /// A request with spans of this id in the trace 1, written by hand from the specification's field numbers.
 fn protobuf(span_ids: &[&[u8]]) -> Vec<u8> {
-    let trace = [[0; 15].as_slice(), &[1]].concat();
+    let mut trace = vec![0_u8; 15];
+    trace.push(1);
     let span = |id: &&[u8]| {
         let mut span = [field(1, &trace), field(2, id), field(5, b"by hand")].concat();
         for (number, nanos) in [(7_u8, 5_000_000_u64), (8, 9_000_000)] {
@@ -72,7 +79,7 @@ fn protobuf(span_ids: &[&[u8]]) -> Vec<u8> {
         }
         // An attribute k = "v", and a status that says well.
         span.extend(field(9, &[field(1, b"k"), field(2, &field(1, b"v"))].concat()));
-        span.extend(field(15, &[(3 << 3), 1]));
+        span.extend(field(15, &[3 << 3, 1]));
         field(2, &span)
     };
     field(1, &field(2, &span_ids.iter().map(span).collect::<Vec<_>>().concat()))
@@ -194,7 +201,7 @@ async fn protobuf_is_answered_in_protobuf_also_when_packed_or_in_part() {
 
     // A span without an id is not taken, which field 1 of field 1 counts.
     let (status, _, body) = exported(&server, export("application/x-protobuf", protobuf(&[good, &[]]))).await;
-    assert_eq!((status, &body[..1], &body[2..4]), (StatusCode::OK, [(1 << 3) | 2].as_slice(), [1 << 3, 1].as_slice()));
+    assert_eq!((status, &body[..1], &body[2..4]), (StatusCode::OK, [10_u8].as_slice(), [8_u8, 1].as_slice()));
 
     let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     packer.write_all(&protobuf(&[&[9; 8]])).expect("pack");
@@ -212,7 +219,7 @@ async fn a_request_that_is_not_taken_says_why_in_its_own_encoding() {
     let (status, kind, body) = exported(&server, export("application/x-protobuf", "garbage")).await;
     assert_eq!(
         (status, kind.as_bytes(), &body[..2]),
-        (StatusCode::BAD_REQUEST, b"application/x-protobuf".as_slice(), [8, 3].as_slice())
+        (StatusCode::BAD_REQUEST, b"application/x-protobuf".as_slice(), [8_u8, 3].as_slice())
     );
     server.refuses(export("application/json", "{"), 400, "BAD_REQUEST").await;
     server.refuses(export("application/json", "{}"), 400, "INVALID_PARAMETER_VALUE").await;
@@ -223,7 +230,7 @@ async fn a_request_that_is_not_taken_says_why_in_its_own_encoding() {
     let mut anywhere = export("application/json", spans().to_string());
     anywhere.headers_mut().remove("x-mlflow-experiment-id");
     server.refuses(anywhere, 400, "INVALID_PARAMETER_VALUE").await;
-    for packing in ["br", "gzip", "deflate"] {
+    for packing in ["br", "gzip"] {
         let mut packed = export("application/json", spans().to_string());
         packed.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static(packing));
         server.refuses(packed, 400, "INVALID_PARAMETER_VALUE").await;
