@@ -1,16 +1,19 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use ropewalk_tracking::{Experiment, Lifecycle, RunFilter};
+use ropewalk_tracking::{Experiment, ExperimentSearch, Lifecycle, RunSearch};
 use ropewalk_types::ExperimentId;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::answer::{Answer, answer};
-use crate::request::{Message, Parameters, experiment_id};
+use crate::request::{Message, Parameters, Repeated, experiment_id};
 use crate::wire::number::Int64;
 use crate::wire::run::RunsOut;
 use crate::wire::{EnumValue, ExperimentOut, page_size};
 use crate::{MlflowError, MlflowState};
+
+/// Things in a page if nothing is said, and at most.
+const PAGE: (usize, usize) = (1_000, 50_000);
 
 /// `SearchRuns`.
 #[derive(Debug, Deserialize)]
@@ -31,28 +34,18 @@ struct FoundRuns<'a> {
 }
 
 pub(crate) async fn runs(State(state): State<Arc<MlflowState>>, Message(message): Message<SearchRuns>) -> Answer {
-    not_yet("filter", message.filter.as_deref())?;
-    let default = ["start_time DESC", "attribute.start_time DESC", "attributes.start_time DESC"];
-    let odd = |order: &&String| !default.iter().any(|one| one.eq_ignore_ascii_case(order.trim()));
-    not_yet("order_by", message.order_by.iter().flatten().find(odd).map(String::as_str))?;
     let experiments = message.experiment_ids.unwrap_or_default();
     let experiments = experiments.iter().map(|id| experiment_id(id)).collect::<Result<Vec<ExperimentId>, _>>()?;
-    let token = message.page_token.as_deref().filter(|token| !token.is_empty());
-    let filter = RunFilter {
-        experiments: Some(experiments),
-        status: None,
+    let search = RunSearch {
+        experiments,
+        filter: message.filter.unwrap_or_default(),
+        order: message.order_by.unwrap_or_default(),
         lifecycle: lifecycle("run_view_type", message.run_view_type.as_ref())?,
-        after: token.map(str::parse).transpose().map_err(|error| MlflowError::invalid("page_token", &error))?,
+        limit: page_size(message.max_results, PAGE.0, PAGE.1)?,
+        page: message.page_token,
     };
-    let page = state.tracking.run_list(filter, page_size(message.max_results, 1_000, 50_000)?).await?;
-    answer(&FoundRuns { runs: RunsOut(&page.runs), next_page_token: page.next.map(|next| next.to_string()) })
-}
-
-fn not_yet(parameter: &'static str, text: Option<&str>) -> Result<(), MlflowError> {
-    match text.filter(|text| !text.trim().is_empty()) {
-        Some(text) => Err(MlflowError::Unsupported { parameter, what: format!("'{}'", text.escape_debug()) }),
-        None => Ok(()),
-    }
+    let found = state.tracking.run_search(search).await?;
+    answer(&FoundRuns { runs: RunsOut(&found.runs), next_page_token: found.next })
 }
 
 fn lifecycle(parameter: &'static str, view: Option<&EnumValue>) -> Result<Lifecycle, MlflowError> {
@@ -71,6 +64,8 @@ pub(crate) struct SearchExperiments {
     max_results: Option<Int64>,
     page_token: Option<String>,
     filter: Option<String>,
+    order_by: Option<Vec<String>>,
+    view_type: Option<EnumValue>,
 }
 
 struct ExperimentsOut<'a>(&'a [Experiment]);
@@ -88,10 +83,20 @@ struct FoundExperiments<'a> {
     next_page_token: Option<String>,
 }
 
+/// In a query string a list is a parameter that stands there more than once.
 pub(crate) async fn experiments_by_query(
     State(state): State<Arc<MlflowState>>,
-    Parameters(message): Parameters<SearchExperiments>,
+    Parameters(pairs): Parameters<Vec<(String, String)>>,
 ) -> Answer {
+    let parameters = Repeated::new(pairs);
+    let one = |name: &'static str| parameters.all(name).next().map(str::to_owned);
+    let message = SearchExperiments {
+        max_results: parameters.number("max_results")?.map(Int64),
+        page_token: one("page_token"),
+        filter: one("filter"),
+        order_by: Some(parameters.all("order_by").map(str::to_owned).collect()),
+        view_type: one("view_type").map(EnumValue::Name),
+    };
     experiments(&state, message).await
 }
 
@@ -103,15 +108,15 @@ pub(crate) async fn experiments_by_body(
 }
 
 async fn experiments(state: &MlflowState, message: SearchExperiments) -> Answer {
-    not_yet("filter", message.filter.as_deref())?;
-    let limit = page_size(message.max_results, 1_000, 50_000)?;
-    let token = message.page_token.as_deref().filter(|token| !token.is_empty());
-    let before: Option<ExperimentId> = token.map(experiment_id).transpose()?;
-    let mut found = state.tracking.experiment_list(before, limit + 1).await?;
-    let more = found.len() > limit;
-    found.truncate(limit);
-    let next_page_token = found.last().filter(|_| more).map(|last| last.id.to_string());
-    answer(&FoundExperiments { experiments: ExperimentsOut(&found), next_page_token })
+    let search = ExperimentSearch {
+        filter: message.filter.unwrap_or_default(),
+        order: message.order_by.unwrap_or_default(),
+        lifecycle: lifecycle("view_type", message.view_type.as_ref())?,
+        limit: page_size(message.max_results, PAGE.0, PAGE.1)?,
+        page: message.page_token,
+    };
+    let found = state.tracking.experiment_search(search).await?;
+    answer(&FoundExperiments { experiments: ExperimentsOut(&found.experiments), next_page_token: found.next })
 }
 
 #[cfg(test)]
@@ -120,50 +125,90 @@ mod tests {
 
     use crate::testing::{Server, get, post};
 
-    const API: &str = "/api/2.0/mlflow";
+    const RUNS: &str = "/api/2.0/mlflow/runs";
+    const EXPERIMENTS: &str = "/ajax-api/2.0/mlflow/experiments";
 
-    async fn begin(server: &Server, start: i64) {
-        let create = json!({"experiment_id": "0", "start_time": start.to_string()});
-        server.ok(post(&format!("{API}/runs/create"), &create)).await;
+    /// Runs of the default experiment, named after their place, with a metric `a b`, if it is a number, and a param.
+    async fn runs(server: &Server, metrics: &[Value]) {
+        for (place, value) in metrics.iter().enumerate() {
+            let create = json!({"experiment_id": "0", "start_time": place, "run_name": format!("run-{place}")});
+            let run = server.ok(post(&format!("{RUNS}/create"), &create)).await["run"]["info"]["run_id"].take();
+            let param = json!({"key": "place", "value": place.to_string()});
+            let mut batch = json!({"run_id": run, "params": [param]});
+            if !value.is_null() {
+                batch["metrics"] = json!([{"key": "a b", "value": value, "timestamp": 1, "step": 0}]);
+            }
+            server.ok(post(&format!("{RUNS}/log-batch"), &batch)).await;
+        }
+    }
+
+    fn names(page: &Value) -> Vec<&str> {
+        let runs = page["runs"].as_array().expect("runs").iter();
+        runs.map(|run| run["info"]["run_name"].as_str().expect("name")).collect()
     }
 
     #[tokio::test]
-    async fn pages_go_on_where_they_ended() {
+    async fn runs_are_filtered_ordered_and_given_in_pages() {
         let server = Server::new().await;
-        for name in ["a", "b"] {
-            server.ok(post(&format!("{API}/experiments/create"), &json!({"name": name}))).await;
-        }
-        let first = server
-            .ok(post(&format!("{API}/experiments/search"), &json!({"max_results": "2", "view_type": "ALL"})))
-            .await;
-        assert_eq!(first["experiments"].as_array().expect("list").len(), 2);
-        let token = first["next_page_token"].as_str().expect("token");
-        let rest = server.ok(get(&format!("{API}/experiments/search?max_results=2&page_token={token}"))).await;
-        assert_eq!(rest["experiments"][0]["name"], "Default");
-        assert!(rest.get("next_page_token").is_none());
+        runs(&server, &[json!(0.5), json!("NaN"), Value::Null, json!(2), json!(-1)]).await;
+        let search = json!({
+            "experiment_ids": ["0"],
+            "filter": "params.place != '4' AND attributes.status = 'RUNNING'",
+            "order_by": ["metrics.`a b` DESC"],
+            "max_results": "3",
+        });
+        let first = server.ok(post(&format!("{RUNS}/search"), &search)).await;
+        assert_eq!(names(&first), ["run-3", "run-0", "run-1"]);
+        let mut next = search.clone();
+        next["page_token"] = first["next_page_token"].clone();
+        let last = server.ok(post(&format!("{RUNS}/search"), &next)).await;
+        assert_eq!((names(&last), last.get("next_page_token")), (vec!["run-2"], None));
+        next["filter"] = json!("metrics.\"a b\" > 0");
+        server.refuses(post(&format!("{RUNS}/search"), &next), 400, "INVALID_PARAMETER_VALUE").await;
+        next["page_token"] = json!("");
+        let other = server.ok(post(&format!("{RUNS}/search"), &next)).await;
+        assert_eq!(names(&other), ["run-3", "run-0"]);
+        assert_eq!(server.ok(post(&format!("{RUNS}/search"), &json!({}))).await["runs"], json!([]));
     }
 
     #[tokio::test]
-    async fn a_search_is_newest_first_in_pages_and_empty_without_experiments() {
+    async fn a_wrong_search_is_refused_with_the_place() {
         let server = Server::new().await;
-        for start in [1, 3, 2] {
-            begin(&server, start).await;
+        let filter = json!({"experiment_ids": ["0"], "filter": "metrics.a > 1 OR metrics.b > 1"});
+        let message = server.refuses(post(&format!("{RUNS}/search"), &filter), 400, "INVALID_PARAMETER_VALUE").await;
+        assert!(message.contains("at character 15"), "{message}");
+        for wrong in [
+            json!({"experiment_ids": ["0"], "order_by": ["metrics.a", "metrics.a DESC"]}),
+            json!({"experiment_ids": ["0"], "max_results": 50_001}),
+            json!({"experiment_ids": ["0"], "max_results": 0}),
+            json!({"experiment_ids": ["0"], "page_token": "x"}),
+            json!({"experiment_ids": ["0"], "run_view_type": "SOME"}),
+            json!({"experiment_ids": ["x"]}),
+            json!({"experiment_ids": "0"}),
+        ] {
+            server.refuses(post(&format!("{RUNS}/search"), &wrong), 400, "INVALID_PARAMETER_VALUE").await;
         }
-        let search = json!({"experiment_ids": ["0"], "max_results": 2, "order_by": ["attributes.start_time DESC"]});
-        let first = server.ok(post(&format!("{API}/runs/search"), &search)).await;
-        let starts = |page: &Value| {
-            page["runs"]
-                .as_array()
-                .expect("runs")
-                .iter()
-                .map(|run| run["info"]["start_time"].clone())
-                .collect::<Vec<_>>()
+    }
+
+    #[tokio::test]
+    async fn experiments_are_found_by_body_and_by_query() {
+        let server = Server::new().await;
+        for name in ["ant", "bee"] {
+            server.ok(post(&format!("{EXPERIMENTS}/create"), &json!({"name": name}))).await;
+        }
+        let found = |page: Value| {
+            let experiments = page["experiments"].as_array().expect("experiments").clone();
+            experiments.iter().map(|one| one["name"].as_str().expect("name").to_owned()).collect::<Vec<_>>()
         };
-        assert_eq!(starts(&first), [3, 2]);
-        let next = json!({"experiment_ids": ["0"], "max_results": 2, "page_token": first["next_page_token"]});
-        let last = server.ok(post(&format!("{API}/runs/search"), &next)).await;
-        assert_eq!(starts(&last), [1]);
-        assert!(last.get("next_page_token").is_none());
-        assert_eq!(server.ok(post(&format!("{API}/runs/search"), &json!({}))).await["runs"], json!([]));
+        let search = json!({"filter": "name != 'bee'", "order_by": ["name DESC"], "view_type": "ACTIVE_ONLY"});
+        assert_eq!(found(server.ok(post(&format!("{EXPERIMENTS}/search"), &search)).await), ["ant", "Default"]);
+        let query = "max_results=2&order_by=name&order_by=experiment_id&view_type=3";
+        let first = server.ok(get(&format!("{EXPERIMENTS}/search?{query}"))).await;
+        let token = first["next_page_token"].as_str().expect("token").to_owned();
+        assert_eq!(found(first), ["Default", "ant"]);
+        let last = server.ok(get(&format!("{EXPERIMENTS}/search?{query}&page_token={token}"))).await;
+        assert_eq!(found(last), ["bee"]);
+        let wrong = get(&format!("{EXPERIMENTS}/search?filter=name%20%3E%20%27a%27"));
+        server.refuses(wrong, 400, "INVALID_PARAMETER_VALUE").await;
     }
 }

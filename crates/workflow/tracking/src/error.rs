@@ -2,6 +2,8 @@ use ropewalk_catalog::CatalogError;
 use ropewalk_store::StoreError;
 use ropewalk_types::{Diagnose, ExperimentId, RunId};
 
+use crate::filter::FilterError;
+use crate::filter::token::TokenError;
 use crate::{ArtifactPathError, CursorError, TraceError};
 
 /// What went wrong in tracking.
@@ -150,6 +152,12 @@ pub enum TrackingError {
     /// A page token is not one of ours.
     #[error(transparent)]
     Cursor(#[from] CursorError),
+    /// A filter or an order cannot be taken.
+    #[error(transparent)]
+    Filter(#[from] FilterError),
+    /// A page token cannot be used here.
+    #[error(transparent)]
+    PageToken(#[from] TokenError),
     /// The catalogue holds what this version cannot have written.
     #[error("table {table} holds `{value}`, which is not a {expected}")]
     Damaged {
@@ -231,6 +239,8 @@ impl Diagnose for TrackingError {
             Self::MetricTime { .. } => "tracking.metric_time",
             Self::BatchTooLarge { .. } => "tracking.batch_too_large",
             Self::Cursor(_) => "tracking.cursor",
+            Self::Filter(_) => "tracking.filter",
+            Self::PageToken(_) => "tracking.page_token",
             Self::Damaged { .. } => "tracking.damaged",
             Self::Trace(error) => error.code(),
             Self::Catalog(error) => error.code(),

@@ -11,12 +11,14 @@ mod artifact;
 mod batch;
 mod error;
 mod experiment;
+pub mod filter;
 mod input;
 mod limits;
 mod logged_model;
 mod metric;
 mod rows;
 mod run;
+pub mod search;
 #[cfg(test)]
 mod testing;
 mod trace;
@@ -42,6 +44,7 @@ pub use run::{
     CursorError, Lifecycle, NewRun, PARENT_RUN_TAG, Pairs, PairsIter, RUN_NAME_TAG, Run, RunCursor, RunFilter, RunInfo,
     RunPage, RunUpdate,
 };
+pub use search::{ExperimentSearch, ExperimentSearchPage, RunSearch, RunSearchPage};
 pub use trace::{
     Assessment, AssessmentFault, AssessmentUpdate, AssessmentValue, NewSpan, PREVIEW_CHARACTERS, SPAN_BATCH,
     SpanStatus, TRACE_ARTIFACT_TAG, TRACE_LINKS, TRACE_METADATA_CHARACTERS, TRACE_NAME_TAG, TRACE_PAGE,
