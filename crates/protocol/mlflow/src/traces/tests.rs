@@ -29,7 +29,10 @@ fn spans() -> Value {
                     attribute("ratio", json!({ "doubleValue": 1.5 })),
                     attribute("none", json!({})),
                 ],
-                "events": [{ "name": "ev", "timeUnixNano": "1544712660000000001", "attributes": [attribute("a", json!({ "boolValue": true }))] }],
+                "events": [{
+                    "name": "ev", "timeUnixNano": "1544712660000000001",
+                    "attributes": [attribute("a", json!({ "boolValue": true }))],
+                }],
                 "status": { "code": 2, "message": "boo" },
             },
             {
@@ -165,7 +168,10 @@ async fn spans_in_json_come_back_as_messages_of_opentelemetry() {
         { "key": "none" },
     ]);
     assert_eq!(root["attributes"], attributes);
-    let events = json!([{ "time_unix_nano": 1_544_712_660_000_000_001_i64, "name": "ev", "attributes": [{ "key": "a", "value": { "bool_value": true } }] }]);
+    let events = json!([{
+        "time_unix_nano": 1_544_712_660_000_000_001_i64, "name": "ev",
+        "attributes": [{ "key": "a", "value": { "bool_value": true } }],
+    }]);
     assert_eq!(root["events"], events);
     let child = &trace["trace"]["spans"][1];
     assert_eq!((&child["parent_span_id"], &child["status"]), (&root["span_id"], &json!({})));
@@ -178,7 +184,10 @@ async fn spans_in_json_come_back_as_messages_of_opentelemetry() {
     let file = to_bytes(response.into_body(), usize::MAX).await.expect("file");
     let file: Value = serde_json::from_slice(&file).expect("JSON");
     assert_eq!(file["spans"][0]["attributes"]["mlflow.spanInputs"], "{\"y\": \"é\", \"x\": 3}");
-    let filter = json!({ "locations": [{ "mlflow_experiment": { "experiment_id": "0" } }], "filter": "span.attributes.ratio = '1.5'" });
+    let filter = json!({
+        "locations": [{ "mlflow_experiment": { "experiment_id": "0" } }],
+        "filter": "span.attributes.ratio = '1.5'",
+    });
     assert_eq!(server.ok(post(&format!("{NEW}/search"), &filter)).await["traces"][0]["trace_id"], id);
 }
 
