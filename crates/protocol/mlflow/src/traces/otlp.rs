@@ -25,7 +25,7 @@ use decode::{Decoded, decode};
 
 /// The messages, made from `proto/otlp.proto`.
 mod proto {
-    #![allow(clippy::all, clippy::pedantic, unreachable_pub, reason = "written by prost-build")]
+    #![expect(unreachable_pub, reason = "written by prost-build")]
     include!(concat!(env!("OUT_DIR"), "/ropewalk.otlp.rs"));
 }
 

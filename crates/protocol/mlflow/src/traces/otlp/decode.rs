@@ -215,12 +215,12 @@ fn members(pairs: Vec<KeyValue>) -> Vec<(String, Any)> {
 fn any(value: AnyValue) -> Any {
     match value.value {
         None => Any::Null,
-        Some(Value::StringValue(text)) => Any::Text(text),
-        Some(Value::BoolValue(value)) => Any::Bool(value),
-        Some(Value::IntValue(value)) => Any::Int(value),
-        Some(Value::DoubleValue(value)) => Any::Double(value),
-        Some(Value::ArrayValue(list)) => Any::List(list.values.into_iter().map(any).collect()),
-        Some(Value::KvlistValue(list)) => Any::Map(members(list.values)),
-        Some(Value::BytesValue(bytes)) => Any::Text(STANDARD.encode(bytes)),
+        Some(Value::Text(text)) => Any::Text(text),
+        Some(Value::Boolean(value)) => Any::Bool(value),
+        Some(Value::Integer(value)) => Any::Int(value),
+        Some(Value::Double(value)) => Any::Double(value),
+        Some(Value::Array(list)) => Any::List(list.values.into_iter().map(any).collect()),
+        Some(Value::Members(list)) => Any::Map(members(list.values)),
+        Some(Value::Bytes(bytes)) => Any::Text(STANDARD.encode(bytes)),
     }
 }
