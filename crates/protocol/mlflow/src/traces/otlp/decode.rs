@@ -218,9 +218,9 @@ fn any(value: AnyValue) -> Any {
         Some(Value::Text(text)) => Any::Text(text),
         Some(Value::Boolean(value)) => Any::Bool(value),
         Some(Value::Integer(value)) => Any::Int(value),
-        Some(Value::Double(value)) => Any::Double(value),
+        Some(Value::Real(value)) => Any::Double(value),
         Some(Value::Array(list)) => Any::List(list.values.into_iter().map(any).collect()),
         Some(Value::Members(list)) => Any::Map(members(list.values)),
-        Some(Value::Bytes(bytes)) => Any::Text(STANDARD.encode(bytes)),
+        Some(Value::Blob(bytes)) => Any::Text(STANDARD.encode(bytes)),
     }
 }

@@ -191,14 +191,14 @@ fn pairs(pairs: Vec<KeyValue>) -> Vec<proto::KeyValue> {
 fn value(any: AnyValue) -> proto::AnyValue {
     use proto::any_value::Value;
     let text = any.string_value.map(Value::Text);
-    let bytes = || any.bytes_value.and_then(|text| STANDARD.decode(text).ok()).map(Value::Bytes);
+    let bytes = || any.bytes_value.and_then(|text| STANDARD.decode(text).ok()).map(Value::Blob);
     let list =
         |list: ArrayValue| Value::Array(proto::ArrayValue { values: list.values.into_iter().map(value).collect() });
     let members = |members: KeyValueList| Value::Members(proto::KeyValueList { values: pairs(members.values) });
     let value = text
         .or_else(|| any.bool_value.map(Value::Boolean))
         .or_else(|| any.int_value.map(|Int64(number)| Value::Integer(number)))
-        .or_else(|| any.double_value.map(|Double(number)| Value::Double(number)))
+        .or_else(|| any.double_value.map(|Double(number)| Value::Real(number)))
         .or_else(|| any.array_value.map(list))
         .or_else(|| any.kvlist_value.map(members))
         .or_else(bytes);
