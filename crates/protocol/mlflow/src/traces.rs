@@ -260,7 +260,7 @@ async fn search_old(
             "order_by" => search.orders.push(value),
             "page_token" => search.page_token = Some(value).filter(|token| !token.is_empty()),
             "max_results" => {
-                let wanted: i64 = value.parse().map_err(|error| MlflowError::invalid("max_results", &error))?;
+                let wanted = value.parse::<i64>().map_err(|error| MlflowError::invalid("max_results", &error))?;
                 search.limit = page_size(Some(Int64(wanted)), 100, TRACE_PAGE)?;
             }
             _ => {}
