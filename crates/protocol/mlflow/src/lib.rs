@@ -1,6 +1,6 @@
 //! MLflow's REST API over [`ropewalk_tracking`]: what the plain Python client needs to track runs.
 //!
-//! [`router`] serves experiments, runs, metrics, params, tags, inputs, outputs and artifacts under `/api` and
+//! [`router`] serves experiments, runs, metrics, params, tags, inputs, outputs, artifacts and traces under `/api` and
 //! `/ajax-api`, as MLflow 3.17 does (`mlflow/protos/service.proto`; JSON as in the protocol buffers' "ProtoJSON
 //! Format"). It answers every error in MLflow's shape, `{"error_code", "message"}`, with MLflow's status, never with
 //! HTML; an endpoint or option that is not there is an error, never ignored.
@@ -24,6 +24,7 @@ mod search;
 mod state;
 #[cfg(test)]
 mod testing;
+mod traces;
 mod wire;
 
 pub use error::MlflowError;

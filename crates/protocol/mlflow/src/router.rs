@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::guard::guard;
 use crate::{
     MLFLOW_VERSION, MlflowError, MlflowState, artifacts, experiments, inputs, logged_models, logging, metrics, runs,
-    search,
+    search, traces,
 };
 
 type States = Arc<MlflowState>;
@@ -20,13 +20,15 @@ pub fn router(state: MlflowState) -> Router {
     let mut router = Router::new()
         .route("/health", get(async || "OK"))
         .route("/version", get(async || MLFLOW_VERSION))
-        .route("/get-artifact", get(artifacts::get));
+        .route("/get-artifact", get(artifacts::get))
+        .route("/v1/traces", post(traces::otlp::export));
     for prefix in ["/api", "/ajax-api"] {
         // Which version of the API an endpoint belongs to differs between MLflow's own: each is answered under both.
         for version in ["2.0", "3.0"] {
             router = router.nest(&format!("{prefix}/{version}/mlflow"), tracking());
         }
-        router = router.nest(&format!("{prefix}/2.0/mlflow-artifacts"), proxied_artifacts());
+        router =
+            router.nest(&format!("{prefix}/2.0/mlflow-artifacts"), proxied_artifacts()).merge(traces::routes(prefix));
     }
     router
         .fallback(endpoint_absent)
@@ -115,7 +117,6 @@ mod tests {
             get("/"),
             get("/nowhere"),
             post("/api/2.0/mlflow/registered-models/create", &json!({})),
-            post("/api/3.0/mlflow/traces", &json!({})),
             get("/api/2.0/mlflow/runs/create"),
             delete("/health"),
             get("/api/2.0/mlflow-artifacts/nowhere/x"),

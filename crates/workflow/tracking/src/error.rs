@@ -4,7 +4,7 @@ use ropewalk_types::{Diagnose, ExperimentId, RunId};
 
 use crate::filter::FilterError;
 use crate::filter::token::TokenError;
-use crate::{ArtifactPathError, CursorError, LoggedModelError};
+use crate::{ArtifactPathError, CursorError, LoggedModelError, TraceError};
 
 /// What went wrong in tracking.
 #[derive(Debug, thiserror::Error)]
@@ -171,6 +171,9 @@ pub enum TrackingError {
         /// What was expected.
         expected: &'static str,
     },
+    /// Something with a trace.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
     /// The catalogue failed.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
@@ -210,6 +213,7 @@ impl TrackingError {
                 ErrorKind::Internal
             }
             Self::LoggedModel(error) => error.kind(),
+            Self::Trace(error) => error.kind(),
             _ => ErrorKind::Invalid,
         }
     }
@@ -243,6 +247,7 @@ impl Diagnose for TrackingError {
             Self::Filter(_) => "tracking.filter",
             Self::PageToken(_) => "tracking.page_token",
             Self::Damaged { .. } => "tracking.damaged",
+            Self::Trace(error) => error.code(),
             Self::Catalog(error) => error.code(),
             Self::Store(error) => error.code(),
         }

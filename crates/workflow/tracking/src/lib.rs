@@ -1,4 +1,4 @@
-//! Experiment and pipeline tracking: experiments, runs, params, metrics, tags and artifacts.
+//! Experiment and pipeline tracking: experiments, runs, params, metrics, tags, artifacts and traces.
 //!
 //! This box owns their rules and their tables. The rules are MLflow's (3.17), so that its clients can be served
 //! by a translation alone: params never change, metrics keep their history, a run's name and its tag
@@ -21,6 +21,7 @@ mod run;
 pub mod search;
 #[cfg(test)]
 mod testing;
+mod trace;
 mod tracking;
 pub mod transaction;
 
@@ -49,6 +50,11 @@ pub use run::{
     RunPage, RunUpdate,
 };
 pub use search::{ExperimentSearch, ExperimentSearchPage, RunSearch, RunSearchPage};
+pub use trace::{
+    Assessment, AssessmentFault, AssessmentUpdate, AssessmentValue, NewSpan, PREVIEW_CHARACTERS, SPAN_BATCH,
+    SpanStatus, TRACE_ARTIFACT_TAG, TRACE_LINKS, TRACE_METADATA_CHARACTERS, TRACE_NAME_TAG, TRACE_PAGE,
+    TRACE_TAG_CHARACTERS, TRACES, Trace, TraceError, TraceInfo, TracePage, TraceSearch, TraceSelection, TraceState,
+};
 pub use tracking::Tracking;
 
 /// The tables of this box.
@@ -59,6 +65,7 @@ pub const MIGRATIONS: MigrationSet = MigrationSet {
         Migration { number: 2, name: "core", sql: include_str!("../migrations/002_core.sql") },
         Migration { number: 3, name: "artifact", sql: include_str!("../migrations/003_artifact.sql") },
         Migration { number: 4, name: "logged_model", sql: include_str!("../migrations/004_logged_model.sql") },
+        Migration { number: 5, name: "trace", sql: include_str!("../migrations/005_trace.sql") },
     ],
 };
 
