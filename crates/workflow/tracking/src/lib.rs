@@ -39,12 +39,12 @@ pub use limits::{
     EXPERIMENT_TAG_CHARACTERS, HISTORY_PAGE, KEY_CHARACTERS, PARAM_CHARACTERS, RUN_PAGE, SAMPLE_POINTS, SAMPLE_RUNS,
     TAG_CHARACTERS,
 };
-pub use metric::{HistoryCursor, HistoryPage, Metric, MetricSubject, StepRange};
 pub use logged_model::{
     DatasetChoice, LOGGED_MODEL_KEY_CHARACTERS, LOGGED_MODEL_NAME_CHARACTERS, LOGGED_MODEL_PAGE,
     LOGGED_MODEL_PAGE_MOST, LOGGED_MODELS, LoggedModel, LoggedModelError, LoggedModelId, LoggedModelMetric,
     LoggedModelOrder, LoggedModelPage, LoggedModelSearch, LoggedModelStatus, MODEL_VERSIONS_TAG, NewLoggedModel,
 };
+pub use metric::{HistoryCursor, HistoryPage, Metric, MetricSubject, StepRange};
 pub use run::{
     CursorError, Lifecycle, NewRun, PARENT_RUN_TAG, Pairs, PairsIter, RUN_NAME_TAG, Run, RunCursor, RunFilter, RunInfo,
     RunPage, RunUpdate,

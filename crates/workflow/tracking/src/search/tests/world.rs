@@ -58,7 +58,7 @@ impl World {
 }
 
 fn text(dice: &mut Dice) -> &'static str {
-    if dice.chance(20) { dice.one(&LONG) } else { dice.one(&TEXTS) }
+    if dice.chance(20) { dice.one::<&str>(&LONG) } else { dice.one::<&str>(&TEXTS) }
 }
 
 async fn begin(tracking: &Tracking, dice: &mut Dice, experiment: ExperimentId) -> Run {
