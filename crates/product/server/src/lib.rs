@@ -3,6 +3,7 @@
 //! Only here are concrete back-ends named. What a command of the binary does is one function here, which the
 //! binary prints; so tests, the demo and a person take the same path.
 
+mod api_server;
 mod asking;
 mod collecting;
 mod error;
@@ -18,11 +19,13 @@ mod serving;
 mod store_place;
 mod system;
 mod tracing_back;
+mod tracking_home;
 mod travelling;
 mod verifying;
 mod watching;
 mod workspace;
 
+pub use api_server::{ApiOptions, ApiServer, CredentialSources, Credentials, ServerLimits, TlsFiles};
 pub use asking::Question;
 pub use collecting::{Cost, Gone};
 pub use error::ServerError;
@@ -33,6 +36,7 @@ pub use running::{RunOptions, RunResult};
 pub use serving::{InferenceServer, ServeOptions};
 pub use system::SystemAmbient;
 pub use tracing_back::{Strand, Thread};
+pub use tracking_home::{HomePlace, TrackingHome};
 pub use travelling::{
     Chosen, FetchedTable, FetchedTables, PushedTable, PushedTables, Refusal, RemovedThere, TableContent, TableFault,
 };

@@ -14,6 +14,7 @@ mod experiments;
 mod guard;
 mod logged_models;
 mod logging;
+mod overload;
 mod request;
 mod router;
 mod runs;
@@ -23,6 +24,8 @@ mod testing;
 mod wire;
 
 pub use error::MlflowError;
+pub use guard::guarded;
+pub use overload::overloaded;
 pub use router::router;
 pub use state::{MlflowState, Secret};
 

@@ -12,6 +12,7 @@ mod batch;
 mod error;
 mod experiment;
 mod limits;
+mod live;
 mod metric;
 mod rows;
 mod run;
@@ -30,6 +31,7 @@ pub use limits::{
     ARTIFACT_PATH_BYTES, BATCH_METRICS, BATCH_PARAMS, BATCH_TAGS, BATCH_TOTAL, EXPERIMENT_NAME_CHARACTERS,
     EXPERIMENT_TAG_CHARACTERS, HISTORY_PAGE, KEY_CHARACTERS, PARAM_CHARACTERS, RUN_PAGE, TAG_CHARACTERS,
 };
+pub use live::{LiveChange, LiveCursor, LiveRun, LiveTopic};
 pub use metric::{HistoryCursor, HistoryPage, Metric};
 pub use run::{
     CursorError, Lifecycle, NewRun, PARENT_RUN_TAG, RUN_NAME_TAG, Run, RunCursor, RunFilter, RunInfo, RunPage,
@@ -40,5 +42,8 @@ pub use tracking::Tracking;
 /// The tables of this box.
 pub const MIGRATIONS: MigrationSet = MigrationSet {
     owner: "tracking",
-    steps: &[Migration { number: 1, name: "tracking", sql: include_str!("../migrations/001_tracking.sql") }],
+    steps: &[
+        Migration { number: 1, name: "tracking", sql: include_str!("../migrations/001_tracking.sql") },
+        Migration { number: 6, name: "live", sql: include_str!("../migrations/006_live.sql") },
+    ],
 };

@@ -16,9 +16,9 @@ type Result<T> = std::result::Result<T, TrackingError>;
 /// Experiments and runs, in a catalogue and a store. Clones share both.
 #[derive(Clone, Debug)]
 pub struct Tracking {
-    catalog: Catalog,
-    store: Store,
-    ambient: Arc<dyn Ambient>,
+    pub(crate) catalog: Catalog,
+    pub(crate) store: Store,
+    pub(crate) ambient: Arc<dyn Ambient>,
 }
 
 /// Runs `$work` with the connection `$connection` in a transaction of the catalogue's writer.
