@@ -1,4 +1,6 @@
 use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use ropewalk_mlflow::Secret;
@@ -94,15 +96,17 @@ fn users(text: &str, path: &Path) -> Result<BTreeMap<String, Secret>, ServerErro
 
 /// A text that nobody but its owner can read.
 fn private_text(path: &Path) -> Result<String, ServerError> {
-    use std::os::unix::fs::MetadataExt as _;
+    let failed = |error: std::io::Error| ServerError::Serve(format!("cannot read {}: {error}", path.display()));
     let file = files::open(path)?;
-    let metadata = file.metadata().map_err(|error| ServerError::Serve(format!("{}: {error}", path.display())))?;
-    // A pipe, as of `<(pass show token)`, is nobody else's.
+    let metadata = file.metadata().map_err(failed)?;
+    // A pipe, as of `<(pass show token)`, is nobody else's; it can be read but once.
     if metadata.is_file() && metadata.mode() & 0o077 != 0 {
         let what = format!("{} can be read or written by others than its owner", path.display());
         return Err(wrong(what, &format!("chmod 600 {}", path.display())));
     }
-    Ok(files::read_text(path, LONGEST_FILE)?)
+    let mut text = String::new();
+    file.take(LONGEST_FILE).read_to_string(&mut text).map_err(failed)?;
+    Ok(text)
 }
 
 #[cfg(test)]
