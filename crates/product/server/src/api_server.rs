@@ -97,9 +97,11 @@ impl TrackingHome {
         let state = self.mlflow_state(options);
         let live = Live::new(self.tracking.clone(), options.limits.listeners, Arc::clone(measures), stopped);
         let (counted, catalog) = (Arc::clone(measures), self.catalog.clone());
-        let own = Router::new()
-            .route("/metrics", get(move || measured(Arc::clone(&counted), catalog.clone())))
-            .merge(live::router(live));
+        let tell = move || {
+            let text = counted.text(catalog.waiting());
+            async move { measured(text) }
+        };
+        let own = Router::new().route("/metrics", get(tell)).merge(live::router(live));
         let admission = Arc::new(Admission::new(&options.limits, Arc::clone(measures)));
         guarded(own, state.clone()).merge(ropewalk_mlflow::router(state)).layer(from_fn_with_state(admission, admit))
     }
@@ -140,9 +142,9 @@ impl ApiServer {
     }
 }
 
-async fn measured(measures: Arc<Measures>, catalog: Catalog) -> Response {
+fn measured(text: String) -> Response {
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-    ([(header::CONTENT_TYPE, kind)], measures.text(catalog.waiting())).into_response()
+    ([(header::CONTENT_TYPE, kind)], text).into_response()
 }
 
 /// What is answered where there are more connections than may be: that the server lives, and nothing else.

@@ -9,14 +9,14 @@ use ropewalk_pipeline::{Input, Observer, StageReport, StageSpec, StageState, out
 use ropewalk_registry::Registry;
 use ropewalk_store::files;
 use ropewalk_tracking::{Run, Tracking};
-use ropewalk_types::{Digest, RunId, StageName, Uri};
+use ropewalk_types::{Digest, RunId, StageName};
 use ropewalk_versions::CodeState;
 use serde::Serialize;
 
 use crate::planning::{Planned, plan};
 use crate::project::{MIGRATIONS, project_file};
 use crate::run_difference::{Difference, Facts, differences, environment, params};
-use crate::run_lineage::{CodeRecord, RunLineage, code_laid_out};
+use crate::run_lineage::{CodeRecord, LONGEST_LOCK, RunLineage, code_laid_out};
 use crate::{OpenProject, RunOptions, ServerError, TrackingHome};
 
 /// Kinds whose stages make their outputs from what is recorded.
@@ -24,6 +24,8 @@ const KINDS: [&str; 5] = ["check", "ingest", "run", "sql", "train"];
 /// The tags by which a run says which stage it executed, and with which key.
 const STAGE_TAG: &str = "ropewalk.stage";
 const KEY_TAG: &str = "ropewalk.key";
+/// What a command said, which may well be the time of day.
+const LOG: &str = "logs/command.log";
 
 /// How to do a run again.
 pub struct ReproduceOptions {
@@ -73,6 +75,8 @@ pub struct Reproduction {
     pub run: RunId,
     /// Its stage.
     pub stage: StageName,
+    /// Whether the stage's key is the one of the run: then also the variables that it declares were the same.
+    pub same_key: bool,
     /// Why it could not be done to its end.
     pub error: Option<String>,
     /// Everything that was compared.
@@ -96,6 +100,7 @@ struct Recorded {
     run: Run,
     lineage: RunLineage,
     stage: StageName,
+    key: Option<Digest>,
     outputs: Facts,
     artifacts: Facts,
 }
@@ -116,7 +121,10 @@ impl OpenProject {
     ) -> Result<Reproduction, ServerError> {
         let recorded = self.recorded(run).await?;
         let _alone = self.lock("ropewalk reproduce", waits).await?;
-        let folder = files::temporary_directory(&self.state().join("reproductions"))?;
+        let place = self.state().join("reproductions");
+        // What a killed one left there.
+        files::remove_directory(&place)?;
+        let folder = files::temporary_directory(&place)?;
         let code = folder.path().join("project");
         code_laid_out(&self.root, &self.store, &recorded.lineage.code, &code).await.map_err(ServerError::Part)?;
         let Planned { plan, code: code_files } = plan(&code, &project_file(&code)?)?;
@@ -128,6 +136,7 @@ impl OpenProject {
             return Err(unknown(what));
         }
         let inputs = self.inputs(&recorded).await?;
+        self.lock_file_laid_out(&recorded.lineage, &code)?;
         let beside = self.beside(folder.path(), code, &spec).await?;
         let again = RunOptions {
             stages: Vec::new(),
@@ -161,8 +170,20 @@ impl OpenProject {
         };
         let outputs = outcome.map(|outcome| outcome.outputs).unwrap_or_default();
         let outputs = outputs.into_iter().map(|(name, artifact)| (name, artifact.digest.to_string())).collect();
-        let artifacts = home.artifacts(run).await?;
-        Ok(Recorded { run: found, lineage, stage: StageName::new(stage)?, outputs, artifacts })
+        let mut artifacts = home.artifacts(run).await?;
+        artifacts.remove(LOG);
+        Ok(Recorded { run: found, lineage, stage: StageName::new(stage)?, key, outputs, artifacts })
+    }
+
+    /// Lays the project's lock file beside the code, as it is now, so that it is compared with the one of the run.
+    fn lock_file_laid_out(&self, lineage: &RunLineage, code: &Path) -> Result<(), ServerError> {
+        let Some(lock) = &lineage.environment.lock else { return Ok(()) };
+        let (here, there) = (self.root.join(&lock.path), code.join(&lock.path));
+        let is_name = Path::new(&lock.path).file_name().is_some_and(|name| *name == *lock.path);
+        if is_name && files::exists(&here)? && !files::exists(&there)? {
+            files::write_new(&there, &files::read_bounded(&here, LONGEST_LOCK)?, false)?;
+        }
+        Ok(())
     }
 
     /// What the run read, all of which must still be there.
@@ -216,6 +237,7 @@ impl OpenProject {
         let mut reproduction = Reproduction {
             run,
             stage: recorded.stage.clone(),
+            same_key: report.key.is_some() && report.key == recorded.key,
             error: failed.then(|| report.error.clone().unwrap_or_else(|| "the stage did not run".to_owned())),
             compared: Vec::new(),
             environment: Vec::new(),
@@ -227,7 +249,9 @@ impl OpenProject {
         let made = report.outputs.iter().map(|(name, artifact)| (name.clone(), artifact.digest.to_string())).collect();
         let all = &mut reproduction.compared;
         all.extend(compared("output", &recorded.outputs, &made));
-        all.extend(compared("artifact", &recorded.artifacts, &home.artifacts(again).await?));
+        let mut artifacts = home.artifacts(again).await?;
+        artifacts.remove(LOG);
+        all.extend(compared("artifact", &recorded.artifacts, &artifacts));
         all.extend(compared("param", &params(&recorded.run), &params(&now)));
         all.extend(metrics(&recorded.run, &now, tolerance));
         let programs = home.run_lineage(again).await?;

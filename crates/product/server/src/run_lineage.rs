@@ -14,6 +14,7 @@ use ropewalk_types::{Digest, RunId};
 use ropewalk_versions::CodeState;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use environment::LONGEST_LOCK;
 pub use environment::{EnvironmentRecord, LockFile};
 pub use hardware::HardwareRecord;
 

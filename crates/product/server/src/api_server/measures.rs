@@ -95,16 +95,16 @@ impl Measures {
         ];
         for (name, gauge, help) in gauges {
             heading(&mut text, name, "gauge", help);
-            line(&mut text, name, "", gauge.load(Ordering::Relaxed));
+            line(&mut text, name, "", &gauge.load(Ordering::Relaxed));
         }
         heading(&mut text, "ropewalk_connections_refused_total", "counter", "Connections beyond the limit.");
         let refused = self.connections_refused.load(Ordering::Relaxed);
-        line(&mut text, "ropewalk_connections_refused_total", "", refused);
+        line(&mut text, "ropewalk_connections_refused_total", "", &refused);
         heading(&mut text, "ropewalk_catalog_writes_waiting", "gauge", "Writes that wait for the catalogue's writer.");
-        line(&mut text, "ropewalk_catalog_writes_waiting", "", writes);
+        line(&mut text, "ropewalk_catalog_writes_waiting", "", &writes);
         if let Some(bytes) = resident() {
             heading(&mut text, "process_resident_memory_bytes", "gauge", "Resident memory.");
-            line(&mut text, "process_resident_memory_bytes", "", bytes);
+            line(&mut text, "process_resident_memory_bytes", "", &bytes);
         }
         text
     }
@@ -117,7 +117,7 @@ impl Endpoint {
             if count > 0 {
                 let status = if *status == 0 { "other".to_owned() } else { status.to_string() };
                 let labels = format!("{{endpoint=\"{pattern}\",status=\"{status}\"}}");
-                line(text, "ropewalk_http_requests_total", &labels, count);
+                line(text, "ropewalk_http_requests_total", &labels, &count);
             }
         }
     }
@@ -128,11 +128,11 @@ impl Endpoint {
         for (position, count) in self.buckets.iter().enumerate() {
             sum += count.load(Ordering::Relaxed);
             let bound = BOUNDS_US.get(position).map_or("+Inf".to_owned(), |us| (*us as f64 / 1e6).to_string());
-            line(text, &format!("{name}_bucket"), &format!("{{endpoint=\"{pattern}\",le=\"{bound}\"}}"), sum);
+            line(text, &format!("{name}_bucket"), &format!("{{endpoint=\"{pattern}\",le=\"{bound}\"}}"), &sum);
         }
         let labels = format!("{{endpoint=\"{pattern}\"}}");
-        line(text, &format!("{name}_sum"), &labels, self.sum_us.load(Ordering::Relaxed) as f64 / 1e6);
-        line(text, &format!("{name}_count"), &labels, sum);
+        line(text, &format!("{name}_sum"), &labels, &(self.sum_us.load(Ordering::Relaxed) as f64 / 1e6));
+        line(text, &format!("{name}_count"), &labels, &sum);
     }
 }
 
@@ -141,7 +141,7 @@ fn heading(text: &mut String, name: &str, kind: &str, help: &str) {
     let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
 }
 
-fn line(text: &mut String, name: &str, labels: &str, value: impl std::fmt::Display) {
+fn line(text: &mut String, name: &str, labels: &str, value: &dyn std::fmt::Display) {
     let _ = writeln!(text, "{name}{labels} {value}");
 }
 

@@ -19,7 +19,7 @@ const LOCKS: [&str; 8] = [
     "environment.yml",
 ];
 /// Longest lock file that is kept, in bytes.
-const LONGEST_LOCK: u64 = 16 << 20;
+pub(crate) const LONGEST_LOCK: u64 = 16 << 20;
 
 /// The programs that a run was made with.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
