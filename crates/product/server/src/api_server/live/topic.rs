@@ -6,7 +6,7 @@ use ropewalk_tracking::{LiveChange, LiveCursor, LiveTopic, Tracking, TrackingErr
 use serde_json::json;
 use tokio::sync::broadcast::{Receiver, Sender, channel};
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::api_server::connection::stop_signal;
 
@@ -14,6 +14,8 @@ use crate::api_server::connection::stop_signal;
 const PERIOD: Duration = Duration::from_millis(500);
 /// How long a topic goes on without listeners, so that one that comes again finds what it missed.
 const ABANDONED: Duration = Duration::from_secs(60);
+/// How long the first question may take.
+const BEGINNING: Duration = Duration::from_secs(10);
 /// Events that are kept for those who come again.
 const KEPT: usize = 1024;
 /// Events that a listener may be behind.
@@ -35,6 +37,8 @@ pub(super) struct Topic {
     epoch: u128,
     sender: Sender<Arc<Said>>,
     kept: Mutex<Kept>,
+    /// Whether the catalogue was asked for the first time: from then on nothing that is new is missed.
+    begun: watch::Sender<bool>,
 }
 
 #[derive(Default)]
@@ -61,7 +65,7 @@ impl Drop for Listening {
 impl Topic {
     pub(super) fn new(epoch: u128) -> Self {
         let (sender, _) = channel(BEHIND);
-        Self { epoch, sender, kept: Mutex::default() }
+        Self { epoch, sender, kept: Mutex::default(), begun: watch::Sender::new(false) }
     }
 
     /// What comes from now on; none if the topic has ended.
@@ -93,6 +97,8 @@ impl Topic {
 
     /// How things stand: an event `reset`, after which what was known before is forgotten, then each thing as it is.
     pub(super) async fn state(&self, tracking: &Tracking, topic: LiveTopic) -> Result<Vec<Arc<Said>>, TrackingError> {
+        // What comes between this and the first question would be told by neither.
+        let _ = timeout(BEGINNING, self.begun.subscribe().wait_for(|begun| *begun)).await;
         let number = self.kept().last;
         let (_, changes) = tracking.live_changes(topic, LiveCursor::default()).await?;
         let reset = self.said(number, "reset", "{}".to_owned());
@@ -111,18 +117,18 @@ impl Topic {
 
     async fn ask(&self, tracking: &Tracking, topic: LiveTopic) {
         let mut cursor = LiveCursor::default();
-        let mut begun = false;
         let mut heard = Instant::now();
         loop {
             // The catalogue is asked again after an error; who listens hears the heartbeat meanwhile.
             if let Ok((next, changes)) = tracking.live_changes(topic, cursor.clone()).await {
                 // What was there before the first question is no news: each listener reads it for itself.
-                if begun {
+                if *self.begun.borrow() {
                     for change in &changes {
                         self.say(name(change), data(change));
                     }
                 }
-                (cursor, begun) = (next, true);
+                cursor = next;
+                self.begun.send_replace(true);
             }
             sleep(PERIOD).await;
             let mut kept = self.kept();
