@@ -26,8 +26,10 @@ const RETRY_SECONDS: u32 = 1;
 pub struct ServerLimits {
     /// Requests that are being answered.
     pub requests: usize,
-    /// Up- and downloads of artifacts.
-    pub transfers: usize,
+    /// Artifacts that are being taken; each needs about 12 MB.
+    pub uploads: usize,
+    /// Artifacts that are being sent; each needs about 3 MB.
+    pub downloads: usize,
     /// Kilobytes of messages that are in memory.
     pub message_kilobytes: u32,
     /// Open connections.
@@ -38,14 +40,22 @@ pub struct ServerLimits {
 
 impl Default for ServerLimits {
     fn default() -> Self {
-        Self { requests: 256, transfers: 32, message_kilobytes: 64 << 10, connections: 1024, listeners: 256 }
+        Self {
+            requests: 256,
+            uploads: 16,
+            downloads: 32,
+            message_kilobytes: 64 << 10,
+            connections: 1024,
+            listeners: 256,
+        }
     }
 }
 
 /// Lets in as many requests as there is room for, and measures them.
 pub(super) struct Admission {
     requests: Arc<Semaphore>,
-    transfers: Arc<Semaphore>,
+    uploads: Arc<Semaphore>,
+    downloads: Arc<Semaphore>,
     kilobytes: Arc<Semaphore>,
     measures: Arc<Measures>,
 }
@@ -55,8 +65,10 @@ pub(super) struct Admission {
 enum Class {
     /// Nothing: it costs next to nothing, or its own handler bounds it.
     Free,
-    /// The bytes of an artifact, that pass through.
-    Transfer,
+    /// The bytes of an artifact, that come in pieces.
+    Upload,
+    /// The bytes of an artifact, that go in pieces.
+    Download,
     /// A message, that is in memory as a whole.
     Message,
 }
@@ -65,8 +77,10 @@ impl Class {
     fn of(method: &Method, path: &str) -> Self {
         match path {
             "/health" | "/version" | "/metrics" | super::live::PATH => Self::Free,
-            "/get-artifact" | "/model-versions/get-artifact" => Self::Transfer,
-            _ if path.contains("/mlflow-artifacts/artifacts/") && method != Method::DELETE => Self::Transfer,
+            "/get-artifact" | "/model-versions/get-artifact" => Self::Download,
+            _ if !path.contains("/mlflow-artifacts/artifacts/") => Self::Message,
+            _ if method == Method::PUT => Self::Upload,
+            _ if method == Method::GET => Self::Download,
             _ => Self::Message,
         }
     }
@@ -83,7 +97,8 @@ impl Admission {
         let semaphore = |count: usize| Arc::new(Semaphore::new(count.clamp(1, Semaphore::MAX_PERMITS)));
         Self {
             requests: semaphore(limits.requests),
-            transfers: semaphore(limits.transfers),
+            uploads: semaphore(limits.uploads),
+            downloads: semaphore(limits.downloads),
             // One message must fit, whatever was asked for.
             kilobytes: semaphore((limits.message_kilobytes as usize).max(kilobytes_of(LONGEST_MESSAGE) as usize)),
             measures,
@@ -94,11 +109,12 @@ impl Admission {
     fn room(&self, class: Class, headers: &HeaderMap) -> Result<Option<Room>, &'static str> {
         let places = match class {
             Class::Free => return Ok(None),
-            Class::Transfer => &self.transfers,
+            Class::Upload => &self.uploads,
+            Class::Download => &self.downloads,
             Class::Message => &self.requests,
         };
         let full = |_| match class {
-            Class::Transfer => "too many artifacts are being sent at this moment",
+            Class::Upload | Class::Download => "too many artifacts are being sent at this moment",
             _ => "too many requests are being answered at this moment",
         };
         let request = Arc::clone(places).try_acquire_owned().map_err(full)?;
@@ -136,7 +152,7 @@ pub(super) async fn admit(State(admission): State<Arc<Admission>>, request: Requ
     let answer = match admission.room(class, request.headers()) {
         Ok(room) => {
             let _active = admission.measures.begin();
-            let timed = if class == Class::Transfer { Incoming::streamed } else { Incoming::message };
+            let timed = if class == Class::Upload { Incoming::streamed } else { Incoming::message };
             let request = if request.body().is_end_stream() { request } else { request.map(timed) };
             let answer = next.run(request).await;
             match room {
@@ -205,7 +221,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_too_much_is_refused_at_once_and_health_never() {
-        let limits = ServerLimits { requests: 1, transfers: 1, ..ServerLimits::default() };
+        let limits = ServerLimits { requests: 1, ..ServerLimits::default() };
         let admission = Arc::new(Admission::new(&limits, Arc::default()));
         let gate = Arc::new(Notify::new());
         let waits = Arc::clone(&gate);
@@ -236,7 +252,7 @@ mod tests {
 
     #[test]
     fn messages_are_bounded_by_their_bytes_and_artifacts_by_their_number() {
-        let limits = ServerLimits { message_kilobytes: 1024, transfers: 1, ..ServerLimits::default() };
+        let limits = ServerLimits { message_kilobytes: 1024, uploads: 1, ..ServerLimits::default() };
         let admission = Admission::new(&limits, Arc::default());
         let headers = |length: u64| request(Method::POST, "/", length).headers().clone();
         let half = admission.room(Class::Message, &headers(512 << 10)).expect("room");
@@ -245,12 +261,14 @@ mod tests {
         assert!(admission.room(Class::Message, &headers(0)).is_ok(), "no body needs no memory");
         drop((half, other));
         assert!(admission.room(Class::Message, &headers(1 << 40)).is_ok(), "it is refused by whoever reads it");
-        let transfer = admission.room(Class::Transfer, &headers(1 << 40)).expect("room");
-        assert!(admission.room(Class::Transfer, &headers(0)).is_err());
-        drop(transfer);
+        let upload = admission.room(Class::Upload, &headers(1 << 40)).expect("room");
+        assert!(admission.room(Class::Upload, &headers(0)).is_err());
+        assert!(admission.room(Class::Download, &headers(0)).is_ok());
+        drop(upload);
 
         let class = |method: Method, path: &str| Class::of(&method, path);
-        assert_eq!(class(Method::PUT, "/api/2.0/mlflow-artifacts/artifacts/0/a"), Class::Transfer);
+        assert_eq!(class(Method::PUT, "/api/2.0/mlflow-artifacts/artifacts/0/a"), Class::Upload);
+        assert_eq!(class(Method::GET, "/ajax-api/2.0/mlflow-artifacts/artifacts/0/a"), Class::Download);
         assert_eq!(class(Method::DELETE, "/api/2.0/mlflow-artifacts/artifacts/0/a"), Class::Message);
         assert_eq!(class(Method::GET, "/api/2.0/mlflow-artifacts/artifacts"), Class::Message);
         assert_eq!(class(Method::GET, "/health"), Class::Free);
