@@ -7,7 +7,10 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 
 use crate::guard::guard;
-use crate::{MLFLOW_VERSION, MlflowError, MlflowState, artifacts, experiments, logged_models, logging, runs};
+use crate::{
+    MLFLOW_VERSION, MlflowError, MlflowState, artifacts, experiments, inputs, logged_models, logging, metrics, runs,
+    search,
+};
 
 type States = Arc<MlflowState>;
 
@@ -19,10 +22,11 @@ pub fn router(state: MlflowState) -> Router {
         .route("/version", get(async || MLFLOW_VERSION))
         .route("/get-artifact", get(artifacts::get));
     for prefix in ["/api", "/ajax-api"] {
-        router = router
-            .nest(&format!("{prefix}/2.0/mlflow"), tracking())
-            .nest(&format!("{prefix}/2.0/mlflow-artifacts"), proxied_artifacts())
-            .route(&format!("{prefix}/3.0/mlflow/server-info"), get(server_info));
+        // Which version of the API an endpoint belongs to differs between MLflow's own: each is answered under both.
+        for version in ["2.0", "3.0"] {
+            router = router.nest(&format!("{prefix}/{version}/mlflow"), tracking());
+        }
+        router = router.nest(&format!("{prefix}/2.0/mlflow-artifacts"), proxied_artifacts());
     }
     router
         .fallback(endpoint_absent)
@@ -33,23 +37,34 @@ pub fn router(state: MlflowState) -> Router {
 
 fn tracking() -> Router<States> {
     Router::new()
+        .route("/server-info", get(server_info))
         .route("/experiments/create", post(experiments::create))
         .route("/experiments/get", get(experiments::get))
         .route("/experiments/get-by-name", get(experiments::get_by_name))
-        .route("/experiments/search", get(experiments::search_by_query).post(experiments::search_by_body))
+        .route("/experiments/update", post(experiments::update))
+        .route("/experiments/delete", post(experiments::delete))
+        .route("/experiments/restore", post(experiments::restore))
+        .route("/experiments/search", get(search::experiments_by_query).post(search::experiments_by_body))
+        .route("/experiments/search-datasets", post(inputs::search_datasets))
         .route("/experiments/set-experiment-tag", post(experiments::set_tag))
+        .route("/experiments/delete-experiment-tag", post(experiments::delete_tag))
         .route("/runs/create", post(runs::create))
         .route("/runs/get", get(runs::get))
         .route("/runs/update", post(runs::update))
         .route("/runs/delete", post(runs::delete))
         .route("/runs/restore", post(runs::restore))
-        .route("/runs/search", post(runs::search))
+        .route("/runs/search", post(search::runs))
         .route("/runs/log-metric", post(logging::metric))
         .route("/runs/log-parameter", post(logging::param))
         .route("/runs/log-batch", post(logging::batch))
+        .route("/runs/log-inputs", post(inputs::log_inputs))
+        .route("/runs/log-model", post(inputs::log_model))
+        .route("/runs/outputs", post(inputs::log_outputs))
         .route("/runs/set-tag", post(logging::tag))
         .route("/runs/delete-tag", post(logging::tag_delete))
-        .route("/metrics/get-history", get(logging::history))
+        .route("/metrics/get-history", get(metrics::history))
+        .route("/metrics/get-history-bulk", get(metrics::history_bulk))
+        .route("/metrics/get-history-bulk-interval", get(metrics::history_bulk_interval))
         .route("/artifacts/list", get(artifacts::list))
         .route("/logged-models/search", post(logged_models::search))
 }

@@ -8,19 +8,33 @@ use crate::{ArtifactPathError, CursorError};
 #[derive(Debug, thiserror::Error)]
 pub enum TrackingError {
     /// No experiment has this id.
-    #[error("there is no experiment {0}")]
+    #[error("No Experiment with id={0} exists")]
     ExperimentAbsent(ExperimentId),
     /// No experiment has this name.
-    #[error("there is no experiment named `{0}`")]
+    #[error("Could not find experiment with name '{0}'")]
     ExperimentNameAbsent(String),
+    /// The experiment was deleted: it can be read and restored, not written.
+    #[error("The experiment {0} must be in the 'active' state. Current state is deleted.")]
+    ExperimentDeleted(ExperimentId),
+    /// The experiment was deleted and keeps its name.
+    #[error("Cannot rename experiment {0}: it is deleted, not active")]
+    ExperimentRenameDeleted(ExperimentId),
+    /// The experiment has no such tag.
+    #[error("No tag with name: {key} in experiment with id {experiment}")]
+    ExperimentTagAbsent {
+        /// The experiment.
+        experiment: ExperimentId,
+        /// The tag's key.
+        key: String,
+    },
     /// The name is taken.
-    #[error("an experiment named `{0}` exists already")]
+    #[error("Experiment(name={0}) already exists.")]
     ExperimentExists(String),
     /// No run has this id.
-    #[error("there is no run {0}")]
+    #[error("Run with id={0} not found")]
     RunAbsent(RunId),
     /// The run was deleted: it can be read and restored, not written.
-    #[error("run {0} is deleted and cannot be written")]
+    #[error("The run {0} must be in the 'active' state. Current state is deleted.")]
     RunDeleted(RunId),
     /// The run's name was given twice, differently.
     #[error("the run is named `{name}`, but its tag `mlflow.runName` says `{tag}`")]
@@ -31,7 +45,7 @@ pub enum TrackingError {
         tag: String,
     },
     /// The run has no such tag.
-    #[error("run {run} has no tag `{key}`")]
+    #[error("No tag with name: {key} in run with id {run}")]
     TagAbsent {
         /// The run.
         run: RunId,
@@ -72,7 +86,10 @@ pub enum TrackingError {
     #[error(transparent)]
     ArtifactPath(#[from] ArtifactPathError),
     /// A param has a value already.
-    #[error("param `{key}` of run {run} is `{old}` and cannot become `{new}`: params never change")]
+    #[error(
+        "Changing param values is not allowed. Param with key='{key}' was already logged with value='{old}' \
+         for run ID='{run}'. Attempted logging new value '{new}'."
+    )]
     ParamChanged {
         /// The run.
         run: RunId,
@@ -84,7 +101,7 @@ pub enum TrackingError {
         new: String,
     },
     /// One batch gives a param twice.
-    #[error("param `{0}` is given more than once in one batch")]
+    #[error("Duplicate parameter keys have been submitted: `{0}` is given more than once in one batch")]
     ParamRepeated(String),
     /// A name breaks a rule.
     #[error("`{name}` is not a {kind}: {rule}")]
@@ -96,8 +113,16 @@ pub enum TrackingError {
         /// The rule.
         rule: String,
     },
+    /// A text is longer than is taken.
+    #[error("'{what}' exceeds the maximum length of {limit} characters")]
+    TooLong {
+        /// What is too long.
+        what: &'static str,
+        /// How many characters are taken.
+        limit: usize,
+    },
     /// A metric cannot be.
-    #[error("metric `{key}` has the timestamp {at}: milliseconds since 1970, not negative, are expected")]
+    #[error("Invalid value {at} for parameter 'timestamp' supplied: metric '{key}' needs milliseconds since 1970")]
     MetricTime {
         /// The metric's key.
         key: String,
@@ -105,7 +130,7 @@ pub enum TrackingError {
         at: i64,
     },
     /// More in one batch than is taken.
-    #[error("the batch holds {count} {kind}: at most {limit} are taken at once")]
+    #[error("A batch logging request can contain at most {limit} {kind}. Got {count} {kind}.")]
     BatchTooLarge {
         /// What there is too much of.
         kind: &'static str,
@@ -144,6 +169,8 @@ pub enum ErrorKind {
     Exists,
     /// The request breaks a rule.
     Invalid,
+    /// What is to be changed is in a state that does not allow it.
+    State,
     /// The request may be right; we failed.
     Internal,
 }
@@ -154,10 +181,12 @@ impl TrackingError {
         match self {
             Self::ExperimentAbsent(_)
             | Self::ExperimentNameAbsent(_)
+            | Self::ExperimentTagAbsent { .. }
             | Self::RunAbsent(_)
             | Self::TagAbsent { .. }
             | Self::ArtifactAbsent { .. } => ErrorKind::Absent,
             Self::ExperimentExists(_) => ErrorKind::Exists,
+            Self::ExperimentRenameDeleted(_) => ErrorKind::State,
             Self::Damaged { .. } | Self::Catalog(_) | Self::Store(_) | Self::ArtifactBytesAbsent { .. } => {
                 ErrorKind::Internal
             }
@@ -166,17 +195,14 @@ impl TrackingError {
     }
 }
 
-impl From<sqlx::Error> for TrackingError {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Catalog(error.into())
-    }
-}
-
 impl Diagnose for TrackingError {
     fn code(&self) -> &'static str {
         match self {
             Self::ExperimentAbsent(_) | Self::ExperimentNameAbsent(_) => "tracking.experiment_absent",
             Self::ExperimentExists(_) => "tracking.experiment_exists",
+            Self::ExperimentDeleted(_) | Self::ExperimentRenameDeleted(_) => "tracking.experiment_deleted",
+            Self::ExperimentTagAbsent { .. } => "tracking.experiment_tag_absent",
+            Self::TooLong { .. } => "tracking.too_long",
             Self::RunAbsent(_) => "tracking.run_absent",
             Self::RunDeleted(_) => "tracking.run_deleted",
             Self::RunNameDiffers { .. } => "tracking.run_name_differs",
@@ -203,6 +229,9 @@ impl Diagnose for TrackingError {
                 Some("log the other value in a run of its own, a nested one if they belong together".to_owned())
             }
             Self::RunDeleted(_) => Some("restore the run first".to_owned()),
+            Self::ExperimentDeleted(_) | Self::ExperimentRenameDeleted(_) => {
+                Some("restore the experiment first".to_owned())
+            }
             Self::BatchTooLarge { .. } => Some("split the batch".to_owned()),
             Self::Catalog(error) => error.hint(),
             Self::Store(error) => error.hint(),

@@ -7,8 +7,9 @@ use ropewalk_types::{Ambient, Digest, ExperimentId, RunId, RunStatus};
 
 use crate::run::{read, write};
 use crate::{
-    Artifact, ArtifactEntry, ArtifactPath, Batch, Experiment, HistoryCursor, HistoryPage, Metric, NewRun, Param, Run,
-    RunFilter, RunInfo, RunPage, RunUpdate, Tag, TrackingError, Written, artifact, experiment, metric, transaction,
+    Artifact, ArtifactEntry, ArtifactPath, Batch, Experiment, HistoryCursor, HistoryPage, Metric, NewExperiment,
+    NewRun, Param, Run, RunFilter, RunInfo, RunPage, RunUpdate, Tag, TrackingError, Written, artifact, batch,
+    experiment, metric,
 };
 
 type Result<T> = std::result::Result<T, TrackingError>;
@@ -28,14 +29,14 @@ macro_rules! transaction {
     };
 }
 
-/// Runs `$work` with the connection `$connection` of the catalogue's readers.
+/// Runs `$work` with the connection `$connection` of the catalogue's readers; what it needs must be its own.
 macro_rules! reading {
-    ($self:ident, |$connection:ident| $work:expr) => {{
-        let mut reader = $self.catalog.pool().acquire().await?;
-        let $connection = &mut *reader;
-        $work.await
-    }};
+    ($self:ident, |$connection:ident| $work:expr) => {
+        $self.catalog.read(move |$connection| Box::pin(async move { $work.await })).await
+    };
 }
+
+pub(crate) use {reading, transaction};
 
 impl Tracking {
     /// Tracks in `catalog`, which was opened with [`MIGRATIONS`](crate::MIGRATIONS); artifacts go to `store`.
@@ -53,16 +54,15 @@ impl Tracking {
         &*self.ambient
     }
 
-    /// Creates an experiment; a name that is taken is an error.
+    /// Creates an experiment that keeps artifacts in the server's store; a name that is taken is an error.
     pub async fn experiment_create(&self, name: &str, tags: Vec<Tag>) -> Result<Experiment> {
-        let (name, at) = (name.to_owned(), self.ambient.now());
-        transaction!(self, |connection| transaction::experiment_create(connection, &name, &tags, at))
+        self.experiment_create_as(NewExperiment { name: name.to_owned(), artifact_location: None, tags }).await
     }
 
     /// The experiment of this name, created if there is none.
     pub async fn experiment_ensure(&self, name: &str) -> Result<Experiment> {
         let (name, at) = (name.to_owned(), self.ambient.now());
-        transaction!(self, |connection| transaction::experiment_ensure(connection, &name, at))
+        transaction!(self, |connection| experiment::experiment_ensure(connection, &name, at))
     }
 
     /// The experiment with this id.
@@ -72,24 +72,24 @@ impl Tracking {
 
     /// The experiment of this name.
     pub async fn experiment_get_by_name(&self, name: &str) -> Result<Experiment> {
-        reading!(self, |connection| experiment::by_name(connection, name))
+        let name = name.to_owned();
+        reading!(self, |connection| experiment::by_name(connection, &name))
     }
 
-    /// At most `limit` experiments, newest first, beginning after `before` if that is given.
+    /// At most `limit` experiments that were not deleted, newest first, beginning after `before` if that is given.
     pub async fn experiment_list(&self, before: Option<ExperimentId>, limit: usize) -> Result<Vec<Experiment>> {
         reading!(self, |connection| experiment::list(connection, before, limit))
     }
 
     /// Sets a tag of an experiment, in place of one that has its key.
     pub async fn experiment_tag_set(&self, id: ExperimentId, tag: Tag) -> Result<()> {
-        let at = self.ambient.now();
-        transaction!(self, |connection| experiment::tag_set(connection, id, &tag, at))
+        transaction!(self, |connection| experiment::tag_set(connection, id, &tag))
     }
 
-    /// Begins a run, in state RUNNING.
+    /// Begins a run, in state RUNNING. An experiment that was deleted takes none.
     pub async fn run_create(&self, new: NewRun) -> Result<Run> {
         let id = RunId::new(&*self.ambient);
-        transaction!(self, |connection| transaction::run_create(connection, id, &new))
+        transaction!(self, |connection| write::run_create(connection, id, &new))
     }
 
     /// A run and what was logged to it, deleted or not.
@@ -109,13 +109,13 @@ impl Tracking {
 
     /// Changes a run's state, end or name.
     pub async fn run_update(&self, run: RunId, update: RunUpdate) -> Result<RunInfo> {
-        transaction!(self, |connection| transaction::run_update(connection, run, &update))
+        transaction!(self, |connection| write::run_update(connection, run, &update))
     }
 
     /// Ends a run now.
     pub async fn run_finish(&self, run: RunId, status: RunStatus) -> Result<RunInfo> {
         let at = self.ambient.now();
-        transaction!(self, |connection| transaction::run_finish(connection, run, status, at))
+        transaction!(self, |connection| write::run_finish(connection, run, status, at))
     }
 
     /// Marks a run as deleted: it is still read, but no longer written nor listed unless asked for.
@@ -143,7 +143,7 @@ impl Tracking {
     /// nothing, another is an error. A point that is there already (same step, time and value) is stored once; the
     /// latest is that of the highest step, then time, then value. Long values are cut, and said in [`Written`].
     pub async fn batch_log(&self, run: RunId, batch: Batch) -> Result<Written> {
-        transaction!(self, |connection| transaction::batch_log(connection, run, &batch))
+        transaction!(self, |connection| batch::batch_log(connection, run, &batch))
     }
 
     /// Logs one param; see [`Tracking::batch_log`].
@@ -174,7 +174,8 @@ impl Tracking {
         after: Option<HistoryCursor>,
         limit: usize,
     ) -> Result<HistoryPage> {
-        reading!(self, |connection| metric::history(connection, run, key, after, limit))
+        let key = key.to_owned();
+        reading!(self, |connection| metric::history(connection, run, &key, after, limit))
     }
 
     /// Sets a tag of a run, in place of one that has its key.
@@ -185,7 +186,7 @@ impl Tracking {
     /// Deletes a tag of a run.
     pub async fn tag_delete(&self, run: RunId, key: &str) -> Result<()> {
         let key = key.to_owned();
-        transaction!(self, |connection| transaction::tag_delete(connection, run, &key))
+        transaction!(self, |connection| batch::tag_delete(connection, run, &key))
     }
 
     /// Records as an artifact what the store holds already, in place of one that has its path.
@@ -195,7 +196,7 @@ impl Tracking {
         }
         let artifact = Artifact { path, digest, size, created: self.ambient.now() };
         let recorded = artifact.clone();
-        transaction!(self, |connection| transaction::artifact_put(connection, run, &recorded))?;
+        transaction!(self, |connection| artifact::artifact_put(connection, run, &recorded))?;
         Ok(artifact)
     }
 
@@ -207,7 +208,8 @@ impl Tracking {
 
     /// The artifact at a path.
     pub async fn artifact_get(&self, run: RunId, path: &ArtifactPath) -> Result<Artifact> {
-        reading!(self, |connection| artifact::get(connection, run, path))
+        let path = path.clone();
+        reading!(self, |connection| artifact::get(connection, run, &path))
     }
 
     /// The bytes of an artifact, whole: for one that is known to be small.
@@ -218,7 +220,8 @@ impl Tracking {
 
     /// What lies directly in a folder of the run, or at its top, by path; empty if there is no such folder.
     pub async fn artifact_list(&self, run: RunId, folder: Option<&ArtifactPath>) -> Result<Vec<ArtifactEntry>> {
-        reading!(self, |connection| artifact::list(connection, run, folder))
+        let folder = folder.cloned();
+        reading!(self, |connection| artifact::list(connection, run, folder.as_ref()))
     }
 
     /// The digests of the artifacts of all runs: what a collection of garbage must keep.
@@ -228,12 +231,14 @@ impl Tracking {
 
     /// All values that some run has for a tag, each once.
     pub async fn tag_values(&self, key: &str) -> Result<Vec<String>> {
-        reading!(self, |connection| read::tag_values(connection, key))
+        let key = key.to_owned();
+        reading!(self, |connection| read::tag_values(connection, &key))
     }
 
     /// The names of the runs that have this value for a tag, the newest first.
     pub async fn tag_holders(&self, key: &str, value: &str) -> Result<Vec<String>> {
-        reading!(self, |connection| read::tag_holders(connection, key, value))
+        let (key, value) = (key.to_owned(), value.to_owned());
+        reading!(self, |connection| read::tag_holders(connection, &key, &value))
     }
 
     /// Forgets an artifact, a folder with all in it, or without a path all artifacts; their bytes stay in the store.

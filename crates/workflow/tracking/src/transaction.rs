@@ -6,4 +6,6 @@
 pub use crate::artifact::artifact_put;
 pub use crate::batch::{batch_log, tag_delete};
 pub use crate::experiment::{experiment_create, experiment_ensure};
+pub use crate::input::{inputs_log, outputs_log};
+pub use crate::run::model_history::model_record;
 pub use crate::run::write::{run_create, run_finish, run_update};
