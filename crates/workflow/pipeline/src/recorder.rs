@@ -42,7 +42,8 @@ pub trait RunRecorder: Send + Sync {
 /// Opens a run for each stage that is executed, and takes note of each that need not be.
 #[async_trait]
 pub trait RunRecorders: Send + Sync {
-    /// Opens the run of `stage`, whose key is `key` and which will read `inputs`, by the names under which it knows them, before anything of them is read.
+    /// Opens the run of `stage`, whose key is `key` and which will read `inputs`, by the names under which it knows them,
+    /// before anything of them is read.
     async fn begin(
         &self,
         stage: &StageSpec,

@@ -16,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::measures::Measures;
 use super::stalling::Incoming;
 
-/// What is assumed of a message that does not say how long it is: the longest that is taken.
+/// What is assumed of a message that does not say how long it is: the longest that most endpoints take.
 const LONGEST_MESSAGE: u64 = 1 << 20;
 /// After how many seconds a client that is refused should come again.
 const RETRY_SECONDS: u32 = 1;
@@ -57,6 +57,8 @@ pub(super) struct Admission {
     uploads: Arc<Semaphore>,
     downloads: Arc<Semaphore>,
     kilobytes: Arc<Semaphore>,
+    /// How many of them there are.
+    budget: u32,
     measures: Arc<Measures>,
 }
 
@@ -94,13 +96,15 @@ struct Room {
 
 impl Admission {
     pub(super) fn new(limits: &ServerLimits, measures: Arc<Measures>) -> Self {
+        // One message must fit, whatever was asked for.
+        let budget = limits.message_kilobytes.max(kilobytes_of(LONGEST_MESSAGE));
         let semaphore = |count: usize| Arc::new(Semaphore::new(count.clamp(1, Semaphore::MAX_PERMITS)));
         Self {
             requests: semaphore(limits.requests),
             uploads: semaphore(limits.uploads),
             downloads: semaphore(limits.downloads),
-            // One message must fit, whatever was asked for.
-            kilobytes: semaphore((limits.message_kilobytes as usize).max(kilobytes_of(LONGEST_MESSAGE) as usize)),
+            kilobytes: semaphore(budget as usize),
+            budget,
             measures,
         }
     }
@@ -118,7 +122,8 @@ impl Admission {
             _ => "too many requests are being answered at this moment",
         };
         let request = Arc::clone(places).try_acquire_owned().map_err(full)?;
-        let wanted = if class == Class::Message { kilobytes_of(length(headers)) } else { 0 };
+        // One that is longer than all of it is let in alone: whoever reads it refuses it.
+        let wanted = if class == Class::Message { kilobytes_of(length(headers)).min(self.budget) } else { 0 };
         let kilobytes = if wanted == 0 {
             None
         } else {
@@ -129,15 +134,11 @@ impl Admission {
     }
 }
 
-/// How long a body says it is; the longest that is taken if it does not say, nothing if there is none.
+/// How long a body says it is; the longest that is usual if it does not say, nothing if there is none.
 fn length(headers: &HeaderMap) -> u64 {
     let said = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-    match said {
-        // What is longer is refused before it is read.
-        Some(length) => u64::min(length, LONGEST_MESSAGE),
-        None if headers.contains_key(header::TRANSFER_ENCODING) => LONGEST_MESSAGE,
-        None => 0,
-    }
+    let unsaid = if headers.contains_key(header::TRANSFER_ENCODING) { LONGEST_MESSAGE } else { 0 };
+    said.unwrap_or(unsaid)
 }
 
 fn kilobytes_of(bytes: u64) -> u32 {
