@@ -73,11 +73,11 @@ impl Live {
         topics.retain(|_, topic| !topic.has_ended());
         loop {
             let topic = Arc::clone(topics.entry(wanted).or_insert_with(|| self.begin(wanted)));
-            match topic.listen() {
-                Some(listening) => return listening,
-                // It ended just now.
-                None => topics.remove(&wanted),
-            };
+            if let Some(listening) = topic.listen() {
+                return listening;
+            }
+            // It ended just now.
+            topics.remove(&wanted);
         }
     }
 
