@@ -1,4 +1,5 @@
 mod data;
+mod server;
 mod spec;
 
 use std::net::IpAddr;
@@ -12,6 +13,7 @@ pub(crate) use data::{
     AddArguments, Audit, Checkout, Collect, Data, Diff, Fetch, LinkArguments, Merge, Pull, Push, Remote, Remove, Tag,
     Verify,
 };
+pub(crate) use server::{Kept, Reproduce, Runs, RunsCommand, Server};
 pub(crate) use spec::DataSpec;
 
 /// The whole machine-learning workflow in one program: from raw data to a served, monitored model, with a thread
@@ -32,7 +34,8 @@ const EXAMPLES: &str = "Examples:
   ropewalk init --template flights air   the same project, to look at and change
   ropewalk run                           do what has to be done, and nothing else
   ropewalk serve                         answer requests with the champion
-  ropewalk trace prediction:0192…        where did this answer come from?";
+  ropewalk trace prediction:0192…        where did this answer come from?
+  ropewalk server --data tracking        a tracking server for MLflow's clients";
 
 /// Flags that every command has.
 #[derive(Clone, Debug, Args)]
@@ -85,9 +88,12 @@ pub(crate) enum Command {
     Pull(Pull),
     /// Bring versions of tracked files and of tables from a remote, and leave the work tree alone
     Fetch(Fetch),
-    /// Tracked runs
-    #[command(subcommand)]
-    Runs(Listing),
+    /// Take the place of MLflow's server: runs, artifacts and registered models for every MLflow client
+    Server(Server),
+    /// Tracked runs: list, show, compare
+    Runs(Runs),
+    /// Do again what a run did, and say what came out equal
+    Reproduce(Reproduce),
     /// Registered models
     #[command(subcommand)]
     Models(Listing),

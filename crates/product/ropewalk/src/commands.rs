@@ -11,9 +11,12 @@ mod monitor;
 mod pull;
 mod push;
 mod remote;
+mod reproduce;
 mod run;
+mod runs;
 mod said;
 mod serve;
+mod server;
 mod sql;
 mod status;
 mod trace;
@@ -21,11 +24,11 @@ mod travelled;
 
 use std::path::PathBuf;
 
-use ropewalk_server::{Access, DataProject, OpenProject, ServerError};
+use ropewalk_server::{Access, DataProject, HomePlace, OpenProject, ServerError, TrackingHome};
 use ropewalk_types::Diagnose as _;
 use ropewalk_versions::{Problem, RefusedRemoval};
 
-use crate::arguments::{Arguments, Command, Shared};
+use crate::arguments::{Arguments, Command, Kept, Shared};
 use crate::failure::Ending;
 use crate::output::printable;
 use crate::terminal;
@@ -49,7 +52,9 @@ pub(crate) async fn dispatch(arguments: Arguments) -> Ending {
         Command::Push(arguments) => push::run(&shared, &arguments).await,
         Command::Pull(arguments) => pull::pull(&shared, &arguments).await,
         Command::Fetch(arguments) => pull::fetch(&shared, &arguments).await,
-        Command::Runs(_) => listings::runs(&shared).await,
+        Command::Server(arguments) => Box::pin(server::run(&shared, arguments)).await,
+        Command::Runs(arguments) => Box::pin(runs::run(&shared, &arguments)).await,
+        Command::Reproduce(arguments) => Box::pin(reproduce::run(&shared, &arguments)).await,
         Command::Models(_) => listings::models(&shared).await,
         Command::Doctor => doctor::run(&shared).await,
         Command::Completions { shell } => Ok(completions::run(shell)),
@@ -59,6 +64,22 @@ pub(crate) async fn dispatch(arguments: Arguments) -> Ending {
 /// Opens the project that the flags name, or the one around the current folder.
 async fn open(shared: &Shared) -> Result<OpenProject, ServerError> {
     OpenProject::open(&root(shared)?, access()?).await
+}
+
+/// Opens what keeps runs and models: the folder that the flags name, or the project.
+async fn open_home(shared: &Shared, kept: &Kept) -> Result<TrackingHome, ServerError> {
+    if let Some(folder) = &kept.data {
+        let (folder, catalog, store) = (folder.clone(), kept.catalog.clone(), kept.store.clone());
+        return TrackingHome::open(&HomePlace { folder, catalog, store }, &backend_options()?).await;
+    }
+    match open(shared).await {
+        Ok(project) => Ok(TrackingHome::of(&project)),
+        Err(ServerError::NoProject(folder)) => Err(ServerError::Unknown {
+            what: ServerError::NoProject(folder).to_string(),
+            hint: "say where runs are kept with --data FOLDER, or begin a project with `ropewalk init`".to_owned(),
+        }),
+        Err(error) => Err(error),
+    }
 }
 
 /// Opens the project's tracked files only; `command` describes this process to others that wait for it.

@@ -13,23 +13,42 @@ mod terminal;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use tokio::runtime::{Builder, Runtime};
 
-use crate::arguments::Arguments;
+use crate::arguments::{Arguments, Command};
+
+/// Most threads of a server that answer requests.
+const SERVER_THREADS: usize = 4;
+/// Most threads of a server that wait for the disk.
+const SERVER_BLOCKING_THREADS: usize = 64;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match runtime(&arguments.command) {
         Ok(runtime) => runtime,
         Err(error) => return failure::no_runtime(&error),
     };
+    // It ends by a signal, too, but by its own way: what is under way is answered first.
+    let ends_itself = matches!(arguments.command, Command::Server(_));
     let ending = runtime.block_on(async {
         tokio::select! {
             ending = commands::dispatch(arguments) => ending,
-            () = interrupted() => Ok(failure::INTERRUPTED.into()),
+            () = interrupted(), if !ends_itself => Ok(failure::INTERRUPTED.into()),
         }
     });
     let ending = ending.unwrap_or_else(|error| failure::tell(&error));
     if output::is_lost() { failure::ENVIRONMENT.into() } else { ending }
+}
+
+/// A server of runs has few threads, since each has a stack and a share of the heap of its own: its work is short, and its disk
+/// and database are not faster with more.
+fn runtime(command: &Command) -> std::io::Result<Runtime> {
+    let mut builder = Builder::new_multi_thread();
+    if matches!(command, Command::Server(_)) {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        builder.worker_threads(cores.min(SERVER_THREADS)).max_blocking_threads(SERVER_BLOCKING_THREADS);
+    }
+    builder.enable_all().build()
 }
 
 /// Ends when the person presses Ctrl-C before any command took that over.

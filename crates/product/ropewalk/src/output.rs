@@ -51,6 +51,11 @@ pub(crate) fn listing<T: Serialize>(format: Format, values: &[T], headings: &[&s
     if format == Format::Json {
         return json(&values);
     }
+    table(values, headings, row);
+}
+
+/// Prints rows as a table for people, with their cells made printable.
+pub(crate) fn table<T>(values: &[T], headings: &[&str], row: impl Fn(&T) -> Vec<String>) {
     text(&format!("{}\n", drawn(values, headings, row)));
 }
 

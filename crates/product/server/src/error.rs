@@ -55,6 +55,9 @@ pub enum ServerError {
     /// Serving without credentials is for this machine alone.
     #[error("will not listen on {0}: requests carry no credentials, so only this machine may send them")]
     OpenToAll(std::net::IpAddr),
+    /// Without credentials, listening is for this machine alone.
+    #[error("will not listen on {0} without credentials: anybody who reaches it could read and change everything")]
+    CredentialsAbsent(std::net::IpAddr),
     /// A listener broke while it was serving.
     #[error("serving ended: {0}")]
     Serve(String),
@@ -106,6 +109,7 @@ impl Diagnose for ServerError {
             Self::Uri(_) => "server.uri",
             Self::Listen { .. } => "server.listen",
             Self::OpenToAll(_) => "server.open_to_all",
+            Self::CredentialsAbsent(_) => "server.credentials_absent",
             Self::Serve(_) => "server.serve",
             Self::Unknown { .. } => "server.unknown",
         }
@@ -118,6 +122,9 @@ impl Diagnose for ServerError {
             Self::NoBackend { built_in, .. } => Some(format!("use {built_in}")),
             Self::Listen { .. } => Some("choose another port; 0 takes a free one".to_owned()),
             Self::OpenToAll(_) => Some("use 127.0.0.1, behind a proxy that asks for credentials".to_owned()),
+            Self::CredentialsAbsent(_) => Some(
+                "ask for a token with --token-file or ROPEWALK_SERVER_TOKEN, or for users with --users-file".to_owned(),
+            ),
             Self::Unknown { hint, .. } => Some(hint.clone()),
             _ => None,
         }

@@ -3,6 +3,7 @@
 //! Only here are concrete back-ends named. What a command of the binary does is one function here, which the
 //! binary prints; so tests, the demo and a person take the same path.
 
+mod api_server;
 mod asking;
 mod collecting;
 mod error;
@@ -13,26 +14,35 @@ mod kinds;
 mod planning;
 mod project;
 mod recording;
+mod reproducing;
+mod run_difference;
+mod run_lineage;
 mod running;
 mod serving;
 mod store_place;
 mod system;
 mod tracing_back;
+mod tracking_home;
 mod travelling;
 mod verifying;
 mod watching;
 mod workspace;
 
+pub use api_server::{ApiOptions, ApiServer, CredentialSources, Credentials, ServerLimits, TlsFiles};
 pub use asking::Question;
 pub use collecting::{Cost, Gone};
 pub use error::ServerError;
 pub use examining::{Finding, examine};
 pub use governing::{DatasetLineage, Due, DueState, Holds, RemovedContent};
 pub use project::{Access, OpenProject};
+pub use reproducing::{Compared, ReproduceOptions, Reproduction, Verdict};
+pub use run_difference::{Difference, RunDifference};
+pub use run_lineage::{CodeRecord, EnvironmentRecord, HardwareRecord, InputRecord, LockFile, RunLineage};
 pub use running::{RunOptions, RunResult};
 pub use serving::{InferenceServer, ServeOptions};
 pub use system::SystemAmbient;
 pub use tracing_back::{Strand, Thread};
+pub use tracking_home::{HomePlace, TrackingHome};
 pub use travelling::{
     Chosen, FetchedTable, FetchedTables, PushedTable, PushedTables, Refusal, RemovedThere, TableContent, TableFault,
 };

@@ -26,7 +26,7 @@ pub(crate) const IN_USE: &str = "store.lock";
 const LONGEST_FILE: u64 = 1 << 20;
 
 /// The tables of every box, in the order in which they are made.
-const MIGRATIONS: [MigrationSet; 6] = [
+pub(crate) const MIGRATIONS: [MigrationSet; 6] = [
     ropewalk_lineage::MIGRATIONS,
     ropewalk_data::MIGRATIONS,
     ropewalk_pipeline::MIGRATIONS,
@@ -195,15 +195,19 @@ pub(crate) fn project_file(root: &Path) -> Result<ProjectFile, ServerError> {
 pub(crate) async fn store_open(root: &Path, storage: &str, options: &BackendOptions) -> Result<Store, StoreError> {
     let state = root.join(STATE_FOLDER);
     files::create_ignored_directory(&state)?;
-    let url = below(root, "file:", storage);
-    store_place::check_there(&state, &url, options).await?;
-    let store = Store::open_with(&url, options).await?.with_cache(state.join(CACHE));
-    let store = match in_use(&state).await {
+    store_at(&state, &below(root, "file:", storage), options).await
+}
+
+/// The store at `url`, of whoever has the folder `state` for what goes with it.
+pub(crate) async fn store_at(state: &Path, url: &str, options: &BackendOptions) -> Result<Store, StoreError> {
+    store_place::check_there(state, url, options).await?;
+    let store = Store::open_with(url, options).await?.with_cache(state.join(CACHE));
+    let store = match in_use(state).await {
         Some(lock) => store.with_lock(lock),
         None => store,
     };
     // Where nothing can be written nothing can be noted, and nothing be lost; it is tried again by the next command.
-    let _ = store_place::note(&state, &url, &store).await;
+    let _ = store_place::note(state, url, &store).await;
     Ok(store)
 }
 

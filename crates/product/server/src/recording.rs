@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use ropewalk_catalog::{Catalog, Connection};
 use ropewalk_data::{AuditAction, AuditEvent, DataError, audit_append, audit_write, version_again, version_list};
 use ropewalk_mlflow::{MlflowState, Secret};
-use ropewalk_pipeline::{ArtifactKind, Failure, Outcome, PipelineError, RunRecorder, RunRecorders, StageSpec};
+use ropewalk_pipeline::{ArtifactKind, Failure, Input, Outcome, PipelineError, RunRecorder, RunRecorders, StageSpec};
 use ropewalk_tracking::{ArtifactPath, Batch, Metric, NewRun, Param, Tag, Tracking, TrackingError, transaction};
 use ropewalk_types::{Ambient, DatasetName, Digest, ExperimentId, RunId, RunStatus, Uri};
 use ropewalk_versions::CodeState;
@@ -15,6 +15,7 @@ use serde_json::json;
 use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
 
+use crate::run_lineage::Surroundings;
 use crate::{OpenProject, ServerError};
 
 /// The tag in which a run keeps the name of its code.
@@ -29,6 +30,7 @@ pub(crate) struct TrackedRuns {
     ambient: Arc<dyn Ambient>,
     experiment: ExperimentId,
     code: CodeState,
+    surroundings: Surroundings,
     spool: PathBuf,
     catalog: Catalog,
     who: String,
@@ -52,19 +54,30 @@ impl OpenProject {
 }
 
 impl TrackedRuns {
-    pub(crate) async fn new(project: &OpenProject, code: CodeState) -> Result<Self, ServerError> {
+    /// `surroundings` are kept with each run.
+    pub(crate) async fn new(
+        project: &OpenProject,
+        code: CodeState,
+        surroundings: Surroundings,
+    ) -> Result<Self, ServerError> {
         let experiment = project.tracking.experiment_ensure(&project.file.project.name).await?.id;
         let (tracking, ambient) = (project.tracking.clone(), Arc::clone(&project.ambient));
         let spool = project.state().join("spool");
         let (catalog, who) = (project.catalog.clone(), project.who.clone());
-        Ok(Self { tracking, ambient, experiment, code, spool, catalog, who })
+        Ok(Self { tracking, ambient, experiment, code, surroundings, spool, catalog, who })
     }
 
     /// Notes who is about to read which versions, also if the stage fails afterwards.
-    async fn audit_reads(&self, stage: &StageSpec, run: RunId, inputs: &[Uri]) -> Result<(), DataError> {
+    async fn audit_reads(
+        &self,
+        stage: &StageSpec,
+        run: RunId,
+        inputs: &BTreeMap<String, Input>,
+    ) -> Result<(), DataError> {
         let at = self.ambient.now();
         let events: Vec<_> = inputs
-            .iter()
+            .values()
+            .filter_map(Input::uri)
             .filter(|input| matches!(input, Uri::Data { .. }))
             .map(|input| AuditEvent {
                 at,
@@ -115,13 +128,19 @@ impl TrackedRuns {
 
 #[async_trait]
 impl RunRecorders for TrackedRuns {
-    async fn begin(&self, stage: &StageSpec, key: &Digest, inputs: &[Uri]) -> Result<Arc<dyn RunRecorder>, Failure> {
+    async fn begin(
+        &self,
+        stage: &StageSpec,
+        key: &Digest,
+        inputs: &BTreeMap<String, Input>,
+    ) -> Result<Arc<dyn RunRecorder>, Failure> {
         let mut new = NewRun::new(self.experiment, self.ambient.now());
         new.name = Some(format!("{}-{}", stage.name, &key.short()[..7]));
         new.tags = self.tags(stage, key);
         new.owner = Some(OWNER.to_owned());
         let run = self.tracking.run_create(new).await?.info.id;
         self.audit_reads(stage, run, inputs).await?;
+        self.surroundings.keep(&self.tracking, run, stage, inputs).await?;
         let (tracking, ambient) = (self.tracking.clone(), Arc::clone(&self.ambient));
         let spool = self.spool.clone();
         Ok(Arc::new(TrackedRun { tracking, ambient, run, spool, endpoint: OnceCell::new() }))

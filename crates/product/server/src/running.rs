@@ -15,6 +15,7 @@ use crate::kinds::{CheckKind, Holders, IngestKind, RegisterKind, SqlKind, Tracke
 use crate::planning::{Planned, plan};
 use crate::project::project_text;
 use crate::recording::TrackedRuns;
+use crate::run_lineage::Surroundings;
 use crate::{OpenProject, ServerError};
 
 /// Memory that a query of a stage may hold before it spills, in bytes.
@@ -47,10 +48,10 @@ impl OpenProject {
         self.runs_abandoned_mark().await?;
         self.declare().await?;
         files::remove_directory(&self.stages_folder())?;
-        let Planned { plan, code } = plan(&self.root, &self.file)?;
+        let Planned { plan, code: code_files } = plan(&self.root, &self.file)?;
         let plan = if options.stages.is_empty() { plan } else { plan.only(&options.stages)? };
-        let code = code_kept(&self.root, &self.store, &code).await?;
-        let runner = self.runner(&code, &options).await?;
+        let code = code_kept(&self.root, &self.store, &code_files).await?;
+        let runner = self.runner(&code, &code_files, &options).await?;
         let report = Box::pin(runner.run(&plan)).await?;
         // The source is again what it was: nobody needs to look at what did not fit meanwhile.
         for stage in report.stages.iter().filter(|stage| stage.state == StageState::Cached) {
@@ -64,9 +65,9 @@ impl OpenProject {
     /// What a run would do, stage by stage.
     pub async fn status(&self, options: RunOptions) -> Result<Vec<StageStatus>, ServerError> {
         self.check_names().await?;
-        let Planned { plan, code } = plan(&self.root, &self.file)?;
-        let code = code_kept(&self.root, &self.store, &code).await?;
-        Ok(self.runner(&code, &options).await?.status(&plan).await?)
+        let Planned { plan, code: code_files } = plan(&self.root, &self.file)?;
+        let code = code_kept(&self.root, &self.store, &code_files).await?;
+        Ok(self.runner(&code, &code_files, &options).await?.status(&plan).await?)
     }
 
     /// Where secrets stand in the project file: what is kept of it for a run has them hidden.
@@ -74,7 +75,13 @@ impl OpenProject {
         Ok(file_masked(&self.root)?.map(|masked| masked.places).unwrap_or_default())
     }
 
-    async fn runner(&self, code: &CodeState, options: &RunOptions) -> Result<Runner, ServerError> {
+    /// What runs stages of the code that is `code`, and whose files are `code_files`.
+    pub(crate) async fn runner(
+        &self,
+        code: &CodeState,
+        code_files: &[PathBuf],
+        options: &RunOptions,
+    ) -> Result<Runner, ServerError> {
         let holders = self.holders();
         let shown = |text: &str| without_secrets(text).unwrap_or_else(|| text.to_owned());
         let command = CommandKind::new(Arc::clone(&self.executor), options.environment.clone(), shown);
@@ -101,7 +108,8 @@ impl OpenProject {
                 engine: Arc::new(ClassicalEngine),
             }),
         ];
-        let recorders = TrackedRuns::new(self, code.clone()).await?;
+        let surroundings = Surroundings::find(&self.root, code, code_files, &options.environment).await;
+        let recorders = TrackedRuns::new(self, code.clone(), surroundings.map_err(ServerError::Part)?).await?;
         let project = Project { root: self.root.clone(), name: self.file.project.name.clone() };
         Ok(Runner::new(
             project,
@@ -124,7 +132,7 @@ impl OpenProject {
     }
 
     /// Where stages work; what a killed run left there goes.
-    fn stages_folder(&self) -> PathBuf {
+    pub(crate) fn stages_folder(&self) -> PathBuf {
         self.state().join("stages")
     }
 }

@@ -1,25 +1,35 @@
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
+use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::uri::Authority;
 use axum::http::{HeaderValue, header};
-use axum::middleware::Next;
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 
 use crate::{MlflowError, MlflowState};
 
 /// Paths that say nothing about anybody's work: answered for every host and without a token, for health checks.
 const PUBLIC: [&str; 2] = ["/health", "/version"];
 
-const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
+/// Among the allowed hosts it stands for all of them.
+const ANY_HOST: &str = "*";
 
-/// Lets a request pass that is addressed to this server and carries its token.
+/// Puts the check of host and credentials that this API has in front of another router of the same server.
+pub fn guarded(router: Router, state: MlflowState) -> Router {
+    router.layer(from_fn_with_state(Arc::new(state), guard))
+}
+
+/// Lets a request pass that is addressed to this server and carries its credentials.
 ///
 /// The host is checked because a browser can be made to send requests to loopback under a foreign name ("DNS
 /// rebinding"); such a request still carries that name.
 pub(crate) async fn guard(State(state): State<Arc<MlflowState>>, request: Request, next: Next) -> Response {
     if !PUBLIC.contains(&request.uri().path())
-        && let Err(error) = host_check(&state, &request).and_then(|()| token_check(&state, &request))
+        && let Err(error) = host_check(&state, &request).and_then(|()| credentials_check(&state, &request))
     {
         return error.into_response();
     }
@@ -31,8 +41,8 @@ fn host_check(state: &MlflowState, request: &Request) -> Result<(), MlflowError>
     let authority = request.uri().authority().map(Authority::as_str);
     let field = || request.headers().get(header::HOST).and_then(|value| value.to_str().ok());
     let host = host_name(authority.or_else(field).unwrap_or_default());
-    let allowed = state.allowed_hosts.iter().map(String::as_str).chain(LOOPBACK);
-    if allowed.into_iter().any(|one| one.eq_ignore_ascii_case(host)) {
+    let allowed = |one: &String| one == ANY_HOST || one.eq_ignore_ascii_case(host);
+    if host.eq_ignore_ascii_case("localhost") || is_address(host) || state.allowed_hosts.iter().any(allowed) {
         return Ok(());
     }
     Err(MlflowError::Host(host.chars().take(255).collect()))
@@ -46,13 +56,44 @@ fn host_name(host: &str) -> &str {
     }
 }
 
-fn token_check(state: &MlflowState, request: &Request) -> Result<(), MlflowError> {
-    let Some(token) = &state.token else { return Ok(()) };
-    let field = request.headers().get(header::AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
-    match field.split_at_checked("Bearer ".len()) {
-        Some((scheme, presented)) if scheme.eq_ignore_ascii_case(b"Bearer ") && token.is(presented) => Ok(()),
-        _ => Err(MlflowError::Unauthenticated),
+/// Whether a host is an address and no name: nobody can make a browser believe that an address is another server.
+fn is_address(host: &str) -> bool {
+    match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(host) => host.parse::<Ipv6Addr>().is_ok(),
+        None => matches!(host.parse::<IpAddr>(), Ok(IpAddr::V4(_))),
     }
+}
+
+fn credentials_check(state: &MlflowState, request: &Request) -> Result<(), MlflowError> {
+    if state.token.is_none() && state.users.is_empty() {
+        return Ok(());
+    }
+    let field = request.headers().get(header::AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
+    if presented(field, b"Bearer ").is_some_and(|token| is_token(state, token))
+        || presented(field, b"Basic ").is_some_and(|pair| is_user(state, pair))
+    {
+        return Ok(());
+    }
+    Err(MlflowError::Unauthenticated)
+}
+
+/// What follows the scheme, if it is this one.
+fn presented<'f>(field: &'f [u8], scheme: &[u8]) -> Option<&'f [u8]> {
+    let (found, rest) = field.split_at_checked(scheme.len())?;
+    found.eq_ignore_ascii_case(scheme).then_some(rest)
+}
+
+fn is_token(state: &MlflowState, presented: &[u8]) -> bool {
+    state.token.as_ref().is_some_and(|token| token.is(presented))
+}
+
+/// Whether `pair` is the name and the password of a user (RFC 7617): the password ends the field and may hold colons.
+fn is_user(state: &MlflowState, pair: &[u8]) -> bool {
+    let Ok(pair) = STANDARD.decode(pair.trim_ascii()) else { return false };
+    let Some(colon) = pair.iter().position(|byte| *byte == b':') else { return false };
+    let (name, password) = (&pair[..colon], &pair[colon + 1..]);
+    let user = std::str::from_utf8(name).ok().and_then(|name| state.users.get(name));
+    user.is_some_and(|secret| secret.is(password)) || is_token(state, password)
 }
 
 #[cfg(test)]
@@ -80,10 +121,12 @@ mod tests {
             request.headers_mut().insert(header::HOST, host.parse().expect("host"));
             server.call(request).await.0
         };
-        for host in ["localhost:5000", "LOCALHOST", "127.0.0.1:1", "[::1]:1", "ml.example.org:443"] {
+        for host in ["localhost:5000", "LOCALHOST", "127.0.0.1:1", "[::1]:1", "ml.example.org:443", "10.1.2.3:5000"] {
             assert_eq!(status(host).await, StatusCode::OK, "{host}");
         }
-        for host in ["evil.example.org", "localhost.evil.org", "127.0.0.1.evil.org", "", "localhost:x"] {
+        for host in
+            ["evil.example.org", "localhost.evil.org", "127.0.0.1.evil.org", "", "localhost:x", "[evil.org]", "::1"]
+        {
             assert_eq!(status(host).await, StatusCode::FORBIDDEN, "{host}");
         }
         let mut without = get("/api/2.0/mlflow/experiments/get?experiment_id=0");
@@ -109,5 +152,26 @@ mod tests {
         }
         assert_eq!(status("/nowhere", None).await, StatusCode::UNAUTHORIZED);
         assert_eq!(status("/health", None).await, StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn users_come_in_by_name_and_password() {
+        let server = Server::with(|state| {
+            state.token = Some(Secret::new("hemp"));
+            state.users.insert("ada".to_owned(), Secret::new("jute:1"));
+        })
+        .await;
+        let status = async |pair: &str| {
+            let mut request = get("/api/2.0/mlflow/experiments/get?experiment_id=0");
+            let field = format!("Basic {}", STANDARD.encode(pair));
+            request.headers_mut().insert(header::AUTHORIZATION, field.parse().expect("credentials"));
+            server.call(request).await.0
+        };
+        for right in ["ada:jute:1", "anybody:hemp", ":hemp"] {
+            assert_eq!(status(right).await, StatusCode::OK, "{right}");
+        }
+        for wrong in ["ada:jute", "ada:", "ada", "bob:jute:1", "hemp", ""] {
+            assert_eq!(status(wrong).await, StatusCode::UNAUTHORIZED, "{wrong}");
+        }
     }
 }

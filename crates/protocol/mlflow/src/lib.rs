@@ -17,6 +17,7 @@ mod inputs;
 mod logged_models;
 mod logging;
 mod metrics;
+mod overload;
 mod request;
 mod router;
 mod runs;
@@ -28,6 +29,8 @@ mod traces;
 mod wire;
 
 pub use error::MlflowError;
+pub use guard::guarded;
+pub use overload::overloaded;
 pub use router::router;
 pub use state::{MlflowState, Secret};
 

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -15,8 +16,11 @@ pub struct MlflowState {
     pub spool: PathBuf,
     /// Host names, without port, under which this server may be addressed besides the loopback ones.
     pub allowed_hosts: Vec<String>,
-    /// Without it every request is taken; with it, those that carry it as `Authorization: Bearer`.
+    /// With it a request must carry it as `Authorization: Bearer`, or as the password of any user; without it and without
+    /// [`users`](Self::users) every request is taken.
     pub token: Option<Secret>,
+    /// Those who may come in as `Authorization: Basic`, with their passwords.
+    pub users: BTreeMap<String, Secret>,
     /// Who will end the runs that are begun here; see [`ropewalk_tracking::NewRun::owner`].
     pub owner: Option<String>,
     /// Largest artifact that is taken, in bytes.
@@ -26,11 +30,19 @@ pub struct MlflowState {
 impl MlflowState {
     /// For loopback, without a token.
     pub fn new(tracking: Tracking, spool: PathBuf) -> Self {
-        Self { tracking, spool, allowed_hosts: Vec::new(), token: None, owner: None, artifact_bytes: ARTIFACT_BYTES }
+        Self {
+            tracking,
+            spool,
+            allowed_hosts: Vec::new(),
+            token: None,
+            users: BTreeMap::new(),
+            owner: None,
+            artifact_bytes: ARTIFACT_BYTES,
+        }
     }
 }
 
-/// A bearer token, kept as its digest: it is neither shown nor compared in a time that depends on it.
+/// A token or a password, kept as its digest: it is neither shown nor compared in a time that depends on it.
 #[derive(Clone)]
 pub struct Secret(blake3::Hash);
 

@@ -3,9 +3,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
-use ropewalk_types::{Digest, RunId, RunStatus, Uri};
+use ropewalk_types::{Digest, RunId, RunStatus};
 
-use crate::{Failure, Outcome, PipelineError, StageSpec};
+use crate::{Failure, Input, Outcome, PipelineError, StageSpec};
 
 /// Where the figures of one execution of a stage go: a tracked run.
 #[async_trait]
@@ -42,12 +42,13 @@ pub trait RunRecorder: Send + Sync {
 /// Opens a run for each stage that is executed, and takes note of each that need not be.
 #[async_trait]
 pub trait RunRecorders: Send + Sync {
-    /// Opens the run of `stage`, whose key is `key` and which will read `inputs`, before anything of them is read.
+    /// Opens the run of `stage`, whose key is `key` and which will read `inputs`, by the names under which it knows them,
+    /// before anything of them is read.
     async fn begin(
         &self,
         stage: &StageSpec,
         key: &Digest,
-        inputs: &[Uri],
+        inputs: &BTreeMap<String, Input>,
     ) -> Result<std::sync::Arc<dyn RunRecorder>, Failure>;
 
     /// A run came to `outcome`, which is known: what it made holds again, as if it had just been made. Gives the names of the

@@ -87,6 +87,20 @@ impl Runner {
         Ok(report::in_order(plan, ended))
     }
 
+    /// Carries out one stage on inputs that were made before, for whoever does again what was done.
+    ///
+    /// # Errors
+    /// The catalogue or the store failed, or the stage is of an unknown kind. That it failed is in the report.
+    pub async fn carry_out(
+        &self,
+        stage: &StageSpec,
+        inputs: BTreeMap<String, Input>,
+    ) -> Result<StageReport, PipelineError> {
+        let report = self.parts.carry_out(stage, inputs).await?;
+        self.parts.observer.event(&Event::Ended(report.clone()));
+        Ok(report)
+    }
+
     /// Starts stages whose needs have ended, as many as there are jobs for.
     fn start_free(
         &self,
@@ -213,8 +227,7 @@ impl Parts {
         inputs: BTreeMap<String, Input>,
         started: Instant,
     ) -> Result<Result<Outcome, (Option<RunId>, Failure)>, PipelineError> {
-        let reads: Vec<Uri> = inputs.values().filter_map(Input::uri).collect();
-        let recorder = match self.recorders.begin(stage, &key, &reads).await {
+        let recorder = match self.recorders.begin(stage, &key, &inputs).await {
             Ok(recorder) => recorder,
             Err(failure) => return Ok(Err((None, failure))),
         };

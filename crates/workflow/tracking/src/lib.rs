@@ -14,6 +14,7 @@ mod experiment;
 pub mod filter;
 mod input;
 mod limits;
+mod live;
 mod logged_model;
 mod metric;
 mod rows;
@@ -44,6 +45,7 @@ pub use logged_model::{
     LOGGED_MODEL_PAGE_MOST, LOGGED_MODELS, LoggedModel, LoggedModelError, LoggedModelId, LoggedModelMetric,
     LoggedModelOrder, LoggedModelPage, LoggedModelSearch, LoggedModelStatus, MODEL_VERSIONS_TAG, NewLoggedModel,
 };
+pub use live::{LiveChange, LiveCursor, LiveRun, LiveTopic};
 pub use metric::{HistoryCursor, HistoryPage, Metric, MetricSubject, StepRange};
 pub use run::{
     CursorError, Lifecycle, NewRun, PARENT_RUN_TAG, Pairs, PairsIter, RUN_NAME_TAG, Run, RunCursor, RunFilter, RunInfo,
@@ -66,6 +68,7 @@ pub const MIGRATIONS: MigrationSet = MigrationSet {
         Migration { number: 3, name: "artifact", sql: include_str!("../migrations/003_artifact.sql") },
         Migration { number: 4, name: "logged_model", sql: include_str!("../migrations/004_logged_model.sql") },
         Migration { number: 5, name: "trace", sql: include_str!("../migrations/005_trace.sql") },
+        Migration { number: 6, name: "live", sql: include_str!("../migrations/006_live.sql") },
     ],
 };
 

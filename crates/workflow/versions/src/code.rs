@@ -20,9 +20,23 @@ pub struct CodeState {
     pub branch: Option<String>,
     /// Whether the commit holds every file as it is.
     pub clean: bool,
+    /// What makes the files out of what the commit has of them, where it does not hold them as they are.
+    pub patch: Option<CodePatch>,
     /// Why there is no commit, where there is none.
     pub note: Option<String>,
 }
+
+/// A patch for `git apply`, kept in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct CodePatch {
+    /// The digest of its bytes.
+    pub digest: Digest,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+/// Longest patch that is kept, in bytes; the files themselves are kept whatever they are.
+const LONGEST_PATCH: usize = 4 << 20;
 
 impl CodeState {
     /// The name of the code in lineage: the commit if it holds the code, else the digest of the code itself.
@@ -61,7 +75,57 @@ pub async fn code_state(
             (commit, branch, clean, note)
         }
     };
-    Ok(CodeState { tree, commit, branch, clean, note })
+    let patch = match &commit {
+        Some(_) if !clean => patch(root, files, instead, store).await?,
+        _ => None,
+    };
+    Ok(CodeState { tree, commit, branch, clean, patch, note })
+}
+
+/// Longest file of a commit that is laid out, in bytes.
+const LONGEST_FILE: usize = 1 << 30;
+
+/// Lays out in `target` what `commit` has of `files`, which are relative to `root`, as the code of a run that it holds.
+///
+/// # Errors
+/// The repository around `root` lacks the commit or a file of it, a path leaves the folder, or it cannot be written.
+pub async fn code_of_commit(root: &Path, commit: &str, files: &[String], target: &Path) -> Result<(), VersionsError> {
+    // A commit comes from a record: it must not be taken for an option.
+    if commit.is_empty() || !commit.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(VersionsError::Path(commit.to_owned()));
+    }
+    for file in files {
+        let path = Path::new(file);
+        if !path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
+            return Err(VersionsError::Path(file.clone()));
+        }
+        let bytes = git::file_at(root, commit, file, LONGEST_FILE).await?;
+        let path = target.join(path);
+        if let Some(folder) = path.parent() {
+            ropewalk_store::files::create_directories(folder)?;
+        }
+        ropewalk_store::files::write_atomic(&path, &bytes)?;
+    }
+    Ok(())
+}
+
+/// Without the files in `instead`: the patch would show what nobody may read.
+async fn patch(
+    root: &Path,
+    files: &[PathBuf],
+    instead: &BTreeMap<PathBuf, Bytes>,
+    store: &Store,
+) -> Result<Option<CodePatch>, VersionsError> {
+    let shown = files.iter().filter(|file| !instead.contains_key(*file));
+    let names: Vec<&str> = shown.filter_map(|file| file.to_str()).collect();
+    if names.is_empty() {
+        return Ok(None);
+    }
+    let Some(patch) = git::patch(root, &names, LONGEST_PATCH).await?.filter(|patch| !patch.is_empty()) else {
+        return Ok(None);
+    };
+    let blob = store.put_bytes(patch.into()).await?;
+    Ok(Some(CodePatch { digest: blob.digest, size: blob.size }))
 }
 
 #[derive(Default)]
@@ -147,10 +211,23 @@ mod tests {
         assert!(matches!(clean.uri(), Uri::Git(_)), "{clean:?}");
         assert_eq!(clean.tree, without.tree, "the same bytes have the same name");
 
+        let (there, commit) = (tempfile::tempdir().expect("folder"), clean.commit.clone().expect("commit"));
+        let names = ["ropewalk.toml".to_owned(), "sql/a.sql".to_owned()];
         write(root, "sql/a.sql", "SELECT 2");
+        code_of_commit(root, &commit, &names, there.path()).await.expect("laid out");
+        let text = ropewalk_store::files::read_text(&there.path().join("sql/a.sql"), 100).expect("text");
+        assert_eq!(text, "SELECT 1", "as the commit has it");
+        for (commit, name) in [(commit.as_str(), "../x"), (commit.as_str(), "absent"), ("--output=x", "ropewalk.toml")]
+        {
+            assert!(code_of_commit(root, commit, &[name.to_owned()], there.path()).await.is_err(), "{commit} {name}");
+        }
         let dirty = state().await;
         assert_eq!(dirty.uri(), Uri::Code(dirty.tree));
         assert_eq!(dirty.commit, clean.commit);
+        assert_eq!(clean.patch, None);
+        let patch = store.get_bytes(&dirty.patch.expect("a patch").digest).await.expect("kept");
+        let patch = String::from_utf8_lossy(&patch);
+        assert!(patch.contains("-SELECT 1") && patch.contains("+SELECT 2"), "{patch}");
         let tree = store.tree_get(&dirty.tree).await.expect("kept");
         assert!(tree.get("ropewalk.toml").is_some() && tree.get("sql").is_some());
 

@@ -260,6 +260,41 @@ fn changed(record: &str) -> Vec<&str> {
     about.split_whitespace().skip(2).take(2).filter(object).collect()
 }
 
+/// The bytes that `commit` has of `file`, given relative to `root`; more than `limit` are an error, as that there are none.
+pub(crate) async fn file_at(root: &Path, commit: &str, file: &str, limit: usize) -> Result<Vec<u8>, VersionsError> {
+    // `./`: from this folder, not from the top of the repository (gitrevisions(7)).
+    let object = format!("{commit}:./{file}");
+    let (mut bytes, mut length) = (Vec::new(), 0);
+    let mut each = |piece: &[u8]| {
+        length += piece.len();
+        if length <= limit {
+            bytes.extend_from_slice(piece);
+        }
+    };
+    stream(root, &["cat-file", "blob", &object], b"", &mut each).await?;
+    if length > limit {
+        let reason = format!("{object} has more than {limit} bytes");
+        return Err(VersionsError::Git { command: "cat-file".to_owned(), folder: root.to_owned(), reason });
+    }
+    Ok(bytes)
+}
+
+/// What makes `files`, given relative to `root`, out of what the commit has of them, as `git apply` takes it; empty for those
+/// that git does not track, and none where it is longer than `limit` bytes.
+pub(crate) async fn patch(root: &Path, files: &[&str], limit: usize) -> Result<Option<Vec<u8>>, VersionsError> {
+    let diff =
+        ["--literal-pathspecs", "diff", "--binary", "--no-color", "--no-ext-diff", "--no-textconv", "HEAD", "--"];
+    let (mut patch, mut fits) = (Vec::new(), true);
+    let mut each = |piece: &[u8]| {
+        fits = fits && patch.len() + piece.len() <= limit;
+        if fits {
+            patch.extend_from_slice(piece);
+        }
+    };
+    stream(root, &[diff.as_slice(), files].concat(), b"", &mut each).await?;
+    Ok(fits.then_some(patch))
+}
+
 /// Whether the commit holds the files as they are: all are tracked, none is changed.
 async fn holds(root: &Path, files: &[PathBuf]) -> Result<bool, ExecutionError> {
     let names: Vec<&str> = files.iter().filter_map(|path| path.to_str()).collect();

@@ -34,7 +34,7 @@ mod version;
 mod work;
 mod workspace;
 
-pub use code::{CodeState, code_state};
+pub use code::{CodePatch, CodeState, code_of_commit, code_state};
 pub use diff::{ChangedFile, Diff, MovedFile, SizedFile};
 pub use error::{LostHead, LostVersion, NotWhole, NumberedVersion, Unfit, UnfitFact, VersionsError, is_of_content};
 pub use examine::{Examined, NeededVersion, store_examine};

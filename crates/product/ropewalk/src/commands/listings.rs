@@ -1,7 +1,6 @@
 use std::process::ExitCode;
 
 use ropewalk_data::DatasetVersion;
-use ropewalk_tracking::RunFilter;
 use ropewalk_types::{DatasetName, Digest};
 use serde::Serialize;
 
@@ -9,9 +8,6 @@ use crate::arguments::Shared;
 use crate::commands;
 use crate::failure::Ending;
 use crate::output::{bytes, listing, moment};
-
-/// How many runs a listing shows.
-const RUNS: usize = 100;
 
 /// A version of a table, or a tracked file or folder as its `.dataset` file has it.
 #[derive(Serialize)]
@@ -56,24 +52,6 @@ pub(super) async fn datasets(shared: &Shared) -> Ending {
             cells.extend([files.to_string(), bytes(*size), String::new(), String::new()]);
             cells
         }
-    });
-    Ok(ExitCode::SUCCESS)
-}
-
-pub(super) async fn runs(shared: &Shared) -> Ending {
-    let project = commands::open(shared).await?;
-    let page = project.tracking().run_list(RunFilter::default(), RUNS).await?;
-    project.close().await;
-    listing(shared.output, &page.runs, &["RUN", "NAME", "STATUS", "BEGAN", "AUC", "STAGE"], |run| {
-        let auc = run.metric("auc").map_or_else(String::new, |metric| format!("{:.4}", metric.value));
-        vec![
-            run.info.id.to_string(),
-            run.info.name.clone(),
-            run.info.status.to_string(),
-            moment(run.info.start.millis()),
-            auc,
-            run.tags.get("ropewalk.stage").cloned().unwrap_or_default(),
-        ]
     });
     Ok(ExitCode::SUCCESS)
 }

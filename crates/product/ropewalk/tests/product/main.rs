@@ -18,5 +18,7 @@ mod data_travel;
 mod data_versions;
 mod demo;
 mod harness;
+mod reproduce;
+mod server;
 #[cfg(target_os = "linux")]
 mod shared_blocks;

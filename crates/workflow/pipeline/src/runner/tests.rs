@@ -84,7 +84,12 @@ struct Recorder {
 
 #[async_trait]
 impl RunRecorders for Recorders {
-    async fn begin(&self, _: &StageSpec, key: &Digest, _: &[Uri]) -> Result<Arc<dyn RunRecorder>, Failure> {
+    async fn begin(
+        &self,
+        _: &StageSpec,
+        key: &Digest,
+        _: &BTreeMap<String, Input>,
+    ) -> Result<Arc<dyn RunRecorder>, Failure> {
         let run = key.to_string()[..32].parse().expect("a key begins with a run's id");
         Ok(Arc::new(Recorder { run, ended: Arc::clone(&self.0) }))
     }
