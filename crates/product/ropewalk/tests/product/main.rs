@@ -20,3 +20,4 @@ mod demo;
 mod harness;
 #[cfg(target_os = "linux")]
 mod shared_blocks;
+mod tracking;
