@@ -15,6 +15,7 @@ mod limits;
 mod metric;
 mod rows;
 mod run;
+mod takeover;
 #[cfg(test)]
 mod testing;
 mod tracking;
@@ -35,6 +36,7 @@ pub use run::{
     CursorError, Lifecycle, NewRun, PARENT_RUN_TAG, RUN_NAME_TAG, Run, RunCursor, RunFilter, RunInfo, RunPage,
     RunUpdate,
 };
+pub use takeover::{TakenExperiment, TakenRun};
 pub use tracking::Tracking;
 
 /// The tables of this box.
