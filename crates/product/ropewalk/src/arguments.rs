@@ -1,5 +1,6 @@
 mod data;
 mod spec;
+mod tracking;
 
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
@@ -13,6 +14,7 @@ pub(crate) use data::{
     Verify,
 };
 pub(crate) use spec::DataSpec;
+pub(crate) use tracking::{Tracking, TrackingExport, TrackingImport, TrackingPlace};
 
 /// The whole machine-learning workflow in one program: from raw data to a served, monitored model, with a thread
 /// from any prediction back to the bytes it came from.
@@ -91,6 +93,9 @@ pub(crate) enum Command {
     /// Registered models
     #[command(subcommand)]
     Models(Listing),
+    /// All runs and models at once: take over an MLflow, or write one
+    #[command(subcommand)]
+    Tracking(Tracking),
     /// Look whether everything that the project needs is there
     Doctor,
     /// Print a completion script for a shell

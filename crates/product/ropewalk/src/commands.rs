@@ -17,6 +17,7 @@ mod serve;
 mod sql;
 mod status;
 mod trace;
+mod tracking;
 mod travelled;
 
 use std::path::PathBuf;
@@ -51,6 +52,7 @@ pub(crate) async fn dispatch(arguments: Arguments) -> Ending {
         Command::Fetch(arguments) => pull::fetch(&shared, &arguments).await,
         Command::Runs(_) => listings::runs(&shared).await,
         Command::Models(_) => listings::models(&shared).await,
+        Command::Tracking(command) => Box::pin(tracking::run(&shared, command)).await,
         Command::Doctor => doctor::run(&shared).await,
         Command::Completions { shell } => Ok(completions::run(shell)),
     }

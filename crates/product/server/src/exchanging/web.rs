@@ -58,7 +58,7 @@ impl Web {
         }
         let path = answer.url().path().to_owned();
         let body: String = answer.text().await.unwrap_or_default().chars().take(SHOWN).collect();
-        let hint = "give the server's token, or NAME:PASSWORD, in ROPEWALK_IMPORT_CREDENTIALS".to_owned();
+        let hint = "set MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD".to_owned();
         match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 Err(ServerError::Unknown { what: format!("the server refuses {path}: {body}"), hint })
