@@ -136,7 +136,7 @@ impl Transfer {
         self.told.runs.add(new);
         self.points(origin, run, id).await?;
         let location = record::text(&run["info"], "artifact_uri");
-        self.artifacts(origin, &location, ArtifactRoot::Run { experiment, run: id }).await
+        self.artifacts(origin, &location, &ArtifactRoot::Run { experiment, run: id }).await
     }
 
     async fn points(&self, origin: &mut dyn Origin, run: &Value, id: RunId) -> Result<(), ServerError> {
@@ -167,14 +167,14 @@ impl Transfer {
         let here = if stays { location.clone() } else { root.uri(None) };
         let new = self.tracking.logged_model_take_over(record::logged_model(model, here)?).await?;
         self.told.logged_models.add(new);
-        self.artifacts(origin, &location, root).await
+        self.artifacts(origin, &location, &root).await
     }
 
     async fn artifacts(
         &mut self,
         origin: &mut dyn Origin,
         location: &str,
-        root: ArtifactRoot,
+        root: &ArtifactRoot,
     ) -> Result<(), ServerError> {
         if !origin.reaches(location) {
             self.told.elsewhere += u64::from(!location.is_empty());
@@ -182,7 +182,7 @@ impl Transfer {
         }
         self.places.insert(location.trim_end_matches('/').to_owned(), root.uri(None));
         for file in origin.files(location).await? {
-            self.artifact(origin, &file, &root).await?;
+            self.artifact(origin, &file, root).await?;
         }
         Ok(())
     }

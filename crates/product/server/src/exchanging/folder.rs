@@ -25,6 +25,8 @@ pub(super) struct Folder {
     root: PathBuf,
     /// Runs of the experiment that is being read, the next one last.
     waiting: Vec<PathBuf>,
+    /// Datasets of that experiment.
+    datasets: Vec<(PathBuf, Value)>,
 }
 
 impl Folder {
@@ -34,7 +36,7 @@ impl Folder {
         if !files::list(&root)?.iter().any(holds) && !files::exists(&root.join(TRASH))? {
             return Err(unreadable(format!("{} holds no experiments of MLflow", root.display())));
         }
-        Ok(Self { root, waiting: Vec::new() })
+        Ok(Self { root, waiting: Vec::new(), datasets: Vec::new() })
     }
 
     /// The folder of an experiment, also if it is in the trash.
@@ -60,8 +62,10 @@ fn description(folder: &Path) -> Result<Option<Value>, ServerError> {
     if !files::exists(&meta)? {
         return Ok(None);
     }
-    let found = serde_saphyr::from_str::<Value>(&files::read_text(&meta, LONGEST)?);
-    found.map(Some).map_err(|error| unreadable(format!("{}: {error}", meta.display())))
+    let wrong = |what: String| unreadable(format!("{}: {what}", meta.display()));
+    let text = files::read_text(&meta, LONGEST)?;
+    let found = serde_saphyr::from_str::<Value>(&text).map_err(|error| wrong(error.to_string()))?;
+    if found.is_object() { Ok(Some(found)) } else { Err(wrong("names and values are expected".to_owned())) }
 }
 
 /// The folders in a folder that say what they are; none where there is no such folder.
@@ -111,9 +115,8 @@ fn points(file: &Path) -> Result<Vec<Value>, ServerError> {
 
 /// A run from its folder.
 fn run(folder: &Path, mut info: Value, datasets: &[(PathBuf, Value)]) -> Result<Value, ServerError> {
-    if info["run_id"].is_null() {
-        info["run_id"] = info["run_uuid"].clone();
-    }
+    // Not as the description has it: an id of digits and one `e` is a number in YAML 1.2.
+    info["run_id"] = folder.file_name().map(|name| name.to_string_lossy().into_owned()).into();
     let mut inputs = json!({ "dataset_inputs": [], "model_inputs": [] });
     for (place, input) in described(&folder.join("inputs"))? {
         let id = text(&input, "source_id");
@@ -200,8 +203,8 @@ impl Origin for Folder {
 
     async fn runs(&mut self, experiment: ExperimentId, token: Option<String>) -> Result<Page, ServerError> {
         let folder = self.experiment(experiment)?;
-        let datasets = described(&folder.join("datasets"))?;
         if token.is_none() {
+            self.datasets = described(&folder.join("datasets"))?;
             let runs = files::list(&folder)?.into_iter().filter(|entry| entry.kind == EntryKind::Directory);
             self.waiting = runs.map(|entry| entry.path).collect();
             self.waiting.sort_by(|a, b| b.cmp(a));
@@ -210,7 +213,7 @@ impl Origin for Folder {
         while let Some(place) = self.waiting.pop() {
             let Some(info) = description(&place)? else { continue };
             if !(info["run_id"].is_null() && info["run_uuid"].is_null()) {
-                return Ok((vec![run(&place, info, &datasets)?], Some("more".to_owned())));
+                return Ok((vec![run(&place, info, &self.datasets)?], Some("more".to_owned())));
             }
         }
         Ok((Vec::new(), None))

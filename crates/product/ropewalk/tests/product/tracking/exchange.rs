@@ -19,7 +19,7 @@ fn take_over(home: &Home, from: &str) -> Value {
 fn filled(folder: &Path, kind: &str) -> String {
     let mut command = Command::new(python());
     command.arg(script("mlflow_filled.py")).args(["fill", kind]).arg(folder);
-    super::checked(&mut command).trim().to_owned()
+    super::checked(&mut command).lines().last().expect("the place").to_owned()
 }
 
 fn everything_is_found(home: &Home, folder: &Path) {
