@@ -1,6 +1,7 @@
 mod data;
 mod server;
 mod spec;
+mod tracking;
 
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
@@ -15,6 +16,7 @@ pub(crate) use data::{
 };
 pub(crate) use server::{Kept, Reproduce, Runs, RunsCommand, Server};
 pub(crate) use spec::DataSpec;
+pub(crate) use tracking::{Tracking, TrackingExport, TrackingImport, TrackingPlace};
 
 /// The whole machine-learning workflow in one program: from raw data to a served, monitored model, with a thread
 /// from any prediction back to the bytes it came from.
@@ -97,6 +99,9 @@ pub(crate) enum Command {
     /// Registered models
     #[command(subcommand)]
     Models(Listing),
+    /// All runs and models at once: take over an MLflow, or write one
+    #[command(subcommand)]
+    Tracking(Tracking),
     /// Look whether everything that the project needs is there
     Doctor,
     /// Print a completion script for a shell

@@ -20,6 +20,7 @@ mod server;
 mod sql;
 mod status;
 mod trace;
+mod tracking;
 mod travelled;
 
 use std::path::PathBuf;
@@ -56,6 +57,7 @@ pub(crate) async fn dispatch(arguments: Arguments) -> Ending {
         Command::Runs(arguments) => Box::pin(runs::run(&shared, &arguments)).await,
         Command::Reproduce(arguments) => Box::pin(reproduce::run(&shared, &arguments)).await,
         Command::Models(_) => listings::models(&shared).await,
+        Command::Tracking(command) => Box::pin(tracking::run(&shared, command)).await,
         Command::Doctor => doctor::run(&shared).await,
         Command::Completions { shell } => Ok(completions::run(shell)),
     }

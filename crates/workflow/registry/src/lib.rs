@@ -10,6 +10,7 @@ mod gate;
 mod model;
 mod promotion;
 mod registry;
+mod takeover;
 mod version;
 
 pub use error::RegistryError;
@@ -18,6 +19,7 @@ pub use model::{ModelVersion, NewVersion, RegisteredModel};
 pub use promotion::{AliasChange, MetricSource, Promotion, PromotionRequest, alias_history, promote};
 pub use registry::Registry;
 use ropewalk_catalog::{Migration, MigrationSet};
+pub use takeover::{TakenModel, TakenModelCount, TakenVersion};
 pub use version::{alias_get, model_list, resolve, version_get, version_list, version_register};
 
 /// The tables of the registry; those of `ropewalk_lineage` must stand beside them.

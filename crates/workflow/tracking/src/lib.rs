@@ -20,6 +20,7 @@ mod metric;
 mod rows;
 mod run;
 pub mod search;
+mod takeover;
 #[cfg(test)]
 mod testing;
 mod trace;
@@ -57,6 +58,7 @@ pub use trace::{
     SpanStatus, TRACE_ARTIFACT_TAG, TRACE_LINKS, TRACE_METADATA_CHARACTERS, TRACE_NAME_TAG, TRACE_PAGE,
     TRACE_TAG_CHARACTERS, TRACES, Trace, TraceError, TraceInfo, TracePage, TraceSearch, TraceSelection, TraceState,
 };
+pub use takeover::{TakenExperiment, TakenRun};
 pub use tracking::Tracking;
 
 /// The tables of this box.

@@ -22,3 +22,4 @@ mod reproduce;
 mod server;
 #[cfg(target_os = "linux")]
 mod shared_blocks;
+mod tracking;

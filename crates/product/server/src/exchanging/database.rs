@@ -1,0 +1,200 @@
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use ropewalk_store::{Blob, Store, files};
+use ropewalk_types::ExperimentId;
+use serde_json::{Value, json};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{ConnectOptions as _, Sqlite};
+
+use super::origin::{Origin, Page, TheirFile, files_below, local, proxied};
+use super::record::text;
+use super::unreadable;
+use crate::ServerError;
+
+/// Runs that are read at once.
+const RUNS: i64 = 200;
+/// Points that are read at once.
+const POINTS: i64 = 20_000;
+/// Where `mlflow server` keeps artifacts unless it is told otherwise, and where it is told by many.
+const ARTIFACTS: [&str; 2] = ["mlartifacts", "artifacts"];
+
+const EXPERIMENTS: &str = "SELECT json_object('experiment_id', CAST(e.experiment_id AS TEXT), 'name', e.name, \
+    'artifact_location', e.artifact_location, 'lifecycle_stage', e.lifecycle_stage, 'creation_time', e.creation_time, \
+    'last_update_time', e.last_update_time, 'tags', json((SELECT json_group_array(json_object('key', t.key, \
+    'value', t.value)) FROM experiment_tags t WHERE t.experiment_id = e.experiment_id))) \
+    FROM experiments e ORDER BY e.experiment_id";
+
+const RUN: &str = "SELECT json_object('info', json_object('run_id', r.run_uuid, 'experiment_id', \
+    CAST(r.experiment_id AS TEXT), 'run_name', r.name, 'user_id', r.user_id, 'status', r.status, 'start_time', \
+    r.start_time, 'end_time', r.end_time, 'artifact_uri', r.artifact_uri, 'lifecycle_stage', r.lifecycle_stage), \
+    'data', json_object( \
+    'metrics', json((SELECT json_group_array(json_object('key', m.key)) FROM latest_metrics m \
+        WHERE m.run_uuid = r.run_uuid)), \
+    'params', json((SELECT json_group_array(json_object('key', p.key, 'value', p.value)) FROM params p \
+        WHERE p.run_uuid = r.run_uuid)), \
+    'tags', json((SELECT json_group_array(json_object('key', t.key, 'value', t.value)) FROM tags t \
+        WHERE t.run_uuid = r.run_uuid))), \
+    'inputs', json_object('dataset_inputs', json((SELECT json_group_array(json_object( \
+        'dataset', json_object('name', d.name, 'digest', d.digest, 'source_type', d.dataset_source_type, \
+            'source', d.dataset_source, 'schema', d.dataset_schema, 'profile', d.dataset_profile), \
+        'tags', json((SELECT json_group_array(json_object('key', g.name, 'value', g.value)) FROM input_tags g \
+            WHERE g.input_uuid = i.input_uuid)))) \
+        FROM inputs i JOIN datasets d ON d.dataset_uuid = i.source_id \
+        WHERE i.source_type = 'DATASET' AND i.destination_type = 'RUN' AND i.destination_id = r.run_uuid)), \
+    'model_inputs', json((SELECT json_group_array(json_object('model_id', i.destination_id)) FROM inputs i \
+        WHERE i.source_type = 'RUN_INPUT' AND i.source_id = r.run_uuid))), \
+    'outputs', json_object('model_outputs', json((SELECT json_group_array(json_object('model_id', i.destination_id, \
+        'step', i.step)) FROM inputs i WHERE i.source_type = 'RUN_OUTPUT' AND i.source_id = r.run_uuid)))) \
+    FROM runs r WHERE r.experiment_id = ?1 AND r.run_uuid > ?2 ORDER BY r.run_uuid LIMIT ?3";
+
+const METRIC: &str = "SELECT CAST(value AS REAL), CAST(is_nan AS INTEGER), timestamp, step, rowid FROM metrics \
+    WHERE run_uuid = ?1 AND key = ?2 AND rowid > ?3 ORDER BY rowid LIMIT ?4";
+
+const MODELS: &str = "SELECT json_object('info', json_object('model_id', m.model_id, 'experiment_id', \
+    CAST(m.experiment_id AS TEXT), 'name', m.name, 'artifact_uri', m.artifact_location, 'creation_timestamp_ms', \
+    m.creation_timestamp_ms, 'last_updated_timestamp_ms', m.last_updated_timestamp_ms, 'status', m.status, \
+    'lifecycle_stage', m.lifecycle_stage, 'model_type', m.model_type, 'source_run_id', m.source_run_id, \
+    'status_message', m.status_message, 'tags', json((SELECT json_group_array(json_object('key', t.tag_key, \
+    'value', t.tag_value)) FROM logged_model_tags t WHERE t.model_id = m.model_id))), \
+    'data', json_object('params', json((SELECT json_group_array(json_object('key', p.param_key, 'value', \
+    p.param_value)) FROM logged_model_params p WHERE p.model_id = m.model_id)))) \
+    FROM logged_models m WHERE m.experiment_id = ?1 ORDER BY m.creation_timestamp_ms, m.model_id";
+
+const MODEL_METRICS: &str = "SELECT metric_name, CAST(metric_value AS REAL), metric_timestamp_ms, metric_step, run_id, \
+    dataset_name, dataset_digest FROM logged_model_metrics WHERE model_id = ?1";
+
+const REGISTERED: &str = "SELECT json_object('name', m.name, 'description', m.description, 'creation_timestamp', \
+    m.creation_time, 'last_updated_timestamp', m.last_updated_time, \
+    'tags', json((SELECT json_group_array(json_object('key', t.key, 'value', t.value)) FROM registered_model_tags t \
+        WHERE t.name = m.name)), \
+    'aliases', json((SELECT json_group_array(json_object('alias', a.alias, 'version', a.version)) \
+        FROM registered_model_aliases a WHERE a.name = m.name)), \
+    'versions', json((SELECT json_group_array(json_object('version', v.version, 'source', v.source, \
+        'storage_location', v.storage_location, 'run_id', v.run_id, 'run_link', v.run_link, 'user_id', v.user_id, \
+        'description', v.description, 'current_stage', v.current_stage, 'creation_timestamp', v.creation_time, \
+        'last_updated_timestamp', v.last_updated_time, \
+        'tags', json((SELECT json_group_array(json_object('key', t.key, 'value', t.value)) FROM model_version_tags t \
+            WHERE t.name = v.name AND t.version = v.version)))) FROM model_versions v WHERE v.name = m.name))) \
+    FROM registered_models m ORDER BY m.creation_time, m.name";
+
+/// The SQLite database of an MLflow server, and the folder of artifacts beside it.
+pub(super) struct Database {
+    connection: SqliteConnection,
+    folder: PathBuf,
+    artifacts: Option<PathBuf>,
+}
+
+impl Database {
+    /// Opens the database, which is only read.
+    pub(super) async fn open(path: PathBuf, artifacts: Option<PathBuf>) -> Result<Self, ServerError> {
+        let options = SqliteConnectOptions::new().filename(&path).read_only(true);
+        let failed = |error: sqlx::Error| unreadable(format!("{} is no database of MLflow: {error}", path.display()));
+        let mut connection = options.connect().await.map_err(failed)?;
+        let count =
+            "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name IN ('experiments', 'latest_metrics')";
+        let tables: i64 = sqlx::query_scalar::<Sqlite, i64>(count).fetch_one(&mut connection).await.map_err(failed)?;
+        if tables < 2 {
+            return Err(unreadable(format!("{} is no database of MLflow", path.display())));
+        }
+        let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
+        let beside = ARTIFACTS.iter().map(|name| folder.join(name));
+        let mut beside = beside.filter(|path| files::exists(path).unwrap_or(false));
+        let artifacts = artifacts.or_else(|| beside.next());
+        Ok(Self { connection, folder, artifacts })
+    }
+
+    async fn has(&mut self, table: &str) -> Result<bool, ServerError> {
+        let count = "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = ?1";
+        let found = sqlx::query_scalar::<Sqlite, i64>(count).bind(table.to_owned());
+        Ok(found.fetch_one(&mut self.connection).await.map_err(old)? > 0)
+    }
+
+    /// The folder of this machine that a location is.
+    fn place(&self, location: &str) -> Option<PathBuf> {
+        match proxied(location) {
+            Some(path) => Some(self.artifacts.as_ref()?.join(path)),
+            None => local(location, &self.folder),
+        }
+    }
+}
+
+fn records(texts: Vec<String>) -> Result<Vec<Value>, ServerError> {
+    texts.iter().map(|text| serde_json::from_str(text).map_err(unreadable)).collect()
+}
+
+/// What the tables of this version do not have.
+fn old(error: sqlx::Error) -> ServerError {
+    ServerError::Unknown {
+        what: format!("the database of MLflow cannot be read: {error}"),
+        hint: "if an old MLflow wrote it, run `mlflow db upgrade sqlite:///mlflow.db` on a copy first".to_owned(),
+    }
+}
+
+#[async_trait]
+impl Origin for Database {
+    async fn experiments(&mut self) -> Result<Vec<Value>, ServerError> {
+        let texts = sqlx::query_scalar::<Sqlite, String>(EXPERIMENTS).fetch_all(&mut self.connection).await;
+        records(texts.map_err(old)?)
+    }
+
+    async fn runs(&mut self, experiment: ExperimentId, token: Option<String>) -> Result<Page, ServerError> {
+        let query = sqlx::query_scalar::<Sqlite, String>(RUN).bind(experiment.0).bind(token.unwrap_or_default());
+        let runs = records(query.bind(RUNS).fetch_all(&mut self.connection).await.map_err(old)?)?;
+        let last = runs.last().map(|run| text(&run["info"], "run_id")).filter(|_| runs.len() as i64 == RUNS);
+        Ok((runs, last))
+    }
+
+    async fn points(&mut self, run: &Value, key: &str, token: Option<String>) -> Result<Page, ServerError> {
+        let after = token.and_then(|token| token.parse::<i64>().ok()).unwrap_or(i64::MIN);
+        let run = text(&run["info"], "run_id");
+        let query = sqlx::query_as::<Sqlite, (f64, i64, i64, i64, i64)>(METRIC).bind(run).bind(key.to_owned());
+        let rows = query.bind(after).bind(POINTS).fetch_all(&mut self.connection).await.map_err(old)?;
+        let last = rows.last().map(|row| row.4.to_string()).filter(|_| rows.len() as i64 == POINTS);
+        let point = |(value, nan, at, step, _): (f64, i64, i64, i64, i64)| {
+            let value = if nan == 0 { json!(value) } else { json!("NaN") };
+            json!({ "value": value, "timestamp": at, "step": step })
+        };
+        Ok((rows.into_iter().map(point).collect(), last))
+    }
+
+    async fn logged_models(&mut self, experiment: ExperimentId) -> Result<Vec<Value>, ServerError> {
+        // MLflow has them since version 3.
+        if !self.has("logged_models").await? {
+            return Ok(Vec::new());
+        }
+        let query = sqlx::query_scalar::<Sqlite, String>(MODELS).bind(experiment.0);
+        let mut models = records(query.fetch_all(&mut self.connection).await.map_err(old)?)?;
+        for model in &mut models {
+            type Row = (String, Option<f64>, i64, i64, String, Option<String>, Option<String>);
+            let id = text(&model["info"], "model_id");
+            let query = sqlx::query_as::<Sqlite, Row>(MODEL_METRICS).bind(id);
+            let rows = query.fetch_all(&mut self.connection).await.map_err(old)?;
+            let metric = |(key, value, at, step, run, name, digest): Row| {
+                json!({
+                    "key": key, "value": value, "timestamp": at, "step": step, "run_id": run, "dataset_name": name,
+                    "dataset_digest": digest,
+                })
+            };
+            model["data"]["metrics"] = rows.into_iter().map(metric).collect();
+        }
+        Ok(models)
+    }
+
+    async fn registered_models(&mut self) -> Result<Vec<Value>, ServerError> {
+        let texts = sqlx::query_scalar::<Sqlite, String>(REGISTERED).fetch_all(&mut self.connection).await;
+        records(texts.map_err(old)?)
+    }
+
+    fn reaches(&self, location: &str) -> bool {
+        self.place(location).is_some()
+    }
+
+    async fn files(&mut self, location: &str) -> Result<Vec<TheirFile>, ServerError> {
+        self.place(location).map_or(Ok(Vec::new()), |folder| files_below(&folder))
+    }
+
+    async fn file(&mut self, file: &TheirFile, store: &Store) -> Result<Blob, ServerError> {
+        Ok(store.put_file(&file.place).await?)
+    }
+}

@@ -1,0 +1,265 @@
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::StreamExt as _;
+use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
+use ropewalk_store::{Blob, Store, StoreError};
+use ropewalk_types::ExperimentId;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use super::origin::{Origin, Page, TheirFile, proxied};
+use super::record::{text, whole};
+use super::unreadable;
+use crate::ServerError;
+
+const API: &str = "api/2.0/mlflow";
+const ARTIFACTS: &str = "api/2.0/mlflow-artifacts/artifacts";
+/// Records in one page.
+const PAGE: u32 = 500;
+/// Points in one page.
+const POINTS: u32 = 25_000;
+/// Pieces of a file that wait to be stored.
+const AHEAD: usize = 8;
+/// What an error's body is shown of.
+const SHOWN: usize = 300;
+
+/// A server that speaks MLflow's REST API.
+pub(super) struct Web {
+    client: Client,
+    base: Url,
+    credentials: Option<String>,
+}
+
+impl Web {
+    /// The server at `url`, which is asked nothing yet.
+    pub(super) fn new(url: &str, credentials: Option<&str>) -> Result<Self, ServerError> {
+        let base = Url::parse(&format!("{}/", url.trim_end_matches('/'))).map_err(unreadable)?;
+        let client = Client::builder().build().map_err(unreadable)?;
+        Ok(Self { client, base, credentials: credentials.map(str::to_owned) })
+    }
+
+    fn url(&self, path: &str) -> Result<Url, ServerError> {
+        self.base.join(path).map_err(unreadable)
+    }
+
+    /// Sends a request; an answer that is not 200 is an error, but 404 where the caller takes that for nothing.
+    async fn send(&self, request: RequestBuilder) -> Result<Response, ServerError> {
+        let request = match self.credentials.as_deref().map(|text| text.split_once(':').ok_or(text)) {
+            Some(Ok((name, password))) => request.basic_auth(name, Some(password)),
+            Some(Err(token)) => request.bearer_auth(token),
+            None => request,
+        };
+        let answer = request.send().await.map_err(|error| unreadable(error.without_url()))?;
+        let status = answer.status();
+        if status == StatusCode::OK || status == StatusCode::NOT_FOUND {
+            return Ok(answer);
+        }
+        let path = answer.url().path().to_owned();
+        let body: String = answer.text().await.unwrap_or_default().chars().take(SHOWN).collect();
+        let hint = "set MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD".to_owned();
+        match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                Err(ServerError::Unknown { what: format!("the server refuses {path}: {body}"), hint })
+            }
+            _ => Err(unreadable(format!("the server answered {status} to {path}: {body}"))),
+        }
+    }
+
+    async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Value, ServerError> {
+        let answer = self.send(self.client.get(self.url(path)?).query(query)).await?;
+        json_of(answer).await
+    }
+
+    async fn post(&self, path: &str, body: &Value) -> Result<Value, ServerError> {
+        let answer = self.send(self.client.post(self.url(path)?).json(body)).await?;
+        json_of(answer).await
+    }
+
+    /// All pages of a search by POST.
+    async fn all(&self, path: &str, mut body: Value, name: &str) -> Result<Vec<Value>, ServerError> {
+        let mut found = Vec::new();
+        loop {
+            let answer = self.post(path, &body).await?;
+            found.extend(list(&answer, name));
+            match next(&answer) {
+                Some(token) => body["page_token"] = Value::String(token),
+                None => return Ok(found),
+            }
+        }
+    }
+
+    /// All pages of a search by GET.
+    async fn all_of(&self, path: &str, query: &[(&str, &str)], name: &str) -> Result<Vec<Value>, ServerError> {
+        let (mut found, mut token) = (Vec::new(), String::new());
+        loop {
+            let mut query = query.to_vec();
+            if !token.is_empty() {
+                query.push(("page_token", token.as_str()));
+            }
+            let answer = self.get(path, &query).await?;
+            found.extend(list(&answer, name));
+            match next(&answer) {
+                Some(after) => token = after,
+                None => return Ok(found),
+            }
+        }
+    }
+}
+
+/// The JSON of an answer; an absent thing is an empty object.
+async fn json_of(answer: Response) -> Result<Value, ServerError> {
+    if answer.status() == StatusCode::NOT_FOUND {
+        return Ok(json!({}));
+    }
+    answer.json().await.map_err(|error| unreadable(error.without_url()))
+}
+
+fn list(answer: &Value, name: &str) -> Vec<Value> {
+    answer[name].as_array().cloned().unwrap_or_default()
+}
+
+fn next(answer: &Value) -> Option<String> {
+    Some(text(answer, "next_page_token")).filter(|token| !token.is_empty())
+}
+
+#[async_trait]
+impl Origin for Web {
+    async fn experiments(&mut self) -> Result<Vec<Value>, ServerError> {
+        let body = json!({ "view_type": "ALL", "max_results": PAGE, "order_by": ["experiment_id ASC"] });
+        let found = self.all(&format!("{API}/experiments/search"), body, "experiments").await?;
+        if found.is_empty() {
+            return Err(unreadable(format!("{} has no experiments: is it an MLflow server?", self.base)));
+        }
+        Ok(found)
+    }
+
+    async fn runs(&mut self, experiment: ExperimentId, token: Option<String>) -> Result<Page, ServerError> {
+        let mut body =
+            json!({ "experiment_ids": [experiment.to_string()], "run_view_type": "ALL", "max_results": PAGE });
+        if let Some(token) = token {
+            body["page_token"] = Value::String(token);
+        }
+        let answer = self.post(&format!("{API}/runs/search"), &body).await?;
+        Ok((list(&answer, "runs"), next(&answer)))
+    }
+
+    async fn points(&mut self, run: &Value, key: &str, token: Option<String>) -> Result<Page, ServerError> {
+        let (id, most) = (text(&run["info"], "run_id"), POINTS.to_string());
+        let mut query = vec![("run_id", id.as_str()), ("metric_key", key), ("max_results", most.as_str())];
+        if let Some(token) = &token {
+            query.push(("page_token", token.as_str()));
+        }
+        let answer = self.get(&format!("{API}/metrics/get-history"), &query).await?;
+        Ok((list(&answer, "metrics"), next(&answer)))
+    }
+
+    async fn logged_models(&mut self, experiment: ExperimentId) -> Result<Vec<Value>, ServerError> {
+        let body = json!({ "experiment_ids": [experiment.to_string()], "max_results": 50 });
+        self.all(&format!("{API}/logged-models/search"), body, "models").await
+    }
+
+    async fn registered_models(&mut self) -> Result<Vec<Value>, ServerError> {
+        let path = format!("{API}/registered-models/search");
+        let mut models = self.all_of(&path, &[("max_results", "100")], "registered_models").await?;
+        // Prompts are registered models that a search leaves out unless it asks for them.
+        let prompts = [("max_results", "100"), ("filter", "tags.`mlflow.prompt.is_prompt` = 'true'")];
+        models.extend(self.all_of(&path, &prompts, "registered_models").await?);
+        for model in &mut models {
+            let name = text(model, "name");
+            let is_prompt = list(model, "tags").iter().any(|tag| text(tag, "key") == "mlflow.prompt.is_prompt");
+            let quoted = name.replace('\'', "''");
+            let kind = if is_prompt { " and tags.`mlflow.prompt.is_prompt` = 'true'" } else { "" };
+            let filter = format!("name = '{quoted}'{kind}");
+            let query = [("max_results", "200"), ("filter", filter.as_str())];
+            let mut versions = self.all_of(&format!("{API}/model-versions/search"), &query, "model_versions").await?;
+            for version in &mut versions {
+                let number = whole(version, "version").unwrap_or(0).to_string();
+                let query = [("name", name.as_str()), ("version", number.as_str())];
+                let place = self.get(&format!("{API}/model-versions/get-download-uri"), &query).await?;
+                version["storage_location"] = place["artifact_uri"].clone();
+            }
+            model["versions"] = Value::Array(versions);
+        }
+        Ok(models)
+    }
+
+    fn reaches(&self, location: &str) -> bool {
+        proxied(location).is_some()
+    }
+
+    async fn files(&mut self, location: &str) -> Result<Vec<TheirFile>, ServerError> {
+        let Some(top) = proxied(location) else { return Ok(Vec::new()) };
+        let (mut found, mut waiting) = (Vec::new(), vec![String::new()]);
+        while let Some(folder) = waiting.pop() {
+            let path = if folder.is_empty() { top.clone() } else { format!("{top}/{folder}") };
+            let answer = self.get(ARTIFACTS, &[("path", path.as_str())]).await?;
+            for entry in list(&answer, "files") {
+                let name = text(&entry, "path");
+                let inner = if folder.is_empty() { name } else { format!("{folder}/{name}") };
+                if entry["is_dir"] == Value::Bool(true) {
+                    waiting.push(inner);
+                } else {
+                    let place = PathBuf::from(format!("{top}/{inner}"));
+                    found.push(TheirFile { path: inner, place });
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    async fn file(&mut self, file: &TheirFile, store: &Store) -> Result<Blob, ServerError> {
+        let mut url = self.url(ARTIFACTS)?;
+        if let Ok(mut parts) = url.path_segments_mut() {
+            parts.extend(file.place.iter().filter_map(|part| part.to_str()));
+        }
+        let answer = self.send(self.client.get(url)).await?;
+        if answer.status() == StatusCode::NOT_FOUND {
+            return Err(unreadable(format!("the server lists {}, but does not have it", file.place.display())));
+        }
+        let (sender, receiver) = mpsc::channel(AHEAD);
+        let mut writer = store.writer();
+        let write = async {
+            let incoming = Incoming { receiver, piece: Bytes::new() };
+            let open = move || Ok::<Incoming, StoreError>(incoming);
+            let blob = writer.add_stream(open, &file.place).await?;
+            writer.commit().await?;
+            Ok::<Blob, ServerError>(blob)
+        };
+        let (blob, ()) = tokio::join!(write, forward(answer, sender));
+        blob
+    }
+}
+
+/// Hands over what comes, and what went wrong.
+async fn forward(answer: Response, sender: mpsc::Sender<std::io::Result<Bytes>>) {
+    let mut pieces = answer.bytes_stream();
+    while let Some(piece) = pieces.next().await {
+        // Whoever reads may have given up; that is told there.
+        if sender.send(piece.map_err(std::io::Error::other)).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// What comes over the network, for a reader that waits on a thread of its own.
+struct Incoming {
+    receiver: mpsc::Receiver<std::io::Result<Bytes>>,
+    piece: Bytes,
+}
+
+impl std::io::Read for Incoming {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        while self.piece.is_empty() {
+            match self.receiver.blocking_recv() {
+                Some(piece) => self.piece = piece?,
+                None => return Ok(0),
+            }
+        }
+        let count = buffer.len().min(self.piece.len());
+        let given = self.piece.split_to(count);
+        buffer[..count].copy_from_slice(&given);
+        Ok(count)
+    }
+}
