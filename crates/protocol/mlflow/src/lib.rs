@@ -14,17 +14,20 @@ mod experiments;
 mod guard;
 mod logged_models;
 mod logging;
+mod model_versions;
+mod registered_models;
 mod request;
 mod router;
 mod runs;
 mod state;
 #[cfg(test)]
 mod testing;
+mod webhooks;
 mod wire;
 
 pub use error::MlflowError;
 pub use router::router;
-pub use state::{MlflowState, Secret};
+pub use state::{MlflowState, Principal, Secret};
 
 /// The version of MLflow whose API is spoken; `GET /version` answers it.
 pub const MLFLOW_VERSION: &str = "3.17.2";

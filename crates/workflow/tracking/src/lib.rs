@@ -13,6 +13,7 @@ mod error;
 mod experiment;
 mod limits;
 mod metric;
+mod origin;
 mod rows;
 mod run;
 #[cfg(test)]
@@ -31,6 +32,7 @@ pub use limits::{
     EXPERIMENT_TAG_CHARACTERS, HISTORY_PAGE, KEY_CHARACTERS, PARAM_CHARACTERS, RUN_PAGE, TAG_CHARACTERS,
 };
 pub use metric::{HistoryCursor, HistoryPage, Metric};
+pub use origin::{LoggedModelOrigin, RunFacts, logged_model_origin, run_artifact_uri, run_facts, tag_key_check};
 pub use run::{
     CursorError, Lifecycle, NewRun, PARENT_RUN_TAG, RUN_NAME_TAG, Run, RunCursor, RunFilter, RunInfo, RunPage,
     RunUpdate,
