@@ -63,7 +63,8 @@ impl Services {
         self.variables.iter().map(|(name, value)| (*name, value.as_str()))
     }
 
-    fn variable(&self, name: &str) -> Option<&str> {
+    /// One of these variables.
+    pub(crate) fn variable(&self, name: &str) -> Option<&str> {
         self.variables().find(|(found, _)| *found == name).map(|(_, value)| value)
     }
 

@@ -19,18 +19,38 @@ const PACKAGES: [(&str, &str); 6] = [
     ("npm", "npm"),
 ];
 
+/// The crates whose rules lie in the catalogue: their tests run on SQLite with all others, and again on PostgreSQL.
+const ON_POSTGRES: [&str; 5] =
+    ["ropewalk-catalog", "ropewalk-lineage", "ropewalk-tracking", "ropewalk-registry", "ropewalk-mlflow"];
+/// Where `Catalog::in_memory` finds a server.
+const CATALOG_VARIABLE: &str = "ROPEWALK_TEST_CATALOG";
+
 fn run_tests(filter: Option<&str>, python: &Path, services: &Services) -> Result<()> {
     let nextest = succeeds(cargo().args(["nextest", "--version"]));
-    let mut command = cargo();
-    command.current_dir(root()?).env(PYTHON_VARIABLE, python).envs(services.variables());
+    let mut everything = cargo();
     if nextest {
-        command.args(["nextest", "run", "--cargo-profile", "release", "--workspace", "--no-fail-fast"]);
+        everything.args(["nextest", "run", "--cargo-profile", "release", "--workspace", "--no-fail-fast"]);
     } else {
         println!("cargo-nextest is not installed: the same tests run under `cargo test`, which is slower");
-        command.args(["test", "--release", "--workspace", "--no-fail-fast", "--lib", "--bins", "--tests"]);
+        everything.args(["test", "--release", "--workspace", "--no-fail-fast", "--lib", "--bins", "--tests"]);
     }
-    command.args(filter);
-    carry_out(&mut command)
+    let mut on_postgres = cargo();
+    if nextest {
+        // The whole workspace, filtered: another selection would be built anew with other features.
+        let packages = ON_POSTGRES.map(|package| format!("package({package})")).join(" + ");
+        on_postgres.args(["nextest", "run", "--cargo-profile", "release", "--workspace", "--no-fail-fast"]);
+        on_postgres.args(["--no-tests", "pass", "--filterset"]).arg(format!("({packages}) & kind(lib)"));
+    } else {
+        on_postgres.args(["test", "--release", "--no-fail-fast", "--lib"]);
+        on_postgres.args(ON_POSTGRES.iter().flat_map(|package| ["--package", package]));
+    }
+    let server = services.variable("ROPEWALK_TEST_POSTGRES").context("PostgreSQL is not among the servers")?;
+    on_postgres.env(CATALOG_VARIABLE, server);
+    for command in [&mut everything, &mut on_postgres] {
+        command.current_dir(root()?).env(PYTHON_VARIABLE, python).envs(services.variables());
+        carry_out(command.args(filter))?;
+    }
+    Ok(())
 }
 
 /// Installs what the tests need, then runs them.

@@ -1,15 +1,18 @@
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use sqlx::{AnyConnection, AnyPool};
 use tempfile::TempDir;
 
 use crate::migration::migrate;
-use crate::sqlite::Database;
+use crate::place::Place;
+use crate::reader::Readers;
 use crate::writer::Writer;
-use crate::{CatalogError, MigrationSet};
+use crate::{CatalogError, Connection, Dialect, MigrationSet};
 
-/// The metadata database: a pool that reads and one writer. Clones share both.
+/// Where tests find a server, when they are not to run on files.
+const TEST_SERVER: &str = "ROPEWALK_TEST_CATALOG";
+
+/// The metadata database: connections that read and one writer. Clones share both.
 #[derive(Clone, Debug)]
 pub struct Catalog {
     inner: Arc<Inner>,
@@ -17,7 +20,8 @@ pub struct Catalog {
 
 #[derive(Debug)]
 struct Inner {
-    pool: AnyPool,
+    dialect: Dialect,
+    readers: Readers,
     writer: Writer,
     /// Removed with the last clone.
     _directory: Option<TempDir>,
@@ -26,48 +30,83 @@ struct Inner {
 impl Catalog {
     /// Opens the database that `url` names, makes it if it is not there, and brings its tables up to date.
     ///
-    /// `url` is `sqlite:PATH`; PATH is taken as it stands, and its folder must exist. The runtime that opens the
-    /// catalogue runs its writer. Errors: [`CatalogError::Url`] for another kind of database, [`CatalogError::Open`]
-    /// around what went wrong with this one.
+    /// `url` is `sqlite:PATH` — PATH is taken as it stands, and its folder must exist — or `postgresql://…`
+    /// (<https://www.postgresql.org/docs/15/libpq-connect.html#LIBPQ-CONNSTRING-URIS>). Errors: [`CatalogError::Url`]
+    /// for another kind of database, [`CatalogError::Open`] around what went wrong with this one.
     pub async fn open(url: &str, sets: &[MigrationSet]) -> Result<Self, CatalogError> {
-        Self::open_database(Database::from_url(url)?, sets, None).await
+        Self::open_place(Place::from_url(url)?, sets, None).await
     }
 
-    /// A database that only this catalogue sees and that goes with it: for tests.
+    /// A database that only this catalogue sees: for tests.
     ///
-    /// It is a file in a temporary directory, because SQLite's databases in memory lock otherwise than files do;
-    /// commits do not wait for the disk.
+    /// It is a file in a temporary directory that goes with the catalogue, because SQLite's databases in memory lock
+    /// otherwise than files do; or a new schema of the server that `ROPEWALK_TEST_CATALOG` names, so that one suite of
+    /// tests runs on both. Commits do not wait for the disk.
     pub async fn in_memory(sets: &[MigrationSet]) -> Result<Self, CatalogError> {
-        let directory = tempfile::tempdir().map_err(sqlx::Error::Io)?;
+        let directory = tempfile::tempdir().map_err(CatalogError::thread)?;
+        if let Ok(url) = std::env::var(TEST_SERVER) {
+            // The directory's name is random, so the schema's is.
+            let name = directory.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
+            return match Place::from_url(&url)? {
+                Place::Server(server) => {
+                    let server = server.in_schema(format!("test_{}_{}", std::process::id(), name.trim_matches('.')));
+                    Self::open_place(Place::Server(Box::new(server)), sets, None).await
+                }
+                Place::File(_) => Err(CatalogError::Url { url, reason: format!("{TEST_SERVER} names no server") }),
+            };
+        }
         let path = directory.path().join("catalog.db").to_string_lossy().into_owned();
-        let mut database = Database::from_url(&format!("sqlite:{path}"))?;
-        database.durable = false;
-        Self::open_database(database, sets, Some(directory)).await
+        let mut place = Place::from_url(&format!("sqlite:{path}"))?;
+        if let Place::File(database) = &mut place {
+            database.durable = false;
+        }
+        Self::open_place(place, sets, Some(directory)).await
     }
 
-    pub(crate) async fn open_database(
-        database: Database,
+    pub(crate) async fn open_place(
+        place: Place,
         sets: &[MigrationSet],
         directory: Option<TempDir>,
     ) -> Result<Self, CatalogError> {
+        let name = place.name();
         let ready = async {
-            let mut connection = database.connect().await?;
+            let opened = place.open().await?;
+            let mut connection = opened.connect().await?;
             migrate(&mut connection, sets).await?;
-            Ok((connection, database.readers()?))
+            let dialect = opened.dialect();
+            let writer = Writer::start(opened.clone(), name.clone(), connection)?;
+            Ok(Self {
+                inner: Arc::new(Inner { dialect, readers: Readers::new(opened), writer, _directory: directory }),
+            })
         };
-        let (connection, pool) = ready.await.map_err(|problem| match problem {
+        // Boxed: the drivers' futures are large, and every caller's would hold them.
+        Box::pin(ready).await.map_err(|problem| match problem {
             CatalogError::Url { .. } => problem,
-            problem => CatalogError::Open { path: database.path.clone(), problem: Box::new(problem) },
-        })?;
-        let writer = Writer::start(database, connection);
-        Ok(Self { inner: Arc::new(Inner { pool, writer, _directory: directory }) })
+            problem => CatalogError::Open { path: name.clone(), problem: Box::new(problem) },
+        })
     }
 
-    /// Connections for reading; a statement that would write is refused with [`CatalogError::ReadOnly`].
+    /// Which database it is.
+    pub fn dialect(&self) -> Dialect {
+        self.inner.dialect
+    }
+
+    /// Works that wait for the writer, at most a fixed number.
+    pub fn waiting(&self) -> usize {
+        self.inner.writer.waiting()
+    }
+
+    /// Runs `work` on one state of the database: what was committed before its first statement.
     ///
-    /// Each statement sees every write that was answered before it began.
-    pub fn pool(&self) -> &AnyPool {
-        &self.inner.pool
+    /// A statement that would write is refused with [`CatalogError::ReadOnly`]. `work` must do nothing but speak to the
+    /// database.
+    pub async fn read<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        F: for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, E>> + Send + 'static,
+        T: Send + 'static,
+        E: From<CatalogError> + Send + 'static,
+    {
+        self.inner.readers.read(work).await
     }
 
     /// Runs `work` in a transaction of the one writer and answers when it is committed and durable.
@@ -79,7 +118,7 @@ impl Catalog {
     /// take the work back.
     pub async fn write<T, E, F>(&self, work: F) -> Result<T, E>
     where
-        F: for<'c> FnOnce(&'c mut AnyConnection) -> BoxFuture<'c, Result<T, E>> + Send + 'static,
+        F: for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, E>> + Send + 'static,
         T: Send + 'static,
         E: From<CatalogError> + Send + 'static,
     {
@@ -89,7 +128,7 @@ impl Catalog {
     /// Finishes the works that wait, then closes every connection; other clones answer [`CatalogError::Closed`] after.
     pub async fn close(self) {
         self.inner.writer.close().await;
-        self.inner.pool.close().await;
+        self.inner.readers.close().await;
     }
 }
 

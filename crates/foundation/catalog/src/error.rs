@@ -2,7 +2,10 @@ use std::sync::Arc;
 
 use ropewalk_types::Diagnose;
 
-use crate::{sqlite, writer};
+use crate::{postgres, sqlite, writer};
+
+/// What a database driver said.
+pub type Cause = Arc<dyn std::error::Error + Send + Sync>;
 
 /// Why the catalogue could not be opened, read or written.
 ///
@@ -27,25 +30,25 @@ pub enum CatalogError {
     },
     /// Another process held the database for longer than we wait.
     #[error("the catalogue stayed locked for longer than the waiting time ({0})")]
-    Locked(Arc<sqlx::Error>),
+    Locked(Cause),
     /// The file is something else.
     #[error("the file is not a SQLite database ({0})")]
-    NotADatabase(Arc<sqlx::Error>),
+    NotADatabase(Cause),
     /// The database's own structure is broken.
     #[error("the catalogue is damaged ({0})")]
-    Damaged(Arc<sqlx::Error>),
+    Damaged(Cause),
     /// The file, its folder or this connection may only be read.
     #[error("the catalogue can only be read here ({0})")]
-    ReadOnly(Arc<sqlx::Error>),
+    ReadOnly(Cause),
     /// There was no room for the change.
     #[error("the disk that holds the catalogue is full ({0})")]
-    DiskFull(Arc<sqlx::Error>),
+    DiskFull(Cause),
     /// The file cannot be opened or created.
     #[error("the file cannot be opened or created ({0})")]
-    CannotOpen(Arc<sqlx::Error>),
+    CannotOpen(Cause),
     /// The disk reported an error.
     #[error("the disk reported an error under the catalogue ({0})")]
-    Disk(Arc<sqlx::Error>),
+    Disk(Cause),
     /// A change met a failure of the file or its disk.
     #[error("{problem}, in the file `{path}`")]
     InFile {
@@ -56,13 +59,22 @@ pub enum CatalogError {
     },
     /// A unique, foreign key, not-null or check constraint refused a row.
     #[error("a rule of the catalogue refused the row ({0})")]
-    Constraint(Arc<sqlx::Error>),
+    Constraint(Cause),
+    /// The server cannot be reached, or does not let us in.
+    #[error("the catalogue's server cannot be used ({0})")]
+    CannotConnect(Cause),
+    /// A statement that must give a row gave none.
+    #[error("the catalogue has no such row")]
+    RowAbsent,
+    /// A value is not of the kind that the program expects.
+    #[error("the catalogue holds what this program cannot read: {0}")]
+    Decode(Cause),
     /// All readers were busy for too long.
     #[error("no connection to the catalogue became free in time")]
     Busy,
     /// Any other failure of a statement.
     #[error("a statement to the catalogue failed: {0}")]
-    Statement(Arc<sqlx::Error>),
+    Statement(Cause),
     /// The transaction that this work shared was not committed; nothing of the work is kept.
     #[error("the change was not committed: {0}")]
     NotCommitted(Box<CatalogError>),
@@ -121,14 +133,24 @@ pub enum CatalogError {
     },
 }
 
+impl From<rusqlite::Error> for CatalogError {
+    fn from(error: rusqlite::Error) -> Self {
+        let classify = sqlite::classify(&error);
+        classify(Arc::new(error)).in_file()
+    }
+}
+
 impl From<sqlx::Error> for CatalogError {
     fn from(error: sqlx::Error) -> Self {
         match &error {
             sqlx::Error::PoolTimedOut => Self::Busy,
             sqlx::Error::PoolClosed => Self::Closed,
             sqlx::Error::Database(database) => {
-                let classify = sqlite::classify(database.as_ref());
-                classify(Arc::new(error)).in_file()
+                let classify = postgres::classify(&database.code().unwrap_or_default());
+                classify(Arc::new(error))
+            }
+            sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => {
+                Self::CannotConnect(Arc::new(error))
             }
             _ => Self::Statement(Arc::new(error)),
         }
@@ -136,6 +158,21 @@ impl From<sqlx::Error> for CatalogError {
 }
 
 impl CatalogError {
+    /// That a value is not what the program expects of it.
+    pub fn decode(problem: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Decode(Arc::from(problem.into()))
+    }
+
+    /// A value could not be spelled for the server.
+    pub(crate) fn encode(problem: Box<dyn std::error::Error + Send + Sync>) -> Self {
+        Self::Statement(Arc::from(problem))
+    }
+
+    /// The system refused a thread or a folder.
+    pub(crate) fn thread(problem: std::io::Error) -> Self {
+        Self::CannotOpen(Arc::new(problem))
+    }
+
     /// With the name of the file, where its disk has failed a change: what failed is all that a person can mend.
     fn in_file(self) -> Self {
         let of_disk = matches!(
@@ -162,6 +199,9 @@ impl Diagnose for CatalogError {
             Self::CannotOpen(_) => "catalog.cannot_open",
             Self::Disk(_) => "catalog.disk",
             Self::Constraint(_) => "catalog.constraint",
+            Self::CannotConnect(_) => "catalog.cannot_connect",
+            Self::RowAbsent => "catalog.row_absent",
+            Self::Decode(_) => "catalog.decode",
             Self::Busy => "catalog.busy",
             Self::Statement(_) => "catalog.statement",
             Self::Panicked(_) => "catalog.panicked",
@@ -182,7 +222,10 @@ impl Diagnose for CatalogError {
             | Self::MigrationFailed { problem, .. } => {
                 return problem.hint();
             }
-            Self::Url { .. } => "write `sqlite:PATH`, for example `sqlite:.ropewalk/catalog.db`",
+            Self::Url { .. } => {
+                "write `sqlite:PATH`, for example `sqlite:.ropewalk/catalog.db`, or `postgresql://USER@HOST/DATABASE`"
+            }
+            Self::CannotConnect(_) => "check that the server runs, the URL, and that this user may connect",
             Self::Locked(_) => "find the process that holds the file (`fuser FILE`) and let it finish, then try again",
             Self::NotADatabase(_) => "point the catalogue at another file, or move this one away",
             Self::Damaged(_) => "restore the file from a backup; `sqlite3 FILE .recover` may save what can be read",
@@ -198,7 +241,7 @@ impl Diagnose for CatalogError {
             Self::Panicked(_) | Self::NestedWrite | Self::MigrationGap { .. } => {
                 "this is a fault of the program: please report it"
             }
-            Self::Constraint(_) | Self::Statement(_) | Self::Closed => return None,
+            Self::Constraint(_) | Self::Statement(_) | Self::RowAbsent | Self::Decode(_) | Self::Closed => return None,
         };
         Some(hint.to_owned())
     }

@@ -1,9 +1,8 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ropewalk_types::Digest;
-use sqlx::{AnyConnection, Connection};
 
-use crate::{CatalogError, sqlite};
+use crate::{CatalogError, Connection, Dialect, execute_script, postgres, query};
 
 /// One step of a crate's tables from one form to the next; it is applied once and never edited after.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,16 +36,44 @@ const TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_migration (
 /// Brings the tables of every set to the program's last step, in the order of the sets.
 ///
 /// Each step is a transaction that looks again at what is applied after it has the write lock, so two processes
-/// that open a new database at once do not meet.
-pub(crate) async fn migrate(connection: &mut AnyConnection, sets: &[MigrationSet]) -> Result<(), CatalogError> {
+/// that open a new database at once do not meet. A step may make a table anew under its old name: SQLite checks the
+/// references when the step is done, not in its course (<https://www.sqlite.org/lang_altertable.html#otheralter>).
+pub(crate) async fn migrate(connection: &mut Connection, sets: &[MigrationSet]) -> Result<(), CatalogError> {
     for set in sets {
         check_program(set)?;
     }
-    sqlx::raw_sql(TABLE).execute(&mut *connection).await?;
+    if all_applied(connection, sets).await {
+        return Ok(());
+    }
+    connection.begin_write().await?;
+    let table = match connection.dialect() {
+        Dialect::Sqlite => TABLE.to_owned(),
+        Dialect::Postgres => postgres::migration(TABLE),
+    };
+    execute_script(connection, &table).await?;
+    execute_script(connection, "COMMIT").await?;
+    let sqlite = connection.dialect() == Dialect::Sqlite;
+    if sqlite {
+        execute_script(connection, "PRAGMA foreign_keys = OFF").await?;
+    }
     for set in sets {
         while step_next(connection, set).await? {}
     }
+    if sqlite {
+        execute_script(connection, "PRAGMA foreign_keys = ON").await?;
+    }
     Ok(())
+}
+
+/// Whether there is nothing to do: then no lock is taken, and a start does not wait for a writer.
+async fn all_applied(connection: &mut Connection, sets: &[MigrationSet]) -> bool {
+    for set in sets {
+        // The table may not be there yet; what is odd is found, and said, with the lock.
+        if !matches!(check_database(connection, set).await, Ok(applied) if applied == set.steps.len()) {
+            return false;
+        }
+    }
+    true
 }
 
 fn check_program(set: &MigrationSet) -> Result<(), CatalogError> {
@@ -59,27 +86,34 @@ fn check_program(set: &MigrationSet) -> Result<(), CatalogError> {
 }
 
 /// Applies the first step that is missing; false when none is.
-async fn step_next(connection: &mut AnyConnection, set: &MigrationSet) -> Result<bool, CatalogError> {
-    let mut transaction = connection.begin_with(sqlite::BEGIN_WRITE).await?;
-    let applied = check_database(&mut transaction, set).await?;
+async fn step_next(connection: &mut Connection, set: &MigrationSet) -> Result<bool, CatalogError> {
+    connection.begin_write().await?;
+    let stepped = step_first(connection, set).await;
+    let end = if matches!(stepped, Ok(true)) { "COMMIT" } else { "ROLLBACK" };
+    let ended = execute_script(connection, end).await;
+    let stepped = stepped?;
+    ended?;
+    Ok(stepped)
+}
+
+async fn step_first(connection: &mut Connection, set: &MigrationSet) -> Result<bool, CatalogError> {
+    let applied = check_database(connection, set).await?;
     let Some(step) = set.steps.get(applied) else {
-        transaction.rollback().await?;
         return Ok(false);
     };
-    step_apply(&mut transaction, set.owner, step).await.map_err(|problem| CatalogError::MigrationFailed {
+    step_apply(connection, set.owner, step).await.map_err(|problem| CatalogError::MigrationFailed {
         owner: set.owner.to_owned(),
         number: step.number,
         name: step.name.to_owned(),
         problem: Box::new(problem),
     })?;
-    transaction.commit().await?;
     Ok(true)
 }
 
 /// How many of the set's steps are applied, all of them with the text that the program has.
-async fn check_database(connection: &mut AnyConnection, set: &MigrationSet) -> Result<usize, CatalogError> {
+async fn check_database(connection: &mut Connection, set: &MigrationSet) -> Result<usize, CatalogError> {
     let rows: Vec<(i64, String)> =
-        sqlx::query_as("SELECT number, digest FROM schema_migration WHERE owner = $1 ORDER BY number")
+        query("SELECT number, digest FROM schema_migration WHERE owner = $1 ORDER BY number")
             .bind(set.owner)
             .fetch_all(connection)
             .await?;
@@ -100,10 +134,22 @@ async fn check_database(connection: &mut AnyConnection, set: &MigrationSet) -> R
     Ok(rows.len())
 }
 
-async fn step_apply(connection: &mut AnyConnection, owner: &str, step: &Migration) -> Result<(), CatalogError> {
-    sqlx::raw_sql(step.sql).execute(&mut *connection).await?;
+async fn step_apply(connection: &mut Connection, owner: &str, step: &Migration) -> Result<(), CatalogError> {
+    match connection.dialect() {
+        Dialect::Sqlite => {
+            execute_script(connection, step.sql).await?;
+            let orphan: Option<(String, Option<i64>, String)> =
+                query("PRAGMA foreign_key_check").fetch_optional(connection).await?;
+            if let Some((table, _, parent)) = orphan {
+                return Err(CatalogError::decode(format!(
+                    "a row of `{table}` names a row of `{parent}` that is not there"
+                )));
+            }
+        }
+        Dialect::Postgres => execute_script(connection, &postgres::migration(step.sql)).await?,
+    }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
-    sqlx::query("INSERT INTO schema_migration (owner, number, name, digest, applied_at) VALUES ($1, $2, $3, $4, $5)")
+    query("INSERT INTO schema_migration (owner, number, name, digest, applied_at) VALUES ($1, $2, $3, $4, $5)")
         .bind(owner)
         .bind(i64::from(step.number))
         .bind(step.name)

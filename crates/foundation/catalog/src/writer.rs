@@ -4,12 +4,10 @@ use std::panic::AssertUnwindSafe;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use sqlx::{AnyConnection, Connection};
 use tokio::sync::{Mutex, mpsc, oneshot};
-use tokio::task::JoinHandle;
 
-use crate::CatalogError;
-use crate::sqlite::{BEGIN_WRITE, Database};
+use crate::place::Opened;
+use crate::{CatalogError, Connection, execute_script};
 
 /// Works that one transaction takes at most: bounds how long the first of them waits for its answer.
 const GROUP: usize = 256;
@@ -21,11 +19,11 @@ type Job = Box<dyn Work>;
 tokio::task_local! {
     /// The queue of the writer that runs the present work.
     static RUNNING: mpsc::WeakSender<Job>;
-    /// The file of the writer that runs in the present task.
+    /// The name of the database of the writer that runs in the present task.
     static FILE: String;
 }
 
-/// The file that the present task writes, if it is a writer's.
+/// The database that the present task writes, if it is a writer's.
 pub(crate) fn file() -> Option<String> {
     FILE.try_with(String::clone).ok()
 }
@@ -33,30 +31,50 @@ pub(crate) fn file() -> Option<String> {
 /// The front of the one task that writes.
 pub(crate) struct Writer {
     queue: mpsc::Sender<Job>,
-    stop: Mutex<Option<(oneshot::Sender<()>, JoinHandle<()>)>>,
+    stop: Mutex<Option<(oneshot::Sender<()>, oneshot::Receiver<()>)>>,
 }
 
 impl fmt::Debug for Writer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Writer").field("waiting", &(QUEUE - self.queue.capacity())).finish_non_exhaustive()
+        f.debug_struct("Writer").field("waiting", &self.waiting()).finish_non_exhaustive()
     }
 }
 
 impl Writer {
-    /// Starts the task; it ends when it is closed or when the last handle is dropped, after the works that wait.
-    pub(crate) fn start(database: Database, connection: AnyConnection) -> Self {
+    /// Starts the writer of the database that is called `name`; it ends when it is closed or when the last handle is
+    /// dropped, after the works that wait.
+    ///
+    /// A file's writer has a thread of its own, since SQLite answers on the thread that asks and a commit waits for the
+    /// disk there; a server's is a task.
+    pub(crate) fn start(opened: Opened, name: String, connection: Connection) -> Result<Self, CatalogError> {
         let (queue, jobs) = mpsc::channel(QUEUE);
         let (stop, stopped) = oneshot::channel();
-        let group = Group { database, connection: Some(connection) };
-        let file = group.database.path.clone();
+        let (ended, over) = oneshot::channel();
+        let on_thread = matches!(opened, Opened::File(_));
+        let group = Group { opened, connection: Some(connection) };
         let serving = RUNNING.scope(queue.downgrade(), group.serve(jobs, stopped));
-        let task = tokio::spawn(FILE.scope(file, serving));
-        Self { queue, stop: Mutex::new(Some((stop, task))) }
+        let serving = FILE.scope(name, async move {
+            serving.await;
+            let _ = ended.send(());
+        });
+        if on_thread {
+            let thread = std::thread::Builder::new().name("catalog-writer".to_owned());
+            let started = thread.spawn(move || futures::executor::block_on(serving));
+            started.map_err(CatalogError::thread)?;
+        } else {
+            tokio::spawn(serving);
+        }
+        Ok(Self { queue, stop: Mutex::new(Some((stop, over))) })
+    }
+
+    /// Works that wait for the writer.
+    pub(crate) fn waiting(&self) -> usize {
+        QUEUE - self.queue.capacity()
     }
 
     pub(crate) async fn write<T, E, F>(&self, work: F) -> Result<T, E>
     where
-        F: for<'c> FnOnce(&'c mut AnyConnection) -> BoxFuture<'c, Result<T, E>> + Send + 'static,
+        F: for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, E>> + Send + 'static,
         T: Send + 'static,
         E: From<CatalogError> + Send + 'static,
     {
@@ -73,16 +91,16 @@ impl Writer {
 
     /// Finishes the works that wait and closes the connection.
     pub(crate) async fn close(&self) {
-        if let Some((stop, task)) = self.stop.lock().await.take() {
+        if let Some((stop, over)) = self.stop.lock().await.take() {
             let _ = stop.send(());
-            let _ = task.await;
+            let _ = over.await;
         }
     }
 }
 
 /// A work whose types are hidden.
 trait Work: Send + 'static {
-    fn run(self: Box<Self>, connection: &mut AnyConnection) -> BoxFuture<'_, Box<dyn Done>>;
+    fn run(self: Box<Self>, connection: &mut Connection) -> BoxFuture<'_, Box<dyn Done>>;
     fn refuse(self: Box<Self>, error: CatalogError);
 }
 
@@ -104,16 +122,16 @@ struct Ran<T, E> {
 
 impl<F, T, E> Work for Task<F, T, E>
 where
-    F: for<'c> FnOnce(&'c mut AnyConnection) -> BoxFuture<'c, Result<T, E>> + Send + 'static,
+    F: for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, E>> + Send + 'static,
     T: Send + 'static,
     E: From<CatalogError> + Send + 'static,
 {
-    fn run(self: Box<Self>, connection: &mut AnyConnection) -> BoxFuture<'_, Box<dyn Done>> {
+    fn run(self: Box<Self>, connection: &mut Connection) -> BoxFuture<'_, Box<dyn Done>> {
         let Self { work, answer } = *self;
         Box::pin(async move {
             // The savepoint is rolled back after a panic, so no half-done state is seen.
             let caught = AssertUnwindSafe(async move { work(connection).await }).catch_unwind().await;
-            let result = caught.unwrap_or_else(|panic| Err(CatalogError::Panicked(text(&*panic)).into()));
+            let result = caught.unwrap_or_else(|panic| Err(CatalogError::Panicked(panic_text(&*panic)).into()));
             Box::new(Ran { result, answer }) as Box<dyn Done>
         })
     }
@@ -139,15 +157,16 @@ where
     }
 }
 
-fn text(panic: &(dyn Any + Send)) -> String {
+/// What a panic said.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
 }
 
-/// The task's state: the one connection that writes, made anew after a transaction that could not be ended well.
+/// The writer's state: the one connection that writes, made anew after a transaction that could not be ended well.
 struct Group {
-    database: Database,
-    connection: Option<AnyConnection>,
+    opened: Opened,
+    connection: Option<Connection>,
 }
 
 impl Group {
@@ -169,27 +188,23 @@ impl Group {
             }
         }
         if let Some(connection) = self.connection {
-            // The log is kept and read at the next start if this cannot be done.
-            let _ = connection.close().await;
+            connection.close().await;
         }
     }
 
     async fn commit(&mut self, group: Vec<Job>) {
-        let mut connection = match self.connect().await {
+        let connected = match self.connection.take() {
+            Some(connection) => Ok(connection),
+            None => self.opened.connect().await,
+        };
+        let mut connection = match connected {
             Ok(connection) => connection,
             Err(error) => return refuse(group, &error),
         };
         if commit(&mut connection, group).await.is_ok() {
             self.connection = Some(connection);
         } else {
-            let _ = connection.close_hard().await;
-        }
-    }
-
-    async fn connect(&mut self) -> Result<AnyConnection, CatalogError> {
-        match self.connection.take() {
-            Some(connection) => Ok(connection),
-            None => self.database.connect().await,
+            connection.abandon().await;
         }
     }
 }
@@ -201,26 +216,23 @@ fn refuse(group: Vec<Job>, error: &CatalogError) {
 }
 
 /// One transaction for all of `group`; every work is answered, and an error means the connection is not to be kept.
-async fn commit(connection: &mut AnyConnection, group: Vec<Job>) -> Result<(), CatalogError> {
-    let mut transaction = match connection.begin_with(BEGIN_WRITE).await {
-        Ok(transaction) => transaction,
-        Err(error) => {
-            let error = CatalogError::from(error);
-            refuse(group, &error);
-            return Err(error);
-        }
-    };
+async fn commit(connection: &mut Connection, group: Vec<Job>) -> Result<(), CatalogError> {
+    if let Err(error) = connection.begin_write().await {
+        refuse(group, &error);
+        return Err(error);
+    }
+    let alone = group.len() == 1;
     let mut ran = Vec::with_capacity(group.len());
     let mut jobs = group.into_iter();
     let mut outcome = Ok(());
     for job in jobs.by_ref() {
-        outcome = run(&mut transaction, job, &mut ran).await;
+        outcome = if alone { run_alone(connection, job, &mut ran).await } else { run(connection, job, &mut ran).await };
         if outcome.is_err() {
             break;
         }
     }
     let committed = match outcome {
-        Ok(()) => transaction.commit().await.map_err(CatalogError::from),
+        Ok(()) => execute_script(connection, "COMMIT").await,
         Err(error) => Err(error),
     };
     let committed = committed.map_err(|error| CatalogError::NotCommitted(Box::new(error)));
@@ -233,19 +245,36 @@ async fn commit(connection: &mut AnyConnection, group: Vec<Job>) -> Result<(), C
     committed
 }
 
-/// Runs one work inside a savepoint. An error means that the whole transaction is lost.
-async fn run(connection: &mut AnyConnection, job: Job, ran: &mut Vec<Box<dyn Done>>) -> Result<(), CatalogError> {
-    let mut savepoint = match connection.begin().await {
-        Ok(savepoint) => savepoint,
-        Err(error) => {
-            let error = CatalogError::from(error);
-            job.refuse(CatalogError::NotCommitted(Box::new(error.clone())));
-            return Err(error);
-        }
-    };
-    let done = job.run(&mut savepoint).await;
+/// Runs a work that has the transaction for itself: a savepoint would say nothing that the transaction does not.
+async fn run_alone(connection: &mut Connection, job: Job, ran: &mut Vec<Box<dyn Done>>) -> Result<(), CatalogError> {
+    let done = job.run(connection).await;
     let kept = done.succeeded();
     ran.push(done);
-    let ended = if kept { savepoint.commit().await } else { savepoint.rollback().await };
-    ended.map_err(CatalogError::from)
+    if kept {
+        return Ok(());
+    }
+    execute_script(connection, "ROLLBACK").await?;
+    connection.begin_write().await
+}
+
+/// Runs one work inside a savepoint. An error means that the whole transaction is lost.
+async fn run(connection: &mut Connection, job: Job, ran: &mut Vec<Box<dyn Done>>) -> Result<(), CatalogError> {
+    if let Err(error) = execute_script(connection, "SAVEPOINT work").await {
+        job.refuse(CatalogError::NotCommitted(Box::new(error.clone())));
+        return Err(error);
+    }
+    let done = job.run(connection).await;
+    if done.succeeded() {
+        match execute_script(connection, "RELEASE work").await {
+            Ok(()) => {
+                ran.push(done);
+                return Ok(());
+            }
+            // In PostgreSQL a statement that failed spoils the savepoint, even if the work made light of it.
+            Err(error) => done.answer(Err(CatalogError::NotCommitted(Box::new(error)))),
+        }
+    } else {
+        ran.push(done);
+    }
+    execute_script(connection, "ROLLBACK TO work; RELEASE work").await
 }

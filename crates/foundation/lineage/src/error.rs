@@ -30,12 +30,6 @@ pub enum LineageError {
     },
 }
 
-impl From<sqlx::Error> for LineageError {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Catalog(error.into())
-    }
-}
-
 impl Diagnose for LineageError {
     fn code(&self) -> &'static str {
         match self {

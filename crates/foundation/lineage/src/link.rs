@@ -1,9 +1,10 @@
+use ropewalk_catalog::{Connection, query};
 use std::fmt;
 use std::str::FromStr;
 
+use Connection;
 use ropewalk_types::{Timestamp, Uri, UriError};
 use serde::{Deserialize, Serialize};
-use sqlx::AnyConnection;
 
 use crate::LineageError;
 
@@ -78,12 +79,12 @@ pub struct Link {
 /// Writes links in the caller's transaction; a link that is there already keeps the time of its first writing.
 ///
 /// Errors: [`LineageError::Movable`] for an alias or `latest`, before anything is written.
-pub async fn link(connection: &mut AnyConnection, links: &[Link], at: Timestamp) -> Result<(), LineageError> {
+pub async fn link(connection: &mut Connection, links: &[Link], at: Timestamp) -> Result<(), LineageError> {
     if let Some(uri) = links.iter().flat_map(|link| [&link.child, &link.parent]).find(|uri| movable(uri)) {
         return Err(LineageError::Movable(uri.clone()));
     }
     for link in links {
-        sqlx::query(
+        query(
             "INSERT INTO lineage_link (child, parent, relation, at) VALUES ($1, $2, $3, $4)
              ON CONFLICT (child, parent, relation) DO NOTHING",
         )
@@ -98,8 +99,8 @@ pub async fn link(connection: &mut AnyConnection, links: &[Link], at: Timestamp)
 }
 
 /// Whether it is written down already what `child` came from, as the caller's transaction sees it.
-pub async fn is_linked(connection: &mut AnyConnection, child: &Uri) -> Result<bool, LineageError> {
-    let found: Option<(i64,)> = sqlx::query_as("SELECT CAST(1 AS BIGINT) FROM lineage_link WHERE child = $1 LIMIT 1")
+pub async fn is_linked(connection: &mut Connection, child: &Uri) -> Result<bool, LineageError> {
+    let found: Option<(i64,)> = query("SELECT CAST(1 AS BIGINT) FROM lineage_link WHERE child = $1 LIMIT 1")
         .bind(child.to_string())
         .fetch_optional(connection)
         .await?;
@@ -109,20 +110,19 @@ pub async fn is_linked(connection: &mut AnyConnection, child: &Uri) -> Result<bo
 /// Removes in the caller's transaction all that is written down of what `child` came from.
 ///
 /// Only for what others said of a thing before those spoke who made it: lineage of what was made here is never removed.
-pub async fn unlink(connection: &mut AnyConnection, child: &Uri) -> Result<(), LineageError> {
-    sqlx::query("DELETE FROM lineage_link WHERE child = $1").bind(child.to_string()).execute(connection).await?;
+pub async fn unlink(connection: &mut Connection, child: &Uri) -> Result<(), LineageError> {
+    query("DELETE FROM lineage_link WHERE child = $1").bind(child.to_string()).execute(connection).await?;
     Ok(())
 }
 
 /// What came from `parent` in one step, as the caller's transaction sees it.
 ///
 /// Errors: [`LineageError::Damaged`] for a link that cannot be read.
-pub async fn children(connection: &mut AnyConnection, parent: &Uri) -> Result<Vec<Uri>, LineageError> {
-    let found: Vec<(String,)> =
-        sqlx::query_as("SELECT DISTINCT child FROM lineage_link WHERE parent = $1 ORDER BY child")
-            .bind(parent.to_string())
-            .fetch_all(connection)
-            .await?;
+pub async fn children(connection: &mut Connection, parent: &Uri) -> Result<Vec<Uri>, LineageError> {
+    let found: Vec<(String,)> = query("SELECT DISTINCT child FROM lineage_link WHERE parent = $1 ORDER BY child")
+        .bind(parent.to_string())
+        .fetch_all(connection)
+        .await?;
     let read = |(child,): (String,)| {
         child.parse().map_err(|error: UriError| LineageError::Damaged {
             child,

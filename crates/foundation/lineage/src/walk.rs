@@ -1,4 +1,4 @@
-use ropewalk_catalog::Catalog;
+use ropewalk_catalog::{Catalog, query};
 use ropewalk_types::{Timestamp, Uri};
 use serde::{Deserialize, Serialize};
 
@@ -59,8 +59,7 @@ pub async fn downstream(catalog: &Catalog, uri: &Uri) -> Result<Vec<Step>, Linea
 type Row = (i64, String, String, String, i64);
 
 async fn walk(catalog: &Catalog, uri: &Uri, sql: &'static str) -> Result<Vec<Step>, LineageError> {
-    let rows: Vec<Row> =
-        sqlx::query_as(sql).bind(uri.to_string()).bind(i64::from(DEPTH)).fetch_all(catalog.pool()).await?;
+    let rows: Vec<Row> = query(sql).bind(uri.to_string()).bind(i64::from(DEPTH)).read_all(catalog).await?;
     if rows.last().is_some_and(|row| row.0 > i64::from(DEPTH)) {
         return Err(LineageError::TooDeep { uri: uri.clone(), depth: DEPTH });
     }

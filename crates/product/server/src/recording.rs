@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
-use ropewalk_catalog::Catalog;
+use ropewalk_catalog::{Catalog, Connection};
 use ropewalk_data::{AuditAction, AuditEvent, DataError, audit_append, audit_write, version_again, version_list};
 use ropewalk_mlflow::{MlflowState, Secret};
 use ropewalk_pipeline::{ArtifactKind, Failure, Outcome, PipelineError, RunRecorder, RunRecorders, StageSpec};
@@ -184,7 +184,7 @@ impl RunRecorder for TrackedRun {
 
     fn finish<'c>(
         &'c self,
-        connection: &'c mut sqlx::AnyConnection,
+        connection: &'c mut Connection,
         status: RunStatus,
     ) -> BoxFuture<'c, Result<(), PipelineError>> {
         Box::pin(async move {

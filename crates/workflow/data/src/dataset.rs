@@ -1,9 +1,7 @@
-use ropewalk_catalog::{Catalog, Migration, MigrationSet};
+use ropewalk_catalog::{Catalog, CatalogError, Connection, FromRow, Migration, MigrationSet, Row, query};
 use ropewalk_ingest::Column;
 use ropewalk_types::{DatasetName, Digest, Timestamp, Zone};
 use serde::{Deserialize, Serialize};
-use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, FromRow, Row as _};
 
 use crate::DataError;
 use crate::reading::parsed;
@@ -61,9 +59,9 @@ pub struct DatasetVersion {
 ///
 /// Whatever the clocks said, it becomes the latest after the version that was the latest before, and is made again after
 /// it was removed: other machines compare these moments.
-pub async fn version_record(connection: &mut AnyConnection, version: &DatasetVersion) -> Result<(), DataError> {
+pub async fn version_record(connection: &mut Connection, version: &DatasetVersion) -> Result<(), DataError> {
     let name = version.name.as_str();
-    let present: Option<(String,)> = sqlx::query_as("SELECT zone FROM dataset_version WHERE name = $1 LIMIT 1")
+    let present: Option<(String,)> = query("SELECT zone FROM dataset_version WHERE name = $1 LIMIT 1")
         .bind(name)
         .fetch_optional(&mut *connection)
         .await?;
@@ -72,7 +70,7 @@ pub async fn version_record(connection: &mut AnyConnection, version: &DatasetVer
     {
         return Err(DataError::ZoneChange { name: name.to_owned(), present, wanted: version.zone.to_string() });
     }
-    let (last, number, before): (i64, i64, Option<i64>) = sqlx::query_as(
+    let (last, number, before): (i64, i64, Option<i64>) = query(
         "SELECT COALESCE(MAX(position), 0), COALESCE(MAX(number), 0), MAX(latest_at) FROM dataset_version \
          WHERE name = $1",
     )
@@ -82,15 +80,14 @@ pub async fn version_record(connection: &mut AnyConnection, version: &DatasetVer
     let latest_at = after(version.created_at, before);
     version_place(connection, version, last + 1, number + 1, latest_at).await?;
     made_here(connection, version).await?;
-    let gone: Option<(i64,)> =
-        sqlx::query_as("DELETE FROM dataset_removal WHERE name = $1 AND digest = $2 RETURNING at")
-            .bind(name)
-            .bind(version.digest.to_string())
-            .fetch_optional(&mut *connection)
-            .await?;
+    let gone: Option<(i64,)> = query("DELETE FROM dataset_removal WHERE name = $1 AND digest = $2 RETURNING at")
+        .bind(name)
+        .bind(version.digest.to_string())
+        .fetch_optional(&mut *connection)
+        .await?;
     if let Some((removed_at,)) = gone {
         let created_at = after(version.created_at, Some(removed_at));
-        sqlx::query(
+        query(
             "UPDATE dataset_version SET created_at = $1, latest_at = $2, stage_key = $3 WHERE name = $4 AND digest = $5",
         )
         .bind(created_at)
@@ -106,7 +103,7 @@ pub async fn version_record(connection: &mut AnyConnection, version: &DatasetVer
 
 /// Inserts the row of a version; one that is there already comes to `position` if it lies below, and keeps the rest.
 pub(crate) async fn version_insert(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     version: &DatasetVersion,
     position: i64,
     number: i64,
@@ -116,13 +113,13 @@ pub(crate) async fn version_insert(
 
 /// As [`version_insert`], with the moment at which it becomes the latest.
 async fn version_place(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     version: &DatasetVersion,
     position: i64,
     number: i64,
     latest_at: i64,
 ) -> Result<(), DataError> {
-    sqlx::query(
+    query(
         "INSERT INTO dataset_version \
          (name, digest, zone, rows, columns_json, bytes, quarantined, stage_key, created_at, position, number, latest_at) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $12, $13) \
@@ -154,17 +151,17 @@ pub(crate) fn after(at: Timestamp, superseded: Option<i64>) -> i64 {
 }
 
 /// What was made here is known better than by the record of another machine whose bytes never came.
-async fn made_here(connection: &mut AnyConnection, version: &DatasetVersion) -> Result<(), DataError> {
+async fn made_here(connection: &mut Connection, version: &DatasetVersion) -> Result<(), DataError> {
     let (name, digest) = (version.name.as_str(), version.digest.to_string());
-    let arrived = sqlx::query("UPDATE dataset_arrival SET fetched = 1 WHERE name = $1 AND digest = $2 AND fetched = 0")
+    let arrived = query("UPDATE dataset_arrival SET fetched = 1 WHERE name = $1 AND digest = $2 AND fetched = 0")
         .bind(name)
         .bind(digest.as_str())
         .execute(&mut *connection)
         .await?;
-    if arrived.rows_affected() == 0 {
+    if arrived == 0 {
         return Ok(());
     }
-    sqlx::query(
+    query(
         "UPDATE dataset_version SET rows = $1, columns_json = $2, bytes = $3, quarantined = $4 \
          WHERE name = $5 AND digest = $6",
     )
@@ -194,28 +191,28 @@ const VERSION_LIST: &str = "SELECT name, digest, zone, rows, columns_json, bytes
 pub async fn version_list(catalog: &Catalog, name: Option<&DatasetName>) -> Result<Vec<DatasetVersion>, DataError> {
     // An empty name is no dataset's, so it stands for all of them.
     let name = name.map_or("", DatasetName::as_str);
-    let rows: Vec<VersionRow> = sqlx::query_as(VERSION_LIST).bind(name).bind(name).fetch_all(catalog.pool()).await?;
+    let rows: Vec<VersionRow> = query(VERSION_LIST).bind(name).bind(name).read_all(catalog).await?;
     Ok(rows.into_iter().map(|row| row.0).collect())
 }
 
 pub(crate) struct VersionRow(pub(crate) DatasetVersion);
 
-impl<'r> FromRow<'r, AnyRow> for VersionRow {
-    fn from_row(row: &'r AnyRow) -> Result<Self, sqlx::Error> {
-        let text = |column: &str| row.try_get::<String, _>(column);
-        let count = |column: &str| row.try_get::<i64, _>(column).map(i64::cast_unsigned);
-        let stage_key: Option<String> = row.try_get("stage_key")?;
+impl FromRow for VersionRow {
+    fn from_row(row: &Row<'_>) -> Result<Self, CatalogError> {
+        let text = |column: &str| row.named::<String>(column);
+        let count = |column: &str| row.named::<i64>(column).map(i64::cast_unsigned);
+        let stage_key: Option<String> = row.named("stage_key")?;
         let columns = serde_json::from_str(&text("columns_json")?);
         Ok(Self(DatasetVersion {
             name: parsed(&text("name")?)?,
             digest: parsed(&text("digest")?)?,
             zone: parsed(&text("zone")?)?,
             rows: count("rows")?,
-            columns: columns.map_err(|error| sqlx::Error::Decode(Box::new(error)))?,
+            columns: columns.map_err(|error| CatalogError::decode(error))?,
             bytes: count("bytes")?,
             quarantined: count("quarantined")?,
             stage_key: stage_key.as_deref().map(parsed).transpose()?,
-            created_at: Timestamp(row.try_get("created_at")?),
+            created_at: Timestamp(row.named("created_at")?),
         }))
     }
 }

@@ -239,12 +239,6 @@ impl From<IngestError> for DataError {
     }
 }
 
-impl From<sqlx::Error> for DataError {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Catalog(error.into())
-    }
-}
-
 impl DataError {
     pub(crate) fn arrow(action: &'static str) -> impl FnOnce(ArrowError) -> Self {
         move |error| match error {

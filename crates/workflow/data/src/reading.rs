@@ -1,10 +1,11 @@
+use ropewalk_catalog::CatalogError;
 use std::str::FromStr;
 
 /// Reads a text of the catalogue that this crate wrote.
-pub(crate) fn parsed<T>(text: &str) -> Result<T, sqlx::Error>
+pub(crate) fn parsed<T>(text: &str) -> Result<T, CatalogError>
 where
     T: FromStr,
     T::Err: std::error::Error + Send + Sync + 'static,
 {
-    text.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))
+    text.parse().map_err(|error| CatalogError::decode(error))
 }

@@ -1,3 +1,4 @@
+use ropewalk_catalog::Connection;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,8 +21,7 @@ pub struct Project {
 }
 
 /// A write that happens in the transaction that makes a stage's outcome visible.
-pub type Record =
-    Box<dyn for<'c> FnOnce(&'c mut sqlx::AnyConnection) -> BoxFuture<'c, Result<(), PipelineError>> + Send>;
+pub type Record = Box<dyn for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<(), PipelineError>> + Send>;
 
 /// What executing a stage gave.
 #[derive(Default)]

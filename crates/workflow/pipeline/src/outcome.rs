@@ -1,10 +1,9 @@
 use std::collections::BTreeMap;
 
-use ropewalk_catalog::{Catalog, CatalogError};
+use ropewalk_catalog::{Catalog, CatalogError, Connection, FromRow, Row, query};
 use ropewalk_types::{Digest, RunId, StageName, Timestamp};
 use serde::Serialize;
 use serde_json::Value;
-use sqlx::Row as _;
 
 use crate::{Artifact, PipelineError};
 
@@ -33,39 +32,30 @@ const COLUMNS: &str = "key, stage, kind, run, outputs, summary, milliseconds, fi
 
 /// The outcome of `key`, if it is known.
 pub async fn outcome_get(catalog: &Catalog, key: &Digest) -> Result<Option<Outcome>, PipelineError> {
-    let row = sqlx::query(sqlx::AssertSqlSafe(format!("SELECT {COLUMNS} FROM stage_outcome WHERE key = $1")))
+    let row: Option<OutcomeRow> = query(format!("SELECT {COLUMNS} FROM stage_outcome WHERE key = $1"))
         .bind(key.to_string())
-        .fetch_optional(catalog.pool())
-        .await
-        .map_err(CatalogError::from)?;
-    row.map(|row| read(&row)).transpose()
+        .read_optional(catalog)
+        .await?;
+    row.map(|row| row.0).transpose()
 }
 
 /// Every outcome, newest first.
 pub async fn outcome_list(catalog: &Catalog, limit: u32) -> Result<Vec<Outcome>, PipelineError> {
     let sql = format!("SELECT {COLUMNS} FROM stage_outcome ORDER BY finished_at DESC, key LIMIT $1");
-    let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
-        .bind(i64::from(limit))
-        .fetch_all(catalog.pool())
-        .await
-        .map_err(CatalogError::from)?;
-    rows.iter().map(read).collect()
+    let rows: Vec<OutcomeRow> = query(sql).bind(i64::from(limit)).read_all(catalog).await?;
+    rows.into_iter().map(|row| row.0).collect()
 }
 
 /// The outcomes of the stage `name`, newest first.
 pub async fn outcome_list_of(catalog: &Catalog, name: &StageName) -> Result<Vec<Outcome>, PipelineError> {
     let sql = format!("SELECT {COLUMNS} FROM stage_outcome WHERE stage = $1 ORDER BY finished_at DESC, key");
-    let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
-        .bind(name.to_string())
-        .fetch_all(catalog.pool())
-        .await
-        .map_err(CatalogError::from)?;
-    rows.iter().map(read).collect()
+    let rows: Vec<OutcomeRow> = query(sql).bind(name.to_string()).read_all(catalog).await?;
+    rows.into_iter().map(|row| row.0).collect()
 }
 
 /// Writes the outcome of a key in the caller's transaction; what was known of the key before is replaced.
-pub(crate) async fn outcome_put(connection: &mut sqlx::AnyConnection, outcome: &Outcome) -> Result<(), PipelineError> {
-    sqlx::query(
+pub(crate) async fn outcome_put(connection: &mut Connection, outcome: &Outcome) -> Result<(), PipelineError> {
+    query(
         "INSERT INTO stage_outcome (key, stage, kind, run, outputs, summary, milliseconds, finished_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
          ON CONFLICT (key) DO UPDATE SET stage = excluded.stage, run = excluded.run, outputs = excluded.outputs,
@@ -80,19 +70,18 @@ pub(crate) async fn outcome_put(connection: &mut sqlx::AnyConnection, outcome: &
     .bind(outcome.milliseconds)
     .bind(outcome.finished_at.millis())
     .execute(connection)
-    .await
-    .map_err(CatalogError::from)?;
+    .await?;
     Ok(())
 }
 
 /// Forgets the outcome of a key and which checkpoints it had, in the caller's transaction: a run executes it again.
 ///
 /// False is given when nothing was known of the key. Lineage and the runs stay.
-pub async fn outcome_forget(connection: &mut sqlx::AnyConnection, key: &Digest) -> Result<bool, PipelineError> {
+pub async fn outcome_forget(connection: &mut Connection, key: &Digest) -> Result<bool, PipelineError> {
     let mut known = false;
     for statement in ["DELETE FROM stage_pieces WHERE key = $1", "DELETE FROM stage_outcome WHERE key = $1"] {
-        let done = sqlx::query(statement).bind(key.to_string()).execute(&mut *connection).await;
-        known = done.map_err(CatalogError::from)?.rows_affected() > 0;
+        let done = query(statement).bind(key.to_string()).execute(&mut *connection).await;
+        known = done? > 0;
     }
     Ok(known)
 }
@@ -102,9 +91,18 @@ fn json(outcome: &Outcome, value: &impl Serialize) -> Result<String, PipelineErr
         .map_err(|error| PipelineError::Outcome { stage: outcome.stage.to_string(), reason: error.to_string() })
 }
 
-fn read(row: &sqlx::any::AnyRow) -> Result<Outcome, PipelineError> {
-    let text = |column: &str| row.try_get::<String, _>(column).map_err(CatalogError::from);
-    let number = |column: &str| row.try_get::<i64, _>(column).map_err(CatalogError::from);
+/// An outcome as it was read, damaged or not.
+struct OutcomeRow(Result<Outcome, PipelineError>);
+
+impl FromRow for OutcomeRow {
+    fn from_row(row: &Row<'_>) -> Result<Self, CatalogError> {
+        Ok(Self(read(row)))
+    }
+}
+
+fn read(row: &Row<'_>) -> Result<Outcome, PipelineError> {
+    let text = |column: &str| row.named::<String>(column);
+    let number = |column: &str| row.named::<i64>(column);
     let stage = text("stage")?;
     let wrong =
         |reason: &dyn std::fmt::Display| PipelineError::Outcome { stage: stage.clone(), reason: reason.to_string() };

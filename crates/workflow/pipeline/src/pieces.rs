@@ -1,18 +1,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use ropewalk_catalog::{Catalog, CatalogError};
+use ropewalk_catalog::{Catalog, CatalogError, Connection, query};
 use ropewalk_types::Digest;
 
 use crate::PipelineError;
 
 /// Notes the checkpoints that the execution of `key` wrote or used, in place of those of an earlier one.
 pub async fn pieces_put(
-    connection: &mut sqlx::AnyConnection,
+    connection: &mut Connection,
     key: &Digest,
     pieces: &BTreeSet<Digest>,
 ) -> Result<(), PipelineError> {
     let json = serde_json::to_string(pieces).map_err(|error| damaged(key, &error))?;
-    sqlx::query(
+    query(
         "INSERT INTO stage_pieces (key, pieces_json) VALUES ($1, $2)
          ON CONFLICT (key) DO UPDATE SET pieces_json = excluded.pieces_json",
     )
@@ -26,10 +26,8 @@ pub async fn pieces_put(
 
 /// The checkpoints of every key whose outcome is known.
 pub async fn pieces_list(catalog: &Catalog) -> Result<BTreeMap<Digest, BTreeSet<Digest>>, PipelineError> {
-    let rows: Vec<(String, String)> = sqlx::query_as("SELECT key, pieces_json FROM stage_pieces")
-        .fetch_all(catalog.pool())
-        .await
-        .map_err(CatalogError::from)?;
+    let rows: Vec<(String, String)> =
+        query("SELECT key, pieces_json FROM stage_pieces").read_all(catalog).await.map_err(CatalogError::from)?;
     let read = |(key, json): (String, String)| {
         let key = key.parse::<Digest>().map_err(|error| damaged(&key, &error))?;
         Ok((key, serde_json::from_str(&json).map_err(|error| damaged(&key, &error))?))

@@ -1,3 +1,4 @@
+use ropewalk_catalog::Connection;
 use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
@@ -30,7 +31,7 @@ pub trait RunRecorder: Send + Sync {
     /// Ends the run, in the transaction that makes the stage's outcome visible.
     fn finish<'c>(
         &'c self,
-        connection: &'c mut sqlx::AnyConnection,
+        connection: &'c mut Connection,
         status: RunStatus,
     ) -> BoxFuture<'c, Result<(), PipelineError>>;
 

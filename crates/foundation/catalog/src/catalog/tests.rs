@@ -1,11 +1,9 @@
 use std::time::Duration;
 
 use ropewalk_types::Diagnose;
-use sqlx::Row;
-use sqlx::any::AnyRow;
 
 use super::*;
-use crate::Migration;
+use crate::{Migration, execute_script, query, rows_insert};
 
 const HEMP: MigrationSet = MigrationSet {
     owner: "hemp",
@@ -28,24 +26,22 @@ fn url(directory: &TempDir) -> String {
     format!("sqlite:{}", directory.path().join("catalog.db").display())
 }
 
-fn hemp_insert(connection: &mut AnyConnection, id: i64) -> BoxFuture<'_, Result<i64, CatalogError>> {
+fn hemp_insert(connection: &mut Connection, id: i64) -> BoxFuture<'_, Result<i64, CatalogError>> {
     Box::pin(async move {
         let sql = "INSERT INTO hemp (id, name) VALUES ($1, $2) RETURNING id";
         let name = format!("hemp {id}");
-        Ok(sqlx::query_scalar(sql).bind(id).bind(name).fetch_one(connection).await?)
+        Ok(query(sql).bind(id).bind(name).fetch_one(connection).await?)
     })
 }
 
 async fn hemp_count(catalog: &Catalog) -> i64 {
-    sqlx::query_scalar("SELECT COUNT(*) FROM hemp").fetch_one(catalog.pool()).await.expect("count")
+    query("SELECT COUNT(*) FROM hemp").read_one(catalog).await.expect("count")
 }
 
 async fn pragma(catalog: &Catalog, name: &'static str) -> (i64, i64) {
     let sql = format!("PRAGMA {name}");
-    let reader = sqlx::query_scalar(sqlx::AssertSqlSafe(sql.clone())).fetch_one(catalog.pool()).await.expect("reader");
-    let writer = catalog.write(move |connection| {
-        Box::pin(async move { Ok(sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_one(connection).await?) })
-    });
+    let reader = query(sql.clone()).read_one(catalog).await.expect("reader");
+    let writer = catalog.write(move |connection| Box::pin(async move { Ok(query(sql).fetch_one(connection).await?) }));
     (reader, writer.await.map_err(|error: CatalogError| error).expect("writer"))
 }
 
@@ -57,7 +53,7 @@ async fn settings_hold_on_every_connection() {
     assert_eq!(pragma(&catalog, "foreign_keys").await, (1, 1));
     assert_eq!(pragma(&catalog, "busy_timeout").await, (30_000, 30_000));
     assert_eq!(pragma(&catalog, "query_only").await, (1, 0));
-    let mode: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(catalog.pool()).await.expect("mode");
+    let mode: String = query("PRAGMA journal_mode").read_one(&catalog).await.expect("mode");
     assert_eq!(mode, "wal");
 }
 
@@ -76,7 +72,7 @@ async fn types_survive_the_round_trip() {
         .write(move |connection| {
             Box::pin(async move {
                 for (id, name, weight) in written {
-                    let insert = sqlx::query("INSERT INTO hemp (id, name, weight) VALUES ($1, $2, $3)");
+                    let insert = query("INSERT INTO hemp (id, name, weight) VALUES ($1, $2, $3)");
                     insert.bind(id).bind(name).bind(weight).execute(&mut *connection).await?;
                 }
                 Ok(())
@@ -86,26 +82,93 @@ async fn types_survive_the_round_trip() {
     result.expect("write");
     for (id, name, weight) in rows {
         let read: (i64, Option<String>, Option<f64>) =
-            sqlx::query_as("SELECT id, name, weight FROM hemp WHERE id = $1")
-                .bind(id)
-                .fetch_one(catalog.pool())
-                .await
-                .expect("row");
+            query("SELECT id, name, weight FROM hemp WHERE id = $1").bind(id).read_one(&catalog).await.expect("row");
         // SQLite has no NaN.
         assert_eq!(read, (id, name, weight.filter(|weight| !weight.is_nan())));
     }
-    let sums: AnyRow = sqlx::query(
+    let sums: (i64, f64, Option<f64>, String, i64, i64) = query(
         "SELECT COUNT(*) AS rows, MAX(weight) AS heaviest, AVG(weight) AS average, MIN(name) AS name,
          CAST(SUM(id) AS BIGINT) AS total, COALESCE(MAX(id), 0) + 1 AS next FROM hemp WHERE id IN (0, 1)",
     )
-    .fetch_one(catalog.pool())
+    .read_one(&catalog)
     .await
     .expect("sums");
-    assert_eq!(sums.get::<i64, _>("rows"), 2);
-    assert_eq!(sums.get::<f64, _>("heaviest").to_bits(), (0.1_f64 + 0.2).to_bits());
-    assert_eq!(sums.get::<Option<f64>, _>("average"), Some(0.1 + 0.2));
-    assert_eq!(sums.get::<String, _>("name"), "");
-    assert_eq!((sums.get::<i64, _>("total"), sums.get::<i64, _>("next")), (1, 2));
+    assert_eq!((sums.0, sums.1.to_bits(), sums.2), (2, (0.1_f64 + 0.2).to_bits(), Some(0.1 + 0.2)));
+    assert_eq!((sums.3.as_str(), sums.4, sums.5), ("", 1, 2));
+}
+
+#[tokio::test]
+async fn placeholders_come_in_any_order_and_more_than_once() {
+    let catalog = Catalog::in_memory(&[HEMP]).await.expect("open");
+    let asked = query("SELECT $2 || $1 || $2, CAST($3 AS BIGINT) + 1").bind("a").bind("b").bind(41);
+    let row: (String, i64) = asked.read_one(&catalog).await.expect("row");
+    assert_eq!(row, ("bab".to_owned(), 42));
+    let none: Result<i64, _> = query("SELECT id FROM hemp").read_one(&catalog).await;
+    assert_eq!(none.expect_err("no row").code(), "catalog.row_absent");
+    let wrong: Result<i64, _> = query("SELECT 'text'").read_one(&catalog).await;
+    assert_eq!(wrong.expect_err("text").code(), "catalog.decode");
+}
+
+#[tokio::test]
+async fn many_rows_are_inserted_at_once_and_known_ones_are_left() {
+    let catalog = Catalog::in_memory(&[HEMP]).await.expect("open");
+    let insert = |range: std::ops::Range<i64>| {
+        let rows = range.map(|id| [id.into(), (id % 2 == 0).then(|| format!("hemp {id}")).into(), (id as f64).into()]);
+        let rows: Vec<[crate::Value; 3]> = rows.collect();
+        catalog.write(move |connection| {
+            let head = "INSERT INTO hemp (id, name, weight)";
+            Box::pin(rows_insert(connection, head, rows, "ON CONFLICT DO NOTHING"))
+        })
+    };
+    assert_eq!(insert(0..20_000).await.expect("insert"), 20_000);
+    assert_eq!(insert(19_990..20_010).await.expect("again"), 10);
+    let counts = "SELECT COUNT(*), COUNT(name), CAST(SUM(weight) AS DOUBLE PRECISION) FROM hemp";
+    let counts: (i64, i64, f64) = query(counts).read_one(&catalog).await.expect("counts");
+    assert_eq!(counts, (20_010, 10_005, 20_009.0 * 10_005.0));
+}
+
+#[tokio::test]
+async fn text_is_ordered_by_bytes_and_like_tells_capitals_apart() {
+    let catalog = Catalog::in_memory(&[HEMP]).await.expect("open");
+    let rows = ["b", "B", "a", "é", "_"].into_iter().zip(0_i64..).map(|(name, id)| [id.into(), name.into()]).collect();
+    let write =
+        catalog.write(move |connection| Box::pin(rows_insert(connection, "INSERT INTO hemp (id, name)", rows, "")));
+    write.await.expect("insert");
+    let names: Vec<String> = query("SELECT name FROM hemp ORDER BY name").read_all(&catalog).await.expect("names");
+    assert_eq!(names, ["B", "_", "a", "b", "é"]);
+    let like = query("SELECT name FROM hemp WHERE name LIKE $1").bind("b%");
+    assert_eq!(like.read_all::<String>(&catalog).await.expect("like"), ["b"]);
+}
+
+#[tokio::test]
+async fn a_reading_sees_one_state() {
+    let catalog = Catalog::in_memory(&[HEMP]).await.expect("open");
+    let (inside, go) = (catalog.clone(), std::sync::Arc::new(tokio::sync::Semaphore::new(0)));
+    let waiting = std::sync::Arc::clone(&go);
+    let reading = tokio::spawn(async move {
+        inside
+            .read(move |connection| {
+                Box::pin(async move {
+                    let count = "SELECT COUNT(*) FROM hemp";
+                    let before: i64 = query(count).fetch_one(connection).await?;
+                    waiting.add_permits(1);
+                    // The write below is committed while this reading is open.
+                    while waiting.available_permits() < 2 {
+                        std::thread::yield_now();
+                    }
+                    let after: i64 = query(count).fetch_one(connection).await?;
+                    Ok::<_, CatalogError>((before, after))
+                })
+            })
+            .await
+    });
+    while go.available_permits() < 1 {
+        tokio::task::yield_now().await;
+    }
+    catalog.write(|connection| hemp_insert(connection, 1)).await.expect("write");
+    go.add_permits(1);
+    assert_eq!(reading.await.expect("task").expect("read"), (0, 0));
+    assert_eq!(hemp_count(&catalog).await, 1);
 }
 
 #[tokio::test]
@@ -153,7 +216,7 @@ async fn a_lost_transaction_fails_the_whole_group_and_the_next_one_works() {
     let first = catalog.write(|connection| hemp_insert(connection, 1));
     let second = catalog.write(|connection| {
         Box::pin(async move {
-            sqlx::raw_sql("ROLLBACK").execute(connection).await?;
+            execute_script(connection, "ROLLBACK").await?;
             Ok::<_, CatalogError>(())
         })
     });
@@ -187,21 +250,21 @@ async fn a_write_inside_a_write_is_refused() {
 #[tokio::test]
 async fn failures_have_their_own_codes() {
     let catalog = Catalog::in_memory(&[HEMP]).await.expect("open");
-    let denied = sqlx::query("INSERT INTO hemp (id) VALUES (1)").execute(catalog.pool()).await;
-    assert_eq!(CatalogError::from(denied.expect_err("query only")).code(), "catalog.read_only");
+    let denied = query("INSERT INTO hemp (id) VALUES (1) RETURNING id").read_one::<i64>(&catalog).await;
+    assert_eq!(denied.expect_err("query only").code(), "catalog.read_only");
     catalog.write(|connection| hemp_insert(connection, 1)).await.expect("write");
     let twice = catalog.write(|connection| hemp_insert(connection, 1)).await.expect_err("unique");
     assert_eq!(twice.code(), "catalog.constraint");
     let orphan = catalog.write(|connection| {
         Box::pin(async move {
-            sqlx::query("INSERT INTO bale (id, hemp) VALUES (1, 9)").execute(connection).await?;
+            query("INSERT INTO bale (id, hemp) VALUES (1, 9)").execute(connection).await?;
             Ok::<_, CatalogError>(())
         })
     });
     assert_eq!(orphan.await.expect_err("foreign key").code(), "catalog.constraint");
     let full = catalog.write(|connection| {
         Box::pin(async move {
-            sqlx::raw_sql("PRAGMA max_page_count = 1").execute(&mut *connection).await?;
+            execute_script(connection, "PRAGMA max_page_count = 1").await?;
             for id in 10..10_000 {
                 hemp_insert(connection, id).await?;
             }
@@ -214,9 +277,9 @@ async fn failures_have_their_own_codes() {
     assert!(full.to_string().contains("is full") && full.to_string().contains("catalog.db`"), "{full}");
     let denied = catalog.write(|connection| {
         Box::pin(async move {
-            sqlx::raw_sql("PRAGMA query_only = ON").execute(&mut *connection).await?;
+            execute_script(connection, "PRAGMA query_only = ON").await?;
             let denied = hemp_insert(connection, 5).await;
-            sqlx::raw_sql("PRAGMA query_only = OFF").execute(connection).await?;
+            execute_script(connection, "PRAGMA query_only = OFF").await?;
             denied
         })
     });
@@ -234,8 +297,8 @@ async fn what_is_committed_is_there_at_the_next_start() {
     catalog.close().await;
     let closed = other.write(|connection| hemp_insert(connection, 8)).await.expect_err("closed");
     assert_eq!(closed.code(), "catalog.closed");
-    let closed = sqlx::query("SELECT 1").execute(other.pool()).await.expect_err("closed");
-    assert_eq!(CatalogError::from(closed).code(), "catalog.closed");
+    let closed = query("SELECT 1").read_one::<i64>(&other).await.expect_err("closed");
+    assert_eq!(closed.code(), "catalog.closed");
     let catalog = Catalog::open(&url(&directory), &[HEMP]).await.expect("open again");
     assert_eq!(hemp_count(&catalog).await, 1);
     assert!(directory.path().join("catalog.db").exists());
@@ -258,14 +321,15 @@ async fn a_file_that_is_no_database_and_a_missing_folder_are_named() {
 #[tokio::test]
 async fn a_lock_that_stays_is_an_error_and_leaves_the_writer_well() {
     let directory = tempfile::tempdir().expect("directory");
-    let mut database = Database::from_url(&url(&directory)).expect("url");
+    let mut place = Place::from_url(&url(&directory)).expect("url");
+    let Place::File(database) = &mut place else { panic!("a file") };
     database.busy = Duration::from_millis(30);
-    let catalog = Catalog::open_database(database.clone(), &[HEMP], None).await.expect("open");
-    let mut other = database.connect().await.expect("connect");
-    sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut other).await.expect("lock");
+    let mut other = database.connect().expect("connect");
+    let catalog = Catalog::open_place(place, &[HEMP], None).await.expect("open");
+    execute_script(&mut other, "BEGIN IMMEDIATE").await.expect("lock");
     let error = catalog.write(|connection| hemp_insert(connection, 1)).await.expect_err("locked");
     assert_eq!(error.code(), "catalog.locked");
-    sqlx::raw_sql("ROLLBACK").execute(&mut other).await.expect("unlock");
+    execute_script(&mut other, "ROLLBACK").await.expect("unlock");
     catalog.write(|connection| hemp_insert(connection, 1)).await.expect("write");
 }
 
@@ -333,7 +397,7 @@ async fn a_gap_in_the_database_is_seen() {
     let result: Result<(), CatalogError> = catalog
         .write(|connection| {
             Box::pin(async move {
-                sqlx::query("DELETE FROM schema_migration WHERE number = 1").execute(connection).await?;
+                query("DELETE FROM schema_migration WHERE number = 1").execute(connection).await?;
                 Ok(())
             })
         })

@@ -1,3 +1,4 @@
+use ropewalk_catalog::query;
 use ropewalk_types::Diagnose;
 
 use super::*;
@@ -112,7 +113,7 @@ async fn a_row_of_a_newer_program_is_said() {
         .write(|connection| {
             Box::pin(async move {
                 let sql = "INSERT INTO lineage_link (child, parent, relation, at) VALUES ($1, $2, 'dreamt', 1)";
-                sqlx::query(sql).bind("data:da@1").bind("data:db@1").execute(connection).await?;
+                query(sql).bind("data:da@1").bind("data:db@1").execute(connection).await?;
                 Ok(())
             })
         })

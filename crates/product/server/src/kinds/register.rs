@@ -1,3 +1,4 @@
+use ropewalk_catalog::Connection;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -159,7 +160,7 @@ impl RunMetrics {
 
 #[async_trait]
 impl MetricSource for RunMetrics {
-    async fn metrics(&self, _: &mut sqlx::AnyConnection, version: &ModelVersion) -> Result<Metrics, String> {
+    async fn metrics(&self, _: &mut Connection, version: &ModelVersion) -> Result<Metrics, String> {
         self.of(version.run).await.map_err(|error| error.to_string())
     }
 }

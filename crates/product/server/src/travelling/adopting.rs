@@ -1,14 +1,15 @@
 //! The transaction in which a table from elsewhere becomes visible here.
 
+use ropewalk_catalog::Connection;
 use std::collections::BTreeSet;
 
+use Connection;
 use ropewalk_data::{
     Adoption, AuditAction, AuditEvent, DataError, Declaration, Renumbered, TableState, TagAdopted, TagConflict, Tagged,
     arrival_fetched, arrival_moved, audit_append, declaration_adopt, tag_adopt, versions_adopt,
 };
 use ropewalk_types::{Digest, TagName};
 use serde_json::json;
-use sqlx::AnyConnection;
 
 use super::ends::Ends;
 use super::fetching::{FetchedTable, Here};
@@ -94,7 +95,7 @@ impl Taking {
         Ok(())
     }
 
-    async fn write(&self, connection: &mut AnyConnection) -> Result<Taken, DataError> {
+    async fn write(&self, connection: &mut Connection) -> Result<Taken, DataError> {
         let (name, remote) = (&self.adoption.name, &self.adoption.remote);
         let renumbered = versions_adopt(connection, &self.adoption).await?;
         for digest in &self.fetched {

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ropewalk_catalog::Catalog;
+use Connection;
+use ropewalk_catalog::{Catalog, CatalogError, Connection, query};
 use ropewalk_lineage::{Link, children, is_linked, link, unlink};
 use ropewalk_types::{DatasetName, Digest, Timestamp, Uri};
 use serde::Serialize;
-use sqlx::AnyConnection;
 
 use super::record::{Made, TableRecord};
 use super::removal::removal_of;
@@ -60,9 +60,9 @@ struct Known {
 /// stages of which nothing is known. It holds until the record of such a version comes, which replaces it. A number that is free and not far above the others is kept, else the version gets the
 /// next free one. A version takes its place by the time at which it became the latest: one that is older than the latest here does not
 /// become the latest. Errors: [`DataError::ZoneChange`], before anything is written.
-pub async fn versions_adopt(connection: &mut AnyConnection, adoption: &Adoption) -> Result<Vec<Renumbered>, DataError> {
+pub async fn versions_adopt(connection: &mut Connection, adoption: &Adoption) -> Result<Vec<Renumbered>, DataError> {
     let name = adoption.name.as_str();
-    let rows: Vec<(String, String, i64, i64, i64)> = sqlx::query_as(
+    let rows: Vec<(String, String, i64, i64, i64)> = query(
         "SELECT digest, zone, position, number, latest_at FROM dataset_version WHERE name = $1 ORDER BY position",
     )
     .bind(name)
@@ -122,7 +122,7 @@ pub async fn versions_adopt(connection: &mut AnyConnection, adoption: &Adoption)
 /// Which of these records says what a version or a stage was made from: of a version its own, and of the stage that made it
 /// the same, unless a version that is known here came from that stage.
 async fn speakers(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     new: &[&(TableRecord, bool)],
 ) -> Result<BTreeMap<Uri, Digest>, DataError> {
     let mut speakers: BTreeMap<Uri, Digest> = new.iter().map(|(record, _)| (record.uri(), record.digest)).collect();
@@ -139,7 +139,7 @@ async fn speakers(
 }
 
 /// Whether a version that is known here came from this stage.
-async fn made_known(connection: &mut AnyConnection, stage: &Uri) -> Result<bool, DataError> {
+async fn made_known(connection: &mut Connection, stage: &Uri) -> Result<bool, DataError> {
     for child in children(connection, stage).await? {
         if is_known(connection, &child).await? {
             return Ok(true);
@@ -149,9 +149,9 @@ async fn made_known(connection: &mut AnyConnection, stage: &Uri) -> Result<bool,
 }
 
 /// Whether this is a version of a dataset that is known here.
-async fn is_known(connection: &mut AnyConnection, uri: &Uri) -> Result<bool, DataError> {
+async fn is_known(connection: &mut Connection, uri: &Uri) -> Result<bool, DataError> {
     let Uri::Data { name, version } = uri else { return Ok(false) };
-    let found: Option<(i64,)> = sqlx::query_as("SELECT position FROM dataset_version WHERE name = $1 AND digest = $2")
+    let found: Option<(i64,)> = query("SELECT position FROM dataset_version WHERE name = $1 AND digest = $2")
         .bind(name.as_str())
         .bind(version.as_str())
         .fetch_optional(connection)
@@ -162,7 +162,7 @@ async fn is_known(connection: &mut AnyConnection, uri: &Uri) -> Result<bool, Dat
 /// The children in the threads of these records of which it is known here what they were made from: anybody's record of
 /// another version has nothing to add to that.
 async fn settled<'a>(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     new: &[&'a (TableRecord, bool)],
     speakers: &BTreeMap<Uri, Digest>,
 ) -> Result<BTreeSet<&'a Uri>, DataError> {
@@ -179,7 +179,7 @@ async fn settled<'a>(
 /// Versions that were made again elsewhere are there again: without a tombstone, and as of then. Gives when each was made.
 ///
 /// One whose tombstone here is no earlier than that stays removed.
-async fn versions_renew(connection: &mut AnyConnection, adoption: &Adoption) -> Result<Vec<(Digest, i64)>, DataError> {
+async fn versions_renew(connection: &mut Connection, adoption: &Adoption) -> Result<Vec<(Digest, i64)>, DataError> {
     let mut again = Vec::new();
     for (record, fetched) in &adoption.again {
         let (name, digest, made_at) = (&adoption.name, record.digest, record.created_at.millis());
@@ -187,25 +187,24 @@ async fn versions_renew(connection: &mut AnyConnection, adoption: &Adoption) -> 
         if removed.as_ref().is_some_and(|removal| removal.at >= record.created_at) {
             continue;
         }
-        let newer = sqlx::query(
-            "UPDATE dataset_version SET created_at = $1 WHERE name = $2 AND digest = $3 AND created_at < $4",
-        )
-        .bind(made_at)
-        .bind(name.as_str())
-        .bind(digest.to_string())
-        .bind(made_at)
-        .execute(&mut *connection)
-        .await?;
+        let newer =
+            query("UPDATE dataset_version SET created_at = $1 WHERE name = $2 AND digest = $3 AND created_at < $4")
+                .bind(made_at)
+                .bind(name.as_str())
+                .bind(digest.to_string())
+                .bind(made_at)
+                .execute(&mut *connection)
+                .await?;
         if removed.is_some() {
             for gone in [
                 "DELETE FROM dataset_removal WHERE name = $1 AND digest = $2",
                 "DELETE FROM dataset_arrival WHERE name = $1 AND digest = $2",
             ] {
-                sqlx::query(gone).bind(name.as_str()).bind(digest.to_string()).execute(&mut *connection).await?;
+                query(gone).bind(name.as_str()).bind(digest.to_string()).execute(&mut *connection).await?;
             }
             arrival_insert(connection, adoption, record, *fetched).await?;
         }
-        if removed.is_some() || newer.rows_affected() > 0 {
+        if removed.is_some() || newer > 0 {
             again.push((digest, made_at));
         }
     }
@@ -274,7 +273,7 @@ fn order(
 
 /// Gives every version its place, where that is another one than now.
 async fn places_set(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     name: &str,
     known: &[Known],
     order: &[(Digest, i64)],
@@ -286,13 +285,13 @@ async fn places_set(
     }
     let first = known.get(kept).map_or_else(|| known.last().map_or(0, |one| one.position) + 1, |one| one.position);
     // Out of the way first: two versions must not share a place, not even between two statements.
-    sqlx::query("UPDATE dataset_version SET position = -position WHERE name = $1 AND position >= $2")
+    query("UPDATE dataset_version SET position = -position WHERE name = $1 AND position >= $2")
         .bind(name)
         .bind(first)
         .execute(&mut *connection)
         .await?;
     for (place, (digest, at)) in (first..).zip(order.iter().skip(kept)) {
-        sqlx::query("UPDATE dataset_version SET position = $1, latest_at = $2 WHERE name = $3 AND digest = $4")
+        query("UPDATE dataset_version SET position = $1, latest_at = $2 WHERE name = $3 AND digest = $4")
             .bind(place)
             .bind(*at)
             .bind(name)
@@ -304,7 +303,7 @@ async fn places_set(
 }
 
 async fn arrival_insert(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     adoption: &Adoption,
     record: &TableRecord,
     fetched: bool,
@@ -312,27 +311,25 @@ async fn arrival_insert(
     let made = record.made.as_ref().map(serde_json::to_string).transpose();
     let made = made
         .map_err(|error| DataError::Encoding { action: "record how a version was made", reason: error.to_string() })?;
-    sqlx::query(
-        "INSERT INTO dataset_arrival (name, digest, remote, made_json, fetched, at) VALUES ($1, $2, $3, $4, $5, $6)",
-    )
-    .bind(adoption.name.as_str())
-    .bind(record.digest.to_string())
-    .bind(adoption.remote.as_str())
-    .bind(made)
-    .bind(i64::from(fetched))
-    .bind(adoption.at.millis())
-    .execute(connection)
-    .await?;
+    query("INSERT INTO dataset_arrival (name, digest, remote, made_json, fetched, at) VALUES ($1, $2, $3, $4, $5, $6)")
+        .bind(adoption.name.as_str())
+        .bind(record.digest.to_string())
+        .bind(adoption.remote.as_str())
+        .bind(made)
+        .bind(i64::from(fetched))
+        .bind(adoption.at.millis())
+        .execute(connection)
+        .await?;
     Ok(())
 }
 
 /// Notes in the caller's transaction that the bytes of a version are here now, and are what its record says.
 pub async fn arrival_fetched(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     name: &DatasetName,
     digest: &Digest,
 ) -> Result<(), DataError> {
-    sqlx::query("UPDATE dataset_arrival SET fetched = 1 WHERE name = $1 AND digest = $2")
+    query("UPDATE dataset_arrival SET fetched = 1 WHERE name = $1 AND digest = $2")
         .bind(name.as_str())
         .bind(digest.to_string())
         .execute(connection)
@@ -342,12 +339,12 @@ pub async fn arrival_fetched(
 
 /// Notes in the caller's transaction from which remote the bytes of a version can be had that are not here.
 pub async fn arrival_moved(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     name: &DatasetName,
     digest: &Digest,
     remote: &str,
 ) -> Result<(), DataError> {
-    sqlx::query("UPDATE dataset_arrival SET remote = $1 WHERE name = $2 AND digest = $3 AND fetched = 0")
+    query("UPDATE dataset_arrival SET remote = $1 WHERE name = $2 AND digest = $3 AND fetched = 0")
         .bind(remote)
         .bind(name.as_str())
         .bind(digest.to_string())
@@ -363,10 +360,10 @@ pub async fn version_elsewhere(
     digest: &Digest,
 ) -> Result<Option<String>, DataError> {
     let row: Option<(String,)> =
-        sqlx::query_as("SELECT remote FROM dataset_arrival WHERE name = $1 AND digest = $2 AND fetched = 0")
+        query("SELECT remote FROM dataset_arrival WHERE name = $1 AND digest = $2 AND fetched = 0")
             .bind(name.as_str())
             .bind(digest.to_string())
-            .fetch_optional(catalog.pool())
+            .read_optional(catalog)
             .await?;
     Ok(row.map(|(remote,)| remote))
 }
@@ -374,21 +371,18 @@ pub async fn version_elsewhere(
 /// The versions whose bytes are in a remote only, each with its name.
 pub(crate) async fn elsewhere_list(catalog: &Catalog) -> Result<BTreeMap<(DatasetName, Digest), String>, DataError> {
     let rows: Vec<(String, String, String)> =
-        sqlx::query_as("SELECT name, digest, remote FROM dataset_arrival WHERE fetched = 0")
-            .fetch_all(catalog.pool())
-            .await?;
+        query("SELECT name, digest, remote FROM dataset_arrival WHERE fetched = 0").read_all(catalog).await?;
     let read = |(name, digest, remote): (String, String, String)| Ok(((parsed(&name)?, parsed(&digest)?), remote));
     rows.into_iter().map(read).collect()
 }
 
 /// How a version was made that came from elsewhere, as its record said.
 pub async fn arrival_made(catalog: &Catalog, name: &DatasetName, digest: &Digest) -> Result<Option<Made>, DataError> {
-    let row: Option<(Option<String>,)> =
-        sqlx::query_as("SELECT made_json FROM dataset_arrival WHERE name = $1 AND digest = $2")
-            .bind(name.as_str())
-            .bind(digest.to_string())
-            .fetch_optional(catalog.pool())
-            .await?;
+    let row: Option<(Option<String>,)> = query("SELECT made_json FROM dataset_arrival WHERE name = $1 AND digest = $2")
+        .bind(name.as_str())
+        .bind(digest.to_string())
+        .read_optional(catalog)
+        .await?;
     let Some(text) = row.and_then(|(made,)| made) else { return Ok(None) };
-    Ok(Some(serde_json::from_str(&text).map_err(|error| sqlx::Error::Decode(Box::new(error)))?))
+    Ok(Some(serde_json::from_str(&text).map_err(|error| CatalogError::decode(error))?))
 }

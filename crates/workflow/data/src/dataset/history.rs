@@ -1,10 +1,8 @@
 use std::collections::BTreeMap;
 
-use ropewalk_catalog::Catalog;
+use ropewalk_catalog::{Catalog, CatalogError, FromRow, Row, query};
 use ropewalk_types::{DatasetName, Digest};
 use serde::{Deserialize, Serialize};
-use sqlx::any::AnyRow;
-use sqlx::{FromRow, Row as _};
 
 use super::arrival::elsewhere_list;
 use super::removal::{Removal, removal_list};
@@ -30,9 +28,9 @@ pub struct RecordedVersion {
 
 struct NumberedRow(DatasetVersion, u64);
 
-impl<'r> FromRow<'r, AnyRow> for NumberedRow {
-    fn from_row(row: &'r AnyRow) -> Result<Self, sqlx::Error> {
-        let number: i64 = row.try_get("number")?;
+impl FromRow for NumberedRow {
+    fn from_row(row: &Row<'_>) -> Result<Self, CatalogError> {
+        let number: i64 = row.named("number")?;
         Ok(Self(VersionRow::from_row(row)?.0, number.cast_unsigned()))
     }
 }
@@ -43,7 +41,7 @@ const HISTORY: &str = "SELECT name, digest, zone, rows, columns_json, bytes, qua
 /// All that was ever recorded of one dataset or of all, removed versions too: by name, the latest of each first.
 pub async fn version_history(catalog: &Catalog, name: Option<&DatasetName>) -> Result<Vec<RecordedVersion>, DataError> {
     let text = name.map_or("", DatasetName::as_str);
-    let rows: Vec<NumberedRow> = sqlx::query_as(HISTORY).bind(text).bind(text).fetch_all(catalog.pool()).await?;
+    let rows: Vec<NumberedRow> = query(HISTORY).bind(text).bind(text).read_all(catalog).await?;
     let mut tags: BTreeMap<(DatasetName, Digest), Vec<VersionTag>> = BTreeMap::new();
     for tag in tag_list(catalog, name).await? {
         tags.entry((tag.name.clone(), tag.digest)).or_default().push(tag);

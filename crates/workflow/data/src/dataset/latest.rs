@@ -1,8 +1,8 @@
 use std::collections::BTreeMap;
 
-use ropewalk_catalog::Catalog;
+use Connection;
+use ropewalk_catalog::{Catalog, Connection, query};
 use ropewalk_types::{DatasetName, Digest, Timestamp};
-use sqlx::AnyConnection;
 
 use super::state::Latest;
 use super::{DatasetVersion, VersionRow, version_record};
@@ -16,7 +16,7 @@ const LATEST: &str = "SELECT name, digest, latest_at FROM dataset_version WHERE 
 
 /// The latest version of every dataset that has one, and when it became that.
 pub(crate) async fn latest_list(catalog: &Catalog) -> Result<BTreeMap<DatasetName, Latest>, DataError> {
-    let rows: Vec<(String, String, i64)> = sqlx::query_as(LATEST).fetch_all(catalog.pool()).await?;
+    let rows: Vec<(String, String, i64)> = query(LATEST).read_all(catalog).await?;
     let mut latest = BTreeMap::new();
     for (name, digest, at) in rows {
         let one = Latest { at: Timestamp(at), digest: parsed(&digest)? };
@@ -36,13 +36,13 @@ const THERE: &str = "SELECT name, digest, zone, rows, columns_json, bytes, quara
 ///
 /// Nothing is changed and none is given where it is the latest already, where it was removed and where it was never recorded.
 pub async fn version_again(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     name: &DatasetName,
     digest: &Digest,
     key: Digest,
     at: Timestamp,
 ) -> Result<Option<DatasetVersion>, DataError> {
-    let rows: Vec<VersionRow> = sqlx::query_as(THERE).bind(name.as_str()).fetch_all(&mut *connection).await?;
+    let rows: Vec<VersionRow> = query(THERE).bind(name.as_str()).fetch_all(&mut *connection).await?;
     let found = rows.into_iter().enumerate().find(|(_, row)| row.0.digest == *digest);
     let Some((1.., VersionRow(found))) = found else { return Ok(None) };
     let again = DatasetVersion { stage_key: Some(key), created_at: at, ..found.clone() };

@@ -1,7 +1,7 @@
-use ropewalk_catalog::Catalog;
+use Connection;
+use ropewalk_catalog::{Catalog, Connection, query};
 use ropewalk_types::{DatasetName, Digest, Timestamp};
 use serde::{Deserialize, Serialize};
-use sqlx::AnyConnection;
 
 use crate::DataError;
 use crate::reading::parsed;
@@ -32,9 +32,9 @@ fn removal((name, digest, who, why, at): Row) -> Result<Removal, DataError> {
 /// The bytes stay in the store until it is swept. A version that is removed already keeps its first tombstone; false is
 /// given. It is removed not before it was made and became the latest, whatever the clocks said: else its removal would not
 /// concern it on other machines. Errors: [`DataError::Tagged`] while it has a tag, [`DataError::Statement`] without a name or a reason.
-pub async fn version_remove(connection: &mut AnyConnection, removal: &Removal) -> Result<bool, DataError> {
+pub async fn version_remove(connection: &mut Connection, removal: &Removal) -> Result<bool, DataError> {
     let made: Option<(i64, i64)> =
-        sqlx::query_as("SELECT created_at, latest_at FROM dataset_version WHERE name = $1 AND digest = $2")
+        query("SELECT created_at, latest_at FROM dataset_version WHERE name = $1 AND digest = $2")
             .bind(removal.name.as_str())
             .bind(removal.digest.to_string())
             .fetch_optional(&mut *connection)
@@ -47,8 +47,8 @@ pub async fn version_remove(connection: &mut AnyConnection, removal: &Removal) -
 /// what is here: the version was made again after it was removed there, or was given a tag meanwhile.
 ///
 /// Errors: as [`version_remove`], but for [`DataError::Tagged`].
-pub async fn removal_adopt(connection: &mut AnyConnection, removal: &Removal) -> Result<bool, DataError> {
-    let made: Option<(i64,)> = sqlx::query_as("SELECT created_at FROM dataset_version WHERE name = $1 AND digest = $2")
+pub async fn removal_adopt(connection: &mut Connection, removal: &Removal) -> Result<bool, DataError> {
+    let made: Option<(i64,)> = query("SELECT created_at FROM dataset_version WHERE name = $1 AND digest = $2")
         .bind(removal.name.as_str())
         .bind(removal.digest.to_string())
         .fetch_optional(&mut *connection)
@@ -62,12 +62,12 @@ pub async fn removal_adopt(connection: &mut AnyConnection, removal: &Removal) ->
     }
 }
 
-async fn tombstone_insert(connection: &mut AnyConnection, removal: &Removal) -> Result<bool, DataError> {
+async fn tombstone_insert(connection: &mut Connection, removal: &Removal) -> Result<bool, DataError> {
     let (name, digest) = (removal.name.as_str(), removal.digest.to_string());
     if removal.who.trim().is_empty() || removal.why.trim().is_empty() {
         return Err(DataError::Statement { what: "a removal" });
     }
-    let known: Option<(i64,)> = sqlx::query_as("SELECT number FROM dataset_version WHERE name = $1 AND digest = $2")
+    let known: Option<(i64,)> = query("SELECT number FROM dataset_version WHERE name = $1 AND digest = $2")
         .bind(name)
         .bind(&digest)
         .fetch_optional(&mut *connection)
@@ -75,17 +75,16 @@ async fn tombstone_insert(connection: &mut AnyConnection, removal: &Removal) -> 
     if known.is_none() {
         return Err(DataError::UnknownVersion { name: name.to_owned(), version: digest, latest: None });
     }
-    let tags: Vec<(String,)> =
-        sqlx::query_as("SELECT tag FROM dataset_tag WHERE name = $1 AND digest = $2 ORDER BY tag")
-            .bind(name)
-            .bind(&digest)
-            .fetch_all(&mut *connection)
-            .await?;
+    let tags: Vec<(String,)> = query("SELECT tag FROM dataset_tag WHERE name = $1 AND digest = $2 ORDER BY tag")
+        .bind(name)
+        .bind(&digest)
+        .fetch_all(&mut *connection)
+        .await?;
     if !tags.is_empty() {
         let tags = tags.into_iter().map(|(tag,)| tag).collect();
         return Err(DataError::Tagged { name: name.to_owned(), digest: removal.digest, tags });
     }
-    let done = sqlx::query(
+    let done = query(
         "INSERT INTO dataset_removal (name, digest, who, why, at) VALUES ($1, $2, $3, $4, $5) \
          ON CONFLICT (name, digest) DO NOTHING",
     )
@@ -96,17 +95,17 @@ async fn tombstone_insert(connection: &mut AnyConnection, removal: &Removal) -> 
     .bind(removal.at.millis())
     .execute(connection)
     .await?;
-    Ok(done.rows_affected() > 0)
+    Ok(done > 0)
 }
 
 /// The tombstone of one version, if it has one.
 pub(crate) async fn removal_of(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     name: &DatasetName,
     digest: &Digest,
 ) -> Result<Option<Removal>, DataError> {
     let row: Option<Row> =
-        sqlx::query_as("SELECT name, digest, who, why, at FROM dataset_removal WHERE name = $1 AND digest = $2")
+        query("SELECT name, digest, who, why, at FROM dataset_removal WHERE name = $1 AND digest = $2")
             .bind(name.as_str())
             .bind(digest.to_string())
             .fetch_optional(connection)
@@ -120,6 +119,6 @@ const REMOVAL_LIST: &str =
 /// The removed versions of one dataset or of all, by name and time.
 pub async fn removal_list(catalog: &Catalog, name: Option<&DatasetName>) -> Result<Vec<Removal>, DataError> {
     let name = name.map_or("", DatasetName::as_str);
-    let rows: Vec<Row> = sqlx::query_as(REMOVAL_LIST).bind(name).bind(name).fetch_all(catalog.pool()).await?;
+    let rows: Vec<Row> = query(REMOVAL_LIST).bind(name).bind(name).read_all(catalog).await?;
     rows.into_iter().map(removal).collect()
 }

@@ -1,4 +1,4 @@
-use ropewalk_catalog::Catalog;
+use ropewalk_catalog::{Catalog, query};
 use ropewalk_types::DatasetName;
 
 use super::DatasetVersion;
@@ -82,7 +82,7 @@ pub(crate) fn version_number(text: &str) -> Option<u64> {
 
 async fn unknown_dataset(catalog: &Catalog, name: &DatasetName) -> Result<DataError, DataError> {
     let names: Vec<(String,)> =
-        sqlx::query_as("SELECT DISTINCT name FROM dataset_version ORDER BY name").fetch_all(catalog.pool()).await?;
+        query("SELECT DISTINCT name FROM dataset_version ORDER BY name").read_all(catalog).await?;
     let similar = similar(name.as_str(), names.iter().map(|(name,)| name.as_str()));
     Ok(DataError::UnknownDataset { name: name.to_string(), similar })
 }

@@ -1,7 +1,7 @@
-use ropewalk_catalog::Catalog;
+use Connection;
+use ropewalk_catalog::{Catalog, Connection, query};
 use ropewalk_types::{DatasetName, Digest, TagName, Timestamp};
 use serde::{Deserialize, Serialize};
-use sqlx::AnyConnection;
 
 use super::after;
 use super::removal::removal_of;
@@ -39,12 +39,12 @@ pub enum TagMove {
 /// Errors: [`DataError::TagTaken`] when it names another version and
 /// may not move; [`DataError::UnknownVersion`], [`DataError::Removed`].
 pub async fn tag_set(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     tag: &VersionTag,
     moving: TagMove,
 ) -> Result<Option<Digest>, DataError> {
     let (name, digest) = (tag.name.as_str(), tag.digest.to_string());
-    let known: Option<(i64,)> = sqlx::query_as("SELECT number FROM dataset_version WHERE name = $1 AND digest = $2")
+    let known: Option<(i64,)> = query("SELECT number FROM dataset_version WHERE name = $1 AND digest = $2")
         .bind(name)
         .bind(&digest)
         .fetch_optional(&mut *connection)
@@ -55,7 +55,7 @@ pub async fn tag_set(
     if let Some(removal) = removal_of(connection, &tag.name, &tag.digest).await? {
         return Err(DataError::Removed(Box::new(removal)));
     }
-    let present: Option<(String,)> = sqlx::query_as("SELECT digest FROM dataset_tag WHERE name = $1 AND tag = $2")
+    let present: Option<(String,)> = query("SELECT digest FROM dataset_tag WHERE name = $1 AND tag = $2")
         .bind(name)
         .bind(tag.tag.as_str())
         .fetch_optional(&mut *connection)
@@ -69,7 +69,7 @@ pub async fn tag_set(
         _ => {}
     }
     let at = after(tag.at, acted_at(connection, &tag.name, &tag.tag).await?);
-    sqlx::query(
+    query(
         "INSERT INTO dataset_tag (name, tag, digest, who, at) VALUES ($1, $2, $3, $4, $5) \
          ON CONFLICT (name, tag) DO UPDATE SET digest = excluded.digest, who = excluded.who, at = excluded.at",
     )
@@ -80,7 +80,7 @@ pub async fn tag_set(
     .bind(at)
     .execute(&mut *connection)
     .await?;
-    sqlx::query("DELETE FROM dataset_untag WHERE name = $1 AND tag = $2")
+    query("DELETE FROM dataset_untag WHERE name = $1 AND tag = $2")
         .bind(name)
         .bind(tag.tag.as_str())
         .execute(connection)
@@ -103,9 +103,9 @@ pub struct Untag {
 
 /// Keeps on record in the caller's transaction that a tag was taken away, so that it does not come back from a remote; setting
 /// it again ends that. Comes before [`tag_remove`]: it is taken away after it was set, whatever the clock says.
-pub async fn untag_record(connection: &mut AnyConnection, untag: &Untag) -> Result<(), DataError> {
+pub async fn untag_record(connection: &mut Connection, untag: &Untag) -> Result<(), DataError> {
     let at = after(untag.at, acted_at(connection, &untag.name, &untag.tag).await?);
-    sqlx::query(
+    query(
         "INSERT INTO dataset_untag (name, tag, who, at) VALUES ($1, $2, $3, $4) \
          ON CONFLICT (name, tag) DO UPDATE SET who = excluded.who, at = excluded.at",
     )
@@ -119,8 +119,8 @@ pub async fn untag_record(connection: &mut AnyConnection, untag: &Untag) -> Resu
 }
 
 /// When a tag was set or taken away last.
-async fn acted_at(connection: &mut AnyConnection, name: &DatasetName, tag: &TagName) -> Result<Option<i64>, DataError> {
-    let (at,): (Option<i64>,) = sqlx::query_as(
+async fn acted_at(connection: &mut Connection, name: &DatasetName, tag: &TagName) -> Result<Option<i64>, DataError> {
+    let (at,): (Option<i64>,) = query(
         "SELECT MAX(at) FROM (SELECT at FROM dataset_tag WHERE name = $1 AND tag = $2 \
          UNION ALL SELECT at FROM dataset_untag WHERE name = $3 AND tag = $4) AS acts",
     )
@@ -145,12 +145,12 @@ pub enum TagAdopted {
 /// Sets a tag, or takes it away, as was done elsewhere, in the caller's transaction: unless it is no longer as `base` says
 /// that it was here when that was decided.
 pub async fn tag_adopt(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     (name, tag): (&DatasetName, &TagName),
     base: Option<&Tagged>,
     there: &Tagged,
 ) -> Result<TagAdopted, DataError> {
-    let set: Option<(String, i64)> = sqlx::query_as("SELECT digest, at FROM dataset_tag WHERE name = $1 AND tag = $2")
+    let set: Option<(String, i64)> = query("SELECT digest, at FROM dataset_tag WHERE name = $1 AND tag = $2")
         .bind(name.as_str())
         .bind(tag.as_str())
         .fetch_optional(&mut *connection)
@@ -182,9 +182,7 @@ pub async fn tag_adopt(
 /// The tags that were taken away, by dataset and name.
 pub(crate) async fn untag_list(catalog: &Catalog) -> Result<Vec<Untag>, DataError> {
     let rows: Vec<(String, String, String, i64)> =
-        sqlx::query_as("SELECT name, tag, who, at FROM dataset_untag ORDER BY name, tag")
-            .fetch_all(catalog.pool())
-            .await?;
+        query("SELECT name, tag, who, at FROM dataset_untag ORDER BY name, tag").read_all(catalog).await?;
     let untags = rows
         .into_iter()
         .map(|(name, tag, who, at)| Ok(Untag { name: parsed(&name)?, tag: parsed(&tag)?, who, at: Timestamp(at) }));
@@ -192,17 +190,12 @@ pub(crate) async fn untag_list(catalog: &Catalog) -> Result<Vec<Untag>, DataErro
 }
 
 /// Removes a tag in the caller's transaction; gives the version that it named. The version stays.
-pub async fn tag_remove(
-    connection: &mut AnyConnection,
-    name: &DatasetName,
-    tag: &TagName,
-) -> Result<Digest, DataError> {
-    let removed: Option<(String,)> =
-        sqlx::query_as("DELETE FROM dataset_tag WHERE name = $1 AND tag = $2 RETURNING digest")
-            .bind(name.as_str())
-            .bind(tag.as_str())
-            .fetch_optional(connection)
-            .await?;
+pub async fn tag_remove(connection: &mut Connection, name: &DatasetName, tag: &TagName) -> Result<Digest, DataError> {
+    let removed: Option<(String,)> = query("DELETE FROM dataset_tag WHERE name = $1 AND tag = $2 RETURNING digest")
+        .bind(name.as_str())
+        .bind(tag.as_str())
+        .fetch_optional(connection)
+        .await?;
     match removed {
         Some((digest,)) => Ok(parsed(&digest)?),
         None => Err(DataError::UnknownTag { name: name.to_string(), tag: tag.to_string() }),
@@ -216,7 +209,7 @@ const TAG_LIST: &str =
 pub async fn tag_list(catalog: &Catalog, name: Option<&DatasetName>) -> Result<Vec<VersionTag>, DataError> {
     type Row = (String, String, String, String, i64);
     let name = name.map_or("", DatasetName::as_str);
-    let rows: Vec<Row> = sqlx::query_as(TAG_LIST).bind(name).bind(name).fetch_all(catalog.pool()).await?;
+    let rows: Vec<Row> = query(TAG_LIST).bind(name).bind(name).read_all(catalog).await?;
     let tags = rows.into_iter().map(|(name, tag, digest, who, at)| {
         Ok(VersionTag { name: parsed(&name)?, tag: parsed(&tag)?, digest: parsed(&digest)?, who, at: Timestamp(at) })
     });

@@ -1,11 +1,11 @@
 use std::fmt;
 use std::str::FromStr;
 
-use ropewalk_catalog::Catalog;
+use Connection;
+use ropewalk_catalog::{Catalog, CatalogError, Connection, query};
 use ropewalk_types::{Digest, Timestamp, canonical_json};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use sqlx::AnyConnection;
 
 use crate::DataError;
 use crate::reading::parsed;
@@ -146,21 +146,20 @@ fn digest_of((number, at, who, action, object, details, previous, _): &Row) -> D
 /// Adds an entry in the caller's transaction, so that it stands if and only if what it tells of stands.
 ///
 /// Two transactions that add at once cannot both commit: the number is unique.
-pub async fn audit_append(connection: &mut AnyConnection, event: &AuditEvent) -> Result<AuditHead, DataError> {
+pub async fn audit_append(connection: &mut Connection, event: &AuditEvent) -> Result<AuditHead, DataError> {
     let details = canonical_json(&event.details);
     if details.len() > DETAILS_LIMIT {
         let reason = format!("its details have {} bytes, {DETAILS_LIMIT} are accepted", details.len());
         return Err(DataError::Encoding { action: "write an audit entry", reason });
     }
-    let last: Option<(i64, String)> = sqlx::query_as("SELECT number, digest FROM audit ORDER BY number DESC LIMIT 1")
-        .fetch_optional(&mut *connection)
-        .await?;
+    let last: Option<(i64, String)> =
+        query("SELECT number, digest FROM audit ORDER BY number DESC LIMIT 1").fetch_optional(&mut *connection).await?;
     let (number, previous) = last.map_or((1, String::new()), |(number, digest)| (number + 1, digest));
     let (action, object) = (event.action.as_str().to_owned(), event.object.clone());
     let row: Row = (number, event.at.millis(), event.who.clone(), action, object, details, previous, String::new());
     let digest = digest_of(&row);
     let (number, at, who, action, object, details, previous, _) = row;
-    sqlx::query(
+    query(
         "INSERT INTO audit (number, at, who, action, object, details_json, previous, digest) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
     )
@@ -225,7 +224,7 @@ pub async fn audit_list(
     let action = filter.action.map_or("", AuditAction::as_str);
     let object = filter.object.as_deref().unwrap_or_default();
     let version = format!("{object}@");
-    let rows: Vec<Row> = sqlx::query_as(LIST)
+    let rows: Vec<Row> = query(LIST)
         .bind(before.map_or(i64::MAX, |number| i64::try_from(number).unwrap_or(i64::MAX)))
         .bind(filter.since.map_or(i64::MIN, Timestamp::millis))
         .bind(filter.until.map_or(i64::MAX, Timestamp::millis))
@@ -238,13 +237,13 @@ pub async fn audit_list(
         .bind(version.chars().count() as i64)
         .bind(version)
         .bind(i64::from(limit))
-        .fetch_all(catalog.pool())
+        .read_all(catalog)
         .await?;
     rows.into_iter().map(entry).collect()
 }
 
 fn entry((number, at, who, action, object, details, _, digest): Row) -> Result<AuditEntry, DataError> {
-    let details = serde_json::from_str(&details).map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+    let details = serde_json::from_str(&details).map_err(|error| CatalogError::decode(error))?;
     Ok(AuditEntry {
         number: number.cast_unsigned(),
         at: Timestamp(at),
@@ -284,13 +283,13 @@ pub async fn audit_verify(catalog: &Catalog, known: Option<AuditHead>) -> Result
     let mut report = AuditReport { entries: 0, head: None, faults: Vec::new() };
     let (mut expected, mut previous, mut met) = (1_i64, String::new(), false);
     loop {
-        let rows: Vec<Row> = sqlx::query_as(
+        let rows: Vec<Row> = query(
             "SELECT number, at, who, action, object, details_json, previous, digest FROM audit \
              WHERE number >= $1 ORDER BY number LIMIT $2",
         )
         .bind(expected)
         .bind(PAGE)
-        .fetch_all(catalog.pool())
+        .read_all(catalog)
         .await?;
         if rows.is_empty() {
             break;

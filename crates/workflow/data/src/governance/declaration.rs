@@ -1,12 +1,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-use ropewalk_catalog::Catalog;
+use Connection;
+use ropewalk_catalog::{Catalog, CatalogError, Connection, FromRow, Row, query};
 use ropewalk_types::{DatasetName, StageName, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use sqlx::AnyConnection;
-use sqlx::any::AnyRow;
-use sqlx::{FromRow, Row as _};
 
 use crate::DataError;
 use crate::dataset::after;
@@ -174,14 +172,14 @@ pub struct Declaration {
 /// Earlier declarations stay on record; one without facts withdraws them. It comes after them, whatever the clock says.
 /// Errors: [`DataError::Statement`] without a name or a reason.
 pub async fn declaration_record(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     declaration: &Declaration,
 ) -> Result<Option<DatasetFacts>, DataError> {
     if declaration.who.trim().is_empty() || declaration.why.trim().is_empty() {
         return Err(DataError::Statement { what: "a declaration" });
     }
     let last: Option<DeclarationRow> =
-        sqlx::query_as(LAST).bind(declaration.name.as_str()).fetch_optional(&mut *connection).await?;
+        query(LAST).bind(declaration.name.as_str()).fetch_optional(&mut *connection).await?;
     let facts = &declaration.facts;
     let at = after(declaration.at, last.as_ref().map(|DeclarationRow(last, _)| last.at.millis()));
     let (number, before) = match last {
@@ -199,7 +197,7 @@ pub async fn declaration_record(
         Retention::Days(days) => i64::from(days),
         Retention::Forever => FOREVER,
     });
-    sqlx::query(
+    query(
         "INSERT INTO dataset_declaration \
          (name, number, owner, description, classification, retention_days, stage, who, why, at) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
@@ -221,11 +219,11 @@ pub async fn declaration_record(
 
 /// As [`declaration_record`], of a declaration from elsewhere: none also when something was declared here as late or later.
 pub async fn declaration_adopt(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     declaration: &Declaration,
 ) -> Result<Option<DatasetFacts>, DataError> {
     let last: Option<DeclarationRow> =
-        sqlx::query_as(LAST).bind(declaration.name.as_str()).fetch_optional(&mut *connection).await?;
+        query(LAST).bind(declaration.name.as_str()).fetch_optional(&mut *connection).await?;
     if last.is_some_and(|DeclarationRow(last, _)| last.at >= declaration.at) {
         return Ok(None);
     }
@@ -240,28 +238,28 @@ const HISTORY: &str = "SELECT name, number, owner, description, classification, 
 
 /// The declaration of a dataset that holds, if there is one that was not withdrawn.
 pub async fn declaration_get(catalog: &Catalog, name: &DatasetName) -> Result<Option<Declaration>, DataError> {
-    let row: Option<DeclarationRow> = sqlx::query_as(LAST).bind(name.as_str()).fetch_optional(catalog.pool()).await?;
+    let row: Option<DeclarationRow> = query(LAST).bind(name.as_str()).read_optional(catalog).await?;
     Ok(row.map(|row| row.0).filter(|declaration| !declaration.facts.is_empty()))
 }
 
 /// Every declaration of one dataset or of all, by name, the one that holds first.
 pub async fn declaration_history(catalog: &Catalog, name: Option<&DatasetName>) -> Result<Vec<Declaration>, DataError> {
     let name = name.map_or("", DatasetName::as_str);
-    let rows: Vec<DeclarationRow> = sqlx::query_as(HISTORY).bind(name).bind(name).fetch_all(catalog.pool()).await?;
+    let rows: Vec<DeclarationRow> = query(HISTORY).bind(name).bind(name).read_all(catalog).await?;
     Ok(rows.into_iter().map(|row| row.0).collect())
 }
 
 struct DeclarationRow(Declaration, i64);
 
-impl<'r> FromRow<'r, AnyRow> for DeclarationRow {
-    fn from_row(row: &'r AnyRow) -> Result<Self, sqlx::Error> {
-        let text = |column: &str| row.try_get::<String, _>(column);
-        let maybe = |column: &str| row.try_get::<Option<String>, _>(column);
-        let retention: Option<i64> = row.try_get("retention_days")?;
+impl FromRow for DeclarationRow {
+    fn from_row(row: &Row<'_>) -> Result<Self, CatalogError> {
+        let text = |column: &str| row.named::<String>(column);
+        let maybe = |column: &str| row.named::<Option<String>>(column);
+        let retention: Option<i64> = row.named("retention_days")?;
         let retention = retention.map(|days| match u32::try_from(days) {
             Ok(days) => Ok(Retention::Days(days)),
             Err(_) if days == FOREVER => Ok(Retention::Forever),
-            Err(error) => Err(sqlx::Error::Decode(Box::new(error))),
+            Err(error) => Err(CatalogError::decode(error)),
         });
         let declaration = Declaration {
             name: parsed(&text("name")?)?,
@@ -274,8 +272,8 @@ impl<'r> FromRow<'r, AnyRow> for DeclarationRow {
             stage: maybe("stage")?.as_deref().map(parsed).transpose()?,
             who: text("who")?,
             why: text("why")?,
-            at: Timestamp(row.try_get("at")?),
+            at: Timestamp(row.named("at")?),
         };
-        Ok(Self(declaration, row.try_get("number")?))
+        Ok(Self(declaration, row.named("number")?))
     }
 }

@@ -1,5 +1,5 @@
 use futures::FutureExt as _;
-use ropewalk_catalog::Catalog;
+use ropewalk_catalog::{Catalog, query};
 use ropewalk_ingest::Column;
 use ropewalk_types::{DatasetName, Diagnose as _, Digest, TagName, Timestamp, Zone};
 
@@ -227,7 +227,7 @@ async fn a_catalogue_of_the_first_release_gets_numbers() {
         .write(|connection| {
             async move {
                 for (digest, at, position) in [(b"1", 5, 4), (b"2", 5, 2), (b"3", 6, 3)] {
-                    sqlx::query("INSERT INTO dataset_version VALUES ('a', $1, 'raw', 0, '[]', 0, 0, NULL, $2, $3)")
+                    query("INSERT INTO dataset_version VALUES ('a', $1, 'raw', 0, '[]', 0, 0, NULL, $2, $3)")
                         .bind(Digest::of(digest).to_string())
                         .bind(at)
                         .bind(position)

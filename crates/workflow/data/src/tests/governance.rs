@@ -1,5 +1,5 @@
 use futures::FutureExt as _;
-use ropewalk_catalog::Catalog;
+use ropewalk_catalog::{Catalog, execute_script};
 use ropewalk_lineage::{Link, Relation, link};
 use ropewalk_types::{DatasetName, Diagnose as _, Digest, StageName, Timestamp, Uri, Zone};
 use serde_json::json;
@@ -322,8 +322,7 @@ async fn tampering_with_the_trail_is_seen() {
         }
         catalog
             .write(move |connection| {
-                async move { Ok::<_, DataError>(sqlx::raw_sql(statement).execute(connection).await.map(|_| ())?) }
-                    .boxed()
+                async move { Ok::<_, DataError>(execute_script(connection, statement).await.map(|_| ())?) }.boxed()
             })
             .await
             .unwrap();

@@ -1,5 +1,5 @@
 use futures::FutureExt as _;
-use ropewalk_catalog::{Catalog, MigrationSet};
+use ropewalk_catalog::{Catalog, MigrationSet, query};
 use ropewalk_ingest::Column;
 use ropewalk_lineage::{Link, Relation, upstream};
 use ropewalk_types::{DatasetName, Diagnose as _, Digest, TagName, Timestamp, Uri, Zone};
@@ -284,15 +284,13 @@ async fn an_older_catalogue_knows_when_its_latest_became_that() {
             async move {
                 // Version 1 came back after version 2.
                 for (content, at, position, number) in [(b"1", 10, 3, 1), (b"2", 20, 2, 2)] {
-                    sqlx::query(
-                        "INSERT INTO dataset_version VALUES ('flights', $1, 'raw', 0, '[]', 0, 0, NULL, $2, $3, $4)",
-                    )
-                    .bind(Digest::of(content).to_string())
-                    .bind(at)
-                    .bind(position)
-                    .bind(number)
-                    .execute(&mut *connection)
-                    .await?;
+                    query("INSERT INTO dataset_version VALUES ('flights', $1, 'raw', 0, '[]', 0, 0, NULL, $2, $3, $4)")
+                        .bind(Digest::of(content).to_string())
+                        .bind(at)
+                        .bind(position)
+                        .bind(number)
+                        .execute(&mut *connection)
+                        .await?;
                 }
                 Ok::<_, DataError>(())
             }

@@ -1,3 +1,4 @@
+use ropewalk_catalog::{Connection, query};
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -122,11 +123,7 @@ impl RunRecorder for Recorder {
         Ok(BTreeMap::new())
     }
 
-    fn finish<'c>(
-        &'c self,
-        _: &'c mut sqlx::AnyConnection,
-        status: RunStatus,
-    ) -> BoxFuture<'c, Result<(), PipelineError>> {
+    fn finish<'c>(&'c self, _: &'c mut Connection, status: RunStatus) -> BoxFuture<'c, Result<(), PipelineError>> {
         self.ended.lock().expect("lock").push(status);
         Box::pin(async { Ok(()) })
     }
@@ -282,8 +279,7 @@ async fn a_refused_record_leaves_no_outcome_and_no_lineage() {
     let report = house.runner.run(&plan).await.expect("runs");
     assert_eq!(states(&report), [StageState::Failed]);
     assert!(crate::outcome_list(&house.catalog, 10).await.expect("outcomes").is_empty());
-    let links: i64 =
-        sqlx::query_scalar("SELECT COUNT(*) FROM lineage_link").fetch_one(house.catalog.pool()).await.expect("count");
+    let links: i64 = query("SELECT COUNT(*) FROM lineage_link").read_one(house.catalog).await.expect("count");
     assert_eq!(links, 0);
 }
 
@@ -297,7 +293,7 @@ async fn an_output_that_the_store_lost_is_made_again() {
         .catalog
         .write::<(), PipelineError, _>(move |connection| {
             Box::pin(async move {
-                let statement = sqlx::query("UPDATE stage_outcome SET outputs = replace(outputs, $1, $2)");
+                let statement = query("UPDATE stage_outcome SET outputs = replace(outputs, $1, $2)");
                 let statement = statement.bind(lost.to_string()).bind(other.to_string());
                 statement.execute(connection).await.map_err(ropewalk_catalog::CatalogError::from)?;
                 Ok(())

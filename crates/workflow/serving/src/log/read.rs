@@ -1,9 +1,7 @@
-use futures::TryStreamExt;
-use ropewalk_catalog::CatalogError;
+use ropewalk_catalog::{Row, query};
 use ropewalk_types::{ModelName, PredictionId, Timestamp};
-use sqlx::Row;
-use sqlx::any::AnyRow;
 
+use super::record::RecordRow;
 use super::{PredictionLog, PredictionRecord};
 use crate::ServingError;
 
@@ -45,9 +43,8 @@ pub struct PredictionPage {
 impl PredictionLog {
     /// One record. It is there a few milliseconds after the answer, or after [`PredictionLog::flush`].
     pub async fn prediction_get(&self, prediction: PredictionId) -> Result<PredictionRecord, ServingError> {
-        let row = sqlx::query(GET).bind(prediction.to_string()).fetch_optional(self.catalog().pool()).await;
-        let row = row.map_err(CatalogError::from)?.ok_or(ServingError::UnknownPrediction(prediction))?;
-        PredictionRecord::from_row(&row)
+        let row: Option<RecordRow> = query(GET).bind(prediction.to_string()).read_optional(self.catalog()).await?;
+        row.ok_or(ServingError::UnknownPrediction(prediction))?.0
     }
 
     /// A page of the records that `filter` wants, after the prediction `after`: at most `limit` and at most 1000
@@ -70,30 +67,44 @@ impl PredictionLog {
             (Some(_), Some(_)) => LIST_VERSION,
         };
         // One more than is wanted tells whether there is a next page.
-        let mut query = sqlx::query(text).bind(low).bind(high).bind(limit as i64 + 1);
+        let mut query = query(text).bind(low).bind(high).bind(limit as i64 + 1);
         if let Some(model) = &model {
             query = query.bind(model.as_str());
         }
         if let Some(version) = version {
             query = query.bind(i64::try_from(version).unwrap_or(i64::MAX));
         }
-        let mut rows = query.fetch(self.catalog().pool());
-        let mut page = PredictionPage { records: Vec::new(), next: None };
-        let mut text = 0;
-        while let Some(row) = rows.try_next().await.map_err(CatalogError::from)? {
-            if page.records.len() == limit || text > PAGE_TEXT {
-                page.next = page.records.last().map(|record: &PredictionRecord| record.prediction);
-                break;
-            }
-            text += text_length(&row);
-            page.records.push(PredictionRecord::from_row(&row)?);
-        }
-        Ok(page)
+        let read = self.catalog().read(move |connection| {
+            Box::pin(async move {
+                let mut page: Result<PredictionPage, ServingError> =
+                    Ok(PredictionPage { records: Vec::new(), next: None });
+                let mut text = 0;
+                let each = |row: &Row<'_>| {
+                    let Ok(filling) = &mut page else { return Ok(()) };
+                    if filling.next.is_some() {
+                        return Ok(());
+                    }
+                    if filling.records.len() == limit || text > PAGE_TEXT {
+                        filling.next = filling.records.last().map(|record| record.prediction);
+                        return Ok(());
+                    }
+                    text += text_length(row);
+                    match PredictionRecord::from_row(row) {
+                        Ok(record) => filling.records.push(record),
+                        Err(error) => page = Err(error),
+                    }
+                    Ok(())
+                };
+                query.for_each(connection, each).await?;
+                page
+            })
+        });
+        read.await
     }
 }
 
-fn text_length(row: &AnyRow) -> usize {
-    ["inputs", "outputs"].into_iter().map(|column| row.try_get::<&str, _>(column).map_or(0, str::len)).sum()
+fn text_length(row: &Row<'_>) -> usize {
+    ["inputs", "outputs"].into_iter().map(|column| row.named::<&str>(column).map_or(0, str::len)).sum()
 }
 
 /// Exclusive bounds of the ids. An id begins with its moment in 12 hexadecimal digits, so these digits alone sort

@@ -1,11 +1,10 @@
 use std::str::FromStr;
 
+use ropewalk_catalog::{CatalogError, FromRow, FromValue, Row};
 use ropewalk_inference::{NamedTensor, TensorData};
 use ropewalk_types::{ModelName, PredictionId, Timestamp};
 use serde::Serialize;
 use serde_json::{Map, Value};
-use sqlx::Row;
-use sqlx::any::AnyRow;
 
 use crate::{ServingError, json};
 
@@ -87,7 +86,7 @@ fn size(data: &TensorData) -> usize {
 
 impl PredictionRecord {
     /// Reads a row of `SELECT id, request_id, model, version, at, latency_us, rows, inputs, outputs`.
-    pub(super) fn from_row(row: &AnyRow) -> Result<Self, ServingError> {
+    pub(super) fn from_row(row: &Row<'_>) -> Result<Self, ServingError> {
         let id: String = get(row, "id", "?")?;
         Ok(Self {
             prediction: parse(&id, &id)?,
@@ -103,26 +102,35 @@ impl PredictionRecord {
     }
 }
 
+/// A record as it was read, damaged or not.
+pub(super) struct RecordRow(pub(super) Result<PredictionRecord, ServingError>);
+
+impl FromRow for RecordRow {
+    fn from_row(row: &Row<'_>) -> Result<Self, CatalogError> {
+        Ok(Self(PredictionRecord::from_row(row)))
+    }
+}
+
 fn damaged(id: &str, problem: String) -> ServingError {
     ServingError::DamagedRecord { prediction: id.to_owned(), problem }
 }
 
-fn get<'r, T>(row: &'r AnyRow, column: &str, id: &str) -> Result<T, ServingError>
+fn get<T>(row: &Row<'_>, column: &str, id: &str) -> Result<T, ServingError>
 where
-    T: sqlx::Decode<'r, sqlx::Any> + sqlx::Type<sqlx::Any>,
+    T: for<'r> FromValue<'r>,
 {
-    row.try_get(column).map_err(|problem| damaged(id, problem.to_string()))
+    row.named(column).map_err(|problem| damaged(id, problem.to_string()))
 }
 
 fn parse<T: FromStr<Err: ToString>>(text: &str, id: &str) -> Result<T, ServingError> {
     text.parse().map_err(|problem: T::Err| damaged(id, problem.to_string()))
 }
 
-fn whole(row: &AnyRow, column: &str, id: &str) -> Result<u64, ServingError> {
+fn whole(row: &Row<'_>, column: &str, id: &str) -> Result<u64, ServingError> {
     u64::try_from(get::<i64>(row, column, id)?).map_err(|_| damaged(id, format!("`{column}` is negative")))
 }
 
-fn object(row: &AnyRow, column: &str, id: &str) -> Result<Map<String, Value>, ServingError> {
+fn object(row: &Row<'_>, column: &str, id: &str) -> Result<Map<String, Value>, ServingError> {
     serde_json::from_str(&get::<String>(row, column, id)?)
         .map_err(|problem| damaged(id, format!("`{column}`: {problem}")))
 }

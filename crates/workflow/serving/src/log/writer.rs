@@ -3,8 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use futures::FutureExt;
-use ropewalk_catalog::{Catalog, CatalogError};
-use sqlx::AnyConnection;
+use ropewalk_catalog::{Catalog, CatalogError, Connection, query};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -169,9 +168,9 @@ async fn insert(catalog: &Catalog, rows: Arc<Vec<EncodedAnswer>>) -> Result<(), 
     catalog.write(move |connection| async move { insert_rows(connection, &rows).await }.boxed()).await
 }
 
-async fn insert_rows(connection: &mut AnyConnection, rows: &[EncodedAnswer]) -> Result<(), CatalogError> {
+async fn insert_rows(connection: &mut Connection, rows: &[EncodedAnswer]) -> Result<(), CatalogError> {
     for rows in rows.chunks(ROWS_PER_STATEMENT) {
-        let mut query = sqlx::query(sqlx::AssertSqlSafe(insert_text(rows.len())));
+        let mut query = query(insert_text(rows.len()));
         for row in rows {
             query = query
                 .bind(row.prediction.to_string())

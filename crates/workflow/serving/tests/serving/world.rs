@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ropewalk_catalog::Catalog;
+use ropewalk_catalog::{Catalog, query};
 use ropewalk_inference::{Engine, InferenceError, Model, NamedTensor, Tensor, TensorData};
 use ropewalk_serving::{HostLimits, HostedModel, InferenceRequest, LogSettings, MIGRATIONS, ModelHost, PredictionLog};
 use ropewalk_types::{Digest, ElementType, ManualAmbient, ModelName, Signature, TensorSpec};
@@ -130,7 +130,7 @@ impl World {
     pub(crate) async fn statement(&self, text: &'static str) {
         let done = self.catalog.write(move |connection| {
             Box::pin(async move {
-                sqlx::query(text).execute(connection).await?;
+                query(text).execute(connection).await?;
                 Ok::<_, ropewalk_catalog::CatalogError>(())
             })
         });

@@ -1,0 +1,75 @@
+use sqlx::Postgres;
+use sqlx::pool::PoolConnection;
+
+use crate::{CatalogError, execute_script, postgres, sqlite};
+
+/// Which database a catalogue lies in, for the few statements that differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// SQLite, embedded.
+    Sqlite,
+    /// PostgreSQL.
+    Postgres,
+}
+
+/// One open connection to the catalogue's database.
+#[derive(Debug)]
+pub struct Connection {
+    pub(crate) kind: Kind,
+}
+
+#[derive(Debug)]
+pub(crate) enum Kind {
+    /// Answers at once, on the thread that asks.
+    Sqlite(Box<rusqlite::Connection>),
+    Postgres(PoolConnection<Postgres>),
+}
+
+impl Connection {
+    /// Which database it is.
+    pub fn dialect(&self) -> Dialect {
+        match self.kind {
+            Kind::Sqlite(_) => Dialect::Sqlite,
+            Kind::Postgres(_) => Dialect::Postgres,
+        }
+    }
+
+    /// Begins a transaction that no other writer of this database shares its time with.
+    pub(crate) async fn begin_write(&mut self) -> Result<(), CatalogError> {
+        let begin = match self.dialect() {
+            Dialect::Sqlite => sqlite::BEGIN_WRITE,
+            Dialect::Postgres => postgres::BEGIN_WRITE,
+        };
+        execute_script(self, begin).await
+    }
+
+    /// Begins a transaction that reads one state of the database.
+    pub(crate) async fn begin_read(&mut self) -> Result<(), CatalogError> {
+        let begin = match self.dialect() {
+            Dialect::Sqlite => "BEGIN",
+            Dialect::Postgres => postgres::BEGIN_READ,
+        };
+        execute_script(self, begin).await
+    }
+
+    /// Ends the connection without any further word to the database.
+    pub(crate) async fn abandon(self) {
+        match self.kind {
+            Kind::Sqlite(connection) => drop(connection),
+            Kind::Postgres(connection) => {
+                let _ = sqlx::Connection::close_hard(connection.detach()).await;
+            }
+        }
+    }
+
+    /// Closes the connection; SQLite moves its log into the file if this was the last one.
+    pub(crate) async fn close(self) {
+        match self.kind {
+            // The log is kept and read at the next start if this cannot be done.
+            Kind::Sqlite(connection) => drop(connection.close()),
+            Kind::Postgres(connection) => {
+                let _ = sqlx::Connection::close(connection.detach()).await;
+            }
+        }
+    }
+}
