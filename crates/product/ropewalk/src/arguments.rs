@@ -1,4 +1,5 @@
 mod data;
+mod models;
 mod spec;
 
 use std::net::IpAddr;
@@ -12,6 +13,7 @@ pub(crate) use data::{
     AddArguments, Audit, Checkout, Collect, Data, Diff, Fetch, LinkArguments, Merge, Pull, Push, Remote, Remove, Tag,
     Verify,
 };
+pub(crate) use models::{AliasCommand, Approve, GateCommand, GateSet, Models, RoleCommand};
 pub(crate) use spec::DataSpec;
 
 /// The whole machine-learning workflow in one program: from raw data to a served, monitored model, with a thread
@@ -88,9 +90,9 @@ pub(crate) enum Command {
     /// Tracked runs
     #[command(subcommand)]
     Runs(Listing),
-    /// Registered models
+    /// Registered models: their versions, aliases, gates and approvals
     #[command(subcommand)]
-    Models(Listing),
+    Models(Models),
     /// Look whether everything that the project needs is there
     Doctor,
     /// Print a completion script for a shell

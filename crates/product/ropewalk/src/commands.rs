@@ -7,6 +7,7 @@ mod demo;
 mod doctor;
 mod init;
 mod listings;
+mod models;
 mod monitor;
 mod pull;
 mod push;
@@ -50,7 +51,7 @@ pub(crate) async fn dispatch(arguments: Arguments) -> Ending {
         Command::Pull(arguments) => pull::pull(&shared, &arguments).await,
         Command::Fetch(arguments) => pull::fetch(&shared, &arguments).await,
         Command::Runs(_) => listings::runs(&shared).await,
-        Command::Models(_) => listings::models(&shared).await,
+        Command::Models(command) => models::run(&shared, command).await,
         Command::Doctor => doctor::run(&shared).await,
         Command::Completions { shell } => Ok(completions::run(shell)),
     }

@@ -21,6 +21,7 @@ mod tracing_back;
 mod travelling;
 mod verifying;
 mod watching;
+mod webhook_sender;
 mod workspace;
 
 pub use asking::Question;
@@ -37,4 +38,5 @@ pub use travelling::{
     Chosen, FetchedTable, FetchedTables, PushedTable, PushedTables, Refusal, RemovedThere, TableContent, TableFault,
 };
 pub use verifying::{Affected, HealFrom, Healing, LetGone, Subject, Verification};
+pub use webhook_sender::WebhookCaller;
 pub use workspace::{DataProject, Remembered};

@@ -74,9 +74,7 @@ fn registry() -> Router<States> {
         .route("/registered-models/delete-tag", delete(registered_models::delete_tag))
         .route(
             "/registered-models/alias",
-            get(registered_models::by_alias)
-                .post(registered_models::set_alias)
-                .delete(registered_models::delete_alias),
+            get(registered_models::by_alias).post(registered_models::set_alias).delete(registered_models::delete_alias),
         )
         .route("/model-versions/create", post(model_versions::create))
         .route("/model-versions/update", patch(model_versions::update))

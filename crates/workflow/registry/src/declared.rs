@@ -230,7 +230,8 @@ pub async fn role_member_set(
         text.parse::<Approver>()
             .map_err(|error| RegistryError::Invalid { parameter: "role", reason: error.to_string() })?;
     }
-    let insert = "INSERT INTO registry_role_member (role, member) VALUES ($1, $2) ON CONFLICT (role, member) DO NOTHING";
+    let insert =
+        "INSERT INTO registry_role_member (role, member) VALUES ($1, $2) ON CONFLICT (role, member) DO NOTHING";
     let delete = "DELETE FROM registry_role_member WHERE role = $1 AND member = $2";
     query(if is_one { insert } else { delete }).bind(role).bind(member).execute(connection).await?;
     Ok(())

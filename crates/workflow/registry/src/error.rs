@@ -115,6 +115,9 @@ pub enum RegistryError {
         /// The newest version.
         latest: u64,
     },
+    /// The model has no versions at all.
+    #[error("Latest version not found for model {0}.")]
+    NoVersions(ModelName),
     /// The model has no such alias.
     #[error("no version of model `{name}` has the alias `{alias}`")]
     AliasUnknown {
@@ -173,9 +176,10 @@ impl RegistryError {
                 Tracked::Invalid => ErrorKind::Invalid,
                 _ => ErrorKind::Internal,
             },
-            Self::Webhook(WebhookError::Absent(_)) | Self::ModelUnknown { .. } | Self::VersionUnknown { .. } => {
-                ErrorKind::Absent
-            }
+            Self::Webhook(WebhookError::Absent(_))
+            | Self::ModelUnknown { .. }
+            | Self::VersionUnknown { .. }
+            | Self::NoVersions(_) => ErrorKind::Absent,
             Self::ModelExists { .. } => ErrorKind::Exists,
             Self::Refused { .. } | Self::NotMember { .. } => ErrorKind::Refused,
             // MLflow says of an alias that is not there that the parameter is wrong.
@@ -226,7 +230,7 @@ impl Diagnose for RegistryError {
             Self::Refused { .. } => "registry.gate_failed",
             Self::NotMember { .. } => "registry.not_member",
             Self::ModelUnknown { .. } => "registry.model_unknown",
-            Self::VersionUnknown { .. } => "registry.version_unknown",
+            Self::VersionUnknown { .. } | Self::NoVersions(_) => "registry.version_unknown",
             Self::AliasUnknown { .. } => "registry.alias_unknown",
             Self::NotAModel(_) => "registry.not_a_model",
             Self::Artifact { .. } => "registry.artifact",
@@ -244,8 +248,10 @@ impl Diagnose for RegistryError {
             Self::Gate(error) => error.hint(),
             Self::Webhook(error) => error.hint(),
             Self::Unknown { .. } => Some("only versions that a stage registered can be used here".to_owned()),
-            Self::Refused { name, .. } => Some(format!("the conditions are shown by `ropewalk models gate {name}`")),
-            Self::NotMember { .. } => Some("the members are shown by `ropewalk models role`".to_owned()),
+            Self::Refused { name, .. } => {
+                Some(format!("the conditions are shown by `ropewalk models gate show {name}`"))
+            }
+            Self::NotMember { .. } => Some("the members are shown by `ropewalk models role ls`".to_owned()),
             Self::ModelUnknown { name, known } => Some(model_hint(name, known)),
             Self::VersionUnknown { latest: 0, .. } => Some("it has no versions".to_owned()),
             Self::VersionUnknown { name, latest, .. } => Some(format!("the newest version is models:/{name}/{latest}")),
@@ -262,6 +268,7 @@ impl Diagnose for RegistryError {
             Self::Damaged { .. } => Some("the catalogue may have been written by a newer program".to_owned()),
             Self::TooLarge { .. }
             | Self::Name(_)
+            | Self::NoVersions(_)
             | Self::ModelExists { .. }
             | Self::Source { .. }
             | Self::Invalid { .. } => None,

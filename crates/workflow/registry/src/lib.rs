@@ -29,16 +29,14 @@ mod version;
 mod webhook;
 
 pub use alias::{alias_get, by_alias, resolve};
-pub use declared::{Approval, DeclaredGate, approval_list, approve, gate_declare, gate_list, role_list, role_member_set};
+pub use declared::{
+    Approval, DeclaredGate, approval_list, approve, gate_declare, gate_list, role_list, role_member_set,
+};
 pub use error::{ErrorKind, RegistryError};
 pub use evidence::{Evidence, Facts, TrackedRuns};
-pub use gate::{
-    Approver, ApproverError, Better, Condition, Gate, GateDeclaration, GateError, GateOutcome, Metrics,
-};
+pub use gate::{Approver, ApproverError, Better, Condition, Gate, GateDeclaration, GateError, GateOutcome, Metrics};
 pub use limits::TAG_VALUE_CHARACTERS;
-pub use model::{
-    ModelContent, ModelVersion, NewVersion, PROMPT_TAG, RegisteredModel, SourcedVersion, Tags,
-};
+pub use model::{ModelContent, ModelVersion, NewVersion, PROMPT_TAG, RegisteredModel, SourcedVersion, Tags};
 pub use promotion::{Change, Promotion, PromotionRequest, alias_delete, history, promote};
 pub use registered::{
     model_create, model_delete, model_get, model_list, model_rename, model_tag_delete, model_tag_set, model_update,
@@ -55,8 +53,8 @@ pub use version::{
     version_tag_set, version_update,
 };
 pub use webhook::{
-    Event, Message, Sent, UnknownEvent, WEBHOOK_PAGE, Webhook, WebhookChange, WebhookError, WebhookSender,
-    is_loopback, is_public,
+    Event, Message, Sent, UnknownEvent, WEBHOOK_PAGE, Webhook, WebhookChange, WebhookError, WebhookSender, is_loopback,
+    is_public,
 };
 
 /// The tables of the registry; those of `ropewalk_lineage` and `ropewalk_tracking` must stand beside them.

@@ -11,9 +11,8 @@ pub(crate) fn tag_check(key: &str, value: &str) -> Result<(), RegistryError> {
     tag_key_check(key)?;
     let length = value.chars().count();
     if length > TAG_VALUE_CHARACTERS {
-        let reason = format!(
-            "the value of the tag '{key}' has {length} characters, {TAG_VALUE_CHARACTERS} are allowed"
-        );
+        let reason =
+            format!("the value of the tag '{key}' has {length} characters, {TAG_VALUE_CHARACTERS} are allowed");
         return Err(RegistryError::Invalid { parameter: "value", reason });
     }
     Ok(())

@@ -94,6 +94,7 @@ pub struct ModelVersion {
     /// Its tags.
     pub tags: Tags,
     /// Its bytes, where they are in the store.
+    #[serde(flatten)]
     pub content: Option<ModelContent>,
     /// The dataset version that it was trained on.
     pub dataset: Option<Uri>,

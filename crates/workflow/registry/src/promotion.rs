@@ -113,12 +113,7 @@ async fn stage_newest(
     newest.map(|version| counted(request.name.as_str(), "version", version)).transpose()
 }
 
-async fn alias_move(
-    connection: &mut Connection,
-    model: i64,
-    alias: &Alias,
-    version: u64,
-) -> Result<(), RegistryError> {
+async fn alias_move(connection: &mut Connection, model: i64, alias: &Alias, version: u64) -> Result<(), RegistryError> {
     query(
         "INSERT INTO model_alias (model, alias, version) VALUES ($1, $2, $3)
          ON CONFLICT (model, alias) DO UPDATE SET version = excluded.version",

@@ -164,10 +164,7 @@ pub(crate) async fn models_from(
     }
 }
 
-async fn chunk_from(
-    connection: &mut Connection,
-    rows: Vec<ModelRow>,
-) -> Result<Vec<RegisteredModel>, RegistryError> {
+async fn chunk_from(connection: &mut Connection, rows: Vec<ModelRow>) -> Result<Vec<RegisteredModel>, RegistryError> {
     let ids: Vec<i64> = rows.iter().map(|row| row.0).collect();
     let mut tags: BTreeMap<i64, Tags> = BTreeMap::new();
     let sql = format!("SELECT model, key, value FROM registered_model_tag WHERE model IN {}", list(&ids));
@@ -238,10 +235,8 @@ pub(crate) async fn aliases(
     model: i64,
     name: &ModelName,
 ) -> Result<BTreeMap<Alias, u64>, RegistryError> {
-    let rows: Vec<(String, i64)> = query("SELECT alias, version FROM model_alias WHERE model = $1")
-        .bind(model)
-        .fetch_all(connection)
-        .await?;
+    let rows: Vec<(String, i64)> =
+        query("SELECT alias, version FROM model_alias WHERE model = $1").bind(model).fetch_all(connection).await?;
     aliases_from(name.as_str(), rows)
 }
 

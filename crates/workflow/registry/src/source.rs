@@ -137,10 +137,7 @@ fn newest(mut versions: Vec<ModelVersion>, source: &str) -> Result<ModelVersion,
 }
 
 /// A run that is kept here, and where its artifacts are.
-async fn run_known(
-    connection: &mut Connection,
-    run: Option<&str>,
-) -> Result<Option<(RunId, String)>, RegistryError> {
+async fn run_known(connection: &mut Connection, run: Option<&str>) -> Result<Option<(RunId, String)>, RegistryError> {
     let Some(run) = run.and_then(|run| run.parse::<RunId>().ok()) else { return Ok(None) };
     Ok(run_artifact_uri(connection, run).await?.map(|root| (run, root)))
 }

@@ -30,8 +30,8 @@ pub async fn version_register(
         return Ok(there);
     }
     let version = number_next(connection, model, at).await?;
-    let signature = serde_json::to_string(&new.signature)
-        .map_err(|error| damaged(new.name.as_str(), "signature", &error))?;
+    let signature =
+        serde_json::to_string(&new.signature).map_err(|error| damaged(new.name.as_str(), "signature", &error))?;
     let source = Uri::Run { run: new.run, path: new.artifact.clone() };
     query(
         "INSERT INTO model_version (model, version, source, storage, run, run_link, description, stage,
@@ -171,8 +171,7 @@ pub(crate) async fn version_read(
     name: &ModelName,
     version: u64,
 ) -> Result<Option<ModelVersion>, RegistryError> {
-    let sql =
-        concat!("SELECT ", version_columns!(), version_tables!(), "WHERE v.model = $1 AND v.version = $2");
+    let sql = concat!("SELECT ", version_columns!(), version_tables!(), "WHERE v.model = $1 AND v.version = $2");
     // A number that the catalogue cannot hold was never given.
     let number = i64::try_from(version).unwrap_or(i64::MAX);
     let rows: Vec<VersionRow> = query(sql).bind(model).bind(number).fetch_all(&mut *connection).await?;
@@ -212,8 +211,7 @@ pub(crate) async fn version_key(
 /// All versions of a model, newest first. Errors: [`RegistryError::ModelUnknown`].
 pub async fn version_list(connection: &mut Connection, name: &ModelName) -> Result<Vec<ModelVersion>, RegistryError> {
     let model = model_id(connection, name).await?;
-    let sql =
-        concat!("SELECT ", version_columns!(), version_tables!(), "WHERE v.model = $1 ORDER BY v.version DESC");
+    let sql = concat!("SELECT ", version_columns!(), version_tables!(), "WHERE v.model = $1 ORDER BY v.version DESC");
     let rows: Vec<VersionRow> = query(sql).bind(model).fetch_all(&mut *connection).await?;
     let aliases = aliases(connection, model, name).await?;
     versions_from(connection, rows, Some(&aliases)).await

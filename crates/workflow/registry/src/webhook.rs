@@ -28,7 +28,9 @@ pub enum WebhookError {
     #[error("Webhook with ID {0} not found.")]
     Absent(String),
     /// The name breaks its rule.
-    #[error("webhook name '{0}' is invalid: use 1 to 63 letters, digits, '.', '_' and '-', with a letter or digit at both ends")]
+    #[error(
+        "webhook name '{0}' is invalid: use 1 to 63 letters, digits, '.', '_' and '-', with a letter or digit at both ends"
+    )]
     Name(String),
     /// What is called must be a public host over https, or this machine.
     #[error("webhook URL '{url}' is refused: {reason}")]

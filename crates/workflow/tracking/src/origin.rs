@@ -45,8 +45,7 @@ pub async fn run_facts(connection: &mut Connection, run: RunId) -> Result<Option
 pub async fn run_artifact_uri(connection: &mut Connection, run: RunId) -> Result<Option<String>, TrackingError> {
     let sql = "SELECT e.id, e.artifact_location FROM run r JOIN experiment e ON e.id = r.experiment_id
                WHERE r.id = $1";
-    let found: Option<(i64, Option<String>)> =
-        query(sql).bind(run.to_string()).fetch_optional(connection).await?;
+    let found: Option<(i64, Option<String>)> = query(sql).bind(run.to_string()).fetch_optional(connection).await?;
     Ok(found.map(|(experiment, location)| {
         ArtifactRoot::Run { experiment: ExperimentId(experiment), run }.uri(location.as_deref())
     }))

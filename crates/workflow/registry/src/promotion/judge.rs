@@ -132,11 +132,7 @@ impl Bench<'_> {
         }
     }
 
-    async fn approved(
-        &self,
-        connection: &mut Connection,
-        approvers: &[Approver],
-    ) -> Result<Condition, RegistryError> {
+    async fn approved(&self, connection: &mut Connection, approvers: &[Approver]) -> Result<Condition, RegistryError> {
         let key = (self.model, stored("the version", self.request.version)?);
         let found = approval_by(connection, key, &self.request.target, approvers).await?;
         let (held, note) = match found {
@@ -234,10 +230,7 @@ mod tests {
     #[test]
     fn a_signature_fits_where_no_caller_notices() {
         use ElementType::{Fp32, Int64};
-        let old = Signature {
-            inputs: vec![spec("x", Fp32, &[-1, 3])],
-            outputs: vec![spec("y", Fp32, &[-1, 1])],
-        };
+        let old = Signature { inputs: vec![spec("x", Fp32, &[-1, 3])], outputs: vec![spec("y", Fp32, &[-1, 1])] };
         let fits = |inputs: &[TensorSpec], outputs: &[TensorSpec]| {
             misfit(&Signature { inputs: inputs.to_vec(), outputs: outputs.to_vec() }, &old)
         };

@@ -112,14 +112,7 @@ impl Registry {
         who: &str,
     ) -> Result<(), RegistryError> {
         let (name, who, at) = (name.clone(), who.to_owned(), self.now());
-        writing!(self, |connection| declared::gate_declare(
-            connection,
-            &name,
-            &target,
-            declaration.as_ref(),
-            &who,
-            at
-        ))
+        writing!(self, |connection| declared::gate_declare(connection, &name, &target, declaration.as_ref(), &who, at))
     }
 
     /// See [`crate::gate_list`].
@@ -140,8 +133,7 @@ impl Registry {
         let (role, who, why) = (role.map(ToOwned::to_owned), who.to_owned(), why.to_owned());
         let approval = Approval { version, target, role, who, why, at: self.now() };
         let (name, kept) = (name.clone(), approval.clone());
-        let done: Result<(), RegistryError> =
-            writing!(self, |connection| declared::approve(connection, &name, &kept));
+        let done: Result<(), RegistryError> = writing!(self, |connection| declared::approve(connection, &name, &kept));
         done.map(|()| approval)
     }
 

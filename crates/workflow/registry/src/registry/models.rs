@@ -59,11 +59,7 @@ impl Registry {
     }
 
     /// See [`crate::model_rename`].
-    pub async fn model_rename(
-        &self,
-        name: &ModelName,
-        new_name: &ModelName,
-    ) -> Result<RegisteredModel, RegistryError> {
+    pub async fn model_rename(&self, name: &ModelName, new_name: &ModelName) -> Result<RegisteredModel, RegistryError> {
         let (name, new_name, at) = (name.clone(), new_name.clone(), self.now());
         writing!(self, |connection| registered::model_rename(connection, &name, &new_name, at))
     }

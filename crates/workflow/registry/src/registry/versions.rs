@@ -1,4 +1,5 @@
 use ropewalk_catalog::Connection;
+use ropewalk_tracking::run_artifact_uri;
 use ropewalk_types::{Alias, Ambient, ModelName, Timestamp, Uri};
 use serde_json::{Value, json};
 
@@ -68,6 +69,20 @@ impl Registry {
         reading!(self, |connection| version::version_latest(connection, &name, &stages))
     }
 
+    /// The newest version in whatever stage. Errors: [`RegistryError::ModelUnknown`], [`RegistryError::NoVersions`].
+    pub async fn version_newest(&self, name: &ModelName) -> Result<ModelVersion, RegistryError> {
+        let newest = self.version_latest(name, Vec::new()).await?.pop();
+        newest.ok_or_else(|| RegistryError::NoVersions(name.clone()))
+    }
+
+    /// The URI of the folder or file where a version's files are; `runs:` URIs are followed to their run's artifacts.
+    ///
+    /// Errors: as [`crate::version_get`].
+    pub async fn version_place(&self, name: &ModelName, version: u64) -> Result<String, RegistryError> {
+        let name = name.clone();
+        reading!(self, |connection| place(connection, &name, version))
+    }
+
     /// See [`crate::version_search`].
     pub async fn version_search(&self, search: Search) -> Result<Page<ModelVersion>, RegistryError> {
         reading!(self, |connection| search::version_search(connection, &search))
@@ -135,6 +150,13 @@ impl Registry {
         let uri = uri.clone();
         reading!(self, |connection| alias::resolve(connection, &uri))
     }
+}
+
+async fn place(connection: &mut Connection, name: &ModelName, version: u64) -> Result<String, RegistryError> {
+    let storage = version::version_get(connection, name, version).await?.storage;
+    let Ok(Uri::Run { run, path }) = storage.parse() else { return Ok(storage) };
+    let root = run_artifact_uri(connection, run).await?;
+    Ok(root.map_or(storage, |root| format!("{root}/{path}").trim_end_matches('/').to_owned()))
 }
 
 /// Tells of `event`, or of the same of a prompt if the model is one.

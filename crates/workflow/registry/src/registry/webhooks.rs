@@ -23,11 +23,7 @@ impl Registry {
     }
 
     /// A page of at most `limit` webhooks, newest first.
-    pub async fn webhook_list(
-        &self,
-        limit: usize,
-        page_token: Option<&str>,
-    ) -> Result<Page<Webhook>, RegistryError> {
+    pub async fn webhook_list(&self, limit: usize, page_token: Option<&str>) -> Result<Page<Webhook>, RegistryError> {
         let page_token = page_token.map(ToOwned::to_owned);
         reading!(self, |connection| webhook::webhook_list(connection, limit, page_token.as_deref()))
     }

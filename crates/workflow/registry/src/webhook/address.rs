@@ -90,9 +90,24 @@ mod tests {
             assert!(is_public(public.parse().expect(public)), "{public}");
         }
         for other in [
-            "10.0.0.1", "127.0.0.1", "169.254.169.254", "192.168.1.1", "100.64.0.1", "0.0.0.0", "255.255.255.255",
-            "224.0.0.1", "198.18.0.1", "::1", "::", "fe80::1", "fc00::1", "ff02::1", "::ffff:10.0.0.1",
-            "2002:a00:1::", "64:ff9b::a9fe:a9fe", "2001:db8::1",
+            "10.0.0.1",
+            "127.0.0.1",
+            "169.254.169.254",
+            "192.168.1.1",
+            "100.64.0.1",
+            "0.0.0.0",
+            "255.255.255.255",
+            "224.0.0.1",
+            "198.18.0.1",
+            "::1",
+            "::",
+            "fe80::1",
+            "fc00::1",
+            "ff02::1",
+            "::ffff:10.0.0.1",
+            "2002:a00:1::",
+            "64:ff9b::a9fe:a9fe",
+            "2001:db8::1",
         ] {
             assert!(!is_public(other.parse().expect(other)), "{other}");
         }
@@ -101,12 +116,26 @@ mod tests {
 
     #[test]
     fn urls_lead_to_public_hosts_or_here() {
-        for good in ["https://example.com/x", "https://8.8.8.8:8443/", "http://127.0.0.1:9/x", "http://[::1]/", "http://localhost"] {
+        for good in [
+            "https://example.com/x",
+            "https://8.8.8.8:8443/",
+            "http://127.0.0.1:9/x",
+            "http://[::1]/",
+            "http://localhost",
+        ] {
             assert_eq!(url_check(good), Ok(()), "{good}");
         }
         for bad in [
-            "http://example.com/", "ftp://example.com/", "https://10.0.0.1/", "https://[fe80::1]/", "https://a@b/",
-            "https:///x", "example.com", "https://exa mple.com", "http://127.0.0.1@evil.example/", "http://localhost.evil.example/",
+            "http://example.com/",
+            "ftp://example.com/",
+            "https://10.0.0.1/",
+            "https://[fe80::1]/",
+            "https://a@b/",
+            "https:///x",
+            "example.com",
+            "https://exa mple.com",
+            "http://127.0.0.1@evil.example/",
+            "http://localhost.evil.example/",
         ] {
             assert!(url_check(bad).is_err(), "{bad}");
         }
