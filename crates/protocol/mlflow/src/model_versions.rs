@@ -43,10 +43,6 @@ pub(crate) async fn create(
         user: principal.map(|Extension(Principal(name))| name),
     };
     let version = state.registry.version_create(new).await?;
-    if let Some(Ok(model)) = version.logged_model.as_deref().map(str::parse) {
-        let number = i64::try_from(version.version).unwrap_or(i64::MAX);
-        state.tracking.logged_model_version_record(model, version.name.as_str(), number).await?;
-    }
     Ok(Json(json!({ "model_version": ModelVersionOut::from(&version) })))
 }
 

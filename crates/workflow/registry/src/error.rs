@@ -174,7 +174,7 @@ impl RegistryError {
                 Tracked::Absent => ErrorKind::Absent,
                 Tracked::Exists => ErrorKind::Exists,
                 Tracked::Invalid => ErrorKind::Invalid,
-                _ => ErrorKind::Internal,
+                Tracked::Internal => ErrorKind::Internal,
             },
             Self::Webhook(WebhookError::Absent(_))
             | Self::ModelUnknown { .. }

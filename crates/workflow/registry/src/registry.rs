@@ -35,7 +35,7 @@ macro_rules! reading {
         $self.catalog.read(move |$connection| Box::pin(async move { $work.await })).await
     };
 }
-use {reading, writing};
+pub(crate) use {reading, writing};
 
 impl Registry {
     /// Over a catalogue that was opened with [`crate::MIGRATIONS`] and those of `ropewalk_lineage` and

@@ -48,7 +48,7 @@ pub(crate) async fn origin(connection: &mut Connection, new: &SourcedVersion) ->
             return refuse(source, "the source of a prompt is a placeholder");
         }
         let (source, storage) = (source.to_owned(), source.to_owned());
-        return Ok(Origin { source, storage, run, logged_model, parent: None });
+        return Ok(Origin { source, storage, run, logged_model: None, parent: None });
     }
     if let Some(named) = named(source)? {
         if let Named::Logged(id) = named {

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use ropewalk_catalog::{Connection, query};
 use ropewalk_lineage::{Link, Relation, link};
+use ropewalk_tracking::transaction::logged_model_version_record;
 use ropewalk_types::{Alias, ModelName, Timestamp, Uri};
 
 use crate::limits::{tag_check, tags_check};
@@ -57,7 +58,7 @@ pub async fn version_register(
 /// Registers what a client names by its source, in the caller's transaction; see [`SourcedVersion`].
 ///
 /// The source must lie where its run or its logged model keeps its files. Where it is known what it came from, that
-/// is linked in lineage.
+/// is linked in lineage; a logged model is told that it became a version.
 ///
 /// Errors: [`RegistryError::ModelUnknown`], [`RegistryError::Source`], a tag that cannot be one.
 pub async fn version_create(
@@ -88,6 +89,9 @@ pub async fn version_create(
     .await?;
     for (key, value) in &new.tags {
         tag_write(connection, model, version, key, value).await?;
+    }
+    if let Some(Ok(id)) = origin.logged_model.as_deref().map(str::parse) {
+        logged_model_version_record(connection, id, new.name.as_str(), version).await?;
     }
     if let Some(parent) = origin.parent {
         return registered(connection, &new.name, version, parent, at).await;

@@ -67,10 +67,13 @@ impl Registry {
         let now = self.now();
         let due = writing!(self, |connection| claim(connection, now))?;
         let tried = due.len();
-        let sending = due.into_iter().map(|(id, url, secret, body, tries)| async move {
-            let sent = sender.send(&message(&id, &url, secret.as_deref(), body, now)).await;
-            (id, retry(&sent, tries, now))
-        });
+        let mut sending = Vec::with_capacity(tried);
+        for (id, url, secret, body, tries) in due {
+            sending.push(async move {
+                let sent = sender.send(&message(&id, &url, secret.as_deref(), body, now)).await;
+                (id, retry(&sent, tries, now))
+            });
+        }
         for (id, again) in join_all(sending).await {
             let ended: Result<(), RegistryError> = writing!(self, |connection| finish(connection, &id, again));
             ended?;

@@ -40,15 +40,14 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
 /// The IPv4 address that an IPv6 address stands for, or the address itself.
 fn embedded(address: IpAddr) -> IpAddr {
     let IpAddr::V6(wrapped) = address else { return address };
-    let [a, b, c, d, e, f, g, h] = wrapped.segments();
+    let part = wrapped.segments();
     let four = |high: u16, low: u16| {
-        let ([w, x], [y, z]) = (high.to_be_bytes(), low.to_be_bytes());
-        IpAddr::V4(Ipv4Addr::new(w, x, y, z))
+        let ([first, second], [third, fourth]) = (high.to_be_bytes(), low.to_be_bytes());
+        IpAddr::V4(Ipv4Addr::new(first, second, third, fourth))
     };
-    match (a, b) {
-        (0x2002, _) => four(b, c),
-        (0x64, 0xff9b) if [c, d, e, f] == [0; 4] => four(g, h),
-        (0, 0) if [c, d, e] == [0; 3] && f == 0xffff => four(g, h),
+    match part {
+        [0x2002, high, low, ..] => four(high, low),
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0, 0, 0, 0, 0, 0xffff, high, low] => four(high, low),
         _ => address,
     }
 }

@@ -10,7 +10,7 @@ pub struct Event(usize);
 
 /// A text that names no event.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no event '{0}'; those are {}", ALL.map(|(entity, action)| format!("{entity}.{action}")).join(", "))]
+#[error("there is no event '{0}'")]
 pub struct UnknownEvent(pub String);
 
 /// Entity and action of each.
