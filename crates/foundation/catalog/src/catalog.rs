@@ -49,7 +49,11 @@ impl Catalog {
             let name = directory.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
             return match Place::from_url(&url)? {
                 Place::Server(server) => {
-                    let server = server.in_schema(format!("test_{}_{}", std::process::id(), name.trim_matches('.')));
+                    let server = server.in_schema(format!(
+                        "test_{}_{}",
+                        std::process::id(),
+                        name.trim_matches('.').to_lowercase()
+                    ));
                     Self::open_place(Place::Server(Box::new(server)), sets, None).await
                 }
                 Place::File(_) => Err(CatalogError::Url { url, reason: format!("{TEST_SERVER} names no server") }),

@@ -2,7 +2,6 @@ use ropewalk_catalog::{Connection, query};
 use std::fmt;
 use std::str::FromStr;
 
-use Connection;
 use ropewalk_types::{Timestamp, Uri, UriError};
 use serde::{Deserialize, Serialize};
 

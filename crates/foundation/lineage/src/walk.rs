@@ -1,4 +1,6 @@
-use ropewalk_catalog::{Catalog, query};
+use std::borrow::Cow;
+
+use ropewalk_catalog::{Catalog, Dialect, query};
 use ropewalk_types::{Timestamp, Uri};
 use serde::{Deserialize, Serialize};
 
@@ -59,6 +61,11 @@ pub async fn downstream(catalog: &Catalog, uri: &Uri) -> Result<Vec<Step>, Linea
 type Row = (i64, String, String, String, i64);
 
 async fn walk(catalog: &Catalog, uri: &Uri, sql: &'static str) -> Result<Vec<Step>, LineageError> {
+    // PostgreSQL asks that both terms of a recursion compare text alike; SQLite has no other way than by bytes.
+    let sql = match catalog.dialect() {
+        Dialect::Sqlite => Cow::Borrowed(sql),
+        Dialect::Postgres => Cow::Owned(sql.replace("CAST($1 AS TEXT)", "CAST($1 AS TEXT) COLLATE \"C\"")),
+    };
     let rows: Vec<Row> = query(sql).bind(uri.to_string()).bind(i64::from(DEPTH)).read_all(catalog).await?;
     if rows.last().is_some_and(|row| row.0 > i64::from(DEPTH)) {
         return Err(LineageError::TooDeep { uri: uri.clone(), depth: DEPTH });

@@ -7,8 +7,10 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
+use bytes::Bytes;
+use futures::TryStreamExt as _;
 use ropewalk_store::files::{self, ScanNext};
-use ropewalk_store::{CollectSettings, LinkMode, NewFile, NoProgress, Root, Store, TreeFile};
+use ropewalk_store::{CollectSettings, LinkMode, NewFile, NoProgress, Root, Store, StoreError, TreeFile};
 
 /// CPU seconds of all threads so far, and the largest memory in megabytes (proc(5)).
 fn usage() -> (f64, u64) {
@@ -129,6 +131,28 @@ async fn large(root: &Path, bytes: u64) {
     measured("materialize", store.materialize(&blob.digest, &root.join("large-out"))).await.unwrap();
 }
 
+/// What a server does with an artifact: a body that comes in pieces and goes in pieces.
+async fn body(root: &Path, bytes: u64) {
+    let url = format!("file:{}", root.join("body-store").display());
+    let store = Store::open(&url).await.unwrap();
+    let pieces = (0..bytes >> 18).map(|number| Ok::<_, StoreError>(Bytes::from(noise(number, 1 << 18))));
+    // In memory before it is measured: making the noise costs as much as storing it.
+    let pieces: Vec<_> = pieces.collect();
+    let blob = measured("take in a body", store.put_stream(futures::stream::iter(pieces))).await.unwrap();
+    let read = async |store: &Store| {
+        let mut body = store.blob_body(&blob.digest, 0..blob.size);
+        let mut length = 0;
+        while let Some(piece) = body.try_next().await.unwrap() {
+            length += piece.len() as u64;
+        }
+        assert_eq!(length, blob.size);
+    };
+    measured("give it", read(&store)).await;
+    let other = Store::open(&url).await.unwrap();
+    measured("give it after a restart", read(&other)).await;
+    measured("give it again", read(&other)).await;
+}
+
 #[tokio::main]
 async fn main() {
     let arguments: Vec<String> = std::env::args().collect();
@@ -138,4 +162,5 @@ async fn main() {
     files::create_directories(&root).unwrap();
     many(&root, count.parse().unwrap()).await;
     large(&root, bytes.parse().unwrap()).await;
+    body(&root, bytes.parse().unwrap()).await;
 }

@@ -63,6 +63,44 @@ fn cutter(bytes: &[u8]) -> FastCDC<'_> {
     FastCDC::new(bytes, MIN_CHUNK, AVERAGE_CHUNK, MAX_CHUNK)
 }
 
+/// Chunks of a body that does not compress are larger …
+const COARSE_MIN_CHUNK: usize = 128 << 10;
+/// … and about this large, or the largest.
+const COARSE_AVERAGE_CHUNK: usize = 160 << 10;
+/// After so many chunks it is known whether a body compresses.
+const LOOKED_AT: u32 = 16;
+
+/// How finely a body is cut.
+///
+/// Looking for a cut costs more than hashing. What does not compress, as weights and images, is seldom edited within: its
+/// chunks are larger, so that most of it is passed over, and there are fewer to be known. The bytes alone decide, so that
+/// the same body is always cut at the same places.
+#[derive(Debug, Default)]
+pub(crate) struct Grain {
+    looked_at: u32,
+    compresses: bool,
+}
+
+impl Grain {
+    /// The length of the chunk with which `bytes` begin: at least [`MAX_CHUNK`], or the end of the body.
+    pub(crate) fn cut(&self, bytes: &[u8]) -> usize {
+        let coarse = self.looked_at == LOOKED_AT && !self.compresses;
+        let cutter =
+            if coarse { FastCDC::new(bytes, COARSE_MIN_CHUNK, COARSE_AVERAGE_CHUNK, MAX_CHUNK) } else { cutter(bytes) };
+        cutter.cut(0, bytes.len()).1
+    }
+
+    /// Takes notice of the next chunk.
+    pub(crate) fn look(&mut self, encoder: &mut Encoder, raw: &[u8]) {
+        if self.looked_at < LOOKED_AT {
+            self.looked_at += 1;
+            let length = raw.len().min(SAMPLE);
+            let start = (raw.len() - length) / 2;
+            self.compresses |= encoder.pays(&raw[start..start + length]);
+        }
+    }
+}
+
 /// How bytes lie in a pack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Encoding {
@@ -94,13 +132,26 @@ impl Encoder {
 
     /// `raw` as it should lie in a pack.
     pub(crate) fn encode(&mut self, raw: &[u8]) -> (Encoding, Bytes) {
-        let skipped = self.in_vain >= HOPELESS_FROM && !self.in_vain.is_multiple_of(TRIED_OF_HOPELESS);
-        let compressed = if skipped { None } else { self.compressed(raw) };
-        self.in_vain = if compressed.is_some() { 0 } else { self.in_vain.saturating_add(1) };
-        match compressed {
+        match self.tried(raw) {
             Some(compressed) => (Encoding::Zstd, compressed.into()),
             None => (Encoding::Plain, Bytes::copy_from_slice(raw)),
         }
+    }
+
+    /// Like [`Encoder::encode`], but what is stored as it is shares the memory of `raw`.
+    pub(crate) fn encode_shared(&mut self, raw: &Bytes) -> (Encoding, Bytes) {
+        match self.tried(raw) {
+            Some(compressed) => (Encoding::Zstd, compressed.into()),
+            None => (Encoding::Plain, raw.clone()),
+        }
+    }
+
+    /// `None` when compression gains too little, or is not tried because it lately never did.
+    fn tried(&mut self, raw: &[u8]) -> Option<Vec<u8>> {
+        let skipped = self.in_vain >= HOPELESS_FROM && !self.in_vain.is_multiple_of(TRIED_OF_HOPELESS);
+        let compressed = if skipped { None } else { self.compressed(raw) };
+        self.in_vain = if compressed.is_some() { 0 } else { self.in_vain.saturating_add(1) };
+        compressed
     }
 
     /// Whether compression makes `raw` much smaller.
@@ -192,6 +243,43 @@ mod tests {
         }
         let zeros = vec![0; MAX_CHUNK * 3];
         assert_eq!(streamed(&zeros, 77_777).len(), 3);
+    }
+
+    #[test]
+    fn bodies_are_cut_coarsely_only_when_they_do_not_compress_from_the_beginning() {
+        let lengths = |bytes: &[u8]| {
+            let (mut grain, mut encoder, mut rest, mut lengths) =
+                (Grain::default(), Encoder::new().unwrap(), bytes, Vec::new());
+            while !rest.is_empty() {
+                let length = grain.cut(rest);
+                let (chunk, after) = rest.split_at(length);
+                grain.look(&mut encoder, chunk);
+                lengths.push(length);
+                rest = after;
+            }
+            lengths
+        };
+        let noise = noise(9, 24 << 20);
+        let cut = lengths(&noise);
+        let (fine, coarse) = cut.split_at(LOOKED_AT as usize);
+        assert_eq!(fine, chunks(&noise).take(fine.len()).map(<[u8]>::len).collect::<Vec<_>>());
+        let (last, coarse) = coarse.split_last().unwrap();
+        assert!(coarse.iter().all(|length| (COARSE_MIN_CHUNK..=MAX_CHUNK).contains(length)) && *last <= MAX_CHUNK);
+        // An insertion moves the cuts near it and no others.
+        let mut edited = noise.clone();
+        edited.splice(5 << 20..5 << 20, *b"hemp").for_each(drop);
+        let ends = |bytes: &[u8]| {
+            let ends = lengths(bytes).into_iter().scan(0, |end, length| {
+                *end += length;
+                Some(bytes.len() - *end)
+            });
+            ends.collect::<std::collections::HashSet<usize>>()
+        };
+        let kept = ends(&noise).intersection(&ends(&edited)).filter(|to_end| **to_end < 8 << 20).count();
+        assert!(kept >= 20, "{kept} cuts behind the insertion are where they were");
+        let text = b"hemp yarn strand rope ".repeat(1 << 16);
+        let mixed = [&text[..], &noise].concat();
+        assert_eq!(lengths(&mixed), chunks(&mixed).map(<[u8]>::len).collect::<Vec<_>>());
     }
 
     #[test]

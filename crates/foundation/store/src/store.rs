@@ -1,3 +1,4 @@
+mod body;
 mod cache;
 mod collect;
 mod copy;
@@ -18,12 +19,14 @@ mod stray;
 mod stream;
 mod sweep;
 mod trees;
+mod trusted;
 mod usage;
 mod verify;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Instant;
 
 use bytes::Bytes;
 use futures::StreamExt as _;
@@ -39,6 +42,7 @@ use crate::tree::Tree;
 use crate::writer::Writer;
 
 use just_checked::JustChecked;
+use trusted::Trusted;
 
 pub use collect::{Amount, CollectSettings, Collected};
 pub use copy::{NoProgress, TransferProgress, Transferred};
@@ -89,6 +93,9 @@ pub(crate) struct Inner {
     /// For what is read from that directory.
     buffers: Arc<Buffers>,
     just_checked: JustChecked,
+    trusted: Trusted,
+    /// When a body last made this handle look for what others removed.
+    looked: Mutex<Option<Instant>>,
     /// Where it is, for people.
     place: String,
     /// Index objects that cannot be read are taken to say nothing.
@@ -154,9 +161,20 @@ impl Store {
         let Resolved { backend, directory } = resolved;
         check_format(backend.as_ref(), &place).await.map_err(|error| error.opening(&place))?;
         let (index, refreshing) = (RwLock::default(), tokio::sync::RwLock::default());
-        let (buffers, just_checked) = (Arc::default(), JustChecked::default());
-        let inner = Arc::new(Inner { backend, index, refreshing, directory, buffers, just_checked, place, tolerant });
-        let store = Self { inner, cache: None, used: None };
+        let (buffers, just_checked, trusted) = (Arc::default(), JustChecked::default(), Trusted::default());
+        let inner = Inner {
+            backend,
+            index,
+            refreshing,
+            directory,
+            buffers,
+            just_checked,
+            trusted,
+            looked: Mutex::new(Some(Instant::now())),
+            place,
+            tolerant,
+        };
+        let store = Self { inner: Arc::new(inner), cache: None, used: None };
         store.inner.refresh().await?;
         Ok(store)
     }
@@ -313,6 +331,11 @@ impl Inner {
     /// How many parts of 8 MiB of a pack are written at once.
     pub(crate) fn parts_at_once(&self) -> usize {
         if self.directory.is_some() { 2 } else { 6 }
+    }
+
+    /// Whether the objects are files of this machine.
+    pub(crate) fn is_local(&self) -> bool {
+        self.directory.is_some()
     }
 
     /// The file that is the pack, when the store is a directory of this machine.

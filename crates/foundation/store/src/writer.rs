@@ -1,3 +1,4 @@
+mod body;
 mod directory;
 mod pack;
 mod pack_writer;
@@ -113,6 +114,11 @@ impl Writer {
             self.inner.publish(finished).await?;
         }
         self.claims.relied().check(&self.inner).await
+    }
+
+    /// Whether all that was added so far is in what this writer writes, and nothing of it was in the store before.
+    pub(crate) fn is_all_new(&self) -> bool {
+        self.claims.relies_on_nothing()
     }
 
     async fn add_small(&mut self, bytes: Bytes, tree: bool) -> Result<Blob, StoreError> {

@@ -1,3 +1,4 @@
+pub(crate) mod direct;
 pub(crate) mod download;
 pub(crate) mod proxied;
 mod upload;
@@ -5,9 +6,12 @@ mod upload;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
+use axum::body::Body;
+use axum::extract::{FromRequestParts, Path, State};
+use axum::http::HeaderMap;
+use axum::http::request::Parts;
 use axum::response::Response;
-use ropewalk_tracking::ArtifactPath;
+use ropewalk_tracking::{ArtifactEntry, ArtifactHome, ArtifactPath, ArtifactRoot, TrackingError};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -16,7 +20,23 @@ use crate::wire::FileInfo;
 use crate::wire::run::artifact_uri;
 use crate::{MlflowError, MlflowState};
 
-/// `ListArtifacts`, and the parameters of `/get-artifact`.
+/// The rest of a URL's path, decoded once; what is not UTF-8 is refused in MLflow's shape.
+pub(crate) struct PathText(pub(crate) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for PathText {
+    type Rejection = MlflowError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, MlflowError> {
+        match Path::<String>::from_request_parts(parts, state).await {
+            Ok(Path(text)) => Ok(Self(text)),
+            Err(error) => Err(MlflowError::invalid("path", &error.body_text())),
+        }
+    }
+}
+
+/// `ListArtifacts`, and the parameters of `/get-artifact` and `upload-artifact`.
+///
+/// A listing is never cut, so that there is no `page_token` that could come back.
 #[derive(Debug, Deserialize)]
 pub(crate) struct OfRun {
     run_id: Option<String>,
@@ -30,21 +50,67 @@ pub(crate) async fn list(
     Parameters(message): Parameters<OfRun>,
 ) -> Result<Json<Value>, MlflowError> {
     let run = state.tracking.run_info(run_id(message.run_id, message.run_uuid)?).await?;
-    let folder = folder(message.path.as_deref().unwrap_or_default())?;
-    let entries = state.tracking.artifact_list(run.id, folder.as_ref()).await?;
+    let uri = artifact_uri(&run);
+    let entries = list_under(&state, &uri, message.path.as_deref()).await?;
     let files: Vec<_> = entries.iter().map(FileInfo::of).collect();
-    Ok(Json(json!({ "root_uri": artifact_uri(&run), "files": files })))
+    Ok(Json(json!({ "root_uri": uri, "files": files })))
 }
 
 /// The bytes of an artifact, by run and path.
 pub(crate) async fn get(
     State(state): State<Arc<MlflowState>>,
     Parameters(message): Parameters<OfRun>,
+    headers: HeaderMap,
 ) -> Result<Response, MlflowError> {
     let run = run_id(message.run_id, message.run_uuid)?;
     let path = path(&required("path", message.path)?)?;
     let artifact = state.tracking.artifact_get(run, &path).await?;
-    download::answer(&state, &artifact).await
+    download::answer(&state, &artifact, &headers).await
+}
+
+/// Puts an artifact into a run: what MLflow's page does, which names the run and not where its artifacts lie.
+pub(crate) async fn put(
+    State(state): State<Arc<MlflowState>>,
+    Parameters(message): Parameters<OfRun>,
+    body: Body,
+) -> Result<Json<Value>, MlflowError> {
+    let run = run_id(message.run_id, message.run_uuid)?;
+    let path = path(&required("path", message.path)?)?;
+    let blob = upload::receive(&state, body).await?;
+    state.tracking.artifact_put(run, path, blob.digest, blob.size).await?;
+    Ok(Json(json!({})))
+}
+
+/// The answer of a download of what lies at `path` under an artifact URI.
+pub(crate) async fn download_from(
+    state: &MlflowState,
+    uri: &str,
+    path: &str,
+    headers: &HeaderMap,
+) -> Result<Response, MlflowError> {
+    let path = self::path(path)?;
+    let artifact = state.tracking.artifact_at(&here(uri)?, &path).await?;
+    download::answer(state, &artifact, headers).await
+}
+
+/// What lies in one folder, or at the top, under an artifact URI.
+pub(crate) async fn list_under(
+    state: &MlflowState,
+    uri: &str,
+    path: Option<&str>,
+) -> Result<Vec<ArtifactEntry>, MlflowError> {
+    let folder = folder(path.unwrap_or_default())?;
+    Ok(state.tracking.artifact_entries(&here(uri)?, folder.as_ref()).await?)
+}
+
+fn here(uri: &str) -> Result<ArtifactRoot, MlflowError> {
+    match ArtifactHome::of_uri(uri).map_err(TrackingError::from)? {
+        ArtifactHome::Here(root) => Ok(root),
+        ArtifactHome::Elsewhere(uri) => {
+            let what = format!("the artifacts lie at '{uri}', which this server neither reads nor writes");
+            Err(MlflowError::Unsupported { parameter: "path", what })
+        }
+    }
 }
 
 fn path(text: &str) -> Result<ArtifactPath, MlflowError> {

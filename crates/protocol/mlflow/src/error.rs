@@ -12,10 +12,20 @@ use serde_json::json;
 #[derive(Debug, thiserror::Error)]
 pub enum MlflowError {
     /// A parameter that must be given is not.
-    #[error("missing value for required parameter '{0}'")]
+    #[error("Missing value for required parameter '{0}'")]
     Missing(&'static str),
+    /// A field of one item of a list must be given and is not.
+    #[error("Missing value for required parameter '{list}[{place}].{field}'")]
+    MissingIn {
+        /// The list.
+        list: &'static str,
+        /// Where in it, from 0.
+        place: usize,
+        /// The field.
+        field: &'static str,
+    },
     /// A parameter has a value that it cannot have.
-    #[error("invalid value for parameter '{parameter}': {reason}")]
+    #[error("Invalid value for parameter '{parameter}' supplied: {reason}")]
     Invalid {
         /// The parameter.
         parameter: &'static str,
@@ -30,9 +40,19 @@ pub enum MlflowError {
         /// What is not supported.
         what: String,
     },
+    /// What MLflow's server cannot do with some storages, and this server not with any: in MLflow's words, by which clients
+    /// know that there is another way.
+    #[error("{0}")]
+    NotImplemented(&'static str),
     /// The body or query string does not have the shape of the message.
     #[error("the request does not fit the message: {0}")]
     Message(String),
+    /// The body is said to be something else than JSON.
+    #[error("Bad Request. Content-Type must be one of ['application/json'], not '{0}'")]
+    ContentType(String),
+    /// No run has this id: it is not one that this server gives.
+    #[error("Run with id={0} not found")]
+    RunUnknown(String),
     /// The body is not JSON.
     #[error("the request body is not JSON: {0}")]
     NotJson(String),
@@ -79,6 +99,9 @@ pub enum MlflowError {
         /// What happened.
         error: std::io::Error,
     },
+    /// An answer could not be written as JSON.
+    #[error("cannot write the answer: {0}")]
+    Answer(serde_json::Error),
     /// A worker thread ended without an answer.
     #[error("a worker thread ended without an answer: {0}")]
     Worker(#[from] tokio::task::JoinError),
@@ -90,18 +113,24 @@ impl MlflowError {
         const INVALID: (&str, StatusCode) = ("INVALID_PARAMETER_VALUE", StatusCode::BAD_REQUEST);
         match self {
             Self::Missing(_)
+            | Self::MissingIn { .. }
+            | Self::ContentType(_)
             | Self::Invalid { .. }
             | Self::Unsupported { .. }
             | Self::Message(_)
             | Self::TooLarge { .. } => INVALID,
             Self::NotJson(_) | Self::BodyBroken(_) => ("BAD_REQUEST", StatusCode::BAD_REQUEST),
             Self::EndpointAbsent { .. } => ("ENDPOINT_NOT_FOUND", StatusCode::NOT_FOUND),
+            Self::NotImplemented(_) => ("NOT_IMPLEMENTED", StatusCode::NOT_IMPLEMENTED),
+            Self::RunUnknown(_) => ("RESOURCE_DOES_NOT_EXIST", StatusCode::NOT_FOUND),
             Self::Host(_) => ("PERMISSION_DENIED", StatusCode::FORBIDDEN),
             Self::Unauthenticated => ("UNAUTHENTICATED", StatusCode::UNAUTHORIZED),
             Self::Tracking(error) => match error.kind() {
                 ErrorKind::Absent => ("RESOURCE_DOES_NOT_EXIST", StatusCode::NOT_FOUND),
                 ErrorKind::Exists => ("RESOURCE_ALREADY_EXISTS", StatusCode::BAD_REQUEST),
                 ErrorKind::Invalid => INVALID,
+                // MLflow says 500, which its client asks for again and again: the request is what must change.
+                ErrorKind::State => ("INVALID_STATE", StatusCode::BAD_REQUEST),
                 ErrorKind::Internal => ("INTERNAL_ERROR", StatusCode::INTERNAL_SERVER_ERROR),
             },
             Self::Registry(error) => match error.kind() {
@@ -112,7 +141,7 @@ impl MlflowError {
                 RegistryKind::Refused => ("PERMISSION_DENIED", StatusCode::FORBIDDEN),
                 RegistryKind::Internal => ("INTERNAL_ERROR", StatusCode::INTERNAL_SERVER_ERROR),
             },
-            Self::Store(_) | Self::File(_) | Self::Spool { .. } | Self::Worker(_) => {
+            Self::Store(_) | Self::File(_) | Self::Spool { .. } | Self::Answer(_) | Self::Worker(_) => {
                 ("INTERNAL_ERROR", StatusCode::INTERNAL_SERVER_ERROR)
             }
         }
@@ -126,9 +155,13 @@ impl MlflowError {
 impl Diagnose for MlflowError {
     fn code(&self) -> &'static str {
         match self {
-            Self::Missing(_) => "mlflow.missing",
+            Self::Missing(_) | Self::MissingIn { .. } => "mlflow.missing",
+            Self::ContentType(_) => "mlflow.content_type",
+            Self::RunUnknown(_) => "mlflow.run_unknown",
+            Self::Answer(_) => "mlflow.answer",
             Self::Invalid { .. } => "mlflow.invalid",
             Self::Unsupported { .. } => "mlflow.unsupported",
+            Self::NotImplemented(_) => "mlflow.not_implemented",
             Self::Message(_) => "mlflow.message",
             Self::NotJson(_) => "mlflow.not_json",
             Self::TooLarge { .. } => "mlflow.too_large",

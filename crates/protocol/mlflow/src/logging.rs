@@ -1,34 +1,16 @@
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use ropewalk_tracking::{Batch, Metric, Param, Tag, Written};
 use ropewalk_types::RunId;
 use serde::Deserialize;
-use serde_json::{Value, json};
 
-use crate::request::{Message, Parameters, required, run_id};
-use crate::wire::number::Int64;
-use crate::wire::run::{MetricIn, MetricOut};
-use crate::wire::{KeyValue, page_size};
+use crate::answer::{Answer, done};
+use crate::request::{BATCH_BYTES, Message, required, run_id};
+use crate::wire::KeyValue;
+use crate::wire::number::{Double, Int64};
+use crate::wire::run::MetricIn;
 use crate::{MlflowError, MlflowState};
-
-type Answer = Result<Json<Value>, MlflowError>;
-
-/// A message about one run.
-#[derive(Debug, Deserialize)]
-pub(crate) struct About<T> {
-    run_id: Option<String>,
-    run_uuid: Option<String>,
-    #[serde(flatten)]
-    what: T,
-}
-
-impl<T> About<T> {
-    fn run(&mut self) -> Result<RunId, MlflowError> {
-        run_id(self.run_id.take(), self.run_uuid.take())
-    }
-}
 
 /// MLflow cuts long values and says so in its log; so do we.
 fn note(run: RunId, written: &Written) {
@@ -37,46 +19,62 @@ fn note(run: RunId, written: &Written) {
     }
 }
 
-/// `LogMetric`.
-pub(crate) async fn metric(
-    State(state): State<Arc<MlflowState>>,
-    Message(mut message): Message<About<MetricIn>>,
-) -> Answer {
-    let run = message.run()?;
-    state.tracking.metric_log(run, message.what.metric()?).await?;
-    Ok(Json(json!({})))
+/// `LogMetric`. Its fields stand here, not in a flattened part, which serde would first have to hold as a whole.
+#[derive(Debug, Deserialize)]
+pub(crate) struct LogMetric {
+    run_id: Option<String>,
+    run_uuid: Option<String>,
+    key: Option<String>,
+    value: Option<Double>,
+    timestamp: Option<Int64>,
+    step: Option<Int64>,
+    model_id: Option<String>,
+    dataset_name: Option<String>,
+    dataset_digest: Option<String>,
 }
 
-/// `LogParam`.
-pub(crate) async fn param(
-    State(state): State<Arc<MlflowState>>,
-    Message(mut message): Message<About<KeyValue>>,
-) -> Answer {
-    let run = message.run()?;
-    let param = Param::new(required("key", message.what.key)?, message.what.value.unwrap_or_default());
+pub(crate) async fn metric(State(state): State<Arc<MlflowState>>, Message(message): Message<LogMetric>) -> Answer {
+    let run = run_id(message.run_id, message.run_uuid)?;
+    let metric = MetricIn {
+        key: message.key,
+        value: message.value,
+        timestamp: message.timestamp,
+        step: message.step,
+        model_id: message.model_id,
+        dataset_name: message.dataset_name,
+        dataset_digest: message.dataset_digest,
+    };
+    state.tracking.metric_log(run, metric.metric()?).await?;
+    Ok(done())
+}
+
+/// `LogParam`, `SetTag`, `DeleteTag`.
+#[derive(Debug, Deserialize)]
+pub(crate) struct PairOf {
+    run_id: Option<String>,
+    run_uuid: Option<String>,
+    key: Option<String>,
+    value: Option<String>,
+}
+
+pub(crate) async fn param(State(state): State<Arc<MlflowState>>, Message(message): Message<PairOf>) -> Answer {
+    let run = run_id(message.run_id, message.run_uuid)?;
+    let param = Param::new(required("key", message.key)?, message.value.unwrap_or_default());
     note(run, &state.tracking.param_log(run, param).await?);
-    Ok(Json(json!({})))
+    Ok(done())
 }
 
-/// `SetTag`.
-pub(crate) async fn tag(
-    State(state): State<Arc<MlflowState>>,
-    Message(mut message): Message<About<KeyValue>>,
-) -> Answer {
-    let run = message.run()?;
-    let tag = Tag::new(required("key", message.what.key)?, message.what.value.unwrap_or_default());
+pub(crate) async fn tag(State(state): State<Arc<MlflowState>>, Message(message): Message<PairOf>) -> Answer {
+    let run = run_id(message.run_id, message.run_uuid)?;
+    let tag = Tag::new(required("key", message.key)?, message.value.unwrap_or_default());
     note(run, &state.tracking.tag_set(run, tag).await?);
-    Ok(Json(json!({})))
+    Ok(done())
 }
 
-/// `DeleteTag`.
-pub(crate) async fn tag_delete(
-    State(state): State<Arc<MlflowState>>,
-    Message(mut message): Message<About<KeyValue>>,
-) -> Answer {
-    let run = message.run()?;
-    state.tracking.tag_delete(run, &required("key", message.what.key)?).await?;
-    Ok(Json(json!({})))
+pub(crate) async fn tag_delete(State(state): State<Arc<MlflowState>>, Message(message): Message<PairOf>) -> Answer {
+    let run = run_id(message.run_id, message.run_uuid)?;
+    state.tracking.tag_delete(run, &required("key", message.key)?).await?;
+    Ok(done())
 }
 
 /// `LogBatch`.
@@ -88,52 +86,41 @@ pub(crate) struct LogBatch {
     tags: Option<Vec<KeyValue>>,
 }
 
-pub(crate) async fn batch(State(state): State<Arc<MlflowState>>, Message(message): Message<LogBatch>) -> Answer {
+pub(crate) async fn batch(
+    State(state): State<Arc<MlflowState>>,
+    Message(message): Message<LogBatch, BATCH_BYTES>,
+) -> Answer {
     let run = run_id(message.run_id, None)?;
-    let metrics = message.metrics.unwrap_or_default().into_iter().map(MetricIn::metric);
-    let params = message.params.unwrap_or_default().into_iter();
+    let metrics = message.metrics.unwrap_or_default().into_iter().enumerate();
     let batch = Batch {
-        metrics: metrics.collect::<Result<Vec<Metric>, _>>()?,
-        params: params.map(|pair| Param::new(pair.key.unwrap_or_default(), pair.value.unwrap_or_default())).collect(),
-        tags: message.tags.unwrap_or_default().into_iter().map(Tag::from).collect(),
+        metrics: metrics
+            .map(|(place, metric)| metric.metric_at(place))
+            .collect::<Result<Vec<Metric>, MlflowError>>()?,
+        params: pairs("params", message.params, |key, value| Param { key, value })?,
+        tags: pairs("tags", message.tags, |key, value| Tag { key, value })?,
     };
     note(run, &state.tracking.batch_log(run, batch).await?);
-    Ok(Json(json!({})))
+    Ok(done())
 }
 
-/// `GetMetricHistory`.
-#[derive(Debug, Deserialize)]
-pub(crate) struct GetHistory {
-    run_id: Option<String>,
-    run_uuid: Option<String>,
-    metric_key: Option<String>,
-    max_results: Option<Int64>,
-    page_token: Option<String>,
-}
-
-pub(crate) async fn history(
-    State(state): State<Arc<MlflowState>>,
-    Parameters(message): Parameters<GetHistory>,
-) -> Answer {
-    let run = run_id(message.run_id, message.run_uuid)?;
-    let key = required("metric_key", message.metric_key)?;
-    let token = message.page_token.as_deref().filter(|token| !token.is_empty());
-    let after = token.map(str::parse).transpose().map_err(|error| MlflowError::invalid("page_token", &error))?;
-    let limit = page_size(message.max_results, ropewalk_tracking::HISTORY_PAGE, i32::MAX as usize)?;
-    let page = state.tracking.metric_history(run, &key, after, limit).await?;
-    let metrics: Vec<_> = page.metrics.iter().map(MetricOut::from).collect();
-    let mut answer = json!({ "metrics": metrics });
-    if let Some(next) = page.next {
-        answer["next_page_token"] = json!(next.to_string());
-    }
-    Ok(Json(answer))
+fn pairs<T>(
+    list: &'static str,
+    given: Option<Vec<KeyValue>>,
+    make: fn(String, String) -> T,
+) -> Result<Vec<T>, MlflowError> {
+    let one = |(place, pair): (usize, KeyValue)| -> Result<T, MlflowError> {
+        let key = pair.key.filter(|key| !key.is_empty());
+        let key = key.ok_or(MlflowError::MissingIn { list, place, field: "key" })?;
+        Ok(make(key, pair.value.unwrap_or_default()))
+    };
+    given.unwrap_or_default().into_iter().enumerate().map(one).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
 
-    use crate::request::MESSAGE_BYTES;
+    use crate::request::BATCH_BYTES;
     use crate::testing::{Server, get, post};
 
     const API: &str = "/api/2.0/mlflow";
@@ -176,7 +163,8 @@ mod tests {
         server.ok(param("1")).await;
         server.ok(param("1")).await;
         let message = server.refuses(param("2"), 400, "INVALID_PARAMETER_VALUE").await;
-        assert!(message.contains("`1`") && message.contains("`2`"), "{message}");
+        assert!(message.starts_with("Changing param values is not allowed."), "{message}");
+        assert!(message.contains("value='1'") && message.contains("value '2'"), "{message}");
     }
 
     #[tokio::test]
@@ -189,8 +177,10 @@ mod tests {
             json!({"run_id": run, "metrics": [metric("a"), {"key": "b", "timestamp": 1}]}),
             json!({"run_id": run, "metrics": [metric("a")], "params": [{"key": "p"}, {"key": "p"}]}),
             json!({"run_id": run, "metrics": (0..1001).map(|n| metric(&n.to_string())).collect::<Vec<_>>()}),
-            json!({"run_id": run, "metrics": [{"key": "a", "value": 1, "timestamp": 1, "model_id": "m-1"}]}),
-            json!({"run_id": run, "tags": [{"key": "t", "value": "x".repeat(MESSAGE_BYTES)}]}),
+            json!({"run_id": run, "metrics": [metric("a")], "tags": [{"value": "x"}]}),
+            json!({"run_id": run, "metrics": (0..950).map(|n| metric(&n.to_string())).collect::<Vec<_>>(),
+                   "tags": (0..51).map(|n| json!({"key": n.to_string(), "value": ""})).collect::<Vec<_>>()}),
+            json!({"run_id": run, "tags": [{"key": "t", "value": "x".repeat(BATCH_BYTES)}]}),
         ];
         for batch in bad {
             server.refuses(post(&format!("{API}/runs/log-batch"), &batch), 400, "INVALID_PARAMETER_VALUE").await;
@@ -204,24 +194,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn history_comes_in_pages() {
+    async fn what_a_batch_lacks_is_said_with_its_place() {
         let (server, run) = server_with_run().await;
-        let metrics: Vec<_> = (0..5).map(|n| json!({"key": "m", "value": n, "timestamp": n, "step": -n})).collect();
-        server.ok(post(&format!("{API}/runs/log-batch"), &json!({"run_id": run, "metrics": metrics}))).await;
-        let path = format!("{API}/metrics/get-history?run_id={run}&metric_key=m");
-        assert_eq!(server.ok(get(&path)).await["metrics"].as_array().expect("all").len(), 5);
-        let first = server.ok(get(&format!("{path}&max_results=3"))).await;
-        let token = first["next_page_token"].as_str().expect("token");
-        let rest = server.ok(get(&format!("{path}&max_results=3&page_token={token}"))).await;
-        assert_eq!(
-            rest["metrics"],
-            json!([
-                {"key": "m", "value": 3.0, "timestamp": 3, "step": -3}, {"key": "m", "value": 4.0, "timestamp": 4, "step": -4}
-            ])
-        );
-        for wrong in ["&max_results=0", "&page_token=x", "&max_results=x"] {
-            server.refuses(get(&format!("{path}{wrong}")), 400, "INVALID_PARAMETER_VALUE").await;
-        }
+        let batch = json!({"run_id": run, "params": [{"key": "a"}, {"value": "b"}]});
+        let message =
+            server.refuses(post(&format!("{API}/runs/log-batch"), &batch), 400, "INVALID_PARAMETER_VALUE").await;
+        assert_eq!(message, "Missing value for required parameter 'params[1].key'");
+        let batch = json!({"run_id": run, "metrics": [{"key": "a", "value": 1, "step": 1}]});
+        let message =
+            server.refuses(post(&format!("{API}/runs/log-batch"), &batch), 400, "INVALID_PARAMETER_VALUE").await;
+        assert_eq!(message, "Missing value for required parameter 'metrics[0].timestamp'");
     }
 
     #[tokio::test]
@@ -235,7 +217,7 @@ mod tests {
             request
         };
         server.refuses(raw("{\"run_id\": ", "application/json"), 400, "BAD_REQUEST").await;
-        server.refuses(raw("{}", "text/plain"), 400, "BAD_REQUEST").await;
+        server.refuses(raw("{}", "text/plain"), 400, "INVALID_PARAMETER_VALUE").await;
         server.refuses(raw("", "application/json; charset=utf-8"), 400, "INVALID_PARAMETER_VALUE").await;
         server.refuses(raw("[1, 2]", "application/json"), 400, "INVALID_PARAMETER_VALUE").await;
         let metric = json!({"run_id": run, "key": "m", "value": "much", "timestamp": 1});

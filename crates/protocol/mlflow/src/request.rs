@@ -8,13 +8,16 @@ use serde_json::error::Category;
 
 use crate::MlflowError;
 
-/// Longest JSON body; MLflow's limit for a batch (`MAX_BATCH_LOG_REQUEST_SIZE`).
-pub(crate) const MESSAGE_BYTES: usize = 1_000_000;
+/// Longest JSON body of most messages: a dataset's profile may have 16 million characters.
+pub(crate) const MESSAGE_BYTES: usize = 20_000_000;
+/// Longest JSON body of a batch: MLflow's `MAX_BATCH_LOG_REQUEST_SIZE`.
+pub(crate) const BATCH_BYTES: usize = 1_000_000;
 
-/// A request message from a JSON body. Unknown fields are passed over, as MLflow does; no body is an empty message.
-pub(crate) struct Message<T>(pub(crate) T);
+/// A request message from a JSON body of at most `BYTES` bytes. Unknown fields are passed over, as MLflow does; no body
+/// is an empty message.
+pub(crate) struct Message<T, const BYTES: usize = MESSAGE_BYTES>(pub(crate) T);
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Message<T> {
+impl<T: DeserializeOwned, S: Send + Sync, const BYTES: usize> FromRequest<S> for Message<T, BYTES> {
     type Rejection = MlflowError;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, MlflowError> {
@@ -22,10 +25,10 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Message<T> {
         let kind = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
         let essence = kind.split(';').next().unwrap_or_default().trim();
         if !essence.eq_ignore_ascii_case("application/json") {
-            return Err(MlflowError::NotJson(format!("its content type is '{}'", essence.escape_debug())));
+            return Err(MlflowError::ContentType(essence.escape_debug().take(80).collect()));
         }
-        let body = to_bytes(request.into_body(), MESSAGE_BYTES).await;
-        let body = body.map_err(|_| MlflowError::TooLarge { limit: MESSAGE_BYTES as u64 })?;
+        let body = to_bytes(request.into_body(), BYTES).await;
+        let body = body.map_err(|_| MlflowError::TooLarge { limit: BYTES as u64 })?;
         let body: &[u8] = if body.is_empty() { b"{}" } else { &body };
         serde_json::from_slice(body).map(Self).map_err(|error| match error.classify() {
             Category::Data => MlflowError::Message(error.to_string()),
@@ -56,10 +59,57 @@ pub(crate) fn required(parameter: &'static str, value: Option<String>) -> Result
 /// The run that is meant by `run_id` or by its older name `run_uuid`.
 pub(crate) fn run_id(id: Option<String>, uuid: Option<String>) -> Result<RunId, MlflowError> {
     let id = required("run_id", id.filter(|id| !id.is_empty()).or(uuid))?;
-    // MLflow takes other ids too, but has none: a well-meant id that is not ours names no run.
-    id.parse().map_err(|error| MlflowError::invalid("run_id", &error))
+    if let Ok(run) = id.parse() {
+        return Ok(run);
+    }
+    let mut letters = id.chars();
+    let first = letters.next().is_some_and(|c| c.is_ascii_alphanumeric());
+    if first && id.len() <= 256 && letters.all(|c| c.is_alphanumeric() || matches!(c, '_' | '-')) {
+        // What MLflow could have given, but this server did not.
+        return Err(MlflowError::RunUnknown(id));
+    }
+    Err(MlflowError::invalid("run_id", &"32 lower-case hexadecimal digits are expected"))
 }
 
 pub(crate) fn experiment_id(id: &str) -> Result<ExperimentId, MlflowError> {
     id.parse().map_err(|error| MlflowError::invalid("experiment_id", &error))
+}
+
+/// The parameters of a query string that may stand there more than once.
+pub(crate) struct Repeated(Vec<(String, String)>);
+
+impl Repeated {
+    pub(crate) fn new(pairs: Vec<(String, String)>) -> Self {
+        Self(pairs)
+    }
+
+    /// All values of a parameter.
+    pub(crate) fn all(&self, name: &'static str) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The value of a parameter that must be given.
+    pub(crate) fn required(&self, name: &'static str) -> Result<&str, MlflowError> {
+        self.all(name).next().filter(|value| !value.is_empty()).ok_or(MlflowError::Missing(name))
+    }
+
+    /// The number that a parameter is.
+    pub(crate) fn number(&self, name: &'static str) -> Result<Option<i64>, MlflowError> {
+        let number = self.all(name).next().filter(|text| !text.is_empty()).map(str::parse);
+        number.transpose().map_err(|_| MlflowError::invalid(name, &"an integer of 64 bits is expected"))
+    }
+
+    /// The runs that a parameter names, at most `most`.
+    pub(crate) fn runs(&self, name: &'static str, most: usize) -> Result<Vec<RunId>, MlflowError> {
+        let count = self.all(name).count();
+        if count == 0 {
+            return Err(MlflowError::Missing(name));
+        }
+        if count > most {
+            let reason = format!("the request must specify at most {most} {name}s. Received {count}");
+            return Err(MlflowError::invalid(name, &reason));
+        }
+        // An id that is none of ours is of a run without history, as MLflow has it.
+        Ok(self.all(name).filter_map(|id| id.parse().ok()).collect())
+    }
 }

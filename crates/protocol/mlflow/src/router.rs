@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use crate::guard::guard;
 use crate::{
-    MLFLOW_VERSION, MlflowError, MlflowState, artifacts, experiments, logged_models, logging, model_versions,
-    registered_models, runs, webhooks,
+    MLFLOW_VERSION, MlflowError, MlflowState, artifacts, experiments, inputs, logged_models, logging, metrics,
+    model_versions, registered_models, runs, search, traces, webhooks,
 };
 
 type States = Arc<MlflowState>;
@@ -21,12 +21,15 @@ pub fn router(state: MlflowState) -> Router {
         .route("/health", get(async || "OK"))
         .route("/version", get(async || MLFLOW_VERSION))
         .route("/get-artifact", get(artifacts::get))
-        .route("/model-versions/get-artifact", get(model_versions::artifact));
+        .route("/model-versions/get-artifact", get(model_versions::artifact))
+        .route("/v1/traces", post(traces::otlp::export));
     for prefix in ["/api", "/ajax-api"] {
-        router = router
-            .nest(&format!("{prefix}/2.0/mlflow"), tracking().merge(registry()))
-            .nest(&format!("{prefix}/2.0/mlflow-artifacts"), proxied_artifacts())
-            .route(&format!("{prefix}/3.0/mlflow/server-info"), get(server_info));
+        // Which version of the API an endpoint belongs to differs between MLflow's own: each is answered under both.
+        for version in ["2.0", "3.0"] {
+            router = router.nest(&format!("{prefix}/{version}/mlflow"), tracking().merge(registry()));
+        }
+        router =
+            router.nest(&format!("{prefix}/2.0/mlflow-artifacts"), proxied_artifacts()).merge(traces::routes(prefix));
     }
     router
         .fallback(endpoint_absent)
@@ -37,25 +40,39 @@ pub fn router(state: MlflowState) -> Router {
 
 fn tracking() -> Router<States> {
     Router::new()
+        .route("/server-info", get(server_info))
         .route("/experiments/create", post(experiments::create))
         .route("/experiments/get", get(experiments::get))
         .route("/experiments/get-by-name", get(experiments::get_by_name))
-        .route("/experiments/search", get(experiments::search_by_query).post(experiments::search_by_body))
+        .route("/experiments/update", post(experiments::update))
+        .route("/experiments/delete", post(experiments::delete))
+        .route("/experiments/restore", post(experiments::restore))
+        .route("/experiments/search", get(search::experiments_by_query).post(search::experiments_by_body))
+        .route("/experiments/search-datasets", post(inputs::search_datasets))
         .route("/experiments/set-experiment-tag", post(experiments::set_tag))
+        .route("/experiments/delete-experiment-tag", post(experiments::delete_tag))
         .route("/runs/create", post(runs::create))
         .route("/runs/get", get(runs::get))
         .route("/runs/update", post(runs::update))
         .route("/runs/delete", post(runs::delete))
         .route("/runs/restore", post(runs::restore))
-        .route("/runs/search", post(runs::search))
+        .route("/runs/search", post(search::runs))
         .route("/runs/log-metric", post(logging::metric))
         .route("/runs/log-parameter", post(logging::param))
         .route("/runs/log-batch", post(logging::batch))
+        .route("/runs/log-inputs", post(inputs::log_inputs))
+        .route("/runs/log-model", post(inputs::log_model))
+        .route("/runs/outputs", post(inputs::log_outputs))
         .route("/runs/set-tag", post(logging::tag))
         .route("/runs/delete-tag", post(logging::tag_delete))
-        .route("/metrics/get-history", get(logging::history))
+        .route("/metrics/get-history", get(metrics::history))
+        .route("/metrics/get-history-bulk", get(metrics::history_bulk))
+        .route("/metrics/get-history-bulk-interval", get(metrics::history_bulk_interval))
         .route("/artifacts/list", get(artifacts::list))
-        .route("/logged-models/search", post(logged_models::search))
+        .route("/artifacts/presigned-upload-url", post(artifacts::direct::presigned_upload))
+        .route("/artifacts/presigned-download-url", post(artifacts::direct::presigned_download))
+        .route("/upload-artifact", post(artifacts::put))
+        .merge(logged_models::routes())
 }
 
 fn registry() -> Router<States> {
@@ -91,10 +108,14 @@ fn registry() -> Router<States> {
 }
 
 fn proxied_artifacts() -> Router<States> {
-    use artifacts::proxied;
+    use artifacts::{direct, proxied};
     Router::new()
         .route("/artifacts", get(proxied::list))
         .route("/artifacts/{*path}", get(proxied::download).put(proxied::upload).delete(proxied::delete))
+        .route("/mpu/create/{*path}", post(direct::multipart_upload))
+        .route("/mpu/complete/{*path}", post(direct::multipart_upload))
+        .route("/mpu/abort/{*path}", post(direct::multipart_upload))
+        .route("/presigned/{*path}", get(direct::multipart_download))
 }
 
 /// What a client asks before it tries what not every server can; see `mlflow/utils/server_info.py`.
@@ -129,24 +150,13 @@ mod tests {
             get("/"),
             get("/nowhere"),
             post("/api/2.0/mlflow/registered-models/transition", &json!({})),
-            post("/api/3.0/mlflow/traces", &json!({})),
             get("/api/2.0/mlflow/runs/create"),
             delete("/health"),
-            get("/api/2.0/mlflow-artifacts/presigned/x"),
+            get("/api/2.0/mlflow-artifacts/nowhere/x"),
         ];
         for request in absent {
             server.refuses(request, 404, "ENDPOINT_NOT_FOUND").await;
         }
-    }
-
-    #[tokio::test]
-    async fn there_is_no_logged_model_to_find_nor_a_way_to_make_one() {
-        let server = Server::new().await;
-        let search = json!({"experiment_ids": ["0"], "filter": "name = 'model'"});
-        let found = server.ok(post("/api/2.0/mlflow/logged-models/search", &search)).await;
-        assert_eq!(found, json!({"models": []}));
-        let create = post("/api/2.0/mlflow/logged-models", &json!({"experiment_id": "0"}));
-        server.refuses(create, 404, "ENDPOINT_NOT_FOUND").await;
     }
 
     #[tokio::test]

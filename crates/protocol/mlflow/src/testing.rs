@@ -52,6 +52,14 @@ impl Server {
         (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
     }
 
+    /// The body of an answer, which must be good.
+    pub(crate) async fn bytes(&self, request: Request<Body>) -> Bytes {
+        let shown = format!("{} {}", request.method(), request.uri());
+        let response = self.raw(request).await;
+        assert_eq!(response.status(), StatusCode::OK, "{shown}");
+        to_bytes(response.into_body(), usize::MAX).await.expect("body")
+    }
+
     pub(crate) async fn ok(&self, request: Request<Body>) -> Value {
         let shown = format!("{} {}", request.method(), request.uri());
         let (status, body) = self.call(request).await;
@@ -87,6 +95,10 @@ pub(crate) fn delete(path: &str) -> Request<Body> {
 
 pub(crate) fn put(path: &str, body: Bytes) -> Request<Body> {
     request(Method::PUT, path, body)
+}
+
+pub(crate) fn post_bytes(path: &str, body: Bytes) -> Request<Body> {
+    request(Method::POST, path, body)
 }
 
 pub(crate) fn post(path: &str, body: &Value) -> Request<Body> {

@@ -4,8 +4,12 @@ pub(crate) mod number;
 pub(crate) mod registry;
 pub(crate) mod run;
 
-use ropewalk_tracking::{ArtifactEntry, Experiment, Tag};
-use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt::Display;
+
+use ropewalk_tracking::{ArtifactEntry, Experiment, Pairs, Tag};
+use ropewalk_types::ExperimentId;
+use serde::{Deserialize, Serialize, Serializer};
 
 use number::Int64;
 
@@ -29,14 +33,63 @@ pub(crate) struct KeyValueOut<'a> {
     pub(crate) value: &'a str,
 }
 
-pub(crate) fn pairs(map: &std::collections::BTreeMap<String, String>) -> Vec<KeyValueOut<'_>> {
+pub(crate) fn pairs(map: &BTreeMap<String, String>) -> Vec<KeyValueOut<'_>> {
     map.iter().map(|(key, value)| KeyValueOut { key, value }).collect()
+}
+
+/// Params or tags of a run.
+#[derive(Debug)]
+pub(crate) struct PairsOut<'a>(pub(crate) &'a Pairs);
+
+impl Serialize for PairsOut<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(|(key, value)| KeyValueOut { key, value }))
+    }
+}
+
+/// Tags, as they were given.
+#[derive(Debug)]
+pub(crate) struct TagsOut<'a>(pub(crate) &'a [Tag]);
+
+impl TagsOut<'_> {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Serialize for TagsOut<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(|tag| KeyValueOut { key: &tag.key, value: &tag.value }))
+    }
+}
+
+/// A value by its text.
+#[derive(Debug)]
+pub(crate) struct Text<T>(pub(crate) T);
+
+impl<T: Display> Serialize for Text<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+/// `active` or `deleted`.
+pub(crate) fn lifecycle_stage(deleted: bool) -> &'static str {
+    if deleted { "deleted" } else { "active" }
+}
+
+/// Where an experiment's artifacts are, for a client: proxied by this server, unless it was created elsewhere.
+pub(crate) fn artifact_root(experiment: ExperimentId, location: Option<&str>) -> String {
+    match location {
+        Some(location) => location.to_owned(),
+        None => format!("mlflow-artifacts:/{experiment}"),
+    }
 }
 
 /// `Experiment`.
 #[derive(Debug, Serialize)]
 pub(crate) struct ExperimentOut<'a> {
-    experiment_id: String,
+    experiment_id: Text<ExperimentId>,
     name: &'a str,
     artifact_location: String,
     lifecycle_stage: &'static str,
@@ -48,10 +101,10 @@ pub(crate) struct ExperimentOut<'a> {
 impl<'a> From<&'a Experiment> for ExperimentOut<'a> {
     fn from(experiment: &'a Experiment) -> Self {
         Self {
-            experiment_id: experiment.id.to_string(),
+            experiment_id: Text(experiment.id),
             name: &experiment.name,
-            artifact_location: format!("mlflow-artifacts:/{}", experiment.id),
-            lifecycle_stage: "active",
+            artifact_location: artifact_root(experiment.id, experiment.artifact_location.as_deref()),
+            lifecycle_stage: lifecycle_stage(experiment.deleted),
             creation_time: experiment.created.0,
             last_update_time: experiment.updated.0,
             tags: pairs(&experiment.tags),

@@ -173,7 +173,7 @@ impl RegistryError {
             Self::Tracking(error) => match error.kind() {
                 Tracked::Absent => ErrorKind::Absent,
                 Tracked::Exists => ErrorKind::Exists,
-                Tracked::Invalid => ErrorKind::Invalid,
+                Tracked::Invalid | Tracked::State => ErrorKind::Invalid,
                 Tracked::Internal => ErrorKind::Internal,
             },
             Self::Webhook(WebhookError::Absent(_))

@@ -1,12 +1,13 @@
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
+use ropewalk_catalog::{Connection, Value, query, rows_insert};
 use ropewalk_types::RunId;
 use serde::Serialize;
-use sqlx::AnyConnection;
 
 use crate::limits::{self, PARAM_CHARACTERS, TAG_CHARACTERS};
-use crate::run::{RUN_NAME_TAG, write as run};
-use crate::{Metric, TrackingError, metric};
+use crate::run::RUN_NAME_TAG;
+use crate::run::write::{self as run, Held};
+use crate::{Metric, TrackingError, logged_model, metric};
 
 /// A setting of a run: never changes once logged.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -61,17 +62,16 @@ pub struct Written {
 /// Logs a batch to a run in the caller's transaction. After an error the transaction must be rolled back.
 ///
 /// Limits, and what makes two points of a metric the same: see [`Tracking::batch_log`](crate::Tracking::batch_log).
-pub async fn batch_log(connection: &mut AnyConnection, run: RunId, batch: &Batch) -> Result<Written, TrackingError> {
+pub async fn batch_log(connection: &mut Connection, run: RunId, batch: &Batch) -> Result<Written, TrackingError> {
     check(batch)?;
-    run::lock(connection, run).await?;
+    let held = run::lock(connection, run).await?;
     let mut written = Written::default();
-    for param in &batch.params {
-        param_write(connection, run, param, &mut written).await?;
+    params_write(connection, run, held, &batch.params, &mut written).await?;
+    tags_write(connection, held, &batch.tags, &mut written).await?;
+    metric::write::points_write(connection, held, &batch.metrics).await?;
+    if batch.metrics.iter().any(|metric| metric.model().is_some()) {
+        logged_model::metrics_write(connection, run, &batch.metrics).await?;
     }
-    for tag in &batch.tags {
-        tag_write(connection, run, tag, &mut written).await?;
-    }
-    metric::write::points_write(connection, run, &batch.metrics).await?;
     Ok(written)
 }
 
@@ -89,42 +89,62 @@ fn check(batch: &Batch) -> Result<(), TrackingError> {
     Ok(())
 }
 
-async fn param_write(
-    connection: &mut AnyConnection,
+async fn params_write(
+    connection: &mut Connection,
     run: RunId,
-    param: &Param,
+    held: Held,
+    params: &[Param],
     written: &mut Written,
 ) -> Result<(), TrackingError> {
-    let value = kept(&param.key, &param.value, PARAM_CHARACTERS, written);
-    let id = run.to_string();
-    let insert = "INSERT INTO param (run_id, key, value) VALUES ($1, $2, $3) ON CONFLICT (run_id, key) DO NOTHING";
-    let inserted =
-        sqlx::query(insert).bind(id.as_str()).bind(param.key.as_str()).bind(value).execute(&mut *connection).await?;
-    if inserted.rows_affected() == 1 {
+    if params.is_empty() {
         return Ok(());
     }
-    let old: String = sqlx::query_scalar("SELECT value FROM param WHERE run_id = $1 AND key = $2")
-        .bind(id.as_str())
-        .bind(param.key.as_str())
-        .fetch_one(connection)
-        .await?;
-    if old == value {
+    let mut rows: Vec<[Value; 3]> = Vec::with_capacity(params.len());
+    for param in params {
+        let value = kept(&param.key, &param.value, PARAM_CHARACTERS, written);
+        rows.push([held.number.into(), param.key.as_str().into(), value.into()]);
+    }
+    let head = "INSERT INTO param (run, key, value)";
+    let new = rows_insert(connection, head, rows, "ON CONFLICT (run, key) DO NOTHING").await?;
+    if new == params.len() as u64 {
         return Ok(());
     }
-    Err(TrackingError::ParamChanged { run, key: param.key.clone(), old, new: value.to_owned() })
+    let select = "SELECT key, value FROM param WHERE run = $1";
+    let stored: Vec<(String, String)> = query(select).bind(held.number).fetch_all(connection).await?;
+    let stored: BTreeMap<String, String> = stored.into_iter().collect();
+    for param in params {
+        let (new, _) = limits::cut(&param.value, PARAM_CHARACTERS);
+        if let Some(old) = stored.get(&param.key).filter(|old| *old != new) {
+            let (key, old, new) = (param.key.clone(), old.clone(), new.to_owned());
+            return Err(TrackingError::ParamChanged { run, key, old, new });
+        }
+    }
+    Ok(())
 }
 
-pub(crate) async fn tag_write(
-    connection: &mut AnyConnection,
-    run: RunId,
-    tag: &Tag,
+async fn tags_write(
+    connection: &mut Connection,
+    held: Held,
+    tags: &[Tag],
     written: &mut Written,
 ) -> Result<(), TrackingError> {
-    let value = kept(&tag.key, &tag.value, TAG_CHARACTERS, written);
-    if tag.key == RUN_NAME_TAG {
-        return run::rename(connection, run, value).await;
+    let mut last: BTreeMap<&str, &str> = BTreeMap::new();
+    for tag in tags {
+        last.insert(&tag.key, kept(&tag.key, &tag.value, TAG_CHARACTERS, written));
     }
-    run::tag_upsert(connection, run, &tag.key, value).await
+    if let Some(name) = last.remove(RUN_NAME_TAG) {
+        run::rename(connection, held, name).await?;
+    }
+    if last.is_empty() {
+        return Ok(());
+    }
+    let mut rows: Vec<[Value; 3]> = Vec::with_capacity(last.len());
+    for (key, value) in last {
+        rows.push([held.number.into(), key.into(), value.into()]);
+    }
+    let replace = "ON CONFLICT (run, key) DO UPDATE SET value = excluded.value";
+    rows_insert(connection, "INSERT INTO run_tag (run, key, value)", rows, replace).await?;
+    Ok(())
 }
 
 fn kept<'v>(key: &str, value: &'v str, limit: usize, written: &mut Written) -> &'v str {
@@ -136,14 +156,10 @@ fn kept<'v>(key: &str, value: &'v str, limit: usize, written: &mut Written) -> &
 }
 
 /// Deletes a tag of a run in the caller's transaction.
-pub async fn tag_delete(connection: &mut AnyConnection, run: RunId, key: &str) -> Result<(), TrackingError> {
-    run::lock(connection, run).await?;
-    let deleted = sqlx::query("DELETE FROM run_tag WHERE run_id = $1 AND key = $2")
-        .bind(run.to_string())
-        .bind(key)
-        .execute(connection)
-        .await?;
-    if deleted.rows_affected() == 0 {
+pub async fn tag_delete(connection: &mut Connection, run: RunId, key: &str) -> Result<(), TrackingError> {
+    let held = run::lock(connection, run).await?;
+    let delete = query("DELETE FROM run_tag WHERE run = $1 AND key = $2").bind(held.number).bind(key);
+    if delete.execute(connection).await? == 0 {
         return Err(TrackingError::TagAbsent { run, key: key.to_owned() });
     }
     Ok(())
@@ -212,6 +228,10 @@ mod tests {
         tracking.tag_set(run, Tag::new("stage", "a")).await.expect("set");
         tracking.tag_set(run, Tag::new("stage", "b")).await.expect("set again");
         assert_eq!(tracking.run_get(run).await.expect("run").tags["stage"], "b");
+        let twice = vec![Tag::new("stage", "c"), Tag::new("mlflow.runName", "named"), Tag::new("stage", "d")];
+        tracking.batch_log(run, Batch { tags: twice, ..Batch::default() }).await.expect("the last counts");
+        let stored = tracking.run_get(run).await.expect("run");
+        assert_eq!((stored.tags["stage"].as_str(), stored.info.name.as_str()), ("d", "named"));
         tracking.tag_delete(run, "stage").await.expect("deleted");
         assert!(matches!(tracking.tag_delete(run, "stage").await, Err(TrackingError::TagAbsent { .. })));
         assert!(tracking.tag_set(run, Tag::new("../x", "")).await.is_err());

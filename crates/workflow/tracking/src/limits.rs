@@ -22,6 +22,10 @@ pub const BATCH_TAGS: usize = 100;
 pub const BATCH_TOTAL: usize = 1_000;
 /// Most points in one page of a metric's history.
 pub const HISTORY_PAGE: usize = 25_000;
+/// Most points of one run in a sample of a metric's history.
+pub const SAMPLE_POINTS: usize = 2_500;
+/// Most runs whose histories are asked for at once.
+pub const SAMPLE_RUNS: usize = 100;
 /// Most runs in one page.
 pub const RUN_PAGE: usize = 50_000;
 /// Longest path of an artifact, in bytes.
@@ -33,9 +37,7 @@ const SHOWN_CHARACTERS: usize = 80;
 /// Refuses a key that could be taken for another one when it is used as a file's path.
 pub(crate) fn key_check(kind: &'static str, key: &str) -> Result<(), TrackingError> {
     let refuse = |rule: &str| Err(name_error(kind, key, rule));
-    if key.chars().count() > KEY_CHARACTERS {
-        return refuse(&format!("at most {KEY_CHARACTERS} characters are allowed"));
-    }
+    length_check(kind, key, KEY_CHARACTERS)?;
     if !key.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | ' ' | ':' | '/')) {
         return refuse("use letters, digits, `_`, `-`, `.`, ` `, `:` and `/`");
     }
@@ -58,9 +60,34 @@ pub(crate) fn experiment_name_check(name: &str) -> Result<(), TrackingError> {
 
 pub(crate) fn experiment_tag_check(key: &str, value: &str) -> Result<(), TrackingError> {
     key_check("tag key", key)?;
-    if value.chars().count() > EXPERIMENT_TAG_CHARACTERS {
-        let rule = format!("an experiment's tag holds at most {EXPERIMENT_TAG_CHARACTERS} characters");
-        return Err(name_error("tag value", value, &rule));
+    length_check("value", value, EXPERIMENT_TAG_CHARACTERS)
+}
+
+/// Longest artifact location of an experiment.
+const ARTIFACT_LOCATION_CHARACTERS: usize = 2_048;
+
+/// Refuses a place that names runs, cannot be joined with a path, or climbs out of itself.
+pub(crate) fn artifact_location_check(location: &str) -> Result<(), TrackingError> {
+    length_check("artifact_location", location, ARTIFACT_LOCATION_CHARACTERS)?;
+    let refuse = |rule: &str| Err(name_error("artifact location", location, rule));
+    if location.starts_with("runs:") {
+        return refuse("artifacts cannot be kept under a runs:/ URI");
+    }
+    if location.contains(['#', ';', '?']) || location.chars().any(char::is_control) {
+        return refuse("it must not have a query, fragment or params");
+    }
+    let plain = location.to_ascii_lowercase().replace("%2e", ".").replace("%2f", "/").replace("%5c", "/");
+    if plain.contains("%25") || plain.split(['/', '\\']).any(|part| part == "..") {
+        return refuse("it must not have the part `..`");
+    }
+    Ok(())
+}
+
+/// Refuses a text that is longer than `limit` characters.
+pub(crate) fn length_check(what: &'static str, text: &str, limit: usize) -> Result<(), TrackingError> {
+    // Bytes are never fewer than characters, and counted already.
+    if text.len() > limit && text.chars().count() > limit {
+        return Err(TrackingError::TooLong { what, limit });
     }
     Ok(())
 }
@@ -72,6 +99,9 @@ pub(crate) fn name_error(kind: &'static str, name: &str, rule: &str) -> Tracking
 
 /// The first `limit` characters of `value`, and whether any were left out.
 pub(crate) fn cut(value: &str, limit: usize) -> (&str, bool) {
+    if value.len() <= limit {
+        return (value, false);
+    }
     match value.char_indices().nth(limit) {
         Some((end, _)) => (value.get(..end).unwrap_or(value), true),
         None => (value, false),
@@ -84,7 +114,7 @@ pub(crate) fn batch_check(batch: &Batch) -> Result<(), TrackingError> {
         ("metrics", metrics, BATCH_METRICS),
         ("params", params, BATCH_PARAMS),
         ("tags", tags, BATCH_TAGS),
-        ("metrics, params and tags", metrics + params + tags, BATCH_TOTAL),
+        ("metrics, params, and tags", metrics + params + tags, BATCH_TOTAL),
     ];
     match counts.into_iter().find(|(_, count, limit)| count > limit) {
         Some((kind, count, limit)) => Err(TrackingError::BatchTooLarge { kind, count, limit }),
@@ -119,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_refused_name_is_shown_short_and_without_control_characters() {
-        let error = key_check("param", &format!("\u{1b}[31m{}", "x".repeat(900))).expect_err("refused").to_string();
+        let error = key_check("param", &format!("\u{1b}[31m{}", "x".repeat(200))).expect_err("refused").to_string();
         assert!(error.len() < 250 && !error.contains('\u{1b}'), "{error}");
     }
 }

@@ -1,12 +1,15 @@
+mod sample;
 pub(crate) mod write;
 
 use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
+use ropewalk_catalog::{CatalogError, Connection, Row, query};
 use ropewalk_types::{RunId, Timestamp};
 use serde::Serialize;
-use sqlx::{Any, AnyConnection};
+
+pub use sample::StepRange;
 
 use crate::TrackingError;
 use crate::limits::{HISTORY_PAGE, key_check};
@@ -23,12 +26,29 @@ pub struct Metric {
     pub step: i64,
     /// When it was measured.
     pub at: Timestamp,
+    /// What it was measured of, if that was said. Boxed, because nearly always it was not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Box<MetricSubject>>,
+}
+
+/// What a point of a metric was measured of. A run keeps the point only; a logged model keeps this too.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct MetricSubject {
+    /// The id of a logged model.
+    pub model: Option<String>,
+    /// A dataset's name and digest.
+    pub dataset: Option<(String, String)>,
 }
 
 impl Metric {
     /// A point of the metric `key`.
     pub fn new(key: impl Into<String>, value: f64, step: i64, at: Timestamp) -> Self {
-        Self { key: key.into(), value, step, at }
+        Self { key: key.into(), value, step, at, subject: None }
+    }
+
+    /// The id of the logged model that was measured.
+    pub fn model(&self) -> Option<&str> {
+        self.subject.as_deref()?.model.as_deref()
     }
 
     pub(crate) fn check(&self) -> Result<(), TrackingError> {
@@ -58,6 +78,12 @@ impl Point {
         Self { at: metric.at.0, step: metric.step, value, not_a_number }
     }
 
+    /// From the columns `logged_at, step, value, not_a_number`.
+    fn read(row: &Row<'_>) -> Result<Self, CatalogError> {
+        let not_a_number = row.get::<i64>(3)? != 0;
+        Ok(Self { at: row.get(0)?, step: row.get(1)?, value: row.get(2)?, not_a_number })
+    }
+
     fn value(self) -> f64 {
         if self.not_a_number { f64::NAN } else { self.value }
     }
@@ -73,12 +99,10 @@ impl Point {
     }
 }
 
-/// run, key, step, time, value, whether it is no number.
-pub(crate) type LatestRow = (String, String, i64, i64, f64, i64);
-
-pub(crate) fn latest((run, key, step, at, value, not_a_number): LatestRow) -> (String, Metric) {
-    let point = Point { at, step, value, not_a_number: not_a_number != 0 };
-    (run, point.metric(&key))
+/// The latest point of a metric, from the columns `run, key, step, logged_at, value, not_a_number`.
+pub(crate) fn latest(row: &Row<'_>) -> Result<Metric, CatalogError> {
+    let point = Point { at: row.get(3)?, step: row.get(2)?, value: row.get(4)?, not_a_number: row.get::<i64>(5)? != 0 };
+    Ok(point.metric(row.get::<&str>(1)?))
 }
 
 /// Where a page of a metric's history ended. Its text is opaque: it may change with any version.
@@ -126,43 +150,57 @@ pub struct HistoryPage {
 const BEGINNING: Point = Point { at: -1, step: 0, value: 0.0, not_a_number: false };
 
 pub(crate) async fn history(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     run: RunId,
     key: &str,
     after: Option<HistoryCursor>,
     limit: usize,
 ) -> Result<HistoryPage, TrackingError> {
     let limit = limit.clamp(1, HISTORY_PAGE);
-    let series: Option<i64> = sqlx::query_scalar("SELECT id FROM metric_series WHERE run_id = $1 AND key = $2")
-        .bind(run.to_string())
-        .bind(key)
-        .fetch_optional(&mut *connection)
-        .await?;
-    let Some(series) = series else {
+    let Some(series) = series_of(connection, run, key).await? else {
         read::info(connection, run).await?;
         return Ok(HistoryPage { metrics: Vec::new(), next: None });
     };
+    let mut points = history_of(connection, series, after, limit + 1).await?;
+    let more = points.len() > limit;
+    points.truncate(limit);
+    let next = points.last().filter(|_| more).map(|last| HistoryCursor(*last));
+    Ok(HistoryPage { metrics: points.into_iter().map(|point| point.metric(key)).collect(), next })
+}
+
+/// The number of a metric of a run.
+async fn series_of(connection: &mut Connection, run: RunId, key: &str) -> Result<Option<i64>, TrackingError> {
+    let select = "SELECT metric_series.id FROM run JOIN metric_series ON metric_series.run = run.number \
+                  WHERE run.id = $1 AND metric_series.key = $2";
+    Ok(query(select).bind(run.to_string()).bind(key).fetch_optional(connection).await?)
+}
+
+/// At most `limit` points, oldest first.
+async fn history_of(
+    connection: &mut Connection,
+    series: i64,
+    after: Option<HistoryCursor>,
+    limit: usize,
+) -> Result<Vec<Point>, TrackingError> {
     let after = after.map_or(BEGINNING, |cursor| cursor.0);
     let select = "SELECT logged_at, step, value, not_a_number FROM metric_point WHERE series = $1 \
                   AND (logged_at, step, value, not_a_number) > ($2, $3, $4, $5) \
                   ORDER BY logged_at, step, value, not_a_number LIMIT $6";
-    let found: Vec<(i64, i64, f64, i64)> = sqlx::query_as::<Any, _>(select)
+    let found = query(select)
         .bind(series)
         .bind(after.at)
         .bind(after.step)
         .bind(after.value)
         .bind(i64::from(after.not_a_number))
-        .bind(limit as i64 + 1)
-        .fetch_all(connection)
+        .bind(limit as i64);
+    let mut points = Vec::new();
+    found
+        .for_each(connection, |row: &Row<'_>| {
+            points.push(Point::read(row)?);
+            Ok(())
+        })
         .await?;
-    let more = found.len() > limit;
-    let points: Vec<Point> = found.into_iter().take(limit).map(point).collect();
-    let next = points.last().filter(|_| more).map(|last| HistoryCursor(*last));
-    Ok(HistoryPage { metrics: points.into_iter().map(|point| point.metric(key)).collect(), next })
-}
-
-fn point((at, step, value, not_a_number): (i64, i64, f64, i64)) -> Point {
-    Point { at, step, value, not_a_number: not_a_number != 0 }
+    Ok(points)
 }
 
 #[cfg(test)]
@@ -206,6 +244,17 @@ mod tests {
         let back: Vec<f64> = history.iter().map(|metric| metric.value).collect();
         assert!(back[0].is_nan());
         assert_eq!(back[1..], [f64::MAX, f64::MIN, 0.0, f64::MIN_POSITIVE]);
+    }
+
+    #[tokio::test]
+    async fn steps_reach_over_all_of_64_bits() {
+        let (tracking, run) = tracking_with_run().await;
+        for step in [i64::MIN, i64::MAX, 0] {
+            tracking.metric_log(run, metric(1.0, step, 0)).await.expect("logged");
+        }
+        assert_eq!(tracking.run_get(run).await.expect("run").metrics, [metric(1.0, i64::MAX, 0)]);
+        let history = tracking.metric_history(run, "m", None, 10).await.expect("history").metrics;
+        assert_eq!(history.iter().map(|metric| metric.step).collect::<Vec<_>>(), [i64::MIN, 0, i64::MAX]);
     }
 
     #[tokio::test]

@@ -1,17 +1,18 @@
 mod cursor;
+pub(crate) mod model_history;
 pub(crate) mod name;
+mod pairs;
 pub(crate) mod read;
 pub(crate) mod write;
-
-use std::collections::BTreeMap;
 
 use ropewalk_types::{ExperimentId, RunId, RunStatus, Timestamp};
 use serde::Serialize;
 
 pub(crate) use cursor::number;
 pub use cursor::{CursorError, RunCursor};
+pub use pairs::{Pairs, PairsIter};
 
-use crate::{Metric, Tag};
+use crate::{DatasetInput, Metric, ModelOutput, Tag};
 
 /// The tag that is kept equal to a run's name.
 pub const RUN_NAME_TAG: &str = "mlflow.runName";
@@ -75,6 +76,9 @@ pub struct RunInfo {
     pub end: Option<Timestamp>,
     /// Whether it was deleted.
     pub deleted: bool,
+    /// Where the experiment keeps artifacts, if that is not the server's own store.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub artifact_location: Option<String>,
 }
 
 /// A run and what was logged to it.
@@ -83,17 +87,40 @@ pub struct Run {
     /// What it is.
     pub info: RunInfo,
     /// Its params, by key.
-    pub params: BTreeMap<String, String>,
+    pub params: Pairs,
     /// The latest point of each metric, sorted by key.
     pub metrics: Vec<Metric>,
     /// Its tags, by key.
-    pub tags: BTreeMap<String, String>,
+    pub tags: Pairs,
+    /// The dataset versions that it read.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub datasets: Vec<DatasetInput>,
+    /// The ids of the logged models that it read.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub models_read: Vec<String>,
+    /// The logged models that it made.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub models_made: Vec<ModelOutput>,
 }
 
 impl Run {
+    /// A run to which nothing was logged.
+    pub(crate) fn bare(info: RunInfo) -> Self {
+        Self {
+            info,
+            params: Pairs::default(),
+            metrics: Vec::new(),
+            tags: Pairs::default(),
+            datasets: Vec::new(),
+            models_read: Vec::new(),
+            models_made: Vec::new(),
+        }
+    }
+
     /// The latest point of a metric.
     pub fn metric(&self, key: &str) -> Option<&Metric> {
-        self.metrics.iter().find(|metric| metric.key == key)
+        let place = self.metrics.binary_search_by(|metric| metric.key.as_str().cmp(key)).ok()?;
+        self.metrics.get(place)
     }
 
     /// The run under which it is nested.

@@ -1,14 +1,13 @@
 use std::sync::Arc;
 
-use bytes::Bytes;
 use ropewalk_catalog::Catalog;
 use ropewalk_store::Store;
-use ropewalk_types::{Ambient, Digest, ExperimentId, RunId, RunStatus};
+use ropewalk_types::{Ambient, ExperimentId, RunId, RunStatus};
 
 use crate::run::{read, write};
 use crate::{
-    Artifact, ArtifactEntry, ArtifactPath, Batch, Experiment, HistoryCursor, HistoryPage, Metric, NewRun, Param, Run,
-    RunFilter, RunInfo, RunPage, RunUpdate, Tag, TrackingError, Written, artifact, experiment, metric, transaction,
+    Batch, Experiment, HistoryCursor, HistoryPage, Metric, NewExperiment, NewRun, Param, Run, RunFilter, RunInfo,
+    RunPage, RunUpdate, Tag, TrackingError, Written, batch, experiment, metric,
 };
 
 type Result<T> = std::result::Result<T, TrackingError>;
@@ -16,9 +15,9 @@ type Result<T> = std::result::Result<T, TrackingError>;
 /// Experiments and runs, in a catalogue and a store. Clones share both.
 #[derive(Clone, Debug)]
 pub struct Tracking {
-    catalog: Catalog,
-    store: Store,
-    ambient: Arc<dyn Ambient>,
+    pub(crate) catalog: Catalog,
+    pub(crate) store: Store,
+    pub(crate) ambient: Arc<dyn Ambient>,
 }
 
 /// Runs `$work` with the connection `$connection` in a transaction of the catalogue's writer.
@@ -28,14 +27,14 @@ macro_rules! transaction {
     };
 }
 
-/// Runs `$work` with the connection `$connection` of the catalogue's readers.
+/// Runs `$work` with the connection `$connection` of the catalogue's readers; what it needs must be its own.
 macro_rules! reading {
-    ($self:ident, |$connection:ident| $work:expr) => {{
-        let mut reader = $self.catalog.pool().acquire().await?;
-        let $connection = &mut *reader;
-        $work.await
-    }};
+    ($self:ident, |$connection:ident| $work:expr) => {
+        $self.catalog.read(move |$connection| Box::pin(async move { $work.await })).await
+    };
 }
+
+pub(crate) use {reading, transaction};
 
 impl Tracking {
     /// Tracks in `catalog`, which was opened with [`MIGRATIONS`](crate::MIGRATIONS); artifacts go to `store`.
@@ -53,16 +52,15 @@ impl Tracking {
         &*self.ambient
     }
 
-    /// Creates an experiment; a name that is taken is an error.
+    /// Creates an experiment that keeps artifacts in the server's store; a name that is taken is an error.
     pub async fn experiment_create(&self, name: &str, tags: Vec<Tag>) -> Result<Experiment> {
-        let (name, at) = (name.to_owned(), self.ambient.now());
-        transaction!(self, |connection| transaction::experiment_create(connection, &name, &tags, at))
+        self.experiment_create_as(NewExperiment { name: name.to_owned(), artifact_location: None, tags }).await
     }
 
     /// The experiment of this name, created if there is none.
     pub async fn experiment_ensure(&self, name: &str) -> Result<Experiment> {
         let (name, at) = (name.to_owned(), self.ambient.now());
-        transaction!(self, |connection| transaction::experiment_ensure(connection, &name, at))
+        transaction!(self, |connection| experiment::experiment_ensure(connection, &name, at))
     }
 
     /// The experiment with this id.
@@ -72,24 +70,24 @@ impl Tracking {
 
     /// The experiment of this name.
     pub async fn experiment_get_by_name(&self, name: &str) -> Result<Experiment> {
-        reading!(self, |connection| experiment::by_name(connection, name))
+        let name = name.to_owned();
+        reading!(self, |connection| experiment::by_name(connection, &name))
     }
 
-    /// At most `limit` experiments, newest first, beginning after `before` if that is given.
+    /// At most `limit` experiments that were not deleted, newest first, beginning after `before` if that is given.
     pub async fn experiment_list(&self, before: Option<ExperimentId>, limit: usize) -> Result<Vec<Experiment>> {
         reading!(self, |connection| experiment::list(connection, before, limit))
     }
 
     /// Sets a tag of an experiment, in place of one that has its key.
     pub async fn experiment_tag_set(&self, id: ExperimentId, tag: Tag) -> Result<()> {
-        let at = self.ambient.now();
-        transaction!(self, |connection| experiment::tag_set(connection, id, &tag, at))
+        transaction!(self, |connection| experiment::tag_set(connection, id, &tag))
     }
 
-    /// Begins a run, in state RUNNING.
+    /// Begins a run, in state RUNNING. An experiment that was deleted takes none.
     pub async fn run_create(&self, new: NewRun) -> Result<Run> {
         let id = RunId::new(&*self.ambient);
-        transaction!(self, |connection| transaction::run_create(connection, id, &new))
+        transaction!(self, |connection| write::run_create(connection, id, &new))
     }
 
     /// A run and what was logged to it, deleted or not.
@@ -109,13 +107,13 @@ impl Tracking {
 
     /// Changes a run's state, end or name.
     pub async fn run_update(&self, run: RunId, update: RunUpdate) -> Result<RunInfo> {
-        transaction!(self, |connection| transaction::run_update(connection, run, &update))
+        transaction!(self, |connection| write::run_update(connection, run, &update))
     }
 
     /// Ends a run now.
     pub async fn run_finish(&self, run: RunId, status: RunStatus) -> Result<RunInfo> {
         let at = self.ambient.now();
-        transaction!(self, |connection| transaction::run_finish(connection, run, status, at))
+        transaction!(self, |connection| write::run_finish(connection, run, status, at))
     }
 
     /// Marks a run as deleted: it is still read, but no longer written nor listed unless asked for.
@@ -143,7 +141,7 @@ impl Tracking {
     /// nothing, another is an error. A point that is there already (same step, time and value) is stored once; the
     /// latest is that of the highest step, then time, then value. Long values are cut, and said in [`Written`].
     pub async fn batch_log(&self, run: RunId, batch: Batch) -> Result<Written> {
-        transaction!(self, |connection| transaction::batch_log(connection, run, &batch))
+        transaction!(self, |connection| batch::batch_log(connection, run, &batch))
     }
 
     /// Logs one param; see [`Tracking::batch_log`].
@@ -174,7 +172,8 @@ impl Tracking {
         after: Option<HistoryCursor>,
         limit: usize,
     ) -> Result<HistoryPage> {
-        reading!(self, |connection| metric::history(connection, run, key, after, limit))
+        let key = key.to_owned();
+        reading!(self, |connection| metric::history(connection, run, &key, after, limit))
     }
 
     /// Sets a tag of a run, in place of one that has its key.
@@ -185,59 +184,18 @@ impl Tracking {
     /// Deletes a tag of a run.
     pub async fn tag_delete(&self, run: RunId, key: &str) -> Result<()> {
         let key = key.to_owned();
-        transaction!(self, |connection| transaction::tag_delete(connection, run, &key))
-    }
-
-    /// Records as an artifact what the store holds already, in place of one that has its path.
-    pub async fn artifact_put(&self, run: RunId, path: ArtifactPath, digest: Digest, size: u64) -> Result<Artifact> {
-        if !self.store.contains(&digest).await? {
-            return Err(TrackingError::ArtifactBytesAbsent { run, path: path.to_string(), digest });
-        }
-        let artifact = Artifact { path, digest, size, created: self.ambient.now() };
-        let recorded = artifact.clone();
-        transaction!(self, |connection| transaction::artifact_put(connection, run, &recorded))?;
-        Ok(artifact)
-    }
-
-    /// Puts `bytes` into the store and records them as an artifact.
-    pub async fn artifact_write(&self, run: RunId, path: ArtifactPath, bytes: Bytes) -> Result<Artifact> {
-        let blob = self.store.put_bytes(bytes).await?;
-        self.artifact_put(run, path, blob.digest, blob.size).await
-    }
-
-    /// The artifact at a path.
-    pub async fn artifact_get(&self, run: RunId, path: &ArtifactPath) -> Result<Artifact> {
-        reading!(self, |connection| artifact::get(connection, run, path))
-    }
-
-    /// The bytes of an artifact, whole: for one that is known to be small.
-    pub async fn artifact_read(&self, run: RunId, path: &ArtifactPath) -> Result<Bytes> {
-        let artifact = self.artifact_get(run, path).await?;
-        Ok(self.store.get_bytes(&artifact.digest).await?)
-    }
-
-    /// What lies directly in a folder of the run, or at its top, by path; empty if there is no such folder.
-    pub async fn artifact_list(&self, run: RunId, folder: Option<&ArtifactPath>) -> Result<Vec<ArtifactEntry>> {
-        reading!(self, |connection| artifact::list(connection, run, folder))
-    }
-
-    /// The digests of the artifacts of all runs: what a collection of garbage must keep.
-    pub async fn artifact_digests(&self) -> Result<Vec<Digest>> {
-        reading!(self, |connection| artifact::digests(connection))
+        transaction!(self, |connection| batch::tag_delete(connection, run, &key))
     }
 
     /// All values that some run has for a tag, each once.
     pub async fn tag_values(&self, key: &str) -> Result<Vec<String>> {
-        reading!(self, |connection| read::tag_values(connection, key))
+        let key = key.to_owned();
+        reading!(self, |connection| read::tag_values(connection, &key))
     }
 
     /// The names of the runs that have this value for a tag, the newest first.
     pub async fn tag_holders(&self, key: &str, value: &str) -> Result<Vec<String>> {
-        reading!(self, |connection| read::tag_holders(connection, key, value))
-    }
-
-    /// Forgets an artifact, a folder with all in it, or without a path all artifacts; their bytes stay in the store.
-    pub async fn artifact_delete(&self, run: RunId, path: Option<ArtifactPath>) -> Result<()> {
-        transaction!(self, |connection| artifact::delete(connection, run, path.as_ref()))
+        let (key, value) = (key.to_owned(), value.to_owned());
+        reading!(self, |connection| read::tag_holders(connection, &key, &value))
     }
 }

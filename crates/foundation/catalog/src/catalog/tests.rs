@@ -84,7 +84,10 @@ async fn types_survive_the_round_trip() {
         let read: (i64, Option<String>, Option<f64>) =
             query("SELECT id, name, weight FROM hemp WHERE id = $1").bind(id).read_one(&catalog).await.expect("row");
         // SQLite has no NaN.
-        assert_eq!(read, (id, name, weight.filter(|weight| !weight.is_nan())));
+        let nan = catalog.dialect() == Dialect::Postgres;
+        let bits = |weight: Option<f64>| weight.map(f64::to_bits);
+        let kept = weight.filter(|weight| nan || !weight.is_nan());
+        assert_eq!((read.0, read.1, bits(read.2)), (id, name, bits(kept)));
     }
     let sums: (i64, f64, Option<f64>, String, i64, i64) = query(
         "SELECT COUNT(*) AS rows, MAX(weight) AS heaviest, AVG(weight) AS average, MIN(name) AS name,
@@ -154,7 +157,7 @@ async fn a_reading_sees_one_state() {
                     waiting.add_permits(1);
                     // The write below is committed while this reading is open.
                     while waiting.available_permits() < 2 {
-                        std::thread::yield_now();
+                        tokio::task::yield_now().await;
                     }
                     let after: i64 = query(count).fetch_one(connection).await?;
                     Ok::<_, CatalogError>((before, after))
@@ -262,6 +265,9 @@ async fn failures_have_their_own_codes() {
         })
     });
     assert_eq!(orphan.await.expect_err("foreign key").code(), "catalog.constraint");
+    if catalog.dialect() == Dialect::Postgres {
+        return;
+    }
     let full = catalog.write(|connection| {
         Box::pin(async move {
             execute_script(connection, "PRAGMA max_page_count = 1").await?;

@@ -1,10 +1,10 @@
-use std::io::{self, Seek as _, SeekFrom, Write as _};
+use std::io::{self, IoSlice, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
 use super::atomic::AtomicFile;
 use super::error::FileError;
 
-/// What is gathered before it is written; it stays in the processor's cache. For a write of 2 MiB ext4 (Linux 6.18) takes one
+/// What is gathered before it is written, and written at once; it stays in the processor's cache. For a write of 2 MiB ext4 (Linux 6.18) takes one
 /// page of that size, which cost seven times the CPU time of two writes of half of it.
 const BUFFER: usize = 1 << 20;
 /// Memory, offsets and lengths of direct I/O are multiples of this: the page size, and the largest logical block of
@@ -32,6 +32,9 @@ impl PartFile {
 
     /// Writes `pieces` one after another from `offset` on.
     pub(crate) fn write_at<'p>(&mut self, offset: u64, pieces: impl Iterator<Item = &'p [u8]>) -> io::Result<()> {
+        if !self.direct {
+            return self.write_from(offset, pieces);
+        }
         let mut buffer = self.buffer.take().unwrap_or_default();
         let mut offset = offset;
         let mut filled = 0;
@@ -52,6 +55,25 @@ impl PartFile {
         }
         self.buffer = Some(buffer);
         Ok(())
+    }
+
+    /// Through the page cache pieces are written from where they lie, whatever their alignment: a copy is saved.
+    fn write_from<'p>(&mut self, offset: u64, pieces: impl Iterator<Item = &'p [u8]>) -> io::Result<()> {
+        self.file.seek(SeekFrom::Start(offset))?;
+        let (mut slices, mut length) = (Vec::new(), 0);
+        for mut piece in pieces {
+            while !piece.is_empty() {
+                let (now, later) = piece.split_at(piece.len().min(BUFFER - length));
+                slices.push(IoSlice::new(now));
+                (piece, length) = (later, length + now.len());
+                if length == BUFFER {
+                    write_slices(&mut self.file, &mut slices)?;
+                    slices.clear();
+                    length = 0;
+                }
+            }
+        }
+        write_slices(&mut self.file, &mut slices)
     }
 
     /// As [`AtomicFile::commit`].
@@ -84,6 +106,18 @@ impl PartFile {
         self.direct = false;
         Ok(())
     }
+}
+
+fn write_slices(file: &mut AtomicFile, mut slices: &mut [IoSlice<'_>]) -> io::Result<()> {
+    while !slices.is_empty() {
+        match file.write_vectored(slices) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => IoSlice::advance_slices(&mut slices, written),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// [`BUFFER`] bytes that begin at a multiple of [`ALIGNMENT`].

@@ -14,7 +14,10 @@ use crate::store::failed;
 /// A pack of at least this many bytes is full.
 const TARGET: u64 = 64 << 20;
 /// A pack is sent in parts of this size; S3 takes none below 5 MiB.
-const PART: usize = 8 << 20;
+pub(super) const PART: usize = 8 << 20;
+/// A part of a file of this machine that is written through the page cache: what was just hashed is still in the
+/// processor's cache when the system copies it.
+pub(super) const CACHED_PART: usize = 1 << 20;
 
 /// A pack that is being written: part by part, visible to the backend only once it is whole.
 #[derive(Debug)]
@@ -26,16 +29,16 @@ pub(crate) struct OpenPack {
 }
 
 impl OpenPack {
-    /// Of which at most `parts_at_once` parts are on their way.
+    /// Of which at most `parts_at_once` parts of `part` bytes are on their way.
     pub(crate) async fn begin(
         backend: Arc<dyn ObjectStore>,
-        parts_at_once: usize,
+        (parts_at_once, part): (usize, usize),
         caching: Caching,
     ) -> Result<Self, StoreError> {
         let id = PackId::random();
         let mut extensions = Extensions::new();
         extensions.insert(caching);
-        let upload = BufWriter::with_capacity(backend, id.path(), PART);
+        let upload = BufWriter::with_capacity(backend, id.path(), part);
         let upload = upload.with_max_concurrency(parts_at_once).with_extensions(extensions);
         let mut pack = Self { id, upload, length: 0, slots: Vec::new() };
         pack.put(Bytes::from_static(PackId::MARK)).await?;

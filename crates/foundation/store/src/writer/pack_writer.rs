@@ -3,6 +3,7 @@ use std::sync::Arc;
 use object_store::ObjectStore;
 use tokio::task::JoinSet;
 
+use super::pack::{CACHED_PART, PART};
 use super::{OpenPack, Prepared};
 use crate::backend::Caching;
 use crate::error::StoreError;
@@ -20,6 +21,8 @@ const CACHED: u64 = 256 << 20;
 pub(crate) struct PackWriter {
     backend: Arc<dyn ObjectStore>,
     parts_at_once: usize,
+    /// Whether the backend is a directory of this machine.
+    local: bool,
     open: Option<OpenPack>,
     /// At most one; it ends with this writer.
     closing: JoinSet<Result<PackEntries, StoreError>>,
@@ -29,8 +32,8 @@ pub(crate) struct PackWriter {
 
 impl PackWriter {
     pub(crate) fn new(store: &Inner) -> Self {
-        let (backend, parts_at_once) = (Arc::clone(&store.backend), store.parts_at_once());
-        Self { backend, parts_at_once, open: None, closing: JoinSet::new(), finished: Vec::new(), written: 0 }
+        let (backend, parts_at_once, local) = (Arc::clone(&store.backend), store.parts_at_once(), store.is_local());
+        Self { backend, parts_at_once, local, open: None, closing: JoinSet::new(), finished: Vec::new(), written: 0 }
     }
 
     pub(crate) async fn append(&mut self, prepared: Prepared) -> Result<(), StoreError> {
@@ -38,7 +41,8 @@ impl PackWriter {
             pack
         } else {
             let caching = if self.written < CACHED { Caching::Usual } else { Caching::PassedBy };
-            OpenPack::begin(Arc::clone(&self.backend), self.parts_at_once, caching).await?
+            let part = if self.local && caching == Caching::Usual { CACHED_PART } else { PART };
+            OpenPack::begin(Arc::clone(&self.backend), (self.parts_at_once, part), caching).await?
         };
         self.written += prepared.stored.len() as u64;
         pack.append(prepared).await?;

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use ropewalk_types::Digest;
 use tokio::sync::mpsc;
 
-use crate::chunk::{self, Encoder};
+use crate::chunk::{self, Encoder, Encoding, Grain};
 use crate::error::StoreError;
 use crate::files::Doing as _;
 use crate::index::{Entry, Kind};
@@ -35,7 +35,11 @@ impl Prepared {
     /// A new piece of these bytes.
     pub(super) fn encoded(kind: Kind, digest: Digest, raw: &[u8], encoder: &mut Encoder) -> Self {
         let (encoding, stored) = encoder.encode(raw);
-        let (stored_length, raw_length) = (stored.len() as u32, raw.len() as u32);
+        Self::new(kind, digest, encoding, stored, raw.len())
+    }
+
+    fn new(kind: Kind, digest: Digest, encoding: Encoding, stored: Bytes, raw_length: usize) -> Self {
+        let (stored_length, raw_length) = (stored.len() as u32, raw_length as u32);
         Self { entry: Entry { digest, kind, tree: false, encoding, stored_length, raw_length }, stored }
     }
 }
@@ -91,6 +95,10 @@ impl Claims {
     /// What was claimed of the store itself; nothing is left to be checked a second time.
     pub(super) fn relied(&self) -> Relied {
         std::mem::replace(&mut self.state().relied, Relied::new(&self.inner))
+    }
+
+    pub(super) fn relies_on_nothing(&self) -> bool {
+        self.state().relied.len() == 0
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -183,7 +191,41 @@ pub(super) struct Builder<'a> {
 
 impl<'a> Builder<'a> {
     pub(super) fn new(claims: &'a Claims, encoder: &'a mut Encoder) -> Self {
-        Self { claims, encoder, recipe: Recipe::default() }
+        Self::resume(claims, encoder, Recipe::default())
+    }
+
+    /// Goes on with the blob of which `recipe` are the first chunks.
+    pub(super) fn resume(claims: &'a Claims, encoder: &'a mut Encoder, recipe: Recipe) -> Self {
+        Self { claims, encoder, recipe }
+    }
+
+    /// For [`Builder::resume`].
+    pub(super) fn into_recipe(self) -> Recipe {
+        self.recipe
+    }
+
+    /// Whether no chunk was taken yet.
+    pub(super) fn is_empty(&self) -> bool {
+        self.recipe.chunks.is_empty()
+    }
+
+    /// Lets `grain` see a chunk.
+    pub(super) fn look(&mut self, grain: &mut Grain, raw: &[u8]) {
+        grain.look(self.encoder, raw);
+    }
+
+    /// Takes the next chunk, which is not copied when it is stored as it is.
+    pub(super) fn chunk_of(
+        &mut self,
+        raw: &Bytes,
+        give: &mut impl FnMut(Prepared) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let (digest, new) = self.claim_chunk(raw)?;
+        if !new {
+            return Ok(());
+        }
+        let (encoding, stored) = self.encoder.encode_shared(raw);
+        give(Prepared::new(Kind::Chunk, digest, encoding, stored, raw.len()))
     }
 
     /// Takes the next chunk; says whether the caller must see to it that it is written.

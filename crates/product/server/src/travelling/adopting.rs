@@ -3,7 +3,6 @@
 use ropewalk_catalog::Connection;
 use std::collections::BTreeSet;
 
-use Connection;
 use ropewalk_data::{
     Adoption, AuditAction, AuditEvent, DataError, Declaration, Renumbered, TableState, TagAdopted, TagConflict, Tagged,
     arrival_fetched, arrival_moved, audit_append, declaration_adopt, tag_adopt, versions_adopt,

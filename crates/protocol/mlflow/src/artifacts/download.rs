@@ -1,52 +1,68 @@
+mod kind;
+mod range;
+
 use axum::body::Body;
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
-use futures::{Stream, StreamExt as _};
-use ropewalk_store::files::{open, temporary_directory};
+use futures::{StreamExt as _, TryStreamExt as _};
+use ropewalk_store::StoreError;
 use ropewalk_tracking::Artifact;
-use tokio::fs::File;
-use tokio::task::spawn_blocking;
-use tokio_util::io::ReaderStream;
 
 use crate::{MlflowError, MlflowState};
+use range::Wanted;
 
-/// Up to so many bytes are read from the store into memory; more go over the spool.
-const IN_MEMORY: u64 = 1 << 20;
-
-/// Bytes that are read from the spool at a time.
-const PIECE: usize = 256 << 10;
-
-/// The bytes of an artifact, never to be shown by a browser as a page of this server.
-pub(super) async fn answer(state: &MlflowState, artifact: &Artifact) -> Result<Response, MlflowError> {
-    let body = if artifact.size <= IN_MEMORY {
-        Body::from(state.tracking.store().get_bytes(&artifact.digest).await?)
-    } else {
-        Body::from_stream(spooled(state, artifact).await?)
-    };
-    let mut response = body.into_response();
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(artifact.size));
-    headers.insert(header::CONTENT_DISPOSITION, disposition(artifact.path.name()));
-    Ok(response)
-}
-
-async fn spooled(
+/// The bytes of an artifact, or the range of them that is asked for, never to be shown by a browser as a page of this
+/// server.
+pub(super) async fn answer(
     state: &MlflowState,
     artifact: &Artifact,
-) -> Result<impl Stream<Item = std::io::Result<Bytes>> + use<>, MlflowError> {
-    let spool = state.spool.clone();
-    let directory = spawn_blocking(move || temporary_directory(&spool)).await??;
-    let path = directory.path().join("artifact");
-    state.tracking.store().materialize(&artifact.digest, &path).await?;
-    let file = spawn_blocking(move || open(&path)).await??;
-    let pieces = ReaderStream::with_capacity(File::from_std(file), PIECE);
-    // The directory is removed with the stream, read to its end or not.
-    Ok(pieces.inspect(move |_| {
-        let _ = &directory;
-    }))
+    request: &HeaderMap,
+) -> Result<Response, MlflowError> {
+    let size = artifact.size;
+    let tag = format!("\"{}\"", artifact.digest);
+    let wanted = range::wanted(request, size, &tag);
+    let (status, part) = match wanted {
+        Wanted::Whole => (StatusCode::OK, 0..size),
+        Wanted::Part(ref part) => (StatusCode::PARTIAL_CONTENT, part.clone()),
+        Wanted::Unchanged => (StatusCode::NOT_MODIFIED, 0..0),
+        Wanted::Beyond => (StatusCode::RANGE_NOT_SATISFIABLE, 0..0),
+    };
+    let length = part.end - part.start;
+    let body = if length == 0 {
+        Body::empty()
+    } else {
+        let mut pieces = state.tracking.store().blob_body(&artifact.digest, part);
+        // The first piece comes before the head of the answer: bytes that are not there are an error, not a broken answer.
+        let first = pieces.try_next().await?.unwrap_or_default();
+        if first.len() as u64 == length {
+            Body::from(first)
+        } else {
+            Body::from_stream(futures::stream::iter([Ok::<_, StoreError>(first)]).chain(pieces))
+        }
+    };
+    let mut response = (status, body).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind::content_type(artifact.path.name())));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::CONTENT_DISPOSITION, disposition(artifact.path.name()));
+    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    // The bytes at a path may be replaced: what was kept of them is asked for again, and mostly answered without them.
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    if let Ok(tag) = HeaderValue::try_from(tag) {
+        headers.insert(header::ETAG, tag);
+    }
+    if wanted != Wanted::Unchanged {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    let content_range = match wanted {
+        Wanted::Part(part) => Some(format!("bytes {}-{}/{size}", part.start, part.end - 1)),
+        Wanted::Beyond => Some(format!("bytes */{size}")),
+        Wanted::Whole | Wanted::Unchanged => None,
+    };
+    if let Some(Ok(value)) = content_range.map(HeaderValue::try_from) {
+        headers.insert(header::CONTENT_RANGE, value);
+    }
+    Ok(response)
 }
 
 /// `attachment` with the file's name (RFC 6266; the name in UTF-8 after RFC 8187).

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use Connection;
 use ropewalk_catalog::{Catalog, CatalogError, Connection, query};
 use ropewalk_lineage::{Link, children, is_linked, link, unlink};
 use ropewalk_types::{DatasetName, Digest, Timestamp, Uri};

@@ -1,6 +1,5 @@
 use std::collections::BTreeMap;
 
-use Connection;
 use ropewalk_catalog::{Catalog, Connection, query};
 use ropewalk_types::{DatasetName, Digest, Timestamp};
 

@@ -1,4 +1,3 @@
-use Connection;
 use ropewalk_catalog::{Catalog, Connection, query};
 use ropewalk_types::{DatasetName, Digest, TagName, Timestamp};
 use serde::{Deserialize, Serialize};

@@ -1,7 +1,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use Connection;
 use ropewalk_catalog::{Catalog, CatalogError, Connection, query};
 use ropewalk_types::{Digest, Timestamp, canonical_json};
 use serde::{Deserialize, Serialize};

@@ -1,7 +1,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use Connection;
 use ropewalk_catalog::{Catalog, CatalogError, Connection, FromRow, Row, query};
 use ropewalk_types::{DatasetName, StageName, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};

@@ -8,7 +8,7 @@ use crate::limits::ARTIFACT_PATH_BYTES;
 /// Times that a path is percent-decoded to see what it hides; more layers than this are refused.
 const LAYERS: usize = 10;
 
-/// Where an artifact lies inside its run: relative, with `/` between the parts, safe to be made a file.
+/// Where an artifact lies under its root, such as its run: relative, with `/` between the parts, safe to be made a file.
 ///
 /// Refused: an absolute path, empty parts, `.` and `..`, backslashes, drive letters, control characters, `#`
 /// (a client would cut the path there), and whatever becomes one of these when it is percent-decoded again.
@@ -51,6 +51,18 @@ impl ArtifactPath {
         self.0.rsplit_once('/').map_or("", |(folder, _)| folder)
     }
 
+    /// A name in a folder, as the catalogue holds it. The rules may have been fewer when it was written; what would climb
+    /// out of the folder was never taken.
+    pub(crate) fn of_catalog(name: &str) -> Option<Self> {
+        let plain = !matches!(name, "" | "." | "..") && !name.contains(['/', '\\', '\0']);
+        plain.then(|| Self(name.to_owned()))
+    }
+
+    /// The path of what lies at `path` in this folder. Both are checked, and a `/` between them makes nothing new of them.
+    pub(crate) fn join(&self, path: &Self) -> Self {
+        Self(format!("{}/{}", self.0, path.0))
+    }
+
     /// The paths of all folders above it, outermost first.
     pub(crate) fn folders(&self) -> impl Iterator<Item = &str> {
         self.0.match_indices('/').filter_map(|(end, _)| self.0.get(..end))
@@ -85,11 +97,15 @@ fn layer_rule_broken(path: &str) -> Option<&'static str> {
     if path.split('/').any(|part| matches!(part, "" | "." | "..")) {
         return Some("a relative path without empty parts, `.` and `..` is expected");
     }
-    let mut beginning = path.chars();
-    if beginning.next().is_some_and(|c| c.is_ascii_alphabetic()) && beginning.next() == Some(':') {
-        return Some("it begins with a drive letter");
+    if path.split('/').any(begins_with_drive) {
+        return Some("a part of it begins with a drive letter");
     }
     None
+}
+
+/// Also behind a folder: what is asked for in that folder begins with it.
+fn begins_with_drive(part: &str) -> bool {
+    matches!(part.as_bytes(), [letter, b':', ..] if letter.is_ascii_alphabetic())
 }
 
 /// `%41` becomes `A`; what is not two hexadecimal digits after `%` stays (RFC 3986 section 2.1).
@@ -157,8 +173,22 @@ mod tests {
 
     #[test]
     fn hostile_paths_do_not() {
-        let plain =
-            ["", "/", "/etc/passwd", "../x", "a/../b", "a//b", "a/", "./a", "a\\b", "C:/x", "c:x", "a\u{0}", "a#b"];
+        let plain = [
+            "",
+            "/",
+            "/etc/passwd",
+            "../x",
+            "a/../b",
+            "a//b",
+            "a/",
+            "./a",
+            "a\\b",
+            "C:/x",
+            "c:x",
+            "a/c:x",
+            "a\u{0}",
+            "a#b",
+        ];
         let encoded =
             ["%2e%2e/x", "%252e%252e/x", "a/%2e%2e", "a%2f..%2fb", "%2fetc", "a%5cb", "%25%35%63", "a%00", "%43:/x"];
         for bad in plain.into_iter().chain(encoded) {

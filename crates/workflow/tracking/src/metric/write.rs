@@ -1,14 +1,18 @@
 use std::collections::BTreeMap;
 
-use ropewalk_types::RunId;
-use sqlx::{Any, AnyConnection, AssertSqlSafe};
+use ropewalk_catalog::{Connection, Value, query, rows_insert};
 
-use super::{LatestRow, Point};
+use super::Point;
 use crate::experiment::count_up;
-use crate::{Metric, TrackingError, rows};
+use crate::run::write::Held;
+use crate::{Metric, TrackingError};
 
 /// Up to so many keys are looked up one by one; for more the run's metrics are read at once.
 const KEYS_ONE_BY_ONE: usize = 8;
+
+const SERIES_HEAD: &str =
+    "INSERT INTO metric_series (run, key, id, experiment_id, step, logged_at, value, not_a_number)";
+const POINT_HEAD: &str = "INSERT INTO metric_point (series, logged_at, step, value, not_a_number)";
 
 /// One metric of the run: its number in the database, its latest point, and whether that is new.
 #[derive(Clone, Copy, Debug)]
@@ -29,23 +33,60 @@ impl Series {
 
 type SeriesByKey<'m> = BTreeMap<&'m str, Series>;
 
-/// Appends points to a run that is locked; a point that is there already is not stored again.
+/// Appends points to a run that may be written; a point that is there already is not stored again.
 pub(crate) async fn points_write(
-    connection: &mut AnyConnection,
-    run: RunId,
+    connection: &mut Connection,
+    held: Held,
     metrics: &[Metric],
 ) -> Result<(), TrackingError> {
-    if metrics.is_empty() {
-        return Ok(());
+    match metrics {
+        [] => Ok(()),
+        [metric] => point_write(connection, held, metric).await,
+        _ => many_write(connection, held, metrics).await,
     }
-    let run = run.to_string();
+}
+
+/// What clients do most: two statements if the metric is known.
+async fn point_write(connection: &mut Connection, held: Held, metric: &Metric) -> Result<(), TrackingError> {
+    let point = Point::of(metric);
+    let Point { at, step, value, not_a_number } = point;
+    let update = "UPDATE metric_series SET \
+                  step = CASE WHEN ($3, $4, $5) > (step, logged_at, value) THEN $3 ELSE step END, \
+                  logged_at = CASE WHEN ($3, $4, $5) > (step, logged_at, value) THEN $4 ELSE logged_at END, \
+                  value = CASE WHEN ($3, $4, $5) > (step, logged_at, value) THEN $5 ELSE value END, \
+                  not_a_number = CASE WHEN ($3, $4, $5) > (step, logged_at, value) THEN $6 ELSE not_a_number END \
+                  WHERE run = $1 AND key = $2 RETURNING id";
+    let update = query(update).bind(held.number).bind(metric.key.as_str()).bind(step).bind(at).bind(value);
+    let known: Option<i64> = update.bind(i64::from(not_a_number)).fetch_optional(connection).await?;
+    let id = if let Some(id) = known {
+        id
+    } else {
+        let id = count_up(connection, "metric_series", 1).await?;
+        let series = vec![series_row(held, &metric.key, id, point)];
+        rows_insert(connection, SERIES_HEAD, series, "").await?;
+        id
+    };
+    let insert = "INSERT INTO metric_point (series, logged_at, step, value, not_a_number) \
+                  VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING";
+    let insert = query(insert).bind(id).bind(at).bind(step).bind(value).bind(i64::from(not_a_number));
+    insert.execute(connection).await?;
+    Ok(())
+}
+
+async fn many_write(connection: &mut Connection, held: Held, metrics: &[Metric]) -> Result<(), TrackingError> {
     let mut series = latest_of(metrics);
-    merge_stored(connection, &run, &mut series).await?;
+    merge_stored(connection, held, &mut series).await?;
     number_new(connection, &mut series).await?;
-    series_upsert(connection, &run, &series).await?;
-    let points: Vec<(i64, Point)> =
-        metrics.iter().filter_map(|metric| Some((series.get(metric.key.as_str())?.id?, Point::of(metric)))).collect();
-    points_insert(connection, &points).await
+    series_upsert(connection, held, &series).await?;
+    let mut rows: Vec<[Value; 5]> = Vec::with_capacity(metrics.len());
+    for metric in metrics {
+        if let Some(id) = series.get(metric.key.as_str()).and_then(|one| one.id) {
+            let Point { at, step, value, not_a_number } = Point::of(metric);
+            rows.push([id.into(), at.into(), step.into(), value.into(), i64::from(not_a_number).into()]);
+        }
+    }
+    rows_insert(connection, POINT_HEAD, rows, "ON CONFLICT DO NOTHING").await?;
+    Ok(())
 }
 
 fn latest_of(metrics: &[Metric]) -> SeriesByKey<'_> {
@@ -60,11 +101,11 @@ fn latest_of(metrics: &[Metric]) -> SeriesByKey<'_> {
 
 /// Gives the metrics that the run has already their numbers, and their stored latest point where that is later.
 async fn merge_stored(
-    connection: &mut AnyConnection,
-    run: &str,
+    connection: &mut Connection,
+    held: Held,
     series: &mut SeriesByKey<'_>,
 ) -> Result<(), TrackingError> {
-    for (id, (_, key, step, at, value, not_a_number)) in stored(connection, run, series).await? {
+    for (id, key, step, at, value, not_a_number) in stored(connection, held, series).await? {
         if let Some(one) = series.get_mut(key.as_str()) {
             let stored = Point { at, step, value, not_a_number: not_a_number != 0 };
             let given = std::mem::replace(one, Series { id: Some(id), latest: stored, changed: false });
@@ -74,33 +115,29 @@ async fn merge_stored(
     Ok(())
 }
 
-/// The number of a metric and its latest point.
-type StoredRow = (i64, LatestRow);
+/// id, key, step, time, value, whether it is no number.
+type StoredRow = (i64, String, i64, i64, f64, i64);
 
 async fn stored(
-    connection: &mut AnyConnection,
-    run: &str,
+    connection: &mut Connection,
+    held: Held,
     series: &SeriesByKey<'_>,
 ) -> Result<Vec<StoredRow>, TrackingError> {
-    type Row = (i64, String, i64, i64, f64, i64);
-    let mut found: Vec<Row> = Vec::new();
     if series.len() > KEYS_ONE_BY_ONE {
-        let select = "SELECT id, key, step, logged_at, value, not_a_number FROM metric_series WHERE run_id = $1";
-        found = sqlx::query_as::<Any, _>(select).bind(run).fetch_all(connection).await?;
-    } else {
-        let select = "SELECT id, key, step, logged_at, value, not_a_number FROM metric_series \
-                      WHERE run_id = $1 AND key = $2";
-        for key in series.keys() {
-            found.extend(
-                sqlx::query_as::<Any, Row>(select).bind(run).bind(*key).fetch_optional(&mut *connection).await?,
-            );
-        }
+        let select = "SELECT id, key, step, logged_at, value, not_a_number FROM metric_series WHERE run = $1";
+        return Ok(query(select).bind(held.number).fetch_all(connection).await?);
     }
-    let row = |(id, key, step, at, value, not_a_number)| (id, (run.to_owned(), key, step, at, value, not_a_number));
-    Ok(found.into_iter().map(row).collect())
+    let mut found: Vec<StoredRow> = Vec::with_capacity(series.len());
+    for key in series.keys() {
+        let select = "SELECT id, key, step, logged_at, value, not_a_number FROM metric_series \
+                      WHERE run = $1 AND key = $2";
+        let one: Option<StoredRow> = query(select).bind(held.number).bind(*key).fetch_optional(connection).await?;
+        found.extend(one);
+    }
+    Ok(found)
 }
 
-async fn number_new(connection: &mut AnyConnection, series: &mut SeriesByKey<'_>) -> Result<(), TrackingError> {
+async fn number_new(connection: &mut Connection, series: &mut SeriesByKey<'_>) -> Result<(), TrackingError> {
     let new = series.values().filter(|one| one.id.is_none()).count() as i64;
     if new == 0 {
         return Ok(());
@@ -112,41 +149,28 @@ async fn number_new(connection: &mut AnyConnection, series: &mut SeriesByKey<'_>
     Ok(())
 }
 
-async fn series_upsert(
-    connection: &mut AnyConnection,
-    run: &str,
-    series: &SeriesByKey<'_>,
-) -> Result<(), TrackingError> {
-    let changed: Vec<_> = series.iter().filter(|(_, one)| one.changed).collect();
-    for slice in rows::slices(&changed) {
-        let statement = format!(
-            "INSERT INTO metric_series (id, run_id, key, step, logged_at, value, not_a_number) VALUES {} \
-             ON CONFLICT (run_id, key) DO UPDATE SET step = excluded.step, logged_at = excluded.logged_at, \
-             value = excluded.value, not_a_number = excluded.not_a_number",
-            rows::tuples(slice.len(), 7)
-        );
-        let mut query = sqlx::query(AssertSqlSafe(statement));
-        for (key, one) in slice {
-            let Point { at, step, value, not_a_number } = one.latest;
-            query =
-                query.bind(one.id).bind(run).bind(**key).bind(step).bind(at).bind(value).bind(i64::from(not_a_number));
-        }
-        query.execute(&mut *connection).await?;
-    }
-    Ok(())
+fn series_row(held: Held, key: &str, id: i64, latest: Point) -> [Value; 8] {
+    let Point { at, step, value, not_a_number } = latest;
+    [
+        held.number.into(),
+        key.into(),
+        id.into(),
+        held.experiment.0.into(),
+        step.into(),
+        at.into(),
+        value.into(),
+        i64::from(not_a_number).into(),
+    ]
 }
 
-async fn points_insert(connection: &mut AnyConnection, points: &[(i64, Point)]) -> Result<(), TrackingError> {
-    for slice in rows::slices(points) {
-        let statement = format!(
-            "INSERT INTO metric_point (series, logged_at, step, value, not_a_number) VALUES {} ON CONFLICT DO NOTHING",
-            rows::tuples(slice.len(), 5)
-        );
-        let mut query = sqlx::query(AssertSqlSafe(statement));
-        for (series, Point { at, step, value, not_a_number }) in slice {
-            query = query.bind(*series).bind(*at).bind(*step).bind(*value).bind(i64::from(*not_a_number));
-        }
-        query.execute(&mut *connection).await?;
+async fn series_upsert(connection: &mut Connection, held: Held, series: &SeriesByKey<'_>) -> Result<(), TrackingError> {
+    let changed = series.iter().filter(|(_, one)| one.changed);
+    let rows: Vec<[Value; 8]> =
+        changed.filter_map(|(key, one)| Some(series_row(held, key, one.id?, one.latest))).collect();
+    if !rows.is_empty() {
+        let replace = "ON CONFLICT (run, key) DO UPDATE SET step = excluded.step, logged_at = excluded.logged_at, \
+                       value = excluded.value, not_a_number = excluded.not_a_number";
+        rows_insert(connection, SERIES_HEAD, rows, replace).await?;
     }
     Ok(())
 }
@@ -157,6 +181,7 @@ mod tests {
 
     use super::*;
     use crate::testing::tracking_with_run;
+    use crate::{DEFAULT_EXPERIMENT, NewRun};
 
     fn metric(value: f64, step: i64, at: i64) -> Metric {
         Metric::new("m", value, step, Timestamp(at))
@@ -180,6 +205,25 @@ mod tests {
         let points = vec![metric(1.0, 3, 0), metric(9.0, 7, 0), metric(2.0, 5, 0)];
         tracking.metrics_log(run, points).await.expect("logged");
         assert_eq!(tracking.run_get(run).await.expect("run").metrics, [metric(9.0, 7, 0)]);
+    }
+
+    #[tokio::test]
+    async fn one_by_one_and_in_batches_give_the_same() {
+        let (tracking, run) = tracking_with_run().await;
+        let points: Vec<Metric> = [(3.0, 1, 5), (4.0, 1, 5), (9.0, 0, 9), (f64::NAN, 1, 5), (2.0, 1, 4), (3.0, 1, 5)]
+            .into_iter()
+            .map(|(value, step, at)| metric(value, step, at))
+            .collect();
+        let other = tracking.run_create(NewRun::new(DEFAULT_EXPERIMENT, Timestamp(1))).await.expect("run").info.id;
+        tracking.metrics_log(run, points.clone()).await.expect("batch");
+        for point in points {
+            tracking.metric_log(other, point).await.expect("point");
+        }
+        let latest = tracking.run_get(run).await.expect("run").metrics;
+        assert_eq!(latest, tracking.run_get(other).await.expect("run").metrics);
+        assert_eq!(latest, [metric(4.0, 1, 5)]);
+        let count = async |run| tracking.metric_history(run, "m", None, 10).await.expect("history").metrics.len();
+        assert_eq!((count(run).await, count(other).await), (5, 5));
     }
 
     #[tokio::test]

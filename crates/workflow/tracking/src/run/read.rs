@@ -1,31 +1,37 @@
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
+use ropewalk_catalog::{Connection, Query, Row, Value, query};
 use ropewalk_types::{ExperimentId, RunId, RunStatus, Timestamp};
-use sqlx::any::AnyArguments;
-use sqlx::query::QueryAs;
-use sqlx::{Any, AnyConnection, AssertSqlSafe};
 
 use super::{Lifecycle, Run, RunCursor, RunFilter, RunInfo, RunPage};
 use crate::limits::{RUN_PAGE, name_error};
-use crate::metric::{LatestRow, latest};
-use crate::{Metric, TrackingError, rows};
+use crate::metric::latest;
+use crate::{ModelOutput, TrackingError, input, rows};
 
 /// Most experiments that one listing may name: each is a parameter of the statement.
 const EXPERIMENTS: usize = 10_000;
 
-const COLUMNS: &str = "id, experiment_id, name, user_name, status, started_at, ended_at, deleted_at";
+const INFOS: &str = "SELECT run.number, run.id, run.experiment_id, run.name, run.user_name, run.status, \
+                     run.started_at, run.ended_at, run.deleted_at, experiment.artifact_location \
+                     FROM run JOIN experiment ON experiment.id = run.experiment_id WHERE ";
 
-type InfoRow = (String, i64, String, String, String, i64, Option<i64>, Option<i64>);
+type InfoRow = (i64, String, i64, String, String, String, i64, Option<i64>, Option<i64>, Option<String>);
+
+/// What a run is, with the number under which what was logged to it is kept.
+struct Numbered {
+    number: i64,
+    info: RunInfo,
+}
 
 pub(crate) fn id(text: &str) -> Result<RunId, TrackingError> {
     text.parse().map_err(|_| TrackingError::Damaged { table: "run", value: text.to_owned(), expected: "run id" })
 }
 
-fn info_of(row: InfoRow) -> Result<RunInfo, TrackingError> {
-    let (run, experiment, name, user, status, start, end, deleted) = row;
+fn numbered(row: InfoRow) -> Result<Numbered, TrackingError> {
+    let (number, run, experiment, name, user, status, start, end, deleted, artifact_location) = row;
     let status: RunStatus =
         status.parse().map_err(|_| TrackingError::Damaged { table: "run", value: status, expected: "run status" })?;
-    Ok(RunInfo {
+    let info = RunInfo {
         id: id(&run)?,
         experiment: ExperimentId(experiment),
         name,
@@ -34,25 +40,45 @@ fn info_of(row: InfoRow) -> Result<RunInfo, TrackingError> {
         start: Timestamp(start),
         end: end.map(Timestamp),
         deleted: deleted.is_some(),
-    })
+        artifact_location,
+    };
+    Ok(Numbered { number, info })
 }
 
-pub(crate) async fn info(connection: &mut AnyConnection, run: RunId) -> Result<RunInfo, TrackingError> {
-    let select = "SELECT id, experiment_id, name, user_name, status, started_at, ended_at, deleted_at \
-                  FROM run WHERE id = $1";
-    let row: Option<InfoRow> =
-        sqlx::query_as::<Any, _>(select).bind(run.to_string()).fetch_optional(connection).await?;
-    info_of(row.ok_or(TrackingError::RunAbsent(run))?)
+async fn by_id(connection: &mut Connection, run: RunId) -> Result<Numbered, TrackingError> {
+    let found: Option<InfoRow> =
+        query(format!("{INFOS}run.id = $1")).bind(run.to_string()).fetch_optional(connection).await?;
+    numbered(found.ok_or(TrackingError::RunAbsent(run))?)
 }
 
-pub(crate) async fn get(connection: &mut AnyConnection, run: RunId) -> Result<Run, TrackingError> {
-    let info = info(connection, run).await?;
-    let mut runs = with_data(connection, vec![info]).await?;
+/// What a run is, deleted or not.
+pub(crate) async fn info(connection: &mut Connection, run: RunId) -> Result<RunInfo, TrackingError> {
+    Ok(by_id(connection, run).await?.info)
+}
+
+pub(crate) async fn get(connection: &mut Connection, run: RunId) -> Result<Run, TrackingError> {
+    let found = by_id(connection, run).await?;
+    let mut runs = with_data(connection, vec![found]).await?;
     runs.pop().ok_or(TrackingError::RunAbsent(run))
 }
 
+/// The runs with these numbers, in this order, with what was logged to them: what a search found.
+pub(crate) async fn by_numbers(connection: &mut Connection, numbers: &[i64]) -> Result<Vec<Run>, TrackingError> {
+    let mut found = Vec::with_capacity(numbers.len());
+    for piece in rows::pieces(numbers) {
+        let infos: Vec<InfoRow> =
+            of_numbers(&format!("{INFOS}run.number IN "), &piece, "").fetch_all(connection).await?;
+        for row in infos {
+            found.push(numbered(row)?);
+        }
+    }
+    let places: HashMap<i64, usize> = numbers.iter().copied().zip(0..).collect();
+    found.sort_unstable_by_key(|one| places.get(&one.number).copied());
+    with_data(connection, found).await
+}
+
 pub(crate) async fn list(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     filter: &RunFilter,
     limit: usize,
 ) -> Result<RunPage, TrackingError> {
@@ -67,162 +93,176 @@ pub(crate) async fn list(
         }
     }
     let (statement, values) = select(filter, limit + 1);
-    // The text depends on the request: kept prepared, it would push the others out.
-    let mut query = sqlx::query_as::<Any, InfoRow>(AssertSqlSafe(statement)).persistent(false);
-    for value in values {
-        query = value.bind(query);
-    }
-    let mut infos = query.fetch_all(&mut *connection).await?.into_iter().map(info_of).collect::<Result<Vec<_>, _>>()?;
-    let more = infos.len() > limit;
-    infos.truncate(limit);
-    let next = infos.last().filter(|_| more).map(|last| RunCursor { start: last.start, id: last.id });
-    Ok(RunPage { runs: with_data(connection, infos).await?, next })
-}
-
-type InfoQuery<'q> = QueryAs<'q, Any, InfoRow, AnyArguments>;
-
-/// A value for a placeholder.
-enum Value {
-    Number(i64),
-    Text(String),
-}
-
-impl Value {
-    fn bind(self, query: InfoQuery<'_>) -> InfoQuery<'_> {
-        match self {
-            Self::Number(number) => query.bind(number),
-            Self::Text(text) => query.bind(text),
-        }
-    }
+    let listing: Query = values.into_iter().fold(query(statement), Query::bind);
+    let found: Vec<InfoRow> = listing.fetch_all(connection).await?;
+    let more = found.len() > limit;
+    let found = found.into_iter().take(limit).map(numbered).collect::<Result<Vec<Numbered>, TrackingError>>()?;
+    let next = found.last().filter(|_| more).map(|last| RunCursor { start: last.info.start, id: last.info.id });
+    Ok(RunPage { runs: with_data(connection, found).await?, next })
 }
 
 fn select(filter: &RunFilter, limit: usize) -> (String, Vec<Value>) {
-    let mut statement = format!("SELECT {COLUMNS} FROM run WHERE 1 = 1");
-    let mut values = Vec::new();
+    let mut statement = format!("{INFOS}1 = 1");
+    let mut values: Vec<Value> = Vec::new();
     if let Some(experiments) = &filter.experiments {
-        statement.push_str(" AND experiment_id IN (");
+        statement.push_str(" AND run.experiment_id IN (");
         rows::list(&mut statement, values.len() + 1, experiments.len());
         statement.push(')');
-        values.extend(experiments.iter().map(|id| Value::Number(id.0)));
+        values.extend(experiments.iter().map(|id| Value::from(id.0)));
     }
     if let Some(status) = filter.status {
-        values.push(Value::Text(status.as_str().to_owned()));
-        statement.push_str(" AND status = ");
+        values.push(Value::from(status.as_str()));
+        statement.push_str(" AND run.status = ");
         rows::list(&mut statement, values.len(), 1);
     }
     statement.push_str(match filter.lifecycle {
-        Lifecycle::Active => " AND deleted_at IS NULL",
-        Lifecycle::Deleted => " AND deleted_at IS NOT NULL",
+        Lifecycle::Active => " AND run.deleted_at IS NULL",
+        Lifecycle::Deleted => " AND run.deleted_at IS NOT NULL",
         Lifecycle::Any => "",
     });
     if let Some(after) = filter.after {
-        values.push(Value::Number(after.start.0));
-        values.push(Value::Text(after.id.to_string()));
+        values.push(Value::from(after.start.0));
+        values.push(Value::from(after.id.to_string()));
         let (start, id) = (values.len() - 1, values.len());
         // Not `started_at < … OR …` alone: the index is entered at the first condition.
-        statement.push_str(" AND started_at <= ");
+        statement.push_str(" AND run.started_at <= ");
         rows::list(&mut statement, start, 1);
-        statement.push_str(" AND (started_at < ");
+        statement.push_str(" AND (run.started_at < ");
         rows::list(&mut statement, start, 1);
-        statement.push_str(" OR id > ");
+        statement.push_str(" OR run.id > ");
         rows::list(&mut statement, id, 1);
         statement.push(')');
     }
-    values.push(Value::Number(limit as i64));
-    statement.push_str(" ORDER BY started_at DESC, id LIMIT ");
+    values.push(Value::from(limit as i64));
+    statement.push_str(" ORDER BY run.started_at DESC, run.id LIMIT ");
     rows::list(&mut statement, values.len(), 1);
     (statement, values)
 }
 
-/// Fills in what was logged to the runs, with three statements for some dozens of runs.
-async fn with_data(connection: &mut AnyConnection, infos: Vec<RunInfo>) -> Result<Vec<Run>, TrackingError> {
-    let ids: Vec<String> = infos.iter().map(|info| info.id.to_string()).collect();
-    let mut params: Pairs = HashMap::new();
-    let mut tags: Pairs = HashMap::new();
-    let mut metrics: HashMap<String, Vec<Metric>> = HashMap::new();
-    for slice in rows::slices(&ids) {
-        pairs(connection, "param", slice, &mut params).await?;
-        pairs(connection, "run_tag", slice, &mut tags).await?;
-        latest_points(connection, slice, &mut metrics).await?;
-    }
-    let run = |(info, id): (RunInfo, &String)| Run {
-        info,
-        params: params.remove(id).unwrap_or_default(),
-        metrics: metrics.remove(id).unwrap_or_default(),
-        tags: tags.remove(id).unwrap_or_default(),
-    };
-    Ok(infos.into_iter().zip(&ids).map(run).collect())
+/// `select` with `piece` as its `IN` list, and `end` behind it.
+pub(crate) fn of_numbers(select: &str, piece: &[i64], end: &str) -> Query {
+    let statement = format!("{select}({}){end}", rows::places(piece.len()));
+    piece.iter().copied().fold(query(statement), Query::bind)
 }
 
-type Pairs = HashMap<String, BTreeMap<String, String>>;
-
-fn of_runs(columns: &str, table: &str, runs: usize) -> String {
-    let mut statement = format!("SELECT {columns} FROM {table} WHERE run_id IN (");
-    rows::list(&mut statement, 1, runs);
-    statement.push(')');
-    statement
+/// Runs that are being filled. Rows come run after run, so the run of the row before is looked at first.
+pub(crate) struct Page {
+    runs: Vec<Run>,
+    places: HashMap<i64, usize>,
+    last: Option<(i64, usize)>,
 }
 
-async fn pairs(
-    connection: &mut AnyConnection,
-    table: &str,
-    ids: &[String],
-    into: &mut Pairs,
-) -> Result<(), TrackingError> {
-    let statement = of_runs("run_id, key, value", table, ids.len());
-    let mut query = sqlx::query_as::<Any, (String, String, String)>(AssertSqlSafe(statement));
-    for id in ids {
-        query = query.bind(id.as_str());
+impl Page {
+    fn new(found: Vec<Numbered>) -> Self {
+        let places = found.iter().map(|one| one.number).zip(0..).collect();
+        Self { runs: found.into_iter().map(|one| Run::bare(one.info)).collect(), places, last: None }
     }
-    for (run, key, value) in query.fetch_all(connection).await? {
-        into.entry(run).or_default().insert(key, value);
+
+    /// The run with this number.
+    pub(crate) fn run(&mut self, number: i64) -> Option<&mut Run> {
+        let place = match self.last {
+            Some((known, place)) if known == number => place,
+            _ => *self.places.get(&number)?,
+        };
+        self.last = Some((number, place));
+        self.runs.get_mut(place)
     }
+
+    fn finish(mut self) -> Vec<Run> {
+        for run in &mut self.runs {
+            run.params.sort();
+            run.tags.sort();
+            run.metrics.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        }
+        self.runs
+    }
+}
+
+/// Fills in what was logged to the runs, with a handful of statements for some hundreds of runs.
+async fn with_data(connection: &mut Connection, found: Vec<Numbered>) -> Result<Vec<Run>, TrackingError> {
+    let numbers: Vec<i64> = found.iter().map(|one| one.number).collect();
+    let mut page = Page::new(found);
+    for piece in rows::pieces(&numbers) {
+        logged(connection, &piece, &mut page).await?;
+        input::of_runs(connection, &piece, &mut page).await?;
+        models(connection, &piece, &mut page).await?;
+    }
+    Ok(page.finish())
+}
+
+async fn logged(connection: &mut Connection, piece: &[i64], page: &mut Page) -> Result<(), TrackingError> {
+    let params = of_numbers("SELECT run, key, value FROM param WHERE run IN ", piece, "");
+    params
+        .for_each(connection, |row: &Row<'_>| {
+            if let Some(run) = page.run(row.get::<i64>(0)?) {
+                run.params.push(row.get::<String>(1)?, row.get::<String>(2)?);
+            }
+            Ok(())
+        })
+        .await?;
+    let tags = of_numbers("SELECT run, key, value FROM run_tag WHERE run IN ", piece, "");
+    tags.for_each(connection, |row: &Row<'_>| {
+        if let Some(run) = page.run(row.get::<i64>(0)?) {
+            run.tags.push(row.get::<String>(1)?, row.get::<String>(2)?);
+        }
+        Ok(())
+    })
+    .await?;
+    let select = "SELECT run, key, step, logged_at, value, not_a_number FROM metric_series WHERE run IN ";
+    let metrics = of_numbers(select, piece, "");
+    metrics
+        .for_each(connection, |row: &Row<'_>| {
+            if let Some(run) = page.run(row.get::<i64>(0)?) {
+                run.metrics.push(latest(row)?);
+            }
+            Ok(())
+        })
+        .await?;
     Ok(())
 }
 
-async fn latest_points(
-    connection: &mut AnyConnection,
-    ids: &[String],
-    into: &mut HashMap<String, Vec<Metric>>,
-) -> Result<(), TrackingError> {
-    let statement = of_runs("run_id, key, step, logged_at, value, not_a_number", "metric_series", ids.len());
-    let mut query = sqlx::query_as::<Any, LatestRow>(AssertSqlSafe(statement));
-    for id in ids {
-        query = query.bind(id.as_str());
-    }
-    for row in query.fetch_all(connection).await? {
-        let (run, metric) = latest(row);
-        into.entry(run).or_default().push(metric);
-    }
-    // Sorted here: databases differ in how they sort text.
-    for metrics in into.values_mut() {
-        metrics.sort_by(|a, b| a.key.cmp(&b.key));
-    }
+async fn models(connection: &mut Connection, piece: &[i64], page: &mut Page) -> Result<(), TrackingError> {
+    let select = "SELECT run, role, model, step FROM run_model WHERE run IN ";
+    let models = of_numbers(select, piece, " ORDER BY run, role, model, step");
+    models
+        .for_each(connection, |row: &Row<'_>| {
+            let Some(run) = page.run(row.get::<i64>(0)?) else { return Ok(()) };
+            let model: String = row.get(2)?;
+            if row.get::<&str>(1)? == input::MODEL_INPUT {
+                run.models_read.push(model);
+            } else {
+                run.models_made.push(ModelOutput { model, step: row.get(3)? });
+            }
+            Ok(())
+        })
+        .await?;
     Ok(())
 }
 
 /// All values that some run has for a tag, each once.
-pub(crate) async fn tag_values(connection: &mut AnyConnection, key: &str) -> Result<Vec<String>, TrackingError> {
+pub(crate) async fn tag_values(connection: &mut Connection, key: &str) -> Result<Vec<String>, TrackingError> {
     let select = "SELECT DISTINCT value FROM run_tag WHERE key = $1 ORDER BY value";
-    Ok(sqlx::query_scalar(select).bind(key).fetch_all(connection).await?)
+    Ok(query(select).bind(key).fetch_all(connection).await?)
 }
 
 /// The names of the runs that have this value for a tag, the newest first.
 pub(crate) async fn tag_holders(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     key: &str,
     value: &str,
 ) -> Result<Vec<String>, TrackingError> {
-    let select = "SELECT run.name FROM run JOIN run_tag ON run_tag.run_id = run.id \
-                  WHERE run_tag.key = $1 AND run_tag.value = $2 ORDER BY run.started_at DESC, run.id DESC";
-    Ok(sqlx::query_scalar(select).bind(key).bind(value).fetch_all(connection).await?)
+    // The first condition on the value is what the index knows.
+    let select = "SELECT run.name FROM run_tag JOIN run ON run.number = run_tag.run \
+                  WHERE run_tag.key = $1 AND substr(run_tag.value, 1, 64) = substr($2, 1, 64) \
+                  AND run_tag.value = $2 ORDER BY run.started_at DESC, run.id DESC";
+    Ok(query(select).bind(key).bind(value).fetch_all(connection).await?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::testing::tracking;
-    use crate::{DEFAULT_EXPERIMENT, NewRun, Param, Tracking};
+    use crate::{DEFAULT_EXPERIMENT, Metric, NewRun, Param, Tracking};
 
     async fn runs_at(tracking: &Tracking, experiment: ExperimentId, starts: &[i64]) -> Vec<RunId> {
         let mut ids = Vec::new();
@@ -275,6 +315,22 @@ mod tests {
         assert!(ids(RunFilter { experiments: Some(Vec::new()), ..RunFilter::default() }).await.is_empty());
         let all = RunFilter { lifecycle: Lifecycle::Any, ..RunFilter::default() };
         assert_eq!(ids(all).await.len(), 4);
+    }
+
+    #[tokio::test]
+    async fn numbers_give_whole_runs_in_the_order_asked_for() {
+        let tracking = tracking().await;
+        let ids = runs_at(&tracking, DEFAULT_EXPERIMENT, &[1, 2, 3]).await;
+        tracking.param_log(ids[0], Param::new("b", "1")).await.expect("param");
+        tracking.param_log(ids[0], Param::new("a", "2")).await.expect("param");
+        let found = tracking
+            .catalog
+            .read(|connection| Box::pin(async move { by_numbers(connection, &[3, 1, 2]).await }))
+            .await
+            .expect("runs");
+        assert_eq!(found.iter().map(|run| run.info.id).collect::<Vec<_>>(), [ids[2], ids[0], ids[1]]);
+        assert_eq!(found[1].params.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(found[1], tracking.run_get(ids[0]).await.expect("run"));
     }
 
     #[tokio::test]

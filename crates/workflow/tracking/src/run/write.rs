@@ -1,22 +1,31 @@
-use ropewalk_types::{RunId, RunStatus, Timestamp};
-use sqlx::AnyConnection;
+use ropewalk_catalog::{Connection, Value, query, rows_insert};
+use ropewalk_types::{ExperimentId, RunId, RunStatus, Timestamp};
 
 use super::{NewRun, PARENT_RUN_TAG, RUN_NAME_TAG, Run, RunInfo, RunUpdate, name, read};
-use crate::batch::tag_write;
+use crate::experiment::{self, count_up};
 use crate::limits::{TAG_CHARACTERS, cut, key_check};
-use crate::{Tag, TrackingError, Written};
+use crate::{Tag, TrackingError};
 
-/// Begins a run in the caller's transaction, in state RUNNING.
-pub async fn run_create(connection: &mut AnyConnection, id: RunId, new: &NewRun) -> Result<Run, TrackingError> {
+/// A run that may be written, by the number under which what is logged to it is kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Held {
+    pub(crate) number: i64,
+    pub(crate) experiment: ExperimentId,
+}
+
+/// Begins a run in the caller's transaction, in state RUNNING. An experiment that was deleted takes none.
+pub async fn run_create(connection: &mut Connection, id: RunId, new: &NewRun) -> Result<Run, TrackingError> {
     let name = name_of(id, new)?;
     new.tags.iter().try_for_each(|tag| key_check("tag key", &tag.key))?;
-    crate::experiment::get(connection, new.experiment).await?;
+    let artifact_location = experiment::active(connection, new.experiment).await?;
     if let Some(parent) = new.parent {
         read::info(connection, parent).await?;
     }
-    let insert = "INSERT INTO run (id, experiment_id, name, user_name, status, started_at, owner) \
-                  VALUES ($1, $2, $3, $4, $5, $6, $7)";
-    sqlx::query(insert)
+    let number = count_up(connection, "run", 1).await?;
+    let insert = "INSERT INTO run (number, id, experiment_id, name, user_name, status, started_at, owner) \
+                  VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+    query(insert)
+        .bind(number)
         .bind(id.to_string())
         .bind(new.experiment.0)
         .bind(name.as_str())
@@ -24,17 +33,31 @@ pub async fn run_create(connection: &mut AnyConnection, id: RunId, new: &NewRun)
         .bind(RunStatus::Running.as_str())
         .bind(new.start.0)
         .bind(new.owner.as_deref())
-        .execute(&mut *connection)
+        .execute(connection)
         .await?;
-    tag_upsert(connection, id, RUN_NAME_TAG, &name).await?;
-    if let Some(parent) = new.parent {
-        tag_upsert(connection, id, PARENT_RUN_TAG, &parent.to_string()).await?;
+    let info = RunInfo {
+        id,
+        experiment: new.experiment,
+        name: name.clone(),
+        user: new.user.clone(),
+        status: RunStatus::Running,
+        start: new.start,
+        end: None,
+        deleted: false,
+        artifact_location,
+    };
+    let mut run = Run::bare(info);
+    let own = [(RUN_NAME_TAG, Some(name)), (PARENT_RUN_TAG, new.parent.map(|parent| parent.to_string()))];
+    let own = own.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
+    let given = new.tags.iter().filter(|tag| tag.key != RUN_NAME_TAG);
+    let given = given.map(|tag| (tag.key.clone(), cut(&tag.value, TAG_CHARACTERS).0.to_owned()));
+    run.tags = own.chain(given).collect();
+    let mut rows: Vec<[Value; 3]> = Vec::with_capacity(run.tags.len());
+    for (key, value) in &run.tags {
+        rows.push([number.into(), key.as_str().into(), value.as_str().into()]);
     }
-    let mut written = Written::default();
-    for tag in new.tags.iter().filter(|tag| tag.key != RUN_NAME_TAG) {
-        tag_write(connection, id, tag, &mut written).await?;
-    }
-    read::get(connection, id).await
+    rows_insert(connection, "INSERT INTO run_tag (run, key, value)", rows, "").await?;
+    Ok(run)
 }
 
 fn name_of(id: RunId, new: &NewRun) -> Result<String, TrackingError> {
@@ -51,43 +74,36 @@ fn name_of(id: RunId, new: &NewRun) -> Result<String, TrackingError> {
     Ok(cut(name, TAG_CHARACTERS).0.to_owned())
 }
 
-/// Makes sure that the run may be written, and that nobody else writes it until the transaction ends.
-///
-/// An update that changes nothing locks the row in PostgreSQL, and is one text with SQLite, where the writer is alone.
-pub(crate) async fn lock(connection: &mut AnyConnection, run: RunId) -> Result<(), TrackingError> {
-    let update = "UPDATE run SET deleted_at = deleted_at WHERE id = $1 RETURNING deleted_at";
-    let deleted: Option<Option<i64>> =
-        sqlx::query_scalar(update).bind(run.to_string()).fetch_optional(connection).await?;
-    match deleted {
-        Some(None) => Ok(()),
-        Some(Some(_)) => Err(TrackingError::RunDeleted(run)),
+/// Makes sure that the run may be written. Writers are one at a time, so it stays so until the transaction ends.
+pub(crate) async fn lock(connection: &mut Connection, run: RunId) -> Result<Held, TrackingError> {
+    let select = "SELECT number, experiment_id, deleted_at FROM run WHERE id = $1";
+    let found: Option<(i64, i64, Option<i64>)> = query(select).bind(run.to_string()).fetch_optional(connection).await?;
+    match found {
+        Some((number, experiment, None)) => Ok(Held { number, experiment: ExperimentId(experiment) }),
+        Some((_, _, Some(_))) => Err(TrackingError::RunDeleted(run)),
         None => Err(TrackingError::RunAbsent(run)),
     }
 }
 
 /// Changes a run's state, end or name in the caller's transaction.
-pub async fn run_update(
-    connection: &mut AnyConnection,
-    run: RunId,
-    update: &RunUpdate,
-) -> Result<RunInfo, TrackingError> {
-    lock(connection, run).await?;
-    let statement = "UPDATE run SET status = COALESCE($2, status), ended_at = COALESCE($3, ended_at) WHERE id = $1";
-    sqlx::query(statement)
-        .bind(run.to_string())
+pub async fn run_update(connection: &mut Connection, run: RunId, update: &RunUpdate) -> Result<RunInfo, TrackingError> {
+    let held = lock(connection, run).await?;
+    let statement = "UPDATE run SET status = COALESCE($2, status), ended_at = COALESCE($3, ended_at) WHERE number = $1";
+    query(statement)
+        .bind(held.number)
         .bind(update.status.map(RunStatus::as_str))
         .bind(update.end.map(Timestamp::millis))
-        .execute(&mut *connection)
+        .execute(connection)
         .await?;
     if let Some(name) = &update.name {
-        rename(connection, run, cut(name, TAG_CHARACTERS).0).await?;
+        rename(connection, held, cut(name, TAG_CHARACTERS).0).await?;
     }
     read::info(connection, run).await
 }
 
 /// Ends a run in the caller's transaction.
 pub async fn run_finish(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     run: RunId,
     status: RunStatus,
     at: Timestamp,
@@ -96,39 +112,34 @@ pub async fn run_finish(
 }
 
 /// Names a run; its tag follows. An empty name changes nothing.
-pub(crate) async fn rename(connection: &mut AnyConnection, run: RunId, name: &str) -> Result<(), TrackingError> {
+pub(crate) async fn rename(connection: &mut Connection, held: Held, name: &str) -> Result<(), TrackingError> {
     if name.is_empty() {
         return Ok(());
     }
-    let update = "UPDATE run SET name = $2 WHERE id = $1";
-    sqlx::query(update).bind(run.to_string()).bind(name).execute(&mut *connection).await?;
-    tag_upsert(connection, run, RUN_NAME_TAG, name).await
+    query("UPDATE run SET name = $2 WHERE number = $1").bind(held.number).bind(name).execute(connection).await?;
+    tag_upsert(connection, held, RUN_NAME_TAG, name).await
 }
 
 pub(crate) async fn tag_upsert(
-    connection: &mut AnyConnection,
-    run: RunId,
+    connection: &mut Connection,
+    held: Held,
     key: &str,
     value: &str,
 ) -> Result<(), TrackingError> {
-    let upsert = "INSERT INTO run_tag (run_id, key, value) VALUES ($1, $2, $3) \
-                  ON CONFLICT (run_id, key) DO UPDATE SET value = excluded.value";
-    sqlx::query(upsert).bind(run.to_string()).bind(key).bind(value).execute(connection).await?;
+    let upsert = "INSERT INTO run_tag (run, key, value) VALUES ($1, $2, $3) \
+                  ON CONFLICT (run, key) DO UPDATE SET value = excluded.value";
+    query(upsert).bind(held.number).bind(key).bind(value).execute(connection).await?;
     Ok(())
 }
 
 /// Marks a run as deleted, or no longer; done twice it changes nothing.
 pub(crate) async fn deleted_set(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     run: RunId,
     at: Option<Timestamp>,
 ) -> Result<(), TrackingError> {
-    let updated = sqlx::query("UPDATE run SET deleted_at = $2 WHERE id = $1")
-        .bind(run.to_string())
-        .bind(at.map(Timestamp::millis))
-        .execute(connection)
-        .await?;
-    if updated.rows_affected() == 0 {
+    let update = query("UPDATE run SET deleted_at = $2 WHERE id = $1").bind(run.to_string());
+    if update.bind(at.map(Timestamp::millis)).execute(connection).await? == 0 {
         return Err(TrackingError::RunAbsent(run));
     }
     Ok(())
@@ -136,28 +147,21 @@ pub(crate) async fn deleted_set(
 
 /// Ends the runs of `owner` that still run and are not among `live`, as killed; says which.
 pub(crate) async fn abandoned_mark(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     owner: &str,
     live: &[RunId],
     at: Timestamp,
 ) -> Result<Vec<RunId>, TrackingError> {
-    let running: Vec<String> = sqlx::query_scalar("SELECT id FROM run WHERE owner = $1 AND status = $2 ORDER BY id")
-        .bind(owner)
-        .bind(RunStatus::Running.as_str())
-        .fetch_all(&mut *connection)
-        .await?;
+    let select = "SELECT id FROM run WHERE owner = $1 AND status = $2 ORDER BY id";
+    let running: Vec<String> =
+        query(select).bind(owner).bind(RunStatus::Running.as_str()).fetch_all(connection).await?;
     let mut marked = Vec::new();
     for id in running {
         let id = read::id(&id)?;
         if !live.contains(&id) {
             // Not `run_finish`: a deleted run of a dead process has ended too.
-            let update = "UPDATE run SET status = $2, ended_at = $3 WHERE id = $1";
-            sqlx::query(update)
-                .bind(id.to_string())
-                .bind(RunStatus::Killed.as_str())
-                .bind(at.0)
-                .execute(&mut *connection)
-                .await?;
+            let update = query("UPDATE run SET status = $2, ended_at = $3 WHERE id = $1").bind(id.to_string());
+            update.bind(RunStatus::Killed.as_str()).bind(at.0).execute(connection).await?;
             marked.push(id);
         }
     }
@@ -166,8 +170,6 @@ pub(crate) async fn abandoned_mark(
 
 #[cfg(test)]
 mod tests {
-    use ropewalk_types::ExperimentId;
-
     use super::*;
     use crate::testing::{tracking, tracking_with_run};
     use crate::{DEFAULT_EXPERIMENT, Param};
@@ -200,6 +202,16 @@ mod tests {
         let update = RunUpdate { name: Some("renamed".to_owned()), ..RunUpdate::default() };
         assert_eq!(tracking.run_update(run.id, update).await.expect("update").name, "renamed");
         assert_eq!(tracking.run_get(run.id).await.expect("run").tags[RUN_NAME_TAG], "renamed");
+    }
+
+    #[tokio::test]
+    async fn what_a_new_run_answers_is_what_is_read_back() {
+        let (tracking, parent) = tracking_with_run().await;
+        let tags = vec![Tag::new("z", "1"), Tag::new("a", "x".repeat(9_000)), Tag::new("z", "2")];
+        let new = NewRun { parent: Some(parent), tags, user: "ada".to_owned(), name: Some("n".to_owned()), ..new() };
+        let run = tracking.run_create(new).await.expect("run");
+        assert_eq!(run, tracking.run_get(run.info.id).await.expect("read"));
+        assert_eq!((run.tags["z"].as_str(), run.tags["a"].len()), ("2", TAG_CHARACTERS));
     }
 
     #[tokio::test]
