@@ -21,7 +21,7 @@ pub enum ErrorKind {
 }
 
 /// Why the registry could not answer.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
     /// The catalogue failed.
     #[error(transparent)]

@@ -19,7 +19,7 @@ impl Registry {
                 let data = json!({ "name": request.name, "alias": alias, "version": version });
                 notify_of(connection, &*ambient, &request.name, Event::ALIAS_CREATED, data).await?;
             }
-            Ok(promotion)
+            Ok::<_, RegistryError>(promotion)
         });
         self.tell(promoted)
     }
@@ -92,7 +92,7 @@ impl Registry {
             let pointed = promotion::alias_delete(connection, &name, &alias, &who, &why, at).await?;
             let data = json!({ "name": name, "alias": alias });
             notify_of(connection, &*ambient, &name, Event::ALIAS_DELETED, data).await?;
-            Ok(pointed)
+            Ok::<_, RegistryError>(pointed)
         });
         self.tell(deleted)
     }

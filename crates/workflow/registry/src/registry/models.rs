@@ -27,7 +27,7 @@ impl Registry {
             let event = if prompt { Event::PROMPT_CREATED } else { Event::MODEL_CREATED };
             let data = json!({ "name": made.name, "tags": shown, "description": made.description });
             notify(connection, &*ambient, event, data).await?;
-            Ok(made)
+            Ok::<_, RegistryError>(made)
         });
         self.tell(made)
     }
@@ -80,7 +80,7 @@ impl Registry {
                 let data = json!({ "name": name, "key": key, "value": value });
                 notify(connection, &*ambient, Event::PROMPT_TAG_SET, data).await?;
             }
-            Ok(())
+            Ok::<(), RegistryError>(())
         });
         self.tell(set)
     }
@@ -95,7 +95,7 @@ impl Registry {
                 let data = json!({ "name": name, "key": key });
                 notify(connection, &*ambient, Event::PROMPT_TAG_DELETED, data).await?;
             }
-            Ok(())
+            Ok::<(), RegistryError>(())
         });
         self.tell(deleted)
     }

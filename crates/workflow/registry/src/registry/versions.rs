@@ -25,7 +25,7 @@ impl Registry {
             if made.created_at == at {
                 notify(connection, &*ambient, Event::VERSION_CREATED, created(&made)).await?;
             }
-            Ok(made)
+            Ok::<_, RegistryError>(made)
         });
         self.tell(made)
     }
@@ -42,7 +42,7 @@ impl Registry {
                 (Event::VERSION_CREATED, created(&made))
             };
             notify(connection, &*ambient, event, data).await?;
-            Ok(made)
+            Ok::<_, RegistryError>(made)
         });
         self.tell(made)
     }
