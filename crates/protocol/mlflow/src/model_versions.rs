@@ -1,7 +1,7 @@
 //! `model-versions/…` of `mlflow/protos/model_registry.proto`.
 
 use axum::Json;
-use axum::extract::{Extension, Query, State};
+use axum::extract::{Extension, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use ropewalk_registry::{SourcedVersion, Stage, VERSION_PAGE};
@@ -118,7 +118,10 @@ pub(crate) struct Latest {
     stages: Option<Vec<String>>,
 }
 
-pub(crate) async fn latest_by_query(State(state): States, Query(parameters): Query<Vec<(String, String)>>) -> Answer {
+pub(crate) async fn latest_by_query(
+    State(state): States,
+    Parameters(parameters): Parameters<Vec<(String, String)>>,
+) -> Answer {
     let mut message = Latest { name: None, stages: None };
     for (name, value) in parameters {
         match name.as_str() {
@@ -144,7 +147,7 @@ async fn latest(state: &MlflowState, message: Latest) -> Answer {
 }
 
 /// `SearchModelVersions`.
-pub(crate) async fn search(State(state): States, Query(parameters): Query<Vec<(String, String)>>) -> Answer {
+pub(crate) async fn search(State(state): States, Parameters(parameters): Parameters<Vec<(String, String)>>) -> Answer {
     let search = search_in(parameters, 10_000, VERSION_PAGE)?;
     let found = state.registry.version_search(search).await?;
     let versions: Vec<ModelVersionOut<'_>> = found.items.iter().map(ModelVersionOut::from).collect();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Extension, Query, State};
+use axum::extract::{Extension, State};
 use ropewalk_registry::{MODEL_PAGE, Search};
 use ropewalk_types::{Alias, ModelName};
 use serde::Deserialize;
@@ -140,7 +140,7 @@ pub(crate) fn search_in(parameters: Vec<(String, String)>, default: usize, most:
 }
 
 /// `SearchRegisteredModels`.
-pub(crate) async fn search(State(state): States, Query(parameters): Query<Vec<(String, String)>>) -> Answer {
+pub(crate) async fn search(State(state): States, Parameters(parameters): Parameters<Vec<(String, String)>>) -> Answer {
     let search = search_in(parameters, 100, MODEL_PAGE)?;
     let found = state.registry.model_search(search).await?;
     let models: Vec<RegisteredModelOut<'_>> = found.items.iter().map(RegisteredModelOut::from).collect();
