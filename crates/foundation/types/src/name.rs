@@ -22,17 +22,22 @@ fn portable(name: &str) -> bool {
         && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
 }
 
-/// MLflow's rule for registered models: anything but `/` and `:`; we also refuse control characters.
+/// MLflow's rule for registered models: anything but `/` and `:`, and not a folder's `.` or `..`; we also refuse
+/// control characters.
 fn model(name: &str) -> bool {
-    (1..=250).contains(&name.len())
+    (1..=256).contains(&name.chars().count())
         && name.trim() == name
+        && !matches!(name, "." | "..")
         && !name.chars().any(|c| matches!(c, '/' | ':') || c.is_control())
 }
 
-/// An alias must not be mistaken for `latest` or for a version number.
+/// MLflow's rule for aliases, and `.`: an alias must not be mistaken for `latest` or for `v` and a version number.
 fn alias(name: &str) -> bool {
-    let version_like = name.strip_prefix(['v', 'V']).is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit()));
-    portable(name) && !name.eq_ignore_ascii_case("latest") && !version_like && !name.bytes().all(|b| b.is_ascii_digit())
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    (1..=255).contains(&name.chars().count())
+        && name.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.'))
+        && !name.eq_ignore_ascii_case("latest")
+        && !name.strip_prefix(['v', 'V']).is_some_and(digits)
 }
 
 /// A tag must not be mistaken for another way to name a version: `latest`, `head`, `v` and a number, a digest.
@@ -135,11 +140,11 @@ name! {
 }
 name! {
     /// A registered model.
-    ModelName, "a model", model, "use 1 to 250 bytes without `/`, `:`, control characters or spaces at the ends"
+    ModelName, "a model", model, "use 1 to 256 characters without `/`, `:`, control characters or spaces at the ends"
 }
 name! {
     /// A movable name of one version of a registered model, such as `champion`.
-    Alias, "an alias", alias, "use letters, digits, `.`, `_` or `-`; neither `latest`, nor a number, nor `v` and a number"
+    Alias, "an alias", alias, "use 1 to 255 letters, digits, `.`, `_` or `-`; neither `latest` nor `v` and a number"
 }
 
 #[cfg(test)]
@@ -158,11 +163,12 @@ mod tests {
 
     #[test]
     fn aliases_cannot_look_like_versions() {
-        for bad in ["latest", "LATEST", "v12", "3", "v"] {
+        for bad in ["", "latest", "LATEST", "v12", "V3", "a b", "a/b", "a@b", &"x".repeat(256)] {
             assert!(Alias::new(bad).is_err(), "{bad}");
         }
-        assert!(Alias::new("champion").is_ok());
-        assert!(Alias::new("vanguard").is_ok());
+        for good in ["champion", "vanguard", "v", "v1.0", "3", "_x", "-x", "é", &"x".repeat(255)] {
+            assert!(Alias::new(good).is_ok(), "{good}");
+        }
     }
 
     #[test]
@@ -203,5 +209,6 @@ mod tests {
         assert!(ModelName::new("flight delays").is_ok());
         assert!(ModelName::new("a/b").is_err());
         assert!(ModelName::new(" a").is_err());
+        assert!(ModelName::new("..").is_err());
     }
 }

@@ -1,5 +1,6 @@
 mod data;
 mod server;
+mod models;
 mod spec;
 mod tracking;
 
@@ -15,6 +16,7 @@ pub(crate) use data::{
     Verify,
 };
 pub(crate) use server::{Kept, Reproduce, Runs, RunsCommand, Server};
+pub(crate) use models::{AliasCommand, Approve, GateCommand, GateSet, Models, RoleCommand};
 pub(crate) use spec::DataSpec;
 pub(crate) use tracking::{Tracking, TrackingExport, TrackingImport, TrackingPlace};
 
@@ -96,9 +98,9 @@ pub(crate) enum Command {
     Runs(Runs),
     /// Do again what a run did, and say what came out equal
     Reproduce(Reproduce),
-    /// Registered models
+    /// Registered models: their versions, aliases, gates and approvals
     #[command(subcommand)]
-    Models(Listing),
+    Models(Models),
     /// All runs and models at once: take over an MLflow, or write one
     #[command(subcommand)]
     Tracking(Tracking),

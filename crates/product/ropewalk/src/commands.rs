@@ -7,6 +7,7 @@ mod demo;
 mod doctor;
 mod init;
 mod listings;
+mod models;
 mod monitor;
 mod pull;
 mod push;
@@ -56,7 +57,7 @@ pub(crate) async fn dispatch(arguments: Arguments) -> Ending {
         Command::Server(arguments) => Box::pin(server::run(&shared, arguments)).await,
         Command::Runs(arguments) => Box::pin(runs::run(&shared, &arguments)).await,
         Command::Reproduce(arguments) => Box::pin(reproduce::run(&shared, &arguments)).await,
-        Command::Models(_) => listings::models(&shared).await,
+        Command::Models(command) => Box::pin(models::run(&shared, command)).await,
         Command::Tracking(command) => Box::pin(tracking::run(&shared, command)).await,
         Command::Doctor => doctor::run(&shared).await,
         Command::Completions { shell } => Ok(completions::run(shell)),

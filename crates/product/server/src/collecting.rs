@@ -223,7 +223,9 @@ impl OpenProject {
         roots.extend(self.tracking.artifact_digests().await?.into_iter().map(Root::Blob));
         for model in self.registry.model_list().await? {
             let versions = self.registry.version_list(&model.name).await?;
-            roots.extend(versions.into_iter().map(|version| Root::Blob(version.digest)));
+            roots.extend(
+                versions.into_iter().filter_map(|version| version.content).map(|content| Root::Blob(content.digest)),
+            );
         }
         Ok(roots)
     }

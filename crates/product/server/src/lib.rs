@@ -27,6 +27,7 @@ mod tracking_home;
 mod travelling;
 mod verifying;
 mod watching;
+mod webhook_sender;
 mod workspace;
 
 pub use api_server::{ApiOptions, ApiServer, CredentialSources, Credentials, ServerLimits, TlsFiles};
@@ -49,4 +50,5 @@ pub use travelling::{
     Chosen, FetchedTable, FetchedTables, PushedTable, PushedTables, Refusal, RemovedThere, TableContent, TableFault,
 };
 pub use verifying::{Affected, HealFrom, Healing, LetGone, Subject, Verification};
+pub use webhook_sender::WebhookCaller;
 pub use workspace::{DataProject, Remembered};

@@ -82,7 +82,7 @@ impl OpenProject {
             root: root.to_owned(),
             file: Arc::new(file),
             tracking: Tracking::new(catalog.clone(), store.clone(), Arc::clone(&ambient)),
-            registry: Registry::new(catalog.clone()),
+            registry: Registry::new(catalog.clone(), Arc::clone(&ambient)),
             store,
             catalog,
             executor,

@@ -8,6 +8,7 @@ use ropewalk_catalog::{Catalog, Connection};
 use ropewalk_data::{AuditAction, AuditEvent, DataError, audit_append, audit_write, version_again, version_list};
 use ropewalk_mlflow::{MlflowState, Secret};
 use ropewalk_pipeline::{ArtifactKind, Failure, Input, Outcome, PipelineError, RunRecorder, RunRecorders, StageSpec};
+use ropewalk_registry::Registry;
 use ropewalk_tracking::{ArtifactPath, Batch, Metric, NewRun, Param, Tag, Tracking, TrackingError, transaction};
 use ropewalk_types::{Ambient, DatasetName, Digest, ExperimentId, RunId, RunStatus, Uri};
 use ropewalk_versions::CodeState;
@@ -27,6 +28,7 @@ const OWNER: &str = "pipeline";
 /// Opens a tracked run for each stage that is executed; makes tables that are known the latest again.
 pub(crate) struct TrackedRuns {
     tracking: Tracking,
+    registry: Registry,
     ambient: Arc<dyn Ambient>,
     experiment: ExperimentId,
     code: CodeState,
@@ -39,6 +41,7 @@ pub(crate) struct TrackedRuns {
 /// The run of one execution, and the tracking API that its commands may call.
 struct TrackedRun {
     tracking: Tracking,
+    registry: Registry,
     ambient: Arc<dyn Ambient>,
     run: RunId,
     /// For artifacts on their way that are too large for memory.
@@ -64,7 +67,8 @@ impl TrackedRuns {
         let (tracking, ambient) = (project.tracking.clone(), Arc::clone(&project.ambient));
         let spool = project.state().join("spool");
         let (catalog, who) = (project.catalog.clone(), project.who.clone());
-        Ok(Self { tracking, ambient, experiment, code, surroundings, spool, catalog, who })
+        let registry = project.registry.clone();
+        Ok(Self { tracking, registry, ambient, experiment, code, surroundings, spool, catalog, who })
     }
 
     /// Notes who is about to read which versions, also if the stage fails afterwards.
@@ -143,7 +147,8 @@ impl RunRecorders for TrackedRuns {
         self.surroundings.keep(&self.tracking, run, stage, inputs).await?;
         let (tracking, ambient) = (self.tracking.clone(), Arc::clone(&self.ambient));
         let spool = self.spool.clone();
-        Ok(Arc::new(TrackedRun { tracking, ambient, run, spool, endpoint: OnceCell::new() }))
+        let registry = self.registry.clone();
+        Ok(Arc::new(TrackedRun { tracking, registry, ambient, run, spool, endpoint: OnceCell::new() }))
     }
 
     async fn known(&self, outcome: &Outcome) -> Result<BTreeSet<String>, Failure> {
@@ -232,7 +237,7 @@ impl TrackedRun {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.map_err(refused)?;
         let url = format!("http://{}", listener.local_addr().map_err(refused)?);
         let token = format!("{:032x}{:032x}", self.ambient.random(), self.ambient.random());
-        let mut state = MlflowState::new(self.tracking.clone(), self.spool.clone());
+        let mut state = MlflowState::new(self.tracking.clone(), self.registry.clone(), self.spool.clone());
         state.token = Some(Secret::new(&token));
         state.owner = Some(OWNER.to_owned());
         let router = ropewalk_mlflow::router(state);

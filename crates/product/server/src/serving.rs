@@ -75,8 +75,8 @@ impl OpenProject {
 
     async fn load(&self, host: &ModelHost, model: &Uri) -> Result<ModelMetadata, ServerError> {
         let version = self.registry.resolve(model).await?;
-        let onnx = self.store.get_bytes(&version.digest).await?;
-        let (name, number, digest) = (version.name.clone(), version.version, version.digest);
+        let onnx = self.store.get_bytes(&version.content()?.digest).await?;
+        let (name, number, digest) = (version.name.clone(), version.version, version.content()?.digest);
         let loaded = host.load(HostedModel { name, version: number, digest, onnx }).await?;
         host.default_set(&version.name, Some(number))?;
         Ok(loaded)

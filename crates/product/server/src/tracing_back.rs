@@ -112,9 +112,14 @@ impl OpenProject {
             Uri::ModelVersion { .. } => {
                 let version = self.registry.resolve(uri).await?;
                 let aliases: Vec<&str> = version.aliases.iter().map(AsRef::as_ref).collect();
-                let inputs = version.signature.inputs.len();
                 let alias = if aliases.is_empty() { String::new() } else { format!("{}, ", aliases.join(", ")) };
-                format!("{alias}{inputs} inputs, {} bytes, digest {}", version.size, version.digest.short())
+                match &version.content {
+                    Some(content) => {
+                        let (inputs, digest) = (content.signature.inputs.len(), content.digest.short());
+                        format!("{alias}{inputs} inputs, {} bytes, digest {digest}", content.size)
+                    }
+                    None => format!("{alias}from {}", version.source),
+                }
             }
             Uri::Run { run, path } if path.is_empty() => {
                 let info = self.tracking.run_info(*run).await?;

@@ -77,7 +77,7 @@ impl OpenProject {
 
     /// The figures of the run on rows that it had not learnt from.
     async fn training_metrics(&self, version: &ModelVersion) -> Result<TrainingMetrics, ServerError> {
-        let run = self.tracking.run_get(version.run).await?;
+        let run = self.tracking.run_get(version.run_id()?).await?;
         let of = |key: &str| run.metric(key).map(|metric| metric.value);
         Ok(TrainingMetrics { auc: of("auc"), log_loss: of("log_loss"), accuracy: of("accuracy"), positive_rate: None })
     }

@@ -1,6 +1,7 @@
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use ropewalk_registry::{ErrorKind as RegistryKind, RegistryError};
 use ropewalk_store::StoreError;
 use ropewalk_store::files::FileError;
 use ropewalk_tracking::{ErrorKind, TrackingError};
@@ -81,6 +82,9 @@ pub enum MlflowError {
     /// Tracking refused or failed.
     #[error(transparent)]
     Tracking(#[from] TrackingError),
+    /// The registry refused or failed.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -129,6 +133,14 @@ impl MlflowError {
                 ErrorKind::State => ("INVALID_STATE", StatusCode::BAD_REQUEST),
                 ErrorKind::Internal => ("INTERNAL_ERROR", StatusCode::INTERNAL_SERVER_ERROR),
             },
+            Self::Registry(error) => match error.kind() {
+                RegistryKind::Absent => ("RESOURCE_DOES_NOT_EXIST", StatusCode::NOT_FOUND),
+                RegistryKind::Exists => ("RESOURCE_ALREADY_EXISTS", StatusCode::BAD_REQUEST),
+                RegistryKind::Invalid => INVALID,
+                // MLflow's INVALID_STATE would be a 500, which its clients try again.
+                RegistryKind::Refused => ("PERMISSION_DENIED", StatusCode::FORBIDDEN),
+                RegistryKind::Internal => ("INTERNAL_ERROR", StatusCode::INTERNAL_SERVER_ERROR),
+            },
             Self::Store(_) | Self::File(_) | Self::Spool { .. } | Self::Answer(_) | Self::Worker(_) => {
                 ("INTERNAL_ERROR", StatusCode::INTERNAL_SERVER_ERROR)
             }
@@ -158,6 +170,7 @@ impl Diagnose for MlflowError {
             Self::Host(_) => "mlflow.host",
             Self::Unauthenticated => "mlflow.unauthenticated",
             Self::Tracking(error) => error.code(),
+            Self::Registry(error) => error.code(),
             Self::Store(error) => error.code(),
             Self::File(_) => "mlflow.file",
             Self::Spool { .. } => "mlflow.spool",
@@ -170,6 +183,7 @@ impl Diagnose for MlflowError {
             Self::Host(_) => Some("allow the host in the server's configuration".to_owned()),
             Self::Unauthenticated => Some("set MLFLOW_TRACKING_TOKEN to the server's token".to_owned()),
             Self::Tracking(error) => error.hint(),
+            Self::Registry(error) => error.hint(),
             Self::Store(error) => error.hint(),
             _ => None,
         }

@@ -18,6 +18,8 @@ mod logged_models;
 mod logging;
 mod metrics;
 mod overload;
+mod model_versions;
+mod registered_models;
 mod request;
 mod router;
 mod runs;
@@ -26,13 +28,14 @@ mod state;
 #[cfg(test)]
 mod testing;
 mod traces;
+mod webhooks;
 mod wire;
 
 pub use error::MlflowError;
 pub use guard::guarded;
 pub use overload::overloaded;
 pub use router::router;
-pub use state::{MlflowState, Secret};
+pub use state::{MlflowState, Principal, Secret};
 
 /// The version of MLflow whose API is spoken; `GET /version` answers it.
 pub const MLFLOW_VERSION: &str = "3.17.2";

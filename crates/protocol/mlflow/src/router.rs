@@ -2,14 +2,14 @@ use std::sync::Arc;
 
 use axum::http::{Method, Uri};
 use axum::middleware::from_fn_with_state;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, patch, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
 use crate::guard::guard;
 use crate::{
-    MLFLOW_VERSION, MlflowError, MlflowState, artifacts, experiments, inputs, logged_models, logging, metrics, runs,
-    search, traces,
+    MLFLOW_VERSION, MlflowError, MlflowState, artifacts, experiments, inputs, logged_models, logging, metrics,
+    model_versions, registered_models, runs, search, traces, webhooks,
 };
 
 type States = Arc<MlflowState>;
@@ -21,11 +21,12 @@ pub fn router(state: MlflowState) -> Router {
         .route("/health", get(async || "OK"))
         .route("/version", get(async || MLFLOW_VERSION))
         .route("/get-artifact", get(artifacts::get))
+        .route("/model-versions/get-artifact", get(model_versions::artifact))
         .route("/v1/traces", post(traces::otlp::export));
     for prefix in ["/api", "/ajax-api"] {
         // Which version of the API an endpoint belongs to differs between MLflow's own: each is answered under both.
         for version in ["2.0", "3.0"] {
-            router = router.nest(&format!("{prefix}/{version}/mlflow"), tracking());
+            router = router.nest(&format!("{prefix}/{version}/mlflow"), tracking().merge(registry()));
         }
         router =
             router.nest(&format!("{prefix}/2.0/mlflow-artifacts"), proxied_artifacts()).merge(traces::routes(prefix));
@@ -74,6 +75,38 @@ fn tracking() -> Router<States> {
         .merge(logged_models::routes())
 }
 
+fn registry() -> Router<States> {
+    Router::new()
+        .route("/registered-models/create", post(registered_models::create))
+        .route("/registered-models/rename", post(registered_models::rename))
+        .route("/registered-models/update", patch(registered_models::update))
+        .route("/registered-models/delete", delete(registered_models::delete))
+        .route("/registered-models/get", get(registered_models::get))
+        .route("/registered-models/search", get(registered_models::search))
+        .route(
+            "/registered-models/get-latest-versions",
+            get(model_versions::latest_by_query).post(model_versions::latest_by_body),
+        )
+        .route("/registered-models/set-tag", post(registered_models::set_tag))
+        .route("/registered-models/delete-tag", delete(registered_models::delete_tag))
+        .route(
+            "/registered-models/alias",
+            get(registered_models::by_alias).post(registered_models::set_alias).delete(registered_models::delete_alias),
+        )
+        .route("/model-versions/create", post(model_versions::create))
+        .route("/model-versions/update", patch(model_versions::update))
+        .route("/model-versions/transition-stage", post(model_versions::transition_stage))
+        .route("/model-versions/delete", delete(model_versions::delete))
+        .route("/model-versions/get", get(model_versions::get))
+        .route("/model-versions/search", get(model_versions::search))
+        .route("/model-versions/get-download-uri", get(model_versions::download_uri))
+        .route("/model-versions/set-tag", post(model_versions::set_tag))
+        .route("/model-versions/delete-tag", delete(model_versions::delete_tag))
+        .route("/webhooks", get(webhooks::list).post(webhooks::create))
+        .route("/webhooks/{id}", get(webhooks::get).patch(webhooks::update).delete(webhooks::delete))
+        .route("/webhooks/{id}/test", post(webhooks::test))
+}
+
 fn proxied_artifacts() -> Router<States> {
     use artifacts::{direct, proxied};
     Router::new()
@@ -116,7 +149,7 @@ mod tests {
         let absent = [
             get("/"),
             get("/nowhere"),
-            post("/api/2.0/mlflow/registered-models/create", &json!({})),
+            post("/api/2.0/mlflow/registered-models/transition", &json!({})),
             get("/api/2.0/mlflow/runs/create"),
             delete("/health"),
             get("/api/2.0/mlflow-artifacts/nowhere/x"),

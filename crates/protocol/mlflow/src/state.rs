@@ -1,7 +1,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use ropewalk_registry::{Registry, WebhookSender};
 use ropewalk_tracking::Tracking;
 
 /// Largest artifact that is taken unless said otherwise: 64 GiB.
@@ -12,6 +14,10 @@ const ARTIFACT_BYTES: u64 = 64 << 30;
 pub struct MlflowState {
     /// Where everything is kept.
     pub tracking: Tracking,
+    /// The registered models.
+    pub registry: Registry,
+    /// Who sends the test of a webhook; without one a test says that none is sent here.
+    pub webhooks: Option<Arc<dyn WebhookSender>>,
     /// A directory on the disk, for artifacts on their way that are too large for memory. Created when needed.
     pub spool: PathBuf,
     /// Host names, without port, under which this server may be addressed besides the loopback ones.
@@ -29,9 +35,11 @@ pub struct MlflowState {
 
 impl MlflowState {
     /// For loopback, without a token.
-    pub fn new(tracking: Tracking, spool: PathBuf) -> Self {
+    pub fn new(tracking: Tracking, registry: Registry, spool: PathBuf) -> Self {
         Self {
             tracking,
+            registry,
+            webhooks: None,
             spool,
             allowed_hosts: Vec::new(),
             token: None,
@@ -41,6 +49,10 @@ impl MlflowState {
         }
     }
 }
+
+/// Who sent a request, as they authenticated: an extension of the request, put there by whoever checked that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Principal(pub String);
 
 /// A token or a password, kept as its digest: it is neither shown nor compared in a time that depends on it.
 #[derive(Clone)]

@@ -6,6 +6,7 @@ use axum::http::{Method, Request, StatusCode, header};
 use axum::response::Response;
 use bytes::Bytes;
 use ropewalk_catalog::Catalog;
+use ropewalk_registry::Registry;
 use ropewalk_store::Store;
 use ropewalk_tracking::{MIGRATIONS, Tracking};
 use ropewalk_types::ManualAmbient;
@@ -27,11 +28,14 @@ impl Server {
     }
 
     pub(crate) async fn with(change: impl FnOnce(&mut MlflowState)) -> Self {
-        let catalog = Catalog::in_memory(&[MIGRATIONS]).await.expect("catalogue in memory");
+        let sets = [ropewalk_lineage::MIGRATIONS, MIGRATIONS, ropewalk_registry::MIGRATIONS];
+        let catalog = Catalog::in_memory(&sets).await.expect("catalogue in memory");
         let store = Store::open("memory:").await.expect("store in memory");
         let spool = tempfile::tempdir().expect("spool");
-        let tracking = Tracking::new(catalog, store, Arc::new(ManualAmbient::default()));
-        let mut state = MlflowState::new(tracking, spool.path().to_owned());
+        let ambient = Arc::new(ManualAmbient::default());
+        let registry = Registry::new(catalog.clone(), ambient.clone());
+        let tracking = Tracking::new(catalog, store, ambient);
+        let mut state = MlflowState::new(tracking, registry, spool.path().to_owned());
         change(&mut state);
         Self { router: router(state), spool }
     }
@@ -98,7 +102,12 @@ pub(crate) fn post_bytes(path: &str, body: Bytes) -> Request<Body> {
 }
 
 pub(crate) fn post(path: &str, body: &Value) -> Request<Body> {
-    let mut request = request(Method::POST, path, body.to_string());
+    send(Method::POST, path, body)
+}
+
+/// A request with a body of JSON.
+pub(crate) fn send(method: Method, path: &str, body: &Value) -> Request<Body> {
+    let mut request = request(method, path, body.to_string());
     request.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
     request
 }

@@ -1,6 +1,7 @@
 //! Messages as JSON, after `mlflow/protos/service.proto`.
 
 pub(crate) mod number;
+pub(crate) mod registry;
 pub(crate) mod run;
 
 use std::collections::BTreeMap;

@@ -1,11 +1,27 @@
 use ropewalk_catalog::CatalogError;
 use ropewalk_lineage::LineageError;
-use ropewalk_types::{Alias, Diagnose, ModelName, Uri};
+use ropewalk_tracking::TrackingError;
+use ropewalk_types::{Alias, Diagnose, ModelName, NameError, Uri};
 
-use crate::GateError;
+use crate::{GateError, GateOutcome, Target, WebhookError};
+
+/// Whose fault an error is, for a protocol to choose its status by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// What was asked for does not exist.
+    Absent,
+    /// What was to be created exists.
+    Exists,
+    /// The request breaks a rule.
+    Invalid,
+    /// A gate does not hold, or who asked may not do that.
+    Refused,
+    /// The request may be right; we failed.
+    Internal,
+}
 
 /// Why the registry could not answer.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
     /// The catalogue failed.
     #[error(transparent)]
@@ -13,9 +29,74 @@ pub enum RegistryError {
     /// The link to the run could not be written.
     #[error(transparent)]
     Lineage(#[from] LineageError),
+    /// What tracking knows of a run could not be read, or a filter, a page token or a key is not one.
+    #[error(transparent)]
+    Tracking(#[from] TrackingError),
     /// The gate's text is not one.
     #[error(transparent)]
     Gate(#[from] GateError),
+    /// A name of a model or an alias breaks its rule.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// A webhook is not there or cannot be so.
+    #[error(transparent)]
+    Webhook(#[from] WebhookError),
+    /// The name is taken by another registered model or by a prompt.
+    #[error("{} (name={name}) already exists{}", kind_of(*wanted_prompt), taken(*wanted_prompt, *prompt))]
+    ModelExists {
+        /// The name.
+        name: ModelName,
+        /// Whether a prompt has it.
+        prompt: bool,
+        /// Whether a prompt was to have it.
+        wanted_prompt: bool,
+    },
+    /// Where a version's files are said to be is not a place from which it may come.
+    #[error("invalid model version source: '{source}': {reason}")]
+    Source {
+        /// As the client gave it.
+        source: String,
+        /// The rule that it breaks.
+        reason: String,
+    },
+    /// A tag, a description, a stage or a page is not as it may be.
+    #[error("invalid value for parameter '{parameter}': {reason}")]
+    Invalid {
+        /// Which one.
+        parameter: &'static str,
+        /// The rule that it breaks.
+        reason: String,
+    },
+    /// The version was not registered by a stage, so what only a stage knows is not known of it.
+    #[error("the {what} of models:/{name}/{version} is not known here")]
+    Unknown {
+        /// What was needed.
+        what: &'static str,
+        /// The model.
+        name: ModelName,
+        /// The version.
+        version: u64,
+    },
+    /// The conditions under which an alias or a stage moves do not hold; the attempt is in the history.
+    #[error("models:/{name}/{version} cannot become `{target}`: {outcome}")]
+    Refused {
+        /// The model.
+        name: ModelName,
+        /// The version that was to move.
+        version: u64,
+        /// Where to.
+        target: Target,
+        /// Every condition with its figures.
+        outcome: Box<GateOutcome>,
+    },
+    /// Who wants to approve has not the role for it.
+    #[error("{who} is no member of role:{role}")]
+    NotMember {
+        /// Who asked.
+        who: String,
+        /// The role.
+        role: String,
+    },
     /// No model of this name.
     #[error("there is no registered model `{name}`")]
     ModelUnknown {
@@ -34,6 +115,9 @@ pub enum RegistryError {
         /// The newest version.
         latest: u64,
     },
+    /// The model has no versions at all.
+    #[error("Latest version not found for model {0}.")]
+    NoVersions(ModelName),
     /// The model has no such alias.
     #[error("no version of model `{name}` has the alias `{alias}`")]
     AliasUnknown {
@@ -71,14 +155,6 @@ pub enum RegistryError {
         /// What their source said.
         reason: String,
     },
-    /// Someone else moved the alias between our look and our move.
-    #[error("alias `{alias}` of model `{name}` was moved by someone else at the same time")]
-    Conflict {
-        /// The model.
-        name: ModelName,
-        /// The alias.
-        alias: Alias,
-    },
     /// A row of the catalogue holds what no version of this program writes.
     #[error("the catalogue's row about model `{model}` cannot be read: {reason}")]
     Damaged {
@@ -89,9 +165,52 @@ pub enum RegistryError {
     },
 }
 
-impl From<sqlx::Error> for RegistryError {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Catalog(error.into())
+impl RegistryError {
+    /// Whose fault it is.
+    pub fn kind(&self) -> ErrorKind {
+        use ropewalk_tracking::ErrorKind as Tracked;
+        match self {
+            Self::Tracking(error) => match error.kind() {
+                Tracked::Absent => ErrorKind::Absent,
+                Tracked::Exists => ErrorKind::Exists,
+                Tracked::Invalid | Tracked::State => ErrorKind::Invalid,
+                Tracked::Internal => ErrorKind::Internal,
+            },
+            Self::Webhook(WebhookError::Absent(_))
+            | Self::ModelUnknown { .. }
+            | Self::VersionUnknown { .. }
+            | Self::NoVersions(_) => ErrorKind::Absent,
+            Self::ModelExists { .. } => ErrorKind::Exists,
+            Self::Refused { .. } | Self::NotMember { .. } => ErrorKind::Refused,
+            // MLflow says of an alias that is not there that the parameter is wrong.
+            Self::AliasUnknown { .. }
+            | Self::Gate(_)
+            | Self::Name(_)
+            | Self::Webhook(_)
+            | Self::Source { .. }
+            | Self::Invalid { .. }
+            | Self::NotAModel(_)
+            | Self::Artifact { .. }
+            | Self::TooLarge { .. } => ErrorKind::Invalid,
+            Self::Catalog(_)
+            | Self::Lineage(_)
+            | Self::Unknown { .. }
+            | Self::Metrics { .. }
+            | Self::Damaged { .. } => ErrorKind::Internal,
+        }
+    }
+}
+
+fn kind_of(prompt: bool) -> &'static str {
+    if prompt { "Prompt" } else { "Registered Model" }
+}
+
+/// What to add where a model and a prompt want the same name.
+fn taken(wanted_prompt: bool, prompt: bool) -> &'static str {
+    match (wanted_prompt, prompt) {
+        (false, true) => ": the name is taken by a prompt",
+        (true, false) => ": the name is taken by a registered model",
+        _ => "",
     }
 }
 
@@ -100,15 +219,23 @@ impl Diagnose for RegistryError {
         match self {
             Self::Catalog(error) => error.code(),
             Self::Lineage(error) => error.code(),
+            Self::Tracking(error) => error.code(),
             Self::Gate(error) => error.code(),
+            Self::Name(_) => "registry.name",
+            Self::Webhook(error) => error.code(),
+            Self::ModelExists { .. } => "registry.model_exists",
+            Self::Source { .. } => "registry.source",
+            Self::Invalid { .. } => "registry.invalid",
+            Self::Unknown { .. } => "registry.unknown",
+            Self::Refused { .. } => "registry.gate_failed",
+            Self::NotMember { .. } => "registry.not_member",
             Self::ModelUnknown { .. } => "registry.model_unknown",
-            Self::VersionUnknown { .. } => "registry.version_unknown",
+            Self::VersionUnknown { .. } | Self::NoVersions(_) => "registry.version_unknown",
             Self::AliasUnknown { .. } => "registry.alias_unknown",
             Self::NotAModel(_) => "registry.not_a_model",
             Self::Artifact { .. } => "registry.artifact",
             Self::TooLarge { .. } => "registry.too_large",
             Self::Metrics { .. } => "registry.metrics",
-            Self::Conflict { .. } => "registry.conflict",
             Self::Damaged { .. } => "registry.damaged",
         }
     }
@@ -117,8 +244,16 @@ impl Diagnose for RegistryError {
         match self {
             Self::Catalog(error) => error.hint(),
             Self::Lineage(error) => error.hint(),
+            Self::Tracking(error) => error.hint(),
             Self::Gate(error) => error.hint(),
+            Self::Webhook(error) => error.hint(),
+            Self::Unknown { .. } => Some("only versions that a stage registered can be used here".to_owned()),
+            Self::Refused { name, .. } => {
+                Some(format!("the conditions are shown by `ropewalk models gate show {name}`"))
+            }
+            Self::NotMember { .. } => Some("the members are shown by `ropewalk models role ls`".to_owned()),
             Self::ModelUnknown { name, known } => Some(model_hint(name, known)),
+            Self::VersionUnknown { latest: 0, .. } => Some("it has no versions".to_owned()),
             Self::VersionUnknown { name, latest, .. } => Some(format!("the newest version is models:/{name}/{latest}")),
             Self::AliasUnknown { known, .. } if known.is_empty() => {
                 Some("it has no aliases yet; name a version by its number, or promote one".to_owned())
@@ -130,9 +265,13 @@ impl Diagnose for RegistryError {
             Self::NotAModel(_) => Some("use models:/NAME/VERSION or models:/NAME@ALIAS".to_owned()),
             Self::Artifact { .. } => Some("give the path relative to the run's artifacts".to_owned()),
             Self::Metrics { .. } => Some("check that the run of this version is still tracked here".to_owned()),
-            Self::Conflict { .. } => Some("look at the alias and try again".to_owned()),
             Self::Damaged { .. } => Some("the catalogue may have been written by a newer program".to_owned()),
-            Self::TooLarge { .. } => None,
+            Self::TooLarge { .. }
+            | Self::Name(_)
+            | Self::NoVersions(_)
+            | Self::ModelExists { .. }
+            | Self::Source { .. }
+            | Self::Invalid { .. } => None,
         }
     }
 }

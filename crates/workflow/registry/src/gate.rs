@@ -1,3 +1,4 @@
+mod declaration;
 mod evaluate;
 mod expression;
 mod parse;
@@ -9,6 +10,8 @@ use std::str::FromStr;
 use ropewalk_types::{Alias, Diagnose};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use declaration::approved_by;
+pub use declaration::{Approver, ApproverError, Better, GateDeclaration};
 use expression::Rule;
 
 /// Figures by name, as tracking keeps them.
@@ -81,14 +84,53 @@ impl FromStr for Gate {
 pub struct GateOutcome {
     /// Whether the alias may move.
     pub held: bool,
-    /// Every comparison of the gate, in its order.
+    /// Every condition of the gate, in its order.
     pub conditions: Vec<Condition>,
 }
 
-/// One comparison of a gate and its figures.
+impl GateOutcome {
+    /// Of a move without conditions.
+    pub fn free() -> Self {
+        Self { held: true, conditions: Vec::new() }
+    }
+
+    /// Both must hold.
+    pub(crate) fn and(&mut self, other: Self) {
+        self.held &= other.held;
+        self.conditions.extend(other.conditions);
+    }
+}
+
+/// Each condition with its two sides: `auc >= 0.66 (0.6123 and 0.66): no`.
+impl fmt::Display for GateOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, condition) in self.conditions.iter().enumerate() {
+            let mark = if index == 0 { "" } else { "; " };
+            write!(f, "{mark}{condition}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let side = |value: Option<f64>| value.map_or_else(|| "nothing".to_owned(), |value| format!("{value:.6}"));
+        f.write_str(&self.text)?;
+        if self.left.is_some() || self.right.is_some() {
+            write!(f, " ({} and {})", side(self.left), side(self.right))?;
+        }
+        f.write_str(if self.held { ": yes" } else { ": no" })?;
+        match &self.note {
+            Some(note) => write!(f, ", {note}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// One condition of a gate and its figures.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Condition {
-    /// The comparison; a `not` before it is worked in, a `between` is two.
+    /// The comparison, or another condition in words; a `not` before it is worked in, a `between` is two.
     pub text: String,
     /// The figure on the left, if it is known.
     pub left: Option<f64>,

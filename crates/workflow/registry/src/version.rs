@@ -1,35 +1,116 @@
 use std::collections::BTreeMap;
 
+use ropewalk_catalog::{Connection, query};
 use ropewalk_lineage::{Link, Relation, link};
+use ropewalk_tracking::transaction::logged_model_version_record;
 use ropewalk_types::{Alias, ModelName, Timestamp, Uri};
-use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, Row};
 
-use crate::model::{counted, damaged, parsed, stored, version_columns, version_from};
-use crate::{ModelVersion, NewVersion, RegisteredModel, RegistryError};
+use crate::limits::{tag_check, tags_check};
+use crate::model::{counted, damaged, stored};
+use crate::registered::{model_find, model_id, model_insert};
+use crate::rows::{VersionRow, aliases, version_columns, version_tables, versions_from};
+use crate::source::origin;
+use crate::{ModelVersion, NewVersion, RegistryError, SourcedVersion, Stage};
 
-/// Registers a version, in the caller's transaction, and links `models:/N/V` to `runs:/RUN/ARTIFACT`.
+/// Registers what a stage made, in the caller's transaction, and links `models:/N/V` to `runs:/RUN/ARTIFACT`.
 ///
 /// The same model, run and digest give the version that is there already, unchanged: a stage that is run again
 /// makes no second one.
 pub async fn version_register(
-    connection: &mut AnyConnection,
+    connection: &mut Connection,
     new: &NewVersion,
     at: Timestamp,
 ) -> Result<ModelVersion, RegistryError> {
     artifact_check(&new.artifact)?;
-    if let Some(there) = version_find(connection, new).await? {
+    let size = stored("the size", new.size)?;
+    let model = match model_find(connection, &new.name).await? {
+        Some(model) => model,
+        None => model_insert(connection, &new.name, None, at).await?,
+    };
+    if let Some(there) = version_find(connection, model, new).await? {
         return Ok(there);
     }
-    let version = number_next(connection, &new.name, at).await?;
-    version_insert(connection, new, version, at).await?;
-    let link_to_run = Link {
-        child: Uri::ModelVersion { name: new.name.clone(), version: version.unsigned_abs() },
-        parent: Uri::Run { run: new.run, path: new.artifact.clone() },
-        relation: Relation::Registered,
-    };
-    link(connection, &[link_to_run], at).await?;
+    let version = number_next(connection, model, at).await?;
+    let signature =
+        serde_json::to_string(&new.signature).map_err(|error| damaged(new.name.as_str(), "signature", &error))?;
+    let source = Uri::Run { run: new.run, path: new.artifact.clone() };
+    query(
+        "INSERT INTO model_version (model, version, source, storage, run, run_link, description, stage,
+                                    artifact, digest, size, signature, dataset, created_at, updated_at)
+         VALUES ($1, $2, $3, $3, $4, '', $5, 'None', $6, $7, $8, $9, $10, $11, $11)",
+    )
+    .bind(model)
+    .bind(version)
+    .bind(source.to_string())
+    .bind(new.run.to_string())
+    .bind(new.description.as_str())
+    .bind(new.artifact.as_str())
+    .bind(new.digest.to_string())
+    .bind(size)
+    .bind(signature)
+    .bind(new.dataset.as_ref().map(Uri::to_string))
+    .bind(at.millis())
+    .execute(&mut *connection)
+    .await?;
+    registered(connection, &new.name, version, source, at).await
+}
+
+/// Registers what a client names by its source, in the caller's transaction; see [`SourcedVersion`].
+///
+/// The source must lie where its run or its logged model keeps its files. Where it is known what it came from, that
+/// is linked in lineage; a logged model is told that it became a version.
+///
+/// Errors: [`RegistryError::ModelUnknown`], [`RegistryError::Source`], a tag that cannot be one.
+pub async fn version_create(
+    connection: &mut Connection,
+    new: &SourcedVersion,
+    at: Timestamp,
+) -> Result<ModelVersion, RegistryError> {
+    tags_check(&new.tags)?;
+    let origin = origin(connection, new).await?;
+    let model = model_id(connection, &new.name).await?;
+    let version = number_next(connection, model, at).await?;
+    query(
+        "INSERT INTO model_version (model, version, source, storage, run, run_link, logged_model, user_name,
+                                    description, stage, created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'None', $10, $10)",
+    )
+    .bind(model)
+    .bind(version)
+    .bind(origin.source.as_str())
+    .bind(origin.storage.as_str())
+    .bind(origin.run.as_deref())
+    .bind(new.run_link.as_str())
+    .bind(origin.logged_model.as_deref())
+    .bind(new.user.as_deref())
+    .bind(new.description.as_deref())
+    .bind(at.millis())
+    .execute(&mut *connection)
+    .await?;
+    for (key, value) in &new.tags {
+        tag_write(connection, model, version, key, value).await?;
+    }
+    if let Some(Ok(id)) = origin.logged_model.as_deref().map(str::parse) {
+        logged_model_version_record(connection, id, new.name.as_str(), version).await?;
+    }
+    if let Some(parent) = origin.parent {
+        return registered(connection, &new.name, version, parent, at).await;
+    }
     version_get(connection, &new.name, version.unsigned_abs()).await
+}
+
+/// Links a new version to what it was registered from, and reads it.
+async fn registered(
+    connection: &mut Connection,
+    name: &ModelName,
+    version: i64,
+    parent: Uri,
+    at: Timestamp,
+) -> Result<ModelVersion, RegistryError> {
+    let version = version.unsigned_abs();
+    let child = Uri::ModelVersion { name: name.clone(), version };
+    link(connection, &[Link { child, parent, relation: Relation::Registered }], at).await?;
+    version_get(connection, name, version).await
 }
 
 /// The path becomes part of a URI and is looked up in a store: it must have one spelling and stay inside the run.
@@ -47,10 +128,14 @@ fn artifact_check(path: &str) -> Result<(), RegistryError> {
     Ok(())
 }
 
-async fn version_find(connection: &mut AnyConnection, new: &NewVersion) -> Result<Option<ModelVersion>, RegistryError> {
+async fn version_find(
+    connection: &mut Connection,
+    model: i64,
+    new: &NewVersion,
+) -> Result<Option<ModelVersion>, RegistryError> {
     let sql = "SELECT version FROM model_version WHERE model = $1 AND run = $2 AND digest = $3";
-    let found: Option<i64> = sqlx::query_scalar(sql)
-        .bind(new.name.as_str())
+    let found: Option<i64> = query(sql)
+        .bind(model)
         .bind(new.run.to_string())
         .bind(new.digest.to_string())
         .fetch_optional(&mut *connection)
@@ -64,180 +149,188 @@ async fn version_find(connection: &mut AnyConnection, new: &NewVersion) -> Resul
     }
 }
 
-async fn number_next(connection: &mut AnyConnection, name: &ModelName, at: Timestamp) -> Result<i64, RegistryError> {
-    let sql = "INSERT INTO registered_model (name, last_version, created_at) VALUES ($1, 1, $2)
-               ON CONFLICT (name) DO UPDATE SET last_version = registered_model.last_version + 1
+async fn number_next(connection: &mut Connection, model: i64, at: Timestamp) -> Result<i64, RegistryError> {
+    let sql = "UPDATE registered_model SET last_version = last_version + 1, updated_at = $2 WHERE id = $1
                RETURNING last_version";
-    Ok(sqlx::query_scalar(sql).bind(name.as_str()).bind(at.millis()).fetch_one(connection).await?)
+    Ok(query(sql).bind(model).bind(at.millis()).fetch_one(connection).await?)
 }
 
-async fn version_insert(
-    connection: &mut AnyConnection,
-    new: &NewVersion,
-    version: i64,
+/// One version. Errors: [`RegistryError::ModelUnknown`], [`RegistryError::VersionUnknown`].
+pub async fn version_get(
+    connection: &mut Connection,
+    name: &ModelName,
+    version: u64,
+) -> Result<ModelVersion, RegistryError> {
+    let model = model_id(connection, name).await?;
+    match version_read(connection, model, name, version).await? {
+        Some(found) => Ok(found),
+        None => Err(version_unknown(connection, model, name, version).await?),
+    }
+}
+
+/// One version of a model that is there, if it is there.
+pub(crate) async fn version_read(
+    connection: &mut Connection,
+    model: i64,
+    name: &ModelName,
+    version: u64,
+) -> Result<Option<ModelVersion>, RegistryError> {
+    let sql = concat!("SELECT ", version_columns!(), version_tables!(), "WHERE v.model = $1 AND v.version = $2");
+    // A number that the catalogue cannot hold was never given.
+    let number = i64::try_from(version).unwrap_or(i64::MAX);
+    let rows: Vec<VersionRow> = query(sql).bind(model).bind(number).fetch_all(&mut *connection).await?;
+    let aliases = aliases(connection, model, name).await?;
+    Ok(versions_from(connection, rows, Some(&aliases)).await?.pop())
+}
+
+async fn version_unknown(
+    connection: &mut Connection,
+    model: i64,
+    name: &ModelName,
+    version: u64,
+) -> Result<RegistryError, RegistryError> {
+    let sql = "SELECT MAX(version) FROM model_version WHERE model = $1";
+    let latest: Option<i64> = query(sql).bind(model).fetch_one(connection).await?;
+    let latest = counted(name.as_str(), "version", latest.unwrap_or(0))?;
+    Ok(RegistryError::VersionUnknown { name: name.clone(), version, latest })
+}
+
+/// The numbers by which the tables know a version. Errors: [`RegistryError::ModelUnknown`],
+/// [`RegistryError::VersionUnknown`].
+pub(crate) async fn version_key(
+    connection: &mut Connection,
+    name: &ModelName,
+    version: u64,
+) -> Result<(i64, i64), RegistryError> {
+    let model = model_id(connection, name).await?;
+    let number = i64::try_from(version).unwrap_or(i64::MAX);
+    let sql = "SELECT version FROM model_version WHERE model = $1 AND version = $2";
+    let found: Option<i64> = query(sql).bind(model).bind(number).fetch_optional(&mut *connection).await?;
+    match found {
+        Some(number) => Ok((model, number)),
+        None => Err(version_unknown(connection, model, name, version).await?),
+    }
+}
+
+/// All versions of a model, newest first. Errors: [`RegistryError::ModelUnknown`].
+pub async fn version_list(connection: &mut Connection, name: &ModelName) -> Result<Vec<ModelVersion>, RegistryError> {
+    let model = model_id(connection, name).await?;
+    let sql = concat!("SELECT ", version_columns!(), version_tables!(), "WHERE v.model = $1 ORDER BY v.version DESC");
+    let rows: Vec<VersionRow> = query(sql).bind(model).fetch_all(&mut *connection).await?;
+    let aliases = aliases(connection, model, name).await?;
+    versions_from(connection, rows, Some(&aliases)).await
+}
+
+/// The newest version of each of these stages, or of each stage if none is named, in the order of their numbers.
+///
+/// Errors: [`RegistryError::ModelUnknown`].
+pub async fn version_latest(
+    connection: &mut Connection,
+    name: &ModelName,
+    stages: &[Stage],
+) -> Result<Vec<ModelVersion>, RegistryError> {
+    let model = model_id(connection, name).await?;
+    let sql = concat!(
+        "SELECT ",
+        version_columns!(),
+        version_tables!(),
+        "JOIN (SELECT MAX(version) AS version FROM model_version WHERE model = $1 GROUP BY stage) AS newest
+           ON newest.version = v.version WHERE v.model = $1 ORDER BY v.version"
+    );
+    let rows: Vec<VersionRow> = query(sql).bind(model).fetch_all(&mut *connection).await?;
+    let aliases: BTreeMap<Alias, u64> = aliases(connection, model, name).await?;
+    let mut versions = versions_from(connection, rows, Some(&aliases)).await?;
+    versions.retain(|version| stages.is_empty() || stages.contains(&version.stage));
+    Ok(versions)
+}
+
+/// Describes a version anew; none takes the description away. Errors: as [`version_get`].
+pub async fn version_update(
+    connection: &mut Connection,
+    name: &ModelName,
+    version: u64,
+    description: Option<&str>,
+    at: Timestamp,
+) -> Result<ModelVersion, RegistryError> {
+    let (model, number) = version_key(connection, name, version).await?;
+    query("UPDATE model_version SET description = $3, updated_at = $4 WHERE model = $1 AND version = $2")
+        .bind(model)
+        .bind(number)
+        .bind(description)
+        .bind(at.millis())
+        .execute(&mut *connection)
+        .await?;
+    version_get(connection, name, version).await
+}
+
+/// Deletes a version and the aliases that point at it; its number is not used again, the history and lineage stay.
+///
+/// Errors: as [`version_get`].
+pub async fn version_delete(
+    connection: &mut Connection,
+    name: &ModelName,
+    version: u64,
     at: Timestamp,
 ) -> Result<(), RegistryError> {
-    let signature =
-        serde_json::to_string(&new.signature).map_err(|error| damaged(new.name.as_str(), "signature", &error))?;
-    sqlx::query(
-        "INSERT INTO model_version
-         (model, version, run, artifact, digest, size, signature, dataset, description, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+    let (model, number) = version_key(connection, name, version).await?;
+    for sql in [
+        "DELETE FROM model_alias WHERE model = $1 AND version = $2",
+        "DELETE FROM model_version_tag WHERE model = $1 AND version = $2",
+        "DELETE FROM model_approval WHERE model = $1 AND version = $2",
+        "DELETE FROM model_version WHERE model = $1 AND version = $2",
+    ] {
+        query(sql).bind(model).bind(number).execute(&mut *connection).await?;
+    }
+    let touched = "UPDATE registered_model SET updated_at = $2 WHERE id = $1";
+    query(touched).bind(model).bind(at.millis()).execute(connection).await?;
+    Ok(())
+}
+
+async fn tag_write(
+    connection: &mut Connection,
+    model: i64,
+    version: i64,
+    key: &str,
+    value: &str,
+) -> Result<(), RegistryError> {
+    query(
+        "INSERT INTO model_version_tag (model, version, key, value) VALUES ($1, $2, $3, $4)
+         ON CONFLICT (model, version, key) DO UPDATE SET value = excluded.value",
     )
-    .bind(new.name.as_str())
+    .bind(model)
     .bind(version)
-    .bind(new.run.to_string())
-    .bind(new.artifact.as_str())
-    .bind(new.digest.to_string())
-    .bind(stored("the size", new.size)?)
-    .bind(signature)
-    .bind(new.dataset.as_ref().map(Uri::to_string))
-    .bind(new.description.as_str())
-    .bind(at.millis())
+    .bind(key)
+    .bind(value)
     .execute(connection)
     .await?;
     Ok(())
 }
 
-/// One version. Errors: [`RegistryError::ModelUnknown`], [`RegistryError::VersionUnknown`].
-pub async fn version_get(
-    connection: &mut AnyConnection,
+/// Sets a tag of a version. Errors: as [`version_get`], a key or value that cannot be one.
+pub async fn version_tag_set(
+    connection: &mut Connection,
     name: &ModelName,
     version: u64,
-) -> Result<ModelVersion, RegistryError> {
-    let sql = concat!("SELECT ", version_columns!(), " FROM model_version WHERE model = $1 AND version = $2");
-    // A number that the catalogue cannot hold was never given.
-    let number = i64::try_from(version).unwrap_or(i64::MAX);
-    let row = sqlx::query(sql).bind(name.as_str()).bind(number).fetch_optional(&mut *connection).await?;
-    let Some(row) = row else {
-        let latest = latest(connection, name).await?;
-        return Err(RegistryError::VersionUnknown { name: name.clone(), version, latest });
-    };
-    let mut found = version_from(&row)?;
-    let aliases = aliases(connection, name).await?;
-    found.aliases = aliases.into_iter().filter(|(_, at)| *at == version).map(|(alias, _)| alias).collect();
-    Ok(found)
+    key: &str,
+    value: &str,
+) -> Result<(), RegistryError> {
+    tag_check(key, value)?;
+    let (model, number) = version_key(connection, name, version).await?;
+    tag_write(connection, model, number, key, value).await
 }
 
-/// The number of the newest version; an error if there is no such model.
-async fn latest(connection: &mut AnyConnection, name: &ModelName) -> Result<u64, RegistryError> {
-    let sql = "SELECT MAX(version) AS latest FROM model_version WHERE model = $1";
-    let latest: Option<i64> = sqlx::query_scalar(sql).bind(name.as_str()).fetch_one(&mut *connection).await?;
-    match latest {
-        Some(latest) => counted(name.as_str(), "version", latest),
-        None => Err(model_unknown(connection, name).await?),
-    }
-}
-
-async fn model_unknown(connection: &mut AnyConnection, name: &ModelName) -> Result<RegistryError, RegistryError> {
-    let rows: Vec<String> =
-        sqlx::query_scalar("SELECT name FROM registered_model ORDER BY name").fetch_all(connection).await?;
-    let mut known: Vec<ModelName> = rows.iter().map(|text| parsed(text, "name", text)).collect::<Result<_, _>>()?;
-    let similarity = |one: &ModelName| strsim::jaro_winkler(name.as_str(), one.as_str());
-    known.sort_by(|left, right| similarity(right).total_cmp(&similarity(left)));
-    Ok(RegistryError::ModelUnknown { name: name.clone(), known })
-}
-
-async fn aliases(connection: &mut AnyConnection, name: &ModelName) -> Result<BTreeMap<Alias, u64>, RegistryError> {
-    let rows: Vec<(String, i64)> = sqlx::query_as("SELECT alias, version FROM model_alias WHERE model = $1")
-        .bind(name.as_str())
-        .fetch_all(connection)
-        .await?;
-    let model = name.as_str();
-    rows.into_iter()
-        .map(|(alias, version)| Ok((parsed(model, "alias", &alias)?, counted(model, "alias", version)?)))
-        .collect()
-}
-
-/// All versions of a model, newest first. Errors: [`RegistryError::ModelUnknown`].
-pub async fn version_list(
-    connection: &mut AnyConnection,
+/// Takes a tag of a version away; one that is not there is fine. Errors: as [`version_get`].
+pub async fn version_tag_delete(
+    connection: &mut Connection,
     name: &ModelName,
-) -> Result<Vec<ModelVersion>, RegistryError> {
-    let sql = concat!("SELECT ", version_columns!(), " FROM model_version WHERE model = $1 ORDER BY version DESC");
-    let rows = sqlx::query(sql).bind(name.as_str()).fetch_all(&mut *connection).await?;
-    if rows.is_empty() {
-        return Err(model_unknown(connection, name).await?);
-    }
-    let mut versions: Vec<ModelVersion> = rows.iter().map(version_from).collect::<Result<_, _>>()?;
-    for (alias, number) in aliases(connection, name).await? {
-        if let Some(version) = versions.iter_mut().find(|version| version.version == number) {
-            version.aliases.push(alias);
-        }
-    }
-    Ok(versions)
-}
-
-/// All registered models by name, each with its newest version and its aliases.
-pub async fn model_list(connection: &mut AnyConnection) -> Result<Vec<RegisteredModel>, RegistryError> {
-    let sql = concat!(
-        "SELECT registered_model.created_at AS model_created_at, ",
-        version_columns!(),
-        " FROM registered_model JOIN model_version ON model_version.model = registered_model.name
-          WHERE model_version.version =
-              (SELECT MAX(other.version) FROM model_version AS other WHERE other.model = registered_model.name)
-          ORDER BY registered_model.name"
-    );
-    let rows = sqlx::query(sql).fetch_all(&mut *connection).await?;
-    let mut aliases = aliases_by_model(connection).await?;
-    rows.iter().map(|row| model_from(row, &mut aliases)).collect()
-}
-
-type AliasesByModel = BTreeMap<String, BTreeMap<Alias, u64>>;
-
-async fn aliases_by_model(connection: &mut AnyConnection) -> Result<AliasesByModel, RegistryError> {
-    let rows: Vec<(String, String, i64)> =
-        sqlx::query_as("SELECT model, alias, version FROM model_alias").fetch_all(connection).await?;
-    let mut models = AliasesByModel::new();
-    for (model, alias, version) in rows {
-        let (alias, version) = (parsed(&model, "alias", &alias)?, counted(&model, "alias", version)?);
-        models.entry(model).or_default().insert(alias, version);
-    }
-    Ok(models)
-}
-
-fn model_from(row: &AnyRow, aliases: &mut AliasesByModel) -> Result<RegisteredModel, RegistryError> {
-    let mut latest = version_from(row)?;
-    let aliases = aliases.remove(latest.name.as_str()).unwrap_or_default();
-    latest.aliases = aliases.iter().filter(|(_, at)| **at == latest.version).map(|(alias, _)| alias.clone()).collect();
-    let created_at = Timestamp(row.try_get("model_created_at")?);
-    Ok(RegisteredModel { name: latest.name.clone(), created_at, latest, aliases })
-}
-
-/// The version that an alias points at; none when the model or the alias is not there.
-pub async fn alias_get(
-    connection: &mut AnyConnection,
-    name: &ModelName,
-    alias: &Alias,
-) -> Result<Option<ModelVersion>, RegistryError> {
-    let version: Option<i64> = sqlx::query_scalar("SELECT version FROM model_alias WHERE model = $1 AND alias = $2")
-        .bind(name.as_str())
-        .bind(alias.as_str())
-        .fetch_optional(&mut *connection)
-        .await?;
-    match version {
-        Some(version) => version_get(connection, name, counted(name.as_str(), "alias", version)?).await.map(Some),
-        None => Ok(None),
-    }
-}
-
-/// The version that a `models:` URI names.
-///
-/// Errors: [`RegistryError::NotAModel`] for another kind of URI; else what is unknown, with what was perhaps meant.
-pub async fn resolve(connection: &mut AnyConnection, uri: &Uri) -> Result<ModelVersion, RegistryError> {
-    match uri {
-        Uri::ModelVersion { name, version } => version_get(connection, name, *version).await,
-        Uri::ModelAlias { name, alias } => {
-            if let Some(version) = alias_get(connection, name, alias).await? {
-                return Ok(version);
-            }
-            // First the error that the model itself is unknown.
-            latest(connection, name).await?;
-            let known = aliases(connection, name).await?.into_keys().collect();
-            Err(RegistryError::AliasUnknown { name: name.clone(), alias: alias.clone(), known })
-        }
-        other => Err(RegistryError::NotAModel(other.clone())),
-    }
+    version: u64,
+    key: &str,
+) -> Result<(), RegistryError> {
+    tag_check(key, "")?;
+    let (model, number) = version_key(connection, name, version).await?;
+    let sql = "DELETE FROM model_version_tag WHERE model = $1 AND version = $2 AND key = $3";
+    query(sql).bind(model).bind(number).bind(key).execute(connection).await?;
+    Ok(())
 }
 
 #[cfg(test)]

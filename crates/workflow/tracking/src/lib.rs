@@ -17,6 +17,7 @@ mod limits;
 mod live;
 mod logged_model;
 mod metric;
+mod origin;
 mod rows;
 mod run;
 pub mod search;
@@ -48,6 +49,7 @@ pub use logged_model::{
 };
 pub use live::{LiveChange, LiveCursor, LiveRun, LiveTopic};
 pub use metric::{HistoryCursor, HistoryPage, Metric, MetricSubject, StepRange};
+pub use origin::{LoggedModelOrigin, RunFacts, logged_model_origin, run_artifact_uri, run_facts, tag_key_check};
 pub use run::{
     CursorError, Lifecycle, NewRun, PARENT_RUN_TAG, Pairs, PairsIter, RUN_NAME_TAG, Run, RunCursor, RunFilter, RunInfo,
     RunPage, RunUpdate,

@@ -55,21 +55,3 @@ pub(super) async fn datasets(shared: &Shared) -> Ending {
     });
     Ok(ExitCode::SUCCESS)
 }
-
-pub(super) async fn models(shared: &Shared) -> Ending {
-    let project = commands::open(shared).await?;
-    let models = project.registry().model_list().await?;
-    project.close().await;
-    listing(shared.output, &models, &["MODEL", "LATEST", "ALIASES", "RUN", "SIZE", "REGISTERED"], |model| {
-        let aliases: Vec<String> = model.aliases.iter().map(|(alias, version)| format!("{alias}={version}")).collect();
-        vec![
-            model.name.to_string(),
-            model.latest.version.to_string(),
-            aliases.join(" "),
-            model.latest.run.to_string(),
-            bytes(model.latest.size),
-            moment(model.latest.created_at.millis()),
-        ]
-    });
-    Ok(ExitCode::SUCCESS)
-}

@@ -1,4 +1,3 @@
-use ropewalk_catalog::Connection;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -7,10 +6,7 @@ use ropewalk_inference::Engine;
 use ropewalk_pipeline::{
     Artifact, ArtifactKind, Executed, Failure, Input, Project, StageContext, StageKind, StageSpec,
 };
-use ropewalk_registry::{
-    Condition, Gate, GateOutcome, MetricSource, Metrics, ModelVersion, NewVersion, Promotion, PromotionRequest,
-    Registry,
-};
+use ropewalk_registry::{Gate, ModelVersion, NewVersion, Promotion, PromotionRequest, Registry, Target};
 use ropewalk_store::Store;
 use ropewalk_tracking::Tracking;
 use ropewalk_types::{Alias, Diagnose, ModelName, RunId, Uri};
@@ -78,14 +74,16 @@ impl StageKind for RegisterKind {
         if let Some(alias) = settings.alias {
             let promotion = self.promote(&version, alias.clone(), gate, spec, context).await?;
             if !promotion.outcome.held {
-                let figures = figures(&promotion.outcome);
-                return Err(GateFailed { gate: settings.gate.unwrap_or_default(), version: uri, figures }.into());
+                let declared = || format!("declared for {alias}");
+                let gate = settings.gate.unwrap_or_else(declared);
+                return Err(GateFailed { gate, version: uri, figures: promotion.outcome.to_string() }.into());
             }
             summary["alias"] = json!(alias);
             summary["gate"] = json!(promotion.outcome);
         }
         let kind = ArtifactKind::ModelVersion { uri: uri.to_string() };
-        let artifact = Artifact { kind, digest: version.digest, size: version.size };
+        let content = version.content()?;
+        let artifact = Artifact { kind, digest: content.digest, size: content.size };
         Ok(Executed { outputs: BTreeMap::from([("version".to_owned(), artifact)]), summary, ..Executed::default() })
     }
 }
@@ -130,48 +128,16 @@ impl RegisterKind {
         spec: &StageSpec,
         context: &StageContext,
     ) -> Result<Promotion, Failure> {
-        let metrics = RunMetrics { tracking: self.tracking.clone() };
         let request = PromotionRequest {
             name: version.name.clone(),
             version: version.version,
-            alias,
+            target: Target::Alias(alias),
             gate,
-            candidate: metrics.of(version.run).await?,
+            archive: false,
             who: format!("stage {}", spec.name),
             why: format!("stage key {}", context.key.short()),
             at: context.ambient.now(),
         };
-        Ok(self.registry.promote(request, Arc::new(metrics)).await?)
+        Ok(self.registry.promote(request).await?)
     }
-}
-
-/// The metrics of a version are those of its run.
-#[derive(Debug)]
-struct RunMetrics {
-    tracking: Tracking,
-}
-
-impl RunMetrics {
-    async fn of(&self, run: RunId) -> Result<Metrics, Failure> {
-        let run = self.tracking.run_get(run).await?;
-        Ok(run.metrics.iter().map(|metric| (metric.key.clone(), metric.value)).collect())
-    }
-}
-
-#[async_trait]
-impl MetricSource for RunMetrics {
-    async fn metrics(&self, _: &mut Connection, version: &ModelVersion) -> Result<Metrics, String> {
-        self.of(version.run).await.map_err(|error| error.to_string())
-    }
-}
-
-/// Each condition with its two sides: `auc >= 0.66 (0.6123 and 0.66): no`.
-fn figures(outcome: &GateOutcome) -> String {
-    let side = |value: Option<f64>| value.map_or_else(|| "nothing".to_owned(), |value| format!("{value:.6}"));
-    let shown = |condition: &Condition| {
-        let word = if condition.held { "yes" } else { "no" };
-        let note = condition.note.as_ref().map_or_else(String::new, |note| format!(", {note}"));
-        format!("{} ({} and {}): {word}{note}", condition.text, side(condition.left), side(condition.right))
-    };
-    outcome.conditions.iter().map(shown).collect::<Vec<_>>().join("; ")
 }

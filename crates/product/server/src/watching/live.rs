@@ -59,10 +59,11 @@ impl OpenProject {
             return Err(nothing_answered(version));
         }
         let (from, to) = (answers.first().map(|one| one.at), answers.last().map(|one| one.at));
+        let inputs = &version.content()?.signature.inputs;
         let mut live = Live { batches: Vec::new(), rows: Vec::new(), from, to };
         for page in answers.chunks(PAGE) {
             let scores: Vec<Vec<f64>> = page.iter().map(|record| scores(record, score)).collect();
-            live.batches.push(batch(page, &version.signature.inputs, &scores)?);
+            live.batches.push(batch(page, inputs, &scores)?);
             for (record, scores) in page.iter().zip(scores) {
                 live.rows.extend(rows(record, &scores));
             }

@@ -29,12 +29,13 @@ impl OpenProject {
         };
         let Some(dataset @ Uri::Data { name, version: digest }) = &version.dataset else { return Err(unknown()) };
         let tree: Digest = digest.parse().map_err(|_| unknown())?;
-        let run = self.tracking.run_get(version.run).await?;
+        let run = self.tracking.run_get(version.run_id()?).await?;
         let part = run.params.get("split").map(|split| format!("\"{}\" = 'train'", split.replace('"', "\"\"")));
-        let columns: Vec<&str> = version.signature.inputs.iter().map(|input| input.name.as_str()).collect();
+        let content = version.content()?;
+        let columns: Vec<&str> = content.signature.inputs.iter().map(|input| input.name.as_str()).collect();
         self.audit(AuditAction::Read, dataset, json!({ "what": "monitor", "model": version.uri() })).await?;
         let batches = read_table(&self.store, &tree, Some(&columns), part.as_deref()).await?;
-        let onnx = self.store.get_bytes(&version.digest).await?;
+        let onnx = self.store.get_bytes(&content.digest).await?;
         let score = score.to_owned();
         let profiled = tokio::task::spawn_blocking(move || profile(&onnx, &batches, &score)).await;
         let profile = profiled.map_err(|error| ServerError::Serve(error.to_string()))??;

@@ -1,80 +1,73 @@
 use std::sync::Arc;
 
-use ropewalk_catalog::Catalog;
-use ropewalk_types::{Diagnose, Digest, ManualAmbient, RunId, Signature};
+use ropewalk_types::{Diagnose, ManualAmbient, RunId};
 
 use super::*;
-use crate::{MIGRATIONS, NewVersion, Registry};
-
-/// The `auc` of version N is the figure at N - 1.
-#[derive(Debug)]
-struct Figures(Vec<f64>);
-
-#[async_trait]
-impl MetricSource for Figures {
-    async fn metrics(&self, _: &mut AnyConnection, version: &ModelVersion) -> Result<Metrics, String> {
-        let figure = self.0.get(version.version as usize - 1).ok_or("the run was deleted")?;
-        Ok(Metrics::from([("auc".to_owned(), *figure)]))
-    }
-}
+use crate::testing::{Figures, alias, catalog, name, new_version};
+use crate::{Approver, Better, ErrorKind, GateDeclaration, ModelVersion, Registry};
 
 struct Bench {
     registry: Registry,
-    figures: Arc<Figures>,
 }
 
 impl Bench {
     /// A model `m` with a version for each `auc`.
     async fn with(figures: &[f64]) -> Self {
-        let catalog = Catalog::in_memory(&[ropewalk_lineage::MIGRATIONS, MIGRATIONS]).await.expect("catalog");
-        let registry = Registry::new(catalog);
+        let figures_of = Arc::new(Figures(figures.to_vec()));
+        let registry = Registry::with_evidence(catalog().await, Arc::new(ManualAmbient::default()), figures_of);
         let ambient = ManualAmbient::default();
         for _ in figures {
-            let new = NewVersion {
-                name: model(),
-                run: RunId::new(&ambient),
-                artifact: "model.onnx".to_owned(),
-                digest: Digest::of(b"model"),
-                size: 5,
-                signature: Signature::default(),
-                dataset: None,
-                description: String::new(),
-            };
+            let new = new_version("m", RunId::new(&ambient), b"model");
             registry.version_register(new, Timestamp(1)).await.expect("version");
         }
-        Self { registry, figures: Arc::new(Figures(figures.to_vec())) }
+        Self { registry }
     }
 
-    async fn promote(&self, version: u64, gate: Option<&str>) -> Result<Promotion, RegistryError> {
-        let request = PromotionRequest {
-            name: model(),
+    fn request(version: u64, gate: Option<&str>) -> PromotionRequest {
+        PromotionRequest {
+            name: name("m"),
             version,
-            alias: champion(),
+            target: Target::Alias(champion()),
             gate: gate.map(|text| Gate::parse(text).expect(text)),
-            candidate: Metrics::from([("auc".to_owned(), self.figures.0[version as usize - 1])]),
+            archive: false,
             who: "stage:register".to_owned(),
             why: "run again".to_owned(),
             at: Timestamp(10 + version as i64),
-        };
-        let figures: Arc<dyn MetricSource> = self.figures.clone();
-        self.registry.promote(request, figures).await
+        }
+    }
+
+    async fn promote(&self, version: u64, gate: Option<&str>) -> Result<Promotion, RegistryError> {
+        self.registry.promote(Self::request(version, gate)).await
     }
 
     async fn champion(&self) -> Option<u64> {
-        self.registry.alias_get(&model(), &champion()).await.expect("alias").map(|version| version.version)
+        self.registry.alias_get(&name("m"), &champion()).await.expect("alias").map(|version| version.version)
     }
 
-    async fn history(&self) -> Vec<AliasChange> {
-        self.registry.alias_history(&model()).await.expect("history")
+    async fn history(&self) -> Vec<Change> {
+        self.registry.history(&name("m")).await.expect("history")
     }
-}
 
-fn model() -> ModelName {
-    ModelName::new("m").expect("model")
+    async fn declare(&self, target: &str, declaration: GateDeclaration) {
+        let target = target.parse().expect(target);
+        self.registry.gate_declare(&name("m"), target, Some(declaration), "ada").await.expect("gate");
+    }
+
+    async fn alias_set(&self, version: u64) -> Result<Promotion, RegistryError> {
+        self.registry.alias_set(&name("m"), &champion(), version, "client", "why not").await
+    }
+
+    async fn stage_set(&self, version: u64, stage: Stage, archive: bool) -> Result<ModelVersion, RegistryError> {
+        self.registry.stage_set(&name("m"), version, stage, archive, ("client", "")).await
+    }
 }
 
 fn champion() -> Alias {
-    Alias::new("champion").expect("alias")
+    alias("champion")
+}
+
+fn conditions(text: &str) -> GateDeclaration {
+    GateDeclaration { conditions: Some(text.to_owned()), ..GateDeclaration::default() }
 }
 
 const BETTER: Option<&str> = Some("auc >= 0.6 and auc > champion.auc");
@@ -93,7 +86,7 @@ async fn the_alias_moves_only_if_the_gate_holds_and_both_are_kept() {
     assert_eq!(bench.champion().await, Some(3));
     let history = bench.history().await;
     let seen: Vec<_> = history.iter().map(|one| (one.sequence, one.version, one.previous, one.moved)).collect();
-    assert_eq!(seen, [(3, 3, Some(1), true), (2, 2, Some(1), false), (1, 1, None, true)]);
+    assert_eq!(seen, [(3, Some(3), Some(1), true), (2, Some(2), Some(1), false), (1, Some(1), None, true)]);
     assert_eq!(history[1].outcome, second.outcome);
     assert_eq!((history[1].gate.as_deref(), history[1].who.as_str()), (BETTER, "stage:register"));
     assert_eq!((history[1].why.as_str(), history[1].at), ("run again", Timestamp(12)));
@@ -103,11 +96,11 @@ async fn the_alias_moves_only_if_the_gate_holds_and_both_are_kept() {
 async fn aliases_show_on_versions_and_models() {
     let bench = Bench::with(&[0.7, 0.8]).await;
     bench.promote(1, None).await.expect("promote");
-    let versions = bench.registry.version_list(&model()).await.expect("list");
+    let versions = bench.registry.version_list(&name("m")).await.expect("list");
     assert_eq!(versions.iter().map(|one| one.aliases.clone()).collect::<Vec<_>>(), [vec![], vec![champion()]]);
     let models = bench.registry.model_list().await.expect("models");
-    assert_eq!((models[0].latest.version, models[0].aliases.get(&champion())), (2, Some(&1)));
-    assert!(models[0].latest.aliases.is_empty());
+    let newest = models[0].newest().expect("newest");
+    assert_eq!((newest.version, models[0].aliases.get(&champion())), (2, Some(&1)));
     let by_alias = bench.registry.resolve(&"models:/m@champion".parse().expect("uri")).await.expect("resolve");
     assert_eq!((by_alias.version, by_alias.aliases), (1, vec![champion()]));
     let error = bench.registry.resolve(&"models:/m@champoin".parse().expect("uri")).await.expect_err("typing error");
@@ -130,12 +123,83 @@ async fn promoting_the_champion_again_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_person_can_go_back_without_a_gate() {
+async fn a_person_can_go_back_where_nothing_is_declared() {
     let bench = Bench::with(&[0.7, 0.8]).await;
     bench.promote(2, BETTER).await.expect("second");
     let back = bench.promote(1, None).await.expect("back");
     assert_eq!((back.moved, back.previous, back.outcome.held), (true, Some(2), true));
     assert_eq!(bench.champion().await, Some(1));
+}
+
+#[tokio::test]
+async fn a_declared_gate_holds_for_everybody_and_its_refusal_gives_the_figures() {
+    let bench = Bench::with(&[0.7, 0.65, 0.75]).await;
+    bench.declare("champion", conditions("auc >= 0.6 and auc > champion.auc")).await;
+    bench.alias_set(1).await.expect("first");
+    let error = bench.alias_set(2).await.expect_err("worse");
+    assert_eq!((error.kind(), error.code()), (ErrorKind::Refused, "registry.gate_failed"));
+    assert!(error.to_string().contains("auc > champion.auc (0.650000 and 0.700000): no"), "{error}");
+    let kept = bench.history().await;
+    assert_eq!((kept[0].moved, kept[0].who.as_str(), kept[0].why.as_str()), (false, "client", "why not"));
+    // Taking the alias away and setting it again is no way around.
+    bench.registry.alias_delete(&name("m"), &champion(), "client", "").await.expect("taken away");
+    assert_eq!(bench.champion().await, None);
+    bench.alias_set(2).await.expect_err("still worse than the last champion");
+    bench.alias_set(3).await.expect("better");
+    // A stage's own gate comes on top of what is declared.
+    bench.alias_set(1).await.expect_err("declared");
+    bench.promote(1, Some("auc > 0")).await.map(|one| assert!(!one.outcome.held)).expect("judged");
+    bench.registry.gate_declare(&name("m"), champion().into(), None, "ada").await.expect("gate taken away");
+    bench.alias_set(1).await.expect("free");
+    assert!(bench.registry.gate_list(&name("m"), false).await.expect("gates").is_empty());
+    let declared = bench.registry.gate_list(&name("m"), true).await.expect("all");
+    assert_eq!(declared.iter().map(|one| one.declaration.is_some()).collect::<Vec<_>>(), [false, true]);
+}
+
+#[tokio::test]
+async fn approval_counts_from_those_who_are_named() {
+    let bench = Bench::with(&[0.7, 0.8]).await;
+    let approval: Vec<Approver> = ["alice", "role:reviewer"].iter().map(|one| one.parse().expect(one)).collect();
+    bench.declare("champion", GateDeclaration { approval, ..GateDeclaration::default() }).await;
+    let error = bench.alias_set(1).await.expect_err("nobody").to_string();
+    assert!(error.contains("approved by alice or role:reviewer: no"), "{error}");
+    let (registry, model) = (&bench.registry, name("m"));
+    registry.approve(&model, 1, None, None, ("mallory", "me too")).await.expect("noted");
+    bench.alias_set(1).await.expect_err("mallory is not named");
+    let not = registry.approve(&model, 1, None, Some("reviewer"), ("bob", "")).await.expect_err("no member");
+    assert_eq!((not.kind(), not.code()), (ErrorKind::Refused, "registry.not_member"));
+    registry.role_member_set("reviewer", "bob", true).await.expect("role");
+    let other = Some(Target::Stage(Stage::Production));
+    registry.approve(&model, 1, other, Some("reviewer"), ("bob", "for production")).await.expect("noted");
+    bench.alias_set(1).await.expect_err("approved for something else");
+    registry.approve(&model, 1, Some(champion().into()), Some("reviewer"), ("bob", "fair")).await.expect("noted");
+    bench.alias_set(1).await.expect("approved");
+    let note = bench.history().await[0].outcome.conditions[0].note.clone();
+    assert_eq!(note.as_deref(), Some("bob as role:reviewer: fair"));
+    bench.alias_set(2).await.expect_err("another version");
+    assert_eq!(registry.approval_list(&model).await.expect("approvals").len(), 3);
+    registry.role_member_set("reviewer", "bob", false).await.expect("role");
+    assert!(registry.role_list().await.expect("roles").is_empty());
+}
+
+#[tokio::test]
+async fn stages_are_gated_and_archive_their_elders() {
+    let bench = Bench::with(&[0.7, 0.65, 0.8]).await;
+    let better = Better { metric: "auc".to_owned(), lower: false };
+    let gate = GateDeclaration { better: Some(better), signature: true, ..GateDeclaration::default() };
+    bench.declare("stage:Production", gate).await;
+    bench.stage_set(1, Stage::Production, false).await.expect("first");
+    let error = bench.stage_set(2, Stage::Production, false).await.expect_err("worse");
+    assert_eq!(error.kind(), ErrorKind::Refused);
+    let third = bench.stage_set(3, Stage::Production, true).await.expect("better");
+    assert_eq!(third.stage, Stage::Production);
+    let latest = bench.registry.version_latest(&name("m"), vec![]).await.expect("latest");
+    let seen: Vec<_> = latest.iter().map(|one| (one.version, one.stage)).collect();
+    assert_eq!(seen, [(1, Stage::Archived), (2, Stage::None), (3, Stage::Production)]);
+    let wrong = bench.stage_set(2, Stage::Archived, true).await.expect_err("nothing to archive");
+    assert_eq!(wrong.kind(), ErrorKind::Invalid);
+    let targets: Vec<String> = bench.history().await.iter().map(|one| one.target.to_string()).collect();
+    assert_eq!(targets, ["stage:Production"; 3]);
 }
 
 #[tokio::test]
@@ -173,35 +237,25 @@ async fn a_crowd_ends_with_the_best_and_the_history_is_a_chain() {
     for change in history {
         assert_eq!(change.previous, current);
         if change.moved {
-            current = Some(change.version);
+            current = change.version;
         }
     }
 }
 
 #[tokio::test]
 async fn what_cannot_be_judged_is_an_error_and_moves_nothing() {
-    let bench = Bench::with(&[0.7, 0.8]).await;
+    // There are no figures of the second version.
+    let bench = Bench::with(&[0.7]).await;
+    let new = new_version("m", RunId::new(&ManualAmbient::default()), b"another");
+    bench.registry.version_register(new, Timestamp(2)).await.expect("second");
     bench.promote(1, None).await.expect("first");
-    let blind = Bench { registry: bench.registry.clone(), figures: Arc::new(Figures(vec![])) };
-    let request = PromotionRequest {
-        name: model(),
-        version: 2,
-        alias: champion(),
-        gate: Some(Gate::parse("auc > champion.auc").expect("gate")),
-        candidate: Metrics::from([("auc".to_owned(), 0.8)]),
-        who: String::new(),
-        why: String::new(),
-        at: Timestamp(1),
-    };
-    let error = blind.registry.promote(request.clone(), blind.figures.clone()).await.expect_err("no metrics");
+    let error = bench.promote(2, Some("auc > champion.auc")).await.expect_err("no metrics");
     assert_eq!(error.code(), "registry.metrics");
-    assert!(error.to_string().contains("models:/m/1"), "{error}");
-    let unknown = PromotionRequest { version: 9, ..request.clone() };
-    let error = bench.registry.promote(unknown, bench.figures.clone()).await.expect_err("no version");
-    assert_eq!(error.code(), "registry.version_unknown");
-    let unknown = PromotionRequest { name: ModelName::new("n").expect("name"), ..request };
-    let error = bench.registry.promote(unknown, bench.figures.clone()).await.expect_err("no model");
-    assert_eq!(error.code(), "registry.model_unknown");
+    assert!(error.to_string().contains("models:/m/2"), "{error}");
+    let unknown = PromotionRequest { version: 9, ..Bench::request(2, None) };
+    assert_eq!(bench.registry.promote(unknown).await.expect_err("no version").code(), "registry.version_unknown");
+    let unknown = PromotionRequest { name: name("n"), ..Bench::request(2, None) };
+    assert_eq!(bench.registry.promote(unknown).await.expect_err("no model").code(), "registry.model_unknown");
     assert_eq!(bench.champion().await, Some(1));
     assert_eq!(bench.history().await.len(), 1);
 }
