@@ -1,6 +1,6 @@
 mod data;
-mod server;
 mod models;
+mod server;
 mod spec;
 mod tracking;
 
@@ -15,8 +15,8 @@ pub(crate) use data::{
     AddArguments, Audit, Checkout, Collect, Data, Diff, Fetch, LinkArguments, Merge, Pull, Push, Remote, Remove, Tag,
     Verify,
 };
-pub(crate) use server::{Kept, Reproduce, Runs, RunsCommand, Server};
 pub(crate) use models::{AliasCommand, Approve, GateCommand, GateSet, Models, RoleCommand};
+pub(crate) use server::{Kept, Reproduce, Runs, RunsCommand, Server};
 pub(crate) use spec::DataSpec;
 pub(crate) use tracking::{Tracking, TrackingExport, TrackingImport, TrackingPlace};
 

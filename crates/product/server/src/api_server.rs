@@ -21,6 +21,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, get};
 use ropewalk_catalog::Catalog;
 use ropewalk_mlflow::{MlflowState, guarded, overloaded};
+use ropewalk_registry::{RegistryError, WebhookSender};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -29,7 +30,7 @@ pub use admission::ServerLimits;
 pub use credentials::{CredentialSources, Credentials};
 pub use tls::TlsFiles;
 
-use crate::{ServerError, TrackingHome};
+use crate::{ServerError, TrackingHome, WebhookCaller};
 use admission::{Admission, admit};
 use connection::Acceptor;
 use live::Live;
@@ -61,6 +62,7 @@ pub struct ApiServer {
     scheme: &'static str,
     stop: watch::Sender<bool>,
     acceptor: JoinHandle<()>,
+    webhooks: JoinHandle<()>,
 }
 
 impl TrackingHome {
@@ -80,21 +82,35 @@ impl TrackingHome {
         let address = listener.local_addr().map_err(refused)?;
         let (stop, stopped) = watch::channel(false);
         let measures = Arc::new(Measures::default());
+        let caller = Arc::new(WebhookCaller::new()?);
         let scheme = if tls.is_some() { "https" } else { "http" };
         let acceptor = Acceptor {
             listener,
             tls,
-            router: self.router(options, &measures, stopped.clone()),
+            router: self.router(options, &caller, &measures, stopped.clone()),
             overflow: overflow(),
             connections: options.limits.connections.min(descriptors() / 2),
             measures,
             stopped,
         };
-        Ok(ApiServer { address, scheme, stop, acceptor: tokio::spawn(acceptor.run()) })
+        let registry = self.registry.clone();
+        let webhooks = tokio::spawn(async move {
+            let failed = |error: &RegistryError| tracing::warn!("webhooks wait: {error}");
+            registry.webhooks_serve(&*caller, &failed).await;
+        });
+        Ok(ApiServer { address, scheme, stop, acceptor: tokio::spawn(acceptor.run()), webhooks })
     }
 
-    fn router(&self, options: &ApiOptions, measures: &Arc<Measures>, stopped: watch::Receiver<bool>) -> Router {
-        let state = self.mlflow_state(options);
+    fn router(
+        &self,
+        options: &ApiOptions,
+        caller: &Arc<WebhookCaller>,
+        measures: &Arc<Measures>,
+        stopped: watch::Receiver<bool>,
+    ) -> Router {
+        let mut state = self.mlflow_state(options);
+        let sender: Arc<dyn WebhookSender> = Arc::<WebhookCaller>::clone(caller);
+        state.webhooks = Some(sender);
         let live = Live::new(self.tracking.clone(), options.limits.listeners, Arc::clone(measures), stopped);
         let (counted, catalog) = (Arc::clone(measures), self.catalog.clone());
         let tell = move || {
@@ -107,7 +123,7 @@ impl TrackingHome {
     }
 
     fn mlflow_state(&self, options: &ApiOptions) -> MlflowState {
-        let mut state = MlflowState::new(self.tracking.clone(), self.spool.clone());
+        let mut state = MlflowState::new(self.tracking.clone(), self.registry.clone(), self.spool.clone());
         state.allowed_hosts.clone_from(&options.allowed_hosts);
         state.token.clone_from(&options.credentials.token);
         state.users.clone_from(&options.credentials.users);
@@ -138,7 +154,10 @@ impl ApiServer {
     pub async fn stop(self) -> Result<(), ServerError> {
         // The listener holds the other end; where it is gone there is nobody to tell.
         let _ = self.stop.send(true);
-        self.acceptor.await.map_err(|error| ServerError::Serve(error.to_string()))
+        let ended = self.acceptor.await.map_err(|error| ServerError::Serve(error.to_string()));
+        // What is not sent yet is in the catalogue, and is sent by the next server.
+        self.webhooks.abort();
+        ended
     }
 }
 

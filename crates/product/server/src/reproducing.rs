@@ -217,7 +217,7 @@ impl OpenProject {
             file,
             store: self.store.clone(),
             tracking: Tracking::new(catalog.clone(), self.store.clone(), Arc::clone(&self.ambient)),
-            registry: Registry::new(catalog.clone()),
+            registry: Registry::new(catalog.clone(), Arc::clone(&self.ambient)),
             catalog,
             executor: Arc::clone(&self.executor),
             ambient: Arc::clone(&self.ambient),

@@ -53,8 +53,8 @@ impl TrackingHome {
         let catalog = Catalog::open(&catalog, &MIGRATIONS).await?;
         let ambient: Arc<dyn Ambient> = Arc::new(SystemAmbient);
         Ok(Self {
-            tracking: Tracking::new(catalog.clone(), store.clone(), ambient),
-            registry: Registry::new(catalog.clone()),
+            tracking: Tracking::new(catalog.clone(), store.clone(), Arc::clone(&ambient)),
+            registry: Registry::new(catalog.clone(), ambient),
             spool: folder.join(SPOOL),
             catalog,
             store,

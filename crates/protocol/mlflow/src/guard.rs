@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::{MlflowError, MlflowState};
+use crate::{MlflowError, MlflowState, Principal};
 
 /// Paths that say nothing about anybody's work: answered for every host and without a token, for health checks.
 const PUBLIC: [&str; 2] = ["/health", "/version"];
@@ -27,11 +27,13 @@ pub fn guarded(router: Router, state: MlflowState) -> Router {
 ///
 /// The host is checked because a browser can be made to send requests to loopback under a foreign name ("DNS
 /// rebinding"); such a request still carries that name.
-pub(crate) async fn guard(State(state): State<Arc<MlflowState>>, request: Request, next: Next) -> Response {
-    if !PUBLIC.contains(&request.uri().path())
-        && let Err(error) = host_check(&state, &request).and_then(|()| credentials_check(&state, &request))
-    {
-        return error.into_response();
+pub(crate) async fn guard(State(state): State<Arc<MlflowState>>, mut request: Request, next: Next) -> Response {
+    if !PUBLIC.contains(&request.uri().path()) {
+        match host_check(&state, &request).and_then(|()| credentials_check(&state, &request)) {
+            Ok(Some(principal)) => drop(request.extensions_mut().insert(principal)),
+            Ok(None) => {}
+            Err(error) => return error.into_response(),
+        }
     }
     next.run(request).await
 }
@@ -64,17 +66,16 @@ fn is_address(host: &str) -> bool {
     }
 }
 
-fn credentials_check(state: &MlflowState, request: &Request) -> Result<(), MlflowError> {
+/// Who sends the request, where it says so by a user's name and password.
+fn credentials_check(state: &MlflowState, request: &Request) -> Result<Option<Principal>, MlflowError> {
     if state.token.is_none() && state.users.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     let field = request.headers().get(header::AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
-    if presented(field, b"Bearer ").is_some_and(|token| is_token(state, token))
-        || presented(field, b"Basic ").is_some_and(|pair| is_user(state, pair))
-    {
-        return Ok(());
+    if presented(field, b"Bearer ").is_some_and(|token| is_token(state, token)) {
+        return Ok(None);
     }
-    Err(MlflowError::Unauthenticated)
+    presented(field, b"Basic ").map_or(Err(MlflowError::Unauthenticated), |pair| user(state, pair))
 }
 
 /// What follows the scheme, if it is this one.
@@ -87,13 +88,17 @@ fn is_token(state: &MlflowState, presented: &[u8]) -> bool {
     state.token.as_ref().is_some_and(|token| token.is(presented))
 }
 
-/// Whether `pair` is the name and the password of a user (RFC 7617): the password ends the field and may hold colons.
-fn is_user(state: &MlflowState, pair: &[u8]) -> bool {
-    let Ok(pair) = STANDARD.decode(pair.trim_ascii()) else { return false };
-    let Some(colon) = pair.iter().position(|byte| *byte == b':') else { return false };
+/// The user whose name and password `pair` is (RFC 7617): the password ends the field and may hold colons. The token is
+/// a password too, under any name; then nobody's name is known.
+fn user(state: &MlflowState, pair: &[u8]) -> Result<Option<Principal>, MlflowError> {
+    let pair = STANDARD.decode(pair.trim_ascii()).map_err(|_| MlflowError::Unauthenticated)?;
+    let colon = pair.iter().position(|byte| *byte == b':').ok_or(MlflowError::Unauthenticated)?;
     let (name, password) = (&pair[..colon], &pair[colon + 1..]);
-    let user = std::str::from_utf8(name).ok().and_then(|name| state.users.get(name));
-    user.is_some_and(|secret| secret.is(password)) || is_token(state, password)
+    let name = std::str::from_utf8(name).map_err(|_| MlflowError::Unauthenticated)?;
+    if state.users.get(name).is_some_and(|secret| secret.is(password)) {
+        return Ok(Some(Principal(name.to_owned())));
+    }
+    if is_token(state, password) { Ok(None) } else { Err(MlflowError::Unauthenticated) }
 }
 
 #[cfg(test)]

@@ -18,11 +18,11 @@ mod model;
 mod promotion;
 mod registered;
 mod registry;
-mod takeover;
 mod rows;
 mod search;
 mod source;
 mod stage;
+mod takeover;
 mod target;
 #[cfg(test)]
 mod testing;
@@ -44,11 +44,11 @@ pub use registered::{
 };
 pub use registry::Registry;
 use ropewalk_catalog::{Migration, MigrationSet};
-pub use takeover::{TakenModel, TakenModelCount, TakenVersion};
 pub use search::{
     MODEL_PAGE, MODEL_VERSIONS, Page, REGISTERED_MODELS, Search, VERSION_PAGE, model_search, version_search,
 };
 pub use stage::{Stage, UnknownStage};
+pub use takeover::{TakenModel, TakenModelCount, TakenVersion};
 pub use target::{Target, TargetError};
 pub use version::{
     version_create, version_delete, version_get, version_latest, version_list, version_register, version_tag_delete,

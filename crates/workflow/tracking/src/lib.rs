@@ -42,12 +42,12 @@ pub use limits::{
     EXPERIMENT_TAG_CHARACTERS, HISTORY_PAGE, KEY_CHARACTERS, PARAM_CHARACTERS, RUN_PAGE, SAMPLE_POINTS, SAMPLE_RUNS,
     TAG_CHARACTERS,
 };
+pub use live::{LiveChange, LiveCursor, LiveRun, LiveTopic};
 pub use logged_model::{
     DatasetChoice, LOGGED_MODEL_KEY_CHARACTERS, LOGGED_MODEL_NAME_CHARACTERS, LOGGED_MODEL_PAGE,
     LOGGED_MODEL_PAGE_MOST, LOGGED_MODELS, LoggedModel, LoggedModelError, LoggedModelId, LoggedModelMetric,
     LoggedModelOrder, LoggedModelPage, LoggedModelSearch, LoggedModelStatus, MODEL_VERSIONS_TAG, NewLoggedModel,
 };
-pub use live::{LiveChange, LiveCursor, LiveRun, LiveTopic};
 pub use metric::{HistoryCursor, HistoryPage, Metric, MetricSubject, StepRange};
 pub use origin::{LoggedModelOrigin, RunFacts, logged_model_origin, run_artifact_uri, run_facts, tag_key_check};
 pub use run::{
@@ -55,12 +55,12 @@ pub use run::{
     RunPage, RunUpdate,
 };
 pub use search::{ExperimentSearch, ExperimentSearchPage, RunSearch, RunSearchPage};
+pub use takeover::{TakenExperiment, TakenRun};
 pub use trace::{
     Assessment, AssessmentFault, AssessmentUpdate, AssessmentValue, NewSpan, PREVIEW_CHARACTERS, SPAN_BATCH,
     SpanStatus, TRACE_ARTIFACT_TAG, TRACE_LINKS, TRACE_METADATA_CHARACTERS, TRACE_NAME_TAG, TRACE_PAGE,
     TRACE_TAG_CHARACTERS, TRACES, Trace, TraceError, TraceInfo, TracePage, TraceSearch, TraceSelection, TraceState,
 };
-pub use takeover::{TakenExperiment, TakenRun};
 pub use tracking::Tracking;
 
 /// The tables of this box.
