@@ -1,9 +1,13 @@
 //! All that holds for SQLite only: URLs, PRAGMAs, how a write begins, result codes.
 
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use regex::{Regex, RegexBuilder};
 use rusqlite::OpenFlags;
+use rusqlite::functions::FunctionFlags;
+use rusqlite::types::ValueRef;
 
 use crate::connection::Kind;
 use crate::error::Cause;
@@ -16,6 +20,8 @@ const BUSY: Duration = Duration::from_secs(30);
 const RETRY: Duration = Duration::from_millis(20);
 /// Prepared statements that a connection keeps.
 const STATEMENTS: usize = 256;
+/// What a compiled regular expression may take.
+const PATTERN_BYTES: usize = 1 << 20;
 
 /// One database file and how it is to be opened.
 #[derive(Clone, Debug)]
@@ -63,6 +69,7 @@ impl Database {
             "PRAGMA busy_timeout = {busy}; PRAGMA synchronous = {synchronous}; PRAGMA foreign_keys = ON; \
              PRAGMA journal_size_limit = 67108864; PRAGMA case_sensitive_like = ON; PRAGMA cache_size = -16384"
         ))?;
+        regexp(&connection)?;
         Ok(connection)
     }
 
@@ -83,6 +90,20 @@ impl Database {
             }
         }
     }
+}
+
+/// The operator `REGEXP`, for which SQLite asks the program (<https://www.sqlite.org/lang_expr.html#regexp>): true if
+/// the pattern is found anywhere in the text, as with PostgreSQL's `~`. A pattern is compiled once for a statement.
+fn regexp(connection: &rusqlite::Connection) -> Result<(), rusqlite::Error> {
+    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
+    connection.create_scalar_function("regexp", 2, flags, |context| {
+        let compile = |pattern: ValueRef<'_>| {
+            let limited = RegexBuilder::new(pattern.as_str()?).size_limit(PATTERN_BYTES).build();
+            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(limited?)
+        };
+        let pattern: Arc<Regex> = context.get_or_create_aux(0, compile)?;
+        Ok(context.get_raw(1).as_str_or_null()?.is_some_and(|text| pattern.is_match(text)))
+    })
 }
 
 type Variant = fn(Cause) -> CatalogError;

@@ -144,6 +144,20 @@ async fn text_is_ordered_by_bytes_and_like_tells_capitals_apart() {
 }
 
 #[tokio::test]
+async fn regular_expressions_are_found_anywhere() {
+    let catalog = Catalog::in_memory(&[HEMP]).await.expect("open");
+    let operator = if catalog.dialect() == Dialect::Postgres { "~" } else { "REGEXP" };
+    let asked = |text: &str, pattern: &str| {
+        let sql = format!("SELECT CASE WHEN CAST($1 AS TEXT) {operator} $2 THEN 1 ELSE 0 END");
+        query(sql).bind(text).bind(pattern)
+    };
+    for (text, pattern, found) in [("hemp rope", "r.pe$", 1), ("hemp rope", "^rope", 0), ("Hemp", "hemp", 0)] {
+        assert_eq!(asked(text, pattern).read_one::<i64>(&catalog).await.expect(pattern), found, "{pattern}");
+    }
+    assert!(asked("hemp", "(").read_one::<i64>(&catalog).await.is_err());
+}
+
+#[tokio::test]
 async fn a_reading_sees_one_state() {
     let catalog = Catalog::in_memory(&[HEMP]).await.expect("open");
     let (inside, go) = (catalog.clone(), std::sync::Arc::new(tokio::sync::Semaphore::new(0)));

@@ -54,7 +54,7 @@ fn what_mlflow_takes_means_the_same() {
         ("tags.a ilike 'X_'", "Tag[a] ILIKE \"X_\""),
         ("tag.mlflow.source.name = 'x'", "Tag[mlflow.source.name] = \"x\""),
         ("tags.`mlflow.source.name` = 'x'", "Tag[mlflow.source.name] = \"x\""),
-        ("tags.é is  not\tnull", "Tag[é] IS NOT NULL"),
+        ("tags.é is not null", "Tag[é] IS NOT NULL"),
         ("params.`x y` IS NULL", "Param[x y] IS NULL"),
         ("status = 'FINISHED'", "Attribute[status] = \"FINISHED\""),
         ("run.status != 'X'", "Attribute[status] != \"X\""),
@@ -79,6 +79,7 @@ fn what_mlflow_takes_means_the_same() {
 fn more_is_taken_where_it_is_clear() {
     for (text, expected) in [
         ("  ", ""),
+        ("tags.a is  not\tnull", "Tag[a] IS NOT NULL"),
         ("tags.t IN ('a')", "Tag[t] IN [\"a\"]"),
         ("status NOT IN ('FAILED', 'KILLED')", "Attribute[status] NOT IN [\"FAILED\", \"KILLED\"]"),
         ("metrics.lr.0 > 2", "Metric[lr.0] > 2.0"),

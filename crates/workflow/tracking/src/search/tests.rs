@@ -6,7 +6,7 @@ mod world;
 use ropewalk_types::ExperimentId;
 
 use super::condition::has_index;
-use super::question::{MISSING, NUMBER, Question};
+use super::question::{Begin, MISSING, NUMBER, Place, Question};
 use super::runs::by_drivers;
 use super::sift::is_set;
 use super::statement::Driver;
@@ -59,6 +59,28 @@ fn ways(question: &Question) -> Vec<Vec<Driver>> {
     ways
 }
 
+/// That a way goes on behind any place as it did from the beginning.
+async fn rest_follows(
+    tracking: &Tracking,
+    search: &RunSearch,
+    drivers: Vec<Driver>,
+    places: &[Place],
+    dice: &mut Dice,
+) {
+    let mut question = Question::read(search.clone()).expect("question");
+    if !question.by_place() || places.is_empty() {
+        return;
+    }
+    let last = dice.below(places.len());
+    let class = places[last].class;
+    let walked = matches!(drivers[..], [Driver::Class(_), ..]);
+    let drivers = if walked { (class..=MISSING).map(Driver::Class).collect() } else { drivers };
+    question.begin = Begin::After(places[last].clone());
+    let shown = format!("{question:?} by {drivers:?}");
+    let rest = reading!(tracking, |connection| by_drivers(connection, &question, &drivers, 1_000)).expect(&shown);
+    assert_eq!(rest, places[last + 1..], "{shown}");
+}
+
 #[tokio::test]
 async fn every_way_finds_what_a_plain_reading_finds() {
     let mut found = 0;
@@ -72,9 +94,12 @@ async fn every_way_finds_what_a_plain_reading_finds() {
             for drivers in ways(&Question::read(search.clone()).expect("question")) {
                 let question = Question::read(search.clone()).expect("question");
                 let shown = format!("{search:?} by {drivers:?}");
-                let places = reading!(tracking, |connection| by_drivers(connection, &question, &drivers, 1_000));
-                let ids: Vec<String> = places.expect(&shown).into_iter().map(|place| place.id).collect();
+                let way = drivers.clone();
+                let places = reading!(tracking, |connection| by_drivers(connection, &question, &way, 1_000));
+                let places = places.expect(&shown);
+                let ids: Vec<&str> = places.iter().map(|place| place.id.as_str()).collect();
                 assert_eq!(ids, expected, "{shown}");
+                rest_follows(&tracking, &search, drivers, &places, &mut dice).await;
             }
             assert_eq!(all_pages(&tracking, search.clone()).await, expected, "{search:?}");
         }

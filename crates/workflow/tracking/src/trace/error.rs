@@ -73,9 +73,6 @@ pub enum TraceError {
         /// How many are taken.
         limit: usize,
     },
-    /// The filter asks for what this catalogue's engine cannot do.
-    #[error("RLIKE is not there on SQLite: use LIKE, or a catalogue on PostgreSQL")]
-    Rlike,
 }
 
 impl TraceError {
@@ -87,11 +84,9 @@ impl TraceError {
             | Self::Unfinished { .. }
             | Self::SpansElsewhere(_) => ErrorKind::Absent,
             Self::AssessmentExists { .. } => ErrorKind::Exists,
-            Self::TagKept(_)
-            | Self::AssessmentKind { .. }
-            | Self::ExperimentDeleted(_)
-            | Self::TooMany { .. }
-            | Self::Rlike => ErrorKind::Invalid,
+            Self::TagKept(_) | Self::AssessmentKind { .. } | Self::ExperimentDeleted(_) | Self::TooMany { .. } => {
+                ErrorKind::Invalid
+            }
         }
     }
 
@@ -107,7 +102,6 @@ impl TraceError {
             Self::SpansElsewhere(_) => "tracking.trace_spans_elsewhere",
             Self::ExperimentDeleted(_) => "tracking.trace_experiment_deleted",
             Self::TooMany { .. } => "tracking.trace_too_many",
-            Self::Rlike => "tracking.trace_rlike",
         }
     }
 }

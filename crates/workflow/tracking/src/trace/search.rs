@@ -4,7 +4,7 @@ use ropewalk_catalog::{Connection, Dialect};
 use ropewalk_types::ExperimentId;
 
 use super::read::{self, COLUMNS, TraceRow};
-use super::{SOURCE_RUN, TRACE_NAME_TAG, TRACE_PAGE, TraceError, TraceInfo};
+use super::{SOURCE_RUN, TRACE_NAME_TAG, TRACE_PAGE, TraceInfo};
 use crate::TrackingError;
 use crate::filter::{
     Comparison, Entity, EntityRule, Key, Keys, Kind, Literal, Operator, Order, Profile, Rule, SqlBuilder, operators,
@@ -122,9 +122,6 @@ pub(super) async fn page(connection: &mut Connection, search: &TraceSearch) -> R
         return Ok(TracePage { traces: Vec::new(), next: None });
     }
     let dialect = connection.dialect();
-    if dialect == Dialect::Sqlite && comparisons.iter().any(|comparison| comparison.operator == Rlike) {
-        return Err(TraceError::Rlike.into());
-    }
     let mut sql = SqlBuilder::new(dialect);
     sql.push(&format!("SELECT {COLUMNS} FROM trace t WHERE t.experiment_id IN "));
     sql.bind_list(search.experiments.iter().map(|id| id.0));

@@ -58,7 +58,8 @@ impl World {
 }
 
 fn text(dice: &mut Dice) -> &'static str {
-    if dice.chance(20) { dice.one::<&str>(&LONG) } else { dice.one::<&str>(&TEXTS) }
+    let texts: &[&'static str] = if dice.chance(20) { &LONG } else { &TEXTS };
+    texts[dice.below(texts.len())]
 }
 
 async fn begin(tracking: &Tracking, dice: &mut Dice, experiment: ExperimentId) -> Run {
