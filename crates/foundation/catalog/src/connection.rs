@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use sqlx::Postgres;
 use sqlx::pool::PoolConnection;
 
@@ -32,6 +34,12 @@ impl Connection {
             Kind::Sqlite(_) => Dialect::Sqlite,
             Kind::Postgres(_) => Dialect::Postgres,
         }
+    }
+
+    /// A foreign SQLite database, which is only read: for taking over what another program kept. It answers on the
+    /// thread that asks.
+    pub fn foreign(path: &Path) -> Result<Self, CatalogError> {
+        Ok(Self { kind: Kind::Sqlite(Box::new(sqlite::foreign(path)?)) })
     }
 
     /// Begins a transaction that no other writer of this database shares its time with.

@@ -1,5 +1,6 @@
 //! All that holds for SQLite only: URLs, PRAGMAs, how a write begins, result codes.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -90,6 +91,14 @@ impl Database {
             }
         }
     }
+}
+
+/// A database of somebody else's, which is only read.
+pub(crate) fn foreign(path: &Path) -> Result<rusqlite::Connection, CatalogError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = rusqlite::Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY)?;
+    Ok(connection)
 }
 
 /// The operator `REGEXP`, for which SQLite asks the program (<https://www.sqlite.org/lang_expr.html#regexp>): true if

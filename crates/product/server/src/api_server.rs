@@ -19,7 +19,6 @@ use axum::http::{HeaderValue, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, get};
-use ropewalk_catalog::Catalog;
 use ropewalk_mlflow::{MlflowState, guarded, overloaded};
 use ropewalk_registry::{RegistryError, WebhookSender};
 use tokio::net::TcpListener;

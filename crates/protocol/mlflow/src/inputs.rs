@@ -108,6 +108,7 @@ pub(crate) struct LogModel {
 
 /// What the tag of a run keeps of a model (`Model.get_tags_dict` in `mlflow/models/model.py`).
 #[derive(Debug, Deserialize, Serialize)]
+#[expect(clippy::struct_field_names, reason = "MLmodel's own names")]
 struct Model {
     #[serde(skip_serializing_if = "Option::is_none")]
     run_id: Option<Value>,

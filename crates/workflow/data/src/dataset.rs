@@ -208,7 +208,7 @@ impl FromRow for VersionRow {
             digest: parsed(&text("digest")?)?,
             zone: parsed(&text("zone")?)?,
             rows: count("rows")?,
-            columns: columns.map_err(|error| CatalogError::decode(error))?,
+            columns: columns.map_err(CatalogError::decode)?,
             bytes: count("bytes")?,
             quarantined: count("quarantined")?,
             stage_key: stage_key.as_deref().map(parsed).transpose()?,

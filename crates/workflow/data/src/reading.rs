@@ -7,5 +7,5 @@ where
     T: FromStr,
     T::Err: std::error::Error + Send + Sync + 'static,
 {
-    text.parse().map_err(|error| CatalogError::decode(error))
+    text.parse().map_err(CatalogError::decode)
 }

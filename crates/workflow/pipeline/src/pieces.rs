@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use ropewalk_catalog::{Catalog, CatalogError, Connection, query};
+use ropewalk_catalog::{Catalog, Connection, query};
 use ropewalk_types::Digest;
 
 use crate::PipelineError;
@@ -19,15 +19,13 @@ pub async fn pieces_put(
     .bind(key.to_string())
     .bind(json)
     .execute(connection)
-    .await
-    .map_err(CatalogError::from)?;
+    .await?;
     Ok(())
 }
 
 /// The checkpoints of every key whose outcome is known.
 pub async fn pieces_list(catalog: &Catalog) -> Result<BTreeMap<Digest, BTreeSet<Digest>>, PipelineError> {
-    let rows: Vec<(String, String)> =
-        query("SELECT key, pieces_json FROM stage_pieces").read_all(catalog).await.map_err(CatalogError::from)?;
+    let rows: Vec<(String, String)> = query("SELECT key, pieces_json FROM stage_pieces").read_all(catalog).await?;
     let read = |(key, json): (String, String)| {
         let key = key.parse::<Digest>().map_err(|error| damaged(&key, &error))?;
         Ok((key, serde_json::from_str(&json).map_err(|error| damaged(&key, &error))?))

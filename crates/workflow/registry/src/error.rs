@@ -52,10 +52,10 @@ pub enum RegistryError {
         wanted_prompt: bool,
     },
     /// Where a version's files are said to be is not a place from which it may come.
-    #[error("invalid model version source: '{source}': {reason}")]
+    #[error("invalid model version source: '{place}': {reason}")]
     Source {
         /// As the client gave it.
-        source: String,
+        place: String,
         /// The rule that it breaks.
         reason: String,
     },

@@ -80,7 +80,7 @@ pub async fn promote(
         }
     };
     let declared = gate_of(connection, model, &request.name, &request.target).await?;
-    let bench = judge::Bench { request, model, candidate: &candidate, previous, there, evidence };
+    let bench = judge::Bench { request, model, candidate: &candidate, previous, evidence };
     let outcome = judge::judge(connection, &bench, declared.as_ref()).await?;
     let promotion = Promotion { moved: outcome.held && !there, previous, outcome };
     if promotion.outcome.held {

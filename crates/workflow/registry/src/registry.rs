@@ -16,7 +16,7 @@ use crate::{Evidence, TrackedRuns};
 /// The free functions of this crate do the same in the caller's transaction, but tell no webhook.
 #[derive(Clone, Debug)]
 pub struct Registry {
-    catalog: Catalog,
+    pub(crate) catalog: Catalog,
     ambient: Arc<dyn Ambient>,
     evidence: Arc<dyn Evidence>,
     /// Wakes whoever sends to webhooks.

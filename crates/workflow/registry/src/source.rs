@@ -62,7 +62,7 @@ pub(crate) async fn origin(connection: &mut Connection, new: &SourcedVersion) ->
 }
 
 fn refuse<T>(source: &str, reason: &str) -> Result<T, RegistryError> {
-    Err(RegistryError::Source { source: source.to_owned(), reason: reason.to_owned() })
+    Err(RegistryError::Source { place: source.to_owned(), reason: reason.to_owned() })
 }
 
 /// What a source of the scheme `models` names; none for another scheme.

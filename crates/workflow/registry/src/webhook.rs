@@ -305,7 +305,7 @@ pub(crate) async fn notify(
         return Ok(());
     }
     let at = ambient.now();
-    let body = event.body(data, at);
+    let body = event.body(&data, at);
     for webhook in called {
         let sql = "INSERT INTO webhook_delivery (id, webhook, body, attempts, due_at) VALUES ($1, $2, $3, 0, $4)";
         let delivery = query(sql).bind(uuid(ambient)).bind(webhook).bind(body.as_str()).bind(at.millis());

@@ -209,7 +209,7 @@ async fn of_experiment(
     if !before.is_empty() {
         let select = of_numbers(&format!("SELECT {COLUMNS} FROM run WHERE number"), before.len());
         let again: Vec<RunRow> =
-            before.into_iter().fold(query(select), |query, number| query.bind(number)).fetch_all(connection).await?;
+            before.into_iter().fold(query(select), ropewalk_catalog::Query::bind).fetch_all(connection).await?;
         for row in again {
             let (number, run) = run_of(row)?;
             runs.insert(number, run);

@@ -30,7 +30,7 @@ fn hemp_insert(connection: &mut Connection, id: i64) -> BoxFuture<'_, Result<i64
     Box::pin(async move {
         let sql = "INSERT INTO hemp (id, name) VALUES ($1, $2) RETURNING id";
         let name = format!("hemp {id}");
-        Ok(query(sql).bind(id).bind(name).fetch_one(connection).await?)
+        query(sql).bind(id).bind(name).fetch_one(connection).await
     })
 }
 
@@ -41,7 +41,7 @@ async fn hemp_count(catalog: &Catalog) -> i64 {
 async fn pragma(catalog: &Catalog, name: &'static str) -> (i64, i64) {
     let sql = format!("PRAGMA {name}");
     let reader = query(sql.clone()).read_one(catalog).await.expect("reader");
-    let writer = catalog.write(move |connection| Box::pin(async move { Ok(query(sql).fetch_one(connection).await?) }));
+    let writer = catalog.write(move |connection| Box::pin(async move { query(sql).fetch_one(connection).await }));
     (reader, writer.await.map_err(|error: CatalogError| error).expect("writer"))
 }
 

@@ -1,11 +1,10 @@
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
+use ropewalk_catalog::{CatalogError, Connection, query};
 use ropewalk_store::{Blob, Store, files};
 use ropewalk_types::ExperimentId;
 use serde_json::{Value, json};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::{ConnectOptions as _, Sqlite};
 
 use super::origin::{Origin, Page, TheirFile, files_below, local, proxied};
 use super::record::text;
@@ -46,10 +45,10 @@ const RUN: &str = "SELECT json_object('info', json_object('run_id', r.run_uuid, 
         WHERE i.source_type = 'RUN_INPUT' AND i.source_id = r.run_uuid))), \
     'outputs', json_object('model_outputs', json((SELECT json_group_array(json_object('model_id', i.destination_id, \
         'step', i.step)) FROM inputs i WHERE i.source_type = 'RUN_OUTPUT' AND i.source_id = r.run_uuid)))) \
-    FROM runs r WHERE r.experiment_id = ?1 AND r.run_uuid > ?2 ORDER BY r.run_uuid LIMIT ?3";
+    FROM runs r WHERE r.experiment_id = $1 AND r.run_uuid > $2 ORDER BY r.run_uuid LIMIT $3";
 
 const METRIC: &str = "SELECT CAST(value AS REAL), CAST(is_nan AS INTEGER), timestamp, step, rowid FROM metrics \
-    WHERE run_uuid = ?1 AND key = ?2 AND rowid > ?3 ORDER BY rowid LIMIT ?4";
+    WHERE run_uuid = $1 AND key = $2 AND rowid > $3 ORDER BY rowid LIMIT $4";
 
 const MODELS: &str = "SELECT json_object('info', json_object('model_id', m.model_id, 'experiment_id', \
     CAST(m.experiment_id AS TEXT), 'name', m.name, 'artifact_uri', m.artifact_location, 'creation_timestamp_ms', \
@@ -59,10 +58,10 @@ const MODELS: &str = "SELECT json_object('info', json_object('model_id', m.model
     'value', t.tag_value)) FROM logged_model_tags t WHERE t.model_id = m.model_id))), \
     'data', json_object('params', json((SELECT json_group_array(json_object('key', p.param_key, 'value', \
     p.param_value)) FROM logged_model_params p WHERE p.model_id = m.model_id)))) \
-    FROM logged_models m WHERE m.experiment_id = ?1 ORDER BY m.creation_timestamp_ms, m.model_id";
+    FROM logged_models m WHERE m.experiment_id = $1 ORDER BY m.creation_timestamp_ms, m.model_id";
 
 const MODEL_METRICS: &str = "SELECT metric_name, CAST(metric_value AS REAL), metric_timestamp_ms, metric_step, run_id, \
-    dataset_name, dataset_digest FROM logged_model_metrics WHERE model_id = ?1";
+    dataset_name, dataset_digest FROM logged_model_metrics WHERE model_id = $1";
 
 const REGISTERED: &str = "SELECT json_object('name', m.name, 'description', m.description, 'creation_timestamp', \
     m.creation_time, 'last_updated_timestamp', m.last_updated_time, \
@@ -78,9 +77,11 @@ const REGISTERED: &str = "SELECT json_object('name', m.name, 'description', m.de
             WHERE t.name = v.name AND t.version = v.version)))) FROM model_versions v WHERE v.name = m.name))) \
     FROM registered_models m ORDER BY m.creation_time, m.name";
 
+type PointRow = (f64, i64, i64, i64, i64);
+
 /// The SQLite database of an MLflow server, and the folder of artifacts beside it.
 pub(super) struct Database {
-    connection: SqliteConnection,
+    connection: Connection,
     folder: PathBuf,
     artifacts: Option<PathBuf>,
 }
@@ -88,12 +89,11 @@ pub(super) struct Database {
 impl Database {
     /// Opens the database, which is only read.
     pub(super) async fn open(path: PathBuf, artifacts: Option<PathBuf>) -> Result<Self, ServerError> {
-        let options = SqliteConnectOptions::new().filename(&path).read_only(true);
-        let failed = |error: sqlx::Error| unreadable(format!("{} is no database of MLflow: {error}", path.display()));
-        let mut connection = options.connect().await.map_err(failed)?;
+        let failed = |error: CatalogError| unreadable(format!("{} is no database of MLflow: {error}", path.display()));
+        let mut connection = Connection::foreign(&path).map_err(failed)?;
         let count =
             "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name IN ('experiments', 'latest_metrics')";
-        let tables: i64 = sqlx::query_scalar::<Sqlite, i64>(count).fetch_one(&mut connection).await.map_err(failed)?;
+        let tables: i64 = query(count).fetch_one(&mut connection).await.map_err(failed)?;
         if tables < 2 {
             return Err(unreadable(format!("{} is no database of MLflow", path.display())));
         }
@@ -105,9 +105,9 @@ impl Database {
     }
 
     async fn has(&mut self, table: &str) -> Result<bool, ServerError> {
-        let count = "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = ?1";
-        let found = sqlx::query_scalar::<Sqlite, i64>(count).bind(table.to_owned());
-        Ok(found.fetch_one(&mut self.connection).await.map_err(old)? > 0)
+        let count = "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = $1";
+        let found = query(count).bind(table).fetch_one::<i64>(&mut self.connection).await;
+        Ok(found.map_err(old)? > 0)
     }
 
     /// The folder of this machine that a location is.
@@ -124,7 +124,7 @@ fn records(texts: Vec<String>) -> Result<Vec<Value>, ServerError> {
 }
 
 /// What the tables of this version do not have.
-fn old(error: sqlx::Error) -> ServerError {
+fn old(error: CatalogError) -> ServerError {
     ServerError::Unknown {
         what: format!("the database of MLflow cannot be read: {error}"),
         hint: "if an old MLflow wrote it, run `mlflow db upgrade sqlite:///mlflow.db` on a copy first".to_owned(),
@@ -134,13 +134,13 @@ fn old(error: sqlx::Error) -> ServerError {
 #[async_trait]
 impl Origin for Database {
     async fn experiments(&mut self) -> Result<Vec<Value>, ServerError> {
-        let texts = sqlx::query_scalar::<Sqlite, String>(EXPERIMENTS).fetch_all(&mut self.connection).await;
+        let texts = query(EXPERIMENTS).fetch_all::<String>(&mut self.connection).await;
         records(texts.map_err(old)?)
     }
 
     async fn runs(&mut self, experiment: ExperimentId, token: Option<String>) -> Result<Page, ServerError> {
-        let query = sqlx::query_scalar::<Sqlite, String>(RUN).bind(experiment.0).bind(token.unwrap_or_default());
-        let runs = records(query.bind(RUNS).fetch_all(&mut self.connection).await.map_err(old)?)?;
+        let asked = query(RUN).bind(experiment.0).bind(token.unwrap_or_default());
+        let runs = records(asked.bind(RUNS).fetch_all(&mut self.connection).await.map_err(old)?)?;
         let last = runs.last().map(|run| text(&run["info"], "run_id")).filter(|_| runs.len() as i64 == RUNS);
         Ok((runs, last))
     }
@@ -148,10 +148,10 @@ impl Origin for Database {
     async fn points(&mut self, run: &Value, key: &str, token: Option<String>) -> Result<Page, ServerError> {
         let after = token.and_then(|token| token.parse::<i64>().ok()).unwrap_or(i64::MIN);
         let run = text(&run["info"], "run_id");
-        let query = sqlx::query_as::<Sqlite, (f64, i64, i64, i64, i64)>(METRIC).bind(run).bind(key.to_owned());
-        let rows = query.bind(after).bind(POINTS).fetch_all(&mut self.connection).await.map_err(old)?;
+        let asked = query(METRIC).bind(run).bind(key);
+        let rows: Vec<PointRow> = asked.bind(after).bind(POINTS).fetch_all(&mut self.connection).await.map_err(old)?;
         let last = rows.last().map(|row| row.4.to_string()).filter(|_| rows.len() as i64 == POINTS);
-        let point = |(value, nan, at, step, _): (f64, i64, i64, i64, i64)| {
+        let point = |(value, nan, at, step, _): PointRow| {
             let value = if nan == 0 { json!(value) } else { json!("NaN") };
             json!({ "value": value, "timestamp": at, "step": step })
         };
@@ -163,13 +163,12 @@ impl Origin for Database {
         if !self.has("logged_models").await? {
             return Ok(Vec::new());
         }
-        let query = sqlx::query_scalar::<Sqlite, String>(MODELS).bind(experiment.0);
-        let mut models = records(query.fetch_all(&mut self.connection).await.map_err(old)?)?;
+        let asked = query(MODELS).bind(experiment.0);
+        let mut models = records(asked.fetch_all(&mut self.connection).await.map_err(old)?)?;
         for model in &mut models {
             type Row = (String, Option<f64>, i64, i64, String, Option<String>, Option<String>);
             let id = text(&model["info"], "model_id");
-            let query = sqlx::query_as::<Sqlite, Row>(MODEL_METRICS).bind(id);
-            let rows = query.fetch_all(&mut self.connection).await.map_err(old)?;
+            let rows: Vec<Row> = query(MODEL_METRICS).bind(id).fetch_all(&mut self.connection).await.map_err(old)?;
             let metric = |(key, value, at, step, run, name, digest): Row| {
                 json!({
                     "key": key, "value": value, "timestamp": at, "step": step, "run_id": run, "dataset_name": name,
@@ -182,7 +181,7 @@ impl Origin for Database {
     }
 
     async fn registered_models(&mut self) -> Result<Vec<Value>, ServerError> {
-        let texts = sqlx::query_scalar::<Sqlite, String>(REGISTERED).fetch_all(&mut self.connection).await;
+        let texts = query(REGISTERED).fetch_all::<String>(&mut self.connection).await;
         records(texts.map_err(old)?)
     }
 

@@ -14,7 +14,6 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
-use prost::Message as _;
 use ropewalk_types::{Diagnose as _, RunId};
 use serde_json::json;
 use tokio::task::spawn_blocking;
@@ -25,7 +24,7 @@ use decode::{Decoded, decode};
 
 /// The messages, made from `proto/otlp.proto`.
 mod proto {
-    #![expect(unreachable_pub, reason = "written by prost-build")]
+    #![expect(unreachable_pub, clippy::struct_field_names, reason = "written by prost-build")]
     include!(concat!(env!("OUT_DIR"), "/ropewalk.otlp.rs"));
 }
 

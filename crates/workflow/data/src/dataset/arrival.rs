@@ -383,5 +383,5 @@ pub async fn arrival_made(catalog: &Catalog, name: &DatasetName, digest: &Digest
         .read_optional(catalog)
         .await?;
     let Some(text) = row.and_then(|(made,)| made) else { return Ok(None) };
-    Ok(Some(serde_json::from_str(&text).map_err(|error| CatalogError::decode(error))?))
+    Ok(Some(serde_json::from_str(&text).map_err(CatalogError::decode)?))
 }

@@ -242,7 +242,7 @@ pub async fn audit_list(
 }
 
 fn entry((number, at, who, action, object, details, _, digest): Row) -> Result<AuditEntry, DataError> {
-    let details = serde_json::from_str(&details).map_err(|error| CatalogError::decode(error))?;
+    let details = serde_json::from_str(&details).map_err(CatalogError::decode)?;
     Ok(AuditEntry {
         number: number.cast_unsigned(),
         at: Timestamp(at),

@@ -322,7 +322,7 @@ async fn tampering_with_the_trail_is_seen() {
         }
         catalog
             .write(move |connection| {
-                async move { Ok::<_, DataError>(execute_script(connection, statement).await.map(|_| ())?) }.boxed()
+                async move { Ok::<_, DataError>(execute_script(connection, statement).await?) }.boxed()
             })
             .await
             .unwrap();

@@ -284,7 +284,7 @@ async fn a_refused_record_leaves_no_outcome_and_no_lineage() {
     let report = house.runner.run(&plan).await.expect("runs");
     assert_eq!(states(&report), [StageState::Failed]);
     assert!(crate::outcome_list(&house.catalog, 10).await.expect("outcomes").is_empty());
-    let links: i64 = query("SELECT COUNT(*) FROM lineage_link").read_one(house.catalog).await.expect("count");
+    let links: i64 = query("SELECT COUNT(*) FROM lineage_link").read_one(&house.catalog).await.expect("count");
     assert_eq!(links, 0);
 }
 

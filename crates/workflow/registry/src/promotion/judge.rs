@@ -21,8 +21,6 @@ pub(super) struct Bench<'a> {
     pub(super) candidate: &'a ModelVersion,
     /// The version that is at the target now, or the newest other one in the stage.
     pub(super) previous: Option<u64>,
-    /// Whether the candidate is there already.
-    pub(super) there: bool,
     pub(super) evidence: &'a dyn Evidence,
 }
 

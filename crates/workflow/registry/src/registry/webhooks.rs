@@ -56,7 +56,7 @@ impl Registry {
         };
         let at = self.now();
         let delivery = uuid(&*self.ambient);
-        let body = event.body(event.example(), at);
+        let body = event.body(&event.example(), at);
         Ok(sender.send(&message(&delivery, &webhook.url, secret.as_deref(), body, at)).await)
     }
 

@@ -46,8 +46,9 @@ fn embedded(address: IpAddr) -> IpAddr {
         IpAddr::V4(Ipv4Addr::new(first, second, third, fourth))
     };
     match part {
-        [0x2002, high, low, ..] => four(high, low),
-        [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0, 0, 0, 0, 0, 0xffff, high, low] => four(high, low),
+        [0x2002, high, low, ..] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0, 0, 0, 0, 0, 0xffff, high, low] => {
+            four(high, low)
+        }
         _ => address,
     }
 }

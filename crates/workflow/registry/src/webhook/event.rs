@@ -70,7 +70,7 @@ impl Event {
     }
 
     /// What is sent: the event, its moment and what it is about.
-    pub(crate) fn body(self, data: Value, at: Timestamp) -> String {
+    pub(crate) fn body(self, data: &Value, at: Timestamp) -> String {
         let moment = chrono::DateTime::from_timestamp_millis(at.millis()).unwrap_or_default();
         let timestamp = moment.to_rfc3339_opts(chrono::SecondsFormat::Micros, false);
         json!({ "entity": self.entity(), "action": self.action(), "timestamp": timestamp, "data": data }).to_string()

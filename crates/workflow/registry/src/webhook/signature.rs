@@ -37,7 +37,7 @@ mod tests {
 
     #[test]
     fn the_mac_is_that_of_rfc_4231() {
-        let hex = |mac: [u8; 32]| mac.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let hex = |mac: [u8; 32]| mac.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
         let jefe = hmac(b"Jefe", b"what do ya want for nothing?");
         assert_eq!(hex(jefe), "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
         let long = hmac(&[0xaa; 131], b"Test Using Larger Than Block-Size Key - Hash Key First");

@@ -35,7 +35,7 @@ impl Places {
     pub(super) fn bind(&self, query: Query, values: Vec<Value>) -> Query {
         let missing = self.0.saturating_sub(values.len());
         let last = values.last().cloned().unwrap_or(Value::Integer(None));
-        values.into_iter().chain(std::iter::repeat_n(last, missing)).fold(query, |query, value| query.bind(value))
+        values.into_iter().chain(std::iter::repeat_n(last, missing)).fold(query, ropewalk_catalog::Query::bind)
     }
 }
 

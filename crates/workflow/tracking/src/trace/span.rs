@@ -134,16 +134,13 @@ async fn trace_log(
                   FROM trace WHERE id = $1";
     let known: Option<Known> = query(select).bind(&trace).fetch_optional(connection).await?;
     let mut tags = BTreeMap::from([(SPANS_TAG.to_owned(), SPANS_HERE.to_owned())]);
-    let number = match &known {
-        Some(known) => {
-            update(connection, known, &spans).await?;
-            known.number
-        }
-        None => {
-            let uri = start::artifact_uri(connection, experiment, &trace).await?;
-            tags.insert(TRACE_ARTIFACT_TAG.to_owned(), uri);
-            start::insert(connection, &first_info(experiment, trace, &spans), false).await?
-        }
+    let number = if let Some(known) = &known {
+        update(connection, known, &spans).await?;
+        known.number
+    } else {
+        let uri = start::artifact_uri(connection, experiment, &trace).await?;
+        tags.insert(TRACE_ARTIFACT_TAG.to_owned(), uri);
+        start::insert(connection, &first_info(experiment, trace, &spans), false).await?
     };
     tags.extend(told_tags(&spans));
     start::tags_put(connection, number, tags).await?;

@@ -42,6 +42,7 @@ struct ScopeSpans {
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
+#[expect(clippy::struct_field_names, reason = "names of the protocol")]
 struct Span {
     trace_id: String,
     span_id: String,
@@ -87,6 +88,7 @@ struct KeyValue {
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
+#[expect(clippy::struct_field_names, reason = "names of the protocol")]
 struct AnyValue {
     string_value: Option<String>,
     bool_value: Option<bool>,
