@@ -134,9 +134,10 @@ impl ApiServer {
     /// What clients set as `MLFLOW_TRACKING_URI`. Where it listens on every address, that of this machine.
     pub fn url(&self) -> String {
         let host = match self.address.ip() {
-            ip if ip.is_unspecified() => "127.0.0.1".to_owned(),
+            IpAddr::V4(ip) if ip.is_unspecified() => "127.0.0.1".to_owned(),
+            IpAddr::V6(ip) if ip.is_unspecified() => "[::1]".to_owned(),
+            IpAddr::V4(ip) => ip.to_string(),
             IpAddr::V6(ip) => format!("[{ip}]"),
-            ip => ip.to_string(),
         };
         format!("{}://{host}:{}", self.scheme, self.address.port())
     }

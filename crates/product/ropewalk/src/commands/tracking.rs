@@ -62,7 +62,8 @@ fn tell_taken(format: Format, taken: &TakenOver) {
     ]
     .concat();
     if taken.elsewhere > 0 {
-        text += &format!("the artifacts of {} runs and models stay where they are\n", taken.elsewhere);
+        let stay = format!("the artifacts of {} runs and models stay where they are\n", taken.elsewhere);
+        text.push_str(&stay);
     }
     output::text(&text);
 }

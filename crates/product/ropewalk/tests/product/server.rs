@@ -9,7 +9,7 @@ use crate::harness::{Project, Running};
 
 const API: &str = "/api/2.0/mlflow";
 /// Longer than anything here takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A server of the binary, on a port of its own.
 struct Server {
@@ -40,7 +40,7 @@ impl Server {
         let mut stream = TcpStream::connect(&self.address).expect("connects");
         stream.set_read_timeout(Some(PATIENCE)).expect("timeout");
         let host = if fields.iter().any(|field| field.starts_with("Host:")) { "" } else { "Host: localhost\r\n" };
-        let fields: String = fields.iter().map(|field| format!("{field}\r\n")).collect();
+        let fields = fields.iter().fold(String::new(), |head, field| head + field + "\r\n");
         let length = body.len();
         let head =
             format!("{method} {path} HTTP/1.1\r\n{host}Connection: close\r\nContent-Length: {length}\r\n{fields}\r\n");

@@ -100,14 +100,15 @@ pub(super) fn router(live: Arc<Live>) -> Router {
     Router::new().route(PATH, get(listen)).with_state(live)
 }
 
-fn wanted(wanted: Wanted) -> Result<LiveTopic, MlflowError> {
-    let invalid = |parameter, reason: String| MlflowError::Invalid { parameter, reason };
+/// Which runs are wanted; else the parameter that is at fault, and why.
+fn wanted(wanted: Wanted) -> Result<LiveTopic, (&'static str, String)> {
+    let invalid = |parameter, reason: String| (parameter, reason);
     match (wanted.run_id, wanted.experiment_id) {
         (Some(run), None) => run.parse().map(LiveTopic::Run).map_err(|error| invalid("run_id", error.to_string())),
         (None, Some(id)) => {
             id.parse().map(LiveTopic::Experiment).map_err(|error| invalid("experiment_id", error.to_string()))
         }
-        (None, None) => Err(MlflowError::Missing("run_id")),
+        (None, None) => Err(invalid("run_id", "name a run or an experiment".to_owned())),
         (Some(_), Some(_)) => Err(invalid("run_id", "name a run or an experiment, not both".to_owned())),
     }
 }
@@ -118,7 +119,7 @@ async fn listen(
     headers: HeaderMap,
 ) -> Result<Response, MlflowError> {
     let Query(parameters) = parameters.map_err(|error| MlflowError::Message(error.body_text()))?;
-    let wanted = wanted(parameters)?;
+    let wanted = wanted(parameters).map_err(|(parameter, reason)| MlflowError::Invalid { parameter, reason })?;
     live.check(wanted).await?;
     let Ok(place) = Arc::clone(&live.places).try_acquire_owned() else {
         return Ok(overloaded(RETRY_SECONDS, "too many clients listen"));

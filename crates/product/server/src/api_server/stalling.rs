@@ -12,11 +12,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
 /// How long a client may take to accept more of an answer.
-const WRITE: Duration = Duration::from_secs(60);
+const WRITE: Duration = Duration::from_mins(1);
 /// How long the next piece of a large body may take.
 const PIECE: Duration = Duration::from_secs(30);
 /// How long a whole message may take.
-const MESSAGE: Duration = Duration::from_secs(60);
+const MESSAGE: Duration = Duration::from_mins(1);
 
 /// A timer that is only made where something has to be waited for, which is rare.
 #[derive(Default)]
@@ -165,7 +165,7 @@ mod tests {
     use super::*;
 
     const SOON: Duration = Duration::from_millis(50);
-    const NEVER: Duration = Duration::from_secs(3600);
+    const NEVER: Duration = Duration::from_hours(1);
 
     #[tokio::test]
     async fn a_client_that_does_not_read_is_given_up() {

@@ -107,7 +107,7 @@ impl Database {
     async fn has(&mut self, table: &str) -> Result<bool, ServerError> {
         let count = "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = $1";
         let found = query(count).bind(table).fetch_one::<i64>(&mut self.connection).await;
-        Ok(found.map_err(old)? > 0)
+        Ok(found.map_err(|error| old(&error))? > 0)
     }
 
     /// The folder of this machine that a location is.
@@ -119,12 +119,12 @@ impl Database {
     }
 }
 
-fn records(texts: Vec<String>) -> Result<Vec<Value>, ServerError> {
+fn records(texts: &[String]) -> Result<Vec<Value>, ServerError> {
     texts.iter().map(|text| serde_json::from_str(text).map_err(unreadable)).collect()
 }
 
 /// What the tables of this version do not have.
-fn old(error: CatalogError) -> ServerError {
+fn old(error: &CatalogError) -> ServerError {
     ServerError::Unknown {
         what: format!("the database of MLflow cannot be read: {error}"),
         hint: "if an old MLflow wrote it, run `mlflow db upgrade sqlite:///mlflow.db` on a copy first".to_owned(),
@@ -135,12 +135,12 @@ fn old(error: CatalogError) -> ServerError {
 impl Origin for Database {
     async fn experiments(&mut self) -> Result<Vec<Value>, ServerError> {
         let texts = query(EXPERIMENTS).fetch_all::<String>(&mut self.connection).await;
-        records(texts.map_err(old)?)
+        records(&texts.map_err(|error| old(&error))?)
     }
 
     async fn runs(&mut self, experiment: ExperimentId, token: Option<String>) -> Result<Page, ServerError> {
         let asked = query(RUN).bind(experiment.0).bind(token.unwrap_or_default());
-        let runs = records(asked.bind(RUNS).fetch_all(&mut self.connection).await.map_err(old)?)?;
+        let runs = records(&asked.bind(RUNS).fetch_all(&mut self.connection).await.map_err(|error| old(&error))?)?;
         let last = runs.last().map(|run| text(&run["info"], "run_id")).filter(|_| runs.len() as i64 == RUNS);
         Ok((runs, last))
     }
@@ -149,7 +149,8 @@ impl Origin for Database {
         let after = token.and_then(|token| token.parse::<i64>().ok()).unwrap_or(i64::MIN);
         let run = text(&run["info"], "run_id");
         let asked = query(METRIC).bind(run).bind(key);
-        let rows: Vec<PointRow> = asked.bind(after).bind(POINTS).fetch_all(&mut self.connection).await.map_err(old)?;
+        let rows: Vec<PointRow> =
+            asked.bind(after).bind(POINTS).fetch_all(&mut self.connection).await.map_err(|error| old(&error))?;
         let last = rows.last().map(|row| row.4.to_string()).filter(|_| rows.len() as i64 == POINTS);
         let point = |(value, nan, at, step, _): PointRow| {
             let value = if nan == 0 { json!(value) } else { json!("NaN") };
@@ -164,11 +165,12 @@ impl Origin for Database {
             return Ok(Vec::new());
         }
         let asked = query(MODELS).bind(experiment.0);
-        let mut models = records(asked.fetch_all(&mut self.connection).await.map_err(old)?)?;
+        let mut models = records(&asked.fetch_all(&mut self.connection).await.map_err(|error| old(&error))?)?;
         for model in &mut models {
             type Row = (String, Option<f64>, i64, i64, String, Option<String>, Option<String>);
             let id = text(&model["info"], "model_id");
-            let rows: Vec<Row> = query(MODEL_METRICS).bind(id).fetch_all(&mut self.connection).await.map_err(old)?;
+            let rows: Vec<Row> =
+                query(MODEL_METRICS).bind(id).fetch_all(&mut self.connection).await.map_err(|error| old(&error))?;
             let metric = |(key, value, at, step, run, name, digest): Row| {
                 json!({
                     "key": key, "value": value, "timestamp": at, "step": step, "run_id": run, "dataset_name": name,
@@ -182,7 +184,7 @@ impl Origin for Database {
 
     async fn registered_models(&mut self) -> Result<Vec<Value>, ServerError> {
         let texts = query(REGISTERED).fetch_all::<String>(&mut self.connection).await;
-        records(texts.map_err(old)?)
+        records(&texts.map_err(|error| old(&error))?)
     }
 
     fn reaches(&self, location: &str) -> bool {

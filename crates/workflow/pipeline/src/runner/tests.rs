@@ -300,7 +300,7 @@ async fn an_output_that_the_store_lost_is_made_again() {
             Box::pin(async move {
                 let statement = query("UPDATE stage_outcome SET outputs = replace(outputs, $1, $2)");
                 let statement = statement.bind(lost.to_string()).bind(other.to_string());
-                statement.execute(connection).await.map_err(ropewalk_catalog::CatalogError::from)?;
+                statement.execute(connection).await?;
                 Ok(())
             })
         })

@@ -13,7 +13,7 @@ use crate::api_server::connection::stop_signal;
 /// Between two questions to the catalogue.
 const PERIOD: Duration = Duration::from_millis(500);
 /// How long a topic goes on without listeners, so that one that comes again finds what it missed.
-const ABANDONED: Duration = Duration::from_secs(60);
+const ABANDONED: Duration = Duration::from_mins(1);
 /// How long the first question may take.
 const BEGINNING: Duration = Duration::from_secs(10);
 /// Events that are kept for those who come again.
