@@ -47,7 +47,7 @@ impl Query {
     pub async fn execute(self, connection: &mut Connection) -> Result<u64, CatalogError> {
         match &mut connection.kind {
             Kind::Sqlite(connection) => {
-                let mut statement = connection.prepare_cached(&self.sql)?;
+                let mut statement = connection.prepare_cached(&numbered(&self.sql))?;
                 bind(&mut statement, &self.values)?;
                 let mut rows = statement.raw_query();
                 while rows.next()?.is_some() {}
@@ -70,7 +70,7 @@ impl Query {
     {
         match &mut connection.kind {
             Kind::Sqlite(connection) => {
-                let mut statement = connection.prepare_cached(&self.sql)?;
+                let mut statement = connection.prepare_cached(&numbered(&self.sql))?;
                 bind(&mut statement, &self.values)?;
                 let mut rows = statement.raw_query();
                 while let Some(row) = rows.next()? {
@@ -152,7 +152,8 @@ pub async fn rows_insert<const N: usize>(
     let mut changed = 0;
     match &mut connection.kind {
         Kind::Sqlite(connection) => {
-            let mut statement = connection.prepare_cached(&format!("{head} VALUES ({placeholders}) {tail}"))?;
+            let mut statement =
+                connection.prepare_cached(&numbered(&format!("{head} VALUES ({placeholders}) {tail}")))?;
             for row in &rows {
                 for (index, value) in row.iter().enumerate() {
                     statement.raw_bind_parameter(index + 1, Bound(value))?;
@@ -190,14 +191,28 @@ impl rusqlite::ToSql for Bound<'_> {
     }
 }
 
-/// SQLite counts `$3` as a name, numbered by its first place in the text, so values are bound by their names.
+/// The text for SQLite, where `?3` is the third value and `$3` a name that is looked for among all others. A `$` before
+/// a digit stands for nothing else in the texts of this program.
+fn numbered(sql: &str) -> String {
+    let mut text = String::with_capacity(sql.len());
+    let mut rest = sql;
+    while let Some(at) = rest.find('$') {
+        let (before, after) = (&rest[..at], &rest[at + 1..]);
+        text.push_str(before);
+        text.push(if after.starts_with(|next: char| next.is_ascii_digit()) { '?' } else { '$' });
+        rest = after;
+    }
+    text.push_str(rest);
+    text
+}
+
 fn bind(statement: &mut rusqlite::Statement<'_>, values: &[Value]) -> Result<(), CatalogError> {
-    for index in 1..=statement.parameter_count() {
-        let number = statement.parameter_name(index).and_then(|name| name.strip_prefix('$')?.parse::<usize>().ok());
-        let value = number.and_then(|number| values.get(number.checked_sub(1)?));
-        let Some(value) = value else {
-            return Err(CatalogError::decode(format!("nothing is bound to placeholder {index} of a statement")));
-        };
+    let count = statement.parameter_count();
+    if values.len() < count {
+        let problem = format!("{} values are bound to the {count} placeholders of a statement", values.len());
+        return Err(CatalogError::decode(problem));
+    }
+    for (value, index) in values[..count].iter().zip(1..) {
         statement.raw_bind_parameter(index, Bound(value))?;
     }
     Ok(())
