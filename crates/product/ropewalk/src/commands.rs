@@ -57,7 +57,7 @@ pub(crate) async fn dispatch(arguments: Arguments) -> Ending {
         Command::Server(arguments) => Box::pin(server::run(&shared, arguments)).await,
         Command::Runs(arguments) => Box::pin(runs::run(&shared, &arguments)).await,
         Command::Reproduce(arguments) => Box::pin(reproduce::run(&shared, &arguments)).await,
-        Command::Models(command) => Box::pin(models::run(&shared, command)).await,
+        Command::Models(arguments) => Box::pin(models::run(&shared, arguments)).await,
         Command::Tracking(command) => Box::pin(tracking::run(&shared, command)).await,
         Command::Doctor => doctor::run(&shared).await,
         Command::Completions { shell } => Ok(completions::run(shell)),
