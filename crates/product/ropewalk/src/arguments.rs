@@ -181,6 +181,8 @@ pub(crate) struct Monitor {
 
 #[derive(Debug, Args)]
 pub(crate) struct Trace {
+    #[command(flatten)]
+    pub(crate) kept: Kept,
     /// What to follow: prediction:ID, models:/NAME/VERSION, models:/NAME@ALIAS, runs:/ID, data:NAME@VERSION
     pub(crate) uri: Uri,
 }

@@ -47,7 +47,7 @@ pub(crate) async fn dispatch(arguments: Arguments) -> Ending {
         Command::Status => status::run(&shared).await,
         Command::Serve(arguments) => serve::run(&shared, arguments).await,
         Command::Monitor(arguments) => Box::pin(monitor::run(&shared, &arguments)).await,
-        Command::Trace(arguments) => trace::run(&shared, &arguments).await,
+        Command::Trace(arguments) => Box::pin(trace::run(&shared, &arguments)).await,
         Command::Sql(arguments) => sql::run(&shared, &arguments).await,
         Command::Data(command) => Box::pin(data::dispatch(&shared, command)).await,
         Command::Remote(command) => Box::pin(remote::run(&shared, command)).await,

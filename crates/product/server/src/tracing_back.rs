@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use ropewalk_data::{EffectiveFacts, version_list, version_resolve};
+use ropewalk_data::{EffectiveFacts, facts_effective, version_list, version_resolve};
 use ropewalk_lineage::{Link, Relation, Step, upstream};
 use ropewalk_serving::{LogSettings, PredictionLog, PredictionRecord};
 use ropewalk_store::Root;
@@ -8,7 +8,7 @@ use ropewalk_types::{PredictionId, Uri, counted};
 use serde::Serialize;
 
 use crate::verifying::lost;
-use crate::{DatasetLineage, OpenProject, ServerError};
+use crate::{DatasetLineage, OpenProject, ServerError, TrackingHome};
 
 /// A thing, what is known of it, and the things that it came from.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -39,6 +39,44 @@ impl OpenProject {
     /// # Errors
     /// What `uri` names is not known here.
     pub async fn trace(&self, uri: &Uri) -> Result<Thread, ServerError> {
+        TrackingHome::of(self).thread(uri, Some(self)).await
+    }
+
+    /// What is declared of a thing, and what it inherits from those that it was made from.
+    pub async fn facts_of(&self, uri: &Uri) -> Result<EffectiveFacts, ServerError> {
+        self.facts_said(&TrackingHome::of(self).known(uri).await?).await
+    }
+
+    /// What the prediction log holds of an answer.
+    pub async fn prediction(&self, id: PredictionId) -> Result<PredictionRecord, ServerError> {
+        Ok(self.prediction_log().prediction_get(id).await?)
+    }
+
+    /// The prediction log, for reading.
+    pub(crate) fn prediction_log(&self) -> PredictionLog {
+        PredictionLog::open(self.catalog.clone(), LogSettings::default())
+    }
+}
+
+impl TrackingHome {
+    /// As [`OpenProject::trace`], where there may be no project.
+    ///
+    /// # Errors
+    /// What `uri` names is not known here.
+    pub async fn trace(&self, uri: &Uri) -> Result<Thread, ServerError> {
+        self.thread(uri, None).await
+    }
+
+    /// As [`OpenProject::facts_of`], where there may be no project.
+    ///
+    /// # Errors
+    /// What `uri` names is not known here.
+    pub async fn facts_of(&self, uri: &Uri) -> Result<EffectiveFacts, ServerError> {
+        Ok(facts_effective(&self.catalog, &self.known(uri).await?).await?)
+    }
+
+    /// The thread from `uri`; `project` knows of tracked files.
+    async fn thread(&self, uri: &Uri, project: Option<&OpenProject>) -> Result<Thread, ServerError> {
         let (start, first) = self.start(uri).await?;
         let mut parents: Parents = first.iter().cloned().collect();
         let from = first.as_ref().and_then(|(_, steps)| steps.first()).map_or(&start, |(_, parent)| parent);
@@ -52,17 +90,16 @@ impl OpenProject {
         let mut about = BTreeMap::new();
         for uri in parents.iter().flat_map(|(child, up)| up.iter().map(|(_, parent)| parent).chain([child])) {
             if !about.contains_key(uri) {
-                about.insert(uri.clone(), self.about(uri).await?);
+                about.insert(uri.clone(), self.about(uri, project).await?);
             }
         }
         Ok(weave(&start, &parents, &about, &mut BTreeSet::new()))
     }
 
-    /// What is declared of a thing, and what it inherits from those that it was made from.
-    pub async fn facts_of(&self, uri: &Uri) -> Result<EffectiveFacts, ServerError> {
+    /// What a URI means now, in lineage's table.
+    async fn known(&self, uri: &Uri) -> Result<Uri, ServerError> {
         let (start, first) = self.start(uri).await?;
-        let known = first.as_ref().and_then(|(_, steps)| steps.first()).map_or(&start, |(_, parent)| parent);
-        self.facts_said(known).await
+        Ok(first.and_then(|(_, steps)| steps.into_iter().next()).map_or(start, |(_, parent)| parent))
     }
 
     /// What a URI means now, and the first step back where that is not in lineage's table.
@@ -82,17 +119,12 @@ impl OpenProject {
         })
     }
 
-    /// What the prediction log holds of an answer.
-    pub async fn prediction(&self, id: PredictionId) -> Result<PredictionRecord, ServerError> {
-        Ok(self.prediction_log().prediction_get(id).await?)
+    async fn prediction(&self, id: PredictionId) -> Result<PredictionRecord, ServerError> {
+        let log = PredictionLog::open(self.catalog.clone(), LogSettings::default());
+        Ok(log.prediction_get(id).await?)
     }
 
-    /// The prediction log, for reading.
-    pub(crate) fn prediction_log(&self) -> PredictionLog {
-        PredictionLog::open(self.catalog.clone(), LogSettings::default())
-    }
-
-    async fn about(&self, uri: &Uri) -> Result<String, ServerError> {
+    async fn about(&self, uri: &Uri, project: Option<&OpenProject>) -> Result<String, ServerError> {
         Ok(match uri {
             Uri::Prediction(id) => {
                 let record = self.prediction(*id).await?;
@@ -106,7 +138,10 @@ impl OpenProject {
                         let columns = counted(one.columns.len() as u64, "column");
                         format!("{}, {}, {columns}", one.zone, counted(one.rows, "row"))
                     }
-                    None => self.tracked_about(name, version).await?.unwrap_or_default(),
+                    None => match project {
+                        Some(project) => project.tracked_about(name, version).await?.unwrap_or_default(),
+                        None => String::new(),
+                    },
                 }
             }
             Uri::ModelVersion { .. } => {
