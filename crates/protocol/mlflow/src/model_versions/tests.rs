@@ -135,7 +135,7 @@ async fn who_is_known_by_name_approves() {
     let mut registry = None;
     let server = Server::with(|state| {
         for user in ["ada", "bob"] {
-            state.users.insert(user.to_owned(), Secret::new(format!("{user}{user}")));
+            state.users.insert(user.to_owned(), Secret::new(&format!("{user}{user}")));
         }
         state.token = Some(Secret::new("a token of everybody's"));
         registry = Some(state.registry.clone());
@@ -150,12 +150,19 @@ async fn who_is_known_by_name_approves() {
     registry.role_member_set("reviewer", "ada", true).await.expect("role");
     let approve = |body: Value| post("/api/2.0/ropewalk/model-versions/approve", &body);
     let as_reviewer = || approve(json!({"name": "m", "version": "1", "role": "reviewer", "why": "fair"}));
-    let alias = || post("/api/2.0/mlflow/registered-models/alias", &json!({"name": "m", "alias": "champion", "version": "1"}));
+    let alias =
+        || post("/api/2.0/mlflow/registered-models/alias", &json!({"name": "m", "alias": "champion", "version": "1"}));
     server.refuses(by("bob", as_reviewer()), 403, "PERMISSION_DENIED").await;
     let mut unnamed = as_reviewer();
     unnamed.headers_mut().insert("authorization", HeaderValue::from_static("Bearer a token of everybody's"));
     server.refuses(unnamed, 403, "PERMISSION_DENIED").await;
-    server.refuses(by("ada", approve(json!({"name": "m", "version": "1", "target": "a b"}))), 400, "INVALID_PARAMETER_VALUE").await;
+    server
+        .refuses(
+            by("ada", approve(json!({"name": "m", "version": "1", "target": "a b"}))),
+            400,
+            "INVALID_PARAMETER_VALUE",
+        )
+        .await;
     server.refuses(by("bob", alias()), 403, "PERMISSION_DENIED").await;
     let given = server.ok(by("ada", as_reviewer())).await;
     assert_eq!((&given["approval"]["who"], &given["approval"]["role"]), (&json!("ada"), &json!("reviewer")));
