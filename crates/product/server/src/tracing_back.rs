@@ -84,6 +84,16 @@ impl TrackingHome {
             parents.entry(step.link.child).or_default().push((step.link.relation, step.link.parent));
         }
         if parents.is_empty() {
+            // What a client registered from elsewhere, or began without a stage, is known and came from nothing here.
+            let kept = match &start {
+                Uri::ModelVersion { .. } => true,
+                Uri::Run { path, .. } => path.is_empty(),
+                _ => false,
+            };
+            if kept {
+                let about = self.about(&start, project).await?;
+                return Ok(Thread { uri: start, about, from: Vec::new() });
+            }
             let hint = "see `ropewalk data ls`, `ropewalk models ls` and `ropewalk runs ls`".to_owned();
             return Err(ServerError::Unknown { what: format!("`{start}` is not known here"), hint });
         }
@@ -202,7 +212,44 @@ fn weave(uri: &Uri, parents: &Parents, about: &BTreeMap<Uri, String>, met: &mut 
 
 #[cfg(test)]
 mod tests {
+    use ropewalk_registry::SourcedVersion;
+    use ropewalk_store::BackendOptions;
+    use ropewalk_tracking::{DEFAULT_EXPERIMENT, NewRun};
+    use ropewalk_types::{ModelName, Timestamp};
+
     use super::*;
+    use crate::HomePlace;
+
+    #[tokio::test]
+    async fn what_clients_registered_is_traced_without_a_project() {
+        let folder = tempfile::tempdir().expect("folder");
+        let place = HomePlace { folder: folder.path().to_owned(), catalog: None, store: None };
+        let home = TrackingHome::open(&place, &BackendOptions::default()).await.expect("home");
+        let name = ModelName::new("m").expect("name");
+        home.registry().model_create(&name, None, Vec::new()).await.expect("model");
+        let new = NewRun::new(DEFAULT_EXPERIMENT, Timestamp(1));
+        let run = home.tracking().run_create(new).await.expect("run").info.id.to_string();
+        for (source, run) in [(format!("runs:/{run}/model"), Some(run.clone())), ("s3://b/m".to_owned(), None)] {
+            let version = SourcedVersion {
+                name: name.clone(),
+                source,
+                run,
+                logged_model: None,
+                run_link: String::new(),
+                description: None,
+                tags: Vec::new(),
+                user: None,
+            };
+            home.registry().version_create(version).await.expect("version");
+        }
+        let thread = home.trace(&uri("models:/m/1")).await.expect("by its run");
+        assert_eq!(thread.from[0].to.uri, uri(&format!("runs:/{run}/model")));
+        let elsewhere = home.trace(&uri("models:/m/2")).await.expect("from elsewhere");
+        assert_eq!((elsewhere.about.as_str(), elsewhere.from.len()), ("from s3://b/m", 0));
+        assert!(home.trace(&uri(&format!("runs:/{run}"))).await.expect("run").about.contains("RUNNING"));
+        home.trace(&uri("models:/m/3")).await.expect_err("no such version");
+        home.close().await;
+    }
 
     fn uri(text: &str) -> Uri {
         text.parse().expect(text)
