@@ -91,7 +91,7 @@ pub async fn promote(
             (current == Some(request.version), current)
         }
         Target::Stage(stage) => {
-            let newest = stage_newest(connection, model, request, *stage).await?;
+            let newest = stage_newest(connection, model, &request.name, request.version, *stage).await?;
             (candidate.stage == *stage, newest)
         }
     };
@@ -115,21 +115,35 @@ pub async fn promote(
     Ok(Attempt::Judged(promotion))
 }
 
-/// The newest version in the stage besides the request's.
+/// With what the next version for `target` is compared, unless it is that version itself.
+pub(crate) async fn standing(
+    connection: &mut Connection,
+    model: i64,
+    name: &ModelName,
+    target: &Target,
+) -> Result<Option<u64>, RegistryError> {
+    let current = match target {
+        Target::Alias(alias) => alias_points(connection, model, name, alias).await?,
+        Target::Stage(stage) => stage_newest(connection, model, name, 0, *stage).await?,
+    };
+    match current {
+        Some(current) => Ok(Some(current)),
+        None => history::last_other(connection, model, name, target, None).await,
+    }
+}
+
+/// The newest version in the stage besides one.
 async fn stage_newest(
     connection: &mut Connection,
     model: i64,
-    request: &PromotionRequest,
+    name: &ModelName,
+    besides: u64,
     stage: Stage,
 ) -> Result<Option<u64>, RegistryError> {
     let sql = "SELECT MAX(version) FROM model_version WHERE model = $1 AND stage = $2 AND version <> $3";
-    let newest: Option<i64> = query(sql)
-        .bind(model)
-        .bind(stage.as_str())
-        .bind(stored("the version", request.version)?)
-        .fetch_one(connection)
-        .await?;
-    newest.map(|version| counted(request.name.as_str(), "version", version)).transpose()
+    let newest: Option<i64> =
+        query(sql).bind(model).bind(stage.as_str()).bind(stored("the version", besides)?).fetch_one(connection).await?;
+    newest.map(|version| counted(name.as_str(), "version", version)).transpose()
 }
 
 async fn alias_move(connection: &mut Connection, model: i64, alias: &Alias, version: u64) -> Result<(), RegistryError> {

@@ -323,3 +323,27 @@ async fn a_gate_declared_again_leaves_no_record() {
     }
     assert_eq!(bench.registry.gate_list(&name("m"), true).await.expect("gates").len(), 3);
 }
+
+/// Nobody gets past a gate by taking away what it compares with, or the model that has it.
+#[tokio::test]
+async fn what_a_gate_needs_is_neither_deleted_nor_renamed() {
+    let bench = Bench::with(&[0.8, 0.7, 0.9]).await;
+    let better = Better { metric: "auc".to_owned(), lower: false };
+    bench.declare("champion", GateDeclaration { better: Some(better), ..GateDeclaration::default() }).await;
+    bench.alias_set(1).await.expect("first");
+    let (registry, model) = (&bench.registry, name("m"));
+    let guarded =
+        |error: RegistryError| assert_eq!((error.kind(), error.code()), (ErrorKind::Refused, "registry.guarded"));
+    guarded(registry.version_delete(&model, 1).await.expect_err("the incumbent"));
+    registry.alias_delete(&model, &champion(), "client", "").await.expect("taken away");
+    guarded(registry.version_delete(&model, 1).await.expect_err("the last incumbent"));
+    bench.alias_set(2).await.expect_err("worse than the last incumbent");
+    guarded(registry.model_delete(&model).await.expect_err("the model"));
+    guarded(registry.model_rename(&model, &name("n")).await.expect_err("the name"));
+    bench.alias_set(3).await.expect("better");
+    registry.version_delete(&model, 1).await.expect("no incumbent any more");
+    registry.version_delete(&model, 2).await.expect("never one");
+    registry.gate_declare(&model, champion().into(), None, "ada").await.expect("gate taken away");
+    registry.model_rename(&model, &name("n")).await.expect("renamed");
+    registry.model_delete(&name("n")).await.expect("deleted");
+}
