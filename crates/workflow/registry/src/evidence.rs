@@ -98,7 +98,7 @@ impl TrackedModels {
 
     /// Under which root a version's files lie, and in which folder there.
     async fn place(&self, storage: &str) -> Result<(ArtifactRoot, String), String> {
-        let (home, folder) = match storage.parse() {
+        let (home, folder) = match storage.parse::<Uri>() {
             Ok(Uri::Run { run, path }) => {
                 (self.tracking.artifact_home(run).await.map_err(|error| error.to_string())?, path)
             }
