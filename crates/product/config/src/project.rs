@@ -297,6 +297,23 @@ models = ["models:/flight-delays@champion"]
     }
 
     #[test]
+    fn a_gate_needs_an_alias_and_one_direction() {
+        let alias = "alias = \"champion\"";
+        let more = "alias = \"champion\", higher = \"auc\", signature = true, approval = [\"role:reviewer\"]";
+        let file = ProjectFile::parse("ropewalk.toml", &GOOD.replace(alias, more)).expect("good");
+        let stages = file.stages("ropewalk.toml").expect("stages");
+        let register = stages.iter().find_map(|(_, stage)| match stage {
+            Stage::Register(register) => Some(register.clone()),
+            _ => None,
+        });
+        assert_eq!(register.expect("register").approval, Some(vec!["role:reviewer".to_owned()]));
+        let none = error(", alias = \"champion\"", "");
+        assert!(none.to_string().contains("names no alias"), "{none}");
+        let both = error(alias, "alias = \"champion\", higher = \"auc\", lower = \"loss\"");
+        assert!(both.to_string().contains("both `higher` and `lower`"), "{both}");
+    }
+
+    #[test]
     fn names_must_be_known() {
         let wrong = error("table = \"features\"", "table = \"featurs\"");
         assert_eq!(wrong.to_string(), "ropewalk.toml: [stage.train]: there is no dataset `featurs`");

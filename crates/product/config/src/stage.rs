@@ -101,9 +101,36 @@ pub struct Register {
     /// Name of the registered model.
     pub name: String,
     /// The conditions under which the alias may move.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub gate: Option<String>,
     /// The alias that moves to the new version.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub alias: Option<String>,
+    /// A metric that must be higher than the incumbent's, on the same version of a dataset.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub higher: Option<String>,
+    /// A metric that must be lower than the incumbent's, on the same version of a dataset.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lower: Option<String>,
+    /// Whether it must take and give what the incumbent takes and gives.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signature: Option<bool>,
+    /// Who may approve, as `NAME` or `role:NAME`; one of them must.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approval: Option<Vec<String>>,
+}
+
+impl Register {
+    /// What would be ignored in silence, and what to do.
+    fn fault(&self) -> Option<(&'static str, &'static str)> {
+        let signature = self.signature.unwrap_or(false);
+        let gated = self.gate.is_some() || self.higher.is_some() || self.lower.is_some() || signature;
+        if self.alias.is_none() && (gated || self.approval.is_some()) {
+            return Some(("it says what must hold and names no alias that moves then", "add alias = \"champion\""));
+        }
+        let both = self.higher.is_some() && self.lower.is_some();
+        both.then_some(("it has both `higher` and `lower`", "keep one; more comparisons go into `gate`"))
+    }
 }
 
 /// A command of the user's own.
@@ -154,7 +181,12 @@ impl StageTable {
             (Some(path), None, None, None) => Stage::Sql { path: path.clone(), out: self.sql_out(name, &wrong)? },
             (None, Some(train), None, None) => Stage::Train(train.clone()),
             (None, None, Some(line), None) => Stage::Run(self.command(line, &wrong)?),
-            (None, None, None, Some(register)) => Stage::Register(register.clone()),
+            (None, None, None, Some(register)) => {
+                if let Some((message, hint)) = register.fault() {
+                    return Err(wrong(message.to_owned(), hint));
+                }
+                Stage::Register(register.clone())
+            }
             (None, None, None, None) => {
                 return Err(wrong("it does nothing".to_owned(), "give it one of `sql`, `train`, `run` or `register`"));
             }

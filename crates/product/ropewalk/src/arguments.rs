@@ -15,7 +15,7 @@ pub(crate) use data::{
     AddArguments, Audit, Checkout, Collect, Data, Diff, Fetch, LinkArguments, Merge, Pull, Push, Remote, Remove, Tag,
     Verify,
 };
-pub(crate) use models::{AliasCommand, Approve, GateCommand, GateSet, Models, RoleCommand};
+pub(crate) use models::{AliasCommand, Approve, GateCommand, GateSet, Models, ModelsCommand, RoleCommand};
 pub(crate) use server::{Kept, Reproduce, Runs, RunsCommand, Server};
 pub(crate) use spec::DataSpec;
 pub(crate) use tracking::{Tracking, TrackingExport, TrackingImport, TrackingPlace};
@@ -99,7 +99,6 @@ pub(crate) enum Command {
     /// Do again what a run did, and say what came out equal
     Reproduce(Reproduce),
     /// Registered models: their versions, aliases, gates and approvals
-    #[command(subcommand)]
     Models(Models),
     /// All runs and models at once: take over an MLflow, or write one
     #[command(subcommand)]
@@ -182,6 +181,8 @@ pub(crate) struct Monitor {
 
 #[derive(Debug, Args)]
 pub(crate) struct Trace {
+    #[command(flatten)]
+    pub(crate) kept: Kept,
     /// What to follow: prediction:ID, models:/NAME/VERSION, models:/NAME@ALIAS, runs:/ID, data:NAME@VERSION
     pub(crate) uri: Uri,
 }

@@ -215,7 +215,15 @@ fn run(
 }
 
 fn register(name: StageName, register: &Register) -> Result<StageSpec, ServerError> {
-    let settings = json!({ "name": register.name, "gate": register.gate, "alias": register.alias });
+    let settings = json!({
+        "name": register.name,
+        "gate": register.gate,
+        "alias": register.alias,
+        "higher": register.higher,
+        "lower": register.lower,
+        "signature": register.signature.unwrap_or(false),
+        "approval": register.approval.as_deref().unwrap_or_default(),
+    });
     let inputs = BTreeMap::from([("model".to_owned(), from_stage(&register.model, Some("model".to_owned()))?)]);
     Ok(StageSpec { name, kind: "register", settings, inputs, after: BTreeSet::new() })
 }

@@ -78,11 +78,12 @@ impl OpenProject {
         let store = store_open(root, &file.backends.storage, &access.backends).await?;
         let catalog = catalog_open(root, &file).await?;
         let ambient: Arc<dyn Ambient> = Arc::new(SystemAmbient);
+        let tracking = Tracking::new(catalog.clone(), store.clone(), Arc::clone(&ambient));
         Ok(Self {
             root: root.to_owned(),
             file: Arc::new(file),
-            tracking: Tracking::new(catalog.clone(), store.clone(), Arc::clone(&ambient)),
-            registry: Registry::new(catalog.clone(), Arc::clone(&ambient)),
+            registry: Registry::with_files(catalog.clone(), Arc::clone(&ambient), tracking.clone()),
+            tracking,
             store,
             catalog,
             executor,

@@ -212,12 +212,13 @@ impl OpenProject {
         let file = Arc::new(project_file(&code)?);
         // Sources lie with the project, and are no code.
         let root = if spec.kind == "ingest" { self.root.clone() } else { code };
+        let tracking = Tracking::new(catalog.clone(), self.store.clone(), Arc::clone(&self.ambient));
         Ok(Self {
             root,
             file,
             store: self.store.clone(),
-            tracking: Tracking::new(catalog.clone(), self.store.clone(), Arc::clone(&self.ambient)),
-            registry: Registry::new(catalog.clone(), Arc::clone(&self.ambient)),
+            registry: Registry::with_files(catalog.clone(), Arc::clone(&self.ambient), tracking.clone()),
+            tracking,
             catalog,
             executor: Arc::clone(&self.executor),
             ambient: Arc::clone(&self.ambient),

@@ -1,16 +1,21 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use ropewalk_inference::ClassicalEngine;
 use ropewalk_open_inference::{ProtocolLimits, grpc_service, health_service};
+use ropewalk_registry::{ModelVersion, TrackedModels};
 use ropewalk_serving::{HostLimits, HostedModel, LogSettings, ModelHost, ModelMetadata, PredictionLog};
-use ropewalk_types::Uri;
+use ropewalk_types::{Digest, Uri};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::TcpListenerStream;
 
 use crate::{OpenProject, ServerError};
+
+/// Largest graph of a client's that is loaded: a file of ONNX cannot be larger, whose format is Protocol Buffers.
+const ONNX_BYTES: u64 = 2 << 30;
 
 /// What to serve, and where.
 #[derive(Clone, Debug)]
@@ -75,11 +80,27 @@ impl OpenProject {
 
     async fn load(&self, host: &ModelHost, model: &Uri) -> Result<ModelMetadata, ServerError> {
         let version = self.registry.resolve(model).await?;
-        let onnx = self.store.get_bytes(&version.content()?.digest).await?;
-        let (name, number, digest) = (version.name.clone(), version.version, version.content()?.digest);
+        let (digest, onnx) = self.graph(&version).await?;
+        let (name, number) = (version.name.clone(), version.version);
         let loaded = host.load(HostedModel { name, version: number, digest, onnx }).await?;
         host.default_set(&version.name, Some(number))?;
         Ok(loaded)
+    }
+
+    /// The ONNX graph of a version: what a stage made, or what a client logged by `mlflow.onnx`, as it lies there now.
+    async fn graph(&self, version: &ModelVersion) -> Result<(Digest, Bytes), ServerError> {
+        if let Some(content) = &version.content {
+            return Ok((content.digest, self.store.get_bytes(&content.digest).await?));
+        }
+        let refused = |reason: String| ServerError::Unknown {
+            what: format!("{} cannot be served: {reason}", version.uri()),
+            hint: "what is served is a graph that a stage made, or that `mlflow.onnx.log_model` logged here".to_owned(),
+        };
+        let files = TrackedModels::new(self.tracking.clone());
+        let model = files.mlmodel(version).await.map_err(refused)?;
+        let path = model.onnx.ok_or_else(|| refused("its MLmodel names no ONNX graph".to_owned()))?;
+        let (artifact, onnx) = files.file(version, &path, ONNX_BYTES).await.map_err(refused)?;
+        Ok((artifact.digest, onnx))
     }
 }
 

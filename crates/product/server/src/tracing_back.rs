@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use ropewalk_data::{EffectiveFacts, version_list, version_resolve};
+use ropewalk_data::{EffectiveFacts, facts_effective, version_list, version_resolve};
 use ropewalk_lineage::{Link, Relation, Step, upstream};
 use ropewalk_serving::{LogSettings, PredictionLog, PredictionRecord};
 use ropewalk_store::Root;
@@ -8,7 +8,7 @@ use ropewalk_types::{PredictionId, Uri, counted};
 use serde::Serialize;
 
 use crate::verifying::lost;
-use crate::{DatasetLineage, OpenProject, ServerError};
+use crate::{DatasetLineage, OpenProject, ServerError, TrackingHome};
 
 /// A thing, what is known of it, and the things that it came from.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -39,6 +39,44 @@ impl OpenProject {
     /// # Errors
     /// What `uri` names is not known here.
     pub async fn trace(&self, uri: &Uri) -> Result<Thread, ServerError> {
+        TrackingHome::of(self).thread(uri, Some(self)).await
+    }
+
+    /// What is declared of a thing, and what it inherits from those that it was made from.
+    pub async fn facts_of(&self, uri: &Uri) -> Result<EffectiveFacts, ServerError> {
+        self.facts_said(&TrackingHome::of(self).known(uri).await?).await
+    }
+
+    /// What the prediction log holds of an answer.
+    pub async fn prediction(&self, id: PredictionId) -> Result<PredictionRecord, ServerError> {
+        Ok(self.prediction_log().prediction_get(id).await?)
+    }
+
+    /// The prediction log, for reading.
+    pub(crate) fn prediction_log(&self) -> PredictionLog {
+        PredictionLog::open(self.catalog.clone(), LogSettings::default())
+    }
+}
+
+impl TrackingHome {
+    /// As [`OpenProject::trace`], where there may be no project.
+    ///
+    /// # Errors
+    /// What `uri` names is not known here.
+    pub async fn trace(&self, uri: &Uri) -> Result<Thread, ServerError> {
+        self.thread(uri, None).await
+    }
+
+    /// As [`OpenProject::facts_of`], where there may be no project.
+    ///
+    /// # Errors
+    /// What `uri` names is not known here.
+    pub async fn facts_of(&self, uri: &Uri) -> Result<EffectiveFacts, ServerError> {
+        Ok(facts_effective(&self.catalog, &self.known(uri).await?).await?)
+    }
+
+    /// The thread from `uri`; `project` knows of tracked files.
+    async fn thread(&self, uri: &Uri, project: Option<&OpenProject>) -> Result<Thread, ServerError> {
         let (start, first) = self.start(uri).await?;
         let mut parents: Parents = first.iter().cloned().collect();
         let from = first.as_ref().and_then(|(_, steps)| steps.first()).map_or(&start, |(_, parent)| parent);
@@ -46,23 +84,32 @@ impl OpenProject {
             parents.entry(step.link.child).or_default().push((step.link.relation, step.link.parent));
         }
         if parents.is_empty() {
+            // What a client registered from elsewhere, or began without a stage, is known and came from nothing here.
+            let kept = match &start {
+                Uri::ModelVersion { .. } => true,
+                Uri::Run { path, .. } => path.is_empty(),
+                _ => false,
+            };
+            if kept {
+                let about = self.about(&start, project).await?;
+                return Ok(Thread { uri: start, about, from: Vec::new() });
+            }
             let hint = "see `ropewalk data ls`, `ropewalk models ls` and `ropewalk runs ls`".to_owned();
             return Err(ServerError::Unknown { what: format!("`{start}` is not known here"), hint });
         }
         let mut about = BTreeMap::new();
         for uri in parents.iter().flat_map(|(child, up)| up.iter().map(|(_, parent)| parent).chain([child])) {
             if !about.contains_key(uri) {
-                about.insert(uri.clone(), self.about(uri).await?);
+                about.insert(uri.clone(), self.about(uri, project).await?);
             }
         }
         Ok(weave(&start, &parents, &about, &mut BTreeSet::new()))
     }
 
-    /// What is declared of a thing, and what it inherits from those that it was made from.
-    pub async fn facts_of(&self, uri: &Uri) -> Result<EffectiveFacts, ServerError> {
+    /// What a URI means now, in lineage's table.
+    async fn known(&self, uri: &Uri) -> Result<Uri, ServerError> {
         let (start, first) = self.start(uri).await?;
-        let known = first.as_ref().and_then(|(_, steps)| steps.first()).map_or(&start, |(_, parent)| parent);
-        self.facts_said(known).await
+        Ok(first.and_then(|(_, steps)| steps.into_iter().next()).map_or(start, |(_, parent)| parent))
     }
 
     /// What a URI means now, and the first step back where that is not in lineage's table.
@@ -82,17 +129,12 @@ impl OpenProject {
         })
     }
 
-    /// What the prediction log holds of an answer.
-    pub async fn prediction(&self, id: PredictionId) -> Result<PredictionRecord, ServerError> {
-        Ok(self.prediction_log().prediction_get(id).await?)
+    async fn prediction(&self, id: PredictionId) -> Result<PredictionRecord, ServerError> {
+        let log = PredictionLog::open(self.catalog.clone(), LogSettings::default());
+        Ok(log.prediction_get(id).await?)
     }
 
-    /// The prediction log, for reading.
-    pub(crate) fn prediction_log(&self) -> PredictionLog {
-        PredictionLog::open(self.catalog.clone(), LogSettings::default())
-    }
-
-    async fn about(&self, uri: &Uri) -> Result<String, ServerError> {
+    async fn about(&self, uri: &Uri, project: Option<&OpenProject>) -> Result<String, ServerError> {
         Ok(match uri {
             Uri::Prediction(id) => {
                 let record = self.prediction(*id).await?;
@@ -106,7 +148,10 @@ impl OpenProject {
                         let columns = counted(one.columns.len() as u64, "column");
                         format!("{}, {}, {columns}", one.zone, counted(one.rows, "row"))
                     }
-                    None => self.tracked_about(name, version).await?.unwrap_or_default(),
+                    None => match project {
+                        Some(project) => project.tracked_about(name, version).await?.unwrap_or_default(),
+                        None => String::new(),
+                    },
                 }
             }
             Uri::ModelVersion { .. } => {
@@ -167,7 +212,44 @@ fn weave(uri: &Uri, parents: &Parents, about: &BTreeMap<Uri, String>, met: &mut 
 
 #[cfg(test)]
 mod tests {
+    use ropewalk_registry::SourcedVersion;
+    use ropewalk_store::BackendOptions;
+    use ropewalk_tracking::{DEFAULT_EXPERIMENT, NewRun};
+    use ropewalk_types::{ModelName, Timestamp};
+
     use super::*;
+    use crate::HomePlace;
+
+    #[tokio::test]
+    async fn what_clients_registered_is_traced_without_a_project() {
+        let folder = tempfile::tempdir().expect("folder");
+        let place = HomePlace { folder: folder.path().to_owned(), catalog: None, store: None };
+        let home = TrackingHome::open(&place, &BackendOptions::default()).await.expect("home");
+        let name = ModelName::new("m").expect("name");
+        home.registry().model_create(&name, None, Vec::new()).await.expect("model");
+        let new = NewRun::new(DEFAULT_EXPERIMENT, Timestamp(1));
+        let run = home.tracking().run_create(new).await.expect("run").info.id.to_string();
+        for (source, run) in [(format!("runs:/{run}/model"), Some(run.clone())), ("s3://b/m".to_owned(), None)] {
+            let version = SourcedVersion {
+                name: name.clone(),
+                source,
+                run,
+                logged_model: None,
+                run_link: String::new(),
+                description: None,
+                tags: Vec::new(),
+                user: None,
+            };
+            home.registry().version_create(version).await.expect("version");
+        }
+        let thread = home.trace(&uri("models:/m/1")).await.expect("by its run");
+        assert_eq!(thread.from[0].to.uri, uri(&format!("runs:/{run}/model")));
+        let elsewhere = home.trace(&uri("models:/m/2")).await.expect("from elsewhere");
+        assert_eq!((elsewhere.about.as_str(), elsewhere.from.len()), ("from s3://b/m", 0));
+        assert!(home.trace(&uri(&format!("runs:/{run}"))).await.expect("run").about.contains("RUNNING"));
+        home.trace(&uri("models:/m/3")).await.expect_err("no such version");
+        home.close().await;
+    }
 
     fn uri(text: &str) -> Uri {
         text.parse().expect(text)

@@ -52,9 +52,10 @@ impl TrackingHome {
         let catalog = place.catalog.clone().unwrap_or_else(|| url("sqlite:", &folder, CATALOG));
         let catalog = Catalog::open(&catalog, &MIGRATIONS).await?;
         let ambient: Arc<dyn Ambient> = Arc::new(SystemAmbient);
+        let tracking = Tracking::new(catalog.clone(), store.clone(), Arc::clone(&ambient));
         Ok(Self {
-            tracking: Tracking::new(catalog.clone(), store.clone(), Arc::clone(&ambient)),
-            registry: Registry::new(catalog.clone(), ambient),
+            registry: Registry::with_files(catalog.clone(), ambient, tracking.clone()),
+            tracking,
             spool: folder.join(SPOOL),
             catalog,
             store,

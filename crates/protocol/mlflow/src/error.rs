@@ -79,6 +79,9 @@ pub enum MlflowError {
     /// The request carries no token, or another one.
     #[error("this server expects its token as `Authorization: Bearer`")]
     Unauthenticated,
+    /// What counts by who does it, and the request proves no name.
+    #[error("this counts only from a user whom the server knows by name")]
+    Nameless,
     /// Tracking refused or failed.
     #[error(transparent)]
     Tracking(#[from] TrackingError),
@@ -123,7 +126,7 @@ impl MlflowError {
             Self::EndpointAbsent { .. } => ("ENDPOINT_NOT_FOUND", StatusCode::NOT_FOUND),
             Self::NotImplemented(_) => ("NOT_IMPLEMENTED", StatusCode::NOT_IMPLEMENTED),
             Self::RunUnknown(_) => ("RESOURCE_DOES_NOT_EXIST", StatusCode::NOT_FOUND),
-            Self::Host(_) => ("PERMISSION_DENIED", StatusCode::FORBIDDEN),
+            Self::Host(_) | Self::Nameless => ("PERMISSION_DENIED", StatusCode::FORBIDDEN),
             Self::Unauthenticated => ("UNAUTHENTICATED", StatusCode::UNAUTHORIZED),
             Self::Tracking(error) => match error.kind() {
                 ErrorKind::Absent => ("RESOURCE_DOES_NOT_EXIST", StatusCode::NOT_FOUND),
@@ -169,6 +172,7 @@ impl Diagnose for MlflowError {
             Self::EndpointAbsent { .. } => "mlflow.endpoint_absent",
             Self::Host(_) => "mlflow.host",
             Self::Unauthenticated => "mlflow.unauthenticated",
+            Self::Nameless => "mlflow.nameless",
             Self::Tracking(error) => error.code(),
             Self::Registry(error) => error.code(),
             Self::Store(error) => error.code(),
@@ -182,6 +186,7 @@ impl Diagnose for MlflowError {
         match self {
             Self::Host(_) => Some("allow the host in the server's configuration".to_owned()),
             Self::Unauthenticated => Some("set MLFLOW_TRACKING_TOKEN to the server's token".to_owned()),
+            Self::Nameless => Some("start the server with --users-file and send a name and a password".to_owned()),
             Self::Tracking(error) => error.hint(),
             Self::Registry(error) => error.hint(),
             Self::Store(error) => error.hint(),

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::{Extension, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
-use ropewalk_registry::{SourcedVersion, Stage, VERSION_PAGE};
+use ropewalk_registry::{SourcedVersion, Stage, Target, TargetError, VERSION_PAGE};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -108,6 +108,32 @@ pub(crate) async fn transition_stage(
 
 fn stage(text: &str) -> Result<Stage, MlflowError> {
     text.parse().map_err(|error| MlflowError::invalid("stage", &error))
+}
+
+/// That the user who asks stands for a version; see [`ropewalk_registry::approve`].
+#[derive(Debug, Deserialize)]
+pub(crate) struct Approve {
+    name: Option<String>,
+    version: Option<Int64OrText>,
+    target: Option<String>,
+    role: Option<String>,
+    why: Option<String>,
+}
+
+pub(crate) async fn approve(
+    State(state): States,
+    principal: Option<Extension<Principal>>,
+    Message(message): Message<Approve>,
+) -> Answer {
+    let Some(Extension(Principal(who))) = principal else { return Err(MlflowError::Nameless) };
+    let (name, version) = (model_name(message.name)?, version_number(message.version)?);
+    let target: Option<Target> = match message.target.as_deref() {
+        Some(target) => Some(target.parse().map_err(|error: TargetError| MlflowError::invalid("target", &error))?),
+        None => None,
+    };
+    let why = message.why.unwrap_or_default();
+    let approval = state.registry.approve(&name, version, target, message.role.as_deref(), (&who, &why)).await?;
+    Ok(Json(json!({ "approval": approval })))
 }
 
 /// `GetLatestVersions`.

@@ -22,7 +22,9 @@ pub fn router(state: MlflowState) -> Router {
         .route("/version", get(async || MLFLOW_VERSION))
         .route("/get-artifact", get(artifacts::get))
         .route("/model-versions/get-artifact", get(model_versions::artifact))
-        .route("/v1/traces", post(traces::otlp::export));
+        .route("/v1/traces", post(traces::otlp::export))
+        // Not MLflow's: its API has no word for it.
+        .route("/api/2.0/ropewalk/model-versions/approve", post(model_versions::approve));
     for prefix in ["/api", "/ajax-api"] {
         // Which version of the API an endpoint belongs to differs between MLflow's own: each is answered under both.
         for version in ["2.0", "3.0"] {

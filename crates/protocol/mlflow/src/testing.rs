@@ -33,8 +33,8 @@ impl Server {
         let store = Store::open("memory:").await.expect("store in memory");
         let spool = tempfile::tempdir().expect("spool");
         let ambient = Arc::new(ManualAmbient::default());
-        let registry = Registry::new(catalog.clone(), ambient.clone());
-        let tracking = Tracking::new(catalog, store, ambient);
+        let tracking = Tracking::new(catalog.clone(), store, ambient.clone());
+        let registry = Registry::with_files(catalog, ambient, tracking.clone());
         let mut state = MlflowState::new(tracking, registry, spool.path().to_owned());
         change(&mut state);
         Self { router: router(state), spool }

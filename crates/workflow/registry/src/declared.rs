@@ -24,7 +24,8 @@ pub struct DeclaredGate {
 
 /// Declares what must hold before a version of the model moves to `target`, in place of what was declared before.
 ///
-/// None, or one that asks for nothing, takes the gate away. What was declared before is kept.
+/// None, or one that asks for nothing, takes the gate away. What was declared before is kept; the same again leaves no
+/// record.
 ///
 /// Errors: [`RegistryError::ModelUnknown`], [`RegistryError::Gate`].
 pub async fn gate_declare(
@@ -45,6 +46,9 @@ pub async fn gate_declare(
         None => None,
     };
     let model = model_id(connection, name).await?;
+    if gate_of(connection, model, name, target).await?.as_ref() == declaration {
+        return Ok(());
+    }
     query(
         "INSERT INTO model_gate (model, target, sequence, declaration, who, at)
          VALUES ($1, $2, (SELECT COALESCE(MAX(sequence), 0) + 1 FROM model_gate WHERE model = $1 AND target = $2),

@@ -89,6 +89,16 @@ pub enum RegistryError {
         /// Every condition with its figures.
         outcome: Box<GateOutcome>,
     },
+    /// Without it a gate would guard nothing, or compare with nobody.
+    #[error("{what} stays as it is: a gate guards `{target}` of {name}")]
+    Guarded {
+        /// What was to be deleted or renamed.
+        what: String,
+        /// The model.
+        name: ModelName,
+        /// What the gate guards.
+        target: Target,
+    },
     /// Who wants to approve has not the role for it.
     #[error("{who} is no member of role:{role}")]
     NotMember {
@@ -181,7 +191,7 @@ impl RegistryError {
             | Self::VersionUnknown { .. }
             | Self::NoVersions(_) => ErrorKind::Absent,
             Self::ModelExists { .. } => ErrorKind::Exists,
-            Self::Refused { .. } | Self::NotMember { .. } => ErrorKind::Refused,
+            Self::Refused { .. } | Self::Guarded { .. } | Self::NotMember { .. } => ErrorKind::Refused,
             // MLflow says of an alias that is not there that the parameter is wrong.
             Self::AliasUnknown { .. }
             | Self::Gate(_)
@@ -228,6 +238,7 @@ impl Diagnose for RegistryError {
             Self::Invalid { .. } => "registry.invalid",
             Self::Unknown { .. } => "registry.unknown",
             Self::Refused { .. } => "registry.gate_failed",
+            Self::Guarded { .. } => "registry.guarded",
             Self::NotMember { .. } => "registry.not_member",
             Self::ModelUnknown { .. } => "registry.model_unknown",
             Self::VersionUnknown { .. } | Self::NoVersions(_) => "registry.version_unknown",
@@ -250,6 +261,9 @@ impl Diagnose for RegistryError {
             Self::Unknown { .. } => Some("only versions that a stage registered can be used here".to_owned()),
             Self::Refused { name, .. } => {
                 Some(format!("the conditions are shown by `ropewalk models gate show {name}`"))
+            }
+            Self::Guarded { name, target, .. } => {
+                Some(format!("take the gate away first: `ropewalk models gate rm {name} {target}`"))
             }
             Self::NotMember { .. } => Some("the members are shown by `ropewalk models role ls`".to_owned()),
             Self::ModelUnknown { name, known } => Some(model_hint(name, known)),

@@ -13,6 +13,7 @@ mod declared;
 mod error;
 mod evidence;
 mod gate;
+mod interface;
 mod limits;
 mod model;
 mod promotion;
@@ -34,11 +35,12 @@ pub use declared::{
     Approval, DeclaredGate, approval_list, approve, gate_declare, gate_list, role_list, role_member_set,
 };
 pub use error::{ErrorKind, RegistryError};
-pub use evidence::{Evidence, Facts, TrackedRuns};
+pub use evidence::{Evidence, Facts, TrackedModels, TrackedRuns};
 pub use gate::{Approver, ApproverError, Better, Condition, Gate, GateDeclaration, GateError, GateOutcome, Metrics};
+pub use interface::{Interface, MlModel, MlModelError};
 pub use limits::TAG_VALUE_CHARACTERS;
 pub use model::{ModelContent, ModelVersion, NewVersion, PROMPT_TAG, RegisteredModel, SourcedVersion, Tags};
-pub use promotion::{Change, Promotion, PromotionRequest, alias_delete, history, promote};
+pub use promotion::{Attempt, Change, Interfaces, Promotion, PromotionRequest, alias_delete, history, promote};
 pub use registered::{
     model_create, model_delete, model_get, model_list, model_rename, model_tag_delete, model_tag_set, model_update,
 };

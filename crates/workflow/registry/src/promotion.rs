@@ -1,18 +1,21 @@
 mod history;
 mod judge;
 
+use std::collections::BTreeMap;
+
 use ropewalk_catalog::{Connection, query};
 use ropewalk_types::{Alias, ModelName, Timestamp};
 use serde::{Deserialize, Serialize};
 
 pub use history::{Change, history};
+use judge::Verdict;
 
 use crate::alias::alias_points;
 use crate::declared::gate_of;
 use crate::model::{counted, stored};
 use crate::registered::model_id;
 use crate::version::version_get;
-use crate::{Evidence, Gate, GateOutcome, RegistryError, Stage, Target};
+use crate::{Evidence, Gate, GateOutcome, Interface, ModelVersion, RegistryError, Stage, Target};
 
 /// The wish that a version becomes what `target` says.
 #[derive(Clone, Debug)]
@@ -46,6 +49,18 @@ pub struct Promotion {
     pub outcome: GateOutcome,
 }
 
+/// What is known of the interfaces of versions whose bytes the catalogue does not know, by their numbers.
+pub type Interfaces = BTreeMap<u64, Result<Interface, String>>;
+
+/// Whether a [`PromotionRequest`] could be judged.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Attempt {
+    /// It was, and what follows from it is done.
+    Judged(Promotion),
+    /// Nothing was done: what this version takes and gives has to be read first, outside of the transaction.
+    Reads(Box<ModelVersion>),
+}
+
 /// Points an alias at a version, or changes its stage, if every gate holds; in the caller's transaction.
 ///
 /// The gates compare with the versions that their aliases point at now; where an alias was taken away, with the one
@@ -59,7 +74,8 @@ pub async fn promote(
     connection: &mut Connection,
     request: &PromotionRequest,
     evidence: &dyn Evidence,
-) -> Result<Promotion, RegistryError> {
+    interfaces: &Interfaces,
+) -> Result<Attempt, RegistryError> {
     if let Target::Stage(stage) = request.target
         && request.archive
         && !stage.is_active()
@@ -75,13 +91,16 @@ pub async fn promote(
             (current == Some(request.version), current)
         }
         Target::Stage(stage) => {
-            let newest = stage_newest(connection, model, request, *stage).await?;
+            let newest = stage_newest(connection, model, &request.name, request.version, *stage).await?;
             (candidate.stage == *stage, newest)
         }
     };
     let declared = gate_of(connection, model, &request.name, &request.target).await?;
-    let bench = judge::Bench { request, model, candidate: &candidate, previous, evidence };
-    let outcome = judge::judge(connection, &bench, declared.as_ref()).await?;
+    let bench = judge::Bench { request, model, candidate: &candidate, previous, evidence, interfaces };
+    let outcome = match judge::judge(connection, &bench, declared.as_ref()).await? {
+        Verdict::Said(outcome) => outcome,
+        Verdict::Reads(version) => return Ok(Attempt::Reads(version)),
+    };
     let promotion = Promotion { moved: outcome.held && !there, previous, outcome };
     if promotion.outcome.held {
         match &request.target {
@@ -93,24 +112,38 @@ pub async fn promote(
         let gate = judge::gate_text(request, declared.as_ref());
         history::write(connection, model, request, &promotion, gate).await?;
     }
-    Ok(promotion)
+    Ok(Attempt::Judged(promotion))
 }
 
-/// The newest version in the stage besides the request's.
+/// With what the next version for `target` is compared, unless it is that version itself.
+pub(crate) async fn standing(
+    connection: &mut Connection,
+    model: i64,
+    name: &ModelName,
+    target: &Target,
+) -> Result<Option<u64>, RegistryError> {
+    let current = match target {
+        Target::Alias(alias) => alias_points(connection, model, name, alias).await?,
+        Target::Stage(stage) => stage_newest(connection, model, name, 0, *stage).await?,
+    };
+    match current {
+        Some(current) => Ok(Some(current)),
+        None => history::last_other(connection, model, name, target, None).await,
+    }
+}
+
+/// The newest version in the stage besides one.
 async fn stage_newest(
     connection: &mut Connection,
     model: i64,
-    request: &PromotionRequest,
+    name: &ModelName,
+    besides: u64,
     stage: Stage,
 ) -> Result<Option<u64>, RegistryError> {
     let sql = "SELECT MAX(version) FROM model_version WHERE model = $1 AND stage = $2 AND version <> $3";
-    let newest: Option<i64> = query(sql)
-        .bind(model)
-        .bind(stage.as_str())
-        .bind(stored("the version", request.version)?)
-        .fetch_one(connection)
-        .await?;
-    newest.map(|version| counted(request.name.as_str(), "version", version)).transpose()
+    let newest: Option<i64> =
+        query(sql).bind(model).bind(stage.as_str()).bind(stored("the version", besides)?).fetch_one(connection).await?;
+    newest.map(|version| counted(name.as_str(), "version", version)).transpose()
 }
 
 async fn alias_move(connection: &mut Connection, model: i64, alias: &Alias, version: u64) -> Result<(), RegistryError> {

@@ -2,10 +2,11 @@ use ropewalk_catalog::{Connection, query};
 use ropewalk_lineage::{Link, Relation, link, unlink};
 use ropewalk_types::{ModelName, Timestamp, Uri};
 
+use crate::declared::gate_list;
 use crate::limits::{tag_check, tags_check};
 use crate::model::{PROMPT_TAG, counted, parsed, says_prompt};
 use crate::rows::{ModelRow, model_columns, models_from};
-use crate::{RegisteredModel, RegistryError};
+use crate::{DeclaredGate, RegisteredModel, RegistryError};
 
 /// Registers a model, or a prompt if its tags say so. Errors: [`RegistryError::ModelExists`].
 pub async fn model_create(
@@ -133,9 +134,9 @@ pub async fn model_update(
     model_get(connection, name).await
 }
 
-/// Gives a model another name; versions, aliases, tags, gates and the history stay with it.
+/// Gives a model another name; versions, aliases, tags and the history stay with it.
 ///
-/// Errors: [`RegistryError::ModelUnknown`], [`RegistryError::ModelExists`].
+/// Errors: [`RegistryError::ModelUnknown`], [`RegistryError::ModelExists`]; [`RegistryError::Guarded`] where a gate stands.
 pub async fn model_rename(
     connection: &mut Connection,
     name: &ModelName,
@@ -143,6 +144,9 @@ pub async fn model_rename(
     at: Timestamp,
 ) -> Result<RegisteredModel, RegistryError> {
     let model = model_id(connection, name).await?;
+    if name != new_name {
+        unguarded(connection, name).await?;
+    }
     if let Some(there) = model_find(connection, new_name).await?.filter(|there| *there != model) {
         let wanted_prompt = is_prompt(connection, model).await?;
         let prompt = is_prompt(connection, there).await?;
@@ -160,6 +164,16 @@ pub async fn model_rename(
     query(history).bind(model).bind(new_name.as_str()).execute(&mut *connection).await?;
     relink(connection, model, name, new_name, at).await?;
     model_get(connection, new_name).await
+}
+
+/// Refuses to free the name of a model with a gate: a new model of that name would have none.
+async fn unguarded(connection: &mut Connection, name: &ModelName) -> Result<(), RegistryError> {
+    match gate_list(connection, name, false).await?.into_iter().next() {
+        Some(DeclaredGate { target, .. }) => {
+            Err(RegistryError::Guarded { what: format!("models:/{name}"), name: name.clone(), target })
+        }
+        None => Ok(()),
+    }
 }
 
 /// Lineage names a version by the model's name: what the old name came from, the new one comes from too. The old
@@ -188,13 +202,14 @@ async fn numbers(connection: &mut Connection, model: i64, name: &ModelName) -> R
     rows.into_iter().map(|version| counted(name.as_str(), "version", version)).collect()
 }
 
-/// Deletes a model with all its versions, aliases, tags and gates; the history stays.
+/// Deletes a model with all its versions, aliases and tags; the history stays.
 ///
 /// Its versions are unlinked in lineage, since a later model of this name counts from 1 again.
 ///
-/// Errors: [`RegistryError::ModelUnknown`].
+/// Errors: [`RegistryError::ModelUnknown`]; [`RegistryError::Guarded`] where a gate stands.
 pub async fn model_delete(connection: &mut Connection, name: &ModelName) -> Result<(), RegistryError> {
     let model = model_id(connection, name).await?;
+    unguarded(connection, name).await?;
     for version in numbers(connection, model, name).await? {
         unlink(connection, &Uri::ModelVersion { name: name.clone(), version }).await?;
     }

@@ -6,10 +6,11 @@ mod webhooks;
 use std::sync::Arc;
 
 use ropewalk_catalog::Catalog;
+use ropewalk_tracking::Tracking;
 use ropewalk_types::{Ambient, Timestamp};
 use tokio::sync::Notify;
 
-use crate::{Evidence, TrackedRuns};
+use crate::{Evidence, TrackedModels, TrackedRuns};
 
 /// The registry over a catalogue: each call is a read, or a write of its own. Clones share it.
 ///
@@ -39,9 +40,15 @@ pub(crate) use {reading, writing};
 
 impl Registry {
     /// Over a catalogue that was opened with [`crate::MIGRATIONS`] and those of `ropewalk_lineage` and
-    /// `ropewalk_tracking`; versions are judged by their runs there.
+    /// `ropewalk_tracking`; versions are judged by their runs there, and those that a client registered have no
+    /// signature that is known.
     pub fn new(catalog: Catalog, ambient: Arc<dyn Ambient>) -> Self {
         Self::with_evidence(catalog, ambient, Arc::new(TrackedRuns))
+    }
+
+    /// The same, but what a version takes and gives is read from the files that `tracking` keeps.
+    pub fn with_files(catalog: Catalog, ambient: Arc<dyn Ambient>, tracking: Tracking) -> Self {
+        Self::with_evidence(catalog, ambient, Arc::new(TrackedModels::new(tracking)))
     }
 
     /// The same, but versions are judged by `evidence`.

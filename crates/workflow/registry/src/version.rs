@@ -5,12 +5,14 @@ use ropewalk_lineage::{Link, Relation, link};
 use ropewalk_tracking::transaction::logged_model_version_record;
 use ropewalk_types::{Alias, ModelName, Timestamp, Uri};
 
+use crate::declared::gate_list;
 use crate::limits::{tag_check, tags_check};
 use crate::model::{counted, damaged, stored};
+use crate::promotion::standing;
 use crate::registered::{model_find, model_id, model_insert};
 use crate::rows::{VersionRow, aliases, version_columns, version_tables, versions_from};
 use crate::source::origin;
-use crate::{ModelVersion, NewVersion, RegistryError, SourcedVersion, Stage};
+use crate::{DeclaredGate, ModelVersion, NewVersion, RegistryError, SourcedVersion, Stage};
 
 /// Registers what a stage made, in the caller's transaction, and links `models:/N/V` to `runs:/RUN/ARTIFACT`.
 ///
@@ -265,7 +267,7 @@ pub async fn version_update(
 
 /// Deletes a version and the aliases that point at it; its number is not used again, the history and lineage stay.
 ///
-/// Errors: as [`version_get`].
+/// Errors: as [`version_get`]; [`RegistryError::Guarded`] for one with which a gate compares.
 pub async fn version_delete(
     connection: &mut Connection,
     name: &ModelName,
@@ -273,6 +275,16 @@ pub async fn version_delete(
     at: Timestamp,
 ) -> Result<(), RegistryError> {
     let (model, number) = version_key(connection, name, version).await?;
+    for DeclaredGate { target, .. } in gate_list(connection, name, false).await? {
+        // Without it the next one would have nobody to be worse than.
+        if standing(connection, model, name, &target).await? == Some(version) {
+            return Err(RegistryError::Guarded {
+                what: format!("models:/{name}/{version}"),
+                name: name.clone(),
+                target,
+            });
+        }
+    }
     for sql in [
         "DELETE FROM model_alias WHERE model = $1 AND version = $2",
         "DELETE FROM model_version_tag WHERE model = $1 AND version = $2",

@@ -2,8 +2,18 @@ use clap::{Args, Subcommand};
 use ropewalk_registry::{Approver, Target};
 use ropewalk_types::{Alias, ModelName};
 
+use super::Kept;
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Models {
+    #[command(flatten)]
+    pub(crate) kept: Kept,
+    #[command(subcommand)]
+    pub(crate) command: ModelsCommand,
+}
+
 #[derive(Clone, Debug, Subcommand)]
-pub(crate) enum Models {
+pub(crate) enum ModelsCommand {
     /// List them, each with its newest version and its aliases
     Ls,
     /// Show one with its tags, its aliases and what guards them

@@ -9,7 +9,9 @@ use ropewalk_types::{Alias, ModelName, Timestamp};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::arguments::{AliasCommand, Approve, Format, GateCommand, GateSet, Models, RoleCommand, Shared};
+use crate::arguments::{
+    AliasCommand, Approve, Format, GateCommand, GateSet, Models, ModelsCommand, RoleCommand, Shared,
+};
 use crate::commands;
 use crate::failure::{Ending, WORK_FAILED};
 use crate::output::{bytes, json, listing, moment, printable, text};
@@ -24,11 +26,11 @@ struct Listed<'a> {
     aliases: &'a BTreeMap<Alias, u64>,
 }
 
-pub(super) async fn run(shared: &Shared, command: Models) -> Ending {
+pub(super) async fn run(shared: &Shared, arguments: Models) -> Ending {
     let who = commands::access()?.who;
-    let project = commands::open(shared).await?;
-    let ended = Box::pin(dispatch(shared, project.registry(), command, &who)).await;
-    project.close().await;
+    let home = commands::open_home(shared, &arguments.kept).await?;
+    let ended = Box::pin(dispatch(shared, home.registry(), arguments.command, &who)).await;
+    home.close().await;
     match ended {
         // The user's model failed, not the command.
         Err(error @ RegistryError::Refused { .. }) => {
@@ -40,30 +42,35 @@ pub(super) async fn run(shared: &Shared, command: Models) -> Ending {
     }
 }
 
-async fn dispatch(shared: &Shared, registry: &Registry, command: Models, who: &str) -> Result<(), RegistryError> {
+async fn dispatch(
+    shared: &Shared,
+    registry: &Registry,
+    command: ModelsCommand,
+    who: &str,
+) -> Result<(), RegistryError> {
     match command {
-        Models::Ls => list(shared, &registry.model_list().await?),
-        Models::Show { name } => {
+        ModelsCommand::Ls => list(shared, &registry.model_list().await?),
+        ModelsCommand::Show { name } => {
             let (model, gates) = (registry.model_get(&name).await?, registry.gate_list(&name, false).await?);
             show(shared, &model, &gates);
         }
-        Models::Versions { name } => versions(shared, &registry.version_list(&name).await?),
-        Models::Alias(AliasCommand::Set { name, alias, version, why }) => {
+        ModelsCommand::Versions { name } => versions(shared, &registry.version_list(&name).await?),
+        ModelsCommand::Alias(AliasCommand::Set { name, alias, version, why }) => {
             let promotion = registry.alias_set(&name, &alias, version, who, &why).await?;
             let said = if promotion.moved { "is now" } else { "was already" };
             told(shared, &promotion, &format!("{name}@{alias} {said} version {version}"));
         }
-        Models::Alias(AliasCommand::Rm { name, alias, why }) => {
+        ModelsCommand::Alias(AliasCommand::Rm { name, alias, why }) => {
             let pointed = registry.alias_delete(&name, &alias, who, &why).await?;
             told(shared, &json!({ "alias": alias, "version": pointed }), &format!("{name} has no alias {alias}"));
         }
-        Models::Gate(command) => gate(shared, registry, command, who).await?,
-        Models::Approve(Approve { name, version, target, role, why }) => {
+        ModelsCommand::Gate(command) => gate(shared, registry, command, who).await?,
+        ModelsCommand::Approve(Approve { name, version, target, role, why }) => {
             let approval = registry.approve(&name, version, target, role.as_deref(), (who, &why)).await?;
             told(shared, &approval, &format!("{who} stands for models:/{name}/{version}"));
         }
-        Models::Role(command) => role(shared, registry, command).await?,
-        Models::History { name } => {
+        ModelsCommand::Role(command) => role(shared, registry, command).await?,
+        ModelsCommand::History { name } => {
             history(shared, &registry.history(&name).await?, &registry.approval_list(&name).await.unwrap_or_default());
         }
     }

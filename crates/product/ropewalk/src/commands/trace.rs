@@ -10,10 +10,17 @@ use crate::failure::Ending;
 use crate::{commands, output};
 
 pub(super) async fn run(shared: &Shared, arguments: &Trace) -> Ending {
-    let project = commands::open(shared).await?;
-    let thread = project.trace(&arguments.uri).await?;
-    let facts = project.facts_of(&arguments.uri).await?;
-    project.close().await;
+    let (thread, facts) = if arguments.kept.data.is_some() {
+        let home = commands::open_home(shared, &arguments.kept).await?;
+        let told = (home.trace(&arguments.uri).await?, home.facts_of(&arguments.uri).await?);
+        home.close().await;
+        told
+    } else {
+        let project = commands::open(shared).await?;
+        let told = (project.trace(&arguments.uri).await?, project.facts_of(&arguments.uri).await?);
+        project.close().await;
+        told
+    };
     match shared.output {
         Format::Json => output::json(&Told { thread: &thread, facts: &facts }),
         Format::Text => output::text(&(drawn(&thread) + &said::facts(&thread.uri, &facts))),

@@ -37,6 +37,26 @@ fn mlflows_clients_work_on_postgresql() {
     clients_are_content(Catalog::Postgres);
 }
 
+/// Gates that the command line declares hold for MLflow's client while the server runs, and see what its models take.
+fn gates_hold_for_clients(catalog: Catalog) {
+    let home = Home::new(catalog);
+    let server = home.start();
+    let mut client = Command::new(python());
+    client.arg(script("tracking_gates.py")).args([server.url(), env!("CARGO_BIN_EXE_ropewalk")]).args(home.flags());
+    client.current_dir(home.folder()).stdin(Stdio::null());
+    assert!(checked(&mut client).ends_with("done\n"));
+}
+
+#[test]
+fn gates_hold_for_clients_on_sqlite() {
+    gates_hold_for_clients(Catalog::Sqlite);
+}
+
+#[test]
+fn gates_hold_for_clients_on_postgresql() {
+    gates_hold_for_clients(Catalog::Postgres);
+}
+
 /// `kill -9` under load from several threads, again and again on the same data: nothing acknowledged is lost, no batch
 /// is there by half, and what was never written is not there.
 fn survives_kills(catalog: Catalog) {

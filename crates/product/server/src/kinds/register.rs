@@ -6,7 +6,9 @@ use ropewalk_inference::Engine;
 use ropewalk_pipeline::{
     Artifact, ArtifactKind, Executed, Failure, Input, Project, StageContext, StageKind, StageSpec,
 };
-use ropewalk_registry::{Gate, ModelVersion, NewVersion, Promotion, PromotionRequest, Registry, Target};
+use ropewalk_registry::{
+    Approver, Better, Gate, GateDeclaration, ModelVersion, NewVersion, Promotion, PromotionRequest, Registry, Target,
+};
 use ropewalk_store::Store;
 use ropewalk_tracking::Tracking;
 use ropewalk_types::{Alias, Diagnose, ModelName, RunId, Uri};
@@ -14,6 +16,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 /// A model becomes a version of a registered model, and an alias moves to it if the gate holds.
+///
+/// The gate is declared for the alias, so that it holds for all others who move the alias, too.
 #[derive(Debug)]
 pub(crate) struct RegisterKind {
     pub(crate) registry: Registry,
@@ -27,6 +31,30 @@ struct Settings {
     name: ModelName,
     gate: Option<String>,
     alias: Option<Alias>,
+    higher: Option<String>,
+    lower: Option<String>,
+    #[serde(default)]
+    signature: bool,
+    #[serde(default)]
+    approval: Vec<Approver>,
+}
+
+impl Settings {
+    /// What the stage declares for its alias; none if it asks for nothing.
+    fn declaration(&self) -> Option<GateDeclaration> {
+        let better = |metric: &String, lower: bool| Better { metric: metric.clone(), lower };
+        let declaration = GateDeclaration {
+            conditions: self.gate.clone(),
+            better: self
+                .higher
+                .as_ref()
+                .map(|metric| better(metric, false))
+                .or_else(|| self.lower.as_ref().map(|metric| better(metric, true))),
+            signature: self.signature,
+            approval: self.approval.clone(),
+        };
+        (!declaration.is_empty()).then_some(declaration)
+    }
 }
 
 /// The conditions under which an alias moves do not hold.
@@ -55,7 +83,7 @@ impl StageKind for RegisterKind {
     }
 
     fn revision(&self) -> u32 {
-        1
+        2
     }
 
     async fn fingerprint(&self, spec: &StageSpec, _: &Project, _: &Store) -> Result<Value, Failure> {
@@ -66,16 +94,20 @@ impl StageKind for RegisterKind {
 
     async fn execute(&self, spec: &StageSpec, context: &StageContext) -> Result<Executed, Failure> {
         let settings: Settings = spec.settings()?;
-        let gate = settings.gate.as_deref().map(Gate::parse).transpose()?;
+        let declaration = settings.declaration();
         let input = context.input("model")?;
         let version = self.register(&settings, input, context).await?;
         let uri = version.uri();
         let mut summary = json!({ "model": uri, "gate": Value::Null });
         if let Some(alias) = settings.alias {
-            let promotion = self.promote(&version, alias.clone(), gate, spec, context).await?;
+            let who = format!("stage {}", spec.name);
+            if let Some(declaration) = declaration.clone() {
+                let target = Target::Alias(alias.clone());
+                self.registry.gate_declare(&version.name, target, Some(declaration), &who).await?;
+            }
+            let promotion = self.promote(&version, alias.clone(), who, context).await?;
             if !promotion.outcome.held {
-                let declared = || format!("declared for {alias}");
-                let gate = settings.gate.unwrap_or_else(declared);
+                let gate = declaration.map_or_else(|| format!("declared for {alias}"), |declared| declared.to_string());
                 return Err(GateFailed { gate, version: uri, figures: promotion.outcome.to_string() }.into());
             }
             summary["alias"] = json!(alias);
@@ -120,21 +152,21 @@ impl RegisterKind {
         Ok(run.tags.get(super::train::DATASET_TAG).and_then(|uri| uri.parse().ok()))
     }
 
+    /// What must hold is declared for the alias, by this stage or by somebody else.
     async fn promote(
         &self,
         version: &ModelVersion,
         alias: Alias,
-        gate: Option<Gate>,
-        spec: &StageSpec,
+        who: String,
         context: &StageContext,
     ) -> Result<Promotion, Failure> {
         let request = PromotionRequest {
             name: version.name.clone(),
             version: version.version,
             target: Target::Alias(alias),
-            gate,
+            gate: None,
             archive: false,
-            who: format!("stage {}", spec.name),
+            who,
             why: format!("stage key {}", context.key.short()),
             at: context.ambient.now(),
         };

@@ -1,6 +1,12 @@
-use axum::http::Method;
+use axum::body::Body;
+use axum::http::{HeaderValue, Method, Request};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ropewalk_registry::GateDeclaration;
+use ropewalk_types::ModelName;
 use serde_json::{Value, json};
 
+use crate::Secret;
 use crate::testing::{Server, get, post, send};
 
 const API: &str = "/api/2.0/mlflow/model-versions";
@@ -115,4 +121,53 @@ async fn versions_are_tagged_and_found() {
     assert!(page["next_page_token"].is_string() && page["model_versions"].as_array().expect("list").len() == 1);
     server.refuses(get(&at("search?max_results=0")), 400, "INVALID_PARAMETER_VALUE").await;
     server.refuses(get(&at("search?max_results=200001")), 400, "INVALID_PARAMETER_VALUE").await;
+}
+
+/// `request` from a user, whose password is their name twice.
+fn by(user: &str, mut request: Request<Body>) -> Request<Body> {
+    let field = format!("Basic {}", STANDARD.encode(format!("{user}:{user}{user}")));
+    request.headers_mut().insert("authorization", HeaderValue::from_str(&field).expect("field"));
+    request
+}
+
+#[tokio::test]
+async fn who_is_known_by_name_approves() {
+    let mut registry = None;
+    let server = Server::with(|state| {
+        for user in ["ada", "bob"] {
+            state.users.insert(user.to_owned(), Secret::new(&format!("{user}{user}")));
+        }
+        state.token = Some(Secret::new("a token of everybody's"));
+        registry = Some(state.registry.clone());
+    })
+    .await;
+    let (registry, model) = (registry.expect("registry"), ModelName::new("m").expect("name"));
+    server.ok(by("bob", post("/api/2.0/mlflow/registered-models/create", &json!({"name": "m"})))).await;
+    server.ok(by("bob", post(&at("create"), &json!({"name": "m", "source": "s3://b/x"})))).await;
+    let approval = vec!["role:reviewer".parse().expect("role")];
+    let gate = GateDeclaration { approval, ..GateDeclaration::default() };
+    registry.gate_declare(&model, "champion".parse().expect("alias"), Some(gate), "ada").await.expect("gate");
+    registry.role_member_set("reviewer", "ada", true).await.expect("role");
+    let approve = |body: Value| post("/api/2.0/ropewalk/model-versions/approve", &body);
+    let as_reviewer = || approve(json!({"name": "m", "version": "1", "role": "reviewer", "why": "fair"}));
+    let alias =
+        || post("/api/2.0/mlflow/registered-models/alias", &json!({"name": "m", "alias": "champion", "version": "1"}));
+    server.refuses(by("bob", as_reviewer()), 403, "PERMISSION_DENIED").await;
+    let mut unnamed = as_reviewer();
+    unnamed.headers_mut().insert("authorization", HeaderValue::from_static("Bearer a token of everybody's"));
+    server.refuses(unnamed, 403, "PERMISSION_DENIED").await;
+    server
+        .refuses(
+            by("ada", approve(json!({"name": "m", "version": "1", "target": "a b"}))),
+            400,
+            "INVALID_PARAMETER_VALUE",
+        )
+        .await;
+    server.refuses(by("bob", alias()), 403, "PERMISSION_DENIED").await;
+    let given = server.ok(by("ada", as_reviewer())).await;
+    assert_eq!((&given["approval"]["who"], &given["approval"]["role"]), (&json!("ada"), &json!("reviewer")));
+    server.ok(by("bob", alias())).await;
+    let moved = registry.history(&model).await.expect("history").remove(0);
+    assert_eq!((moved.who.as_str(), moved.moved), ("bob", true));
+    assert_eq!(moved.outcome.conditions[0].note.as_deref(), Some("ada as role:reviewer: fair"));
 }

@@ -1,16 +1,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ropewalk_catalog::Connection;
-use ropewalk_types::{Alias, Signature, TensorSpec};
+use ropewalk_types::Alias;
 
-use super::{PromotionRequest, history};
+use super::{Interfaces, PromotionRequest, history};
 use crate::alias::alias_points;
 use crate::declared::approval_by;
 use crate::gate::approved_by;
+use crate::interface::misfit;
 use crate::model::stored;
 use crate::version::version_read;
 use crate::{
-    Approver, Better, Condition, Evidence, Facts, Gate, GateDeclaration, GateOutcome, Metrics, ModelVersion,
+    Approver, Better, Condition, Evidence, Facts, Gate, GateDeclaration, GateOutcome, Interface, Metrics, ModelVersion,
     RegistryError, Target,
 };
 
@@ -22,6 +23,14 @@ pub(super) struct Bench<'a> {
     /// The version that is at the target now, or the newest other one in the stage.
     pub(super) previous: Option<u64>,
     pub(super) evidence: &'a dyn Evidence,
+    pub(super) interfaces: &'a Interfaces,
+}
+
+/// What a judgement comes to.
+pub(super) enum Verdict {
+    Said(GateOutcome),
+    /// What this version takes and gives has to be read first.
+    Reads(Box<ModelVersion>),
 }
 
 /// What had to hold, for the history.
@@ -38,7 +47,7 @@ pub(super) async fn judge(
     connection: &mut Connection,
     bench: &Bench<'_>,
     declared: Option<&GateDeclaration>,
-) -> Result<GateOutcome, RegistryError> {
+) -> Result<Verdict, RegistryError> {
     let mut outcome = GateOutcome::free();
     let asked = match declared {
         Some(declared) => declared.gate()?,
@@ -46,14 +55,14 @@ pub(super) async fn judge(
     };
     let gates: Vec<&Gate> = bench.request.gate.iter().chain(asked.as_ref()).collect();
     if gates.is_empty() && declared.is_none() {
-        return Ok(outcome);
+        return Ok(Verdict::Said(outcome));
     }
     let candidate = bench.facts(connection, bench.candidate).await?;
     for gate in gates {
         let incumbents = bench.incumbents(connection, gate.aliases()).await?;
         outcome.and(gate.evaluate(&candidate.metrics, &incumbents));
     }
-    let Some(declared) = declared else { return Ok(outcome) };
+    let Some(declared) = declared else { return Ok(Verdict::Said(outcome)) };
     let incumbent = bench.incumbent(connection).await?;
     if let Some(better) = &declared.better {
         let facts = match &incumbent {
@@ -63,12 +72,15 @@ pub(super) async fn judge(
         outcome.and(one(better_than(better, &candidate, facts.as_ref())));
     }
     if declared.signature {
-        outcome.and(one(signature_fits(bench.candidate, incumbent.as_ref())));
+        match signature_fits(bench, incumbent.as_ref()) {
+            Ok(condition) => outcome.and(one(condition)),
+            Err(unread) => return Ok(Verdict::Reads(unread)),
+        }
     }
     if !declared.approval.is_empty() {
         outcome.and(one(bench.approved(connection, &declared.approval).await?));
     }
-    Ok(outcome)
+    Ok(Verdict::Said(outcome))
 }
 
 fn one(condition: Condition) -> GateOutcome {
@@ -76,6 +88,15 @@ fn one(condition: Condition) -> GateOutcome {
 }
 
 impl Bench<'_> {
+    /// What a version takes and gives, or why that is not known; the error is the version if it was not read yet.
+    fn interface(&self, version: &ModelVersion) -> Result<Result<Interface, String>, Box<ModelVersion>> {
+        match (&version.content, self.interfaces.get(&version.version)) {
+            (Some(content), _) => Ok(Ok(Interface::from(&content.signature))),
+            (None, Some(known)) => Ok(known.clone()),
+            (None, None) => Err(Box::new(version.clone())),
+        }
+    }
+
     async fn facts(&self, connection: &mut Connection, version: &ModelVersion) -> Result<Facts, RegistryError> {
         let read = self.evidence.facts(connection, version).await;
         let mut facts = read.map_err(|reason| RegistryError::Metrics { version: version.uri(), reason })?;
@@ -171,77 +192,21 @@ fn listed(datasets: &BTreeSet<String>) -> String {
     }
 }
 
-fn signature_fits(candidate: &ModelVersion, incumbent: Option<&ModelVersion>) -> Condition {
+/// The error is a version whose interface has to be read first.
+fn signature_fits(bench: &Bench<'_>, incumbent: Option<&ModelVersion>) -> Result<Condition, Box<ModelVersion>> {
     let text = "signature compatible".to_owned();
-    let Some(incumbent) = incumbent else { return said(text, true, Some("there is no incumbent".to_owned())) };
-    let signature = |version: &ModelVersion| version.content.as_ref().map(|content| content.signature.clone());
-    let problem = match (signature(candidate), signature(incumbent)) {
-        (None, _) => Some("the candidate's is not known here".to_owned()),
-        (_, None) => Some("the incumbent's is not known here".to_owned()),
-        (Some(candidate), Some(incumbent)) => misfit(&candidate, &incumbent),
+    let Some(incumbent) = incumbent else { return Ok(said(text, true, Some("there is no incumbent".to_owned()))) };
+    let problem = match (bench.interface(bench.candidate)?, bench.interface(incumbent)?) {
+        (Err(reason), _) => Some(format!("the candidate's is not known: {reason}")),
+        (_, Err(reason)) => Some(format!("the incumbent's is not known: {reason}")),
+        (Ok(candidate), Ok(incumbent)) => misfit(&candidate, &incumbent),
     };
-    said(text, problem.is_none(), problem)
-}
-
-/// Why somebody who asks the incumbent could not ask the candidate the same, or would miss something in its answer.
-fn misfit(candidate: &Signature, incumbent: &Signature) -> Option<String> {
-    let of = |specs: &[TensorSpec], name: &str| specs.iter().find(|spec| spec.name == name).cloned();
-    for asked in &incumbent.inputs {
-        match of(&candidate.inputs, &asked.name) {
-            None => return Some(format!("it has no input `{}`", asked.name)),
-            Some(taken) if taken.datatype != asked.datatype || !takes(&taken.shape, &asked.shape) => {
-                return Some(format!("its input {taken} is not {asked}"));
-            }
-            Some(_) => {}
-        }
-    }
-    if let Some(new) = candidate.inputs.iter().find(|spec| of(&incumbent.inputs, &spec.name).is_none()) {
-        return Some(format!("it asks for `{}` too", new.name));
-    }
-    for read in &incumbent.outputs {
-        match of(&candidate.outputs, &read.name) {
-            None => return Some(format!("it has no output `{}`", read.name)),
-            Some(given) if given.datatype != read.datatype || !takes(&read.shape, &given.shape) => {
-                return Some(format!("its output {given} is not {read}"));
-            }
-            Some(_) => {}
-        }
-    }
-    None
-}
-
-/// Whether all that has the shape `given` has the shape `wanted`.
-fn takes(wanted: &[i64], given: &[i64]) -> bool {
-    wanted.len() == given.len() && wanted.iter().zip(given).all(|(wanted, given)| *wanted == -1 || wanted == given)
+    Ok(said(text, problem.is_none(), problem))
 }
 
 #[cfg(test)]
 mod tests {
-    use ropewalk_types::ElementType;
-
     use super::*;
-
-    fn spec(name: &str, datatype: ElementType, shape: &[i64]) -> TensorSpec {
-        TensorSpec { name: name.to_owned(), datatype, shape: shape.to_vec() }
-    }
-
-    #[test]
-    fn a_signature_fits_where_no_caller_notices() {
-        use ElementType::{Fp32, Int64};
-        let old = Signature { inputs: vec![spec("x", Fp32, &[-1, 3])], outputs: vec![spec("y", Fp32, &[-1, 1])] };
-        let fits = |inputs: &[TensorSpec], outputs: &[TensorSpec]| {
-            misfit(&Signature { inputs: inputs.to_vec(), outputs: outputs.to_vec() }, &old)
-        };
-        let (x, y) = (spec("x", Fp32, &[-1, 3]), spec("y", Fp32, &[-1, 1]));
-        assert_eq!(fits(&[spec("x", Fp32, &[-1, -1])], &[y.clone(), spec("more", Fp32, &[-1])]), None);
-        let told = |inputs: &[TensorSpec], outputs: &[TensorSpec]| fits(inputs, outputs).expect("a misfit");
-        assert!(told(&[], std::slice::from_ref(&y)).contains("no input `x`"));
-        assert!(told(&[spec("x", Int64, &[-1, 3])], std::slice::from_ref(&y)).contains("its input x: INT64"));
-        assert!(told(&[spec("x", Fp32, &[-1, 4])], std::slice::from_ref(&y)).contains("[-1, 4]"));
-        assert!(told(&[x.clone(), spec("z", Fp32, &[-1])], &[y]).contains("asks for `z`"));
-        assert!(told(std::slice::from_ref(&x), &[]).contains("no output `y`"));
-        assert!(told(&[x], &[spec("y", Fp32, &[-1, -1])]).contains("its output"));
-    }
 
     #[test]
     fn better_is_told_on_the_same_data_only() {

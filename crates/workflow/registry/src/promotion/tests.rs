@@ -1,10 +1,12 @@
 use std::sync::Arc;
 
+use ropewalk_store::Store;
+use ropewalk_tracking::{ArtifactPath, DEFAULT_EXPERIMENT, NewRun, Tracking};
 use ropewalk_types::{Diagnose, ManualAmbient, RunId};
 
 use super::*;
-use crate::testing::{Figures, alias, catalog, name, new_version};
-use crate::{Approver, Better, ErrorKind, GateDeclaration, ModelVersion, Registry};
+use crate::testing::{Figures, alias, catalog, name, new_version, sourced};
+use crate::{Approver, Better, ErrorKind, GateDeclaration, ModelVersion, Registry, SourcedVersion};
 
 struct Bench {
     registry: Registry,
@@ -258,4 +260,90 @@ async fn what_cannot_be_judged_is_an_error_and_moves_nothing() {
     assert_eq!(bench.registry.promote(unknown).await.expect_err("no model").code(), "registry.model_unknown");
     assert_eq!(bench.champion().await, Some(1));
     assert_eq!(bench.history().await.len(), 1);
+}
+
+/// Where clients register models, and what their `MLmodel` files say decides.
+#[tokio::test]
+async fn the_signatures_of_clients_models_are_read_from_their_files() {
+    let (catalog, ambient) = (catalog().await, Arc::new(ManualAmbient::default()));
+    let store = Store::open("memory:").await.expect("store");
+    let tracking = Tracking::new(catalog.clone(), store, ambient.clone());
+    let registry = Registry::with_files(catalog, ambient, tracking.clone());
+    let run = tracking.run_create(NewRun::new(DEFAULT_EXPERIMENT, Timestamp(1))).await.expect("run").info.id;
+    registry.model_create(&name("m"), None, Vec::new()).await.expect("model");
+    let inputs = |columns: &str| format!("signature:\n  inputs: '[{columns}]'\n  outputs: null\n  params: null\n");
+    let a = r#"{"type": "integer", "name": "a", "required": true}"#;
+    let wider = a.replace("integer", "double");
+    let files = [
+        Some(inputs(a)),
+        Some(inputs(&wider)),
+        Some(inputs(&format!(r#"{wider}, {{"type": "string", "name": "b"}}"#))),
+        Some("flavors: {}\n".to_owned()),
+        None,
+        Some("signature: [".to_owned()),
+    ];
+    for (place, text) in files.iter().enumerate() {
+        if let Some(text) = text {
+            let path = ArtifactPath::new(format!("{place}/MLmodel")).expect("path");
+            tracking.artifact_write(run, path, text.clone().into()).await.expect("artifact");
+        }
+        let source = SourcedVersion { run: Some(run.to_string()), ..sourced("m", &format!("runs:/{run}/{place}")) };
+        registry.version_create(source).await.expect("version");
+    }
+    let elsewhere = SourcedVersion { run: Some(run.to_string()), ..sourced("m", "s3://b/x") };
+    registry.version_create(elsewhere).await.expect("version elsewhere");
+    let gate = GateDeclaration { signature: true, ..GateDeclaration::default() };
+    registry.gate_declare(&name("m"), champion().into(), Some(gate), "ada").await.expect("gate");
+    let set = async |version: u64| registry.alias_set(&name("m"), &champion(), version, "client", "").await;
+    set(1).await.expect("nobody to be compared with");
+    for (version, why) in [
+        (3, "it asks for `b` too"),
+        (4, "it was logged without a signature"),
+        (5, "the candidate's is not known: "),
+        (6, "its MLmodel cannot be read: "),
+        (7, "its files lie at s3://b/x"),
+    ] {
+        let error = set(version).await.expect_err(why);
+        assert_eq!(error.kind(), ErrorKind::Refused);
+        assert!(error.to_string().contains(why), "{version}: {error}");
+    }
+    assert!(set(2).await.expect("wider").moved);
+    let narrower = set(1).await.expect_err("narrower").to_string();
+    assert!(narrower.contains("its input `a` is integer, not double"), "{narrower}");
+    let refused = registry.history(&name("m")).await.expect("history");
+    assert_eq!(refused.iter().filter(|change| !change.moved).count(), 6);
+}
+
+#[tokio::test]
+async fn a_gate_declared_again_leaves_no_record() {
+    let bench = Bench::with(&[0.7]).await;
+    let gate = |text: &str| GateDeclaration { conditions: Some(text.to_owned()), ..GateDeclaration::default() };
+    for text in ["auc > 0.6", "auc > 0.6", "auc > 0.65", "auc > 0.6"] {
+        bench.declare("champion", gate(text)).await;
+    }
+    assert_eq!(bench.registry.gate_list(&name("m"), true).await.expect("gates").len(), 3);
+}
+
+/// Nobody gets past a gate by taking away what it compares with, or the model that has it.
+#[tokio::test]
+async fn what_a_gate_needs_is_neither_deleted_nor_renamed() {
+    let bench = Bench::with(&[0.8, 0.7, 0.9]).await;
+    let better = Better { metric: "auc".to_owned(), lower: false };
+    bench.declare("champion", GateDeclaration { better: Some(better), ..GateDeclaration::default() }).await;
+    bench.alias_set(1).await.expect("first");
+    let (registry, model) = (&bench.registry, name("m"));
+    let guarded =
+        |error: RegistryError| assert_eq!((error.kind(), error.code()), (ErrorKind::Refused, "registry.guarded"));
+    guarded(registry.version_delete(&model, 1).await.expect_err("the incumbent"));
+    registry.alias_delete(&model, &champion(), "client", "").await.expect("taken away");
+    guarded(registry.version_delete(&model, 1).await.expect_err("the last incumbent"));
+    bench.alias_set(2).await.expect_err("worse than the last incumbent");
+    guarded(registry.model_delete(&model).await.expect_err("the model"));
+    guarded(registry.model_rename(&model, &name("n")).await.expect_err("the name"));
+    bench.alias_set(3).await.expect("better");
+    registry.version_delete(&model, 1).await.expect("no incumbent any more");
+    registry.version_delete(&model, 2).await.expect("never one");
+    registry.gate_declare(&model, champion().into(), None, "ada").await.expect("gate taken away");
+    registry.model_rename(&model, &name("n")).await.expect("renamed");
+    registry.model_delete(&name("n")).await.expect("deleted");
 }

@@ -4,24 +4,42 @@ use serde_json::json;
 use super::versions::notify_of;
 use super::{Registry, reading, writing};
 use crate::{
-    Approval, Change, DeclaredGate, Event, GateDeclaration, ModelVersion, Promotion, PromotionRequest, RegistryError,
-    Stage, Target, declared, promotion, version,
+    Approval, Attempt, Change, DeclaredGate, Event, GateDeclaration, Interfaces, ModelVersion, Promotion,
+    PromotionRequest, RegistryError, Stage, Target, declared, promotion, version,
 };
 
 impl Registry {
     /// See [`crate::promote`]; a gate that does not hold is no error.
+    ///
+    /// What the judgement needs of a version's files is read between two attempts: reading takes its time, and a
+    /// transaction would hold up all other writers meanwhile.
     pub async fn promote(&self, request: PromotionRequest) -> Result<Promotion, RegistryError> {
+        let mut interfaces = Interfaces::new();
+        loop {
+            match self.attempt(request.clone(), interfaces.clone()).await? {
+                Attempt::Judged(promotion) => return Ok(promotion),
+                // Each turn knows one more, and an attempt asks for those that it does not know.
+                Attempt::Reads(version) => {
+                    interfaces.insert(version.version, self.evidence.interface(&version).await);
+                }
+            }
+        }
+    }
+
+    async fn attempt(&self, request: PromotionRequest, interfaces: Interfaces) -> Result<Attempt, RegistryError> {
         let (ambient, evidence) = (self.ambient.clone(), self.evidence.clone());
-        let promoted = writing!(self, |connection| async {
-            let promotion = promotion::promote(connection, &request, &*evidence).await?;
-            if let (Target::Alias(alias), true) = (&request.target, promotion.outcome.held) {
+        let attempted = writing!(self, |connection| async {
+            let attempt = promotion::promote(connection, &request, &*evidence, &interfaces).await?;
+            if let (Target::Alias(alias), Attempt::Judged(Promotion { outcome, .. })) = (&request.target, &attempt)
+                && outcome.held
+            {
                 let version = request.version.to_string();
                 let data = json!({ "name": request.name, "alias": alias, "version": version });
                 notify_of(connection, &*ambient, &request.name, Event::ALIAS_CREATED, data).await?;
             }
-            Ok::<_, RegistryError>(promotion)
+            Ok::<_, RegistryError>(attempt)
         });
-        self.tell(promoted)
+        self.tell(attempted)
     }
 
     /// Points an alias at a version through [`crate::promote`]. Errors: also [`RegistryError::Refused`].

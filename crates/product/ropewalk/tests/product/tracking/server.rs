@@ -1,3 +1,4 @@
+use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdout, Command, Stdio};
@@ -54,12 +55,15 @@ impl Home {
     /// The binary with what says where this home is.
     pub(super) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ropewalk"));
-        command.args(arguments).arg("--data").arg(self.data()).current_dir(self.folder()).stdin(Stdio::null());
+        command.args(arguments).args(self.flags()).current_dir(self.folder()).stdin(Stdio::null());
         command.env_remove("ROPEWALK_PROJECT");
-        if let Some(catalog) = &self.catalog {
-            command.args(["--catalog", catalog]);
-        }
         command
+    }
+
+    /// What says where this home is.
+    pub(super) fn flags(&self) -> Vec<OsString> {
+        let catalog = self.catalog.iter().flat_map(|catalog| [OsString::from("--catalog"), OsString::from(catalog)]);
+        [OsString::from("--data"), self.data().into()].into_iter().chain(catalog).collect()
     }
 }
 
