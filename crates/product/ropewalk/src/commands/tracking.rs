@@ -56,6 +56,7 @@ fn tell_taken(format: Format, taken: &TakenOver) {
         line("experiments", taken.experiments),
         line("runs", taken.runs),
         line("logged models", taken.logged_models),
+        line("traces", taken.traces),
         line("registered models", taken.registered_models),
         line("versions", taken.versions),
         line("files of artifacts", taken.artifacts),
