@@ -159,13 +159,12 @@ impl TrackingHome {
         }
         for (root, path) in places {
             let Ok(path) = ArtifactPath::new(path) else { continue };
-            match self.tracking.artifact_at(&root, &path).await {
-                Ok(file) if file.size <= LONGEST_DECLARATION => {
-                    let bytes = self.store.get_bytes(&file.digest).await?;
-                    facts.extend(declared(&String::from_utf8_lossy(&bytes)));
-                }
-                // It may lie in a bucket, or not be there.
-                _ => {}
+            // It may lie in a bucket, or not be there.
+            if let Ok(file) = self.tracking.artifact_at(&root, &path).await
+                && file.size <= LONGEST_DECLARATION
+            {
+                let bytes = self.store.get_bytes(&file.digest).await?;
+                facts.extend(declared(&String::from_utf8_lossy(&bytes)));
             }
         }
         Ok(facts)
@@ -260,7 +259,8 @@ fn declared(text: &str) -> Facts {
         if let Some(version) = line.strip_prefix("python:") {
             return Some(("python".to_owned(), version.trim().to_owned()));
         }
-        let (name, version) = line.split_once("==")?;
+        // What builds the environment is in a list, and no package of it.
+        let (name, version) = line.split_once("==").filter(|_| !line.starts_with('-'))?;
         let name = name.trim().to_lowercase().replace('_', "-");
         Some((format!("package {name}"), version.trim().to_owned()))
     };
