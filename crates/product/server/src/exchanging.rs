@@ -80,9 +80,9 @@ impl TrackingHome {
         let mut transfer = Transfer::new(self);
         for experiment in origin.experiments().await? {
             says(&format!("experiment `{}`", record::text(&experiment, "name")));
-            transfer.experiment(origin.as_mut(), &experiment).await?;
+            Box::pin(transfer.experiment(origin.as_mut(), &experiment)).await?;
         }
-        transfer.registered_models(origin.as_mut()).await
+        Box::pin(transfer.registered_models(origin.as_mut())).await
     }
 }
 

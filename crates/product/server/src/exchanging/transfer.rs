@@ -66,7 +66,7 @@ impl Transfer {
         let mut token = None;
         loop {
             let (runs, next) = origin.runs(id, token).await?;
-            self.runs(origin, &runs).await?;
+            Box::pin(self.runs(origin, &runs)).await?;
             token = next;
             if token.is_none() {
                 break;
@@ -255,7 +255,7 @@ impl Transfer {
         }
         self.places.insert(location.trim_end_matches('/').to_owned(), root.uri(None));
         for file in origin.files(location).await? {
-            self.artifact(origin, &file, root).await?;
+            Box::pin(self.artifact(origin, &file, root)).await?;
         }
         Ok(())
     }

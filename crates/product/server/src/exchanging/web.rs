@@ -173,11 +173,8 @@ impl Origin for Web {
         if let Some(token) = token {
             body["page_token"] = Value::String(token);
         }
-        // An experiment that was deleted shows its traces to nobody, and old servers have none.
-        let answer = match self.post("api/3.0/mlflow/traces/search", &body).await {
-            Err(ServerError::Unknown { .. }) => json!({}),
-            answer => answer?,
-        };
+        // None of an experiment that was deleted; and an old server does not know the question, which is 404.
+        let answer = self.post("api/3.0/mlflow/traces/search", &body).await?;
         let mut traces = Vec::new();
         for info in list(&answer, "traces") {
             let mut trace = json!({ "info": info });
