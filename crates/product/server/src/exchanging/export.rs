@@ -105,6 +105,12 @@ fn describe(folder: &Path, meta: &Value) -> Result<(), ServerError> {
     write(&folder.join("meta.yaml"), format!("{meta:#}\n").as_bytes())
 }
 
+/// The folders by which MLflow knows a run or a logged model, also where they are empty.
+fn parts(folder: &Path) -> Result<(), ServerError> {
+    let all = ["artifacts", "metrics", "params", "tags"];
+    Ok(all.into_iter().try_for_each(|part| files::create_directories(&folder.join(part)))?)
+}
+
 /// One line for each point, as Python writes numbers.
 fn line(metric: &Metric) -> String {
     let value = if metric.value.is_nan() { "nan".to_owned() } else { format!("{:?}", metric.value) };
@@ -220,7 +226,7 @@ impl Export<'_> {
         }
         inputs(run, experiment, &folder)?;
         self.told.runs += 1;
-        files::create_directories(&artifacts)?;
+        parts(&folder)?;
         self.artifacts(&root, &artifacts).await
     }
 
@@ -271,7 +277,7 @@ impl Export<'_> {
             self.named(&folder.join("metrics"), key, text.as_bytes())?;
         }
         self.told.logged_models += 1;
-        files::create_directories(&artifacts)?;
+        parts(&folder)?;
         let root = ArtifactRoot::Model { experiment: model.experiment, model: model.id.to_string() };
         self.artifacts(&root, &artifacts).await
     }
@@ -404,6 +410,8 @@ mod tests {
             assert_eq!(is_name(folder.path(), key).expect(key), expected, "{key}");
         }
         assert!(!is_name(folder.path(), "a/b").expect("below a file") && !is_name(folder.path(), "b").expect("folder"));
+        parts(&folder.path().join("run")).expect("parts");
+        assert!(files::exists(&folder.path().join("run/params")).expect("looked"));
         write(&folder.path().join("a"), b"22").expect("again");
         assert_eq!(files::read_text(&folder.path().join("a"), 9).expect("text"), "22");
     }
