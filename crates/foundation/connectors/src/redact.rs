@@ -78,6 +78,8 @@ fn without_password(url: &str) -> Cow<'_, str> {
     match before.split_once(':') {
         // A name without a password; the colon belongs to a path.
         Some((user, _)) if user.contains(['/', '?', '#']) => Cow::Borrowed(url),
+        // It stands in the environment.
+        Some((_, password)) if variable_name(password).is_some() => Cow::Borrowed(url),
         Some((user, _)) => Cow::Owned(format!("{scheme}://{user}:{HIDDEN}@{place}")),
         None => Cow::Borrowed(url),
     }
@@ -100,7 +102,10 @@ impl Redaction {
         let is_web = scheme.ends_with("http") || scheme.ends_with("https");
         let mut redaction = Self { is_web, has_hidden: shown != url };
         let shown = match Url::parse(&shown) {
-            Ok(parsed) if parsed.has_host() => redaction.url(parsed),
+            // A variable in place of a password keeps its braces.
+            Ok(parsed) if parsed.has_host() => {
+                redaction.url(parsed).replacen("$%7B", "${", 1).replacen("%7D@", "}@", 1)
+            }
             // A list of hosts, as MongoDB has it, is no URL by the WHATWG's rules.
             _ => redaction.text(&shown),
         };
@@ -256,6 +261,8 @@ mod tests {
             ("https://a.example/x?X-Amz-Signature=abc&part=1", "https://a.example/x?X-Amz-Signature=***&part=1"),
             ("https://a.example/x?api_key=abc", "https://a.example/x?api_key=***"),
             ("mongodb://u:p@h1:1,h2:2/x", "mongodb://u:***@h1:1,h2:2/x"),
+            ("postgres://anna:${PASSWORD}@db/x", "postgres://anna:${PASSWORD}@db/x"),
+            ("postgres://anna:a${PASSWORD}@db/x", "postgres://anna:***@db/x"),
             ("postgres://u:p@ss@host:x/y", "postgres://u:***@host:x/y"),
             ("postgres://anna:p?ss@db/x", "postgres://anna:***@db/x"),
             ("postgres://anna:p#ss@db/x", "postgres://anna:***@db/x"),
@@ -306,6 +313,7 @@ mod tests {
             ("python get.py --from=postgres://u:p@h/x\n", Some("python get.py --from=postgres://u:***@h/x\n")),
             ("SELECT a FROM t WHERE b = ? AND key=5", None),
             ("https://a.example/x?token=${TOKEN}", None),
+            ("postgres://anna:${PASSWORD}@db/x", None),
             ("https://a.example?page=2", None),
             ("https://a.example/x?token=***", None),
             ("https://anna:***@a.example/x?token=***", None),

@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use ropewalk_connectors::MONGODB_TESTED_AGAINST;
+use ropewalk_connectors::{MONGODB_TESTED_AGAINST, redacted};
 use ropewalk_execution::Program;
 use ropewalk_store::link_support;
 use ropewalk_types::Diagnose;
@@ -44,7 +44,7 @@ pub async fn examine(start: &Path, access: Access) -> Vec<Finding> {
             Ok(project) => {
                 findings.push(Finding::good("project", format!("{} in {}", project.file.project.name, root.display())));
                 findings.push(Finding::good("storage", project.file.backends.storage.clone()));
-                findings.push(Finding::good("catalog", project.file.backends.catalog.clone()));
+                findings.push(Finding::good("catalog", redacted(&project.file.backends.catalog)));
                 findings.push(pipeline(&project));
                 findings.push(checkout(&root));
                 project.close().await;

@@ -8,18 +8,15 @@ mod export;
 mod folder;
 mod origin;
 mod record;
+mod transfer;
 mod web;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use ropewalk_tracking::{ArtifactPath, ArtifactRoot, Tracking};
-use ropewalk_types::{ExperimentId, RunId};
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::{ServerError, TrackingHome};
-use origin::{Origin, TheirFile};
+use transfer::Transfer;
 
 pub use export::Exported;
 
@@ -58,6 +55,8 @@ pub struct TakenOver {
     pub runs: TakenCount,
     /// Logged models.
     pub logged_models: TakenCount,
+    /// Traces, with their spans and assessments.
+    pub traces: TakenCount,
     /// Registered models and prompts.
     pub registered_models: TakenCount,
     /// Their versions.
@@ -78,135 +77,12 @@ impl TrackingHome {
     /// over until then is kept; the same again goes on from there.
     pub async fn take_over(&self, source: &TakeOverSource, says: impl Fn(&str)) -> Result<TakenOver, ServerError> {
         let mut origin = origin::open(source).await?;
-        let mut transfer =
-            Transfer { tracking: self.tracking.clone(), places: BTreeMap::new(), told: TakenOver::default() };
+        let mut transfer = Transfer::new(self);
         for experiment in origin.experiments().await? {
             says(&format!("experiment `{}`", record::text(&experiment, "name")));
-            transfer.experiment(origin.as_mut(), &experiment).await?;
+            Box::pin(transfer.experiment(origin.as_mut(), &experiment)).await?;
         }
-        for model in origin.registered_models().await? {
-            let taken = record::registered_model(&model, &transfer.places)?;
-            let all = taken.versions.len() as u64;
-            let count = self.registry.model_take_over(taken).await?;
-            transfer.told.registered_models.add(count.model);
-            transfer.told.versions.new += count.versions;
-            transfer.told.versions.here += all - count.versions;
-        }
-        Ok(transfer.told)
-    }
-}
-
-/// One experiment after another on its way.
-struct Transfer {
-    tracking: Tracking,
-    /// Where artifacts were, and where they are here.
-    places: BTreeMap<String, String>,
-    told: TakenOver,
-}
-
-impl Transfer {
-    async fn experiment(&mut self, origin: &mut dyn Origin, experiment: &Value) -> Result<(), ServerError> {
-        let location = record::text(experiment, "artifact_location");
-        let stays = (!origin.reaches(&location)).then(|| location.clone()).filter(|location| !location.is_empty());
-        let taken = record::experiment(experiment, stays.clone())?;
-        let id = taken.id;
-        let new = self.tracking.experiment_take_over(taken).await?;
-        self.told.experiments.add(new);
-        let mut token = None;
-        loop {
-            let (runs, next) = origin.runs(id, token).await?;
-            for run in runs {
-                self.run(origin, &run).await?;
-            }
-            token = next;
-            if token.is_none() {
-                break;
-            }
-        }
-        for model in origin.logged_models(id).await? {
-            self.logged_model(origin, id, &model, stays.is_some()).await?;
-        }
-        Ok(())
-    }
-
-    async fn run(&mut self, origin: &mut dyn Origin, run: &Value) -> Result<(), ServerError> {
-        let taken = record::run(run)?;
-        let (experiment, id) = (taken.experiment, taken.id);
-        let new = self.tracking.run_take_over(taken).await?;
-        self.told.runs.add(new);
-        self.points(origin, run, id).await?;
-        let location = record::text(&run["info"], "artifact_uri");
-        self.artifacts(origin, &location, &ArtifactRoot::Run { experiment, run: id }).await
-    }
-
-    async fn points(&self, origin: &mut dyn Origin, run: &Value, id: RunId) -> Result<(), ServerError> {
-        for key in record::metric_keys(run) {
-            let mut token = None;
-            loop {
-                let (points, next) = origin.points(run, &key, token).await?;
-                let metrics = points.iter().map(|point| record::metric(&key, point)).collect();
-                self.tracking.points_take_over(id, metrics).await?;
-                token = next;
-                if token.is_none() {
-                    break;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    async fn logged_model(
-        &mut self,
-        origin: &mut dyn Origin,
-        experiment: ExperimentId,
-        model: &Value,
-        stays: bool,
-    ) -> Result<(), ServerError> {
-        let location = record::text(&model["info"], "artifact_uri");
-        let root = ArtifactRoot::Model { experiment, model: record::text(&model["info"], "model_id") };
-        let here = if stays { location.clone() } else { root.uri(None) };
-        let new = self.tracking.logged_model_take_over(record::logged_model(model, here)?).await?;
-        self.told.logged_models.add(new);
-        self.artifacts(origin, &location, &root).await
-    }
-
-    async fn artifacts(
-        &mut self,
-        origin: &mut dyn Origin,
-        location: &str,
-        root: &ArtifactRoot,
-    ) -> Result<(), ServerError> {
-        if !origin.reaches(location) {
-            self.told.elsewhere += u64::from(!location.is_empty());
-            return Ok(());
-        }
-        self.places.insert(location.trim_end_matches('/').to_owned(), root.uri(None));
-        for file in origin.files(location).await? {
-            self.artifact(origin, &file, root).await?;
-        }
-        Ok(())
-    }
-
-    async fn artifact(
-        &mut self,
-        origin: &mut dyn Origin,
-        file: &TheirFile,
-        root: &ArtifactRoot,
-    ) -> Result<(), ServerError> {
-        let path = match ArtifactPath::new(file.path.as_str()) {
-            Ok(path) => path,
-            Err(error) => {
-                self.told.left.push(error.to_string());
-                return Ok(());
-            }
-        };
-        let here = self.tracking.artifact_at(root, &path).await.is_ok();
-        self.told.artifacts.add(!here);
-        if !here {
-            let blob = origin.file(file, self.tracking.store()).await?;
-            self.tracking.artifact_record(root, path, blob.digest, blob.size).await?;
-        }
-        Ok(())
+        Box::pin(transfer.registered_models(origin.as_mut())).await
     }
 }
 

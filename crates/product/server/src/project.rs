@@ -4,6 +4,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use ropewalk_catalog::{Catalog, MigrationSet};
 use ropewalk_config::{FILE_NAME, ProjectFile, STATE_FOLDER};
+use ropewalk_connectors::{PlaceholderError, with_environment};
 use ropewalk_data::{AuditEvent, audit_write};
 use ropewalk_execution::{Executor, LocalExecutor};
 use ropewalk_registry::Registry;
@@ -228,7 +229,24 @@ pub(crate) async fn in_use(state: &Path) -> Option<SharedLock> {
 /// The project's database, with the tables of every box.
 pub(crate) async fn catalog_open(root: &Path, file: &ProjectFile) -> Result<Catalog, ServerError> {
     files::create_ignored_directory(&root.join(STATE_FOLDER))?;
-    Ok(Catalog::open(&below(root, "sqlite:", &file.backends.catalog), &MIGRATIONS).await?)
+    let url = catalog_url(&file.backends.catalog, |name| std::env::var(name).ok())?;
+    Ok(Catalog::open(&below(root, "sqlite:", &url), &MIGRATIONS).await?)
+}
+
+/// The URL of a catalogue with the password that it names as `${NAME}`; the path of a file may hold anything.
+fn catalog_url(url: &str, variable: impl Fn(&str) -> Option<String>) -> Result<String, ServerError> {
+    if !url.contains("://") {
+        return Ok(url.to_owned());
+    }
+    let hint = match with_environment(url, variable) {
+        Ok(url) => return Ok(url),
+        Err(error @ PlaceholderError::Name(_)) => (error, "write letters, digits and `_`, no digit first"),
+        Err(error @ PlaceholderError::Missing(_)) => (error, "set it to the password and try again"),
+        Err(error @ PlaceholderError::Shown(_)) => {
+            (error, "only the password comes from the environment, as in postgresql://USER:${NAME}@HOST/DATABASE")
+        }
+    };
+    Err(ServerError::Unknown { what: format!("backends.catalog: {}", hint.0), hint: hint.1.to_owned() })
 }
 
 /// A URL whose path is relative to the project.
@@ -243,5 +261,22 @@ fn executor(name: &str) -> Result<Arc<dyn Executor>, ServerError> {
     match name {
         "local" => Ok(Arc::new(LocalExecutor)),
         other => Err(ServerError::NoBackend { what: "executor", name: other.to_owned(), built_in: "\"local\"" }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_password_of_the_catalogue_comes_from_the_environment() {
+        let variable = |name: &str| (name == "SECRET").then(|| "a/b@c".to_owned());
+        let read = |url: &str| catalog_url(url, variable);
+        assert_eq!(read("postgresql://me:${SECRET}@h/d").expect("url"), "postgresql://me:a%2Fb%40c@h/d");
+        assert_eq!(read("sqlite:${SECRET}.db").expect("file"), "sqlite:${SECRET}.db");
+        for wrong in ["postgresql://me:${OTHER}@h/d", "postgresql://me@${SECRET}/d", "postgresql://me:${}@h/d"] {
+            let error = read(wrong).expect_err(wrong).to_string();
+            assert!(error.starts_with("backends.catalog: ") && !error.contains("a/b@c"), "{error}");
+        }
     }
 }

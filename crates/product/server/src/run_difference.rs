@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use ropewalk_tracking::{ArtifactEntry, ArtifactPath, Run, RunFilter};
+use ropewalk_tracking::{ArtifactEntry, ArtifactPath, ArtifactRoot, Run, RunFilter};
 use ropewalk_types::RunId;
 use serde::Serialize;
 
@@ -14,6 +14,12 @@ const SEARCHED: usize = 1000;
 const TAGS_PASSED_OVER: [&str; 2] = ["ropewalk.key", CODE_TAG];
 /// Tags by which foreign clients say what their code was.
 const CODE_TAGS: [&str; 3] = ["mlflow.source.git.commit", "mlflow.source.git.branch", "mlflow.source.name"];
+
+/// The files in which a logged model declares its packages, and its Python.
+const PACKAGES: &str = "requirements.txt";
+const PYTHON: &str = "python_env.yaml";
+/// Longest such file that is read, in bytes.
+const LONGEST_DECLARATION: u64 = 1 << 20;
 
 /// One thing that differs between two runs; absent where a run does not have it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -80,12 +86,13 @@ impl TrackingHome {
         if let Ok(run) = text.parse::<RunId>() {
             return Ok(self.tracking.run_info(run).await?.id);
         }
+        let text = text.to_ascii_lowercase();
         if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(unknown(format!("`{text}` is not the id of a run")));
         }
         let page = self.tracking.run_list(RunFilter::default(), SEARCHED).await?;
         let ids = page.runs.iter().map(|run| run.info.id);
-        let found: Vec<RunId> = ids.filter(|id| id.to_string().starts_with(text)).collect();
+        let found: Vec<RunId> = ids.filter(|id| id.to_string().starts_with(&text)).collect();
         match found.as_slice() {
             [run] => Ok(*run),
             [] => Err(unknown(format!("no run begins with `{text}`"))),
@@ -108,6 +115,11 @@ impl TrackingHome {
         let facts = |of: fn(&Run, Option<&RunLineage>) -> Facts| {
             differences(&of(&one, of_one.as_ref()), &of(&other, of_other.as_ref()))
         };
+        let (artifacts_of_one, artifacts_of_other) = (self.artifacts(first).await?, self.artifacts(second).await?);
+        let environments = (
+            self.environment_of(&one, of_one.as_ref(), &artifacts_of_one).await?,
+            self.environment_of(&other, of_other.as_ref(), &artifacts_of_other).await?,
+        );
         Ok(RunDifference {
             first,
             second,
@@ -116,10 +128,46 @@ impl TrackingHome {
             tags: facts(|run, _| tags(run)),
             code: facts(code),
             data: facts(data),
-            environment: facts(environment),
+            environment: differences(&environments.0, &environments.1),
             hardware: facts(hardware),
-            artifacts: differences(&self.artifacts(first).await?, &self.artifacts(second).await?),
+            artifacts: differences(&artifacts_of_one, &artifacts_of_other),
         })
+    }
+
+    /// Programs and packages of a run: of its stage, or as the models declare them that a foreign client logged.
+    async fn environment_of(
+        &self,
+        run: &Run,
+        lineage: Option<&RunLineage>,
+        artifacts: &Facts,
+    ) -> Result<Facts, ServerError> {
+        let mut facts = environment(run, lineage);
+        if lineage.is_some() {
+            return Ok(facts);
+        }
+        let experiment = run.info.experiment;
+        let mut places = Vec::new();
+        for model in &run.models_made {
+            let root = ArtifactRoot::Model { experiment, model: model.model.clone() };
+            places.push((root.clone(), PACKAGES.to_owned()));
+            places.push((root, PYTHON.to_owned()));
+        }
+        // Before version 3 models lay among the artifacts of their runs.
+        let root = ArtifactRoot::Run { experiment, run: run.info.id };
+        for path in artifacts.keys().filter(|path| [PACKAGES, PYTHON].iter().any(|name| path.ends_with(name))) {
+            places.push((root.clone(), path.clone()));
+        }
+        for (root, path) in places {
+            let Ok(path) = ArtifactPath::new(path) else { continue };
+            // It may lie in a bucket, or not be there.
+            if let Ok(file) = self.tracking.artifact_at(&root, &path).await
+                && file.size <= LONGEST_DECLARATION
+            {
+                let bytes = self.store.get_bytes(&file.digest).await?;
+                facts.extend(declared(&String::from_utf8_lossy(&bytes)));
+            }
+        }
+        Ok(facts)
     }
 
     /// The digests of all artifacts of a run but those of its lineage, by path.
@@ -204,6 +252,21 @@ pub(crate) fn environment(_: &Run, lineage: Option<&RunLineage>) -> Facts {
     facts
 }
 
+/// The lines `NAME==VERSION` and `python: VERSION` of a declaration; all others name no version.
+fn declared(text: &str) -> Facts {
+    let fact = |line: &str| {
+        let line = line.split([';', '#']).next().unwrap_or_default().trim();
+        if let Some(version) = line.strip_prefix("python:") {
+            return Some(("python".to_owned(), version.trim().to_owned()));
+        }
+        // What builds the environment is in a list, and no package of it.
+        let (name, version) = line.split_once("==").filter(|_| !line.starts_with('-'))?;
+        let name = name.trim().to_lowercase().replace('_', "-");
+        Some((format!("package {name}"), version.trim().to_owned()))
+    };
+    text.lines().filter_map(fact).collect()
+}
+
 fn hardware(_: &Run, lineage: Option<&RunLineage>) -> Facts {
     let mut facts = Facts::new();
     let Some(RunLineage { hardware, .. }) = lineage else { return facts };
@@ -221,6 +284,15 @@ fn hardware(_: &Run, lineage: Option<&RunLineage>) -> Facts {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn models_declare_their_packages() {
+        let facts = declared("mlflow==3.17.2\nScikit_Learn == 1.7.1 ; python_version > '3'\n# x==1\nnumpy>=2\n");
+        let text = |name: &str| facts.get(name).map(String::as_str);
+        assert_eq!((facts.len(), text("package mlflow")), (2, Some("3.17.2")));
+        assert_eq!(text("package scikit-learn"), Some("1.7.1"));
+        assert_eq!(declared("python: 3.11.2\nbuild_dependencies:\n- pip==23.0\n")["python"], "3.11.2");
+    }
 
     #[test]
     fn what_differs_is_what_one_side_lacks_or_has_otherwise() {

@@ -36,6 +36,7 @@ pub use guard::guarded;
 pub use overload::overloaded;
 pub use router::router;
 pub use state::{MlflowState, Principal, Secret};
+pub use traces::{span_of, spans_of, trace_info_of};
 
 /// The version of MLflow whose API is spoken; `GET /version` answers it.
 pub const MLFLOW_VERSION: &str = "3.17.2";

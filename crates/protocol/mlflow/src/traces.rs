@@ -6,6 +6,7 @@ mod assessments;
 mod info;
 pub(crate) mod otlp;
 mod span;
+mod taking;
 #[cfg(test)]
 mod tests;
 mod time;
@@ -32,6 +33,7 @@ use crate::wire::page_size;
 use crate::{MlflowError, MlflowState, artifacts};
 use info::{InfoIn, InfoOut, LocationIn, OldInfoOut};
 use span::{SpanOut, StoredSpan};
+pub use taking::{span_of, spans_of, trace_info_of};
 
 type States = Arc<MlflowState>;
 type Answer = Result<Json<Value>, MlflowError>;

@@ -88,6 +88,19 @@ impl Tracking {
         Ok(artifact)
     }
 
+    /// As [`Tracking::artifact_record`], also in the folder of a deleted run: for what another server kept there.
+    pub async fn artifact_take_over(
+        &self,
+        root: &ArtifactRoot,
+        path: ArtifactPath,
+        digest: Digest,
+        size: u64,
+    ) -> Result<()> {
+        let artifact = self.held(path, digest, size).await?;
+        let root = root.clone();
+        transaction!(self, |connection| write::artifact_take_over(connection, &root, &artifact))
+    }
+
     /// Puts `bytes` into the store and records them under `root`.
     pub async fn artifact_store(&self, root: &ArtifactRoot, path: ArtifactPath, bytes: Bytes) -> Result<Artifact> {
         let blob = self.store.put_bytes(bytes).await?;

@@ -59,7 +59,8 @@ pub use takeover::{TakenExperiment, TakenRun};
 pub use trace::{
     Assessment, AssessmentFault, AssessmentUpdate, AssessmentValue, NewSpan, PREVIEW_CHARACTERS, SPAN_BATCH,
     SpanStatus, TRACE_ARTIFACT_TAG, TRACE_LINKS, TRACE_METADATA_CHARACTERS, TRACE_NAME_TAG, TRACE_PAGE,
-    TRACE_TAG_CHARACTERS, TRACES, Trace, TraceError, TraceInfo, TracePage, TraceSearch, TraceSelection, TraceState,
+    TRACE_TAG_CHARACTERS, TRACES, TakenTrace, Trace, TraceError, TraceInfo, TracePage, TraceSearch, TraceSelection,
+    TraceState,
 };
 pub use tracking::Tracking;
 

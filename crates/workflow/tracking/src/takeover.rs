@@ -126,6 +126,9 @@ async fn experiment(connection: &mut Connection, taken: &TakenExperiment) -> Res
             .execute(connection)
             .await?;
     }
+    if taken.id.0 == 0 {
+        default_take_over(connection, taken).await?;
+    }
     if taken.id.0 < COUNTED {
         let past = "UPDATE tracking_counter SET last = $1 WHERE name = 'experiment' AND last < $1";
         query(past).bind(taken.id.0).execute(connection).await?;
@@ -136,6 +139,22 @@ async fn experiment(connection: &mut Connection, taken: &TakenExperiment) -> Res
     }
     rows_insert(connection, "INSERT INTO experiment_tag (experiment_id, key, value)", rows, KEPT).await?;
     Ok(new)
+}
+
+/// The default experiment is here from the beginning: until something is in it, the other one takes its place.
+async fn default_take_over(connection: &mut Connection, taken: &TakenExperiment) -> Result<(), TrackingError> {
+    let update = "UPDATE experiment SET name = $1, created_at = $2, updated_at = $3, deleted_at = $4, \
+                  artifact_location = $5 \
+                  WHERE id = 0 AND created_at <> $2 AND NOT EXISTS (SELECT 1 FROM run WHERE experiment_id = 0)";
+    query(update)
+        .bind(taken.name.as_str())
+        .bind(taken.created.0)
+        .bind(taken.updated.0)
+        .bind(taken.deleted.then_some(taken.updated.0))
+        .bind(taken.artifact_location.as_deref())
+        .execute(connection)
+        .await?;
+    Ok(())
 }
 
 /// What is here stays as it is.
@@ -234,6 +253,7 @@ async fn logged_model(connection: &mut Connection, mut taken: LoggedModel) -> Re
 mod tests {
     use super::*;
     use crate::testing::tracking;
+    use crate::{ArtifactPath, ArtifactRoot};
 
     fn taken_experiment(id: i64, name: &str) -> TakenExperiment {
         TakenExperiment {
@@ -281,6 +301,39 @@ mod tests {
             let error = tracking.experiment_take_over(clash).await;
             assert!(matches!(error, Err(TrackingError::ExperimentExists(_))));
         }
+    }
+
+    #[tokio::test]
+    async fn the_default_experiment_is_taken_over_as_long_as_nothing_is_in_it() {
+        let tracking = tracking().await;
+        let theirs = TakenExperiment {
+            artifact_location: Some("s3://bucket/0".to_owned()),
+            deleted: true,
+            ..taken_experiment(0, "Renamed")
+        };
+        assert!(!tracking.experiment_take_over(theirs.clone()).await.expect("taken"));
+        let found = tracking.experiment_get(ExperimentId(0)).await.expect("there");
+        assert_eq!((found.name.as_str(), found.created, found.deleted), ("Renamed", Timestamp(7), true));
+        assert_eq!(found.artifact_location.as_deref(), Some("s3://bucket/0"));
+        assert!(tracking.run_take_over(taken_run(0)).await.expect("run"));
+        let later = TakenExperiment { created: Timestamp(9), ..taken_experiment(0, "Again") };
+        tracking.experiment_take_over(later).await.expect("again");
+        assert_eq!(tracking.experiment_get(ExperimentId(0)).await.expect("there").name, "Renamed");
+    }
+
+    #[tokio::test]
+    async fn files_of_a_deleted_run_are_taken_over() {
+        let tracking = tracking().await;
+        tracking.experiment_take_over(taken_experiment(1, "first")).await.expect("experiment");
+        let run = taken_run(1);
+        tracking.run_take_over(run.clone()).await.expect("run");
+        let blob = tracking.store().put_bytes("x".into()).await.expect("bytes");
+        let root = ArtifactRoot::Run { experiment: ExperimentId(1), run: run.id };
+        let path = ArtifactPath::new("a/b").expect("path");
+        tracking.artifact_take_over(&root, path.clone(), blob.digest, blob.size).await.expect("taken");
+        assert_eq!(tracking.artifact_at(&root, &path).await.expect("there").digest, blob.digest);
+        let refused = tracking.artifact_record(&root, path, blob.digest, blob.size).await;
+        assert!(matches!(refused, Err(TrackingError::RunDeleted(_))));
     }
 
     #[tokio::test]

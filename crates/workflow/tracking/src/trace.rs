@@ -11,6 +11,7 @@ mod search;
 mod span;
 mod start;
 mod tag;
+mod takeover;
 #[cfg(test)]
 mod tests;
 mod usage;
@@ -24,6 +25,7 @@ pub use delete::TraceSelection;
 pub use error::TraceError;
 pub use search::{TRACES, TracePage, TraceSearch};
 pub use span::{NewSpan, SpanStatus};
+pub use takeover::TakenTrace;
 
 use crate::{Tag, Tracking, TrackingError};
 

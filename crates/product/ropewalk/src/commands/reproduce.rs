@@ -55,6 +55,9 @@ fn tell(reproduction: &Reproduction) {
         let (then, now) = (short(&one.first), short(&one.second));
         terminal::say(&output::printable(&format!("note: {} was {then} and is {now}", one.name)));
     }
+    if !reproduction.same_key && reproduction.error.is_none() {
+        terminal::say("note: a variable that the stage declares, or this program, is not as it was in the run");
+    }
     let odd = reproduction.compared.iter();
     let odd = odd.filter(|one| !matches!(one.verdict, Verdict::Equal | Verdict::WithinTolerance)).count();
     let (run, all) = (reproduction.run, reproduction.compared.len());

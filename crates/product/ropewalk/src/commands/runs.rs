@@ -92,6 +92,12 @@ fn lines(shown: &Shown) -> Vec<Line> {
     for dataset in &shown.run.datasets {
         add("data", &dataset.name, dataset.digest.clone());
     }
+    for model in &shown.run.models_read {
+        add("model", "read", model.clone());
+    }
+    for model in &shown.run.models_made {
+        add("model", "made", format!("{} (step {})", model.model, model.step));
+    }
     if let Some(lineage) = &shown.lineage {
         told_lineage(lineage, &mut add);
     }
@@ -143,7 +149,7 @@ async fn diff(format: Format, home: &TrackingHome, first: &str, second: &str) ->
         output::text("nothing differs\n");
         return Ok(());
     }
-    let short = |id: String| id.chars().take(12).collect::<String>().to_uppercase();
+    let short = |id: String| id.chars().take(12).collect::<String>();
     let (first, second) = (short(first.to_string()), short(second.to_string()));
     let cell = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
     output::table(&rows, &["", "NAME", &first, &second], |(about, one): &(&str, &Difference)| {

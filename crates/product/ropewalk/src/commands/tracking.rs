@@ -56,6 +56,7 @@ fn tell_taken(format: Format, taken: &TakenOver) {
         line("experiments", taken.experiments),
         line("runs", taken.runs),
         line("logged models", taken.logged_models),
+        line("traces", taken.traces),
         line("registered models", taken.registered_models),
         line("versions", taken.versions),
         line("files of artifacts", taken.artifacts),
@@ -71,10 +72,13 @@ fn tell_taken(format: Format, taken: &TakenOver) {
 async fn export(shared: &Shared, arguments: TrackingExport) -> Ending {
     let home = home(shared, arguments.place).await?;
     let told: Exported = Box::pin(home.export(&arguments.to, |what: &str| terminal::say(&printable(what)))).await?;
+    for left in &told.left {
+        terminal::say(&printable(&format!("warning: not written: {left}")));
+    }
     if shared.output == Format::Json {
         output::json(&told);
     } else {
-        let Exported { experiments, runs, logged_models, registered_models, artifacts } = told;
+        let Exported { experiments, runs, logged_models, registered_models, artifacts, .. } = told;
         output::text(&format!(
             "{experiments} experiments, {runs} runs, {logged_models} logged models, {registered_models} registered \
              models, {} files\n",

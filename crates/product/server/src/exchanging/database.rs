@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use ropewalk_catalog::{CatalogError, Connection, query};
-use ropewalk_store::{Blob, Store, files};
+use ropewalk_store::{Blob, Writer, files};
 use ropewalk_types::ExperimentId;
 use serde_json::{Value, json};
 
@@ -13,6 +13,8 @@ use crate::ServerError;
 
 /// Runs that are read at once.
 const RUNS: i64 = 200;
+/// Traces that are read at once; their spans may be long.
+const TRACES_AT_ONCE: i64 = 50;
 /// Points that are read at once.
 const POINTS: i64 = 20_000;
 /// Where `mlflow server` keeps artifacts unless it is told otherwise, and where it is told by many.
@@ -77,6 +79,56 @@ const REGISTERED: &str = "SELECT json_object('name', m.name, 'description', m.de
             WHERE t.name = v.name AND t.version = v.version)))) FROM model_versions v WHERE v.name = m.name))) \
     FROM registered_models m ORDER BY m.creation_time, m.name";
 
+/// `{…}` are what tables of older versions lack. Times are texts in the API.
+const TRACES: &str = "SELECT json_object('info', json_object('trace_id', t.request_id, 'trace_location', \
+    json_object('mlflow_experiment', json_object('experiment_id', CAST(t.experiment_id AS TEXT))), \
+    'request_time', strftime('%Y-%m-%dT%H:%M:%S', t.timestamp_ms / 1000, 'unixepoch') || \
+        printf('.%03dZ', t.timestamp_ms % 1000), \
+    'execution_duration', CASE WHEN t.execution_time_ms IS NOT NULL THEN \
+        printf('%d.%03ds', t.execution_time_ms / 1000, t.execution_time_ms % 1000) END, \
+    'state', CASE WHEN t.status IN ('OK', 'ERROR', 'IN_PROGRESS') THEN t.status ELSE 'STATE_UNSPECIFIED' END, \
+    'trace_metadata', json((SELECT json_group_object(m.key, COALESCE(m.value, '')) FROM trace_request_metadata m \
+        WHERE m.request_id = t.request_id)), \
+    'tags', json((SELECT json_group_object(g.key, COALESCE(g.value, '')) FROM trace_tags g \
+        WHERE g.request_id = t.request_id)){previews}{assessments}){promoted}{spans}{links}) \
+    FROM trace_info t WHERE t.experiment_id = $1 AND t.request_id > $2 ORDER BY t.request_id LIMIT $3";
+
+const PREVIEWS: &str = ", 'client_request_id', t.client_request_id, 'request_preview', t.request_preview, \
+    'response_preview', t.response_preview";
+
+/// What the API shows among tags and metadata. A number of SQLite's JSON may lose its last digits, a text does not.
+const PROMOTED: &str = ", 'name', t.trace_name, 'session', t.session_id, 'tokens', json_object( \
+    'input_tokens', t.input_tokens, 'output_tokens', t.output_tokens, 'total_tokens', t.total_tokens, \
+    'cache_read_input_tokens', t.cache_read_input_tokens, \
+    'cache_creation_input_tokens', t.cache_creation_input_tokens, 'cache_creation_input_tokens_above_1hr', \
+    t.cache_creation_input_tokens_above_1hr), 'cost', json_object( \
+    'input_cost', CASE WHEN t.input_cost IS NOT NULL THEN printf('%!.17g', t.input_cost) END, \
+    'output_cost', CASE WHEN t.output_cost IS NOT NULL THEN printf('%!.17g', t.output_cost) END, \
+    'total_cost', CASE WHEN t.total_cost IS NOT NULL THEN printf('%!.17g', t.total_cost) END)";
+
+const ASSESSMENTS: &str = ", 'assessments', json((SELECT json_group_array(json_object('assessment_id', a.assessment_id, \
+    'assessment_name', a.name, 'span_id', a.span_id, 'source', json_object('source_type', a.source_type, 'source_id', \
+    a.source_id), 'create_time', strftime('%Y-%m-%dT%H:%M:%S', a.created_timestamp / 1000, 'unixepoch') || \
+        printf('.%03dZ', a.created_timestamp % 1000), \
+    'last_update_time', strftime('%Y-%m-%dT%H:%M:%S', a.last_updated_timestamp / 1000, 'unixepoch') || \
+        printf('.%03dZ', a.last_updated_timestamp % 1000), \
+    'feedback', CASE WHEN a.assessment_type = 'feedback' THEN json_object('value', json(a.value), 'error', \
+        json(a.error)) END, \
+    'expectation', CASE WHEN a.assessment_type = 'expectation' THEN json_object('serialized_value', \
+        json_object('serialization_format', 'JSON_FORMAT', 'value', a.value)) END, \
+    'issue', CASE WHEN a.assessment_type = 'issue' THEN json_object('issue_name', json_extract(a.value, '$.issue_name')) END, \
+    'rationale', a.rationale, 'metadata', json(a.assessment_metadata), 'overrides', a.overrides, \
+    'valid', json(CASE WHEN a.valid THEN 'true' ELSE 'false' END))) FROM (SELECT * FROM assessments \
+    WHERE trace_id = t.request_id ORDER BY created_timestamp, rowid) a))";
+
+const SPANS: &str =
+    ", 'spans', json((SELECT json_group_array(s.content) FROM spans s WHERE s.trace_id = t.request_id))";
+
+const LINKS: &str = ", 'runs', json((SELECT json_group_array(l.destination_id) FROM entity_associations l \
+    WHERE l.source_type = 'trace' AND l.source_id = t.request_id AND l.destination_type = 'run')), \
+    'prompts', json((SELECT json_group_array(l.destination_id) FROM entity_associations l \
+    WHERE l.source_type = 'trace' AND l.source_id = t.request_id AND l.destination_type = 'prompt_version'))";
+
 type PointRow = (f64, i64, i64, i64, i64);
 
 /// The SQLite database of an MLflow server, and the folder of artifacts beside it.
@@ -110,11 +162,42 @@ impl Database {
         Ok(found.map_err(|error| old(&error))? > 0)
     }
 
+    async fn has_trace_column(&mut self, column: &str) -> Result<bool, ServerError> {
+        let count = "SELECT COUNT(*) FROM pragma_table_info('trace_info') WHERE name = $1";
+        let found = query(count).bind(column).fetch_one::<i64>(&mut self.connection).await;
+        Ok(found.map_err(|error| old(&error))? > 0)
+    }
+
     /// The folder of this machine that a location is.
     fn place(&self, location: &str) -> Option<PathBuf> {
         match proxied(location) {
             Some(path) => Some(self.artifacts.as_ref()?.join(path)),
             None => local(location, &self.folder),
+        }
+    }
+}
+
+/// Puts what has columns of its own among the tags and the metadata of a trace, where the API has it.
+fn promote(trace: &mut Value) {
+    let number = |value: &Value| match value {
+        Value::String(text) => text.parse::<f64>().map_or(Value::Null, Value::from),
+        other => other.clone(),
+    };
+    let sums = |trace: &Value, name: &str| {
+        let members = trace[name].as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
+        let members: serde_json::Map<String, Value> =
+            members.map(|(key, value)| (key.clone(), number(value))).collect();
+        (!members.is_empty()).then(|| Value::Object(members).to_string())
+    };
+    let (tokens, cost) = (sums(trace, "tokens"), sums(trace, "cost"));
+    for (place, key, value) in [
+        ("tags", "mlflow.traceName", trace["name"].as_str().map(str::to_owned)),
+        ("trace_metadata", "mlflow.trace.session", trace["session"].as_str().map(str::to_owned)),
+        ("trace_metadata", "mlflow.trace.tokenUsage", tokens),
+        ("trace_metadata", "mlflow.trace.cost", cost),
+    ] {
+        if let Some(value) = value {
+            trace["info"][place][key] = Value::String(value);
         }
     }
 }
@@ -182,6 +265,29 @@ impl Origin for Database {
         Ok(models)
     }
 
+    async fn traces(&mut self, experiment: ExperimentId, token: Option<String>) -> Result<Page, ServerError> {
+        // MLflow has them since version 2.14, and all of their tables since 3.5.
+        if !self.has("trace_info").await? {
+            return Ok((Vec::new(), None));
+        }
+        let mut select = TRACES.to_owned();
+        for (place, text, there) in [
+            ("{previews}", PREVIEWS, self.has_trace_column("request_preview").await?),
+            ("{promoted}", PROMOTED, self.has_trace_column("cache_creation_input_tokens_above_1hr").await?),
+            ("{assessments}", ASSESSMENTS, self.has("assessments").await?),
+            ("{spans}", SPANS, self.has("spans").await?),
+            ("{links}", LINKS, self.has("entity_associations").await?),
+        ] {
+            select = select.replace(place, if there { text } else { "" });
+        }
+        let asked = query(select).bind(experiment.0).bind(token.unwrap_or_default()).bind(TRACES_AT_ONCE);
+        let mut traces = records(&asked.fetch_all(&mut self.connection).await.map_err(|error| old(&error))?)?;
+        traces.iter_mut().for_each(promote);
+        let more = traces.len() as i64 == TRACES_AT_ONCE;
+        let last = traces.last().map(|trace| text(&trace["info"], "trace_id")).filter(|_| more);
+        Ok((traces, last))
+    }
+
     async fn registered_models(&mut self) -> Result<Vec<Value>, ServerError> {
         let texts = query(REGISTERED).fetch_all::<String>(&mut self.connection).await;
         records(&texts.map_err(|error| old(&error))?)
@@ -195,7 +301,30 @@ impl Origin for Database {
         self.place(location).map_or(Ok(Vec::new()), |folder| files_below(&folder))
     }
 
-    async fn file(&mut self, file: &TheirFile, store: &Store) -> Result<Blob, ServerError> {
-        Ok(store.put_file(&file.place).await?)
+    async fn file(&mut self, file: &TheirFile, writer: &mut Writer) -> Result<Option<Blob>, ServerError> {
+        Ok(Some(writer.add_file(&file.place).await?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_of_a_trace_are_told_as_the_api_tells_them() {
+        let mut trace = json!({
+            "info": { "tags": {}, "trace_metadata": { "k": "v" } }, "name": "f", "session": null,
+            "tokens": { "input_tokens": 3, "total_tokens": 7, "output_tokens": null },
+            "cost": { "total_cost": "0.10000000000000001", "input_cost": null },
+        });
+        promote(&mut trace);
+        let expected = json!({
+            "tags": { "mlflow.traceName": "f" },
+            "trace_metadata": {
+                "k": "v", "mlflow.trace.tokenUsage": "{\"input_tokens\":3,\"total_tokens\":7}",
+                "mlflow.trace.cost": "{\"total_cost\":0.1}",
+            },
+        });
+        assert_eq!(trace["info"], expected);
     }
 }

@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use ropewalk_registry::TakenModel;
-use ropewalk_store::files;
+use ropewalk_store::files::{self, EntryKind};
 use ropewalk_tracking::{
     ArtifactEntry, ArtifactHome, ArtifactPath, ArtifactRoot, Experiment, Lifecycle, LoggedModel, LoggedModelStatus,
     Metric, Run, RunFilter,
@@ -17,9 +17,11 @@ use crate::{ServerError, TrackingHome};
 const RUNS: usize = 200;
 const POINTS: usize = 25_000;
 const MODELS: usize = 100;
+/// Longest name of a file.
+const NAME_BYTES: usize = 255;
 
 /// What was written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Exported {
     /// Experiments, also those that were deleted.
     pub experiments: u64,
@@ -31,6 +33,8 @@ pub struct Exported {
     pub registered_models: u64,
     /// Files of artifacts: those that were written, and those that were there.
     pub artifacts: TakenCount,
+    /// What a folder cannot hold, because its key is no name of a file.
+    pub left: Vec<String>,
 }
 
 impl TrackingHome {
@@ -71,19 +75,40 @@ struct Export<'h> {
 }
 
 /// Writes a file and the folders above it. JSON is YAML, too.
+///
+/// Not durable one by one, of which there are many: what an export that was ended left by half is written again.
 fn write(path: &Path, bytes: &[u8]) -> Result<(), ServerError> {
     if let Some(folder) = path.parent() {
         files::create_directories(folder)?;
     }
-    Ok(files::write_atomic(path, bytes)?)
+    if !files::exists(path)? {
+        return Ok(files::write_new(path, bytes, false)?);
+    }
+    let same = files::size(path)? == bytes.len() as u64 && files::read_bounded(path, bytes.len() as u64)? == bytes;
+    if same { Ok(()) } else { Ok(files::write_atomic(path, bytes)?) }
+}
+
+/// Whether a file below `folder` can have this name: it leads nowhere else, and nothing of another kind is in its way.
+fn is_name(folder: &Path, key: &str) -> Result<bool, ServerError> {
+    let plain =
+        |part: &str| !matches!(part, "" | "." | "..") && part.len() <= NAME_BYTES && !part.contains(['\\', '\0']);
+    if !key.split('/').all(plain) {
+        return Ok(false);
+    }
+    let mut above = key.match_indices('/').map(|(end, _)| &key[..end]);
+    let in_the_way = |inner: &str| files::kind(&folder.join(inner)).map(|kind| kind == Some(EntryKind::File));
+    let blocked = above.try_fold(false, |found, inner| in_the_way(inner).map(|file| found || file))?;
+    Ok(!blocked && files::kind(&folder.join(key))? != Some(EntryKind::Directory))
 }
 
 fn describe(folder: &Path, meta: &Value) -> Result<(), ServerError> {
     write(&folder.join("meta.yaml"), format!("{meta:#}\n").as_bytes())
 }
 
-fn pairs<'p>(folder: &Path, pairs: impl IntoIterator<Item = (&'p String, &'p String)>) -> Result<(), ServerError> {
-    pairs.into_iter().try_for_each(|(key, value)| write(&folder.join(key), value.as_bytes()))
+/// The folders by which MLflow knows a run or a logged model, also where they are empty.
+fn parts(folder: &Path) -> Result<(), ServerError> {
+    let all = ["artifacts", "metrics", "params", "tags"];
+    Ok(all.into_iter().try_for_each(|part| files::create_directories(&folder.join(part)))?)
 }
 
 /// One line for each point, as Python writes numbers.
@@ -108,6 +133,24 @@ fn lifecycle(deleted: bool) -> &'static str {
 }
 
 impl Export<'_> {
+    /// One file for each key.
+    fn pairs<'p>(
+        &mut self,
+        folder: &Path,
+        pairs: impl IntoIterator<Item = (&'p String, &'p String)>,
+    ) -> Result<(), ServerError> {
+        pairs.into_iter().try_for_each(|(key, value)| self.named(folder, key, value.as_bytes()))
+    }
+
+    fn named(&mut self, folder: &Path, key: &str, bytes: &[u8]) -> Result<(), ServerError> {
+        if is_name(folder, key)? {
+            return write(&folder.join(key), bytes);
+        }
+        let place = folder.strip_prefix(&self.root).unwrap_or(folder);
+        self.told.left.push(format!("`{key}` in {}", place.display()));
+        Ok(())
+    }
+
     fn folder(&self, experiment: ExperimentId) -> PathBuf {
         self.root.join(experiment.to_string())
     }
@@ -128,7 +171,7 @@ impl Export<'_> {
                 "last_update_time": experiment.updated.0,
             }),
         )?;
-        pairs(&folder.join("tags"), &experiment.tags)?;
+        self.pairs(&folder.join("tags"), &experiment.tags)?;
         self.told.experiments += 1;
         let mut after = None;
         loop {
@@ -176,18 +219,18 @@ impl Export<'_> {
                 "source_name": "", "source_type": 4, "source_version": "", "tags": [],
             }),
         )?;
-        pairs(&folder.join("params"), &run.params)?;
-        pairs(&folder.join("tags"), &run.tags)?;
+        self.pairs(&folder.join("params"), &run.params)?;
+        self.pairs(&folder.join("tags"), &run.tags)?;
         for metric in &run.metrics {
             self.history(run, &metric.key, &folder).await?;
         }
         inputs(run, experiment, &folder)?;
         self.told.runs += 1;
-        files::create_directories(&artifacts)?;
+        parts(&folder)?;
         self.artifacts(&root, &artifacts).await
     }
 
-    async fn history(&self, run: &Run, key: &str, folder: &Path) -> Result<(), ServerError> {
+    async fn history(&mut self, run: &Run, key: &str, folder: &Path) -> Result<(), ServerError> {
         let (mut text, mut after) = (String::new(), None);
         loop {
             let page = self.home.tracking.metric_history(run.info.id, key, after, POINTS).await?;
@@ -197,7 +240,7 @@ impl Export<'_> {
                 break;
             }
         }
-        write(&folder.join("metrics").join(key), text.as_bytes())
+        self.named(&folder.join("metrics"), key, text.as_bytes())
     }
 
     async fn logged_model(&mut self, model: &LoggedModel) -> Result<(), ServerError> {
@@ -220,8 +263,8 @@ impl Export<'_> {
                 "status_message": model.status_message,
             }),
         )?;
-        pairs(&folder.join("params"), &model.params)?;
-        pairs(&folder.join("tags"), &model.tags)?;
+        self.pairs(&folder.join("params"), &model.params)?;
+        self.pairs(&folder.join("tags"), &model.tags)?;
         let mut metrics = std::collections::BTreeMap::<&str, String>::new();
         for metric in &model.metrics {
             let point = Metric::new(metric.key.as_str(), metric.value, metric.step, metric.at);
@@ -231,10 +274,10 @@ impl Export<'_> {
             metrics.entry(metric.key.as_str()).or_default().push_str(&point);
         }
         for (key, text) in metrics {
-            write(&folder.join("metrics").join(key), text.as_bytes())?;
+            self.named(&folder.join("metrics"), key, text.as_bytes())?;
         }
         self.told.logged_models += 1;
-        files::create_directories(&artifacts)?;
+        parts(&folder)?;
         let root = ArtifactRoot::Model { experiment: model.experiment, model: model.id.to_string() };
         self.artifacts(&root, &artifacts).await
     }
@@ -279,7 +322,7 @@ impl Export<'_> {
                 "creation_timestamp": model.created.0, "last_updated_timestamp": model.updated.0,
             }),
         )?;
-        pairs(&folder.join("tags"), &model.tags)?;
+        self.pairs(&folder.join("tags"), &model.tags)?;
         for (alias, version) in &model.aliases {
             write(&folder.join("aliases").join(alias), version.to_string().as_bytes())?;
         }
@@ -295,7 +338,7 @@ impl Export<'_> {
                     "last_updated_timestamp": version.updated.0, "status": "READY", "status_message": null,
                 }),
             )?;
-            pairs(&place.join("tags"), &version.tags)?;
+            self.pairs(&place.join("tags"), &version.tags)?;
         }
         if model.last_version > 0 && model.versions.iter().all(|version| version.version < model.last_version) {
             // MLflow keeps a deleted version so that its number is not given again.
@@ -338,6 +381,9 @@ fn inputs(run: &Run, experiment: &Path, folder: &Path) -> Result<(), ServerError
         run.models_made.iter().map(|output| ("outputs", "RUN_OUTPUT", "MODEL_OUTPUT", &output.model, output.step));
     let read = run.models_read.iter().map(|model| ("inputs", "RUN_INPUT", "MODEL_INPUT", model, 0));
     for (place, from, to, model, step) in made.chain(read) {
+        if !is_name(&folder.join(place), &format!("{model}/meta.yaml"))? {
+            continue;
+        }
         describe(
             &folder.join(place).join(model),
             &json!({
@@ -347,4 +393,26 @@ fn inputs(run: &Run, experiment: &Path, folder: &Path) -> Result<(), ServerError
         )?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_lead_nowhere_else_and_clash_with_nothing() {
+        let folder = tempfile::tempdir().expect("folder");
+        write(&folder.path().join("a"), b"1").expect("written");
+        write(&folder.path().join("b/c"), b"1").expect("written");
+        for (key, expected) in
+            [("a", true), ("b/d", true), ("", false), ("../x", false), ("/x", false), ("x//y", false), ("b/", false)]
+        {
+            assert_eq!(is_name(folder.path(), key).expect(key), expected, "{key}");
+        }
+        assert!(!is_name(folder.path(), "a/b").expect("below a file") && !is_name(folder.path(), "b").expect("folder"));
+        parts(&folder.path().join("run")).expect("parts");
+        assert!(files::exists(&folder.path().join("run/params")).expect("looked"));
+        write(&folder.path().join("a"), b"22").expect("again");
+        assert_eq!(files::read_text(&folder.path().join("a"), 9).expect("text"), "22");
+    }
 }

@@ -2,12 +2,12 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use ropewalk_store::files::{self, EntryKind};
-use ropewalk_store::{Blob, Store};
+use ropewalk_store::{Blob, Writer};
 use ropewalk_types::ExperimentId;
 use serde_json::{Value, json};
 
 use super::origin::{Origin, Page, TheirFile, files_below, local};
-use super::record::text;
+use super::record::{text, whole};
 use super::unreadable;
 use crate::ServerError;
 
@@ -15,6 +15,8 @@ use crate::ServerError;
 const TRASH: &str = ".trash";
 /// The description of whatever a folder is.
 const META: &str = "meta.yaml";
+/// The description of a trace.
+const TRACE: &str = "trace_info.yaml";
 /// In the top folder: registered models. In that of an experiment: logged models.
 const MODELS: &str = "models";
 /// Largest file that is read as text; the history of one metric is one file.
@@ -58,7 +60,11 @@ fn is_number(name: &str) -> bool {
 
 /// What a folder is, if it says so.
 fn description(folder: &Path) -> Result<Option<Value>, ServerError> {
-    let meta = folder.join(META);
+    description_in(folder, META)
+}
+
+fn description_in(folder: &Path, file: &str) -> Result<Option<Value>, ServerError> {
+    let meta = folder.join(file);
     if !files::exists(&meta)? {
         return Ok(None);
     }
@@ -81,6 +87,35 @@ fn described(folder: &Path) -> Result<Vec<(PathBuf, Value)>, ServerError> {
     }
     found.sort_by(|a, b| a.0.cmp(&b.0));
     Ok(found)
+}
+
+/// A trace from its folder; its spans are a file of its artifacts.
+fn trace(folder: &Path, mut info: Value) -> Result<Value, ServerError> {
+    if info["trace_id"].is_null() {
+        // As version 2 wrote it.
+        let experiment = json!({ "experiment_id": text(&info, "experiment_id") });
+        let time = whole(&info, "timestamp_ms").and_then(chrono::DateTime::from_timestamp_millis).unwrap_or_default();
+        info["trace_id"] = info["request_id"].take();
+        info["trace_location"] = json!({ "mlflow_experiment": experiment });
+        info["request_time"] = time.to_rfc3339().into();
+        info["execution_duration_ms"] = info["execution_time_ms"].take();
+        let known = ["OK", "ERROR", "IN_PROGRESS"].contains(&text(&info, "status").as_str());
+        info["state"] = if known { info["status"].take() } else { Value::Null };
+    }
+    if let Some(millis) = whole(&info, "execution_duration_ms") {
+        info["execution_duration"] = format!("{}.{:03}s", millis / 1000, millis % 1000).into();
+    }
+    for (name, inner) in [("trace_metadata", "request_metadata"), ("tags", "tags")] {
+        let all = pairs(&folder.join(inner))?;
+        let all = all.as_array().into_iter().flatten().map(|pair| (text(pair, "key"), pair["value"].clone()));
+        info[name] = Value::Object(all.collect());
+    }
+    let mut assessments = Vec::new();
+    for file in files_below(&folder.join("assessments"))? {
+        assessments.extend(description_in(&folder.join("assessments"), &file.path)?);
+    }
+    info["assessments"] = Value::Array(assessments);
+    Ok(json!({ "info": info }))
 }
 
 /// A folder with one file for each key.
@@ -229,6 +264,20 @@ impl Origin for Folder {
         models.into_iter().map(|(place, info)| logged_model(&place, info)).collect()
     }
 
+    async fn traces(&mut self, experiment: ExperimentId, _: Option<String>) -> Result<Page, ServerError> {
+        let (folder, mut found) = (self.experiment(experiment)?.join("traces"), Vec::new());
+        if files::kind(&folder)? == Some(EntryKind::Directory) {
+            for entry in files::list(&folder)? {
+                if entry.kind == EntryKind::Directory
+                    && let Some(info) = description_in(&entry.path, TRACE)?
+                {
+                    found.push(trace(&entry.path, info)?);
+                }
+            }
+        }
+        Ok((found, None))
+    }
+
     async fn registered_models(&mut self) -> Result<Vec<Value>, ServerError> {
         let models = described(&self.root.join(MODELS))?;
         models.into_iter().map(|(place, model)| registered_model(&place, model)).collect()
@@ -256,7 +305,7 @@ impl Origin for Folder {
         Ok(Vec::new())
     }
 
-    async fn file(&mut self, file: &TheirFile, store: &Store) -> Result<Blob, ServerError> {
-        Ok(store.put_file(&file.place).await?)
+    async fn file(&mut self, file: &TheirFile, writer: &mut Writer) -> Result<Option<Blob>, ServerError> {
+        Ok(Some(writer.add_file(&file.place).await?))
     }
 }

@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use ropewalk_store::files::{self, EntryKind};
-use ropewalk_store::{Blob, Store};
+use ropewalk_store::{Blob, Writer};
 use ropewalk_types::ExperimentId;
 use serde_json::Value;
 
@@ -35,14 +35,16 @@ pub(super) trait Origin: Send {
     async fn points(&mut self, run: &Value, key: &str, token: Option<String>) -> Result<Page, ServerError>;
     /// Logged models of an experiment.
     async fn logged_models(&mut self, experiment: ExperimentId) -> Result<Vec<Value>, ServerError>;
+    /// Traces of an experiment: `info`, `spans` as texts or `spans_file`, `runs` and `prompts` that they are linked to.
+    async fn traces(&mut self, experiment: ExperimentId, token: Option<String>) -> Result<Page, ServerError>;
     /// Registered models, each with its `versions`.
     async fn registered_models(&mut self) -> Result<Vec<Value>, ServerError>;
     /// Whether the artifacts at a location can be read from here and so are taken over.
     fn reaches(&self, location: &str) -> bool;
     /// All files at a location, however deep.
     async fn files(&mut self, location: &str) -> Result<Vec<TheirFile>, ServerError>;
-    /// Puts the bytes of a file into `store`.
-    async fn file(&mut self, file: &TheirFile, store: &Store) -> Result<Blob, ServerError>;
+    /// Adds the bytes of a file to `writer`; none if it is not there.
+    async fn file(&mut self, file: &TheirFile, writer: &mut Writer) -> Result<Option<Blob>, ServerError>;
 }
 
 /// Opens what the source names.

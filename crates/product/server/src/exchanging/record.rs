@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use ropewalk_mlflow::{span_of, spans_of, trace_info_of};
 use ropewalk_registry::{TakenModel, TakenVersion};
 use ropewalk_tracking::{
     DatasetInput, LoggedModel, LoggedModelMetric, LoggedModelStatus, Metric, ModelOutput, Param, Tag, TakenExperiment,
-    TakenRun,
+    TakenRun, TakenTrace,
 };
 use ropewalk_types::{ExperimentId, ModelName, RunId, RunStatus, Timestamp};
 use serde_json::Value;
@@ -133,6 +134,27 @@ fn dataset(record: &Value) -> DatasetInput {
     }
 }
 
+/// A trace, with its spans as far as they are given.
+pub(super) fn trace(mut record: Value) -> Result<TakenTrace, ServerError> {
+    let info = trace_info_of(record["info"].take(), Timestamp(0)).map_err(unreadable)?;
+    let mut spans = BTreeMap::new();
+    for content in texts(&record["spans"]) {
+        let span = span_of(&info.id, content).map_err(unreadable)?;
+        spans.insert(span.id.clone(), span);
+    }
+    if let Some(file) = record["spans_file"].as_str() {
+        for span in spans_of(&info.id, file).map_err(unreadable)? {
+            spans.insert(span.id.clone(), span);
+        }
+    }
+    let spans = spans.into_values().collect();
+    Ok(TakenTrace { info, spans, runs: texts(&record["runs"]), prompts: texts(&record["prompts"]) })
+}
+
+fn texts(value: &Value) -> Vec<String> {
+    entries(value).iter().filter_map(|text| text.as_str().map(str::to_owned)).collect()
+}
+
 /// The keys of the metrics that a run has.
 pub(super) fn metric_keys(run: &Value) -> Vec<String> {
     entries(&run["data"]["metrics"]).iter().map(|metric| text(metric, "key")).collect()
@@ -143,17 +165,29 @@ pub(super) fn metric(key: &str, point: &Value) -> Metric {
     Metric::new(key, number(&point["value"]), whole(point, "step").unwrap_or(0), moment(point, "timestamp"))
 }
 
-/// A logged model whose files are at `uri`.
-pub(super) fn logged_model(record: &Value, uri: String) -> Result<LoggedModel, ServerError> {
+/// A logged model whose files are at `uri`; runs that it names and that cannot be runs are told in `left`.
+pub(super) fn logged_model(record: &Value, uri: String, left: &mut Vec<String>) -> Result<LoggedModel, ServerError> {
     let (info, data) = (&record["info"], &record["data"]);
-    let metrics = entries(&data["metrics"]).iter().map(model_metric).collect::<Result<_, _>>()?;
-    let source = some_text(info, "source_run_id").map(|run| run.parse::<RunId>().map_err(unreadable));
+    let id = text(info, "model_id");
+    let mut metrics = Vec::new();
+    for metric in entries(&data["metrics"]) {
+        match model_metric(metric) {
+            Ok(metric) => metrics.push(metric),
+            Err(error) => left.push(format!("a metric of logged model {id}: {error}")),
+        }
+    }
+    // MLflow takes any text for it.
+    let source = some_text(info, "source_run_id");
+    let source_run: Option<RunId> = source.as_deref().and_then(|run| run.parse().ok());
+    if let (Some(source), None) = (source, source_run) {
+        left.push(format!("the source run of logged model {id}: there can be no run `{source}`"));
+    }
     Ok(LoggedModel {
-        id: text(info, "model_id").parse().map_err(unreadable)?,
+        id: id.parse().map_err(unreadable)?,
         experiment: experiment_id(info)?,
         name: text(info, "name"),
         model_type: text(info, "model_type"),
-        source_run: source.transpose()?,
+        source_run,
         artifact_uri: uri,
         status: LoggedModelStatus::of(&text(info, "status")).unwrap_or(LoggedModelStatus::Ready),
         status_message: text(info, "status_message"),
@@ -188,7 +222,7 @@ pub(super) fn registered_model(record: &Value, places: &BTreeMap<String, String>
     let aliases = entries(&record["aliases"]).iter();
     Ok(TakenModel {
         name: ModelName::new(text(record, "name"))?,
-        description: some_text(record, "description"),
+        description: description(record),
         created: moment(record, "creation_timestamp"),
         updated: moment(record, "last_updated_timestamp"),
         tags: pairs(&record["tags"]),
@@ -196,6 +230,11 @@ pub(super) fn registered_model(record: &Value, places: &BTreeMap<String, String>
         last_version: numbers.max().unwrap_or(0),
         versions: kept.filter_map(|one| Some(version(one, version_number(one)?, places))).collect(),
     })
+}
+
+/// An empty one is one, too.
+fn description(record: &Value) -> Option<String> {
+    record["description"].as_str().map(str::to_owned)
 }
 
 fn version_number(record: &Value) -> Option<u32> {
@@ -215,7 +254,7 @@ fn version(record: &Value, version: u32, places: &BTreeMap<String, String>) -> T
         run_link: text(record, "run_link"),
         logged_model: some_text(record, "model_id").or(of_model),
         user: some_text(record, "user_id"),
-        description: some_text(record, "description"),
+        description: description(record),
         stage: some_text(record, "current_stage").unwrap_or_else(|| "None".to_owned()),
         created: moment(record, "creation_timestamp"),
         updated: moment(record, "last_updated_timestamp"),

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt as _;
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
-use ropewalk_store::{Blob, Store, StoreError};
+use ropewalk_store::{Blob, StoreError, Writer};
 use ropewalk_types::ExperimentId;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -20,6 +20,11 @@ const ARTIFACTS: &str = "api/2.0/mlflow-artifacts/artifacts";
 const PAGE: u32 = 500;
 /// Points in one page.
 const POINTS: u32 = 25_000;
+/// Traces in one page.
+const TRACES: u32 = 100;
+/// The tag of a trace that says where its spans are, and its value for those that are no file.
+const SPANS_TAG: &str = "mlflow.trace.spansLocation";
+const SPANS_IN_DATABASE: &str = "TRACKING_STORE";
 /// Pieces of a file that wait to be stored.
 const AHEAD: usize = 8;
 /// What an error's body is shown of.
@@ -160,6 +165,33 @@ impl Origin for Web {
         self.all(&format!("{API}/logged-models/search"), body, "models").await
     }
 
+    async fn traces(&mut self, experiment: ExperimentId, token: Option<String>) -> Result<Page, ServerError> {
+        let location = json!({
+            "type": "MLFLOW_EXPERIMENT", "mlflow_experiment": { "experiment_id": experiment.to_string() },
+        });
+        let mut body = json!({ "locations": [location], "max_results": TRACES });
+        if let Some(token) = token {
+            body["page_token"] = Value::String(token);
+        }
+        // None of an experiment that was deleted; and an old server does not know the question, which is 404.
+        let answer = self.post("api/3.0/mlflow/traces/search", &body).await?;
+        let mut traces = Vec::new();
+        for info in list(&answer, "traces") {
+            let mut trace = json!({ "info": info });
+            if text(&trace["info"]["tags"], SPANS_TAG) == SPANS_IN_DATABASE {
+                let id = text(&trace["info"], "trace_id");
+                let url = self.url("ajax-api/3.0/mlflow/get-trace-artifact")?;
+                let file = self.send(self.client.get(url).query(&[("request_id", id.as_str())])).await?;
+                if file.status() == StatusCode::OK {
+                    let file = file.text().await.map_err(|error| unreadable(error.without_url()))?;
+                    trace["spans_file"] = Value::String(file);
+                }
+            }
+            traces.push(trace);
+        }
+        Ok((traces, next(&answer)))
+    }
+
     async fn registered_models(&mut self) -> Result<Vec<Value>, ServerError> {
         let path = format!("{API}/registered-models/search");
         let mut models = self.all_of(&path, &[("max_results", "100")], "registered_models").await?;
@@ -209,26 +241,23 @@ impl Origin for Web {
         Ok(found)
     }
 
-    async fn file(&mut self, file: &TheirFile, store: &Store) -> Result<Blob, ServerError> {
+    async fn file(&mut self, file: &TheirFile, writer: &mut Writer) -> Result<Option<Blob>, ServerError> {
         let mut url = self.url(ARTIFACTS)?;
         if let Ok(mut parts) = url.path_segments_mut() {
             parts.extend(file.place.iter().filter_map(|part| part.to_str()));
         }
         let answer = self.send(self.client.get(url)).await?;
         if answer.status() == StatusCode::NOT_FOUND {
-            return Err(unreadable(format!("the server lists {}, but does not have it", file.place.display())));
+            return Ok(None);
         }
         let (sender, receiver) = mpsc::channel(AHEAD);
-        let mut writer = store.writer();
         let write = async {
             let incoming = Incoming { receiver, piece: Bytes::new() };
             let open = move || Ok::<Incoming, StoreError>(incoming);
-            let blob = writer.add_stream(open, &file.place).await?;
-            writer.commit().await?;
-            Ok::<Blob, ServerError>(blob)
+            Ok::<Blob, ServerError>(writer.add_stream(open, &file.place).await?)
         };
         let (blob, ()) = tokio::join!(write, forward(answer, sender));
-        blob
+        blob.map(Some)
     }
 }
 

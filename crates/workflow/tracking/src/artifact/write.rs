@@ -29,6 +29,15 @@ pub async fn artifact_record(
     put(connection, &whole, artifact).await
 }
 
+/// As [`artifact_record`], also in the folder of a deleted run: what another server kept there is taken over.
+pub(super) async fn artifact_take_over(
+    connection: &mut Connection,
+    root: &ArtifactRoot,
+    artifact: &Artifact,
+) -> Result<(), TrackingError> {
+    put(connection, &root.whole(&artifact.path)?, artifact).await
+}
+
 /// Forgets, in the caller's transaction, a file or a folder with all in it; without a path all under `root`.
 ///
 /// Folders above that hold nothing any more go too. Errors: [`TrackingError::ArtifactAbsent`] for a path that is not

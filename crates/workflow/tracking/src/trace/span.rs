@@ -146,6 +146,11 @@ async fn trace_log(
     start::tags_put(connection, number, tags).await?;
     let metadata = told_metadata(connection, number, known.is_none(), &spans).await?;
     start::metadata_put(connection, number, metadata).await?;
+    put(connection, number, spans).await
+}
+
+/// Writes spans of a trace, each in place of one with its id; no two have the same.
+pub(super) async fn put(connection: &mut Connection, number: i64, spans: Vec<NewSpan>) -> Result<(), TrackingError> {
     let rows: Vec<[Value; 9]> = spans.into_iter().map(|span| row(number, span)).collect();
     let head = "INSERT INTO trace_span (trace, id, parent, name, kind, status, started_at, ended_at, content)";
     let tail = "ON CONFLICT (trace, id) DO UPDATE SET parent = excluded.parent, name = excluded.name, \
