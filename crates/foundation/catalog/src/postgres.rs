@@ -15,7 +15,9 @@ use crate::{CatalogError, Connection};
 pub(crate) const BEGIN_WRITE: &str =
     "BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('ropewalk catalogue ' || current_schema(), 0))";
 
-pub(crate) const BEGIN_READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
+/// No question may keep one of the few readers for ever: a hostile filter can be one that is never answered.
+pub(crate) const BEGIN_READ: &str =
+    "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL statement_timeout = '120s'";
 
 const READERS: u32 = 8;
 const WAIT: Duration = Duration::from_secs(30);
@@ -117,6 +119,9 @@ pub(crate) fn classify(code: &str) -> Variant {
     match code {
         "25006" | "42501" => CatalogError::ReadOnly,
         "53100" => CatalogError::DiskFull,
+        "22021" => |_| CatalogError::Nul,
+        "2201B" => CatalogError::Pattern,
+        "57014" => CatalogError::Slow,
         "55P03" | "40P01" | "40001" => CatalogError::Locked,
         "XX001" | "XX002" => CatalogError::Damaged,
         "58030" => CatalogError::Disk,
