@@ -20,6 +20,9 @@ pub(crate) const BEGIN_READ: &str =
     "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL statement_timeout = '120s'";
 
 const READERS: u32 = 8;
+/// How long a new connection may take. The one that writes is waited for by all writers, who are told soon that it cannot be
+/// had.
+const CONNECT: Duration = Duration::from_secs(10);
 const WAIT: Duration = Duration::from_secs(30);
 const STATEMENTS: usize = 512;
 
@@ -68,7 +71,7 @@ impl Server {
         let pool = |most: u32| {
             PgPoolOptions::new()
                 .max_connections(most)
-                .acquire_timeout(WAIT)
+                .acquire_timeout(if most == 1 { CONNECT } else { WAIT })
                 .test_before_acquire(most == 1)
                 .connect_lazy_with(self.options.clone())
         };

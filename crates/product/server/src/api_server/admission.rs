@@ -14,12 +14,15 @@ use ropewalk_mlflow::overloaded;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::measures::Measures;
-use super::stalling::Incoming;
+use super::stalling::{Incoming, Rest};
 
 /// What is assumed of a message that does not say how long it is: the longest that most endpoints take.
 const LONGEST_MESSAGE: u64 = 1 << 20;
 /// After how many seconds a client that is refused should come again.
 const RETRY_SECONDS: u32 = 1;
+
+/// Bodies that are read and forgotten at once; each may take 256 KB of a buffer.
+const DRAINS: usize = 64;
 
 /// How much is taken at once. What is beyond is refused at once, with 503: nothing waits here.
 #[derive(Clone, Copy, Debug)]
@@ -57,6 +60,8 @@ pub(super) struct Admission {
     uploads: Arc<Semaphore>,
     downloads: Arc<Semaphore>,
     kilobytes: Arc<Semaphore>,
+    /// For bodies that are read and forgotten.
+    drains: Semaphore,
     /// How many of them there are.
     budget: u32,
     measures: Arc<Measures>,
@@ -104,8 +109,16 @@ impl Admission {
             uploads: semaphore(limits.uploads),
             downloads: semaphore(limits.downloads),
             kilobytes: semaphore(budget as usize),
+            drains: Semaphore::new(DRAINS),
             budget,
             measures,
+        }
+    }
+
+    /// Reads what is left of a body, unless its client waits to be asked for it or too many others are at that.
+    async fn drain(&self, rest: Rest, waits: bool) {
+        if let (false, Ok(_place)) = (waits, self.drains.try_acquire()) {
+            rest.drain().await;
         }
     }
 
@@ -150,18 +163,25 @@ pub(super) async fn admit(State(admission): State<Arc<Admission>>, request: Requ
     let began = Instant::now();
     let class = Class::of(request.method(), request.uri().path());
     let pattern = request.extensions().get::<MatchedPath>().cloned();
+    let waits = request.headers().contains_key(header::EXPECT);
     let answer = match admission.room(class, request.headers()) {
         Ok(room) => {
             let _active = admission.measures.begin();
             let timed = if class == Class::Upload { Incoming::streamed } else { Incoming::message };
-            let request = if request.body().is_end_stream() { request } else { request.map(timed) };
+            let rest = Rest::default();
+            let left = rest.clone();
+            let request = if request.body().is_end_stream() { request } else { request.map(|body| timed(body, left)) };
             let answer = next.run(request).await;
+            admission.drain(rest, waits).await;
             match room {
                 Some(room) => answer.map(|body| Held::around(body, room)),
                 None => answer,
             }
         }
-        Err(reason) => overloaded(RETRY_SECONDS, reason),
+        Err(reason) => {
+            admission.drain(Rest::of(request.into_body()), waits).await;
+            overloaded(RETRY_SECONDS, reason)
+        }
     };
     let pattern = pattern.as_ref().map_or("", MatchedPath::as_str);
     admission.measures.answered(pattern, answer.status(), began.elapsed());
@@ -202,10 +222,13 @@ impl HttpBody for Held {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use axum::Router;
     use axum::http::{HeaderValue, StatusCode};
     use axum::middleware::from_fn_with_state;
-    use axum::routing::{get, post};
+    use axum::routing::{get, post, put};
+    use futures::StreamExt as _;
     use tokio::sync::Notify;
     use tower::ServiceExt as _;
 
@@ -249,6 +272,33 @@ mod tests {
         assert_eq!((answer.status(), admission.requests.available_permits()), (StatusCode::OK, 0));
         axum::body::to_bytes(answer.into_body(), 1000).await.expect("body");
         assert_eq!(admission.requests.available_permits(), 1);
+    }
+
+    /// A client that is in the middle of its body when it is refused sees the answer only if the body is read.
+    #[tokio::test]
+    async fn the_rest_of_an_unwanted_body_is_read() {
+        const UPLOAD: &str = "/api/2.0/mlflow-artifacts/artifacts/0/a";
+        let limits = ServerLimits { uploads: 1, ..ServerLimits::default() };
+        let admission = Arc::new(Admission::new(&limits, Arc::default()));
+        let router = Router::new()
+            .route("/deaf", post(async || StatusCode::BAD_REQUEST))
+            .route(UPLOAD, put(async || "taken"))
+            .layer(from_fn_with_state(Arc::clone(&admission), admit));
+        let held = admission.room(Class::Upload, &HeaderMap::new()).expect("room");
+        for (method, path, status) in
+            [(Method::POST, "/deaf", StatusCode::BAD_REQUEST), (Method::PUT, UPLOAD, StatusCode::SERVICE_UNAVAILABLE)]
+        {
+            let read = Arc::new(AtomicUsize::new(0));
+            let counted = Arc::clone(&read);
+            let pieces = futures::stream::iter(0..100).map(move |_: i32| {
+                counted.fetch_add(1, Ordering::Relaxed);
+                Ok::<Bytes, std::io::Error>(Bytes::from_static(b"piece"))
+            });
+            let request = Request::builder().method(method).uri(path).body(Body::from_stream(pieces));
+            let answer = router.clone().oneshot(request.expect("request")).await.expect("answer");
+            assert_eq!((answer.status(), read.load(Ordering::Relaxed)), (status, 100), "{path}");
+        }
+        drop(held);
     }
 
     #[test]
