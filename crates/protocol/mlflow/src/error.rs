@@ -65,6 +65,9 @@ pub enum MlflowError {
     /// The client went away or sent a broken body.
     #[error("the request body ended early: {0}")]
     BodyBroken(String),
+    /// Others ask for as much as there is memory for.
+    #[error("too many large pages are being read at this moment; try again in 1 s")]
+    Overloaded,
     /// There is no such endpoint.
     #[error("there is no endpoint {method} {path}")]
     EndpointAbsent {
@@ -125,6 +128,7 @@ impl MlflowError {
             | Self::Message(_)
             | Self::TooLarge { .. } => INVALID,
             Self::NotJson(_) | Self::BodyBroken(_) => ("BAD_REQUEST", StatusCode::BAD_REQUEST),
+            Self::Overloaded => LATER,
             Self::EndpointAbsent { .. } => ("ENDPOINT_NOT_FOUND", StatusCode::NOT_FOUND),
             Self::NotImplemented(_) => ("NOT_IMPLEMENTED", StatusCode::NOT_IMPLEMENTED),
             Self::RunUnknown(_) => ("RESOURCE_DOES_NOT_EXIST", StatusCode::NOT_FOUND),
@@ -179,6 +183,7 @@ impl Diagnose for MlflowError {
             Self::NotJson(_) => "mlflow.not_json",
             Self::TooLarge { .. } => "mlflow.too_large",
             Self::BodyBroken(_) => "mlflow.body_broken",
+            Self::Overloaded => "mlflow.overloaded",
             Self::EndpointAbsent { .. } => "mlflow.endpoint_absent",
             Self::Host(_) => "mlflow.host",
             Self::Unauthenticated => "mlflow.unauthenticated",

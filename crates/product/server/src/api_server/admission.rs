@@ -24,6 +24,9 @@ const RETRY_SECONDS: u32 = 1;
 /// Bodies that are read and forgotten at once; each may take 256 KB of a buffer.
 const DRAINS: usize = 64;
 
+/// Kilobytes of answers that are in memory until their clients have read them, but for artifacts.
+const ANSWER_KILOBYTES: u32 = 256 << 10;
+
 /// How much is taken at once. What is beyond is refused at once, with 503: nothing waits here.
 #[derive(Clone, Copy, Debug)]
 pub struct ServerLimits {
@@ -60,6 +63,8 @@ pub(super) struct Admission {
     uploads: Arc<Semaphore>,
     downloads: Arc<Semaphore>,
     kilobytes: Arc<Semaphore>,
+    /// For what clients have not read yet.
+    answers: Arc<Semaphore>,
     /// For bodies that are read and forgotten.
     drains: Semaphore,
     /// How many of them there are.
@@ -109,9 +114,21 @@ impl Admission {
             uploads: semaphore(limits.uploads),
             downloads: semaphore(limits.downloads),
             kilobytes: semaphore(budget as usize),
+            answers: semaphore(ANSWER_KILOBYTES as usize),
             drains: Semaphore::new(DRAINS),
             budget,
             measures,
+        }
+    }
+
+    /// The answer with the room that it has until it is sent. One for which there is none is given up: many clients that
+    /// do not read would keep a long answer each.
+    fn held(&self, class: Class, answer: Response, room: Room) -> Response {
+        let length = if class == Class::Message { answer.body().size_hint().exact() } else { None };
+        let wanted = kilobytes_of(length.unwrap_or(0)).min(ANSWER_KILOBYTES);
+        match Arc::clone(&self.answers).try_acquire_many_owned(wanted) {
+            Ok(held) => answer.map(|body| Held::around(body, room, held)),
+            Err(_) => overloaded(RETRY_SECONDS, "too many long answers are being sent at this moment"),
         }
     }
 
@@ -174,7 +191,7 @@ pub(super) async fn admit(State(admission): State<Arc<Admission>>, request: Requ
             let answer = next.run(request).await;
             admission.drain(rest, waits).await;
             match room {
-                Some(room) => answer.map(|body| Held::around(body, room)),
+                Some(room) => admission.held(class, answer, room),
                 None => answer,
             }
         }
@@ -192,11 +209,12 @@ pub(super) async fn admit(State(admission): State<Arc<Admission>>, request: Requ
 struct Held {
     body: Body,
     _room: Room,
+    _answer: OwnedSemaphorePermit,
 }
 
 impl Held {
-    fn around(body: Body, room: Room) -> Body {
-        if body.is_end_stream() { body } else { Body::new(Self { body, _room: room }) }
+    fn around(body: Body, room: Room, answer: OwnedSemaphorePermit) -> Body {
+        if body.is_end_stream() { body } else { Body::new(Self { body, _room: room, _answer: answer }) }
     }
 }
 
@@ -272,6 +290,20 @@ mod tests {
         assert_eq!((answer.status(), admission.requests.available_permits()), (StatusCode::OK, 0));
         axum::body::to_bytes(answer.into_body(), 1000).await.expect("body");
         assert_eq!(admission.requests.available_permits(), 1);
+    }
+
+    #[tokio::test]
+    async fn long_answers_that_nobody_reads_are_bounded() {
+        let admission = Arc::new(Admission::new(&ServerLimits::default(), Arc::default()));
+        let router = Router::new()
+            .route("/long", get(async || vec![0_u8; 100 << 20]))
+            .layer(from_fn_with_state(Arc::clone(&admission), admit));
+        let ask = async || router.clone().oneshot(request(Method::GET, "/long", 0)).await.expect("answer");
+        let (first, second) = (ask().await, ask().await);
+        assert_eq!((first.status(), second.status()), (StatusCode::OK, StatusCode::OK));
+        assert_eq!(ask().await.status(), StatusCode::SERVICE_UNAVAILABLE);
+        drop(first);
+        assert_eq!(ask().await.status(), StatusCode::OK);
     }
 
     /// A client that is in the middle of its body when it is refused sees the answer only if the body is read.
