@@ -16,8 +16,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::measures::Measures;
 use super::stalling::{Incoming, Rest};
 
-/// What is assumed of a message that does not say how long it is: the longest that most endpoints take.
+/// The longest message that most endpoints take.
 const LONGEST_MESSAGE: u64 = 1 << 20;
+/// What is assumed of a message that does not say how long it is: less than the longest of all, since clients of which each
+/// small message is chunked would get in each other's way; more than it is likely to be.
+const UNSAID: u64 = 8 << 20;
 /// After how many seconds a client that is refused should come again.
 const RETRY_SECONDS: u32 = 1;
 
@@ -164,10 +167,10 @@ impl Admission {
     }
 }
 
-/// How long a body says it is; the longest that is usual if it does not say, nothing if there is none.
+/// How long a body says it is; [`UNSAID`] if it does not say, nothing if there is none.
 fn length(headers: &HeaderMap) -> u64 {
     let said = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-    let unsaid = if headers.contains_key(header::TRANSFER_ENCODING) { LONGEST_MESSAGE } else { 0 };
+    let unsaid = if headers.contains_key(header::TRANSFER_ENCODING) { UNSAID } else { 0 };
     said.unwrap_or(unsaid)
 }
 
