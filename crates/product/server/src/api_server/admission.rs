@@ -29,6 +29,8 @@ const DRAINS: usize = 64;
 
 /// Kilobytes of answers that are in memory until their clients have read them, but for artifacts.
 const ANSWER_KILOBYTES: u32 = 256 << 10;
+/// Shorter answers are not counted: of them there are not more than requests, and that of a write must never be given up.
+const LONG_ANSWER: u64 = 1 << 20;
 
 /// How much is taken at once. What is beyond is refused at once, with 503: nothing waits here.
 #[derive(Clone, Copy, Debug)]
@@ -128,7 +130,7 @@ impl Admission {
     /// do not read would keep a long answer each.
     fn held(&self, class: Class, answer: Response, room: Room) -> Response {
         let length = if class == Class::Message { answer.body().size_hint().exact() } else { None };
-        let wanted = kilobytes_of(length.unwrap_or(0)).min(ANSWER_KILOBYTES);
+        let wanted = kilobytes_of(length.filter(|length| *length > LONG_ANSWER).unwrap_or(0)).min(ANSWER_KILOBYTES);
         match Arc::clone(&self.answers).try_acquire_many_owned(wanted) {
             Ok(held) => answer.map(|body| Held::around(body, room, held)),
             Err(_) => overloaded(RETRY_SECONDS, "too many long answers are being sent at this moment"),
@@ -299,12 +301,15 @@ mod tests {
     async fn long_answers_that_nobody_reads_are_bounded() {
         let admission = Arc::new(Admission::new(&ServerLimits::default(), Arc::default()));
         let router = Router::new()
+            .route("/short", post(async || "done"))
             .route("/long", get(async || vec![0_u8; 100 << 20]))
             .layer(from_fn_with_state(Arc::clone(&admission), admit));
         let ask = async || router.clone().oneshot(request(Method::GET, "/long", 0)).await.expect("answer");
         let (first, second) = (ask().await, ask().await);
         assert_eq!((first.status(), second.status()), (StatusCode::OK, StatusCode::OK));
         assert_eq!(ask().await.status(), StatusCode::SERVICE_UNAVAILABLE);
+        let short = router.clone().oneshot(request(Method::POST, "/short", 0)).await.expect("answer");
+        assert_eq!(short.status(), StatusCode::OK, "what was written is not taken back");
         drop(first);
         assert_eq!(ask().await.status(), StatusCode::OK);
     }
