@@ -113,6 +113,17 @@ impl Catalog {
         self.inner.readers.read(work).await
     }
 
+    /// As [`Catalog::read`], for a few rows that are found by their keys: a file is read on the thread that asks, since the
+    /// way to another thread and back costs more than such a reading.
+    pub async fn read_at_once<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        F: for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, E>> + Send + 'static,
+        T: Send + 'static,
+        E: From<CatalogError> + Send + 'static,
+    {
+        self.inner.readers.read_at_once(work).await
+    }
+
     /// Runs `work` in a transaction of the one writer and answers when it is committed and durable.
     ///
     /// Works that wait together are committed together. `work` runs inside a savepoint: its `Err` or its panic takes

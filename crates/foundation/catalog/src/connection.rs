@@ -3,7 +3,7 @@ use std::path::Path;
 use sqlx::Postgres;
 use sqlx::pool::PoolConnection;
 
-use crate::{CatalogError, execute_script, postgres, sqlite};
+use crate::{CatalogError, execute_script, postgres, query, sqlite};
 
 /// Which database a catalogue lies in, for the few statements that differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +48,7 @@ impl Connection {
             Dialect::Sqlite => sqlite::BEGIN_WRITE,
             Dialect::Postgres => postgres::BEGIN_WRITE,
         };
-        execute_script(self, begin).await
+        self.step(begin).await
     }
 
     /// Begins a transaction that reads one state of the database.
@@ -57,7 +57,15 @@ impl Connection {
             Dialect::Sqlite => "BEGIN",
             Dialect::Postgres => postgres::BEGIN_READ,
         };
-        execute_script(self, begin).await
+        self.step(begin).await
+    }
+
+    /// One of the few statements that part transactions; SQLite keeps it prepared.
+    pub(crate) async fn step(&mut self, sql: &'static str) -> Result<(), CatalogError> {
+        match self.dialect() {
+            Dialect::Sqlite => query(sql).execute(self).await.map(|_| ()),
+            Dialect::Postgres => execute_script(self, sql).await,
+        }
     }
 
     /// Ends the connection without any further word to the database.

@@ -13,7 +13,7 @@ use crate::{Catalog, CatalogError, Connection, FromRow, Row, Value};
 const CHUNK: usize = 8_192;
 
 /// Most placeholders of a statement that is kept, prepared, for the next time.
-const NAMED: usize = 64;
+const KEPT: usize = 1_024;
 
 /// One statement and what is bound to it.
 #[derive(Clone, Debug)]
@@ -49,7 +49,7 @@ impl Query {
     /// Whether there are so many placeholders that the statement will hardly come again: it is not kept, since a few
     /// hundred such would fill the memory.
     fn is_long(&self) -> bool {
-        self.values.len() > NAMED
+        self.values.len() > KEPT
     }
 
     /// Executes the statement; says how many rows it changed.
@@ -57,12 +57,13 @@ impl Query {
         nul_check(&self.values)?;
         match &mut connection.kind {
             Kind::Sqlite(connection) => {
-                let (mut kept, mut fresh);
+                let mut kept;
+                let mut fresh;
                 let statement: &mut rusqlite::Statement<'_> = if self.is_long() {
                     fresh = connection.prepare(&numbered(&self.sql))?;
                     &mut fresh
                 } else {
-                    kept = connection.prepare_cached(&self.sql)?;
+                    kept = connection.prepare_cached(&numbered(&self.sql))?;
                     &mut kept
                 };
                 bind(statement, &self.values)?;
@@ -89,12 +90,13 @@ impl Query {
         nul_check(&self.values)?;
         match &mut connection.kind {
             Kind::Sqlite(connection) => {
-                let (mut kept, mut fresh);
+                let mut kept;
+                let mut fresh;
                 let statement: &mut rusqlite::Statement<'_> = if self.is_long() {
                     fresh = connection.prepare(&numbered(&self.sql))?;
                     &mut fresh
                 } else {
-                    kept = connection.prepare_cached(&self.sql)?;
+                    kept = connection.prepare_cached(&numbered(&self.sql))?;
                     &mut kept
                 };
                 bind(statement, &self.values)?;
@@ -180,7 +182,8 @@ pub async fn rows_insert<const N: usize>(
     let mut changed = 0;
     match &mut connection.kind {
         Kind::Sqlite(connection) => {
-            let mut statement = connection.prepare_cached(&format!("{head} VALUES ({placeholders}) {tail}"))?;
+            let mut statement =
+                connection.prepare_cached(&numbered(&format!("{head} VALUES ({placeholders}) {tail}")))?;
             for row in &rows {
                 for (index, value) in row.iter().enumerate() {
                     statement.raw_bind_parameter(index + 1, Bound(value))?;
@@ -224,35 +227,28 @@ fn nul_check(values: &[Value]) -> Result<(), CatalogError> {
     if values.iter().any(holds) { Err(CatalogError::Nul) } else { Ok(()) }
 }
 
-/// The statement with `?3` for `$3`: SQLite looks through all names for each name, which takes too long for thousands.
+/// The text for SQLite, where `?3` is the third value and `$3` a name that is looked for among all others. A `$` before
+/// a digit stands for nothing else in the texts of this program.
 fn numbered(sql: &str) -> String {
     let mut text = String::with_capacity(sql.len());
-    let mut letters = sql.chars().peekable();
-    while let Some(letter) = letters.next() {
-        let is_placeholder = letter == '$' && letters.peek().is_some_and(char::is_ascii_digit);
-        text.push(if is_placeholder { '?' } else { letter });
+    let mut rest = sql;
+    while let Some(at) = rest.find('$') {
+        let (before, after) = (&rest[..at], &rest[at + 1..]);
+        text.push_str(before);
+        text.push(if after.starts_with(|next: char| next.is_ascii_digit()) { '?' } else { '$' });
+        rest = after;
     }
+    text.push_str(rest);
     text
 }
 
-/// SQLite counts `$3` as a name, numbered by its first place in the text, so values are bound by their names; `?3` is a
-/// number.
 fn bind(statement: &mut rusqlite::Statement<'_>, values: &[Value]) -> Result<(), CatalogError> {
-    if values.len() > NAMED {
-        if statement.parameter_count() != values.len() {
-            return Err(CatalogError::decode("a long statement has another number of placeholders than of values"));
-        }
-        for (index, value) in values.iter().enumerate() {
-            statement.raw_bind_parameter(index + 1, Bound(value))?;
-        }
-        return Ok(());
+    let count = statement.parameter_count();
+    if values.len() < count {
+        let problem = format!("{} values are bound to the {count} placeholders of a statement", values.len());
+        return Err(CatalogError::decode(problem));
     }
-    for index in 1..=statement.parameter_count() {
-        let number = statement.parameter_name(index).and_then(|name| name.strip_prefix('$')?.parse::<usize>().ok());
-        let value = number.and_then(|number| values.get(number.checked_sub(1)?));
-        let Some(value) = value else {
-            return Err(CatalogError::decode(format!("nothing is bound to placeholder {index} of a statement")));
-        };
+    for (value, index) in values[..count].iter().zip(1..) {
         statement.raw_bind_parameter(index, Bound(value))?;
     }
     Ok(())

@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::place::Opened;
 use crate::writer::panic_text;
-use crate::{CatalogError, Connection, execute_script};
+use crate::{CatalogError, Connection};
 
 /// Connections to a file that read at the same time.
 const READERS: usize = 4;
@@ -75,6 +75,29 @@ impl Readers {
         }
     }
 
+    /// As [`Readers::read`]; a file is read on the calling thread, without the way to another one and back.
+    pub(crate) async fn read_at_once<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        F: for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, E>> + Send + 'static,
+        T: Send + 'static,
+        E: From<CatalogError> + Send + 'static,
+    {
+        let Opened::File(_) = &self.opened else { return self.read(work).await };
+        let place = self.place().await?;
+        let kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let Some(mut connection) = kept else {
+            // The first one is opened where that may take its time.
+            drop(place);
+            return self.read(work).await;
+        };
+        let (result, sound) = in_transaction(&mut connection, work).await;
+        if sound {
+            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+        }
+        drop(place);
+        result
+    }
+
     async fn place(&self) -> Result<OwnedSemaphorePermit, CatalogError> {
         let place = tokio::time::timeout(WAIT, Arc::clone(&self.places).acquire_owned()).await;
         place.map_err(|_| CatalogError::Busy)?.map_err(|_| CatalogError::Closed)
@@ -108,6 +131,6 @@ where
         running.catch_unwind().await
     };
     let result = caught.unwrap_or_else(|panic| Err(CatalogError::Panicked(panic_text(&*panic)).into()));
-    let ended = execute_script(connection, "ROLLBACK").await;
+    let ended = connection.step("ROLLBACK").await;
     (result, ended.is_ok())
 }

@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::place::Opened;
-use crate::{CatalogError, Connection, execute_script};
+use crate::{CatalogError, Connection};
 
 /// Works that one transaction takes at most: bounds how long the first of them waits for its answer.
 const GROUP: usize = 256;
@@ -232,7 +232,7 @@ async fn commit(connection: &mut Connection, group: Vec<Job>) -> Result<(), Cata
         }
     }
     let committed = match outcome {
-        Ok(()) => execute_script(connection, "COMMIT").await,
+        Ok(()) => connection.step("COMMIT").await,
         Err(error) => Err(error),
     };
     let committed = committed.map_err(|error| CatalogError::NotCommitted(Box::new(error)));
@@ -253,19 +253,19 @@ async fn run_alone(connection: &mut Connection, job: Job, ran: &mut Vec<Box<dyn 
     if kept {
         return Ok(());
     }
-    execute_script(connection, "ROLLBACK").await?;
+    connection.step("ROLLBACK").await?;
     connection.begin_write().await
 }
 
 /// Runs one work inside a savepoint. An error means that the whole transaction is lost.
 async fn run(connection: &mut Connection, job: Job, ran: &mut Vec<Box<dyn Done>>) -> Result<(), CatalogError> {
-    if let Err(error) = execute_script(connection, "SAVEPOINT work").await {
+    if let Err(error) = connection.step("SAVEPOINT work").await {
         job.refuse(CatalogError::NotCommitted(Box::new(error.clone())));
         return Err(error);
     }
     let done = job.run(connection).await;
     if done.succeeded() {
-        match execute_script(connection, "RELEASE work").await {
+        match connection.step("RELEASE work").await {
             Ok(()) => {
                 ran.push(done);
                 return Ok(());
@@ -276,5 +276,6 @@ async fn run(connection: &mut Connection, job: Job, ran: &mut Vec<Box<dyn Done>>
     } else {
         ran.push(done);
     }
-    execute_script(connection, "ROLLBACK TO work; RELEASE work").await
+    connection.step("ROLLBACK TO work").await?;
+    connection.step("RELEASE work").await
 }

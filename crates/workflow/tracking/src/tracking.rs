@@ -34,7 +34,14 @@ macro_rules! reading {
     };
 }
 
-pub(crate) use {reading, transaction};
+/// As [`reading!`], for a few rows that are found by their keys.
+macro_rules! looking_up {
+    ($self:ident, |$connection:ident| $work:expr) => {
+        $self.catalog.read_at_once(move |$connection| Box::pin(async move { $work.await })).await
+    };
+}
+
+pub(crate) use {looking_up, reading, transaction};
 
 impl Tracking {
     /// Tracks in `catalog`, which was opened with [`MIGRATIONS`](crate::MIGRATIONS); artifacts go to `store`.
@@ -65,13 +72,13 @@ impl Tracking {
 
     /// The experiment with this id.
     pub async fn experiment_get(&self, id: ExperimentId) -> Result<Experiment> {
-        reading!(self, |connection| experiment::get(connection, id))
+        looking_up!(self, |connection| experiment::get(connection, id))
     }
 
     /// The experiment of this name.
     pub async fn experiment_get_by_name(&self, name: &str) -> Result<Experiment> {
         let name = name.to_owned();
-        reading!(self, |connection| experiment::by_name(connection, &name))
+        looking_up!(self, |connection| experiment::by_name(connection, &name))
     }
 
     /// At most `limit` experiments that were not deleted, newest first, beginning after `before` if that is given.
@@ -92,12 +99,12 @@ impl Tracking {
 
     /// A run and what was logged to it, deleted or not.
     pub async fn run_get(&self, run: RunId) -> Result<Run> {
-        reading!(self, |connection| read::get(connection, run))
+        looking_up!(self, |connection| read::get(connection, run))
     }
 
     /// What a run is, without what was logged to it.
     pub async fn run_info(&self, run: RunId) -> Result<RunInfo> {
-        reading!(self, |connection| read::info(connection, run))
+        looking_up!(self, |connection| read::info(connection, run))
     }
 
     /// At most `limit` runs (not more than [`RUN_PAGE`](crate::RUN_PAGE)), newest first.
