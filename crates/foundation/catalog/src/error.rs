@@ -72,6 +72,15 @@ pub enum CatalogError {
     /// All readers were busy for too long.
     #[error("no connection to the catalogue became free in time")]
     Busy,
+    /// A text holds the character NUL, which PostgreSQL does not keep; no catalogue takes it, so that all take the same.
+    #[error("a text holds the character NUL, which cannot be kept or searched for")]
+    Nul,
+    /// A regular expression cannot be read, or is too large.
+    #[error("the regular expression cannot be used ({0})")]
+    Pattern(Cause),
+    /// A question to the server took longer than any may.
+    #[error("the catalogue was asked for more than it can find in time ({0})")]
+    Slow(Cause),
     /// Any other failure of a statement.
     #[error("a statement to the catalogue failed: {0}")]
     Statement(Cause),
@@ -163,6 +172,17 @@ impl CatalogError {
         Self::Decode(Arc::from(problem.into()))
     }
 
+    /// What failed, without where and in the course of what.
+    pub fn root(&self) -> &Self {
+        match self {
+            Self::Open { problem, .. }
+            | Self::InFile { problem, .. }
+            | Self::MigrationFailed { problem, .. }
+            | Self::NotCommitted(problem) => problem.root(),
+            other => other,
+        }
+    }
+
     /// A value could not be spelled for the server.
     pub(crate) fn encode(problem: Box<dyn std::error::Error + Send + Sync>) -> Self {
         Self::Statement(Arc::from(problem))
@@ -203,6 +223,9 @@ impl Diagnose for CatalogError {
             Self::RowAbsent => "catalog.row_absent",
             Self::Decode(_) => "catalog.decode",
             Self::Busy => "catalog.busy",
+            Self::Nul => "catalog.nul",
+            Self::Pattern(_) => "catalog.pattern",
+            Self::Slow(_) => "catalog.slow",
             Self::Statement(_) => "catalog.statement",
             Self::Panicked(_) => "catalog.panicked",
             Self::NestedWrite => "catalog.nested_write",
@@ -234,6 +257,7 @@ impl Diagnose for CatalogError {
             Self::CannotOpen(_) => "check that the folder exists and that this user may write to it",
             Self::Disk(_) => "check the disk and the system log; nothing that was committed has been changed",
             Self::Busy => "try again; if it repeats, a reader keeps its connection for too long",
+            Self::Slow(_) => "ask for less at once, or with simpler conditions",
             Self::MigrationChanged { .. } => {
                 "use the program that made this catalogue; an applied migration must never be edited"
             }
@@ -241,7 +265,13 @@ impl Diagnose for CatalogError {
             Self::Panicked(_) | Self::NestedWrite | Self::MigrationGap { .. } => {
                 "this is a fault of the program: please report it"
             }
-            Self::Constraint(_) | Self::Statement(_) | Self::RowAbsent | Self::Decode(_) | Self::Closed => return None,
+            Self::Constraint(_)
+            | Self::Statement(_)
+            | Self::RowAbsent
+            | Self::Decode(_)
+            | Self::Nul
+            | Self::Pattern(_)
+            | Self::Closed => return None,
         };
         Some(hint.to_owned())
     }

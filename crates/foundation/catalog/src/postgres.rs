@@ -15,9 +15,14 @@ use crate::{CatalogError, Connection};
 pub(crate) const BEGIN_WRITE: &str =
     "BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('ropewalk catalogue ' || current_schema(), 0))";
 
-pub(crate) const BEGIN_READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
+/// No question may keep one of the few readers for ever: a hostile filter can be one that is never answered.
+pub(crate) const BEGIN_READ: &str =
+    "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL statement_timeout = '120s'";
 
 const READERS: u32 = 8;
+/// How long a new connection may take. The one that writes is waited for by all writers, who are told soon that it cannot be
+/// had.
+const CONNECT: Duration = Duration::from_secs(10);
 const WAIT: Duration = Duration::from_secs(30);
 const STATEMENTS: usize = 512;
 
@@ -66,7 +71,7 @@ impl Server {
         let pool = |most: u32| {
             PgPoolOptions::new()
                 .max_connections(most)
-                .acquire_timeout(WAIT)
+                .acquire_timeout(if most == 1 { CONNECT } else { WAIT })
                 .test_before_acquire(most == 1)
                 .connect_lazy_with(self.options.clone())
         };
@@ -117,6 +122,9 @@ pub(crate) fn classify(code: &str) -> Variant {
     match code {
         "25006" | "42501" => CatalogError::ReadOnly,
         "53100" => CatalogError::DiskFull,
+        "22021" => |_| CatalogError::Nul,
+        "2201B" => CatalogError::Pattern,
+        "57014" => CatalogError::Slow,
         "55P03" | "40P01" | "40001" => CatalogError::Locked,
         "XX001" | "XX002" => CatalogError::Damaged,
         "58030" => CatalogError::Disk,

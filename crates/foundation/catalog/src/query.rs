@@ -12,6 +12,9 @@ use crate::{Catalog, CatalogError, Connection, FromRow, Row, Value};
 /// Rows that one statement of PostgreSQL takes at most.
 const CHUNK: usize = 8_192;
 
+/// Most placeholders of a statement that is kept, prepared, for the next time.
+const KEPT: usize = 1_024;
+
 /// One statement and what is bound to it.
 #[derive(Clone, Debug)]
 #[must_use = "a statement does nothing until it is executed or fetched"]
@@ -43,12 +46,27 @@ impl Query {
         self
     }
 
+    /// Whether there are so many placeholders that the statement will hardly come again: it is not kept, since a few
+    /// hundred such would fill the memory.
+    fn is_long(&self) -> bool {
+        self.values.len() > KEPT
+    }
+
     /// Executes the statement; says how many rows it changed.
     pub async fn execute(self, connection: &mut Connection) -> Result<u64, CatalogError> {
+        nul_check(&self.values)?;
         match &mut connection.kind {
             Kind::Sqlite(connection) => {
-                let mut statement = connection.prepare_cached(&numbered(&self.sql))?;
-                bind(&mut statement, &self.values)?;
+                let mut kept;
+                let mut fresh;
+                let statement: &mut rusqlite::Statement<'_> = if self.is_long() {
+                    fresh = connection.prepare(&numbered(&self.sql))?;
+                    &mut fresh
+                } else {
+                    kept = connection.prepare_cached(&numbered(&self.sql))?;
+                    &mut kept
+                };
+                bind(statement, &self.values)?;
                 let mut rows = statement.raw_query();
                 while rows.next()?.is_some() {}
                 drop(rows);
@@ -56,8 +74,9 @@ impl Query {
                 Ok(if reads { 0 } else { connection.changes() })
             }
             Kind::Postgres(connection) => {
+                let kept = !self.is_long();
                 let arguments = arguments(self.values)?;
-                let query = sqlx::query_with(AssertSqlSafe(self.sql.into_owned()), arguments);
+                let query = sqlx::query_with(AssertSqlSafe(self.sql.into_owned()), arguments).persistent(kept);
                 Ok(query.execute(&mut **connection).await?.rows_affected())
             }
         }
@@ -68,18 +87,28 @@ impl Query {
     where
         F: FnMut(&Row<'_>) -> Result<(), CatalogError> + Send,
     {
+        nul_check(&self.values)?;
         match &mut connection.kind {
             Kind::Sqlite(connection) => {
-                let mut statement = connection.prepare_cached(&numbered(&self.sql))?;
-                bind(&mut statement, &self.values)?;
+                let mut kept;
+                let mut fresh;
+                let statement: &mut rusqlite::Statement<'_> = if self.is_long() {
+                    fresh = connection.prepare(&numbered(&self.sql))?;
+                    &mut fresh
+                } else {
+                    kept = connection.prepare_cached(&numbered(&self.sql))?;
+                    &mut kept
+                };
+                bind(statement, &self.values)?;
                 let mut rows = statement.raw_query();
                 while let Some(row) = rows.next()? {
                     each(&Row(Inner::Sqlite(row)))?;
                 }
             }
             Kind::Postgres(connection) => {
+                let kept = !self.is_long();
                 let arguments = arguments(self.values)?;
-                let query = sqlx::query_with(AssertSqlSafe(self.sql.into_owned()), arguments);
+                let query = sqlx::query_with(AssertSqlSafe(self.sql.into_owned()), arguments).persistent(kept);
                 let mut rows = query.fetch(&mut **connection);
                 while let Some(row) = rows.try_next().await? {
                     each(&Row(Inner::Postgres(&row)))?;
@@ -149,6 +178,7 @@ pub async fn rows_insert<const N: usize>(
 ) -> Result<u64, CatalogError> {
     let placeholders: Vec<String> = (1..=N).map(|number| format!("${number}")).collect();
     let placeholders = placeholders.join(", ");
+    rows.iter().try_for_each(|row| nul_check(row))?;
     let mut changed = 0;
     match &mut connection.kind {
         Kind::Sqlite(connection) => {
@@ -189,6 +219,12 @@ impl rusqlite::ToSql for Bound<'_> {
         };
         Ok(ToSqlOutput::Borrowed(value))
     }
+}
+
+/// Refuses what only one of the databases would keep.
+fn nul_check(values: &[Value]) -> Result<(), CatalogError> {
+    let holds = |value: &Value| matches!(value, Value::Text(Some(text)) if text.as_bytes().contains(&0));
+    if values.iter().any(holds) { Err(CatalogError::Nul) } else { Ok(()) }
 }
 
 /// The text for SQLite, where `?3` is the third value and `$3` a name that is looked for among all others. A `$` before

@@ -21,6 +21,8 @@ const BUSY: Duration = Duration::from_secs(30);
 const RETRY: Duration = Duration::from_millis(20);
 /// Prepared statements that a connection keeps.
 const STATEMENTS: usize = 256;
+/// `SQLITE_CONSTRAINT_FUNCTION`: what rusqlite makes of the error of a function that the program gave.
+const FUNCTION_FAILED: i32 = 19 | (4 << 8);
 /// What a compiled regular expression may take.
 const PATTERN_BYTES: usize = 1 << 20;
 
@@ -122,6 +124,10 @@ pub(crate) fn classify(error: &rusqlite::Error) -> Variant {
     let rusqlite::Error::SqliteFailure(failure, _) = error else {
         return CatalogError::Statement;
     };
+    if failure.extended_code == FUNCTION_FAILED {
+        // The one function of ours is that of regular expressions.
+        return CatalogError::Pattern;
+    }
     match failure.extended_code & 0xff {
         5 | 6 => CatalogError::Locked,
         8 => CatalogError::ReadOnly,

@@ -212,6 +212,11 @@ impl StoreError {
         }
     }
 
+    /// Whether the disk has no room left.
+    pub fn is_disk_full(&self) -> bool {
+        is_full_below(self)
+    }
+
     /// The same of the store at `url` as a whole, where that is all that a user knows of it.
     pub(crate) fn opening(self, url: &str) -> Self {
         match self {
@@ -244,6 +249,22 @@ fn told(error: &object_store::Error) -> String {
         next = below.source();
     }
     error.to_string()
+}
+
+/// Whether the disk below this error has no room left.
+fn is_full_below(error: &(dyn Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let kind = match error.downcast_ref::<FileError>() {
+            Some(FileError::Io { source, .. }) => Some(source.kind()),
+            _ => error.downcast_ref::<std::io::Error>().map(std::io::Error::kind),
+        };
+        if matches!(kind, Some(std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
 }
 
 /// What to do about a failure of the disk, if one is below this error.
@@ -371,7 +392,8 @@ mod tests {
             wrapped.to_string().starts_with("cannot write `packs/x` in the store: cannot write `x`: "),
             "{wrapped}"
         );
-        assert!(wrapped.hint().is_some_and(|hint| hint.contains("space")));
+        assert!(wrapped.hint().is_some_and(|hint| hint.contains("space")) && wrapped.is_disk_full());
+        assert!(!error(Box::new(io::Error::from(io::ErrorKind::TimedOut))).is_disk_full());
         assert_eq!(error(Box::new(io::Error::from(io::ErrorKind::TimedOut))).hint(), None);
         let hint = |kind: io::ErrorKind| error(Box::new(io::Error::from(kind))).hint().unwrap();
         assert!(hint(io::ErrorKind::ReadOnlyFilesystem).contains("can only be read"));

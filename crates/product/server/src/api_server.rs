@@ -81,7 +81,7 @@ impl TrackingHome {
         let address = listener.local_addr().map_err(refused)?;
         let (stop, stopped) = watch::channel(false);
         let measures = Arc::new(Measures::default());
-        let caller = Arc::new(WebhookCaller::new()?);
+        let caller = Arc::new(WebhookCaller::new(options.host.is_loopback())?);
         let scheme = if tls.is_some() { "https" } else { "http" };
         let acceptor = Acceptor {
             listener,

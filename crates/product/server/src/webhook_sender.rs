@@ -16,23 +16,26 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// How much of an answer is kept.
 const ANSWER_BYTES: usize = 4_096;
 
-/// Posts to webhooks: to public addresses and this machine only, whatever their name resolves to at that moment;
+/// Posts to webhooks: to public addresses and perhaps this machine, whatever their name resolves to at that moment;
 /// through no proxy, following no redirect.
 #[derive(Clone, Debug)]
 pub struct WebhookCaller {
     client: Client,
+    local: bool,
 }
 
 impl WebhookCaller {
-    /// Ready to call. Errors: this machine's certificates cannot be read.
-    pub fn new() -> Result<Self, ServerError> {
+    /// Ready to call; this machine only if `local`, which must not be where others than its own users can make
+    /// webhooks and read what they answer. Errors: this machine's certificates cannot be read.
+    pub fn new(local: bool) -> Result<Self, ServerError> {
         let client = Client::builder()
             .redirect(Policy::none())
             .no_proxy()
             .timeout(TIMEOUT)
-            .dns_resolver(Arc::new(PublicNames))
+            .dns_resolver(Arc::new(PublicNames { local }))
             .build();
-        Ok(Self { client: client.map_err(|error| ServerError::Serve(format!("cannot call webhooks: {error}")))? })
+        let client = client.map_err(|error| ServerError::Serve(format!("cannot call webhooks: {error}")))?;
+        Ok(Self { client, local })
     }
 }
 
@@ -42,7 +45,8 @@ impl WebhookSender for WebhookCaller {
         let url = Url::parse(&message.url).map_err(|error| error.to_string())?;
         // A host that is an address, however it is written, is never resolved.
         let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
-        if host.parse::<IpAddr>().is_ok_and(|address| !is_public(address) && !is_loopback(address)) {
+        let allowed = |address: IpAddr| is_public(address) || (self.local && is_loopback(address));
+        if host.parse::<IpAddr>().is_ok_and(|address| !allowed(address)) {
             return Err(format!("{host} is not a public address"));
         }
         let mut request = self.client.post(url).body(message.body.clone());
@@ -75,16 +79,19 @@ fn told(error: &reqwest::Error) -> String {
     text
 }
 
-/// Resolves names to public addresses only, and `localhost` to this machine.
+/// Resolves names to public addresses only and, where that is allowed, `localhost` to this machine.
 #[derive(Clone, Copy, Debug)]
-struct PublicNames;
+struct PublicNames {
+    local: bool,
+}
 
 impl Resolve for PublicNames {
     fn resolve(&self, name: Name) -> Resolving {
+        let may_be_local = self.local;
         Box::pin(async move {
             let host = name.as_str().to_owned();
             let found: Vec<SocketAddr> = tokio::net::lookup_host((host.as_str(), 0)).await?.collect();
-            let local = host.eq_ignore_ascii_case("localhost");
+            let local = may_be_local && host.eq_ignore_ascii_case("localhost");
             let allowed = |address: &SocketAddr| is_public(address.ip()) || (local && is_loopback(address.ip()));
             if !found.iter().all(allowed) {
                 return Err(Box::<dyn Error + Send + Sync>::from(format!(
@@ -119,7 +126,7 @@ mod tests {
             stream.write_all(answer).await.expect("answer");
             String::from_utf8_lossy(&asked[..length]).into_owned()
         });
-        let caller = WebhookCaller::new().expect("caller");
+        let caller = WebhookCaller::new(true).expect("caller");
         let sent = caller.send(&message(format!("http://127.0.0.1:{port}/hook"))).await.expect("sent");
         assert_eq!((sent.status, sent.body.as_str()), (302, "ok"), "a redirect is not followed");
         let asked = answering.await.expect("server").to_lowercase();
@@ -127,6 +134,13 @@ mod tests {
         for private in ["https://10.0.0.1/", "https://0xa000001/", "https://[fe80::1]/", "https://169.254.169.254/"] {
             let error = caller.send(&message(private.to_owned())).await.expect_err(private);
             assert!(error.contains("not a public address"), "{error}");
+        }
+        let reachable = WebhookCaller::new(false).expect("caller");
+        for here in
+            [format!("http://127.0.0.1:{port}/"), format!("http://localhost:{port}/"), "http://[::1]/".to_owned()]
+        {
+            let error = reachable.send(&message(here.clone())).await.expect_err(&here);
+            assert!(error.contains("not a public address") || error.contains("is not public"), "{error}");
         }
     }
 }

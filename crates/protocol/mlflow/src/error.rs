@@ -65,6 +65,9 @@ pub enum MlflowError {
     /// The client went away or sent a broken body.
     #[error("the request body ended early: {0}")]
     BodyBroken(String),
+    /// Others ask for as much as there is memory for.
+    #[error("too many large pages are being read at this moment; try again in 1 s")]
+    Overloaded,
     /// There is no such endpoint.
     #[error("there is no endpoint {method} {path}")]
     EndpointAbsent {
@@ -114,6 +117,11 @@ impl MlflowError {
     /// MLflow's `error_code` (`mlflow/protos/databricks.proto`) and its status (`mlflow/exceptions.py`).
     pub(crate) fn error_code(&self) -> (&'static str, StatusCode) {
         const INVALID: (&str, StatusCode) = ("INVALID_PARAMETER_VALUE", StatusCode::BAD_REQUEST);
+        // Its client waits and tries again.
+        const LATER: (&str, StatusCode) = ("TEMPORARILY_UNAVAILABLE", StatusCode::SERVICE_UNAVAILABLE);
+        // Its client does not try again: only a person can help.
+        const FULL: (&str, StatusCode) = ("INTERNAL_ERROR", StatusCode::INSUFFICIENT_STORAGE);
+        const FAILED: (&str, StatusCode) = ("INTERNAL_ERROR", StatusCode::INTERNAL_SERVER_ERROR);
         match self {
             Self::Missing(_)
             | Self::MissingIn { .. }
@@ -123,6 +131,7 @@ impl MlflowError {
             | Self::Message(_)
             | Self::TooLarge { .. } => INVALID,
             Self::NotJson(_) | Self::BodyBroken(_) => ("BAD_REQUEST", StatusCode::BAD_REQUEST),
+            Self::Overloaded => LATER,
             Self::EndpointAbsent { .. } => ("ENDPOINT_NOT_FOUND", StatusCode::NOT_FOUND),
             Self::NotImplemented(_) => ("NOT_IMPLEMENTED", StatusCode::NOT_IMPLEMENTED),
             Self::RunUnknown(_) => ("RESOURCE_DOES_NOT_EXIST", StatusCode::NOT_FOUND),
@@ -134,7 +143,9 @@ impl MlflowError {
                 ErrorKind::Invalid => INVALID,
                 // MLflow says 500, which its client asks for again and again: the request is what must change.
                 ErrorKind::State => ("INVALID_STATE", StatusCode::BAD_REQUEST),
-                ErrorKind::Internal => ("INTERNAL_ERROR", StatusCode::INTERNAL_SERVER_ERROR),
+                ErrorKind::Unavailable => LATER,
+                ErrorKind::DiskFull => FULL,
+                ErrorKind::Internal => FAILED,
             },
             Self::Registry(error) => match error.kind() {
                 RegistryKind::Absent => ("RESOURCE_DOES_NOT_EXIST", StatusCode::NOT_FOUND),
@@ -142,17 +153,23 @@ impl MlflowError {
                 RegistryKind::Invalid => INVALID,
                 // MLflow's INVALID_STATE would be a 500, which its clients try again.
                 RegistryKind::Refused => ("PERMISSION_DENIED", StatusCode::FORBIDDEN),
-                RegistryKind::Internal => ("INTERNAL_ERROR", StatusCode::INTERNAL_SERVER_ERROR),
+                RegistryKind::Unavailable => LATER,
+                RegistryKind::DiskFull => FULL,
+                RegistryKind::Internal => FAILED,
             },
-            Self::Store(_) | Self::File(_) | Self::Spool { .. } | Self::Answer(_) | Self::Worker(_) => {
-                ("INTERNAL_ERROR", StatusCode::INTERNAL_SERVER_ERROR)
-            }
+            Self::Store(error) if error.is_disk_full() => FULL,
+            Self::File(FileError::Io { source, .. }) | Self::Spool { error: source, .. } if is_full(source) => FULL,
+            Self::Store(_) | Self::File(_) | Self::Spool { .. } | Self::Answer(_) | Self::Worker(_) => FAILED,
         }
     }
 
     pub(crate) fn invalid(parameter: &'static str, reason: &impl ToString) -> Self {
         Self::Invalid { parameter, reason: reason.to_string() }
     }
+}
+
+fn is_full(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
 }
 
 impl Diagnose for MlflowError {
@@ -169,6 +186,7 @@ impl Diagnose for MlflowError {
             Self::NotJson(_) => "mlflow.not_json",
             Self::TooLarge { .. } => "mlflow.too_large",
             Self::BodyBroken(_) => "mlflow.body_broken",
+            Self::Overloaded => "mlflow.overloaded",
             Self::EndpointAbsent { .. } => "mlflow.endpoint_absent",
             Self::Host(_) => "mlflow.host",
             Self::Unauthenticated => "mlflow.unauthenticated",
@@ -209,6 +227,34 @@ impl IntoResponse for MlflowError {
         if matches!(self, Self::Unauthenticated) {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use ropewalk_catalog::CatalogError;
+
+    use super::*;
+
+    /// What a person or time can mend is told apart from a fault of ours: by it a client knows whether to try again.
+    #[test]
+    fn a_catalogue_that_is_away_or_full_has_its_own_status() {
+        let cause = || Arc::new(std::io::Error::other("test"));
+        let lost = |problem: CatalogError| {
+            MlflowError::from(TrackingError::from(CatalogError::NotCommitted(Box::new(problem)))).into_response()
+        };
+        let away = lost(CatalogError::CannotConnect(cause()));
+        assert_eq!(away.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(away.headers().contains_key(header::RETRY_AFTER));
+        assert_eq!(lost(CatalogError::DiskFull(cause())).status(), StatusCode::INSUFFICIENT_STORAGE);
+        assert_eq!(lost(CatalogError::Damaged(cause())).status(), StatusCode::INTERNAL_SERVER_ERROR);
+        let model = MlflowError::from(RegistryError::from(CatalogError::Busy)).into_response();
+        assert_eq!(model.status(), StatusCode::SERVICE_UNAVAILABLE);
     }
 }

@@ -39,6 +39,10 @@ pub(crate) async fn guard(State(state): State<Arc<MlflowState>>, mut request: Re
 }
 
 fn host_check(state: &MlflowState, request: &Request) -> Result<(), MlflowError> {
+    // Which of two would count is read differently by different programs on the way.
+    if request.headers().get_all(header::HOST).iter().nth(1).is_some() {
+        return Err(MlflowError::Host("given twice".to_owned()));
+    }
     // HTTP/2 carries the host as `:authority`, which is the URI's.
     let authority = request.uri().authority().map(Authority::as_str);
     let field = || request.headers().get(header::HOST).and_then(|value| value.to_str().ok());
@@ -134,6 +138,11 @@ mod tests {
         {
             assert_eq!(status(host).await, StatusCode::FORBIDDEN, "{host}");
         }
+        let mut twice = get("/api/2.0/mlflow/experiments/get?experiment_id=0");
+        for host in ["localhost", "evil.example.org"] {
+            twice.headers_mut().append(header::HOST, host.parse().expect("host"));
+        }
+        assert_eq!(server.call(twice).await.0, StatusCode::FORBIDDEN);
         let mut without = get("/api/2.0/mlflow/experiments/get?experiment_id=0");
         without.headers_mut().remove(header::HOST);
         assert_eq!(server.call(without).await.0, StatusCode::FORBIDDEN);

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::answer::{Answer, answer, done};
-use crate::request::{Message, experiment_id, required, run_id};
+use crate::request::{LONG_MESSAGE_BYTES, Message, experiment_id, required, run_id};
 use crate::wire::number::Int64;
 use crate::wire::{KeyValue, Text};
 use crate::{MlflowError, MlflowState};
@@ -71,7 +71,10 @@ fn model((place, model): (usize, ModelIn)) -> Result<ModelOutput, MlflowError> {
     Ok(ModelOutput { model: id, step: model.step.map_or(0, |step| step.0) })
 }
 
-pub(crate) async fn log_inputs(State(state): State<Arc<MlflowState>>, Message(message): Message<LogInputs>) -> Answer {
+pub(crate) async fn log_inputs(
+    State(state): State<Arc<MlflowState>>,
+    Message(message): Message<LogInputs, LONG_MESSAGE_BYTES>,
+) -> Answer {
     let run = run_id(message.run_id, None)?;
     let datasets = message.datasets.unwrap_or_default().into_iter().enumerate();
     let datasets = datasets.map(|(place, dataset)| dataset.input(place)).collect::<Result<Vec<_>, MlflowError>>()?;
@@ -121,7 +124,10 @@ struct Model {
     flavors: Option<BTreeMap<String, Value>>,
 }
 
-pub(crate) async fn log_model(State(state): State<Arc<MlflowState>>, Message(message): Message<LogModel>) -> Answer {
+pub(crate) async fn log_model(
+    State(state): State<Arc<MlflowState>>,
+    Message(message): Message<LogModel, LONG_MESSAGE_BYTES>,
+) -> Answer {
     let run = run_id(message.run_id, None)?;
     let text = required("model_json", message.model_json)?;
     state.tracking.model_record(run, kept(&text)?).await?;

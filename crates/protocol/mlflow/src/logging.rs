@@ -155,6 +155,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn nul_and_lists_for_messages_are_refused() {
+        let (server, run) = server_with_run().await;
+        let nul = "a\u{0}b";
+        let hostile = [
+            ("runs/log-parameter", json!({"run_id": run, "key": "p", "value": nul})),
+            ("runs/set-tag", json!({"run_id": run, "key": "t", "value": nul})),
+            ("runs/log-batch", json!({"run_id": run, "params": [{"key": "p", "value": nul}]})),
+            ("runs/create", json!({"experiment_id": "0", "user_id": nul})),
+            ("runs/search", json!({"experiment_ids": ["0"], "filter": format!("params.p = '{nul}'")})),
+            ("registered-models/create", json!({"name": "m", "description": nul})),
+            ("runs/log-metric", json!([run, run, "m", 1.0, 1])),
+        ];
+        for (path, message) in hostile {
+            server.refuses(post(&format!("{API}/{path}"), &message), 400, "INVALID_PARAMETER_VALUE").await;
+        }
+        let history = get(&format!("{API}/metrics/get-history?run_id={run}&metric_key=a%00b"));
+        server.refuses(history, 400, "INVALID_PARAMETER_VALUE").await;
+        assert!(data(&server, &run).await["params"].as_array().is_none_or(Vec::is_empty));
+    }
+
+    #[tokio::test]
     async fn a_changed_param_names_both_values() {
         let (server, run) = server_with_run().await;
         let param = |value: &str| {

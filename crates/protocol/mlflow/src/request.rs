@@ -8,8 +8,10 @@ use serde_json::error::Category;
 
 use crate::MlflowError;
 
-/// Longest JSON body of most messages: a dataset's profile may have 16 million characters.
-pub(crate) const MESSAGE_BYTES: usize = 20_000_000;
+/// Longest JSON body of most messages. A list in it may take twenty times as much memory as its text.
+pub(crate) const MESSAGE_BYTES: usize = 2_000_000;
+/// Longest JSON body of the few messages that carry documents: a dataset's profile may have 16 million characters.
+pub(crate) const LONG_MESSAGE_BYTES: usize = 20_000_000;
 /// Longest JSON body of a batch: MLflow's `MAX_BATCH_LOG_REQUEST_SIZE`.
 pub(crate) const BATCH_BYTES: usize = 1_000_000;
 
@@ -30,6 +32,10 @@ impl<T: DeserializeOwned, S: Send + Sync, const BYTES: usize> FromRequest<S> for
         let body = to_bytes(request.into_body(), BYTES).await;
         let body = body.map_err(|_| MlflowError::TooLarge { limit: BYTES as u64 })?;
         let body: &[u8] = if body.is_empty() { b"{}" } else { &body };
+        // Serde would take a list as the values of the fields in their order.
+        if body.trim_ascii_start().starts_with(b"[") {
+            return Err(MlflowError::Message("an object is expected, not a list".to_owned()));
+        }
         serde_json::from_slice(body).map(Self).map_err(|error| match error.classify() {
             Category::Data => MlflowError::Message(error.to_string()),
             _ => MlflowError::NotJson(error.to_string()),

@@ -1,9 +1,12 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
 use ropewalk_tracking::{Experiment, ExperimentSearch, Lifecycle, RunSearch};
 use ropewalk_types::ExperimentId;
 use serde::{Deserialize, Serialize, Serializer};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout;
 
 use crate::answer::{Answer, answer};
 use crate::request::{Message, Parameters, Repeated, experiment_id};
@@ -14,6 +17,13 @@ use crate::{MlflowError, MlflowState};
 
 /// Things in a page if nothing is said, and at most.
 const PAGE: (usize, usize) = (1_000, 50_000);
+
+/// Turns for pages longer than [`LONG_PAGE`], which may take some hundred megabytes each while they are read and written.
+static LONG_PAGES: Semaphore = Semaphore::const_new(2);
+/// MLflow's `search_runs` always asks for so many.
+const LONG_PAGE: usize = 10_000;
+/// How long a turn is waited for.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// `SearchRuns`.
 #[derive(Debug, Deserialize)]
@@ -36,16 +46,29 @@ struct FoundRuns<'a> {
 pub(crate) async fn runs(State(state): State<Arc<MlflowState>>, Message(message): Message<SearchRuns>) -> Answer {
     let experiments = message.experiment_ids.unwrap_or_default();
     let experiments = experiments.iter().map(|id| experiment_id(id)).collect::<Result<Vec<ExperimentId>, _>>()?;
+    let limit = page_size(message.max_results, PAGE.0, PAGE.1)?;
+    let _turn = turn(limit).await?;
     let search = RunSearch {
         experiments,
         filter: message.filter.unwrap_or_default(),
         order: message.order_by.unwrap_or_default(),
         lifecycle: lifecycle("run_view_type", message.run_view_type.as_ref())?,
-        limit: page_size(message.max_results, PAGE.0, PAGE.1)?,
+        limit,
         page: message.page_token,
     };
     let found = state.tracking.run_search(search).await?;
     answer(&FoundRuns { runs: RunsOut(&found.runs), next_page_token: found.next })
+}
+
+/// A turn for a page of so many things, if it needs one.
+async fn turn(limit: usize) -> Result<Option<SemaphorePermit<'static>>, MlflowError> {
+    if limit <= LONG_PAGE {
+        return Ok(None);
+    }
+    match timeout(PATIENCE, LONG_PAGES.acquire()).await {
+        Ok(Ok(turn)) => Ok(Some(turn)),
+        _ => Err(MlflowError::Overloaded),
+    }
 }
 
 fn lifecycle(parameter: &'static str, view: Option<&EnumValue>) -> Result<Lifecycle, MlflowError> {

@@ -27,7 +27,7 @@ use ropewalk_types::{ExperimentId, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::request::{Message, Parameters, experiment_id, required, run_id};
+use crate::request::{LONG_MESSAGE_BYTES, Message, Parameters, experiment_id, required, run_id};
 use crate::wire::number::Int64;
 use crate::wire::page_size;
 use crate::{MlflowError, MlflowState, artifacts};
@@ -84,7 +84,7 @@ struct TraceIn {
     trace_info: Option<InfoIn>,
 }
 
-async fn start(State(state): State<States>, Message(message): Message<Start>) -> Answer {
+async fn start(State(state): State<States>, Message(message): Message<Start, LONG_MESSAGE_BYTES>) -> Answer {
     let info = message.trace.and_then(|trace| trace.trace_info).ok_or(MlflowError::Missing("trace"))?;
     let info = info.info(state.tracking.ambient().now())?;
     let info = state.tracking.trace_start(info).await?;

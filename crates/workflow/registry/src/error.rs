@@ -1,6 +1,6 @@
 use ropewalk_catalog::CatalogError;
 use ropewalk_lineage::LineageError;
-use ropewalk_tracking::TrackingError;
+use ropewalk_tracking::{ErrorKind as Tracked, TrackingError};
 use ropewalk_types::{Alias, Diagnose, ModelName, NameError, Uri};
 
 use crate::{GateError, GateOutcome, Target, WebhookError};
@@ -16,6 +16,10 @@ pub enum ErrorKind {
     Invalid,
     /// A gate does not hold, or who asked may not do that.
     Refused,
+    /// The catalogue cannot be reached or is held by others; later it may be.
+    Unavailable,
+    /// There is no room for what was to be kept.
+    DiskFull,
     /// The request may be right; we failed.
     Internal,
 }
@@ -178,14 +182,9 @@ pub enum RegistryError {
 impl RegistryError {
     /// Whose fault it is.
     pub fn kind(&self) -> ErrorKind {
-        use ropewalk_tracking::ErrorKind as Tracked;
         match self {
-            Self::Tracking(error) => match error.kind() {
-                Tracked::Absent => ErrorKind::Absent,
-                Tracked::Exists => ErrorKind::Exists,
-                Tracked::Invalid | Tracked::State => ErrorKind::Invalid,
-                Tracked::Internal => ErrorKind::Internal,
-            },
+            Self::Tracking(error) => of_tracking(error.kind()),
+            Self::Catalog(error) => of_tracking(Tracked::of_catalog(error)),
             Self::Webhook(WebhookError::Absent(_))
             | Self::ModelUnknown { .. }
             | Self::VersionUnknown { .. }
@@ -202,12 +201,21 @@ impl RegistryError {
             | Self::NotAModel(_)
             | Self::Artifact { .. }
             | Self::TooLarge { .. } => ErrorKind::Invalid,
-            Self::Catalog(_)
-            | Self::Lineage(_)
-            | Self::Unknown { .. }
-            | Self::Metrics { .. }
-            | Self::Damaged { .. } => ErrorKind::Internal,
+            Self::Lineage(_) | Self::Unknown { .. } | Self::Metrics { .. } | Self::Damaged { .. } => {
+                ErrorKind::Internal
+            }
         }
+    }
+}
+
+fn of_tracking(kind: Tracked) -> ErrorKind {
+    match kind {
+        Tracked::Absent => ErrorKind::Absent,
+        Tracked::Exists => ErrorKind::Exists,
+        Tracked::Invalid | Tracked::State => ErrorKind::Invalid,
+        Tracked::Unavailable => ErrorKind::Unavailable,
+        Tracked::DiskFull => ErrorKind::DiskFull,
+        Tracked::Internal => ErrorKind::Internal,
     }
 }
 

@@ -149,6 +149,16 @@ pub enum TrackingError {
         /// How many are taken.
         limit: usize,
     },
+    /// More in one search than is taken.
+    #[error("at most {limit} {kind} can be searched at once, not {count}")]
+    SearchTooWide {
+        /// What there is too much of.
+        kind: &'static str,
+        /// How many.
+        count: usize,
+        /// How many are taken.
+        limit: usize,
+    },
     /// It is about a logged model.
     #[error(transparent)]
     LoggedModel(#[from] LoggedModelError),
@@ -193,8 +203,31 @@ pub enum ErrorKind {
     Invalid,
     /// What is to be changed is in a state that does not allow it.
     State,
+    /// The catalogue cannot be reached or is held by others; later it may be.
+    Unavailable,
+    /// There is no room for what was to be kept.
+    DiskFull,
     /// The request may be right; we failed.
     Internal,
+}
+
+impl ErrorKind {
+    /// Whose fault a failure of the catalogue is.
+    pub fn of_catalog(error: &CatalogError) -> Self {
+        match error.root() {
+            CatalogError::Nul | CatalogError::Pattern(_) | CatalogError::Slow(_) => Self::Invalid,
+            CatalogError::Locked(_) | CatalogError::CannotConnect(_) | CatalogError::Busy | CatalogError::Closed => {
+                Self::Unavailable
+            }
+            CatalogError::DiskFull(_) => Self::DiskFull,
+            _ => Self::Internal,
+        }
+    }
+
+    /// Whose fault a failure of the store is.
+    pub fn of_store(error: &StoreError) -> Self {
+        if error.is_disk_full() { Self::DiskFull } else { Self::Internal }
+    }
 }
 
 impl TrackingError {
@@ -209,9 +242,9 @@ impl TrackingError {
             | Self::ArtifactAbsent { .. } => ErrorKind::Absent,
             Self::ExperimentExists(_) => ErrorKind::Exists,
             Self::ExperimentRenameDeleted(_) => ErrorKind::State,
-            Self::Damaged { .. } | Self::Catalog(_) | Self::Store(_) | Self::ArtifactBytesAbsent { .. } => {
-                ErrorKind::Internal
-            }
+            Self::Catalog(error) => ErrorKind::of_catalog(error),
+            Self::Store(error) => ErrorKind::of_store(error),
+            Self::Damaged { .. } | Self::ArtifactBytesAbsent { .. } => ErrorKind::Internal,
             Self::LoggedModel(error) => error.kind(),
             Self::Trace(error) => error.kind(),
             _ => ErrorKind::Invalid,
@@ -242,6 +275,7 @@ impl Diagnose for TrackingError {
             Self::Name { .. } => "tracking.name",
             Self::MetricTime { .. } => "tracking.metric_time",
             Self::BatchTooLarge { .. } => "tracking.batch_too_large",
+            Self::SearchTooWide { .. } => "tracking.search_too_wide",
             Self::LoggedModel(error) => error.code(),
             Self::Cursor(_) => "tracking.cursor",
             Self::Filter(_) => "tracking.filter",

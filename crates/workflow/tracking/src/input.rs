@@ -7,7 +7,7 @@ use ropewalk_types::{ExperimentId, RunId};
 use serde::Serialize;
 
 use crate::experiment::count_up;
-use crate::limits::length_check;
+use crate::limits::{length_check, search_width_check};
 use crate::run::read::{Page, of_numbers};
 use crate::run::write as run;
 use crate::tracking::{reading, transaction};
@@ -115,6 +115,7 @@ impl Tracking {
         &self,
         experiments: Vec<ExperimentId>,
     ) -> Result<Vec<DatasetSummary>, TrackingError> {
+        search_width_check(&experiments)?;
         reading!(self, |connection| summaries(connection, &experiments))
     }
 }

@@ -40,7 +40,7 @@ pub use input::{DatasetInput, DatasetSummary, ModelOutput};
 pub use limits::{
     ARTIFACT_PATH_BYTES, BATCH_METRICS, BATCH_PARAMS, BATCH_TAGS, BATCH_TOTAL, EXPERIMENT_NAME_CHARACTERS,
     EXPERIMENT_TAG_CHARACTERS, HISTORY_PAGE, KEY_CHARACTERS, PARAM_CHARACTERS, RUN_PAGE, SAMPLE_POINTS, SAMPLE_RUNS,
-    TAG_CHARACTERS,
+    SEARCH_EXPERIMENTS, TAG_CHARACTERS,
 };
 pub use live::{LiveChange, LiveCursor, LiveRun, LiveTopic};
 pub use logged_model::{

@@ -1,5 +1,7 @@
 //! What is taken: the limits of MLflow 3.17 (`mlflow/utils/validation.py`), counted in Unicode characters.
 
+use ropewalk_types::ExperimentId;
+
 use crate::{Batch, TrackingError};
 
 /// Longest key of a param, metric or tag.
@@ -28,6 +30,8 @@ pub const SAMPLE_POINTS: usize = 2_500;
 pub const SAMPLE_RUNS: usize = 100;
 /// Most runs in one page.
 pub const RUN_PAGE: usize = 50_000;
+/// Most experiments that are searched at once: each is bound twice, and SQLite binds 32,766 values.
+pub const SEARCH_EXPERIMENTS: usize = 10_000;
 /// Longest path of an artifact, in bytes.
 pub const ARTIFACT_PATH_BYTES: usize = 1_024;
 
@@ -90,6 +94,12 @@ pub(crate) fn length_check(what: &'static str, text: &str, limit: usize) -> Resu
         return Err(TrackingError::TooLong { what, limit });
     }
     Ok(())
+}
+
+/// Refuses to search more experiments than one statement takes.
+pub(crate) fn search_width_check(experiments: &[ExperimentId]) -> Result<(), TrackingError> {
+    let (kind, count, limit) = ("experiments", experiments.len(), SEARCH_EXPERIMENTS);
+    if count > limit { Err(TrackingError::SearchTooWide { kind, count, limit }) } else { Ok(()) }
 }
 
 pub(crate) fn name_error(kind: &'static str, name: &str, rule: &str) -> TrackingError {

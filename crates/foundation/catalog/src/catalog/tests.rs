@@ -154,7 +154,29 @@ async fn regular_expressions_are_found_anywhere() {
     for (text, pattern, found) in [("hemp rope", "r.pe$", 1), ("hemp rope", "^rope", 0), ("Hemp", "hemp", 0)] {
         assert_eq!(asked(text, pattern).read_one::<i64>(&catalog).await.expect(pattern), found, "{pattern}");
     }
-    assert!(asked("hemp", "(").read_one::<i64>(&catalog).await.is_err());
+    let broken = asked("hemp", "(").read_one::<i64>(&catalog).await.expect_err("pattern");
+    assert_eq!(broken.code(), "catalog.pattern");
+}
+
+#[tokio::test]
+async fn nul_is_refused_by_both_databases_and_the_group_goes_on() {
+    let catalog = Catalog::in_memory(&[HEMP]).await.expect("open");
+    let error = query("SELECT id FROM hemp WHERE name = $1").bind("a\0b").read_all::<i64>(&catalog).await;
+    assert_eq!(error.expect_err("refused").code(), "catalog.nul");
+    let rows = vec![[crate::Value::from(1_i64), crate::Value::from("\0")]];
+    let insert =
+        catalog.write(move |connection| Box::pin(rows_insert(connection, "INSERT INTO hemp (id, name)", rows, "")));
+    assert_eq!(insert.await.expect_err("refused").code(), "catalog.nul");
+    assert_eq!(hemp_count(&catalog).await, 0);
+}
+
+#[tokio::test]
+async fn thousands_of_placeholders_keep_their_places() {
+    let catalog = Catalog::in_memory(&[HEMP]).await.expect("open");
+    let places: Vec<String> = (2..=5_001).map(|number| format!("${number}")).collect();
+    let sql = format!("SELECT CASE WHEN $1 IN ({}) THEN CAST($5001 AS BIGINT) ELSE 0 END", places.join(", "));
+    let asked = (1..5_001_i64).fold(query(sql).bind(5_000_i64), |query, number| query.bind(number));
+    assert_eq!(asked.read_one::<i64>(&catalog).await.expect("row"), 5_000);
 }
 
 #[tokio::test]

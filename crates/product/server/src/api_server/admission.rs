@@ -14,12 +14,23 @@ use ropewalk_mlflow::overloaded;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::measures::Measures;
-use super::stalling::Incoming;
+use super::stalling::{Incoming, Rest};
 
-/// What is assumed of a message that does not say how long it is: the longest that most endpoints take.
+/// The longest message that most endpoints take.
 const LONGEST_MESSAGE: u64 = 1 << 20;
+/// What is assumed of a message that does not say how long it is: less than the longest of all, since clients of which each
+/// small message is chunked would get in each other's way; more than it is likely to be.
+const UNSAID: u64 = 8 << 20;
 /// After how many seconds a client that is refused should come again.
 const RETRY_SECONDS: u32 = 1;
+
+/// Bodies that are read and forgotten at once; each may take 256 KB of a buffer.
+const DRAINS: usize = 64;
+
+/// Kilobytes of answers that are in memory until their clients have read them, but for artifacts.
+const ANSWER_KILOBYTES: u32 = 256 << 10;
+/// Shorter answers are not counted: of them there are not more than requests, and that of a write must never be given up.
+const LONG_ANSWER: u64 = 1 << 20;
 
 /// How much is taken at once. What is beyond is refused at once, with 503: nothing waits here.
 #[derive(Clone, Copy, Debug)]
@@ -57,6 +68,10 @@ pub(super) struct Admission {
     uploads: Arc<Semaphore>,
     downloads: Arc<Semaphore>,
     kilobytes: Arc<Semaphore>,
+    /// For what clients have not read yet.
+    answers: Arc<Semaphore>,
+    /// For bodies that are read and forgotten.
+    drains: Semaphore,
     /// How many of them there are.
     budget: u32,
     measures: Arc<Measures>,
@@ -104,8 +119,28 @@ impl Admission {
             uploads: semaphore(limits.uploads),
             downloads: semaphore(limits.downloads),
             kilobytes: semaphore(budget as usize),
+            answers: semaphore(ANSWER_KILOBYTES as usize),
+            drains: Semaphore::new(DRAINS),
             budget,
             measures,
+        }
+    }
+
+    /// The answer with the room that it has until it is sent. One for which there is none is given up: many clients that
+    /// do not read would keep a long answer each.
+    fn held(&self, class: Class, answer: Response, room: Room) -> Response {
+        let length = if class == Class::Message { answer.body().size_hint().exact() } else { None };
+        let wanted = kilobytes_of(length.filter(|length| *length > LONG_ANSWER).unwrap_or(0)).min(ANSWER_KILOBYTES);
+        match Arc::clone(&self.answers).try_acquire_many_owned(wanted) {
+            Ok(held) => answer.map(|body| Held::around(body, room, held)),
+            Err(_) => overloaded(RETRY_SECONDS, "too many long answers are being sent at this moment"),
+        }
+    }
+
+    /// Reads what is left of a body, unless its client waits to be asked for it or too many others are at that.
+    async fn drain(&self, rest: Rest, waits: bool) {
+        if let (false, Ok(_place)) = (waits, self.drains.try_acquire()) {
+            rest.drain().await;
         }
     }
 
@@ -134,10 +169,10 @@ impl Admission {
     }
 }
 
-/// How long a body says it is; the longest that is usual if it does not say, nothing if there is none.
+/// How long a body says it is; [`UNSAID`] if it does not say, nothing if there is none.
 fn length(headers: &HeaderMap) -> u64 {
     let said = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-    let unsaid = if headers.contains_key(header::TRANSFER_ENCODING) { LONGEST_MESSAGE } else { 0 };
+    let unsaid = if headers.contains_key(header::TRANSFER_ENCODING) { UNSAID } else { 0 };
     said.unwrap_or(unsaid)
 }
 
@@ -150,18 +185,25 @@ pub(super) async fn admit(State(admission): State<Arc<Admission>>, request: Requ
     let began = Instant::now();
     let class = Class::of(request.method(), request.uri().path());
     let pattern = request.extensions().get::<MatchedPath>().cloned();
+    let waits = request.headers().contains_key(header::EXPECT);
     let answer = match admission.room(class, request.headers()) {
         Ok(room) => {
             let _active = admission.measures.begin();
             let timed = if class == Class::Upload { Incoming::streamed } else { Incoming::message };
-            let request = if request.body().is_end_stream() { request } else { request.map(timed) };
+            let rest = Rest::default();
+            let left = rest.clone();
+            let request = if request.body().is_end_stream() { request } else { request.map(|body| timed(body, left)) };
             let answer = next.run(request).await;
+            admission.drain(rest, waits).await;
             match room {
-                Some(room) => answer.map(|body| Held::around(body, room)),
+                Some(room) => admission.held(class, answer, room),
                 None => answer,
             }
         }
-        Err(reason) => overloaded(RETRY_SECONDS, reason),
+        Err(reason) => {
+            admission.drain(Rest::of(request.into_body()), waits).await;
+            overloaded(RETRY_SECONDS, reason)
+        }
     };
     let pattern = pattern.as_ref().map_or("", MatchedPath::as_str);
     admission.measures.answered(pattern, answer.status(), began.elapsed());
@@ -172,11 +214,12 @@ pub(super) async fn admit(State(admission): State<Arc<Admission>>, request: Requ
 struct Held {
     body: Body,
     _room: Room,
+    _answer: OwnedSemaphorePermit,
 }
 
 impl Held {
-    fn around(body: Body, room: Room) -> Body {
-        if body.is_end_stream() { body } else { Body::new(Self { body, _room: room }) }
+    fn around(body: Body, room: Room, answer: OwnedSemaphorePermit) -> Body {
+        if body.is_end_stream() { body } else { Body::new(Self { body, _room: room, _answer: answer }) }
     }
 }
 
@@ -202,10 +245,13 @@ impl HttpBody for Held {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use axum::Router;
     use axum::http::{HeaderValue, StatusCode};
     use axum::middleware::from_fn_with_state;
-    use axum::routing::{get, post};
+    use axum::routing::{get, post, put};
+    use futures::StreamExt as _;
     use tokio::sync::Notify;
     use tower::ServiceExt as _;
 
@@ -249,6 +295,50 @@ mod tests {
         assert_eq!((answer.status(), admission.requests.available_permits()), (StatusCode::OK, 0));
         axum::body::to_bytes(answer.into_body(), 1000).await.expect("body");
         assert_eq!(admission.requests.available_permits(), 1);
+    }
+
+    #[tokio::test]
+    async fn long_answers_that_nobody_reads_are_bounded() {
+        let admission = Arc::new(Admission::new(&ServerLimits::default(), Arc::default()));
+        let router = Router::new()
+            .route("/short", post(async || "done"))
+            .route("/long", get(async || vec![0_u8; 100 << 20]))
+            .layer(from_fn_with_state(Arc::clone(&admission), admit));
+        let ask = async || router.clone().oneshot(request(Method::GET, "/long", 0)).await.expect("answer");
+        let (first, second) = (ask().await, ask().await);
+        assert_eq!((first.status(), second.status()), (StatusCode::OK, StatusCode::OK));
+        assert_eq!(ask().await.status(), StatusCode::SERVICE_UNAVAILABLE);
+        let short = router.clone().oneshot(request(Method::POST, "/short", 0)).await.expect("answer");
+        assert_eq!(short.status(), StatusCode::OK, "what was written is not taken back");
+        drop(first);
+        assert_eq!(ask().await.status(), StatusCode::OK);
+    }
+
+    /// A client that is in the middle of its body when it is refused sees the answer only if the body is read.
+    #[tokio::test]
+    async fn the_rest_of_an_unwanted_body_is_read() {
+        const UPLOAD: &str = "/api/2.0/mlflow-artifacts/artifacts/0/a";
+        let limits = ServerLimits { uploads: 1, ..ServerLimits::default() };
+        let admission = Arc::new(Admission::new(&limits, Arc::default()));
+        let router = Router::new()
+            .route("/deaf", post(async || StatusCode::BAD_REQUEST))
+            .route(UPLOAD, put(async || "taken"))
+            .layer(from_fn_with_state(Arc::clone(&admission), admit));
+        let held = admission.room(Class::Upload, &HeaderMap::new()).expect("room");
+        for (method, path, status) in
+            [(Method::POST, "/deaf", StatusCode::BAD_REQUEST), (Method::PUT, UPLOAD, StatusCode::SERVICE_UNAVAILABLE)]
+        {
+            let read = Arc::new(AtomicUsize::new(0));
+            let counted = Arc::clone(&read);
+            let pieces = futures::stream::iter(0..100).map(move |_: i32| {
+                counted.fetch_add(1, Ordering::Relaxed);
+                Ok::<Bytes, std::io::Error>(Bytes::from_static(b"piece"))
+            });
+            let request = Request::builder().method(method).uri(path).body(Body::from_stream(pieces));
+            let answer = router.clone().oneshot(request.expect("request")).await.expect("answer");
+            assert_eq!((answer.status(), read.load(Ordering::Relaxed)), (status, 100), "{path}");
+        }
+        drop(held);
     }
 
     #[test]

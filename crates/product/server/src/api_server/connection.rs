@@ -116,7 +116,8 @@ where
 {
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD).max_headers(FIELDS).max_buf_size(BUFFER);
-    builder.keep_alive(keep_alive).pipeline_flush(true);
+    // No `pipeline_flush`: with it an answer that closes the connection before all of its request was read is never sent.
+    builder.keep_alive(keep_alive);
     let connection = builder.serve_connection(TokioIo::new(Stalling::new(io)), TowerToHyperService::new(router));
     let mut connection = pin!(connection);
     tokio::select! {

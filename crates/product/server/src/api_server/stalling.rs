@@ -2,19 +2,24 @@
 
 use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
 use bytes::Bytes;
+use futures::StreamExt as _;
 use hyper::body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Sleep, sleep, timeout};
 
 /// How long a client may take to accept more of an answer.
 const WRITE: Duration = Duration::from_mins(1);
 /// How long the next piece of a large body may take.
 const PIECE: Duration = Duration::from_secs(30);
+/// How much is read of a body that nobody wants, and for how long.
+const REST_BYTES: usize = 256 << 20;
+const REST: Duration = Duration::from_secs(5);
 /// How long a whole message may take.
 const MESSAGE: Duration = Duration::from_mins(1);
 
@@ -100,9 +105,42 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Stalling<I> {
     }
 }
 
+/// What was left of a request's body when its handler had enough of it.
+#[derive(Clone, Default)]
+pub(super) struct Rest(Arc<Mutex<Option<Body>>>);
+
+impl Rest {
+    /// A body that nobody has looked at.
+    pub(super) fn of(body: Body) -> Self {
+        Self(Arc::new(Mutex::new(Some(body))))
+    }
+
+    /// Reads it and forgets it, within [`REST_BYTES`] and [`REST`]: a client that still sends when the connection is
+    /// closed may never see why.
+    pub(super) async fn drain(self) {
+        let body = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(body) = body else { return };
+        let read = async move {
+            let mut left = REST_BYTES;
+            let mut pieces = body.into_data_stream();
+            while let Some(Ok(piece)) = pieces.next().await {
+                left = left.saturating_sub(piece.len());
+                if left == 0 {
+                    break;
+                }
+            }
+        };
+        // Who is too slow for that is cut off.
+        let _ = timeout(REST, read).await;
+    }
+}
+
 /// A request's body that must come in time.
 pub(super) struct Incoming {
     body: Body,
+    rest: Rest,
+    /// Whether there is nothing more to come.
+    ended: bool,
     after: Duration,
     /// Whether the time is that of the whole body, not of each piece.
     whole: bool,
@@ -111,17 +149,17 @@ pub(super) struct Incoming {
 
 impl Incoming {
     /// A body of which the next piece must come in [`PIECE`].
-    pub(super) fn streamed(body: Body) -> Body {
-        Self::after(PIECE, false, body)
+    pub(super) fn streamed(body: Body, rest: Rest) -> Body {
+        Self::after(PIECE, false, body, rest)
     }
 
     /// A body that must have come in [`MESSAGE`].
-    pub(super) fn message(body: Body) -> Body {
-        Self::after(MESSAGE, true, body)
+    pub(super) fn message(body: Body, rest: Rest) -> Body {
+        Self::after(MESSAGE, true, body, rest)
     }
 
-    fn after(after: Duration, whole: bool, body: Body) -> Body {
-        Body::new(Self { body, after, whole, patience: Patience::default() })
+    fn after(after: Duration, whole: bool, body: Body, rest: Rest) -> Body {
+        Body::new(Self { body, rest, ended: false, after, whole, patience: Patience::default() })
     }
 }
 
@@ -138,10 +176,12 @@ impl HttpBody for Incoming {
             if !self.whole {
                 self.patience.renew();
             }
+            self.ended |= !matches!(poll, Poll::Ready(Some(Ok(_))));
             return poll;
         }
         let after = self.after;
         if self.patience.is_over(after, context) {
+            self.ended = true;
             let late = Error::new(ErrorKind::TimedOut, "the request body did not come in time");
             return Poll::Ready(Some(Err(axum::Error::new(late))));
         }
@@ -157,9 +197,18 @@ impl HttpBody for Incoming {
     }
 }
 
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        if !self.ended && !self.body.is_end_stream() {
+            let left = std::mem::take(&mut self.body);
+            *self.rest.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(left);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use futures::stream::{self, StreamExt as _};
+    use futures::stream;
     use tokio::io::AsyncWriteExt as _;
 
     use super::*;
@@ -185,10 +234,10 @@ mod tests {
             }))
         };
         let read = async |body: Body| axum::body::to_bytes(body, 100).await;
-        assert_eq!(read(Incoming::after(NEVER, false, drip())).await.expect("it moves").len(), 10);
-        assert!(read(Incoming::after(SOON * 4, true, drip())).await.is_err());
+        assert_eq!(read(Incoming::after(NEVER, false, drip(), Rest::default())).await.expect("it moves").len(), 10);
+        assert!(read(Incoming::after(SOON * 4, true, drip(), Rest::default())).await.is_err());
         let silent = || Body::from_stream(stream::pending::<std::result::Result<Bytes, Error>>());
-        assert!(read(Incoming::after(SOON, false, silent())).await.is_err());
-        assert!(read(Incoming::after(SOON, true, silent())).await.is_err());
+        assert!(read(Incoming::after(SOON, false, silent(), Rest::default())).await.is_err());
+        assert!(read(Incoming::after(SOON, true, silent(), Rest::default())).await.is_err());
     }
 }

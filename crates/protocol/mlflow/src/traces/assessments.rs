@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::any::{Any, python_json};
 use super::time::{timestamp, timestamp_text};
-use crate::request::Message;
+use crate::request::{LONG_MESSAGE_BYTES, Message};
 use crate::{MlflowError, MlflowState};
 
 type Answer = Result<Json<Value>, MlflowError>;
@@ -264,7 +264,7 @@ pub(super) struct Create {
 pub(super) async fn create(
     State(state): State<Arc<MlflowState>>,
     Path(trace): Path<String>,
-    Message(message): Message<Create>,
+    Message(message): Message<Create, LONG_MESSAGE_BYTES>,
 ) -> Answer {
     let assessment = message.assessment.ok_or(MlflowError::Missing("assessment"))?;
     let assessment = assessment.assessment(&trace, state.tracking.ambient().now())?;
@@ -302,7 +302,7 @@ impl Mask {
 pub(super) async fn update(
     State(state): State<Arc<MlflowState>>,
     Path((trace, id)): Path<(String, String)>,
-    Message(message): Message<Update>,
+    Message(message): Message<Update, LONG_MESSAGE_BYTES>,
 ) -> Answer {
     let assessment = message.assessment.ok_or(MlflowError::Missing("assessment"))?;
     let mask = message.update_mask.ok_or(MlflowError::Missing("update_mask"))?;

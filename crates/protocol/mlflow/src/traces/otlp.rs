@@ -16,6 +16,7 @@ use bytes::Bytes;
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use ropewalk_types::{Diagnose as _, RunId};
 use serde_json::json;
+use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 use crate::request::{experiment_id, required};
@@ -30,7 +31,13 @@ mod proto {
 
 /// Longest body, and what it may unpack to.
 const BODY_BYTES: usize = 32 << 20;
-const UNPACKED_BYTES: u64 = 64 << 20;
+const UNPACKED_BYTES: u64 = 32 << 20;
+
+/// Turns to read what takes much memory, some times the length of its text: a body has one turn for each of its parts of
+/// [`TURN_BYTES`], and all of them if it is packed, since nobody knows then how long it is.
+static TURNS: Semaphore = Semaphore::const_new(ALL_TURNS);
+const ALL_TURNS: usize = 8;
+const TURN_BYTES: usize = 4 << 20;
 
 /// How a body is written; the answer is written so too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +78,10 @@ async fn taken(
     let experiment = experiment_id(&experiment)?;
     let packing = field(headers, "content-encoding").unwrap_or_default().trim().to_ascii_lowercase();
     let body = to_bytes(body, BODY_BYTES).await.map_err(|_| MlflowError::TooLarge { limit: BODY_BYTES as u64 })?;
+    let wanted = if matches!(&*packing, "" | "identity") { body.len().div_ceil(TURN_BYTES) } else { ALL_TURNS };
+    // Short ones need no turn, so that they pass by the long ones. It is never closed.
+    let wanted = if wanted <= 1 { 0 } else { wanted.min(ALL_TURNS) as u32 };
+    let _turns = TURNS.acquire_many(wanted).await.ok();
     let Decoded { spans, rejected } = spawn_blocking(move || decode(encoding, &unpacked(&packing, body)?)).await??;
     let rooted = state.tracking.spans_log(experiment, spans).await?;
     if let Some(run) = field(headers, "x-mlflow-run-id").filter(|run| !run.is_empty() && !rooted.is_empty()) {

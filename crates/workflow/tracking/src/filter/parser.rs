@@ -5,6 +5,13 @@ use super::profile::{EntityRule, Found};
 use super::scanner::{Quoted, Scanner};
 use super::{Comparison, Entity, FilterError, Kind, Literal, Operator, Order, Profile};
 
+/// Most conditions of a filter: each is a subquery, of which a database plans some dozens well.
+const CONDITIONS: usize = 64;
+/// Most keys of an order: each is a join, of which SQLite takes 64.
+const ORDERS: usize = 20;
+/// Most texts in the lists of a filter: each is bound up to three times, and SQLite binds 32,766 values.
+const LISTED: usize = 5_000;
+
 /// Reads a filter. Blanks alone are the empty filter, which everything passes.
 ///
 /// As in MLflow, `AND` may be missing between comparisons or stand at the ends.
@@ -19,7 +26,12 @@ pub fn parse(text: &str, profile: &Profile) -> Result<Vec<Comparison>, FilterErr
         if parser.scanner.keyword("AND") {
             continue;
         }
-        comparisons.push(parser.comparison()?);
+        let comparison = parser.comparison()?;
+        if comparisons.len() == CONDITIONS {
+            let problem = format!("a filter may have at most {CONDITIONS} conditions");
+            return Err(parser.error(comparison.span, problem));
+        }
+        comparisons.push(comparison);
     }
 }
 
@@ -46,11 +58,15 @@ pub fn parse_order(clause: &str, profile: &Profile) -> Result<Order, FilterError
 
 /// Reads the clauses of an order; a key that comes twice is refused.
 pub fn parse_orders<S: AsRef<str>>(clauses: &[S], profile: &Profile) -> Result<Vec<Order>, FilterError> {
-    let mut orders: Vec<Order> = Vec::with_capacity(clauses.len());
+    let mut orders: Vec<Order> = Vec::new();
     let mut seen = HashSet::new();
     for clause in clauses {
         let clause = clause.as_ref();
         let order = parse_order(clause, profile)?;
+        if orders.len() == ORDERS {
+            let problem = format!("at most {ORDERS} keys can be ordered by");
+            return Err(FilterError::within("order_by", clause, 0..clause.trim_end().len(), problem));
+        }
         if !seen.insert((order.entity, order.key.clone())) {
             let problem = format!("`{}` is ordered by twice", order.key);
             return Err(FilterError::within("order_by", clause, 0..clause.trim_end().len(), problem));
@@ -65,6 +81,8 @@ struct Parser<'t, 'p> {
     text: &'t str,
     scanner: Scanner<'t>,
     profile: &'p Profile,
+    /// Texts in lists so far.
+    listed: usize,
 }
 
 /// What stands on the left of a comparison.
@@ -94,7 +112,7 @@ impl Name {
 
 impl<'t, 'p> Parser<'t, 'p> {
     fn new(what: &'static str, text: &'t str, profile: &'p Profile) -> Self {
-        Self { what, text, scanner: Scanner::new(text), profile }
+        Self { what, text, scanner: Scanner::new(text), profile, listed: 0 }
     }
 
     fn error(&self, span: Range<usize>, problem: String) -> FilterError {
@@ -305,6 +323,11 @@ impl<'t, 'p> Parser<'t, 'p> {
             if !self.scanner.symbol(",") && self.scanner.peek() != Some(')') {
                 return Err(self.unexpected("`,` or `)`"));
             }
+        }
+        self.listed += texts.len();
+        if self.listed > LISTED {
+            let problem = format!("the lists of a filter may have at most {LISTED} texts");
+            return Err(self.error(start..self.scanner.at(), problem));
         }
         if texts.is_empty() {
             return Err(self.error(start..self.scanner.at(), "the list is empty".to_owned()));

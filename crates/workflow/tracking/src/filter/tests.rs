@@ -160,6 +160,18 @@ fn orders_have_a_key_and_a_direction() {
     assert!(parse_orders(&["start_time", "attr.created DESC"], &RUNS).is_err());
 }
 
+#[test]
+fn what_no_database_would_plan_is_refused_at_its_place() {
+    let filter = |count: usize| vec!["metrics.a > 1"; count].join(" and ");
+    assert!(parse(&filter(64), &RUNS).is_ok());
+    assert_eq!(parse(&filter(65), &RUNS).expect_err("many").position(), filter(64).len() + " and ".len() + 1);
+    let list = |count: usize| format!("attributes.run_id IN ({})", vec!["'a'"; count].join(","));
+    assert!(parse(&list(5_000), &RUNS).is_ok());
+    assert!(parse(&format!("{} and {}", list(2_500), list(2_501)), &RUNS).is_err());
+    let orders: Vec<String> = (0..21).map(|number| format!("metrics.m{number}")).collect();
+    assert!(parse_orders(&orders[..20], &RUNS).is_ok() && parse_orders(&orders, &RUNS).is_err());
+}
+
 /// A key or text between the first quote that it does not hold.
 fn quote(text: &str, quotes: &[char]) -> String {
     let quote = quotes.iter().find(|quote| !text.contains(**quote)).expect("a quote that is free");

@@ -8,10 +8,7 @@ use crate::filter::{
     self, Comparison, Entity, EntityRule, FilterError, Key, Keys, Kind, Literal, Operator, Profile, Rule, SqlBuilder,
     operators, token,
 };
-use crate::limits::name_error;
-
-/// Most experiments that one search may name: each is a parameter of the statement.
-const EXPERIMENTS: usize = 10_000;
+use crate::limits::search_width_check;
 
 const TEXT: Rule = Rule::new(Kind::Text, operators::TEXT_OR_LIST);
 /// Of params and tags, whose values may stand without quotes if they are numbers.
@@ -129,10 +126,7 @@ impl LoggedModelSearch {
     }
 
     pub(super) fn parse(self) -> Result<Question, TrackingError> {
-        if self.experiments.len() > EXPERIMENTS {
-            let rule = format!("at most {EXPERIMENTS} experiments can be searched at once");
-            return Err(name_error("search", "experiment_ids", &rule));
-        }
+        search_width_check(&self.experiments)?;
         if self.datasets.iter().any(|dataset| dataset.name.is_empty()) {
             return Err(LoggedModelError::DatasetUnnamed.into());
         }

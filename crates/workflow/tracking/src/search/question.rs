@@ -4,7 +4,7 @@ use super::{RUNS, RunSearch};
 use crate::TrackingError;
 use crate::filter::token::{TokenError, decode, encode, encode_offset, malformed, query_hash};
 use crate::filter::{Comparison, Entity, Order, parse, parse_orders};
-use crate::limits::RUN_PAGE;
+use crate::limits::{RUN_PAGE, search_width_check};
 use crate::run::Lifecycle;
 
 /// A search of runs that was read and checked.
@@ -47,6 +47,7 @@ pub(super) const MISSING: i64 = 2;
 
 impl Question {
     pub(super) fn read(search: RunSearch) -> Result<Self, TrackingError> {
+        search_width_check(&search.experiments)?;
         let conditions = parse(&search.filter, &RUNS)?;
         let mut orders = parse_orders(&search.order, &RUNS)?;
         let is_start = |order: &Order| order.entity == Entity::Attribute && order.key == "start_time";

@@ -10,6 +10,7 @@ use crate::filter::{
     Comparison, Entity, EntityRule, Key, Keys, Kind, Literal, Operator, Order, Profile, Rule, SqlBuilder, operators,
     parse, parse_orders, token,
 };
+use crate::limits::search_width_check;
 
 use Operator::{
     Equal, Greater, GreaterEqual, Ilike, In, IsNotNull, IsNull, Less, LessEqual, Like, NotEqual, NotIn, Rlike,
@@ -113,6 +114,7 @@ pub struct TracePage {
 }
 
 pub(super) async fn page(connection: &mut Connection, search: &TraceSearch) -> Result<TracePage, TrackingError> {
+    search_width_check(&search.experiments)?;
     let comparisons = parse(&search.filter, &TRACES)?;
     let orders = parse_orders(&search.orders, &TRACES)?;
     let limit = search.limit.clamp(1, TRACE_PAGE);
