@@ -10,8 +10,11 @@ use crate::MlflowError;
 
 /// Longest JSON body of most messages: a dataset's profile may have 16 million characters.
 pub(crate) const MESSAGE_BYTES: usize = 20_000_000;
-/// Longest JSON body of a batch: MLflow's `MAX_BATCH_LOG_REQUEST_SIZE`.
-pub(crate) const BATCH_BYTES: usize = 1_000_000;
+/// Longest text of a batch, in characters of its keys and values: MLflow's `MAX_BATCH_LOG_REQUEST_SIZE`.
+///
+/// Not counted in bytes of the body: Python's clients write `ä` in 6 bytes and an emoji in 12, so that
+/// `mlflow.set_tags` with 100 long values, which MLflow takes, has a body of many megabytes.
+pub(crate) const BATCH_CHARACTERS: usize = 1_000_000;
 
 /// A request message from a JSON body of at most `BYTES` bytes. Unknown fields are passed over, as MLflow does; no body
 /// is an empty message.
