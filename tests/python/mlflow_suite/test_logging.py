@@ -153,6 +153,17 @@ def test_many_long_values_that_python_writes_longer(client, run):
     assert all(data.params[f"p{n}"] == "ä" * 6000 and data.tags[f"t{n}"] == "😀" * 8000 for n in range(100))
 
 
+@pytest.mark.skipif(on_mlflow(), reason="MLflow keeps it on SQLite and fails on PostgreSQL")
+def test_a_nul_is_taken(client, experiment, run_id):
+    client.set_tag(run_id, "k", "a\0b")
+    client.log_param(run_id, "k", "a\0b")
+    data = client.get_run(run_id).data
+    assert (data.tags["k"], data.params["k"]) == ("a\ufffdb", "a\ufffdb")
+    assert [run.info.run_id for run in client.search_runs([experiment.experiment_id], "tags.k = 'a\0b'")] == [run_id]
+    status, _ = call("GET", "/api/3.0/mlflow/traces/a%00b")
+    assert status == 404
+
+
 def test_metrics_name_whole_datasets(client, run_id):
     metric = {"run_id": run_id, "key": "m", "value": 1, "timestamp": 1, "dataset_name": "d"}
     status, answer = call("POST", "/api/2.0/mlflow/runs/log-metric", metric)

@@ -49,11 +49,16 @@ bindable! {
     u16 => Integer, i64::from;
     bool => Integer, i64::from;
     f64 => Real, |value| value;
-    String => Text, |value| value;
-    &str => Text, str::to_owned;
-    &String => Text, String::clone;
+    String => Text, held;
+    &str => Text, |value| held(value.to_owned());
+    &String => Text, |value| held(value.clone());
     Vec<u8> => Bytes, |value| value;
     &[u8] => Bytes, <[u8]>::to_vec;
+}
+
+/// PostgreSQL's texts hold no NUL: it becomes U+FFFD, on SQLite too, and in what is looked for as in what is stored.
+fn held(text: String) -> String {
+    if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text }
 }
 
 /// One value of a row, as it lies in the database's answer.

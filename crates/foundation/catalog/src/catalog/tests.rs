@@ -426,3 +426,20 @@ async fn a_gap_in_the_database_is_seen() {
     catalog.close().await;
     assert_eq!(open_with(&directory, &[]).await, Some("catalog.migration_gap"));
 }
+
+#[tokio::test]
+async fn a_nul_becomes_a_mark_and_is_found_by_itself() {
+    let catalog = Catalog::in_memory(&[HEMP]).await.expect("open");
+    let written: Result<u64, CatalogError> = catalog
+        .write(move |connection| {
+            Box::pin(async move {
+                let insert = query("INSERT INTO hemp (id, name) VALUES ($1, $2)").bind(1_i64).bind("a\0b");
+                insert.execute(connection).await
+            })
+        })
+        .await;
+    assert_eq!(written.expect("written"), 1);
+    let found: String =
+        query("SELECT name FROM hemp WHERE name = $1").bind("a\0b".to_owned()).read_one(&catalog).await.expect("found");
+    assert_eq!(found, "a\u{fffd}b");
+}

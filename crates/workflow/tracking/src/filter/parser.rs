@@ -44,6 +44,9 @@ pub fn parse_order(clause: &str, profile: &Profile) -> Result<Order, FilterError
     Ok(Order { entity: name.entity, key: name.found.key, descending })
 }
 
+/// Most clauses of an order: each may be a table to join, of which SQLite takes 64.
+const ORDERS: usize = 32;
+
 /// Reads the clauses of an order; a key that comes twice is refused.
 pub fn parse_orders<S: AsRef<str>>(clauses: &[S], profile: &Profile) -> Result<Vec<Order>, FilterError> {
     let mut orders: Vec<Order> = Vec::with_capacity(clauses.len());
@@ -51,6 +54,10 @@ pub fn parse_orders<S: AsRef<str>>(clauses: &[S], profile: &Profile) -> Result<V
     for clause in clauses {
         let clause = clause.as_ref();
         let order = parse_order(clause, profile)?;
+        if orders.len() == ORDERS {
+            let problem = format!("more than {ORDERS} keys to order by are not taken");
+            return Err(FilterError::within("order_by", clause, 0..clause.trim_end().len(), problem));
+        }
         if !seen.insert((order.entity, order.key.clone())) {
             let problem = format!("`{}` is ordered by twice", order.key);
             return Err(FilterError::within("order_by", clause, 0..clause.trim_end().len(), problem));
