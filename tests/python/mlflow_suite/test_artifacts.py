@@ -74,6 +74,8 @@ def test_pictures_and_tables(client, run):
     mlflow.log_image(numpy.zeros((8, 8, 3), dtype=numpy.uint8), "black.png")
     for step in range(2):
         mlflow.log_image(numpy.full((8, 8), step * 255, dtype=numpy.uint8), key="shade", step=step)
+    # Steps are uploaded on a thread of the client.
+    mlflow.flush_artifact_async_logging()
     images = [one.path for one in client.list_artifacts(run.info.run_id, "images")]
     assert len(images) == 4 and all(one.startswith("images/shade+step+") for one in images), images
     mlflow.log_table({"question": ["a", "b"], "answer": [1, 2]}, "table.json")

@@ -146,6 +146,36 @@ def test_batches_too_large_write_nothing(client, run_id, metrics, params, tags):
 
 
 @pytest.mark.skipif(on_mlflow(), reason="documented by MLflow, but it counts the keys of the request, not its bytes")
+def test_many_long_values_that_python_writes_longer(client, run):
+    mlflow.log_params({f"p{n}": "ä" * 6000 for n in range(100)})
+    mlflow.set_tags({f"t{n}": "😀" * 8000 for n in range(100)})
+    data = client.get_run(run.info.run_id).data
+    assert all(data.params[f"p{n}"] == "ä" * 6000 and data.tags[f"t{n}"] == "😀" * 8000 for n in range(100))
+
+
+@pytest.mark.skipif(on_mlflow(), reason="MLflow keeps it on SQLite and fails on PostgreSQL")
+def test_a_nul_is_refused(client, experiment, run_id):
+    for write in (client.set_tag, client.log_param):
+        with pytest.raises(MlflowException) as refused:
+            write(run_id, "k", "a\0b")
+        assert refused.value.error_code == "INVALID_PARAMETER_VALUE"
+    status, _ = call("GET", "/api/3.0/mlflow/traces/a%00b")
+    assert status in (400, 404)
+
+
+def test_metrics_name_whole_datasets(client, run_id):
+    metric = {"run_id": run_id, "key": "m", "value": 1, "timestamp": 1, "dataset_name": "d"}
+    status, answer = call("POST", "/api/2.0/mlflow/runs/log-metric", metric)
+    assert (status, answer["error_code"]) == (400, "INVALID_PARAMETER_VALUE"), answer
+    status, answer = call("POST", "/api/2.0/mlflow/runs/log-batch", {"run_id": run_id, "metrics": [metric]})
+    assert (status, answer["error_code"]) == (400, "INVALID_PARAMETER_VALUE"), answer
+    assert call("POST", "/api/2.0/mlflow/runs/log-metric", {**metric, "dataset_digest": "g"}) == (200, {})
+
+
+def test_absent_runs_have_no_history(client):
+    assert client.get_metric_history("0" * 32, "m") == []
+
+
 def test_a_batch_over_a_megabyte(client, run_id):
     batch = {"run_id": run_id, "tags": [{"key": f"t{n}", "value": "x" * 20_000} for n in range(60)]}
     status, answer = call("POST", "/api/2.0/mlflow/runs/log-batch", batch)

@@ -100,6 +100,9 @@ def test_aliases(client, experiment, name, version):
     assert {one.lower() for one in client.get_model_version(name, "2").aliases} == {"champion", "other"}
     assert client.get_model_version(name, "1").aliases == []
     assert {key: int(value) for key, value in client.get_registered_model(name).aliases.items()} == {"champion": 2, "other": 2}
+    for bad in ["latest", "v1", "a.b", "a b"]:
+        with refused("INVALID_PARAMETER_VALUE"):
+            client.set_registered_model_alias(name, bad, "1")
     client.delete_registered_model_alias(name, "champion")
     client.delete_registered_model_alias(name, "champion")
     with refused("INVALID_PARAMETER_VALUE", "champion"):

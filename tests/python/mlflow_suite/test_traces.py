@@ -4,6 +4,7 @@ import mlflow
 import pytest
 from conftest import refused, unique
 from mlflow.entities import AssessmentSource, AssessmentSourceType, SpanType
+from raw import call
 
 
 @mlflow.trace(name="inner", span_type=SpanType.TOOL, attributes={"kind": "sum"})
@@ -171,3 +172,19 @@ def test_traces_are_deleted(client, experiment):
     assert ids[0] not in left and ids[1] in left
     with refused("RESOURCE_DOES_NOT_EXIST"):
         client._tracing_client.get_trace_info(ids[0])
+
+
+def test_clients_before_mlflow_3(client, experiment):
+    pair = [{"key": "mlflow.traceName", "value": "old"}]
+    begun = {"experiment_id": experiment.experiment_id, "timestamp_ms": 1000, "request_metadata": [{"key": "m", "value": "n"}], "tags": pair}
+    status, answer = call("POST", "/api/2.0/mlflow/traces", begun)
+    trace_id = answer["trace_info"]["request_id"]
+    assert (status, answer["trace_info"]["status"]) == (200, "IN_PROGRESS")
+    ended = {"timestamp_ms": 1250, "status": "OK", "request_metadata": [], "tags": [{"key": "a", "value": "b"}]}
+    status, answer = call("PATCH", f"/api/2.0/mlflow/traces/{trace_id}", ended)
+    info = answer["trace_info"]
+    assert (status, info["status"], int(info["execution_time_ms"])) == (200, "OK", 250)
+    tags = {tag["key"]: tag["value"] for tag in info["tags"]}
+    assert tags["a"] == "b" and tags["mlflow.traceName"] == "old" and trace_id in tags["mlflow.artifactLocation"]
+    assert {"key": "m", "value": "n"} in info["request_metadata"]
+    assert call("PATCH", "/api/2.0/mlflow/traces/none", ended)[0] == 404

@@ -68,13 +68,15 @@ impl TrackingHome {
     /// Binds the listener and begins to answer MLflow's API, and events and measures of our own.
     ///
     /// # Errors
-    /// An address that others can reach without credentials to ask for, files of TLS that cannot be used, a port that is taken.
+    /// An address that others can reach without credentials to ask for, files of TLS that cannot be used, a port that is
+    /// taken, a catalogue that cannot be written.
     /// Nothing listens then.
     pub async fn serve(&self, options: &ApiOptions) -> Result<ApiServer, ServerError> {
         if !options.host.is_loopback() && options.credentials.is_empty() {
             return Err(ServerError::CredentialsAbsent(options.host));
         }
         let tls = options.tls.as_ref().map(tls::acceptor).transpose()?;
+        self.tracking.default_experiment_date().await?;
         let wanted = SocketAddr::new(options.host, options.port);
         let refused = |source| ServerError::Listen { address: wanted.to_string(), source };
         let listener = TcpListener::bind(wanted).await.map_err(refused)?;

@@ -62,6 +62,12 @@ pub enum MlflowError {
         /// How much is taken.
         limit: u64,
     },
+    /// A batch says more than is taken at once.
+    #[error("the keys and values of the batch have more than {limit} characters; log them in several batches")]
+    BatchTooLong {
+        /// How many are taken.
+        limit: usize,
+    },
     /// The client went away or sent a broken body.
     #[error("the request body ended early: {0}")]
     BodyBroken(String),
@@ -129,6 +135,7 @@ impl MlflowError {
             | Self::Invalid { .. }
             | Self::Unsupported { .. }
             | Self::Message(_)
+            | Self::BatchTooLong { .. }
             | Self::TooLarge { .. } => INVALID,
             Self::NotJson(_) | Self::BodyBroken(_) => ("BAD_REQUEST", StatusCode::BAD_REQUEST),
             Self::Overloaded => LATER,
@@ -184,6 +191,7 @@ impl Diagnose for MlflowError {
             Self::NotImplemented(_) => "mlflow.not_implemented",
             Self::Message(_) => "mlflow.message",
             Self::NotJson(_) => "mlflow.not_json",
+            Self::BatchTooLong { .. } => "mlflow.batch_too_long",
             Self::TooLarge { .. } => "mlflow.too_large",
             Self::BodyBroken(_) => "mlflow.body_broken",
             Self::Overloaded => "mlflow.overloaded",

@@ -6,7 +6,7 @@ use ropewalk_types::RunId;
 use serde::Deserialize;
 
 use crate::answer::{Answer, done};
-use crate::request::{BATCH_BYTES, Message, required, run_id};
+use crate::request::{BATCH_CHARACTERS, Few, LONG_MESSAGE_BYTES, Message, required, run_id};
 use crate::wire::KeyValue;
 use crate::wire::number::{Double, Int64};
 use crate::wire::run::MetricIn;
@@ -81,26 +81,40 @@ pub(crate) async fn tag_delete(State(state): State<Arc<MlflowState>>, Message(me
 #[derive(Debug, Deserialize)]
 pub(crate) struct LogBatch {
     run_id: Option<String>,
-    metrics: Option<Vec<MetricIn>>,
-    params: Option<Vec<KeyValue>>,
-    tags: Option<Vec<KeyValue>>,
+    metrics: Option<Few<MetricIn>>,
+    params: Option<Few<KeyValue>>,
+    tags: Option<Few<KeyValue>>,
 }
 
 pub(crate) async fn batch(
     State(state): State<Arc<MlflowState>>,
-    Message(message): Message<LogBatch, BATCH_BYTES>,
+    Message(message): Message<LogBatch, LONG_MESSAGE_BYTES>,
 ) -> Answer {
     let run = run_id(message.run_id, None)?;
-    let metrics = message.metrics.unwrap_or_default().into_iter().enumerate();
+    let metrics = message.metrics.map(|metrics| metrics.0).unwrap_or_default().into_iter().enumerate();
     let batch = Batch {
         metrics: metrics
             .map(|(place, metric)| metric.metric_at(place))
             .collect::<Result<Vec<Metric>, MlflowError>>()?,
-        params: pairs("params", message.params, |key, value| Param { key, value })?,
-        tags: pairs("tags", message.tags, |key, value| Tag { key, value })?,
+        params: pairs("params", message.params.map(|params| params.0), |key, value| Param { key, value })?,
+        tags: pairs("tags", message.tags.map(|tags| tags.0), |key, value| Tag { key, value })?,
     };
+    if is_too_long(&batch) {
+        return Err(MlflowError::BatchTooLong { limit: BATCH_CHARACTERS });
+    }
     note(run, &state.tracking.batch_log(run, batch).await?);
     Ok(done())
+}
+
+fn is_too_long(batch: &Batch) -> bool {
+    let total = |length: fn(&str) -> usize| -> usize {
+        let metrics = batch.metrics.iter().map(|metric| length(&metric.key));
+        let params = batch.params.iter().map(|param| length(&param.key) + length(&param.value));
+        let tags = batch.tags.iter().map(|tag| length(&tag.key) + length(&tag.value));
+        metrics.chain(params).chain(tags).sum()
+    };
+    // Bytes are never fewer than characters, and counted already.
+    total(str::len) > BATCH_CHARACTERS && total(|text| text.chars().count()) > BATCH_CHARACTERS
 }
 
 fn pairs<T>(
@@ -120,7 +134,7 @@ fn pairs<T>(
 mod tests {
     use serde_json::{Value, json};
 
-    use crate::request::BATCH_BYTES;
+    use crate::request::BATCH_CHARACTERS;
     use crate::testing::{Server, get, post};
 
     const API: &str = "/api/2.0/mlflow";
@@ -199,9 +213,11 @@ mod tests {
             json!({"run_id": run, "metrics": [metric("a")], "params": [{"key": "p"}, {"key": "p"}]}),
             json!({"run_id": run, "metrics": (0..1001).map(|n| metric(&n.to_string())).collect::<Vec<_>>()}),
             json!({"run_id": run, "metrics": [metric("a")], "tags": [{"value": "x"}]}),
+            json!({"run_id": run, "metrics": [{"key": "b", "value": 1, "timestamp": 1, "dataset_name": "d"}]}),
             json!({"run_id": run, "metrics": (0..950).map(|n| metric(&n.to_string())).collect::<Vec<_>>(),
                    "tags": (0..51).map(|n| json!({"key": n.to_string(), "value": ""})).collect::<Vec<_>>()}),
-            json!({"run_id": run, "tags": [{"key": "t", "value": "x".repeat(BATCH_BYTES)}]}),
+            json!({"run_id": run, "tags": [{"key": "t", "value": "x".repeat(BATCH_CHARACTERS)}]}),
+            json!({"run_id": run, "tags": vec![json!({}); 10_001]}),
         ];
         for batch in bad {
             server.refuses(post(&format!("{API}/runs/log-batch"), &batch), 400, "INVALID_PARAMETER_VALUE").await;
@@ -212,6 +228,20 @@ mod tests {
         server.ok(post(&format!("{API}/runs/log-batch"), &good)).await;
         let after = data(&server, &run).await;
         assert_eq!((&after["metrics"][0]["value"], &after["params"][0]["value"]), (&json!("NaN"), &json!("")));
+    }
+
+    #[tokio::test]
+    async fn a_batch_is_measured_in_characters_of_what_it_says() {
+        let (server, run) = server_with_run().await;
+        // As Python's `json.dumps` writes them: 12 bytes each.
+        let long = "\\ud83d\\ude00".repeat(8_000);
+        let tags: Vec<String> = (0..100).map(|n| format!("{{\"key\": \"t{n}\", \"value\": \"{long}\"}}")).collect();
+        let mut request = post(&format!("{API}/runs/log-batch"), &json!({}));
+        *request.body_mut() = format!("{{\"run_id\": \"{run}\", \"tags\": [{}]}}", tags.join(",")).into();
+        server.ok(request).await;
+        let tags = data(&server, &run).await["tags"].take();
+        let kept = tags.as_array().expect("tags").iter().find(|tag| tag["key"] == "t99").expect("kept");
+        assert_eq!(kept["value"].as_str().map(|value| value.chars().count()), Some(8_000));
     }
 
     #[tokio::test]

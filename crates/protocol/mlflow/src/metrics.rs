@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use ropewalk_tracking::{HISTORY_PAGE, Metric, SAMPLE_POINTS, SAMPLE_RUNS};
+use ropewalk_tracking::{HISTORY_PAGE, HistoryPage, Metric, SAMPLE_POINTS, SAMPLE_RUNS, TrackingError};
 use ropewalk_types::RunId;
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -33,12 +33,22 @@ pub(crate) async fn history(
     State(state): State<Arc<MlflowState>>,
     Parameters(message): Parameters<GetHistory>,
 ) -> Answer {
-    let run = run_id(message.run_id, message.run_uuid)?;
+    let run = match run_id(message.run_id, message.run_uuid) {
+        Err(MlflowError::RunUnknown(_)) => None,
+        known => Some(known?),
+    };
     let key = required("metric_key", message.metric_key)?;
     let token = message.page_token.as_deref().filter(|token| !token.is_empty());
     let after = token.map(str::parse).transpose().map_err(|error| MlflowError::invalid("page_token", &error))?;
     let limit = page_size(message.max_results, HISTORY_PAGE, i32::MAX as usize)?;
-    let page = state.tracking.metric_history(run, &key, after, limit).await?;
+    // MLflow does not look for the run here: one that is not there has no history, which is no error.
+    let page = match run {
+        Some(run) => match state.tracking.metric_history(run, &key, after, limit).await {
+            Err(TrackingError::RunAbsent(_)) => HistoryPage { metrics: Vec::new(), next: None },
+            found => found?,
+        },
+        None => HistoryPage { metrics: Vec::new(), next: None },
+    };
     let next_page_token = page.next.map(|next| next.to_string());
     answer(&History { metrics: MetricsOut(&page.metrics), next_page_token })
 }
@@ -143,6 +153,10 @@ mod tests {
         server.ok(post(&format!("{API}/runs/log-batch"), &json!({"run_id": run, "metrics": metrics}))).await;
         let path = format!("{API}/metrics/get-history?run_id={run}&metric_key=m");
         assert_eq!(server.ok(get(&path)).await["metrics"].as_array().expect("all").len(), 5);
+        for absent in ["0123456789abcdef0123456789abcdef", "no-such-run"] {
+            let none = server.ok(get(&format!("{API}/metrics/get-history?run_id={absent}&metric_key=m"))).await;
+            assert_eq!(none, json!({"metrics": []}));
+        }
         let first = server.ok(get(&format!("{path}&max_results=3"))).await;
         let token = first["next_page_token"].as_str().expect("token");
         let rest = server.ok(get(&format!("{path}&max_results=3&page_token={token}"))).await;

@@ -181,6 +181,11 @@ pub(crate) async fn set_alias(
     Message(message): Message<Aliased>,
 ) -> Answer {
     let (name, alias) = (model_name(message.name)?, alias_named(message.alias)?);
+    // Our own commands take dots; what other MLflow servers refuse, no MLflow client shall come to rely on.
+    if alias.as_str().contains('.') {
+        let reason = "Names may only contain alphanumerics, underscores (_), and dashes (-).";
+        return Err(MlflowError::invalid("alias", &reason));
+    }
     let version = version_number(message.version)?;
     state.registry.alias_set(&name, &alias, version, &who(principal), WHY).await?;
     Ok(Json(json!({})))

@@ -1,9 +1,13 @@
+use std::fmt;
+use std::marker::PhantomData;
+
 use axum::body::to_bytes;
 use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use axum::http::header;
 use axum::http::request::Parts;
 use ropewalk_types::{ExperimentId, RunId};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::error::Category;
 
 use crate::MlflowError;
@@ -12,8 +16,11 @@ use crate::MlflowError;
 pub(crate) const MESSAGE_BYTES: usize = 2_000_000;
 /// Longest JSON body of the few messages that carry documents: a dataset's profile may have 16 million characters.
 pub(crate) const LONG_MESSAGE_BYTES: usize = 20_000_000;
-/// Longest JSON body of a batch: MLflow's `MAX_BATCH_LOG_REQUEST_SIZE`.
-pub(crate) const BATCH_BYTES: usize = 1_000_000;
+/// Longest text of a batch, in characters of its keys and values: MLflow's `MAX_BATCH_LOG_REQUEST_SIZE`.
+///
+/// Not counted in bytes of the body: Python's clients write `ä` in 6 bytes and an emoji in 12, so that
+/// `mlflow.set_tags` with 100 long values, which MLflow takes, has a body of many megabytes.
+pub(crate) const BATCH_CHARACTERS: usize = 1_000_000;
 
 /// A request message from a JSON body of at most `BYTES` bytes. Unknown fields are passed over, as MLflow does; no body
 /// is an empty message.
@@ -40,6 +47,40 @@ impl<T: DeserializeOwned, S: Send + Sync, const BYTES: usize> FromRequest<S> for
             Category::Data => MlflowError::Message(error.to_string()),
             _ => MlflowError::NotJson(error.to_string()),
         })
+    }
+}
+
+/// A list that is not read on beyond [`FEW`] entries: many short ones take far more memory than their text.
+#[derive(Debug)]
+pub(crate) struct Few<T>(pub(crate) Vec<T>);
+
+/// Ten times what any message that has such a list may have, so that its own limit is what clients read of.
+const FEW: usize = 10_000;
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Few<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reading<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Reading<T> {
+            type Value = Few<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "a list of at most {FEW} entries")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Few<T>, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = list.next_element()? {
+                    if entries.len() == FEW {
+                        return Err(A::Error::custom(format!("a list has more than {FEW} entries")));
+                    }
+                    entries.push(entry);
+                }
+                Ok(Few(entries))
+            }
+        }
+
+        deserializer.deserialize_seq(Reading(PhantomData))
     }
 }
 

@@ -10,6 +10,7 @@ mod taking;
 #[cfg(test)]
 mod tests;
 mod time;
+mod version2;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,7 +50,8 @@ const SPANS_FILE: &str = "traces.json";
 pub(crate) fn routes(prefix: &str) -> Router<States> {
     let (old, new) = (format!("{prefix}/2.0/mlflow"), format!("{prefix}/3.0/mlflow"));
     let mut router = Router::new()
-        .route(&format!("{old}/traces"), get(search_old))
+        .route(&format!("{old}/traces"), get(search_old).post(version2::start))
+        .route(&format!("{old}/traces/{{trace_id}}"), axum::routing::patch(version2::end))
         .route(&format!("{old}/traces/{{trace_id}}/info"), get(info_old))
         .route(&format!("{old}/traces/link-to-run"), post(link_to_run))
         .route(&format!("{old}/traces/link-prompts"), post(link_prompts))

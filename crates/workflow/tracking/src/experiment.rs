@@ -19,7 +19,7 @@ pub struct Experiment {
     pub id: ExperimentId,
     /// Its name, unique, also among those that were deleted.
     pub name: String,
-    /// When it was created; 0 for the default experiment.
+    /// When it was created; 0 for the default experiment until [`Tracking::default_experiment_date`].
     pub created: Timestamp,
     /// When it was last changed; its tags do not count.
     pub updated: Timestamp,
@@ -48,6 +48,17 @@ impl Tracking {
     pub async fn experiment_create_as(&self, new: NewExperiment) -> Result<Experiment, TrackingError> {
         let at = self.ambient.now();
         transaction!(self, |connection| experiment_create(connection, &new, at))
+    }
+
+    /// Gives the default experiment, which migrations made without a clock, the date of now, if it has none yet.
+    ///
+    /// For the start of a server: clients show the date and sort by it.
+    pub async fn default_experiment_date(&self) -> Result<(), TrackingError> {
+        if self.experiment_get(DEFAULT_EXPERIMENT).await?.created.0 > 0 {
+            return Ok(());
+        }
+        let at = self.ambient.now();
+        transaction!(self, |connection| default_date(connection, at))
     }
 
     /// Names an experiment anew; one that was deleted keeps its name.
@@ -116,6 +127,15 @@ pub async fn experiment_create(
         artifact_location,
         tags: new.tags.iter().map(|tag| (tag.key.clone(), tag.value.clone())).collect(),
     })
+}
+
+async fn default_date(connection: &mut Connection, at: Timestamp) -> Result<(), TrackingError> {
+    // It may have been renamed since, which is later than its creation.
+    let update = "UPDATE experiment SET created_at = $2, \
+                  updated_at = CASE WHEN updated_at = 0 THEN $2 ELSE updated_at END \
+                  WHERE id = $1 AND created_at = 0";
+    query(update).bind(DEFAULT_EXPERIMENT.0).bind(at.0).execute(connection).await?;
+    Ok(())
 }
 
 /// The experiment of this name, created in the caller's transaction if there is none.
@@ -310,6 +330,17 @@ mod tests {
         let tracking = tracking().await;
         assert_eq!(tracking.experiment_get(DEFAULT_EXPERIMENT).await.expect("default").name, "Default");
         assert_eq!(tracking.experiment_ensure("Default").await.expect("default").id, DEFAULT_EXPERIMENT);
+    }
+
+    #[tokio::test]
+    async fn the_default_experiment_is_dated_once() {
+        let tracking = tracking().await;
+        assert_eq!(tracking.experiment_get(DEFAULT_EXPERIMENT).await.expect("default").created, Timestamp(0));
+        tracking.default_experiment_date().await.expect("dated");
+        let dated = tracking.experiment_get(DEFAULT_EXPERIMENT).await.expect("default");
+        assert!(dated.created.0 > 0 && dated.updated == dated.created, "{dated:?}");
+        tracking.default_experiment_date().await.expect("again");
+        assert_eq!(tracking.experiment_get(DEFAULT_EXPERIMENT).await.expect("default"), dated);
     }
 
     #[tokio::test]

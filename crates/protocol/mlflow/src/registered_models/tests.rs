@@ -65,7 +65,7 @@ async fn an_alias_points_and_a_missing_one_is_a_wrong_parameter() {
     let model = server.ok(get(&at("get?name=m"))).await["registered_model"].clone();
     assert_eq!(model["aliases"], json!([{"alias": "champion", "version": "1"}]));
     assert!(model["latest_versions"][0].get("aliases").is_none(), "{model}");
-    for bad in ["latest", "LATEST", "v1", "a b", ""] {
+    for bad in ["latest", "LATEST", "v1", "a b", "a.b", ""] {
         server.refuses(set(bad, "1"), 400, "INVALID_PARAMETER_VALUE").await;
     }
     server.refuses(set("x", "one"), 400, "INVALID_PARAMETER_VALUE").await;

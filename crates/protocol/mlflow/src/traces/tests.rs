@@ -374,3 +374,32 @@ async fn spans_that_the_client_put_among_the_artifacts_are_found_there() {
     let response = server.raw(get("/ajax-api/2.0/mlflow/get-trace-artifact?request_id=tr-1")).await;
     assert_eq!(to_bytes(response.into_body(), 100).await.expect("file"), "{\"spans\": []}");
 }
+
+#[tokio::test]
+async fn clients_before_mlflow_3_record_a_trace_at_its_start_and_at_its_end() {
+    let server = Server::new().await;
+    let pair = |key: &str, value: &str| json!([{ "key": key, "value": value }]);
+    let begun = json!({
+        "experiment_id": "0", "timestamp_ms": 1_000,
+        "request_metadata": pair("mlflow.traceInputs", "{}"), "tags": pair("mlflow.traceName", "predict"),
+    });
+    let info = server.ok(post(OLD, &begun)).await["trace_info"].take();
+    assert_eq!((&info["status"], info.get("execution_time_ms")), (&json!("IN_PROGRESS"), None));
+    let id = info["request_id"].as_str().expect("id").to_owned();
+    assert_eq!(id.len(), 32);
+    let ended = json!({ "timestamp_ms": "1250", "status": "OK", "tags": pair("a", "b") });
+    let info = server.ok(with_method(Method::PATCH, &format!("{OLD}/{id}"), &ended)).await["trace_info"].take();
+    assert_eq!((&info["status"], &info["execution_time_ms"]), (&json!("OK"), &json!(250)));
+    let has = |list: &str, key: &str| info[list].as_array().is_some_and(|all| all.iter().any(|one| one["key"] == key));
+    assert!(
+        has("request_metadata", "mlflow.traceInputs") && has("tags", "a") && has("tags", "mlflow.traceName"),
+        "{info}"
+    );
+    assert!(has("tags", "mlflow.artifactLocation"), "{info}");
+    let wrong = json!({ "timestamp_ms": 1, "status": "SOME" });
+    let wrong = with_method(Method::PATCH, &format!("{OLD}/{id}"), &wrong);
+    server.refuses(wrong, 400, "INVALID_PARAMETER_VALUE").await;
+    let absent = with_method(Method::PATCH, &format!("{OLD}/none"), &ended);
+    server.refuses(absent, 404, "RESOURCE_DOES_NOT_EXIST").await;
+    server.refuses(post(OLD, &json!({ "timestamp_ms": 1 })), 400, "INVALID_PARAMETER_VALUE").await;
+}

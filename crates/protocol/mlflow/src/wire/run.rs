@@ -252,7 +252,7 @@ pub(crate) struct MetricIn {
 
 impl MetricIn {
     pub(crate) fn metric(self) -> Result<Metric, MlflowError> {
-        let subject = self.subject();
+        let subject = self.subject()?;
         let key = self.key.filter(|key| !key.is_empty()).ok_or(MlflowError::Missing("key"))?;
         let Double(value) = self.value.ok_or(MlflowError::Missing("value"))?;
         let Int64(at) = self.timestamp.ok_or(MlflowError::Missing("timestamp"))?;
@@ -269,10 +269,16 @@ impl MetricIn {
         })
     }
 
-    fn subject(&self) -> Option<Box<MetricSubject>> {
+    /// What the metric is about. A dataset is named by both its name and its digest, or not at all.
+    fn subject(&self) -> Result<Option<Box<MetricSubject>>, MlflowError> {
         let given = |text: Option<&str>| text.filter(|text| !text.is_empty()).map(str::to_owned);
         let model = given(self.model_id.as_deref());
-        let dataset = given(self.dataset_name.as_deref()).zip(given(self.dataset_digest.as_deref()));
-        (model.is_some() || dataset.is_some()).then(|| Box::new(MetricSubject { model, dataset }))
+        let dataset = match (given(self.dataset_name.as_deref()), given(self.dataset_digest.as_deref())) {
+            (Some(name), Some(digest)) => Some((name, digest)),
+            (None, None) => None,
+            (Some(_), None) => return Err(MlflowError::invalid("dataset_digest", &"a dataset_name needs one")),
+            (None, Some(_)) => return Err(MlflowError::invalid("dataset_name", &"a dataset_digest needs one")),
+        };
+        Ok((model.is_some() || dataset.is_some()).then(|| Box::new(MetricSubject { model, dataset })))
     }
 }
