@@ -5,6 +5,7 @@ import mlflow
 import pytest
 from conftest import on_mlflow, refused
 from mlflow.entities import Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
 from raw import call
 
 LARGEST = sys.float_info.max

@@ -22,7 +22,7 @@ const RETRY: Duration = Duration::from_millis(20);
 /// Prepared statements that a connection keeps.
 const STATEMENTS: usize = 256;
 /// `SQLITE_CONSTRAINT_FUNCTION`: what rusqlite makes of the error of a function that the program gave.
-const FUNCTION_FAILED: i32 = 19 | (4 << 8);
+const FUNCTION_FAILED: i32 = 0x413;
 /// What a compiled regular expression may take.
 const PATTERN_BYTES: usize = 1 << 20;
 

@@ -41,7 +41,7 @@ macro_rules! looking_up {
     };
 }
 
-pub(crate) use {looking_up, reading, transaction};
+pub(crate) use {reading, transaction};
 
 impl Tracking {
     /// Tracks in `catalog`, which was opened with [`MIGRATIONS`](crate::MIGRATIONS); artifacts go to `store`.

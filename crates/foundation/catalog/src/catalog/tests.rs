@@ -175,7 +175,7 @@ async fn thousands_of_placeholders_keep_their_places() {
     let catalog = Catalog::in_memory(&[HEMP]).await.expect("open");
     let places: Vec<String> = (2..=5_001).map(|number| format!("${number}")).collect();
     let sql = format!("SELECT CASE WHEN $1 IN ({}) THEN CAST($5001 AS BIGINT) ELSE 0 END", places.join(", "));
-    let asked = (1..5_001_i64).fold(query(sql).bind(5_000_i64), |query, number| query.bind(number));
+    let asked = (1..5_001_i64).fold(query(sql).bind(5_000_i64), crate::Query::bind);
     assert_eq!(asked.read_one::<i64>(&catalog).await.expect("row"), 5_000);
 }
 
