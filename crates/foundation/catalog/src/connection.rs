@@ -23,7 +23,7 @@ pub struct Connection {
 #[derive(Debug)]
 pub(crate) enum Kind {
     /// Answers at once, on the thread that asks.
-    Sqlite(Box<rusqlite::Connection>),
+    Sqlite(Box<sqlite::File>),
     Postgres(PoolConnection<Postgres>),
 }
 
@@ -44,20 +44,38 @@ impl Connection {
 
     /// Begins a transaction that no other writer of this database shares its time with.
     pub(crate) async fn begin_write(&mut self) -> Result<(), CatalogError> {
-        let begin = match self.dialect() {
-            Dialect::Sqlite => sqlite::BEGIN_WRITE,
-            Dialect::Postgres => postgres::BEGIN_WRITE,
-        };
-        self.step(begin).await
+        self.end_or_begin(sqlite::BEGIN_WRITE, postgres::BEGIN_WRITE).await
+    }
+
+    /// The same for a migration, which may wait for long.
+    pub(crate) async fn begin_migration(&mut self) -> Result<(), CatalogError> {
+        match self.dialect() {
+            Dialect::Sqlite => self.step(sqlite::BEGIN_WRITE).await,
+            Dialect::Postgres => self.step(postgres::BEGIN_MIGRATION).await,
+        }
     }
 
     /// Begins a transaction that reads one state of the database.
     pub(crate) async fn begin_read(&mut self) -> Result<(), CatalogError> {
-        let begin = match self.dialect() {
-            Dialect::Sqlite => "BEGIN",
-            Dialect::Postgres => postgres::BEGIN_READ,
-        };
-        self.step(begin).await
+        if let Kind::Sqlite(file) = &self.kind {
+            file.watch.begin();
+        }
+        self.end_or_begin("BEGIN", postgres::BEGIN_READ).await
+    }
+
+    /// Ends a transaction and keeps what it wrote.
+    pub(crate) async fn commit(&mut self) -> Result<(), CatalogError> {
+        self.end_or_begin("COMMIT", postgres::COMMIT).await
+    }
+
+    async fn end_or_begin(&mut self, in_file: &'static str, on_server: &'static str) -> Result<(), CatalogError> {
+        match self.dialect() {
+            Dialect::Sqlite => self.step(in_file).await,
+            Dialect::Postgres => {
+                let stepped = tokio::time::timeout(postgres::PATIENCE, self.step(on_server)).await;
+                stepped.unwrap_or(Err(CatalogError::Busy))
+            }
+        }
     }
 
     /// One of the few statements that part transactions; SQLite keeps it prepared.
@@ -71,7 +89,7 @@ impl Connection {
     /// Ends the connection without any further word to the database.
     pub(crate) async fn abandon(self) {
         match self.kind {
-            Kind::Sqlite(connection) => drop(connection),
+            Kind::Sqlite(file) => drop(file),
             Kind::Postgres(connection) => {
                 let _ = sqlx::Connection::close_hard(connection.detach()).await;
             }
@@ -82,7 +100,7 @@ impl Connection {
     pub(crate) async fn close(self) {
         match self.kind {
             // The log is kept and read at the next start if this cannot be done.
-            Kind::Sqlite(connection) => drop(connection.close()),
+            Kind::Sqlite(file) => drop(file.connection.close()),
             Kind::Postgres(connection) => {
                 let _ = sqlx::Connection::close(connection.detach()).await;
             }

@@ -45,7 +45,7 @@ pub(crate) async fn migrate(connection: &mut Connection, sets: &[MigrationSet]) 
     if all_applied(connection, sets).await {
         return Ok(());
     }
-    connection.begin_write().await?;
+    connection.begin_migration().await?;
     let table = match connection.dialect() {
         Dialect::Sqlite => TABLE.to_owned(),
         Dialect::Postgres => postgres::migration(TABLE),
@@ -87,7 +87,7 @@ fn check_program(set: &MigrationSet) -> Result<(), CatalogError> {
 
 /// Applies the first step that is missing; false when none is.
 async fn step_next(connection: &mut Connection, set: &MigrationSet) -> Result<bool, CatalogError> {
-    connection.begin_write().await?;
+    connection.begin_migration().await?;
     let stepped = step_first(connection, set).await;
     let end = if matches!(stepped, Ok(true)) { "COMMIT" } else { "ROLLBACK" };
     let ended = execute_script(connection, end).await;

@@ -12,14 +12,30 @@ use crate::{CatalogError, Connection};
 /// One writer at a time, as in SQLite: what a work reads before it writes stays true, and two servers never meet in a
 /// deadlock. Groups share the lock, so that it is taken once for many works
 /// (<https://www.postgresql.org/docs/15/explicit-locking.html#ADVISORY-LOCKS>).
-pub(crate) const BEGIN_WRITE: &str =
-    "BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('ropewalk catalogue ' || current_schema(), 0))";
+///
+/// Read committed, whatever the database's default: under a stricter level the state would be that from before the lock was
+/// had. A server that is cut off inside a transaction keeps the lock until PostgreSQL ends its session.
+pub(crate) const BEGIN_WRITE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '30s'; \
+    SET LOCAL idle_in_transaction_session_timeout = '60s'; \
+    SELECT pg_advisory_xact_lock(hashtextextended('ropewalk catalogue ' || current_schema(), 0))";
+
+/// The same for a migration, which waits for another server's as long as that takes.
+pub(crate) const BEGIN_MIGRATION: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; \
+    SELECT pg_advisory_xact_lock(hashtextextended('ropewalk catalogue ' || current_schema(), 0))";
+
+/// A transaction in which a statement failed ends with ROLLBACK, and no error, when it is told to commit; a statement
+/// before that says it.
+pub(crate) const COMMIT: &str = "SELECT 1; COMMIT";
+
+/// How long the beginning and the end of a transaction may take; a server that cannot be reached any more says nothing.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(45);
 
 /// No question may keep one of the few readers for ever: a hostile filter can be one that is never answered.
 pub(crate) const BEGIN_READ: &str =
     "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL statement_timeout = '120s'";
 
-const READERS: u32 = 8;
+/// Connections that read at the same time.
+pub(crate) const READERS: u32 = 8;
 /// How long a new connection may take. The one that writes is waited for by all writers, who are told soon that it cannot be
 /// had.
 const CONNECT: Duration = Duration::from_secs(10);

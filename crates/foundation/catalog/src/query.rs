@@ -31,7 +31,7 @@ pub fn query(sql: impl Into<Cow<'static, str>>) -> Query {
 /// Executes several statements, parted by semicolons, without parameters.
 pub async fn execute_script(connection: &mut Connection, sql: &str) -> Result<(), CatalogError> {
     match &mut connection.kind {
-        Kind::Sqlite(connection) => connection.execute_batch(sql)?,
+        Kind::Sqlite(file) => file.connection.execute_batch(sql)?,
         Kind::Postgres(connection) => {
             sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut **connection).await?;
         }
@@ -56,7 +56,8 @@ impl Query {
     pub async fn execute(self, connection: &mut Connection) -> Result<u64, CatalogError> {
         nul_check(&self.values)?;
         match &mut connection.kind {
-            Kind::Sqlite(connection) => {
+            Kind::Sqlite(file) => {
+                let connection = &mut file.connection;
                 let mut kept;
                 let mut fresh;
                 let statement: &mut rusqlite::Statement<'_> = if self.is_long() {
@@ -89,7 +90,8 @@ impl Query {
     {
         nul_check(&self.values)?;
         match &mut connection.kind {
-            Kind::Sqlite(connection) => {
+            Kind::Sqlite(file) => {
+                let connection = &mut file.connection;
                 let mut kept;
                 let mut fresh;
                 let statement: &mut rusqlite::Statement<'_> = if self.is_long() {
@@ -181,7 +183,8 @@ pub async fn rows_insert<const N: usize>(
     rows.iter().try_for_each(|row| nul_check(row))?;
     let mut changed = 0;
     match &mut connection.kind {
-        Kind::Sqlite(connection) => {
+        Kind::Sqlite(file) => {
+            let connection = &mut file.connection;
             let mut statement =
                 connection.prepare_cached(&numbered(&format!("{head} VALUES ({placeholders}) {tail}")))?;
             for row in &rows {

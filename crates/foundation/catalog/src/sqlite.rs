@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -26,6 +27,43 @@ const FUNCTION_FAILED: i32 = 0x413;
 /// What a compiled regular expression may take.
 const PATTERN_BYTES: usize = 1 << 20;
 
+/// A reading may take so long: as long as a statement on PostgreSQL. A hostile search can be one that never ends.
+const READING: Duration = Duration::from_secs(120);
+/// Steps of SQLite's machine between two looks at the clock.
+const STEPS_BETWEEN_LOOKS: i32 = 50_000;
+
+/// A connection to a file.
+#[derive(Debug)]
+pub(crate) struct File {
+    pub(crate) connection: rusqlite::Connection,
+    pub(crate) watch: Watch,
+}
+
+/// When the present reading is to end, in milliseconds after `from`.
+#[derive(Clone, Debug)]
+pub(crate) struct Watch {
+    from: Instant,
+    until: Arc<AtomicU64>,
+}
+
+impl Default for Watch {
+    fn default() -> Self {
+        Self { from: Instant::now(), until: Arc::new(AtomicU64::new(u64::MAX)) }
+    }
+}
+
+impl Watch {
+    /// A reading begins.
+    pub(crate) fn begin(&self) {
+        let until = self.from.elapsed() + READING;
+        self.until.store(until.as_millis() as u64, Ordering::Relaxed);
+    }
+
+    fn is_over(&self) -> bool {
+        self.from.elapsed().as_millis() as u64 > self.until.load(Ordering::Relaxed)
+    }
+}
+
 /// One database file and how it is to be opened.
 #[derive(Clone, Debug)]
 pub(crate) struct Database {
@@ -49,14 +87,17 @@ impl Database {
     pub(crate) fn connect(&self) -> Result<Connection, CatalogError> {
         let connection = self.open()?;
         self.journal(&connection)?;
-        Ok(Connection { kind: Kind::Sqlite(Box::new(connection)) })
+        Ok(Connection { kind: Kind::Sqlite(Box::new(File { connection, watch: Watch::default() })) })
     }
 
     /// A connection that reads and refuses to write.
     pub(crate) fn reader(&self) -> Result<Connection, CatalogError> {
         let connection = self.open()?;
         connection.execute_batch("PRAGMA query_only = ON")?;
-        Ok(Connection { kind: Kind::Sqlite(Box::new(connection)) })
+        let watch = Watch::default();
+        let watching = watch.clone();
+        connection.progress_handler(STEPS_BETWEEN_LOOKS, Some(move || watching.is_over()))?;
+        Ok(Connection { kind: Kind::Sqlite(Box::new(File { connection, watch })) })
     }
 
     /// `synchronous = FULL`: in WAL mode the lower settings may lose the last commits in a power cut
@@ -96,11 +137,11 @@ impl Database {
 }
 
 /// A database of somebody else's, which is only read.
-pub(crate) fn foreign(path: &Path) -> Result<rusqlite::Connection, CatalogError> {
+pub(crate) fn foreign(path: &Path) -> Result<File, CatalogError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = rusqlite::Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY)?;
-    Ok(connection)
+    Ok(File { connection, watch: Watch::default() })
 }
 
 /// The operator `REGEXP`, for which SQLite asks the program (<https://www.sqlite.org/lang_expr.html#regexp>): true if
@@ -131,6 +172,7 @@ pub(crate) fn classify(error: &rusqlite::Error) -> Variant {
     match failure.extended_code & 0xff {
         5 | 6 => CatalogError::Locked,
         8 => CatalogError::ReadOnly,
+        9 => CatalogError::Slow,
         10 => CatalogError::Disk,
         11 => CatalogError::Damaged,
         13 => CatalogError::DiskFull,
@@ -138,5 +180,27 @@ pub(crate) fn classify(error: &rusqlite::Error) -> Variant {
         19 => CatalogError::Constraint,
         26 => CatalogError::NotADatabase,
         _ => CatalogError::Statement,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ropewalk_types::Diagnose as _;
+
+    use super::*;
+    use crate::query;
+
+    #[test]
+    fn a_reading_that_never_ends_is_ended() {
+        let directory = tempfile::tempdir().expect("directory");
+        let database = Database::at(&directory.path().join("catalog.db").to_string_lossy()).expect("path");
+        drop(database.connect().expect("made"));
+        let mut reader = database.reader().expect("reader");
+        let endless = "WITH RECURSIVE c (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c) SELECT COUNT(*) FROM c";
+        if let Kind::Sqlite(file) = &reader.kind {
+            file.watch.until.store(0, Ordering::Relaxed);
+        }
+        let ended = futures::executor::block_on(query(endless).fetch_one::<i64>(&mut reader));
+        assert_eq!(ended.expect_err("too long").code(), "catalog.slow");
     }
 }

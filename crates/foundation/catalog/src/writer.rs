@@ -193,11 +193,7 @@ impl Group {
     }
 
     async fn commit(&mut self, group: Vec<Job>) {
-        let connected = match self.connection.take() {
-            Some(connection) => Ok(connection),
-            None => self.opened.connect().await,
-        };
-        let mut connection = match connected {
+        let mut connection = match self.begun().await {
             Ok(connection) => connection,
             Err(error) => return refuse(group, &error),
         };
@@ -205,6 +201,29 @@ impl Group {
             self.connection = Some(connection);
         } else {
             connection.abandon().await;
+        }
+    }
+
+    /// A connection with a transaction begun. One that was lost since the last group is made anew: nothing has run on it.
+    async fn begun(&mut self) -> Result<Connection, CatalogError> {
+        if let Some(mut connection) = self.connection.take() {
+            match connection.begin_write().await {
+                Ok(()) => return Ok(connection),
+                Err(error) => {
+                    connection.abandon().await;
+                    if !matches!(error, CatalogError::CannotConnect(_)) {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+        let mut connection = self.opened.connect().await?;
+        match connection.begin_write().await {
+            Ok(()) => Ok(connection),
+            Err(error) => {
+                connection.abandon().await;
+                Err(error)
+            }
         }
     }
 }
@@ -215,24 +234,32 @@ fn refuse(group: Vec<Job>, error: &CatalogError) {
     }
 }
 
-/// One transaction for all of `group`; every work is answered, and an error means the connection is not to be kept.
+/// Works off `group` in the transaction that is begun; every work is answered, and an error means the connection is not to
+/// be kept.
 async fn commit(connection: &mut Connection, group: Vec<Job>) -> Result<(), CatalogError> {
-    if let Err(error) = connection.begin_write().await {
-        refuse(group, &error);
-        return Err(error);
-    }
-    let alone = group.len() == 1;
     let mut ran = Vec::with_capacity(group.len());
-    let mut jobs = group.into_iter();
     let mut outcome = Ok(());
+    let alone = group.len() == 1;
+    let mut jobs = group.into_iter();
     for job in jobs.by_ref() {
-        outcome = if alone { run_alone(connection, job, &mut ran).await } else { run(connection, job, &mut ran).await };
-        if outcome.is_err() {
-            break;
+        if alone {
+            // It has the transaction for itself: a savepoint would say nothing that the transaction does not.
+            let done = job.run(connection).await;
+            if !done.succeeded() {
+                let ended = connection.step("ROLLBACK").await;
+                done.answer(Ok(()));
+                return ended;
+            }
+            ran.push(done);
+        } else {
+            outcome = run(connection, job, &mut ran).await;
+            if outcome.is_err() {
+                break;
+            }
         }
     }
     let committed = match outcome {
-        Ok(()) => connection.step("COMMIT").await,
+        Ok(()) => connection.commit().await,
         Err(error) => Err(error),
     };
     let committed = committed.map_err(|error| CatalogError::NotCommitted(Box::new(error)));
@@ -243,18 +270,6 @@ async fn commit(connection: &mut Connection, group: Vec<Job>) -> Result<(), Cata
         jobs.for_each(|job| job.refuse(error.clone()));
     }
     committed
-}
-
-/// Runs a work that has the transaction for itself: a savepoint would say nothing that the transaction does not.
-async fn run_alone(connection: &mut Connection, job: Job, ran: &mut Vec<Box<dyn Done>>) -> Result<(), CatalogError> {
-    let done = job.run(connection).await;
-    let kept = done.succeeded();
-    ran.push(done);
-    if kept {
-        return Ok(());
-    }
-    connection.step("ROLLBACK").await?;
-    connection.begin_write().await
 }
 
 /// Runs one work inside a savepoint. An error means that the whole transaction is lost.
