@@ -14,7 +14,7 @@ use crate::{CatalogError, Connection};
 
 /// Connections to a file that read at the same time.
 const READERS: usize = 4;
-/// Of these for lookups by key alone.
+/// Besides these, for lookups by key alone.
 const LOOKUPS: usize = 2;
 const WAIT: Duration = Duration::from_secs(30);
 
@@ -35,7 +35,7 @@ impl Readers {
             opened,
             idle: Arc::default(),
             places: Arc::new(Semaphore::new(READERS)),
-            quick: Arc::new(Semaphore::new(READERS)),
+            quick: Arc::new(Semaphore::new(LOOKUPS)),
         }
     }
 
