@@ -153,7 +153,9 @@ fn regexp(connection: &rusqlite::Connection) -> Result<(), rusqlite::Error> {
             let limited = RegexBuilder::new(pattern.as_str()?).size_limit(PATTERN_BYTES).build();
             Ok::<_, Box<dyn std::error::Error + Send + Sync>>(limited?)
         };
-        let pattern: Arc<Regex> = context.get_or_create_aux(0, compile)?;
+        // An error with a text of its own would lose its code.
+        let failed = |_| rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(FUNCTION_FAILED), None);
+        let pattern: Arc<Regex> = context.get_or_create_aux(0, compile).map_err(failed)?;
         Ok(context.get_raw(1).as_str_or_null()?.is_some_and(|text| pattern.is_match(text)))
     })
 }

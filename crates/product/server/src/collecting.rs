@@ -1,5 +1,6 @@
 //! What the project's store must keep, what it costs, and what can go.
 
+use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
 
 use ropewalk_data::{removal_list, version_history, version_list};
@@ -193,7 +194,15 @@ impl OpenProject {
                 Need { subject, roots: vec![Root::Tree(digest)] }
             })
             .collect();
-        needs.push(Need { subject: Subject::Runs, roots: self.run_roots().await? });
+        let runs = self.run_roots().await?;
+        let known: HashSet<Root> = runs.iter().copied().collect();
+        needs.push(Need { subject: Subject::Runs, roots: runs });
+        let artifacts = self.tracking.artifact_digests().await?.into_iter().map(Root::Blob);
+        let artifacts = artifacts.filter(|root| !known.contains(root)).collect();
+        needs.extend(without_lost(&self.store, artifacts).await?.into_iter().map(|root| {
+            let subject = Subject::Artifact { digest: *root.digest() };
+            Need { subject, roots: vec![root] }
+        }));
         let codes = without_lost(&self.store, self.code_roots().await?).await?;
         needs.extend(codes.into_iter().map(|root| {
             let subject = Subject::Code { tree: *root.digest(), runs: Vec::new() };
@@ -220,7 +229,6 @@ impl OpenProject {
                 _ => Root::Blob(artifact.digest),
             }));
         }
-        roots.extend(self.tracking.artifact_digests().await?.into_iter().map(Root::Blob));
         for model in self.registry.model_list().await? {
             let versions = self.registry.version_list(&model.name).await?;
             roots.extend(

@@ -119,8 +119,13 @@ pub enum Subject {
     State(DatasetName),
     /// What the work tree was laid out from.
     WorkTree,
-    /// Runs, models, finished stages, and what others pushed into the project's store.
+    /// Models, finished stages, and what others pushed into the project's store.
     Runs,
+    /// A file that belongs to a run, such as the record of how it came about.
+    Artifact {
+        /// Its bytes.
+        digest: Digest,
+    },
     /// The code of runs.
     Code {
         /// Its files.
@@ -145,6 +150,7 @@ impl fmt::Display for Subject {
                 [run] => write!(f, "the code of run {run}"),
                 [run, more @ ..] => write!(f, "the code of run {run} and {} more", more.len()),
             },
+            Self::Artifact { digest } => write!(f, "the artifact {} of a run", digest.short()),
             Self::Git => f.write_str("what commits of git name"),
         }
     }

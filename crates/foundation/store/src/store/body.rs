@@ -126,7 +126,7 @@ mod tests {
     #[tokio::test]
     async fn bodies_come_back_whatever_their_pieces() {
         let directory = temporary_directory(&std::env::temp_dir()).unwrap();
-        let text = b"hemp yarn strand rope ".repeat(1 << 17);
+        let text = b"hemp yarn strand rope ".repeat(1 << 18);
         for url in ["memory:".to_owned(), format!("file:{}", directory.path().display())] {
             for (number, length) in [0, 1, SMALL, SMALL + 1, (5 << 20) + 17, (9 << 20) + 1].into_iter().enumerate() {
                 for piece in [999, 70_000, 3 << 20] {

@@ -164,7 +164,7 @@ impl DataProject {
         let mut after = self.own_needs(store, &others, own.everything).await?;
         patient.look(&after.all()).await?;
         patient.give_up();
-        self.code_give_up(store, &after, patient, &mut verification.given_up).await?;
+        self.runs_give_up(store, &after, patient, &mut verification.given_up).await?;
         after.rest = self.catalog_needs().await?;
         patient.look(&after.all()).await?;
         for before in &mut own.refs {
@@ -177,8 +177,8 @@ impl DataProject {
         Ok(())
     }
 
-    /// Notes as lost the code of runs that nobody has.
-    async fn code_give_up(
+    /// Notes as lost the code and the artifacts of runs that nobody has.
+    async fn runs_give_up(
         &self,
         store: &Store,
         own: &Own,
@@ -186,13 +186,17 @@ impl DataProject {
         given_up: &mut Vec<LetGone>,
     ) -> Result<(), ServerError> {
         for need in own.rest.iter().flatten().filter(|need| patient.is_hurt(&need.subject)) {
-            let Subject::Code { tree, .. } = &need.subject else { continue };
-            let what = format!("the code {} of a run is noted as lost", tree.short());
+            let (lost, object) = match &need.subject {
+                Subject::Code { tree, .. } => (tree, Uri::Code(*tree).to_string()),
+                Subject::Artifact { digest } => (digest, digest.to_string()),
+                _ => continue,
+            };
+            let what = format!("{} is noted as lost", need.subject);
             let details = json!({ "given_up": what, "store": store.place() });
-            self.audit_object(AuditAction::Delete, Uri::Code(*tree).to_string(), details).await?;
+            self.audit_object(AuditAction::Delete, object, details).await?;
             let (at, who) = (SystemAmbient.now(), self.access().who);
             let removal = Removal { at, who, why: "nobody has it any more".to_owned() };
-            lost_note(store, tree, &removal).await?;
+            lost_note(store, lost, &removal).await?;
             given_up.push(LetGone { name: None, version: None, what });
         }
         Ok(())

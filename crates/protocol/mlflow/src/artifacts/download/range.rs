@@ -45,7 +45,7 @@ fn part(range: &str, size: u64) -> Option<Wanted> {
         (if length == 0 { size } else { size.saturating_sub(length) }, size)
     } else {
         let start = number(first)?;
-        let end = if last.is_empty() { size } else { number(last)?.saturating_add(1) };
+        let end = if last.is_empty() { u64::MAX } else { number(last)?.saturating_add(1) };
         if end <= start {
             return None;
         }
