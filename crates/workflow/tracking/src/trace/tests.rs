@@ -185,17 +185,16 @@ async fn what_is_absurdly_long_is_refused_or_found_but_breaks_nothing() {
 #[tokio::test]
 async fn tokens_are_summed_over_all_batches_unless_the_client_did() {
     let tracking = tracking().await;
-    let tokens = async || summed(&tracking).await;
     tracking.spans_log(DEFAULT_EXPERIMENT, vec![used("b", Some("a"), 3)]).await.expect("first");
     tracking.spans_log(DEFAULT_EXPERIMENT, vec![used("c", Some("a"), 4), used("b", Some("a"), 5)]).await.expect("more");
-    assert_eq!(tokens().await, "{\"input_tokens\": 9, \"output_tokens\": 0, \"total_tokens\": 9}");
+    assert_eq!(summed(&tracking).await, "{\"input_tokens\": 9, \"output_tokens\": 0, \"total_tokens\": 9}");
     tracking.spans_log(DEFAULT_EXPERIMENT, vec![used("a", None, 100)]).await.expect("the sum itself");
-    assert_eq!(tokens().await, "{\"input_tokens\": 100, \"output_tokens\": 0, \"total_tokens\": 100}");
+    assert_eq!(summed(&tracking).await, "{\"input_tokens\": 100, \"output_tokens\": 0, \"total_tokens\": 100}");
     let mut ended = info("tr-1", 50);
     ended.metadata.insert(usage::TOKENS.metadata.to_owned(), "the client's".to_owned());
     tracking.trace_start(ended).await.expect("info");
     tracking.spans_log(DEFAULT_EXPERIMENT, vec![used("d", None, 7)]).await.expect("late");
-    assert_eq!(tokens().await, "the client's");
+    assert_eq!(summed(&tracking).await, "the client's");
 }
 
 #[tokio::test]
