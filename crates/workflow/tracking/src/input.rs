@@ -14,9 +14,11 @@ use crate::tracking::{reading, transaction};
 use crate::{Tag, Tracking, TrackingError, rows};
 
 /// Longest name of a dataset.
-const NAME_CHARACTERS: usize = 500;
+pub(crate) const NAME_CHARACTERS: usize = 500;
 /// Longest digest of a dataset.
-const DIGEST_CHARACTERS: usize = 36;
+pub(crate) const DIGEST_CHARACTERS: usize = 36;
+/// Longest id of a logged model that a run may name.
+const MODEL_CHARACTERS: usize = 36;
 /// Longest description of where a dataset came from.
 const SOURCE_CHARACTERS: usize = 65_535;
 /// Longest schema of a dataset.
@@ -128,6 +130,7 @@ pub async fn inputs_log(
     models: &[String],
 ) -> Result<(), TrackingError> {
     datasets.iter().try_for_each(DatasetInput::check)?;
+    models.iter().try_for_each(|model| model_check(model))?;
     let held = run::lock(connection, run).await?;
     let mut seen = HashSet::new();
     for dataset in datasets {
@@ -141,9 +144,15 @@ pub async fn inputs_log(
 
 /// Notes in the caller's transaction which models a run made.
 pub async fn outputs_log(connection: &mut Connection, run: RunId, models: &[ModelOutput]) -> Result<(), TrackingError> {
+    models.iter().try_for_each(|one| model_check(&one.model))?;
     let held = run::lock(connection, run).await?;
     let rows = models.iter().map(|one| model_row(held, MODEL_OUTPUT, &one.model, one.step)).collect();
     models_log(connection, rows).await
+}
+
+/// It is a key of an index, in which PostgreSQL keeps no long text.
+fn model_check(model: &str) -> Result<(), TrackingError> {
+    length_check("model_id", model, MODEL_CHARACTERS)
 }
 
 fn model_row(held: run::Held, role: &str, model: &str, step: i64) -> [Value; 4] {
@@ -329,6 +338,11 @@ mod tests {
             let refused = tracking.inputs_log(run, vec![dataset("good", "d", ""), bad], Vec::new()).await;
             assert!(matches!(refused, Err(TrackingError::TooLong { .. })));
         }
+        let long = "m".repeat(37);
+        let refused = tracking.inputs_log(run, Vec::new(), vec![long.clone()]).await;
+        assert!(matches!(refused, Err(TrackingError::TooLong { what: "model_id", .. })));
+        let refused = tracking.outputs_log(run, vec![ModelOutput { model: long, step: 0 }]).await;
+        assert!(matches!(refused, Err(TrackingError::TooLong { what: "model_id", .. })));
         assert!(tracking.run_get(run).await.expect("run").datasets.is_empty());
         tracking.run_delete(run).await.expect("delete");
         let refused = tracking.outputs_log(run, Vec::new()).await;

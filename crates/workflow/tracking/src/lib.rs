@@ -74,6 +74,7 @@ pub const MIGRATIONS: MigrationSet = MigrationSet {
         Migration { number: 4, name: "logged_model", sql: include_str!("../migrations/004_logged_model.sql") },
         Migration { number: 5, name: "trace", sql: include_str!("../migrations/005_trace.sql") },
         Migration { number: 6, name: "live", sql: include_str!("../migrations/006_live.sql") },
+        Migration { number: 7, name: "usage", sql: include_str!("../migrations/007_usage.sql") },
     ],
 };
 

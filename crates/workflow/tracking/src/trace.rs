@@ -15,6 +15,7 @@ mod takeover;
 #[cfg(test)]
 mod tests;
 mod usage;
+mod used;
 
 use std::collections::BTreeMap;
 

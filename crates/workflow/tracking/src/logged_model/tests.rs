@@ -143,6 +143,26 @@ async fn metrics_about_a_model_are_kept_with_run_and_model() {
 }
 
 #[tokio::test]
+async fn a_dataset_with_a_longer_name_than_an_index_keeps_is_refused() {
+    let (tracking, run) = tracking_with_run().await;
+    let id = model(&tracking, "a").await;
+    let text = |piece: &str, count: usize| -> String { piece.repeat(count) };
+    let longest = text("x", 500);
+    let bad: [(String, String, String); 3] = [
+        (text("a", 3), text("x", 501), text("1", 1)),
+        (text("a", 3), longest.clone(), text("1", 37)),
+        // Few enough characters, of four bytes each.
+        (text("\u{10400}", 250), text("\u{10400}", 500), text("1", 1)),
+    ];
+    for (key, name, digest) in &bad {
+        let point = measured(key, 0.5, 7, id, Some((name.as_str(), digest.as_str())));
+        assert_eq!(tracking.metrics_log(run, vec![point]).await.expect_err("too long").kind(), ErrorKind::Invalid);
+    }
+    let point = measured("auc", 0.5, 7, id, Some((longest.as_str(), "1")));
+    tracking.metrics_log(run, vec![point]).await.expect("as long as may be");
+}
+
+#[tokio::test]
 async fn a_batch_about_an_unknown_model_writes_nothing() {
     let (tracking, run) = tracking_with_run().await;
     for bad in ["m-000000000000000000000000000000ff", "nonsense"] {

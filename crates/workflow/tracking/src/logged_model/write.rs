@@ -8,7 +8,12 @@ use super::{
     read, shown, tags_check,
 };
 use crate::experiment::count_up;
+use crate::input::{DIGEST_CHARACTERS, NAME_CHARACTERS};
+use crate::limits::{length_check, name_error};
 use crate::{ArtifactRoot, Metric, Param, Tag, TrackingError};
+
+/// Most bytes of the texts by which a point of a metric is found: PostgreSQL's indexes take 2,704 in all.
+const POINT_BYTES: usize = 2_500;
 
 pub(super) async fn create(
     connection: &mut Connection,
@@ -194,7 +199,7 @@ pub(crate) async fn metrics_write(
         models.insert(model, of_model);
         let dataset = subject.dataset.as_ref().map(|(name, digest)| (name.as_str(), digest.as_str()));
         let point = Point { key: &metric.key, value: metric.value, step: metric.step, at: metric.at, dataset };
-        rows.push(point.row(of_model, of_run));
+        rows.push(point.row(of_model, of_run)?);
     }
     points_insert(connection, rows).await
 }
@@ -226,7 +231,7 @@ async fn measured_insert(
         runs.insert(metric.run, of_run);
         let dataset = metric.dataset.as_ref().map(|(name, digest)| (name.as_str(), digest.as_str()));
         let point = Point { key: &metric.key, value: metric.value, step: metric.step, at: metric.at, dataset };
-        rows.push(point.row(model, of_run));
+        rows.push(point.row(model, of_run)?);
     }
     points_insert(connection, rows).await
 }
@@ -242,12 +247,18 @@ struct Point<'a> {
 
 impl Point<'_> {
     /// In the order of the columns of `points_insert`.
-    fn row(&self, model: i64, run: i64) -> [Value; 9] {
+    fn row(&self, model: i64, run: i64) -> Result<[Value; 9], TrackingError> {
         let not_a_number = self.value.is_nan();
         // As in the history of runs: no infinity, and one zero of the two.
         let value = if not_a_number { 0.0 } else { self.value.clamp(f64::MIN, f64::MAX) + 0.0 };
         let (name, digest) = self.dataset.unwrap_or_default();
-        [
+        length_check("dataset_name", name, NAME_CHARACTERS)?;
+        length_check("dataset_digest", digest, DIGEST_CHARACTERS)?;
+        if self.key.len() + name.len() + digest.len() > POINT_BYTES {
+            let rule = format!("with its dataset's name and digest it may have {POINT_BYTES} bytes in UTF-8");
+            return Err(name_error("metric key", self.key, &rule));
+        }
+        Ok([
             model.into(),
             self.key.into(),
             self.at.0.into(),
@@ -257,7 +268,7 @@ impl Point<'_> {
             digest.into(),
             value.into(),
             not_a_number.into(),
-        ]
+        ])
     }
 }
 

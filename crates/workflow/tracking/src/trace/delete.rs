@@ -100,6 +100,7 @@ async fn remove(
             "DELETE FROM trace_tag WHERE trace = $1",
             "DELETE FROM trace_metadata WHERE trace = $1",
             "DELETE FROM trace_span WHERE trace = $1",
+            "DELETE FROM trace_usage WHERE trace = $1",
             "DELETE FROM trace_assessment WHERE trace = $1",
             "DELETE FROM trace_prompt WHERE trace = $1",
             "DELETE FROM trace WHERE number = $1",

@@ -196,7 +196,8 @@ fn column(key: &str) -> &'static str {
     match key {
         "timestamp_ms" => "t.requested_at",
         "execution_time_ms" => "t.duration",
-        "end_time_ms" => "(t.requested_at + COALESCE(t.duration, 0))",
+        // As fractions, which do not overflow whatever a client said.
+        "end_time_ms" => "(CAST(t.requested_at AS DOUBLE PRECISION) + COALESCE(t.duration, 0))",
         "status" => "t.state",
         "client_request_id" => "t.client_request_id",
         "experiment_id" => "t.experiment_id",

@@ -8,6 +8,7 @@ use ropewalk_types::{ExperimentId, Timestamp};
 
 use super::preview::{Side, preview};
 use super::usage::{COST, Measure, Node, TOKENS};
+use super::used::{self, Before};
 use super::{
     FINALIZED, SESSION, SPAN_BATCH, SPANS_HERE, SPANS_TAG, TRACE_ARTIFACT_TAG, TRACE_METADATA_CHARACTERS,
     TRACE_TAG_CHARACTERS, TraceError, TraceInfo, TraceState, USER, read, start,
@@ -70,7 +71,7 @@ pub struct NewSpan {
 }
 
 impl NewSpan {
-    fn attribute(&self, key: &str) -> Option<&str> {
+    pub(super) fn attribute(&self, key: &str) -> Option<&str> {
         self.attributes.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
     }
 }
@@ -134,6 +135,7 @@ async fn trace_log(
                   FROM trace WHERE id = $1";
     let known: Option<Known> = query(select).bind(&trace).fetch_optional(connection).await?;
     let mut tags = BTreeMap::from([(SPANS_TAG.to_owned(), SPANS_HERE.to_owned())]);
+    let new = known.is_none();
     let number = if let Some(known) = &known {
         update(connection, known, &spans).await?;
         known.number
@@ -144,13 +146,19 @@ async fn trace_log(
     };
     tags.extend(told_tags(&spans));
     start::tags_put(connection, number, tags).await?;
-    let metadata = told_metadata(connection, number, known.is_none(), &spans).await?;
+    let metadata = told_metadata(connection, number, new, &spans).await?;
     start::metadata_put(connection, number, metadata).await?;
-    put(connection, number, spans).await
+    put(connection, number, new, spans).await
 }
 
-/// Writes spans of a trace, each in place of one with its id; no two have the same.
-pub(super) async fn put(connection: &mut Connection, number: i64, spans: Vec<NewSpan>) -> Result<(), TrackingError> {
+/// Writes spans of a trace, each in place of one with its id unless the trace is `new`; no two have the same.
+pub(super) async fn put(
+    connection: &mut Connection,
+    number: i64,
+    new: bool,
+    spans: Vec<NewSpan>,
+) -> Result<(), TrackingError> {
+    used::put(connection, number, new, &spans).await?;
     let rows: Vec<[Value; 9]> = spans.into_iter().map(|span| row(number, span)).collect();
     let head = "INSERT INTO trace_span (trace, id, parent, name, kind, status, started_at, ended_at, content)";
     let tail = "ON CONFLICT (trace, id) DO UPDATE SET parent = excluded.parent, name = excluded.name, \
@@ -185,7 +193,7 @@ fn first_info(experiment: ExperimentId, trace: String, spans: &[NewSpan]) -> Tra
     let begin = begin(spans);
     let root = root(spans);
     let mut info = TraceInfo::new(trace, experiment, Timestamp(begin));
-    info.duration = end(spans).map(|end| end - begin);
+    info.duration = end(spans).map(|end| end.saturating_sub(begin));
     info.state = root.map_or(TraceState::InProgress, state);
     info.request_preview = root.and_then(|root| shown(root, Side::Request));
     info.response_preview = root.and_then(|root| shown(root, Side::Response));
@@ -226,8 +234,8 @@ async fn update(connection: &mut Connection, known: &Known, spans: &[NewSpan]) -
         (known.requested, known.duration)
     } else {
         let requested = known.requested.min(begin(spans));
-        let ended = known.duration.map(|duration| known.requested + duration);
-        (requested, ended.max(end(spans)).map(|ended| ended - requested))
+        let ended = known.duration.map(|duration| known.requested.saturating_add(duration));
+        (requested, ended.max(end(spans)).map(|ended| ended.saturating_sub(requested)))
     };
     let root = root(spans);
     let mut now = read::state(&known.state)?;
@@ -281,7 +289,7 @@ async fn told_metadata(
     let first = |keys: &[&str]| spans.iter().find_map(|span| keys.iter().find_map(|key| span.attribute(key)));
     let texts = [(SESSION, first(&["session.id", "gen_ai.conversation.id"])), (USER, first(&["user.id"]))];
     let has = |measure: &Measure| spans.iter().any(|span| span.attribute(measure.attribute).is_some());
-    let measures: Vec<Measure> = [TOKENS, COST].into_iter().filter(|measure| has(measure)).collect();
+    let mut measures: Vec<Measure> = [TOKENS, COST].into_iter().filter(|measure| has(measure)).collect();
     let mut metadata = BTreeMap::new();
     if measures.is_empty() && texts.iter().all(|(_, value)| value.is_none()) {
         return Ok(metadata);
@@ -292,11 +300,13 @@ async fn told_metadata(
             metadata.insert(key.to_owned(), cut(&plain(value), TRACE_METADATA_CHARACTERS).0.to_owned());
         }
     }
+    measures.retain(|measure| !(there.contains_key(FINALIZED) && there.contains_key(measure.metadata)));
+    if measures.is_empty() {
+        return Ok(metadata);
+    }
+    let before = if new { Before::default() } else { Before::read(connection, number).await? };
     for measure in measures {
-        if there.contains_key(FINALIZED) && there.contains_key(measure.metadata) {
-            continue;
-        }
-        let mut nodes = if new { BTreeMap::new() } else { stored(connection, number, measure.attribute).await? };
+        let mut nodes = before.nodes(measure.attribute);
         for span in spans {
             let used = span.attribute(measure.attribute).and_then(Measure::object);
             nodes.insert(span.id.clone(), Node { id: span.id.clone(), parent: span.parent.clone(), used });
@@ -321,37 +331,4 @@ async fn kept(connection: &mut Connection, number: i64) -> Result<HashMap<String
         .fetch_all(connection)
         .await?;
     Ok(rows.into_iter().collect())
-}
-
-/// What the spans of a trace that came before have used, by their ids.
-async fn stored(
-    connection: &mut Connection,
-    number: i64,
-    attribute: &str,
-) -> Result<BTreeMap<String, Node>, TrackingError> {
-    let select = "SELECT id, parent, content FROM trace_span WHERE trace = $1";
-    let mut nodes = BTreeMap::new();
-    query(select)
-        .bind(number)
-        .for_each(connection, |row| {
-            let (id, content): (String, &str) = (row.get(0)?, row.get(2)?);
-            let used = used(content, attribute);
-            nodes.insert(id.clone(), Node { id, parent: row.get(1)?, used });
-            Ok(())
-        })
-        .await?;
-    Ok(nodes)
-}
-
-fn used(content: &str, attribute: &str) -> Option<serde_json::Map<String, serde_json::Value>> {
-    // Most spans have none, and it is dear to take them apart.
-    if !content.contains(attribute) {
-        return None;
-    }
-    let parsed: serde_json::Value = serde_json::from_str(content).ok()?;
-    match parsed.get("attributes")?.get(attribute)? {
-        serde_json::Value::String(text) => Measure::object(text),
-        serde_json::Value::Object(object) => Some(object.clone()),
-        _ => None,
-    }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use ropewalk_catalog::{Connection, Value, rows_insert};
 
-use super::{FINALIZED, NewSpan, TraceInfo, assessment, read, span, start};
+use super::{FINALIZED, NewSpan, TraceInfo, assessment, link, read, span, start};
 use crate::limits::{KEY_CHARACTERS, TAG_CHARACTERS, cut};
 use crate::tracking::transaction;
 use crate::{Tracking, TrackingError};
@@ -32,6 +32,7 @@ impl Tracking {
 async fn take_over(connection: &mut Connection, taken: TakenTrace) -> Result<bool, TrackingError> {
     let TakenTrace { info, spans, runs, prompts } = taken;
     start::id_check(&info.id)?;
+    prompts.iter().try_for_each(|prompt| link::prompt_check(prompt))?;
     let found = read::number(connection, &info.id).await?;
     let number = match found {
         // Its tags and assessments may have been changed here since.
@@ -55,7 +56,7 @@ async fn insert(connection: &mut Connection, info: &TraceInfo, spans: Vec<NewSpa
     for one in &info.assessments {
         assessment::put(connection, number, one).await?;
     }
-    span::put(connection, number, spans).await?;
+    span::put(connection, number, true, spans).await?;
     Ok(number)
 }
 

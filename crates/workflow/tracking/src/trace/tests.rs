@@ -1,8 +1,12 @@
 use std::sync::Arc;
 
+use ropewalk_catalog::{Catalog, CatalogError, MigrationSet, execute_script};
+use ropewalk_store::Store;
+use ropewalk_types::ManualAmbient;
+
 use super::*;
 use crate::testing::{tracking, tracking_with_run};
-use crate::{ArtifactPath, ArtifactRoot, DEFAULT_EXPERIMENT};
+use crate::{ArtifactPath, ArtifactRoot, DEFAULT_EXPERIMENT, MIGRATIONS};
 
 const SECOND: i64 = 1_000_000_000;
 
@@ -110,24 +114,87 @@ async fn spans_make_a_trace_that_widens_until_its_info_comes() {
     assert_eq!((ended.tags["team"].as_str(), ended.metadata[FINALIZED].as_str()), ("hemp", "true"));
 }
 
+/// A span of trace `tr-1` that used tokens.
+fn used(id: &str, parent: Option<&str>, tokens: i64) -> NewSpan {
+    let text = format!("{{\"input_tokens\": {tokens}, \"total_tokens\": {tokens}}}");
+    with(span("1", id, parent, 1), &[(usage::TOKENS.attribute, &text)])
+}
+
+/// What trace `tr-1` used in all.
+async fn summed(tracking: &Tracking) -> String {
+    tracking.trace_info("tr-1").await.expect("info").metadata[usage::TOKENS.metadata].clone()
+}
+
+#[tokio::test]
+async fn a_sum_is_made_again_without_the_contents_of_earlier_spans() {
+    let tracking = tracking().await;
+    let first = vec![used("b", Some("a"), 3), used("c", Some("a"), 4), span("1", "e", Some("b"), 1)];
+    tracking.spans_log(DEFAULT_EXPERIMENT, first).await.expect("first");
+    let emptied: Result<(), CatalogError> = tracking
+        .catalog
+        .write(|connection| Box::pin(execute_script(connection, "UPDATE trace_span SET content = '{}'")))
+        .await;
+    emptied.expect("emptied");
+    let later = vec![used("d", Some("a"), 5), used("f", Some("e"), 100)];
+    tracking.spans_log(DEFAULT_EXPERIMENT, later).await.expect("later");
+    assert_eq!(summed(&tracking).await, "{\"input_tokens\": 12, \"output_tokens\": 0, \"total_tokens\": 12}");
+    let again = vec![span("1", "c", Some("a"), 1)];
+    tracking.spans_log(DEFAULT_EXPERIMENT, again).await.expect("without what it said");
+    tracking.spans_log(DEFAULT_EXPERIMENT, vec![used("d", Some("a"), 6)]).await.expect("more");
+    assert_eq!(summed(&tracking).await, "{\"input_tokens\": 9, \"output_tokens\": 0, \"total_tokens\": 9}");
+}
+
+/// A span that an earlier version wrote down.
+const OLD: &str = r#"
+    INSERT INTO trace (number, id, experiment_id, requested_at, state, finalized)
+        VALUES (1, 'tr-1', 0, 5, 'IN_PROGRESS', 0);
+    INSERT INTO trace_span (trace, id, parent, name, status, started_at, content) VALUES
+        (1, 'b', 'a', 's', 'OK', 5, '{"attributes": {"mlflow.chat.tokenUsage": "{\"input_tokens\": 3}"}}'),
+        (1, 'c', 'a', 's', 'OK', 5, '{}');
+"#;
+
+#[tokio::test]
+async fn what_spans_of_an_earlier_version_used_counts_too() {
+    let directory = tempfile::tempdir().expect("directory");
+    let url = format!("sqlite:{}", directory.path().join("catalog.db").display());
+    let earlier = MigrationSet { owner: MIGRATIONS.owner, steps: &MIGRATIONS.steps[..6] };
+    let catalog = Catalog::open(&url, &[earlier]).await.expect("earlier version");
+    let filled: Result<(), CatalogError> = catalog.write(|connection| Box::pin(execute_script(connection, OLD))).await;
+    filled.expect("filled");
+    catalog.close().await;
+    let catalog = Catalog::open(&url, &[MIGRATIONS]).await.expect("this version");
+    let store = Store::open("memory:").await.expect("store");
+    let tracking = Tracking::new(catalog, store, Arc::new(ManualAmbient::default()));
+    tracking.spans_log(DEFAULT_EXPERIMENT, vec![used("d", Some("a"), 4)]).await.expect("one more");
+    assert_eq!(summed(&tracking).await, "{\"input_tokens\": 7, \"output_tokens\": 0, \"total_tokens\": 4}");
+}
+
+#[tokio::test]
+async fn what_is_absurdly_long_is_refused_or_found_but_breaks_nothing() {
+    let tracking = tracking().await;
+    let mut endless = info("tr-1", i64::MAX);
+    endless.duration = Some(i64::MAX);
+    tracking.trace_start(endless).await.expect("any time");
+    tracking.trace_start(info("tr-2", 100)).await.expect("info");
+    assert_eq!(found(&tracking, "end_time > 110", &["end_time"]).await, ["tr-1"]);
+    assert_eq!(found(&tracking, "end_time = 110", &[]).await, ["tr-2"]);
+    let long = tracking.trace_prompts_link("tr-2", vec!["x".repeat(501)]).await;
+    assert!(matches!(long, Err(TrackingError::TooLong { what: "prompt_versions", .. })));
+}
+
 #[tokio::test]
 async fn tokens_are_summed_over_all_batches_unless_the_client_did() {
     let tracking = tracking().await;
-    let used = |id: &str, parent: Option<&str>, tokens: i64| {
-        let text = format!("{{\"input_tokens\": {tokens}, \"total_tokens\": {tokens}}}");
-        with(span("1", id, parent, 1), &[(usage::TOKENS.attribute, &text)])
-    };
-    let tokens = async || tracking.trace_info("tr-1").await.expect("info").metadata[usage::TOKENS.metadata].clone();
     tracking.spans_log(DEFAULT_EXPERIMENT, vec![used("b", Some("a"), 3)]).await.expect("first");
     tracking.spans_log(DEFAULT_EXPERIMENT, vec![used("c", Some("a"), 4), used("b", Some("a"), 5)]).await.expect("more");
-    assert_eq!(tokens().await, "{\"input_tokens\": 9, \"output_tokens\": 0, \"total_tokens\": 9}");
+    assert_eq!(summed(&tracking).await, "{\"input_tokens\": 9, \"output_tokens\": 0, \"total_tokens\": 9}");
     tracking.spans_log(DEFAULT_EXPERIMENT, vec![used("a", None, 100)]).await.expect("the sum itself");
-    assert_eq!(tokens().await, "{\"input_tokens\": 100, \"output_tokens\": 0, \"total_tokens\": 100}");
+    assert_eq!(summed(&tracking).await, "{\"input_tokens\": 100, \"output_tokens\": 0, \"total_tokens\": 100}");
     let mut ended = info("tr-1", 50);
     ended.metadata.insert(usage::TOKENS.metadata.to_owned(), "the client's".to_owned());
     tracking.trace_start(ended).await.expect("info");
     tracking.spans_log(DEFAULT_EXPERIMENT, vec![used("d", None, 7)]).await.expect("late");
-    assert_eq!(tokens().await, "the client's");
+    assert_eq!(summed(&tracking).await, "the client's");
 }
 
 #[tokio::test]
