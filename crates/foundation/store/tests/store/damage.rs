@@ -203,8 +203,8 @@ async fn a_commit_whose_pack_was_swept_fails() {
     let mut writer = store.writer();
     let blob = writer.add_bytes(noise(1, 66 << 20).into()).await.unwrap();
     pack_closed(&harness).await;
-    // The second pack is still small enough to be in memory alone.
-    assert_eq!(store.sweep_orphans(SystemTime::now() + Duration::from_mins(1)).await.unwrap().objects, 1);
+    // Of the second pack there may be a beginning.
+    assert!(store.sweep_orphans(SystemTime::now() + Duration::from_mins(1)).await.unwrap().objects > 0);
     assert!(matches!(writer.commit().await, Err(StoreError::PackRemoved { .. })));
     assert!(!store.contains(&blob.digest).await.unwrap());
 }

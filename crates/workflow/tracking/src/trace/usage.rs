@@ -90,7 +90,8 @@ impl Measure {
                 let sum = values.filter_map(Value::as_i64).fold(0, i64::saturating_add);
                 write!(text, "{comma}\"{key}\": {sum}")
             } else {
-                let sum: f64 = values.filter_map(Value::as_f64).sum();
+                // Not `sum`, which is -0.0 of nothing.
+                let sum = values.filter_map(Value::as_f64).fold(0.0, |sum, value| sum + value);
                 write!(text, "{comma}\"{key}\": {sum:?}")
             };
             written.ok()?;

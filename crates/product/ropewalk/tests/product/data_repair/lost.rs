@@ -1,5 +1,7 @@
 //! What no remote has: taken from the work tree, or let go where that is asked for.
 
+use serde_json::Value;
+
 use super::{Change, GARBAGE, LOST, change, count, folder_of, hurt, photos, pushed, verify};
 use crate::data_versions::{Place, commit, read};
 use crate::harness::Project;
