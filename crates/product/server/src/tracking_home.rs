@@ -24,8 +24,8 @@ pub struct TrackingHome {
     pub(crate) registry: Registry,
 }
 
-/// Where a server keeps what it is given.
-#[derive(Clone, Debug)]
+/// Where a server keeps what it is given. It is not shown: the URL of a catalogue may hold a password.
+#[derive(Clone)]
 pub struct HomePlace {
     /// The folder of what is on this machine; made if it is not there.
     pub folder: PathBuf,
