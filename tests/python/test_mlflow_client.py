@@ -200,7 +200,9 @@ def test_artifacts_of_all_kinds_come_back(client, run, tmp_path):
 
 
 def test_figures_come_back_as_pictures(client, run):
-    pytest.importorskip("matplotlib").use("Agg")
+    import matplotlib
+
+    matplotlib.use("Agg")
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots()

@@ -2,8 +2,11 @@ import os
 import pathlib
 
 import mlflow
+import numpy
+import pandas
 import pytest
 from conftest import on_mlflow, refused
+from matplotlib import pyplot
 from raw import call, exchange
 
 
@@ -63,9 +66,6 @@ def test_what_is_absent(client, run, tmp_path):
 
 
 def test_pictures_and_tables(client, run):
-    pyplot = pytest.importorskip("matplotlib.pyplot")
-    numpy = pytest.importorskip("numpy")
-    pandas = pytest.importorskip("pandas")
     figure, axes = pyplot.subplots()
     axes.plot([0, 1], [1, 0])
     mlflow.log_figure(figure, "plots/line.png")

@@ -1,12 +1,10 @@
 """Autologging and evaluation, with fits of a few rows."""
 
 import mlflow
+import numpy
+import pandas
 import pytest
 from conftest import unique
-
-numpy = pytest.importorskip("numpy")
-pandas = pytest.importorskip("pandas")
-pytest.importorskip("sklearn")
 
 RANDOM = numpy.random.default_rng(7)
 ROWS = pandas.DataFrame(RANDOM.normal(size=(80, 3)), columns=["a", "b", "c"])
@@ -52,7 +50,8 @@ def test_searches_of_parameters(client, experiment):
 
 
 def test_xgboost(client):
-    xgboost = pytest.importorskip("xgboost")
+    import xgboost
+
     mlflow.xgboost.autolog()
     matrix = xgboost.DMatrix(ROWS, LABELS)
     with mlflow.start_run() as run:
@@ -68,7 +67,8 @@ def test_xgboost(client):
 
 
 def test_lightgbm(client):
-    lightgbm = pytest.importorskip("lightgbm")
+    import lightgbm
+
     mlflow.lightgbm.autolog()
     rows = lightgbm.Dataset(ROWS, LABELS)
     parameters = {"objective": "binary", "num_leaves": 4, "num_threads": 1, "verbose": -1, "min_data_in_leaf": 5}

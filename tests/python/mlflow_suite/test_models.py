@@ -1,13 +1,12 @@
 """Logged models, and models by flavour: what they predict survives the way through the server."""
 
 import mlflow
+import numpy
 import pytest
 from conftest import refused, unique
 from mlflow.entities import LoggedModelStatus, Metric
 from raw import call
-
-numpy = pytest.importorskip("numpy")
-linear_model = pytest.importorskip("sklearn.linear_model")
+from sklearn import linear_model
 
 FEATURES = numpy.array([[0.0, 1.0], [1.0, 0.0], [2.0, 2.0], [3.0, 1.0]])
 TARGETS = numpy.array([1.0, 2.0, 5.0, 6.0])

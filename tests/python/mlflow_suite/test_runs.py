@@ -127,7 +127,6 @@ def test_parallel_child_processes(client, experiment, run_id):
 
 
 def test_system_metrics(client, experiment):
-    pytest.importorskip("psutil")
     mlflow.set_system_metrics_sampling_interval(0.2)
     mlflow.set_system_metrics_samples_before_logging(1)
     with mlflow.start_run(log_system_metrics=True) as run:

@@ -42,6 +42,31 @@ fn programs() -> Result<PathBuf> {
     let found = std::fs::read_dir(versions).with_context(|| format!("{} is not there", versions.display()))?;
     let mut found: Vec<_> = found.filter_map(|entry| Some(entry.ok()?.path().join("bin"))).collect();
     found.retain(|folder| folder.join("initdb").exists());
-    found.sort();
-    found.pop().context("no version of PostgreSQL has `initdb`")
+    let newest = newest(found).context("no version of PostgreSQL has `initdb`")?;
+    println!("PostgreSQL is that of {}", newest.display());
+    Ok(newest)
+}
+
+/// Of folders `VERSION/bin`; 9 is older than 15.
+fn newest(folders: Vec<PathBuf>) -> Option<PathBuf> {
+    let number = |part: &str| part.parse::<u32>().unwrap_or(0);
+    let version = |folder: &PathBuf| -> Vec<u32> {
+        let name = folder.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
+        name.split('.').map(number).collect()
+    };
+    folders.into_iter().max_by_key(version)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_numbers() {
+        let folders =
+            ["9.6", "15", "9.10", "9"].map(|version| Path::new("/usr/lib/postgresql").join(version).join("bin"));
+        assert_eq!(newest(folders.to_vec()), Some(PathBuf::from("/usr/lib/postgresql/15/bin")));
+        assert_eq!(newest(folders[2..].to_vec()).as_ref(), Some(&folders[2]));
+        assert_eq!(newest(Vec::new()), None);
+    }
 }

@@ -124,7 +124,7 @@ impl TrackingHome {
     }
 
     fn mlflow_state(&self, options: &ApiOptions) -> MlflowState {
-        let mut state = MlflowState::new(self.tracking.clone(), self.registry.clone(), self.spool.clone());
+        let mut state = MlflowState::new(self.tracking.clone(), self.registry.clone());
         state.allowed_hosts.clone_from(&options.allowed_hosts);
         state.token.clone_from(&options.credentials.token);
         state.users.clone_from(&options.credentials.users);

@@ -20,8 +20,8 @@ use transfer::Transfer;
 
 pub use export::Exported;
 
-/// Which MLflow to take over.
-#[derive(Clone, Debug)]
+/// Which MLflow to take over. It is not shown: it may hold a password.
+#[derive(Clone)]
 pub struct TakeOverSource {
     /// A database `mlflow.db`, a folder `mlruns`, or a URL of a server.
     pub from: String,

@@ -1,5 +1,4 @@
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -33,7 +32,6 @@ pub(crate) struct TrackedRuns {
     experiment: ExperimentId,
     code: CodeState,
     surroundings: Surroundings,
-    spool: PathBuf,
     catalog: Catalog,
     who: String,
 }
@@ -44,8 +42,6 @@ struct TrackedRun {
     registry: Registry,
     ambient: Arc<dyn Ambient>,
     run: RunId,
-    /// For artifacts on their way that are too large for memory.
-    spool: PathBuf,
     endpoint: OnceCell<Endpoint>,
 }
 
@@ -65,10 +61,9 @@ impl TrackedRuns {
     ) -> Result<Self, ServerError> {
         let experiment = project.tracking.experiment_ensure(&project.file.project.name).await?.id;
         let (tracking, ambient) = (project.tracking.clone(), Arc::clone(&project.ambient));
-        let spool = project.state().join("spool");
         let (catalog, who) = (project.catalog.clone(), project.who.clone());
         let registry = project.registry.clone();
-        Ok(Self { tracking, registry, ambient, experiment, code, surroundings, spool, catalog, who })
+        Ok(Self { tracking, registry, ambient, experiment, code, surroundings, catalog, who })
     }
 
     /// Notes who is about to read which versions, also if the stage fails afterwards.
@@ -146,9 +141,8 @@ impl RunRecorders for TrackedRuns {
         self.audit_reads(stage, run, inputs).await?;
         self.surroundings.keep(&self.tracking, run, stage, inputs).await?;
         let (tracking, ambient) = (self.tracking.clone(), Arc::clone(&self.ambient));
-        let spool = self.spool.clone();
         let registry = self.registry.clone();
-        Ok(Arc::new(TrackedRun { tracking, registry, ambient, run, spool, endpoint: OnceCell::new() }))
+        Ok(Arc::new(TrackedRun { tracking, registry, ambient, run, endpoint: OnceCell::new() }))
     }
 
     async fn known(&self, outcome: &Outcome) -> Result<BTreeSet<String>, Failure> {
@@ -237,7 +231,7 @@ impl TrackedRun {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.map_err(refused)?;
         let url = format!("http://{}", listener.local_addr().map_err(refused)?);
         let token = format!("{:032x}{:032x}", self.ambient.random(), self.ambient.random());
-        let mut state = MlflowState::new(self.tracking.clone(), self.registry.clone(), self.spool.clone());
+        let mut state = MlflowState::new(self.tracking.clone(), self.registry.clone());
         state.token = Some(Secret::new(&token));
         state.owner = Some(OWNER.to_owned());
         let router = ropewalk_mlflow::router(state);

@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use ropewalk_tracking::{ArtifactEntry, ArtifactPath, ArtifactRoot, Run, RunFilter};
+use ropewalk_tracking::{ArtifactEntry, ArtifactPath, ArtifactRoot, Run, RunFilter, TrackingError};
 use ropewalk_types::RunId;
 use serde::Serialize;
 
@@ -170,12 +170,16 @@ impl TrackingHome {
         Ok(facts)
     }
 
-    /// The digests of all artifacts of a run but those of its lineage, by path.
+    /// The digests of all artifacts of a run but those of its lineage, by path; of those in a bucket nothing is known.
     pub(crate) async fn artifacts(&self, run: RunId) -> Result<Facts, ServerError> {
         let mut found = Facts::new();
         let mut folders: Vec<Option<ArtifactPath>> = vec![None];
         while let Some(folder) = folders.pop() {
-            for entry in self.tracking.artifact_list(run, folder.as_ref()).await? {
+            let entries = match self.tracking.artifact_list(run, folder.as_ref()).await {
+                Err(TrackingError::ArtifactsElsewhere { .. }) => return Ok(Facts::new()),
+                entries => entries?,
+            };
+            for entry in entries {
                 match entry {
                     ArtifactEntry::File(file) => {
                         found.insert(file.path.to_string(), file.digest.to_string());
@@ -234,12 +238,15 @@ fn code(run: &Run, lineage: Option<&RunLineage>) -> Facts {
 
 fn data(run: &Run, lineage: Option<&RunLineage>) -> Facts {
     let inputs = lineage.into_iter().flat_map(|lineage| &lineage.inputs);
-    let mut facts: Facts = inputs.map(|(name, input)| (name.clone(), input.artifact.digest.to_string())).collect();
-    // What foreign clients log as inputs.
-    for dataset in &run.datasets {
-        facts.insert(dataset.name.clone(), dataset.digest.clone());
+    let inputs = inputs.map(|(name, input)| (name.clone(), input.artifact.digest.to_string()));
+    // What foreign clients log as inputs: those for training and for testing often have one name.
+    let logged = run.datasets.iter().map(|dataset| (dataset.name.clone(), dataset.digest.clone()));
+    let mut digests: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (name, digest) in inputs.chain(logged) {
+        digests.entry(name).or_default().insert(digest);
     }
-    facts
+    let joined = |digests: BTreeSet<String>| digests.into_iter().collect::<Vec<String>>().join(", ");
+    digests.into_iter().map(|(name, digests)| (name, joined(digests))).collect()
 }
 
 pub(crate) fn environment(_: &Run, lineage: Option<&RunLineage>) -> Facts {
@@ -283,7 +290,54 @@ fn hardware(_: &Run, lineage: Option<&RunLineage>) -> Facts {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use ropewalk_catalog::Catalog;
+    use ropewalk_registry::Registry;
+    use ropewalk_store::Store;
+    use ropewalk_tracking::{DatasetInput, NewExperiment, NewRun, Tracking};
+    use ropewalk_types::{Ambient, ManualAmbient, Timestamp};
+
     use super::*;
+    use crate::project::MIGRATIONS;
+
+    async fn home() -> TrackingHome {
+        let catalog = Catalog::in_memory(&MIGRATIONS).await.expect("catalogue");
+        let store = Store::open("memory:").await.expect("store");
+        let ambient: Arc<dyn Ambient> = Arc::new(ManualAmbient::default());
+        let tracking = Tracking::new(catalog.clone(), store.clone(), Arc::clone(&ambient));
+        let registry = Registry::with_files(catalog.clone(), ambient, tracking.clone());
+        TrackingHome { catalog, store, tracking, registry }
+    }
+
+    #[tokio::test]
+    async fn runs_with_artifacts_in_a_bucket_are_compared_by_all_digests_of_a_name() {
+        let home = home().await;
+        let location = Some("s3://bucket/away".to_owned());
+        let new = NewExperiment { name: "away".to_owned(), artifact_location: location, tags: Vec::new() };
+        let experiment = home.tracking.experiment_create_as(new).await.expect("experiment").id;
+        let mut runs = Vec::new();
+        for digests in [vec!["1", "2"], vec!["2"]] {
+            let run = home.tracking.run_create(NewRun::new(experiment, Timestamp(1))).await.expect("run").info.id;
+            let dataset = |digest: &str| DatasetInput {
+                name: "dataset".to_owned(),
+                digest: digest.to_owned(),
+                source_type: "code".to_owned(),
+                source: "{}".to_owned(),
+                schema: None,
+                profile: None,
+                tags: Vec::new(),
+            };
+            let datasets = digests.into_iter().map(dataset).collect();
+            home.tracking.inputs_log(run, datasets, Vec::new()).await.expect("inputs");
+            runs.push(run);
+        }
+        assert_eq!(home.run_lineage(runs[0]).await.expect("a run of a client"), None);
+        let difference = home.run_difference(runs[0], runs[1]).await.expect("difference");
+        let data =
+            Difference { name: "dataset".to_owned(), first: Some("1, 2".to_owned()), second: Some("2".to_owned()) };
+        assert_eq!((difference.data, difference.artifacts), (vec![data], Vec::new()));
+    }
 
     #[test]
     fn models_declare_their_packages() {

@@ -149,7 +149,8 @@ impl Surroundings {
 /// What a run keeps of this; none of runs that no stage made.
 pub(crate) async fn lineage_of(tracking: &Tracking, run: RunId) -> Result<Option<RunLineage>, Failure> {
     let bytes = match tracking.artifact_read(run, &path(RECORD)?).await {
-        Err(TrackingError::ArtifactAbsent { .. }) => return Ok(None),
+        // What lies in a bucket, a client put there.
+        Err(TrackingError::ArtifactAbsent { .. } | TrackingError::ArtifactsElsewhere { .. }) => return Ok(None),
         bytes => bytes?,
     };
     // A later version may have written more; what cannot be read at all is as good as none.

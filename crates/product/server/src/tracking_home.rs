@@ -14,8 +14,6 @@ use crate::{OpenProject, ServerError, SystemAmbient};
 const CATALOG: &str = "catalog.db";
 /// In the folder of a server: its bytes, unless they are elsewhere.
 const STORE: &str = "store";
-/// In that folder: artifacts on their way.
-const SPOOL: &str = "spool";
 
 /// Runs and registered models, wherever they are kept: in a project or in a folder of their own.
 #[derive(Clone)]
@@ -24,11 +22,10 @@ pub struct TrackingHome {
     pub(crate) store: Store,
     pub(crate) tracking: Tracking,
     pub(crate) registry: Registry,
-    pub(crate) spool: PathBuf,
 }
 
-/// Where a server keeps what it is given.
-#[derive(Clone, Debug)]
+/// Where a server keeps what it is given. It is not shown: the URL of a catalogue may hold a password.
+#[derive(Clone)]
 pub struct HomePlace {
     /// The folder of what is on this machine; made if it is not there.
     pub folder: PathBuf,
@@ -56,7 +53,6 @@ impl TrackingHome {
         Ok(Self {
             registry: Registry::with_files(catalog.clone(), ambient, tracking.clone()),
             tracking,
-            spool: folder.join(SPOOL),
             catalog,
             store,
         })
@@ -69,7 +65,6 @@ impl TrackingHome {
             store: project.store.clone(),
             tracking: project.tracking.clone(),
             registry: project.registry.clone(),
-            spool: project.state().join(SPOOL),
         }
     }
 

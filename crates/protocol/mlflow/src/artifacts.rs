@@ -7,9 +7,8 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{FromRequestParts, Path, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
-use axum::http::request::Parts;
 use axum::response::Response;
 use ropewalk_tracking::{ArtifactEntry, ArtifactHome, ArtifactPath, ArtifactRoot, TrackingError};
 use serde::Deserialize;
@@ -19,20 +18,6 @@ use crate::request::{Parameters, required, run_id};
 use crate::wire::FileInfo;
 use crate::wire::run::artifact_uri;
 use crate::{MlflowError, MlflowState};
-
-/// The rest of a URL's path, decoded once; what is not UTF-8 is refused in MLflow's shape.
-pub(crate) struct PathText(pub(crate) String);
-
-impl<S: Send + Sync> FromRequestParts<S> for PathText {
-    type Rejection = MlflowError;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, MlflowError> {
-        match Path::<String>::from_request_parts(parts, state).await {
-            Ok(Path(text)) => Ok(Self(text)),
-            Err(error) => Err(MlflowError::invalid("path", &error.body_text())),
-        }
-    }
-}
 
 /// `ListArtifacts`, and the parameters of `/get-artifact` and `upload-artifact`.
 ///

@@ -3,7 +3,6 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use ropewalk_registry::{ErrorKind as RegistryKind, RegistryError};
 use ropewalk_store::StoreError;
-use ropewalk_store::files::FileError;
 use ropewalk_tracking::{ErrorKind, TrackingError};
 use ropewalk_types::Diagnose;
 use serde_json::json;
@@ -85,6 +84,9 @@ pub enum MlflowError {
     /// The request was addressed to a name that is not ours.
     #[error("this server does not answer for host '{0}'")]
     Host(String),
+    /// A page of another server has a browser send the request.
+    #[error("this server takes no changes from pages of '{0}'")]
+    Origin(String),
     /// The request carries no token, or another one.
     #[error("this server expects its token as `Authorization: Bearer`")]
     Unauthenticated,
@@ -100,17 +102,6 @@ pub enum MlflowError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The disk failed.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// An artifact on its way could not be written to the spool.
-    #[error("cannot write {}: {error}", path.display())]
-    Spool {
-        /// The file.
-        path: std::path::PathBuf,
-        /// What happened.
-        error: std::io::Error,
-    },
     /// An answer could not be written as JSON.
     #[error("cannot write the answer: {0}")]
     Answer(serde_json::Error),
@@ -142,7 +133,7 @@ impl MlflowError {
             Self::EndpointAbsent { .. } => ("ENDPOINT_NOT_FOUND", StatusCode::NOT_FOUND),
             Self::NotImplemented(_) => ("NOT_IMPLEMENTED", StatusCode::NOT_IMPLEMENTED),
             Self::RunUnknown(_) => ("RESOURCE_DOES_NOT_EXIST", StatusCode::NOT_FOUND),
-            Self::Host(_) | Self::Nameless => ("PERMISSION_DENIED", StatusCode::FORBIDDEN),
+            Self::Host(_) | Self::Origin(_) | Self::Nameless => ("PERMISSION_DENIED", StatusCode::FORBIDDEN),
             Self::Unauthenticated => ("UNAUTHENTICATED", StatusCode::UNAUTHORIZED),
             Self::Tracking(error) => match error.kind() {
                 ErrorKind::Absent => ("RESOURCE_DOES_NOT_EXIST", StatusCode::NOT_FOUND),
@@ -165,8 +156,7 @@ impl MlflowError {
                 RegistryKind::Internal => FAILED,
             },
             Self::Store(error) if error.is_disk_full() => FULL,
-            Self::File(FileError::Io { source, .. }) | Self::Spool { error: source, .. } if is_full(source) => FULL,
-            Self::Store(_) | Self::File(_) | Self::Spool { .. } | Self::Answer(_) | Self::Worker(_) => FAILED,
+            Self::Store(_) | Self::Answer(_) | Self::Worker(_) => FAILED,
         }
     }
 
@@ -175,8 +165,12 @@ impl MlflowError {
     }
 }
 
-fn is_full(error: &std::io::Error) -> bool {
-    matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+/// What is answered 503 says when to come again.
+pub(crate) fn with_retry(mut response: Response) -> Response {
+    if response.status() == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
 }
 
 impl Diagnose for MlflowError {
@@ -197,20 +191,19 @@ impl Diagnose for MlflowError {
             Self::Overloaded => "mlflow.overloaded",
             Self::EndpointAbsent { .. } => "mlflow.endpoint_absent",
             Self::Host(_) => "mlflow.host",
+            Self::Origin(_) => "mlflow.origin",
             Self::Unauthenticated => "mlflow.unauthenticated",
             Self::Nameless => "mlflow.nameless",
             Self::Tracking(error) => error.code(),
             Self::Registry(error) => error.code(),
             Self::Store(error) => error.code(),
-            Self::File(_) => "mlflow.file",
-            Self::Spool { .. } => "mlflow.spool",
             Self::Worker(_) => "mlflow.worker",
         }
     }
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Host(_) => Some("allow the host in the server's configuration".to_owned()),
+            Self::Host(_) | Self::Origin(_) => Some("allow the host in the server's configuration".to_owned()),
             Self::Unauthenticated => Some("set MLFLOW_TRACKING_TOKEN to the server's token".to_owned()),
             Self::Nameless => Some("start the server with --users-file and send a name and a password".to_owned()),
             Self::Tracking(error) => error.hint(),
@@ -235,10 +228,7 @@ impl IntoResponse for MlflowError {
         if matches!(self, Self::Unauthenticated) {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-        }
-        response
+        with_retry(response)
     }
 }
 

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::uri::Authority;
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderValue, Method, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::router::endpoint_absent;
 use crate::{MlflowError, MlflowState, Principal};
 
 /// Paths that say nothing about anybody's work: answered for every host and without a token, for health checks.
@@ -18,18 +19,21 @@ const PUBLIC: [&str; 2] = ["/health", "/version"];
 /// Among the allowed hosts it stands for all of them.
 const ANY_HOST: &str = "*";
 
-/// Puts the check of host and credentials that this API has in front of another router of the same server.
+/// Puts the checks of host, origin and credentials that this API has in front of another router of the same server,
+/// which then answers methods that are not there in MLflow's shape, too.
 pub fn guarded(router: Router, state: MlflowState) -> Router {
-    router.layer(from_fn_with_state(Arc::new(state), guard))
+    router.method_not_allowed_fallback(endpoint_absent).layer(from_fn_with_state(Arc::new(state), guard))
 }
 
 /// Lets a request pass that is addressed to this server and carries its credentials.
 ///
 /// The host is checked because a browser can be made to send requests to loopback under a foreign name ("DNS
-/// rebinding"); such a request still carries that name.
+/// rebinding"); such a request still carries that name. The origin is, because a page of any other server can have a
+/// browser send requests here, with the passwords that the browser knows.
 pub(crate) async fn guard(State(state): State<Arc<MlflowState>>, mut request: Request, next: Next) -> Response {
     if !PUBLIC.contains(&request.uri().path()) {
-        match host_check(&state, &request).and_then(|()| credentials_check(&state, &request)) {
+        let addressed = host_check(&state, &request).and_then(|()| origin_check(&state, &request));
+        match addressed.and_then(|()| credentials_check(&state, &request)) {
             Ok(Some(principal)) => drop(request.extensions_mut().insert(principal)),
             Ok(None) => {}
             Err(error) => return error.into_response(),
@@ -43,15 +47,49 @@ fn host_check(state: &MlflowState, request: &Request) -> Result<(), MlflowError>
     if request.headers().get_all(header::HOST).iter().nth(1).is_some() {
         return Err(MlflowError::Host("given twice".to_owned()));
     }
-    // HTTP/2 carries the host as `:authority`, which is the URI's.
-    let authority = request.uri().authority().map(Authority::as_str);
-    let field = || request.headers().get(header::HOST).and_then(|value| value.to_str().ok());
-    let host = host_name(authority.or_else(field).unwrap_or_default());
-    let allowed = |one: &String| one == ANY_HOST || one.eq_ignore_ascii_case(host);
-    if host.eq_ignore_ascii_case("localhost") || is_address(host) || state.allowed_hosts.iter().any(allowed) {
+    let host = host_of(request);
+    if is_address(host) || is_allowed(state, host) {
         return Ok(());
     }
     Err(MlflowError::Host(host.chars().take(255).collect()))
+}
+
+/// Only pages of this server, of this machine and of allowed hosts change anything. Programs say no origin; a page that
+/// has none says `null`.
+fn origin_check(state: &MlflowState, request: &Request) -> Result<(), MlflowError> {
+    if request.method() == Method::GET || request.method() == Method::HEAD {
+        return Ok(());
+    }
+    for origin in request.headers().get_all(header::ORIGIN) {
+        let origin = origin.to_str().unwrap_or_default();
+        let host = origin.split_once("://").map(|(_, host)| host_name(host));
+        // Another address proves nothing: anybody's pages may be reached by one.
+        let ours = |host: &str| host.eq_ignore_ascii_case(host_of(request)) || is_loopback(host);
+        let allowed = host.is_some_and(|host| ours(host) || is_allowed(state, host));
+        if !allowed {
+            return Err(MlflowError::Origin(origin.chars().take(255).collect()));
+        }
+    }
+    Ok(())
+}
+
+/// To whom a request is addressed, without the port.
+fn host_of(request: &Request) -> &str {
+    // HTTP/2 carries the host as `:authority`, which is the URI's.
+    let authority = request.uri().authority().map(Authority::as_str);
+    let field = || request.headers().get(header::HOST).and_then(|value| value.to_str().ok());
+    host_name(authority.or_else(field).unwrap_or_default())
+}
+
+/// Whether a name is this machine's own, or was allowed.
+fn is_allowed(state: &MlflowState, host: &str) -> bool {
+    let allowed = |one: &String| one == ANY_HOST || one.eq_ignore_ascii_case(host);
+    host.eq_ignore_ascii_case("localhost") || state.allowed_hosts.iter().any(allowed)
+}
+
+fn is_loopback(host: &str) -> bool {
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// `HOST:PORT` without the port; an IPv6 address keeps its brackets.
@@ -111,7 +149,7 @@ mod tests {
 
     use super::*;
     use crate::Secret;
-    use crate::testing::{Server, get};
+    use crate::testing::{Server, get, post, state};
 
     #[test]
     fn ports_are_left_out() {
@@ -146,6 +184,49 @@ mod tests {
         let mut without = get("/api/2.0/mlflow/experiments/get?experiment_id=0");
         without.headers_mut().remove(header::HOST);
         assert_eq!(server.call(without).await.0, StatusCode::FORBIDDEN);
+    }
+
+    #[tokio::test]
+    async fn pages_of_others_change_nothing() {
+        let server = Server::with(|state| state.allowed_hosts.push("ml.example.org".to_owned())).await;
+        let status = async |mut request: Request, origin: &str| {
+            request.headers_mut().insert(header::ORIGIN, origin.parse().expect("origin"));
+            server.call(request).await.0
+        };
+        let search = || post("/api/2.0/mlflow/experiments/search", &serde_json::json!({}));
+        for ours in ["http://localhost:5000", "http://127.0.0.1", "http://[::1]:80", "https://ML.example.org:443"] {
+            assert_eq!(status(search(), ours).await, StatusCode::OK, "{ours}");
+        }
+        let others =
+            ["http://evil.example.org", "http://6.6.6.6", "null", "", "localhost", "http://localhost.evil.org"];
+        for other in others {
+            assert_eq!(status(search(), other).await, StatusCode::FORBIDDEN, "{other}");
+            let read = get("/api/2.0/mlflow/experiments/get?experiment_id=0");
+            assert_eq!(status(read, other).await, StatusCode::OK, "a browser shows the answer to nobody");
+        }
+        let mut twice = search();
+        for origin in ["http://localhost", "http://evil.example.org"] {
+            twice.headers_mut().append(header::ORIGIN, origin.parse().expect("origin"));
+        }
+        server.refuses(twice, 403, "PERMISSION_DENIED").await;
+        let mut by_address = search();
+        by_address.headers_mut().insert(header::HOST, HeaderValue::from_static("10.1.2.3:5000"));
+        assert_eq!(status(by_address, "http://10.1.2.3:5000").await, StatusCode::OK, "it is our own page");
+    }
+
+    #[tokio::test]
+    async fn routers_of_the_same_server_are_guarded_and_answer_alike() {
+        use axum::routing::get as get_at;
+        use tower::ServiceExt as _;
+        let router = guarded(Router::new().route("/own", get_at(async || "own")), state().await);
+        let status = async |request: Request| router.clone().oneshot(request).await.expect("answer").status();
+        assert_eq!(status(get("/own")).await, StatusCode::OK);
+        let wrong = router.clone().oneshot(post("/own", &serde_json::json!({}))).await.expect("answer");
+        let body = axum::body::to_bytes(wrong.into_body(), 1000).await.expect("body");
+        assert!(body.starts_with(b"{\"error_code\":\"ENDPOINT_NOT_FOUND\""), "{body:?}");
+        let mut foreign = get("/own");
+        foreign.headers_mut().insert(header::HOST, HeaderValue::from_static("evil.example.org"));
+        assert_eq!(status(foreign).await, StatusCode::FORBIDDEN);
     }
 
     #[tokio::test]

@@ -8,7 +8,7 @@ mod wire;
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::routing::{delete as delete_at, get as get_at, patch as patch_at, post as post_at};
 use axum::{Json, Router};
 use ropewalk_tracking::{LoggedModelId, LoggedModelStatus, NewLoggedModel, Param, Tag};
@@ -16,7 +16,7 @@ use ropewalk_types::RunId;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::request::{Message, Parameters, experiment_id, required};
+use crate::request::{Message, Parameters, PathText, experiment_id, required};
 use crate::wire::{EnumValue, KeyValue};
 use crate::{MlflowError, MlflowState};
 use wire::LoggedModelOut;
@@ -95,7 +95,7 @@ struct Get {
 
 async fn get(
     State(state): State<Arc<MlflowState>>,
-    Path(text): Path<String>,
+    PathText(text): PathText,
     Parameters(message): Parameters<Get>,
 ) -> Answer {
     let deleted_too = message.allow_deleted.is_some_and(|allow| allow.eq_ignore_ascii_case("true"));
@@ -112,7 +112,7 @@ struct Finalize {
 
 async fn finalize(
     State(state): State<Arc<MlflowState>>,
-    Path(text): Path<String>,
+    PathText(text): PathText,
     Message(message): Message<Finalize>,
 ) -> Answer {
     let id = id_as_in(&text, message.model_id.as_deref())?;
@@ -127,7 +127,7 @@ async fn finalize(
 }
 
 /// `DeleteLoggedModel`: all is in the path, and the body is not looked at.
-async fn delete(State(state): State<Arc<MlflowState>>, Path(text): Path<String>) -> Answer {
+async fn delete(State(state): State<Arc<MlflowState>>, PathText(text): PathText) -> Answer {
     state.tracking.logged_model_delete(id(&text)?).await?;
     Ok(Json(json!({})))
 }
@@ -141,7 +141,7 @@ struct LogParams {
 
 async fn params(
     State(state): State<Arc<MlflowState>>,
-    Path(text): Path<String>,
+    PathText(text): PathText,
     Message(message): Message<LogParams>,
 ) -> Answer {
     let id = id_as_in(&text, message.model_id.as_deref())?;
@@ -158,7 +158,7 @@ struct SetTags {
 
 async fn tags(
     State(state): State<Arc<MlflowState>>,
-    Path(text): Path<String>,
+    PathText(text): PathText,
     Message(message): Message<SetTags>,
 ) -> Answer {
     let id = id_as_in(&text, message.model_id.as_deref())?;
@@ -167,7 +167,10 @@ async fn tags(
 }
 
 /// `DeleteLoggedModelTag`.
-async fn tag_delete(State(state): State<Arc<MlflowState>>, Path((text, key)): Path<(String, String)>) -> Answer {
+async fn tag_delete(
+    State(state): State<Arc<MlflowState>>,
+    PathText((text, key)): PathText<(String, String)>,
+) -> Answer {
     state.tracking.logged_model_tag_delete(id(&text)?, &key).await?;
     Ok(Json(json!({})))
 }

@@ -1,10 +1,13 @@
+use std::error::Error;
 use std::fmt;
 use std::marker::PhantomData;
 
-use axum::body::to_bytes;
-use axum::extract::{FromRequest, FromRequestParts, Query, Request};
+use axum::body::{Body, to_bytes};
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::header;
 use axum::http::request::Parts;
+use bytes::Bytes;
+use http_body_util::LengthLimitError;
 use ropewalk_types::{ExperimentId, RunId};
 use serde::de::{DeserializeOwned, Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -36,8 +39,7 @@ impl<T: DeserializeOwned, S: Send + Sync, const BYTES: usize> FromRequest<S> for
         if !essence.eq_ignore_ascii_case("application/json") {
             return Err(MlflowError::ContentType(essence.escape_debug().take(80).collect()));
         }
-        let body = to_bytes(request.into_body(), BYTES).await;
-        let body = body.map_err(|_| MlflowError::TooLarge { limit: BYTES as u64 })?;
+        let body = whole(request.into_body(), BYTES).await?;
         let body: &[u8] = if body.is_empty() { b"{}" } else { &body };
         // Serde would take a list as the values of the fields in their order.
         if body.trim_ascii_start().starts_with(b"[") {
@@ -48,6 +50,17 @@ impl<T: DeserializeOwned, S: Send + Sync, const BYTES: usize> FromRequest<S> for
             _ => MlflowError::NotJson(error.to_string()),
         })
     }
+}
+
+/// All of a body, which may have `limit` bytes.
+pub(crate) async fn whole(body: Body, limit: usize) -> Result<Bytes, MlflowError> {
+    to_bytes(body, limit).await.map_err(|error| {
+        if error.source().is_some_and(<dyn Error>::is::<LengthLimitError>) {
+            MlflowError::TooLarge { limit: limit as u64 }
+        } else {
+            MlflowError::BodyBroken(error.to_string())
+        }
+    })
 }
 
 /// A list that is not read on beyond [`FEW`] entries: many short ones take far more memory than their text.
@@ -81,6 +94,20 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Few<T> {
         }
 
         deserializer.deserialize_seq(Reading(PhantomData))
+    }
+}
+
+/// What stands in a URL's path, decoded once; what is not UTF-8 is refused in MLflow's shape.
+pub(crate) struct PathText<T = String>(pub(crate) T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for PathText<T> {
+    type Rejection = MlflowError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, MlflowError> {
+        match Path::<T>::from_request_parts(parts, state).await {
+            Ok(Path(text)) => Ok(Self(text)),
+            Err(error) => Err(MlflowError::invalid("path", &error.body_text())),
+        }
     }
 }
 

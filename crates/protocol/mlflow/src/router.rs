@@ -134,13 +134,16 @@ async fn server_info() -> Json<Value> {
     }))
 }
 
-async fn endpoint_absent(method: Method, uri: Uri) -> MlflowError {
+/// The answer to a path or a method that is not there.
+pub(crate) async fn endpoint_absent(method: Method, uri: Uri) -> MlflowError {
     MlflowError::EndpointAbsent { method: method.to_string(), path: uri.path().chars().take(200).collect() }
 }
 
 #[cfg(test)]
 mod tests {
+    use axum::body::Body;
     use axum::http::StatusCode;
+    use bytes::Bytes;
     use serde_json::json;
 
     use crate::testing::{Server, delete, get, post};
@@ -159,6 +162,37 @@ mod tests {
         for request in absent {
             server.refuses(request, 404, "ENDPOINT_NOT_FOUND").await;
         }
+    }
+
+    #[tokio::test]
+    async fn paths_that_are_no_text_are_refused_in_mlflows_shape() {
+        let server = Server::new().await;
+        for path in [
+            "/api/2.0/mlflow/logged-models/%ff",
+            "/api/2.0/mlflow/logged-models/%ff/artifacts/directories",
+            "/api/2.0/mlflow/webhooks/%ff",
+            "/api/2.0/mlflow/traces/%ff/info",
+            "/api/3.0/mlflow/traces/%ff",
+            "/api/3.0/mlflow/traces/tr-1/assessments/%ff",
+        ] {
+            server.refuses(get(path), 400, "INVALID_PARAMETER_VALUE").await;
+        }
+        let tag = delete("/api/2.0/mlflow/logged-models/m-1/tags/%ff");
+        server.refuses(tag, 400, "INVALID_PARAMETER_VALUE").await;
+    }
+
+    #[tokio::test]
+    async fn bodies_that_break_off_are_told_apart_from_long_ones() {
+        let server = Server::new().await;
+        let mut broken = post("/api/2.0/mlflow/experiments/create", &json!({}));
+        let pieces = [Ok(Bytes::from_static(b"{")), Err(std::io::Error::other("gone"))];
+        *broken.body_mut() = Body::from_stream(futures::stream::iter(pieces));
+        let message = server.refuses(broken, 400, "BAD_REQUEST").await;
+        assert!(message.contains("ended early"), "{message}");
+        let long = json!({"name": "x".repeat(crate::request::MESSAGE_BYTES)});
+        let long = post("/api/2.0/mlflow/experiments/create", &long);
+        let message = server.refuses(long, 400, "INVALID_PARAMETER_VALUE").await;
+        assert!(message.contains("longer than"), "{message}");
     }
 
     #[tokio::test]

@@ -18,7 +18,8 @@ use crate::{MlflowError, MlflowState};
 /// Things in a page if nothing is said, and at most.
 const PAGE: (usize, usize) = (1_000, 50_000);
 
-/// Turns for pages longer than [`LONG_PAGE`], which may take some hundred megabytes each while they are read and written.
+/// Turns for pages longer than [`LONG_PAGE`] and for traces with long spans, which may take some hundred megabytes each
+/// while they are read and written.
 static LONG_PAGES: Semaphore = Semaphore::const_new(2);
 /// MLflow's `search_runs` always asks for so many.
 const LONG_PAGE: usize = 10_000;
@@ -62,11 +63,13 @@ pub(crate) async fn runs(State(state): State<Arc<MlflowState>>, Message(message)
 
 /// A turn for a page of so many things, if it needs one.
 async fn turn(limit: usize) -> Result<Option<SemaphorePermit<'static>>, MlflowError> {
-    if limit <= LONG_PAGE {
-        return Ok(None);
-    }
+    if limit > LONG_PAGE { long_turn().await.map(Some) } else { Ok(None) }
+}
+
+/// A turn for an answer that may take some hundred megabytes.
+pub(crate) async fn long_turn() -> Result<SemaphorePermit<'static>, MlflowError> {
     match timeout(PATIENCE, LONG_PAGES.acquire()).await {
-        Ok(Ok(turn)) => Ok(Some(turn)),
+        Ok(Ok(turn)) => Ok(turn),
         _ => Err(MlflowError::Overloaded),
     }
 }

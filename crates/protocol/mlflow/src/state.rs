@@ -1,6 +1,5 @@
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use ropewalk_registry::{Registry, WebhookSender};
@@ -18,8 +17,6 @@ pub struct MlflowState {
     pub registry: Registry,
     /// Who sends the test of a webhook; without one a test says that none is sent here.
     pub webhooks: Option<Arc<dyn WebhookSender>>,
-    /// A directory on the disk, for artifacts on their way that are too large for memory. Created when needed.
-    pub spool: PathBuf,
     /// Host names, without port, under which this server may be addressed besides the loopback ones.
     pub allowed_hosts: Vec<String>,
     /// With it a request must carry it as `Authorization: Bearer`, or as the password of any user; without it and without
@@ -35,12 +32,11 @@ pub struct MlflowState {
 
 impl MlflowState {
     /// For loopback, without a token.
-    pub fn new(tracking: Tracking, registry: Registry, spool: PathBuf) -> Self {
+    pub fn new(tracking: Tracking, registry: Registry) -> Self {
         Self {
             tracking,
             registry,
             webhooks: None,
-            spool,
             allowed_hosts: Vec::new(),
             token: None,
             users: BTreeMap::new(),

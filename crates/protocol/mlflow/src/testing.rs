@@ -11,7 +11,6 @@ use ropewalk_store::Store;
 use ropewalk_tracking::{MIGRATIONS, Tracking};
 use ropewalk_types::ManualAmbient;
 use serde_json::Value;
-use tempfile::TempDir;
 use tower::ServiceExt as _;
 
 use crate::{MlflowState, router};
@@ -19,7 +18,17 @@ use crate::{MlflowState, router};
 /// The router over a tracking of its own, called without a socket.
 pub(crate) struct Server {
     router: Router,
-    spool: TempDir,
+}
+
+/// What the endpoints need, with nothing in it.
+pub(crate) async fn state() -> MlflowState {
+    let sets = [ropewalk_lineage::MIGRATIONS, MIGRATIONS, ropewalk_registry::MIGRATIONS];
+    let catalog = Catalog::in_memory(&sets).await.expect("catalogue in memory");
+    let store = Store::open("memory:").await.expect("store in memory");
+    let ambient = Arc::new(ManualAmbient::default());
+    let tracking = Tracking::new(catalog.clone(), store, ambient.clone());
+    let registry = Registry::with_files(catalog, ambient, tracking.clone());
+    MlflowState::new(tracking, registry)
 }
 
 impl Server {
@@ -28,16 +37,9 @@ impl Server {
     }
 
     pub(crate) async fn with(change: impl FnOnce(&mut MlflowState)) -> Self {
-        let sets = [ropewalk_lineage::MIGRATIONS, MIGRATIONS, ropewalk_registry::MIGRATIONS];
-        let catalog = Catalog::in_memory(&sets).await.expect("catalogue in memory");
-        let store = Store::open("memory:").await.expect("store in memory");
-        let spool = tempfile::tempdir().expect("spool");
-        let ambient = Arc::new(ManualAmbient::default());
-        let tracking = Tracking::new(catalog.clone(), store, ambient.clone());
-        let registry = Registry::with_files(catalog, ambient, tracking.clone());
-        let mut state = MlflowState::new(tracking, registry, spool.path().to_owned());
+        let mut state = state().await;
         change(&mut state);
-        Self { router: router(state), spool }
+        Self { router: router(state) }
     }
 
     pub(crate) async fn raw(&self, request: Request<Body>) -> Response {
@@ -73,10 +75,6 @@ impl Server {
         let (found, body) = self.call(request).await;
         assert_eq!((found.as_u16(), body["error_code"].as_str()), (status, Some(error_code)), "{shown}: {body}");
         body["message"].as_str().expect("message").to_owned()
-    }
-
-    pub(crate) fn spool_is_empty(&self) -> bool {
-        ropewalk_store::files::list(self.spool.path()).expect("spool").is_empty()
     }
 }
 

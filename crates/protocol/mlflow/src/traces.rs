@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -27,8 +27,10 @@ use ropewalk_tracking::{
 use ropewalk_types::{ExperimentId, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tokio::sync::SemaphorePermit;
 
-use crate::request::{LONG_MESSAGE_BYTES, Message, Parameters, experiment_id, required, run_id};
+use crate::request::{LONG_MESSAGE_BYTES, Message, Parameters, PathText, experiment_id, required, run_id};
+use crate::search::long_turn;
 use crate::wire::number::Int64;
 use crate::wire::page_size;
 use crate::{MlflowError, MlflowState, artifacts};
@@ -45,6 +47,11 @@ const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 /// The file among a trace's artifacts that holds its spans.
 const SPANS_FILE: &str = "traces.json";
+
+/// Spans of fewer bytes are read without a turn.
+const LONG_SPANS: u64 = 4 << 20;
+/// Most bytes of spans that are parsed for one answer.
+const MOST_SPANS: u64 = if cfg!(test) { 1 << 20 } else { 128 << 20 };
 
 /// The endpoints of traces under `/api` or `/ajax-api`.
 pub(crate) fn routes(prefix: &str) -> Router<States> {
@@ -94,13 +101,13 @@ async fn start(State(state): State<States>, Message(message): Message<Start, LON
 }
 
 /// `GetTraceInfoV3`.
-async fn info(State(state): State<States>, Path(trace): Path<String>) -> Answer {
+async fn info(State(state): State<States>, PathText(trace): PathText) -> Answer {
     let info = state.tracking.trace_info(&trace).await?;
     Ok(Json(json!({ "trace": { "trace_info": InfoOut::from(&info) } })))
 }
 
 /// `GetTraceInfo` of version 2.
-async fn info_old(State(state): State<States>, Path(trace): Path<String>) -> Answer {
+async fn info_old(State(state): State<States>, PathText(trace): PathText) -> Answer {
     let info = state.tracking.trace_info(&trace).await?;
     Ok(Json(json!({ "trace_info": OldInfoOut::from(&info) })))
 }
@@ -130,12 +137,26 @@ struct One {
     allow_partial: Option<String>,
 }
 
+/// A turn to read the spans of traces, if they are long: on their way they are in memory some times.
+async fn turn(state: &MlflowState, traces: &[String]) -> Result<Option<SemaphorePermit<'static>>, MlflowError> {
+    let bytes = state.tracking.trace_bytes(traces.to_vec()).await?;
+    if bytes > MOST_SPANS {
+        let reason = format!(
+            "the spans have {bytes} bytes, and one answer has at most {MOST_SPANS}; ask for fewer traces at once, or for the \
+             spans of one by get-trace-artifact"
+        );
+        return Err(MlflowError::invalid("trace_ids", &reason));
+    }
+    if bytes > LONG_SPANS { long_turn().await.map(Some) } else { Ok(None) }
+}
+
 async fn one(State(state): State<States>, Parameters(message): Parameters<One>) -> Result<Response, MlflowError> {
     #[derive(Serialize)]
     struct Out<'a> {
         trace: TraceOut<'a>,
     }
     let id = required("trace_id", message.trace_id)?;
+    let _turn = turn(&state, std::slice::from_ref(&id)).await?;
     let partial = message.allow_partial.is_some_and(|text| text.eq_ignore_ascii_case("true"));
     let trace = looked_for(&state, &id, partial).await?;
     let spans = stored_spans(&trace)?;
@@ -182,6 +203,7 @@ async fn many(
         traces: Vec<TraceOut<'a>>,
     }
     let (traces, experiments) = named(pairs)?;
+    let _turn = turn(&state, &traces).await?;
     let traces = state.tracking.trace_get_many(traces, experiments).await?;
     let spans = traces.iter().map(stored_spans).collect::<Result<Vec<_>, _>>()?;
     let traces = traces.iter().zip(&spans).map(|(trace, spans)| TraceOut {
@@ -318,7 +340,7 @@ struct TagIn {
     value: Option<String>,
 }
 
-async fn tag_set(State(state): State<States>, Path(trace): Path<String>, Message(message): Message<TagIn>) -> Answer {
+async fn tag_set(State(state): State<States>, PathText(trace): PathText, Message(message): Message<TagIn>) -> Answer {
     let tag = Tag::new(required("key", message.key)?, message.value.unwrap_or_default());
     state.tracking.trace_tag_set(&trace, tag).await?;
     Ok(Json(json!({})))
@@ -326,7 +348,7 @@ async fn tag_set(State(state): State<States>, Path(trace): Path<String>, Message
 
 async fn tag_delete(
     State(state): State<States>,
-    Path(trace): Path<String>,
+    PathText(trace): PathText,
     Message(message): Message<TagIn>,
 ) -> Answer {
     state.tracking.trace_tag_delete(&trace, &required("key", message.key)?).await?;
@@ -388,6 +410,9 @@ async fn artifact(
     if let Some(path) = message.path.filter(|path| !path.is_empty()) {
         return among_artifacts(&state, &id, &format!("attachments/{path}"), &headers).await;
     }
+    // They are not parsed, so that they may be as long as they are.
+    let long = state.tracking.trace_bytes(vec![id.clone()]).await? > LONG_SPANS;
+    let _turn = if long { Some(long_turn().await?) } else { None };
     match state.tracking.trace_get(&id, true).await {
         Ok(trace) => Ok(spans_file(&trace)),
         Err(TrackingError::Trace(TraceError::SpansElsewhere(_))) => {

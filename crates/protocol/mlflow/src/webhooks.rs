@@ -1,14 +1,14 @@
 //! `webhooks…` of `mlflow/protos/webhooks.proto`.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use ropewalk_registry::{Event, RegistryError, WEBHOOK_PAGE, WebhookChange, WebhookError};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::MlflowError;
 use crate::registered_models::{Answer, States};
-use crate::request::{Message, Parameters, required};
+use crate::request::{Message, Parameters, PathText, required};
 use crate::wire::number::Int64;
 use crate::wire::page_size;
 use crate::wire::registry::{page, webhook_out};
@@ -77,7 +77,7 @@ pub(crate) async fn create(State(state): States, Message(message): Message<Chang
     Ok(Json(json!({ "webhook": webhook_out(&webhook) })))
 }
 
-pub(crate) async fn get(State(state): States, Path(id): Path<String>) -> Answer {
+pub(crate) async fn get(State(state): States, PathText(id): PathText) -> Answer {
     let webhook = state.registry.webhook_get(&id).await?;
     Ok(Json(json!({ "webhook": webhook_out(&webhook) })))
 }
@@ -97,12 +97,12 @@ pub(crate) async fn list(State(state): States, Parameters(message): Parameters<L
     Ok(Json(page("webhooks", &webhooks, found.next.as_deref())))
 }
 
-pub(crate) async fn update(State(state): States, Path(id): Path<String>, Message(message): Message<Change>) -> Answer {
+pub(crate) async fn update(State(state): States, PathText(id): PathText, Message(message): Message<Change>) -> Answer {
     let webhook = state.registry.webhook_update(&id, message.change()?).await?;
     Ok(Json(json!({ "webhook": webhook_out(&webhook) })))
 }
 
-pub(crate) async fn delete(State(state): States, Path(id): Path<String>) -> Answer {
+pub(crate) async fn delete(State(state): States, PathText(id): PathText) -> Answer {
     state.registry.webhook_delete(&id).await?;
     Ok(Json(json!({})))
 }
@@ -113,7 +113,7 @@ pub(crate) struct Test {
     event: Option<EventIn>,
 }
 
-pub(crate) async fn test(State(state): States, Path(id): Path<String>, Message(message): Message<Test>) -> Answer {
+pub(crate) async fn test(State(state): States, PathText(id): PathText, Message(message): Message<Test>) -> Answer {
     let event = message.event.map(EventIn::event).transpose()?;
     let sent = match &state.webhooks {
         Some(sender) => state.registry.webhook_test(&id, event, &**sender).await?,

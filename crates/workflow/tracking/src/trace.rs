@@ -185,6 +185,11 @@ impl Tracking {
         self.catalog.read(move |connection| Box::pin(async move { read::get(connection, &trace, partial).await })).await
     }
 
+    /// How many bytes the spans of these traces have, at most [`TRACE_PAGE`] of them: what it costs to read them.
+    pub async fn trace_bytes(&self, traces: Vec<String>) -> Result<u64> {
+        self.catalog.read(move |connection| Box::pin(async move { read::bytes(connection, &traces).await })).await
+    }
+
     /// The traces of these ids without their spans, in this order; those that are not there, or in none of
     /// `experiments`, are left out. At most [`TRACE_PAGE`].
     pub async fn trace_infos(

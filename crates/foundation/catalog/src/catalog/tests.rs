@@ -448,3 +448,11 @@ async fn a_gap_in_the_database_is_seen() {
     catalog.close().await;
     assert_eq!(open_with(&directory, &[]).await, Some("catalog.migration_gap"));
 }
+
+/// Otherwise all tests "on PostgreSQL" would quietly run on files.
+#[tokio::test]
+async fn tests_run_on_the_server_that_is_named() {
+    let catalog = Catalog::in_memory(&[HEMP]).await.expect("in memory");
+    let named = if std::env::var_os(TEST_SERVER).is_some() { Dialect::Postgres } else { Dialect::Sqlite };
+    assert!(catalog.dialect() == named);
+}

@@ -15,13 +15,13 @@ pub(crate) enum Tracking {
 #[derive(Debug, Args)]
 pub(crate) struct TrackingPlace {
     /// The folder of a `ropewalk server`; by default the project's own runs and models are meant
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", env = "ROPEWALK_DATA")]
     pub(crate) data: Option<PathBuf>,
-    /// The server's catalogue, if it is not in the folder: postgresql://USER:PASSWORD@HOST/DATABASE
-    #[arg(long, value_name = "URL", requires = "data")]
+    /// The server's catalogue, if it is not in the folder: postgresql://USER@HOST/DATABASE; with a password by the variable
+    #[arg(long, value_name = "URL", requires = "data", env = "ROPEWALK_CATALOG", hide_env_values = true)]
     pub(crate) catalog: Option<String>,
     /// The server's store, if it is not in the folder: s3://BUCKET/PATH, gs://, az://
-    #[arg(long, value_name = "URL", requires = "data")]
+    #[arg(long, value_name = "URL", requires = "data", env = "ROPEWALK_STORE", hide_env_values = true)]
     pub(crate) store: Option<String>,
 }
 

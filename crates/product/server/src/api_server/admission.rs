@@ -27,7 +27,7 @@ const RETRY_SECONDS: u32 = 1;
 /// Bodies that are read and forgotten at once; each may take 256 KB of a buffer.
 const DRAINS: usize = 64;
 
-/// Kilobytes of answers that are in memory until their clients have read them, but for artifacts.
+/// Kilobytes of answers that are in memory until their clients have read them; of what goes in pieces nothing is counted.
 const ANSWER_KILOBYTES: u32 = 256 << 10;
 /// Shorter answers are not counted: of them there are not more than requests, and that of a write must never be given up.
 const LONG_ANSWER: u64 = 1 << 20;
@@ -95,12 +95,21 @@ impl Class {
         match path {
             "/health" | "/version" | "/metrics" | super::live::PATH => Self::Free,
             "/get-artifact" | "/model-versions/get-artifact" => Self::Download,
-            _ if !path.contains("/mlflow-artifacts/artifacts/") => Self::Message,
-            _ if method == Method::PUT => Self::Upload,
-            _ if method == Method::GET => Self::Download,
+            _ if method == Method::PUT && path.contains(PROXIED) => Self::Upload,
+            _ if method == Method::POST && path.ends_with("/mlflow/upload-artifact") => Self::Upload,
+            _ if method == Method::GET && gives_artifact(path) => Self::Download,
             _ => Self::Message,
         }
     }
+}
+
+/// Below it are all artifacts.
+const PROXIED: &str = "/mlflow-artifacts/artifacts/";
+
+/// Whether artifacts are read at a path under `/api` or `/ajax-api`.
+fn gives_artifact(path: &str) -> bool {
+    let of_model = || path.contains("/mlflow/logged-models/") && path.ends_with("/artifacts/files");
+    path.contains(PROXIED) || path.ends_with("/mlflow/get-trace-artifact") || of_model()
 }
 
 /// Room that a request has, until its answer is sent.
@@ -128,8 +137,8 @@ impl Admission {
 
     /// The answer with the room that it has until it is sent. One for which there is none is given up: many clients that
     /// do not read would keep a long answer each.
-    fn held(&self, class: Class, answer: Response, room: Room) -> Response {
-        let length = if class == Class::Message { answer.body().size_hint().exact() } else { None };
+    fn held(&self, answer: Response, room: Room) -> Response {
+        let length = answer.body().size_hint().exact();
         let wanted = kilobytes_of(length.filter(|length| *length > LONG_ANSWER).unwrap_or(0)).min(ANSWER_KILOBYTES);
         match Arc::clone(&self.answers).try_acquire_many_owned(wanted) {
             Ok(held) => answer.map(|body| Held::around(body, room, held)),
@@ -196,7 +205,7 @@ pub(super) async fn admit(State(admission): State<Arc<Admission>>, request: Requ
             let answer = next.run(request).await;
             admission.drain(rest, waits).await;
             match room {
-                Some(room) => admission.held(class, answer, room),
+                Some(room) => admission.held(answer, room),
                 None => answer,
             }
         }
@@ -362,6 +371,10 @@ mod tests {
         assert_eq!(class(Method::GET, "/ajax-api/2.0/mlflow-artifacts/artifacts/0/a"), Class::Download);
         assert_eq!(class(Method::DELETE, "/api/2.0/mlflow-artifacts/artifacts/0/a"), Class::Message);
         assert_eq!(class(Method::GET, "/api/2.0/mlflow-artifacts/artifacts"), Class::Message);
+        assert_eq!(class(Method::POST, "/ajax-api/2.0/mlflow/upload-artifact"), Class::Upload);
+        assert_eq!(class(Method::GET, "/ajax-api/2.0/mlflow/logged-models/m-1/artifacts/files"), Class::Download);
+        assert_eq!(class(Method::GET, "/ajax-api/2.0/mlflow/logged-models/m-1/artifacts/directories"), Class::Message);
+        assert_eq!(class(Method::GET, "/ajax-api/3.0/mlflow/get-trace-artifact"), Class::Download);
         assert_eq!(class(Method::GET, "/health"), Class::Free);
     }
 }

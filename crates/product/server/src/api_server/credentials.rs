@@ -20,8 +20,8 @@ pub struct Credentials {
     pub(super) users: BTreeMap<String, Secret>,
 }
 
-/// Where the credentials stand.
-#[derive(Clone, Debug, Default)]
+/// Where the credentials stand. It is not shown: it may hold a token.
+#[derive(Clone, Default)]
 pub struct CredentialSources {
     /// The token itself, as the environment gives it.
     pub token: Option<String>,

@@ -33,6 +33,8 @@ use topic::{Listening, Said, Topic};
 pub(super) const PATH: &str = "/api/2.0/ropewalk/events";
 /// Between two signs of life, so that proxies and listeners know a quiet stream from a dead one.
 const HEARTBEAT: Duration = Duration::from_secs(15);
+/// Runs and experiments that are asked for at once.
+const MOST_TOPICS: usize = 512;
 /// Events on their way to one listener.
 const ON_THE_WAY: usize = 16;
 /// After how many seconds a listener that finds no place should come again.
@@ -67,14 +69,20 @@ impl Live {
         Arc::new(Self { tracking, topics: Mutex::default(), places, measures, stopped })
     }
 
-    /// Begins to listen, with a task that asks for what is new if there was none.
-    fn listen(&self, wanted: LiveTopic) -> Listening {
+    /// Begins to listen, with a task that asks for what is new if there was none; nothing if others listen to
+    /// [`MOST_TOPICS`].
+    fn listen(&self, wanted: LiveTopic) -> Option<Listening> {
         let mut topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
         topics.retain(|_, topic| !topic.has_ended());
+        if topics.len() >= MOST_TOPICS && !topics.contains_key(&wanted) {
+            // Who comes again to one that nobody listened to begins anew.
+            let abandoned = topics.iter().find(|(_, topic)| topic.end_abandoned()).map(|(topic, _)| *topic)?;
+            topics.remove(&abandoned);
+        }
         loop {
             let topic = Arc::clone(topics.entry(wanted).or_insert_with(|| self.begin(wanted)));
             if let Some(listening) = topic.listen() {
-                return listening;
+                return Some(listening);
             }
             // It ended just now.
             topics.remove(&wanted);
@@ -125,7 +133,9 @@ async fn listen(
         return Ok(overloaded(RETRY_SECONDS, "too many clients listen"));
     };
     // Before the state is read, so that nothing falls between the two; what comes twice says the same twice.
-    let listening = live.listen(wanted);
+    let Some(listening) = live.listen(wanted) else {
+        return Ok(overloaded(RETRY_SECONDS, "too many runs and experiments are listened to"));
+    };
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
     let first = match last.and_then(|last| listening.topic.since(last)) {
         Some(missed) => missed,
@@ -200,7 +210,29 @@ fn event(said: &Said) -> Event {
 
 #[cfg(test)]
 mod tests {
+    use ropewalk_catalog::Catalog;
+    use ropewalk_store::Store;
+    use ropewalk_types::ManualAmbient;
+
     use super::*;
+    use crate::project::MIGRATIONS;
+
+    #[tokio::test]
+    async fn topics_are_bounded_and_abandoned_ones_make_room() {
+        let catalog = Catalog::in_memory(&MIGRATIONS).await.expect("catalogue");
+        let store = Store::open("memory:").await.expect("store");
+        let tracking = Tracking::new(catalog, store, Arc::new(ManualAmbient::default()));
+        let (_stop, stopped) = watch::channel(false);
+        let live = Live::new(tracking, 1, Arc::default(), stopped);
+        let topic = |number: usize| LiveTopic::Run(format!("{number:032x}").parse().expect("id"));
+        let mut heard: Vec<Listening> =
+            (0..MOST_TOPICS).map(|number| live.listen(topic(number)).expect("room")).collect();
+        assert!(live.listen(topic(MOST_TOPICS)).is_none());
+        assert!(live.listen(topic(0)).is_some(), "it is asked for already");
+        heard.truncate(MOST_TOPICS - 1);
+        let late = live.listen(topic(MOST_TOPICS));
+        assert!(late.is_some() && live.listen(topic(MOST_TOPICS + 1)).is_none());
+    }
 
     #[test]
     fn one_run_or_one_experiment() {

@@ -12,8 +12,8 @@ use ropewalk_tracking::{ArtifactHome, TrackingError};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{PathText, path};
-use crate::request::{Message, required, run_id};
+use super::path;
+use crate::request::{Message, PathText, required, run_id};
 use crate::wire::number::Int64;
 use crate::{MlflowError, MlflowState};
 

@@ -11,8 +11,8 @@ use ropewalk_tracking::{ArtifactPath, ArtifactRoot, TrackingError};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{PathText, download, folder, upload};
-use crate::request::Parameters;
+use super::{download, folder, upload};
+use crate::request::{Parameters, PathText};
 use crate::wire::FileInfo;
 use crate::{MlflowError, MlflowState};
 
@@ -104,7 +104,6 @@ mod tests {
             let by_run = server.raw(get(&format!("/get-artifact?run_id={run}&path=deep/file.bin"))).await;
             assert!(axum::body::to_bytes(by_run.into_body(), usize::MAX).await.expect("body") == bytes);
         }
-        assert!(server.spool_is_empty());
     }
 
     #[tokio::test]
@@ -157,7 +156,6 @@ mod tests {
             server.refuses(get(&format!("{API}?path={path}")), 400, "INVALID_PARAMETER_VALUE").await;
         }
         assert_eq!(server.ok(get(API)).await["files"], json!([]));
-        assert!(server.spool_is_empty());
     }
 
     #[tokio::test]
@@ -245,6 +243,5 @@ mod tests {
         *broken.body_mut() = axum::body::Body::from_stream(futures::stream::iter(pieces));
         server.refuses(broken, 400, "BAD_REQUEST").await;
         server.refuses(get(&path), 404, "RESOURCE_DOES_NOT_EXIST").await;
-        assert!(server.spool_is_empty());
     }
 }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use serde::Deserialize;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::id;
 use crate::artifacts::{download_from, list_under};
-use crate::request::{Parameters, required};
+use crate::request::{Parameters, PathText, required};
 use crate::wire::FileInfo;
 use crate::{MlflowError, MlflowState};
 
@@ -22,7 +22,7 @@ pub(super) struct List {
 /// What lies in one folder of a logged model, with paths inside it.
 pub(super) async fn list(
     State(state): State<Arc<MlflowState>>,
-    Path(text): Path<String>,
+    PathText(text): PathText,
     Parameters(message): Parameters<List>,
 ) -> Result<Json<Value>, MlflowError> {
     let uri = state.tracking.logged_model_get(id(&text)?, false).await?.artifact_uri;
@@ -44,7 +44,7 @@ pub(super) struct Download {
 /// The bytes of a file of a logged model.
 pub(super) async fn download(
     State(state): State<Arc<MlflowState>>,
-    Path(text): Path<String>,
+    PathText(text): PathText,
     Parameters(message): Parameters<Download>,
     headers: HeaderMap,
 ) -> Result<Response, MlflowError> {

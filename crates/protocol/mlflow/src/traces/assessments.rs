@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use ropewalk_tracking::{Assessment, AssessmentFault, AssessmentUpdate, AssessmentValue};
 use ropewalk_types::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::any::{Any, python_json};
 use super::time::{timestamp, timestamp_text};
-use crate::request::{LONG_MESSAGE_BYTES, Message};
+use crate::request::{LONG_MESSAGE_BYTES, Message, PathText};
 use crate::{MlflowError, MlflowState};
 
 type Answer = Result<Json<Value>, MlflowError>;
@@ -263,7 +263,7 @@ pub(super) struct Create {
 
 pub(super) async fn create(
     State(state): State<Arc<MlflowState>>,
-    Path(trace): Path<String>,
+    PathText(trace): PathText,
     Message(message): Message<Create, LONG_MESSAGE_BYTES>,
 ) -> Answer {
     let assessment = message.assessment.ok_or(MlflowError::Missing("assessment"))?;
@@ -271,7 +271,10 @@ pub(super) async fn create(
     Ok(answer(&state.tracking.assessment_create(assessment).await?))
 }
 
-pub(super) async fn get(State(state): State<Arc<MlflowState>>, Path((trace, id)): Path<(String, String)>) -> Answer {
+pub(super) async fn get(
+    State(state): State<Arc<MlflowState>>,
+    PathText((trace, id)): PathText<(String, String)>,
+) -> Answer {
     Ok(answer(&state.tracking.assessment_get(&trace, &id).await?))
 }
 
@@ -301,7 +304,7 @@ impl Mask {
 
 pub(super) async fn update(
     State(state): State<Arc<MlflowState>>,
-    Path((trace, id)): Path<(String, String)>,
+    PathText((trace, id)): PathText<(String, String)>,
     Message(message): Message<Update, LONG_MESSAGE_BYTES>,
 ) -> Answer {
     let assessment = message.assessment.ok_or(MlflowError::Missing("assessment"))?;
@@ -323,7 +326,10 @@ pub(super) async fn update(
     Ok(answer(&state.tracking.assessment_update(&trace, &id, update).await?))
 }
 
-pub(super) async fn delete(State(state): State<Arc<MlflowState>>, Path((trace, id)): Path<(String, String)>) -> Answer {
+pub(super) async fn delete(
+    State(state): State<Arc<MlflowState>>,
+    PathText((trace, id)): PathText<(String, String)>,
+) -> Answer {
     state.tracking.assessment_delete(&trace, &id).await?;
     Ok(Json(json!({})))
 }

@@ -8,7 +8,7 @@ use std::io::Read;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -19,7 +19,8 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
-use crate::request::{experiment_id, required};
+use crate::error::with_retry;
+use crate::request::{experiment_id, required, whole};
 use crate::{MlflowError, MlflowState};
 use decode::{Decoded, decode};
 
@@ -77,7 +78,7 @@ async fn taken(
     let experiment = required("x-mlflow-experiment-id", field(headers, "x-mlflow-experiment-id").map(str::to_owned))?;
     let experiment = experiment_id(&experiment)?;
     let packing = field(headers, "content-encoding").unwrap_or_default().trim().to_ascii_lowercase();
-    let body = to_bytes(body, BODY_BYTES).await.map_err(|_| MlflowError::TooLarge { limit: BODY_BYTES as u64 })?;
+    let body = whole(body, BODY_BYTES).await?;
     let wanted = if matches!(&*packing, "" | "identity") { body.len().div_ceil(TURN_BYTES) } else { ALL_TURNS };
     // Short ones need no turn, so that they pass by the long ones. It is never closed.
     let wanted = if wanted <= 1 { 0 } else { wanted.min(ALL_TURNS) as u32 };
@@ -175,10 +176,25 @@ fn refused(encoding: Encoding, error: &MlflowError) -> Response {
     if status.is_server_error() {
         tracing::error!(code = error.code(), "{message}");
     }
-    match encoding {
+    with_retry(match encoding {
         Encoding::Protobuf => protobuf(status, &proto::ErrorStatus { code, message }),
         Encoding::Json => {
             (status, Json(json!({ "code": code, "message": message, "error_code": error_code }))).into_response()
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exporters_are_told_when_to_come_again() {
+        for encoding in [Encoding::Protobuf, Encoding::Json] {
+            let later = refused(encoding, &MlflowError::Overloaded);
+            assert_eq!(later.status(), StatusCode::SERVICE_UNAVAILABLE);
+            assert_eq!(later.headers().get(header::RETRY_AFTER), Some(&HeaderValue::from_static("1")));
+            assert!(!refused(encoding, &MlflowError::Missing("x")).headers().contains_key(header::RETRY_AFTER));
         }
     }
 }

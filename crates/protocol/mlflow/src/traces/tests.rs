@@ -403,3 +403,25 @@ async fn clients_before_mlflow_3_record_a_trace_at_its_start_and_at_its_end() {
     server.refuses(absent, 404, "RESOURCE_DOES_NOT_EXIST").await;
     server.refuses(post(OLD, &json!({ "timestamp_ms": 1 })), 400, "INVALID_PARAMETER_VALUE").await;
 }
+
+#[tokio::test]
+async fn more_spans_than_an_answer_may_have_are_refused() {
+    let server = Server::new().await;
+    let span = |trace: u32| {
+        json!({
+            "traceId": format!("{trace:032x}"), "spanId": "00000000000000aa", "name": "long",
+            "startTimeUnixNano": "1544712660000000000", "endTimeUnixNano": "1544712661500000000",
+            "attributes": [{ "key": "text", "value": { "stringValue": "x".repeat(600 << 10) } }],
+        })
+    };
+    let scope = json!({ "spans": [span(1), span(2)] });
+    let body = json!({ "resourceSpans": [{ "resource": {}, "scopeSpans": [scope] }] });
+    server.ok(export("application/json", body.to_string())).await;
+    let id = |trace: u32| format!("tr-{trace:032x}");
+    for path in [format!("{NEW}/get?trace_id={}", id(1)), format!("{NEW}/batchGet?trace_ids={}", id(2))] {
+        server.ok(get(&path)).await;
+    }
+    let both = get(&format!("{NEW}/batchGet?trace_ids={}&trace_ids={}", id(1), id(2)));
+    let message = server.refuses(both, 400, "INVALID_PARAMETER_VALUE").await;
+    assert!(message.contains("fewer traces"), "{message}");
+}

@@ -1,7 +1,7 @@
 //! How clients before MLflow 3 record a trace: its info at the start and again at the end; its spans are an artifact.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use ropewalk_tracking::{TraceInfo, TraceState};
 use ropewalk_types::Timestamp;
 use serde::Deserialize;
@@ -10,7 +10,7 @@ use serde_json::json;
 use super::info::OldInfoOut;
 use super::{Answer, States};
 use crate::MlflowError;
-use crate::request::{Message, experiment_id, required};
+use crate::request::{Message, PathText, experiment_id, required};
 use crate::wire::KeyValue;
 use crate::wire::number::Int64;
 
@@ -46,7 +46,7 @@ pub(super) struct End {
 
 pub(super) async fn end(
     State(state): State<States>,
-    Path(trace): Path<String>,
+    PathText(trace): PathText,
     Message(message): Message<End>,
 ) -> Answer {
     let Int64(ended) = message.timestamp_ms.ok_or(MlflowError::Missing("timestamp_ms"))?;

@@ -136,20 +136,41 @@ async fn rows_by_ids(
     traces: &[String],
     experiments: Option<&[ExperimentId]>,
 ) -> Result<Vec<TraceRow>, TrackingError> {
-    let (count, limit) = (traces.len(), TRACE_PAGE);
-    if count > limit {
-        return Err(TraceError::TooMany { kind: "trace ids", count, limit }.into());
-    }
+    count_check(traces)?;
     if traces.is_empty() {
         return Ok(Vec::new());
     }
-    let places = Places::of(count);
+    let places = Places::of(traces.len());
     let select = format!("SELECT {COLUMNS} FROM trace t WHERE t.id IN ({})", places.text(1));
     let found: Vec<TraceRow> = places.bind(query(select), texts(traces)).fetch_all(connection).await?;
     let wanted = |row: &TraceRow| experiments.is_none_or(|wanted| wanted.contains(&ExperimentId(row.experiment)));
     let mut by_id: HashMap<String, TraceRow> =
         found.into_iter().filter(wanted).map(|row| (row.id.clone(), row)).collect();
     Ok(traces.iter().filter_map(|id| by_id.remove(id)).collect())
+}
+
+fn count_check(traces: &[String]) -> Result<(), TraceError> {
+    match (traces.len(), TRACE_PAGE) {
+        (count, limit) if count > limit => Err(TraceError::TooMany { kind: "trace ids", count, limit }),
+        _ => Ok(()),
+    }
+}
+
+/// How many bytes the spans of traces have; those of a trace that is not there have none.
+pub(super) async fn bytes(connection: &mut Connection, traces: &[String]) -> Result<u64, TrackingError> {
+    count_check(traces)?;
+    if traces.is_empty() {
+        return Ok(0);
+    }
+    let places = Places::of(traces.len());
+    // Both databases know the length of a long text without reading it.
+    let select = format!(
+        "SELECT COALESCE(CAST(SUM(OCTET_LENGTH(s.content)) AS BIGINT), 0) FROM trace_span s \
+         WHERE s.trace IN (SELECT t.number FROM trace t WHERE t.id IN ({}))",
+        places.text(1)
+    );
+    let bytes: i64 = places.bind(query(select), texts(traces)).fetch_one(connection).await?;
+    Ok(bytes.unsigned_abs())
 }
 
 pub(super) async fn whole(

@@ -380,3 +380,20 @@ async fn deleting_takes_the_oldest_or_those_named_with_all_that_they_had() {
     let again = tracking.trace_start(info("tr-1", 1)).await.expect("again");
     assert!(again.assessments.is_empty() && !again.tags.contains_key(SPANS_TAG));
 }
+
+#[tokio::test]
+async fn the_bytes_of_spans_are_told_before_they_are_read() {
+    let tracking = tracking().await;
+    let mut second = span("2", "a", None, 1);
+    second.content = "{\"name\": \"größer\"}".to_owned();
+    let spans = vec![span("1", "a", None, 1), span("1", "b", Some("a"), 1), second];
+    tracking.spans_log(DEFAULT_EXPERIMENT, spans).await.expect("spans");
+    let ids = || ["tr-1", "tr-none", "tr-2"].map(str::to_owned).to_vec();
+    let traces = tracking.trace_get_many(ids(), None).await.expect("traces");
+    let bytes: usize = traces.iter().flat_map(|trace| &trace.spans).map(String::len).sum();
+    assert!(bytes > 0);
+    assert_eq!(tracking.trace_bytes(ids()).await.expect("bytes"), bytes as u64);
+    assert_eq!(tracking.trace_bytes(vec!["tr-none".to_owned()]).await.expect("bytes"), 0);
+    let many = tracking.trace_bytes(vec![String::new(); TRACE_PAGE + 1]).await;
+    assert!(matches!(many, Err(TrackingError::Trace(TraceError::TooMany { .. }))));
+}

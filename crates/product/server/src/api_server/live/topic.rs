@@ -83,6 +83,14 @@ impl Topic {
         self.kept().ended
     }
 
+    /// Ends it if nobody listens; whether that is so.
+    pub(super) fn end_abandoned(&self) -> bool {
+        let mut kept = self.kept();
+        // Under the lock: nobody begins to listen to what has ended.
+        kept.ended |= kept.listeners == 0;
+        kept.ended
+    }
+
     /// What came after the event of this id; none where that is not known any more.
     pub(super) fn since(&self, id: &str) -> Option<Vec<Arc<Said>>> {
         let (epoch, number) = id.split_once('-')?;
@@ -131,12 +139,9 @@ impl Topic {
                 self.begun.send_replace(true);
             }
             sleep(PERIOD).await;
-            let mut kept = self.kept();
-            if kept.listeners > 0 {
+            if self.kept().listeners > 0 {
                 heard = Instant::now();
-            } else if heard.elapsed() > ABANDONED {
-                // Under the lock: nobody begins to listen to what has ended.
-                kept.ended = true;
+            } else if (self.has_ended() || heard.elapsed() > ABANDONED) && self.end_abandoned() {
                 return;
             }
         }
@@ -258,7 +263,9 @@ mod tests {
         assert_eq!(topic.kept().listeners, 1);
         drop(listening);
         assert_eq!(topic.kept().listeners, 0);
-        topic.kept().ended = true;
-        assert!(topic.listen().is_none() && topic.has_ended());
+        let listening = topic.listen().expect("it has not ended");
+        assert!(!topic.end_abandoned() && !topic.has_ended());
+        drop(listening);
+        assert!(topic.end_abandoned() && topic.listen().is_none() && topic.has_ended());
     }
 }
