@@ -71,7 +71,8 @@ impl Web {
         let answer = loop {
             let one = request.try_clone().ok_or_else(|| unreadable("a request with a stream cannot be sent twice"))?;
             let answer = one.send().await.map_err(|error| unreadable(error.without_url()))?;
-            match pause_asked(&answer) {
+            let asked = pause_asked(&answer);
+            match asked {
                 Some(pause) if pauses < AGAIN => tokio::time::sleep(pause).await,
                 _ => break answer,
             }
