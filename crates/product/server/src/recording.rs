@@ -10,7 +10,7 @@ use ropewalk_mlflow::{MlflowState, RunBegun, Secret};
 use ropewalk_pipeline::{ArtifactKind, Failure, Input, Outcome, PipelineError, RunRecorder, RunRecorders, StageSpec};
 use ropewalk_registry::Registry;
 use ropewalk_tracking::{
-    Artifact, ArtifactPath, Batch, Metric, NewRun, Param, Tag, Tracking, TrackingError, transaction,
+    Artifact, ArtifactHome, ArtifactPath, Batch, Metric, NewRun, Param, Tag, Tracking, TrackingError, transaction,
 };
 use ropewalk_types::{Ambient, DatasetName, Digest, ExperimentId, RunId, RunStatus, Uri};
 use ropewalk_versions::CodeState;
