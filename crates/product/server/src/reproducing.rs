@@ -283,7 +283,7 @@ async fn sources_of(catalog: &Catalog, stage: &StageName, key: Option<Digest>) -
     let Some(key) = key else { return Ok(Facts::new()) };
     let executed = Uri::Stage { name: stage.clone(), key };
     let mut found = Facts::new();
-    for step in upstream(catalog, &executed).await? {
+    for step in Box::pin(upstream(catalog, &executed)).await? {
         if let Uri::File { path, digest } = step.link.parent
             && step.link.child == executed
         {
