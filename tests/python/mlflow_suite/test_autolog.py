@@ -81,14 +81,15 @@ def test_lightgbm(client):
     assert numpy.allclose(loaded.predict(ROWS), booster.predict(ROWS))
 
 
-def test_evaluation(client):
+@pytest.mark.parametrize("evaluate", [mlflow.models.evaluate, mlflow.evaluate], ids=["models", "former"])
+def test_evaluation(client, evaluate):
     from sklearn.linear_model import LogisticRegression
 
     model = LogisticRegression().fit(ROWS.to_numpy(), LABELS)
     data = ROWS.assign(label=LABELS)
     with mlflow.start_run() as run:
         info = mlflow.sklearn.log_model(model, name="model", pip_requirements=["scikit-learn"])
-        result = mlflow.models.evaluate(
+        result = evaluate(
             info.model_uri,
             mlflow.data.from_pandas(data, targets="label", name="held out"),
             model_type="classifier",

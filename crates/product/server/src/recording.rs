@@ -5,10 +5,12 @@ use async_trait::async_trait;
 use futures::future::BoxFuture;
 use ropewalk_catalog::{Catalog, Connection};
 use ropewalk_data::{AuditAction, AuditEvent, DataError, audit_append, audit_write, version_again, version_list};
-use ropewalk_mlflow::{MlflowState, Secret};
+use ropewalk_mlflow::{MlflowState, RunBegun, Secret};
 use ropewalk_pipeline::{ArtifactKind, Failure, Input, Outcome, PipelineError, RunRecorder, RunRecorders, StageSpec};
 use ropewalk_registry::Registry;
-use ropewalk_tracking::{ArtifactPath, Batch, Metric, NewRun, Param, Tag, Tracking, TrackingError, transaction};
+use ropewalk_tracking::{
+    Artifact, ArtifactHome, ArtifactPath, Batch, Metric, NewRun, Param, Tag, Tracking, TrackingError, transaction,
+};
 use ropewalk_types::{Ambient, DatasetName, Digest, ExperimentId, RunId, RunStatus, Uri};
 use ropewalk_versions::CodeState;
 use serde_json::json;
@@ -42,6 +44,8 @@ struct TrackedRun {
     registry: Registry,
     ambient: Arc<dyn Ambient>,
     run: RunId,
+    /// What says from what the run came.
+    kept: Vec<Artifact>,
     endpoint: OnceCell<Endpoint>,
 }
 
@@ -139,10 +143,10 @@ impl RunRecorders for TrackedRuns {
         new.owner = Some(OWNER.to_owned());
         let run = self.tracking.run_create(new).await?.info.id;
         self.audit_reads(stage, run, inputs).await?;
-        self.surroundings.keep(&self.tracking, run, stage, inputs).await?;
+        let kept = self.surroundings.keep(&self.tracking, run, stage, inputs).await?;
         let (tracking, ambient) = (self.tracking.clone(), Arc::clone(&self.ambient));
         let registry = self.registry.clone();
-        Ok(Arc::new(TrackedRun { tracking, registry, ambient, run, endpoint: OnceCell::new() }))
+        Ok(Arc::new(TrackedRun { tracking, registry, ambient, run, kept, endpoint: OnceCell::new() }))
     }
 
     async fn known(&self, outcome: &Outcome) -> Result<BTreeSet<String>, Failure> {
@@ -234,6 +238,8 @@ impl TrackedRun {
         let mut state = MlflowState::new(self.tracking.clone(), self.registry.clone());
         state.token = Some(Secret::new(&token));
         state.owner = Some(OWNER.to_owned());
+        let hears: Arc<dyn RunBegun> = Arc::new(Inherited { tracking: self.tracking.clone(), kept: self.kept.clone() });
+        state.begun = Some(hears);
         let router = ropewalk_mlflow::router(state);
         let server = tokio::spawn(async move {
             // It ends with the stage; a client that loses it says so itself.
@@ -243,8 +249,55 @@ impl TrackedRun {
     }
 }
 
+/// The runs that a stage's commands begin besides the stage's own came from the same: they keep the same record.
+#[derive(Debug)]
+struct Inherited {
+    tracking: Tracking,
+    kept: Vec<Artifact>,
+}
+
+impl RunBegun for Inherited {
+    fn begun(&self, run: RunId) -> BoxFuture<'_, Result<(), TrackingError>> {
+        Box::pin(async move {
+            // An experiment that a script made may keep its artifacts in a bucket, into which nothing is written from here.
+            if matches!(self.tracking.artifact_home(run).await?, ArtifactHome::Elsewhere(_)) {
+                return Ok(());
+            }
+            for file in &self.kept {
+                self.tracking.artifact_put(run, file.path.clone(), file.digest, file.size).await?;
+            }
+            Ok(())
+        })
+    }
+}
+
 impl Drop for Endpoint {
     fn drop(&mut self) {
         self.server.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use ropewalk_store::Store;
+    use ropewalk_tracking::{DEFAULT_EXPERIMENT, MIGRATIONS};
+    use ropewalk_types::{ManualAmbient, Timestamp};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_run_that_a_command_begins_keeps_what_the_run_of_its_stage_keeps() {
+        let catalog = Catalog::in_memory(&[MIGRATIONS]).await.expect("catalogue in memory");
+        let store = Store::open("memory:").await.expect("store in memory");
+        let tracking = Tracking::new(catalog, store, Arc::new(ManualAmbient::default()));
+        let begin =
+            async || tracking.run_create(NewRun::new(DEFAULT_EXPERIMENT, Timestamp(1))).await.expect("run").info.id;
+        let (stage, child) = (begin().await, begin().await);
+        let path = ArtifactPath::new("ropewalk/lineage.json").expect("path");
+        let record = tracking.artifact_write(stage, path.clone(), Bytes::from_static(b"{}")).await.expect("record");
+        let inherited = Inherited { tracking: tracking.clone(), kept: vec![record] };
+        inherited.begun(child).await.expect("kept");
+        assert_eq!(tracking.artifact_read(child, &path).await.expect("record"), Bytes::from_static(b"{}"));
     }
 }

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ropewalk_catalog::Catalog;
+use ropewalk_lineage::upstream;
 use ropewalk_pipeline::{Input, Observer, StageReport, StageSpec, StageState, outcome_get};
 use ropewalk_registry::Registry;
 use ropewalk_store::files;
 use ropewalk_tracking::{Run, Tracking};
-use ropewalk_types::{Digest, RunId, StageName};
+use ropewalk_types::{Digest, RunId, StageName, Uri};
 use ropewalk_versions::CodeState;
 use serde::Serialize;
 
@@ -81,6 +82,8 @@ pub struct Reproduction {
     pub error: Option<String>,
     /// Everything that was compared.
     pub compared: Vec<Compared>,
+    /// The sources that an ingest read and that are not any more what they were when the run read them, by their digests.
+    pub sources: Vec<Difference>,
     /// What is not the same about programs and packages: where something came out otherwise, a likely reason.
     pub environment: Vec<Difference>,
     /// Wall time, in seconds.
@@ -101,6 +104,7 @@ struct Recorded {
     lineage: RunLineage,
     stage: StageName,
     key: Option<Digest>,
+    sources: Facts,
     outputs: Facts,
     artifacts: Facts,
 }
@@ -109,7 +113,7 @@ impl OpenProject {
     /// Does again what `run` did: its stage with the code, the inputs and the settings that are recorded of it, in a folder
     /// and a catalogue of its own, so that nothing of the project changes.
     ///
-    /// A source that is ingested is read as it is now. `waits` hears who holds the project meanwhile.
+    /// A source that is ingested is read as it is now, and what changed in it is told. `waits` hears who holds the project meanwhile.
     ///
     /// # Errors
     /// The run is not one of a stage, its code or an input is gone, or its stage makes nothing, as a registration.
@@ -164,15 +168,17 @@ impl OpenProject {
             return Err(ServerError::Unknown { what, hint: format!("run it anew: `ropewalk run {stage}`") });
         };
         let key: Option<Digest> = key.parse().ok();
+        let stage = StageName::new(stage)?;
         let outcome = match key {
             Some(key) => outcome_get(&self.catalog, &key).await?,
             None => None,
         };
+        let sources = sources_of(&self.catalog, &stage, key).await?;
         let outputs = outcome.map(|outcome| outcome.outputs).unwrap_or_default();
         let outputs = outputs.into_iter().map(|(name, artifact)| (name, artifact.digest.to_string())).collect();
         let mut artifacts = home.artifacts(run).await?;
         artifacts.remove(LOG);
-        Ok(Recorded { run: found, lineage, stage: StageName::new(stage)?, key, outputs, artifacts })
+        Ok(Recorded { run: found, lineage, stage, key, sources, outputs, artifacts })
     }
 
     /// Lays the project's lock file beside the code, as it is now, so that it is compared with the one of the run.
@@ -241,6 +247,7 @@ impl OpenProject {
             same_key: report.key.is_some() && report.key == recorded.key,
             error: failed.then(|| report.error.clone().unwrap_or_else(|| "the stage did not run".to_owned())),
             compared: Vec::new(),
+            sources: Vec::new(),
             environment: Vec::new(),
             seconds: report.seconds,
         };
@@ -255,6 +262,11 @@ impl OpenProject {
         all.extend(compared("artifact", &recorded.artifacts, &artifacts));
         all.extend(compared("param", &params(&recorded.run), &params(&now)));
         all.extend(metrics(&recorded.run, &now, tolerance));
+        // Of a run whose sources are not known there is nothing to say.
+        if !recorded.sources.is_empty() {
+            let sources = sources_of(&self.catalog, &recorded.stage, report.key).await?;
+            reproduction.sources = differences(&recorded.sources, &sources);
+        }
         let programs = home.run_lineage(again).await?;
         let (before, after) = (environment(&now, Some(&recorded.lineage)), environment(&now, programs.as_ref()));
         reproduction.environment = differences(&before, &after);
@@ -264,6 +276,21 @@ impl OpenProject {
 
 fn unknown(what: String) -> ServerError {
     ServerError::Unknown { what, hint: "see `ropewalk runs list`".to_owned() }
+}
+
+/// The digests of what an execution of a stage read from outside of the project's data, by its path.
+async fn sources_of(catalog: &Catalog, stage: &StageName, key: Option<Digest>) -> Result<Facts, ServerError> {
+    let Some(key) = key else { return Ok(Facts::new()) };
+    let executed = Uri::Stage { name: stage.clone(), key };
+    let mut found = Facts::new();
+    for step in Box::pin(upstream(catalog, &executed)).await? {
+        if let Uri::File { path, digest } = step.link.parent
+            && step.link.child == executed
+        {
+            found.insert(path, digest.to_string());
+        }
+    }
+    Ok(found)
 }
 
 fn code_state_of(code: &CodeRecord) -> CodeState {

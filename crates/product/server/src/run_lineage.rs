@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use ropewalk_pipeline::{Artifact, Failure, Input, StageSpec};
 use ropewalk_store::{Store, files};
-use ropewalk_tracking::{ArtifactPath, Tracking, TrackingError};
+use ropewalk_tracking::{Artifact as RunArtifact, ArtifactPath, Tracking, TrackingError};
 use ropewalk_types::{Digest, RunId};
 use ropewalk_versions::CodeState;
 use serde::{Deserialize, Serialize};
@@ -105,22 +105,24 @@ impl Surroundings {
         })
     }
 
-    /// Keeps what decides what `stage` will make, with its run.
+    /// Keeps what decides what `stage` will make, with its run; gives the files that say it.
     pub(crate) async fn keep(
         &self,
         tracking: &Tracking,
         run: RunId,
         stage: &StageSpec,
         inputs: &BTreeMap<String, Input>,
-    ) -> Result<(), Failure> {
+    ) -> Result<Vec<RunArtifact>, Failure> {
         let environment = self.environment(stage).await?;
+        let mut kept = Vec::new();
         if let Some(patch) = self.code.patch {
-            tracking.artifact_put(run, path(PATCH)?, patch.digest, patch.size).await?;
+            kept.push(tracking.artifact_put(run, path(PATCH)?, patch.digest, patch.size).await?);
         }
         if let Some(lock) = &environment.lock {
             let at = self.root.join(&lock.path);
             let blob = tracking.store().put_file(&at).await?;
-            tracking.artifact_put(run, path(&format!("{FOLDER}/{}", lock.path))?, blob.digest, blob.size).await?;
+            let place = path(&format!("{FOLDER}/{}", lock.path))?;
+            kept.push(tracking.artifact_put(run, place, blob.digest, blob.size).await?);
         }
         let code = CodeRecord {
             tree: self.code.tree,
@@ -133,8 +135,8 @@ impl Surroundings {
         let inputs = inputs.iter().map(|(name, input)| (name.clone(), InputRecord::from(input))).collect();
         let record = RunLineage { code, inputs, environment, hardware: self.hardware.clone() };
         let text = serde_json::to_vec(&record).map_err(|error| lost(&error))?;
-        tracking.artifact_write(run, path(RECORD)?, Bytes::from(text)).await?;
-        Ok(())
+        kept.push(tracking.artifact_write(run, path(RECORD)?, Bytes::from(text)).await?);
+        Ok(kept)
     }
 
     async fn environment(&self, stage: &StageSpec) -> Result<EnvironmentRecord, Failure> {

@@ -35,7 +35,7 @@ pub use error::MlflowError;
 pub use guard::guarded;
 pub use overload::overloaded;
 pub use router::router;
-pub use state::{MlflowState, Principal, Secret};
+pub use state::{MlflowState, Principal, RunBegun, Secret};
 pub use traces::{span_of, spans_of, trace_info_of};
 
 /// The version of MLflow whose API is spoken; `GET /version` answers it.

@@ -41,7 +41,11 @@ pub(crate) async fn create(State(state): State<Arc<MlflowState>>, Message(messag
         owner: state.owner.clone(),
         ..NewRun::new(experiment, start)
     };
-    found(&state.tracking.run_create(new).await?)
+    let run = state.tracking.run_create(new).await?;
+    if let Some(hears) = &state.begun {
+        hears.begun(run.info.id).await?;
+    }
+    found(&run)
 }
 
 /// `GetRun`, `DeleteRun`, `RestoreRun`.
@@ -107,8 +111,14 @@ fn status(value: &EnumValue) -> Result<RunStatus, MlflowError> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use futures::future::BoxFuture;
+    use ropewalk_tracking::TrackingError;
+    use ropewalk_types::RunId;
     use serde_json::{Value, json};
 
+    use crate::RunBegun;
     use crate::testing::{Server, get, post};
 
     const API: &str = "/api/2.0/mlflow/runs";
@@ -117,6 +127,26 @@ mod tests {
         let create =
             json!({"experiment_id": "0", "start_time": start.to_string(), "user_id": "ada", "run_name": "first"});
         server.ok(post(&format!("{API}/create"), &create)).await["run"].take()
+    }
+
+    #[derive(Debug, Default)]
+    struct Heard(Mutex<Vec<RunId>>);
+
+    impl RunBegun for Heard {
+        fn begun(&self, run: RunId) -> BoxFuture<'_, Result<(), TrackingError>> {
+            self.0.lock().expect("lock").push(run);
+            Box::pin(std::future::ready(Ok(())))
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_keeps_something_with_runs_hears_of_each() {
+        let heard = Arc::new(Heard::default());
+        let hears: Arc<dyn RunBegun> = Arc::<Heard>::clone(&heard);
+        let server = Server::with(move |state| state.begun = Some(hears)).await;
+        let run = begin(&server, 5).await;
+        let ids: Vec<String> = heard.0.lock().expect("lock").iter().map(ToString::to_string).collect();
+        assert_eq!(ids, [run["info"]["run_id"].as_str().expect("id")]);
     }
 
     #[tokio::test]

@@ -2,11 +2,19 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use ropewalk_registry::{Registry, WebhookSender};
-use ropewalk_tracking::Tracking;
+use ropewalk_tracking::{Tracking, TrackingError};
+use ropewalk_types::RunId;
 
 /// Largest artifact that is taken unless said otherwise: 64 GiB.
 const ARTIFACT_BYTES: u64 = 64 << 30;
+
+/// What is done besides when a client begins a run.
+pub trait RunBegun: Send + Sync + fmt::Debug {
+    /// Hears of a new run before its client does; an error is what the client is answered.
+    fn begun(&self, run: RunId) -> BoxFuture<'_, Result<(), TrackingError>>;
+}
 
 /// What the endpoints need.
 #[derive(Clone, Debug)]
@@ -26,6 +34,8 @@ pub struct MlflowState {
     pub users: BTreeMap<String, Secret>,
     /// Who will end the runs that are begun here; see [`ropewalk_tracking::NewRun::owner`].
     pub owner: Option<String>,
+    /// Who hears of the runs that are begun here.
+    pub begun: Option<Arc<dyn RunBegun>>,
     /// Largest artifact that is taken, in bytes.
     pub artifact_bytes: u64,
 }
@@ -41,6 +51,7 @@ impl MlflowState {
             token: None,
             users: BTreeMap::new(),
             owner: None,
+            begun: None,
             artifact_bytes: ARTIFACT_BYTES,
         }
     }

@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use async_trait::async_trait;
 use bytes::Bytes;
 use ropewalk_catalog::Connection;
-use ropewalk_tracking::{Artifact, ArtifactHome, ArtifactPath, ArtifactRoot, Tracking, run_facts};
+use ropewalk_tracking::{Artifact, ArtifactHome, ArtifactPath, ArtifactRoot, RunFacts, Tracking, run_facts};
 use ropewalk_types::Uri;
 
 use crate::{Interface, Metrics, MlModel, ModelVersion};
@@ -21,6 +21,8 @@ pub struct Facts {
     pub metrics: Metrics,
     /// The versions of datasets that it was made and measured with, such as `flights@0123`.
     pub datasets: BTreeSet<String>,
+    /// Those of them that are said to be for measuring: evaluation, test, validation.
+    pub measured_on: BTreeSet<String>,
 }
 
 /// Where it is read by what a version is judged.
@@ -47,7 +49,8 @@ impl Evidence for TrackedRuns {
     async fn facts(&self, connection: &mut Connection, version: &ModelVersion) -> Result<Facts, String> {
         let Ok(run) = version.run_id() else { return Ok(Facts::default()) };
         let found = run_facts(connection, run).await.map_err(|error| error.to_string())?;
-        Ok(found.map(|found| Facts { metrics: found.metrics, datasets: found.datasets }).unwrap_or_default())
+        let Some(RunFacts { metrics, datasets, measured_on }) = found else { return Ok(Facts::default()) };
+        Ok(Facts { metrics, datasets, measured_on })
     }
 }
 

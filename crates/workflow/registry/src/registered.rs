@@ -79,7 +79,9 @@ pub(crate) async fn model_id(connection: &mut Connection, name: &ModelName) -> R
 }
 
 async fn model_unknown(connection: &mut Connection, name: &ModelName) -> Result<RegistryError, RegistryError> {
-    let rows: Vec<String> = query("SELECT name FROM registered_model ORDER BY name").fetch_all(connection).await?;
+    // A client that asks for what is not there yet, as many do before they create it, must not cost a walk over them all.
+    let sql = "SELECT name FROM registered_model ORDER BY name LIMIT 1000";
+    let rows: Vec<String> = query(sql).fetch_all(connection).await?;
     let mut known: Vec<ModelName> = rows.iter().map(|text| parsed(text, "name", text)).collect::<Result<_, _>>()?;
     let similarity = |one: &ModelName| strsim::jaro_winkler(name.as_str(), one.as_str());
     known.sort_by(|left, right| similarity(right).total_cmp(&similarity(left)));

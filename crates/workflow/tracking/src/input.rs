@@ -33,7 +33,7 @@ const TAG_VALUE_CHARACTERS: usize = 500;
 const SUMMARIES: i64 = 1_000;
 
 /// The tag of an input that says what the dataset was for: training, evaluation.
-const CONTEXT_TAG: &str = "mlflow.data.context";
+pub(crate) const CONTEXT_TAG: &str = "mlflow.data.context";
 
 /// `run_model.role` of a model that the run read.
 pub(crate) const MODEL_INPUT: &str = "input";

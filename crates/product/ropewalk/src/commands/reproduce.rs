@@ -51,6 +51,10 @@ fn tell(reproduction: &Reproduction) {
     output::table(&reproduction.compared, &["", "NAME", "THEN", "NOW", "RESULT"], |one: &Compared| {
         vec![one.what.to_owned(), one.name.clone(), short(&one.before), short(&one.now), word(one.verdict).to_owned()]
     });
+    for one in &reproduction.sources {
+        let (then, now) = (short(&one.first), short(&one.second));
+        terminal::say(&output::printable(&format!("note: the source {} changed: {then} then, {now} now", one.name)));
+    }
     for one in &reproduction.environment {
         let (then, now) = (short(&one.first), short(&one.second));
         terminal::say(&output::printable(&format!("note: {} was {then} and is {now}", one.name)));

@@ -85,7 +85,11 @@ fn a_run_is_done_again_from_what_is_recorded_whatever_became_of_the_work_tree() 
     let said = project.fail(1, &["reproduce", &first("sales")]);
     assert!(said.contains("sales.csv"), "{said}");
     project.write("sales.csv", "shop,amount\nA,1\nB,2\nA,3\n");
-    project.succeed(&["reproduce", &first("sales")]);
+    let (code, told) = flavoured(&project, "hemp", &["reproduce", &first("sales")]);
+    assert_eq!((code, &told["sources"]), (Some(0), &json!([])), "{told}");
+    project.write("sales.csv", "shop,amount\nA,9\n");
+    let (code, told) = flavoured(&project, "hemp", &["reproduce", &first("sales")]);
+    assert_eq!((code, &told["sources"][0]["name"]), (Some(1), &json!("sales.csv")), "{told}");
     project.write("uv.lock", "version = 2\n");
     let (_, told) = flavoured(&project, "hemp", &["reproduce", &first("note")]);
     assert_eq!(told["environment"][0]["name"], "uv.lock", "{told}");

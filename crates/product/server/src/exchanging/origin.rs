@@ -43,6 +43,10 @@ pub(super) trait Origin: Send {
     fn reaches(&self, location: &str) -> bool;
     /// All files at a location, however deep.
     async fn files(&mut self, location: &str) -> Result<Vec<TheirFile>, ServerError>;
+    /// What was asked for since the last call and was not there although it must be; each with why.
+    fn left(&mut self) -> Vec<String> {
+        Vec::new()
+    }
     /// Adds the bytes of a file to `writer`; none if it is not there.
     async fn file(&mut self, file: &TheirFile, writer: &mut Writer) -> Result<Option<Blob>, ServerError>;
 }

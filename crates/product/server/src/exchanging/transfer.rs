@@ -114,6 +114,7 @@ impl Transfer {
                 self.told.versions.here += model.versions.len() as u64 - count.versions;
             }
         }
+        self.told.left.extend(origin.left());
         Ok(self.told)
     }
 

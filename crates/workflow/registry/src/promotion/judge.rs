@@ -172,17 +172,28 @@ fn better_than(better: &Better, candidate: &Facts, incumbent: Option<&Facts>) ->
     let Some(incumbent) = incumbent else { return said(text, true, Some("there is no incumbent".to_owned())) };
     let figure = |facts: &Facts| facts.metrics.get(&better.metric).copied().filter(|figure| !figure.is_nan());
     let (left, right) = (figure(candidate), figure(incumbent));
+    let (ours, theirs) = measured_on(candidate, incumbent);
     let (held, note) = match (left, right) {
         (None, _) => (false, Some(format!("the candidate has no metric `{}`", better.metric))),
         (_, None) => (false, Some(format!("the incumbent has no metric `{}`", better.metric))),
-        _ if candidate.datasets.is_disjoint(&incumbent.datasets) => {
-            let (ours, theirs) = (listed(&candidate.datasets), listed(&incumbent.datasets));
+        _ if ours.is_empty() || ours != theirs => {
+            let (ours, theirs) = (listed(ours), listed(theirs));
             (false, Some(format!("the candidate was measured on {ours}, the incumbent on {theirs}")))
         }
         (Some(left), Some(right)) => (if better.lower { left < right } else { left > right }, None),
     };
     let shown = |figure: Option<f64>| figure.filter(|figure| figure.is_finite());
     Condition { text, left: shown(left), right: shown(right), held, note }
+}
+
+/// On what each was measured: where either says so, what is said; otherwise all data of both. Training on the same data
+/// does not make figures comparable that come from different tests.
+fn measured_on<'f>(candidate: &'f Facts, incumbent: &'f Facts) -> (&'f BTreeSet<String>, &'f BTreeSet<String>) {
+    if candidate.measured_on.is_empty() && incumbent.measured_on.is_empty() {
+        (&candidate.datasets, &incumbent.datasets)
+    } else {
+        (&candidate.measured_on, &incumbent.measured_on)
+    }
 }
 
 fn listed(datasets: &BTreeSet<String>) -> String {
@@ -213,6 +224,7 @@ mod tests {
         let facts = |auc: f64, dataset: &str| Facts {
             metrics: Metrics::from([("auc".to_owned(), auc)]),
             datasets: BTreeSet::from([dataset.to_owned()]),
+            measured_on: BTreeSet::new(),
         };
         let better = Better { metric: "auc".to_owned(), lower: false };
         let judged = |candidate: &Facts, incumbent: &Facts| better_than(&better, candidate, Some(incumbent));
@@ -223,5 +235,18 @@ mod tests {
         assert_eq!((other.left, other.right), (Some(0.8), Some(0.7)));
         assert!(!judged(&Facts::default(), &facts(0.7, "d@1")).held);
         assert!(better_than(&better, &facts(0.1, "d"), None).held);
+        // What both learned from is not what they were measured on.
+        let set = |names: &[&str]| -> BTreeSet<String> { names.iter().map(|name| (*name).to_owned()).collect() };
+        let tested = |auc: f64, datasets: &[&str], measured_on: &[&str]| Facts {
+            metrics: Metrics::from([("auc".to_owned(), auc)]),
+            datasets: set(datasets),
+            measured_on: set(measured_on),
+        };
+        let incumbent = tested(0.7, &["train@1", "test@1"], &["test@1"]);
+        let elsewhere = judged(&tested(0.8, &["train@1", "test@2"], &["test@2"]), &incumbent);
+        assert!(!elsewhere.held && elsewhere.note.expect("note").contains("test@2"));
+        assert!(!judged(&tested(0.8, &["train@1", "test@1"], &[]), &incumbent).held);
+        assert!(judged(&tested(0.8, &["train@2", "test@1"], &["test@1"]), &incumbent).held);
+        assert!(!judged(&tested(0.8, &["a@1", "b@1"], &[]), &tested(0.7, &["a@1", "b@2"], &[])).held);
     }
 }
