@@ -28,7 +28,7 @@ const FUNCTION_FAILED: i32 = 0x413;
 const PATTERN_BYTES: usize = 1 << 20;
 
 /// A reading may take so long: as long as a statement on PostgreSQL. A hostile search can be one that never ends.
-const READING: Duration = Duration::from_secs(120);
+const READING: Duration = Duration::from_mins(2);
 /// Steps of SQLite's machine between two looks at the clock.
 const STEPS_BETWEEN_LOOKS: i32 = 50_000;
 

@@ -130,7 +130,7 @@ async fn a_sum_is_made_again_without_the_contents_of_earlier_spans() {
     let tracking = tracking().await;
     let first = vec![used("b", Some("a"), 3), used("c", Some("a"), 4), span("1", "e", Some("b"), 1)];
     tracking.spans_log(DEFAULT_EXPERIMENT, first).await.expect("first");
-    let emptied: Result<(), CatalogError> = tracking
+    let emptied: std::result::Result<(), CatalogError> = tracking
         .catalog
         .write(|connection| Box::pin(execute_script(connection, "UPDATE trace_span SET content = '{}'")))
         .await;
@@ -159,7 +159,8 @@ async fn what_spans_of_an_earlier_version_used_counts_too() {
     let url = format!("sqlite:{}", directory.path().join("catalog.db").display());
     let earlier = MigrationSet { owner: MIGRATIONS.owner, steps: &MIGRATIONS.steps[..6] };
     let catalog = Catalog::open(&url, &[earlier]).await.expect("earlier version");
-    let filled: Result<(), CatalogError> = catalog.write(|connection| Box::pin(execute_script(connection, OLD))).await;
+    let filled: std::result::Result<(), CatalogError> =
+        catalog.write(|connection| Box::pin(execute_script(connection, OLD))).await;
     filled.expect("filled");
     catalog.close().await;
     let catalog = Catalog::open(&url, &[MIGRATIONS]).await.expect("this version");
