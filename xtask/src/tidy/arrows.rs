@@ -35,7 +35,7 @@ const ROOMS: [(&str, &[&str]); 9] = [
     ("anyhow", &["product/ropewalk"]),
     // DataFusion reads its Parquet through an object store of its own.
     ("object_store", &["foundation/connectors", "foundation/store", "workflow/data"]),
-    ("reqwest", &["foundation/connectors", "product/ropewalk"]),
+    ("reqwest", &["foundation/connectors", "product/ropewalk", "product/server"]),
 ];
 
 struct Package {
