@@ -50,8 +50,8 @@ impl Connection {
     /// The same for a migration, which may wait for long.
     pub(crate) async fn begin_migration(&mut self) -> Result<(), CatalogError> {
         match self.dialect() {
-            Dialect::Sqlite => self.step(sqlite::BEGIN_WRITE).await,
-            Dialect::Postgres => self.step(postgres::BEGIN_MIGRATION).await,
+            Dialect::Sqlite => self.say(sqlite::BEGIN_WRITE).await,
+            Dialect::Postgres => self.say(postgres::BEGIN_MIGRATION).await,
         }
     }
 
@@ -70,16 +70,30 @@ impl Connection {
 
     async fn end_or_begin(&mut self, in_file: &'static str, on_server: &'static str) -> Result<(), CatalogError> {
         match self.dialect() {
-            Dialect::Sqlite => self.step(in_file).await,
+            Dialect::Sqlite => self.say(in_file).await,
             Dialect::Postgres => {
-                let stepped = tokio::time::timeout(postgres::PATIENCE, self.step(on_server)).await;
+                let stepped = tokio::time::timeout(postgres::PATIENCE, self.say(on_server)).await;
                 stepped.unwrap_or(Err(CatalogError::Busy))
             }
         }
     }
 
-    /// One of the few statements that part transactions; SQLite keeps it prepared.
+    /// One of the few statements that part transactions.
+    ///
+    /// None is waited for longer than it can take: a server that cannot be reached any more says nothing. An error means that
+    /// the connection is not to be kept.
     pub(crate) async fn step(&mut self, sql: &'static str) -> Result<(), CatalogError> {
+        match self.dialect() {
+            Dialect::Sqlite => self.say(sql).await,
+            Dialect::Postgres => {
+                let said = tokio::time::timeout(postgres::STEP_PATIENCE, self.say(sql)).await;
+                said.unwrap_or(Err(CatalogError::Busy))
+            }
+        }
+    }
+
+    /// SQLite keeps the statement prepared.
+    async fn say(&mut self, sql: &'static str) -> Result<(), CatalogError> {
         match self.dialect() {
             Dialect::Sqlite => query(sql).execute(self).await.map(|_| ()),
             Dialect::Postgres => execute_script(self, sql).await,
@@ -87,12 +101,11 @@ impl Connection {
     }
 
     /// Ends the connection without any further word to the database.
-    pub(crate) async fn abandon(self) {
+    pub(crate) fn abandon(self) {
         match self.kind {
             Kind::Sqlite(file) => drop(file),
-            Kind::Postgres(connection) => {
-                let _ = sqlx::Connection::close_hard(connection.detach()).await;
-            }
+            // Not `close_hard`: over TLS it may wait for ever for a word of the server.
+            Kind::Postgres(connection) => drop(connection.detach()),
         }
     }
 
@@ -102,7 +115,8 @@ impl Connection {
             // The log is kept and read at the next start if this cannot be done.
             Kind::Sqlite(file) => drop(file.connection.close()),
             Kind::Postgres(connection) => {
-                let _ = sqlx::Connection::close(connection.detach()).await;
+                let closing = sqlx::Connection::close(connection.detach());
+                let _ = tokio::time::timeout(postgres::STEP_PATIENCE, closing).await;
             }
         }
     }

@@ -27,6 +27,12 @@ pub(crate) const BEGIN_MIGRATION: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; 
 /// before that says it.
 pub(crate) const COMMIT: &str = "SELECT 1; COMMIT";
 
+/// How long all that one group of works says may take.
+pub(crate) const GROUP_PATIENCE: Duration = Duration::from_mins(1);
+
+/// How long a savepoint or a ROLLBACK may take: none of them waits for a disk or a lock.
+pub(crate) const STEP_PATIENCE: Duration = Duration::from_secs(3);
+
 /// How long the beginning and the end of a transaction may take; a server that cannot be reached any more says nothing.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(45);
 

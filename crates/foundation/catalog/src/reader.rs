@@ -77,7 +77,7 @@ impl Readers {
                     let mut connection = begun(&pools).await?;
                     let (result, sound) = in_transaction(&mut connection, work).await;
                     if !sound {
-                        connection.abandon().await;
+                        connection.abandon();
                     }
                     result
                 })
@@ -144,7 +144,7 @@ async fn begun(pools: &Pools) -> Result<Connection, CatalogError> {
         match connection.begin_read().await {
             Ok(()) => return Ok(connection),
             Err(error) => {
-                connection.abandon().await;
+                connection.abandon();
                 lost += 1;
                 if lost > READERS_OF_SERVER || !matches!(error, CatalogError::CannotConnect(_)) {
                     return Err(error);

@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::place::Opened;
-use crate::{CatalogError, Connection};
+use crate::{CatalogError, Connection, postgres};
 
 /// Works that one transaction takes at most: bounds how long the first of them waits for its answer.
 const GROUP: usize = 256;
@@ -86,7 +86,10 @@ impl Writer {
         let (answer, answered) = oneshot::channel();
         let sent = self.queue.send(Box::new(Task { work, answer })).await;
         sent.map_err(|_| CatalogError::Closed)?;
-        answered.await.unwrap_or_else(|_| Err(CatalogError::Closed.into()))
+        answered.await.unwrap_or_else(|_| {
+            let lost = CatalogError::NotCommitted(Box::new(CatalogError::Busy));
+            Err(if self.queue.is_closed() { CatalogError::Closed } else { lost }.into())
+        })
     }
 
     /// Finishes the works that wait and closes the connection.
@@ -197,10 +200,18 @@ impl Group {
             Ok(connection) => connection,
             Err(error) => return refuse(group, &error),
         };
-        if commit(&mut connection, group).await.is_ok() {
+        let ended = match &self.opened {
+            Opened::File(_) => commit(&mut connection, group).await,
+            Opened::Server(_) => {
+                // A server that cannot be reached any more says nothing; the works of the group are told so.
+                let ending = tokio::time::timeout(postgres::GROUP_PATIENCE, commit(&mut connection, group)).await;
+                ending.unwrap_or(Err(CatalogError::Busy))
+            }
+        };
+        if ended.is_ok() {
             self.connection = Some(connection);
         } else {
-            connection.abandon().await;
+            connection.abandon();
         }
     }
 
@@ -210,7 +221,7 @@ impl Group {
             match connection.begin_write().await {
                 Ok(()) => return Ok(connection),
                 Err(error) => {
-                    connection.abandon().await;
+                    connection.abandon();
                     if !matches!(error, CatalogError::CannotConnect(_)) {
                         return Err(error);
                     }
@@ -221,7 +232,7 @@ impl Group {
         match connection.begin_write().await {
             Ok(()) => Ok(connection),
             Err(error) => {
-                connection.abandon().await;
+                connection.abandon();
                 Err(error)
             }
         }
