@@ -3,7 +3,7 @@ use std::borrow::Cow;
 use futures::TryStreamExt as _;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use sqlx::postgres::PgArguments;
-use sqlx::{Arguments as _, AssertSqlSafe};
+use sqlx::{Arguments as _, AssertSqlSafe, Postgres};
 
 use crate::connection::Kind;
 use crate::value::Inner;
@@ -52,34 +52,41 @@ impl Query {
         self.values.len() > KEPT
     }
 
+    /// Runs the statement on a file, with everything bound.
+    fn in_file<T>(
+        &self,
+        connection: &rusqlite::Connection,
+        run: impl FnOnce(&mut rusqlite::Statement<'_>) -> Result<T, CatalogError>,
+    ) -> Result<T, CatalogError> {
+        let sql = numbered(&self.sql);
+        if self.is_long() {
+            let mut statement = connection.prepare(&sql)?;
+            bind(&mut statement, &self.values)?;
+            return run(&mut statement);
+        }
+        let mut statement = connection.prepare_cached(&sql)?;
+        bind(&mut statement, &self.values)?;
+        run(&mut statement)
+    }
+
+    /// The statement for a server, with everything bound.
+    fn on_server(self) -> Result<sqlx::query::Query<'static, Postgres, PgArguments>, CatalogError> {
+        let kept = !self.is_long();
+        let arguments = arguments(self.values)?;
+        Ok(sqlx::query_with(AssertSqlSafe(self.sql.into_owned()), arguments).persistent(kept))
+    }
+
     /// Executes the statement; says how many rows it changed.
     pub async fn execute(self, connection: &mut Connection) -> Result<u64, CatalogError> {
         nul_check(&self.values)?;
         match &mut connection.kind {
-            Kind::Sqlite(file) => {
-                let connection = &mut file.connection;
-                let mut kept;
-                let mut fresh;
-                let statement: &mut rusqlite::Statement<'_> = if self.is_long() {
-                    fresh = connection.prepare(&numbered(&self.sql))?;
-                    &mut fresh
-                } else {
-                    kept = connection.prepare_cached(&numbered(&self.sql))?;
-                    &mut kept
-                };
-                bind(statement, &self.values)?;
+            Kind::Sqlite(file) => self.in_file(&file.connection, |statement| {
                 let mut rows = statement.raw_query();
                 while rows.next()?.is_some() {}
                 drop(rows);
-                let reads = statement.readonly();
-                Ok(if reads { 0 } else { connection.changes() })
-            }
-            Kind::Postgres(connection) => {
-                let kept = !self.is_long();
-                let arguments = arguments(self.values)?;
-                let query = sqlx::query_with(AssertSqlSafe(self.sql.into_owned()), arguments).persistent(kept);
-                Ok(query.execute(&mut **connection).await?.rows_affected())
-            }
+                Ok(if statement.readonly() { 0 } else { file.connection.changes() })
+            }),
+            Kind::Postgres(connection) => Ok(self.on_server()?.execute(&mut **connection).await?.rows_affected()),
         }
     }
 
@@ -90,34 +97,21 @@ impl Query {
     {
         nul_check(&self.values)?;
         match &mut connection.kind {
-            Kind::Sqlite(file) => {
-                let connection = &mut file.connection;
-                let mut kept;
-                let mut fresh;
-                let statement: &mut rusqlite::Statement<'_> = if self.is_long() {
-                    fresh = connection.prepare(&numbered(&self.sql))?;
-                    &mut fresh
-                } else {
-                    kept = connection.prepare_cached(&numbered(&self.sql))?;
-                    &mut kept
-                };
-                bind(statement, &self.values)?;
+            Kind::Sqlite(file) => self.in_file(&file.connection, |statement| {
                 let mut rows = statement.raw_query();
                 while let Some(row) = rows.next()? {
                     each(&Row(Inner::Sqlite(row)))?;
                 }
-            }
+                Ok(())
+            }),
             Kind::Postgres(connection) => {
-                let kept = !self.is_long();
-                let arguments = arguments(self.values)?;
-                let query = sqlx::query_with(AssertSqlSafe(self.sql.into_owned()), arguments).persistent(kept);
-                let mut rows = query.fetch(&mut **connection);
+                let mut rows = self.on_server()?.fetch(&mut **connection);
                 while let Some(row) = rows.try_next().await? {
                     each(&Row(Inner::Postgres(&row)))?;
                 }
+                Ok(())
             }
         }
-        Ok(())
     }
 
     /// All rows.

@@ -211,20 +211,13 @@ mod tests {
 
     const API: &str = "/api/2.0/mlflow";
 
-    async fn server_with_run() -> (Server, String) {
-        let server = Server::new().await;
-        let run = server.ok(post(&format!("{API}/runs/create"), &json!({"experiment_id": "0", "start_time": 1}))).await;
-        let id = run["run"]["info"]["run_id"].as_str().expect("id").to_owned();
-        (server, id)
-    }
-
     async fn run(server: &Server, run: &str) -> Value {
         server.ok(get(&format!("{API}/runs/get?run_id={run}"))).await["run"].take()
     }
 
     #[tokio::test]
     async fn inputs_and_outputs_come_back_with_the_run() {
-        let (server, id) = server_with_run().await;
+        let (server, id) = Server::with_run().await;
         let tags = json!([{"key": "mlflow.data.context", "value": "train"}]);
         let dataset = json!({"name": "d", "digest": "dd", "source_type": "local", "source": "{}"});
         let inputs =
@@ -254,7 +247,7 @@ mod tests {
 
     #[tokio::test]
     async fn models_of_older_clients_are_listed_in_a_tag() {
-        let (server, id) = server_with_run().await;
+        let (server, id) = Server::with_run().await;
         let log = |model: &Value| {
             post(&format!("{API}/runs/log-model"), &json!({"run_id": id, "model_json": model.to_string()}))
         };

@@ -139,20 +139,13 @@ mod tests {
 
     const API: &str = "/api/2.0/mlflow";
 
-    async fn server_with_run() -> (Server, String) {
-        let server = Server::new().await;
-        let run = server.ok(post(&format!("{API}/runs/create"), &json!({"experiment_id": "0", "start_time": 1}))).await;
-        let id = run["run"]["info"]["run_id"].as_str().expect("id").to_owned();
-        (server, id)
-    }
-
     async fn data(server: &Server, run: &str) -> Value {
         server.ok(get(&format!("{API}/runs/get?run_id={run}"))).await["run"]["data"].take()
     }
 
     #[tokio::test]
     async fn what_is_logged_comes_back() {
-        let (server, run) = server_with_run().await;
+        let (server, run) = Server::with_run().await;
         let metric = json!({"run_id": run, "run_uuid": run, "key": "auc", "value": 0.5, "timestamp": "7", "step": "3"});
         server.ok(post(&format!("{API}/runs/log-metric"), &metric)).await;
         server
@@ -170,7 +163,7 @@ mod tests {
 
     #[tokio::test]
     async fn nul_and_lists_for_messages_are_refused() {
-        let (server, run) = server_with_run().await;
+        let (server, run) = Server::with_run().await;
         let nul = "a\u{0}b";
         let hostile = [
             ("runs/log-parameter", json!({"run_id": run, "key": "p", "value": nul})),
@@ -191,7 +184,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_changed_param_names_both_values() {
-        let (server, run) = server_with_run().await;
+        let (server, run) = Server::with_run().await;
         let param = |value: &str| {
             post(&format!("{API}/runs/log-parameter"), &json!({"run_id": run, "key": "p", "value": value}))
         };
@@ -204,7 +197,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_batch_is_all_or_nothing() {
-        let (server, run) = server_with_run().await;
+        let (server, run) = Server::with_run().await;
         let before = data(&server, &run).await;
         let metric = |key: &str| json!({"key": key, "value": "NaN", "timestamp": 1});
         let bad = [
@@ -232,7 +225,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_batch_is_measured_in_characters_of_what_it_says() {
-        let (server, run) = server_with_run().await;
+        let (server, run) = Server::with_run().await;
         // As Python's `json.dumps` writes them: 12 bytes each.
         let long = "\\ud83d\\ude00".repeat(8_000);
         let tags: Vec<String> = (0..100).map(|n| format!("{{\"key\": \"t{n}\", \"value\": \"{long}\"}}")).collect();
@@ -246,7 +239,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_a_batch_lacks_is_said_with_its_place() {
-        let (server, run) = server_with_run().await;
+        let (server, run) = Server::with_run().await;
         let batch = json!({"run_id": run, "params": [{"key": "a"}, {"value": "b"}]});
         let message =
             server.refuses(post(&format!("{API}/runs/log-batch"), &batch), 400, "INVALID_PARAMETER_VALUE").await;
@@ -259,7 +252,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_that_is_no_message_is_refused() {
-        let (server, run) = server_with_run().await;
+        let (server, run) = Server::with_run().await;
         let path = format!("{API}/runs/log-metric");
         let raw = |body: &str, kind: &str| {
             let mut request = post(&path, &json!({}));

@@ -134,13 +134,6 @@ mod tests {
 
     const API: &str = "/api/2.0/mlflow";
 
-    async fn server_with_run() -> (Server, String) {
-        let server = Server::new().await;
-        let run = server.ok(post(&format!("{API}/runs/create"), &json!({"experiment_id": "0", "start_time": 1}))).await;
-        let id = run["run"]["info"]["run_id"].as_str().expect("id").to_owned();
-        (server, id)
-    }
-
     async fn log(server: &Server, run: &str, count: i64) {
         let metrics: Vec<_> = (0..count).map(|n| json!({"key": "m", "value": n, "timestamp": n, "step": n})).collect();
         server.ok(post(&format!("{API}/runs/log-batch"), &json!({"run_id": run, "metrics": metrics}))).await;
@@ -148,7 +141,7 @@ mod tests {
 
     #[tokio::test]
     async fn history_comes_in_pages() {
-        let (server, run) = server_with_run().await;
+        let (server, run) = Server::with_run().await;
         let metrics: Vec<_> = (0..5).map(|n| json!({"key": "m", "value": n, "timestamp": n, "step": -n})).collect();
         server.ok(post(&format!("{API}/runs/log-batch"), &json!({"run_id": run, "metrics": metrics}))).await;
         let path = format!("{API}/metrics/get-history?run_id={run}&metric_key=m");
@@ -183,7 +176,7 @@ mod tests {
 
     #[tokio::test]
     async fn histories_of_runs_come_whole_or_thinned_out() {
-        let (server, run) = server_with_run().await;
+        let (server, run) = Server::with_run().await;
         log(&server, &run, 10).await;
         let bulk = format!("/ajax-api/2.0/mlflow/metrics/get-history-bulk?run_id={run}&run_id=abc&metric_key=m");
         let found = server.ok(get(&bulk)).await;

@@ -10,7 +10,7 @@ use ropewalk_registry::Registry;
 use ropewalk_store::Store;
 use ropewalk_tracking::{MIGRATIONS, Tracking};
 use ropewalk_types::ManualAmbient;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use crate::{MlflowState, router};
@@ -40,6 +40,19 @@ impl Server {
         let mut state = state().await;
         change(&mut state);
         Self { router: router(state) }
+    }
+
+    /// With a run in the default experiment, and the run's id.
+    pub(crate) async fn with_run() -> (Self, String) {
+        let server = Self::new().await;
+        let run = server.run().await;
+        (server, run)
+    }
+
+    /// Begins a run in the default experiment; gives its id.
+    pub(crate) async fn run(&self) -> String {
+        let create = post("/api/2.0/mlflow/runs/create", &json!({"experiment_id": "0", "start_time": 1}));
+        self.ok(create).await["run"]["info"]["run_id"].as_str().expect("id").to_owned()
     }
 
     pub(crate) async fn raw(&self, request: Request<Body>) -> Response {

@@ -81,9 +81,8 @@ mod tests {
 
     async fn server_with_run() -> (Server, String) {
         let server = Server::with(|state| state.artifact_bytes = 4 << 20).await;
-        let create = post("/api/2.0/mlflow/runs/create", &json!({"experiment_id": "0", "start_time": 1}));
-        let id = server.ok(create).await["run"]["info"]["run_id"].as_str().expect("id").to_owned();
-        (server, id)
+        let run = server.run().await;
+        (server, run)
     }
 
     #[tokio::test]

@@ -22,15 +22,10 @@ async fn create(server: &Server, body: Value) -> String {
     id_of(&server.ok(post(MODELS, &body)).await)
 }
 
-async fn run(server: &Server) -> String {
-    let created = server.ok(post(&format!("{API}/runs/create"), &json!({"experiment_id": "0", "start_time": 1}))).await;
-    created["run"]["info"]["run_id"].as_str().expect("id").to_owned()
-}
-
 #[tokio::test]
 async fn an_answer_has_the_shape_of_the_reference() {
     let server = Server::new().await;
-    let run = run(&server).await;
+    let run = server.run().await;
     let bare = server.ok(post(MODELS, &json!({"experiment_id": "0", "name": "", "source_run_id": ""}))).await;
     let info = &bare["model"]["info"];
     assert_eq!(

@@ -21,16 +21,10 @@ async fn with_model() -> Server {
     server
 }
 
-async fn run(server: &Server) -> String {
-    let new = json!({"experiment_id": "0"});
-    let run = server.ok(post("/api/2.0/mlflow/runs/create", &new)).await;
-    run["run"]["info"]["run_id"].as_str().expect("run").to_owned()
-}
-
 #[tokio::test]
 async fn a_version_is_as_mlflow_shows_it() {
     let server = with_model().await;
-    let run = run(&server).await;
+    let run = server.run().await;
     let source = format!("mlflow-artifacts:/0/{run}/artifacts/model");
     let new = json!({
         "name": "m", "source": source, "run_id": run, "run_link": "http://x", "tags": [{"key": "t", "value": "v"}],
@@ -60,7 +54,7 @@ async fn a_version_is_as_mlflow_shows_it() {
 #[tokio::test]
 async fn a_source_outside_of_its_run_is_refused() {
     let server = with_model().await;
-    let (run, other) = (run(&server).await, run(&server).await);
+    let (run, other) = (server.run().await, server.run().await);
     let inside = |run: &str| format!("mlflow-artifacts:/0/{run}/artifacts/model");
     for (source, of) in [
         (inside(&run), None),
