@@ -8,11 +8,12 @@ use std::task::Poll;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures::TryStreamExt as _;
-use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt as _};
 use ropewalk_store::files::{self, Entry, EntryKind, TemporaryDirectory};
 use ropewalk_store::{BackendOptions, Store, object_store_at};
+
+use crate::yielding::Yielding;
 
 /// More steps than any work takes that is killed here.
 const KILL_POINTS: usize = 1000;
@@ -40,7 +41,7 @@ impl Harness {
     }
 
     pub(crate) fn in_memory() -> Self {
-        Self { directory: scratch(), place: Place::Memory(Arc::new(InMemory::new())) }
+        Self { directory: scratch(), place: Place::Memory(Arc::new(Yielding::default())) }
     }
 
     /// A new place below `url`.

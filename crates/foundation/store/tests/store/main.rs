@@ -19,6 +19,7 @@ mod sharing;
 mod transfer;
 mod trees;
 mod work_trees;
+mod yielding;
 
 pub(crate) use harness::{Harness, dropped_after, noise};
 
