@@ -15,19 +15,20 @@ mod operators;
 
 use std::sync::Arc;
 
-use crate::{Engine, InferenceError, Model, onnx};
+use crate::{InferenceError, Model, onnx};
 use model::ClassicalModel;
 
 /// Our own engine for classical ONNX graphs: domain `ai.onnx.ml` 1-5 and the plain operators of `ai.onnx` 7-25.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ClassicalEngine;
 
-impl Engine for ClassicalEngine {
-    fn name(&self) -> &'static str {
-        "classical"
-    }
-
-    fn load(&self, model: &[u8]) -> Result<Arc<dyn Model>, InferenceError> {
+impl ClassicalEngine {
+    /// Reads and checks an ONNX file; what cannot be evaluated is refused here.
+    ///
+    /// # Errors
+    /// [`InferenceError::Malformed`], [`InferenceError::InvalidGraph`], [`InferenceError::Unsupported`] or
+    /// [`InferenceError::TooLarge`].
+    pub fn load(self, model: &[u8]) -> Result<Arc<dyn Model>, InferenceError> {
         let proto = onnx::decode_model(model)?;
         Ok(Arc::new(ClassicalModel::new(&proto)?))
     }

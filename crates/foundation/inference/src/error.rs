@@ -1,5 +1,7 @@
 use ropewalk_types::Diagnose;
 
+use crate::EngineName;
+
 /// What can go wrong between a model's bytes and its answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InferenceError {
@@ -51,6 +53,40 @@ pub enum InferenceError {
         /// What is wrong with the values.
         reason: String,
     },
+    /// The engine is not here.
+    #[error("the engine `{engine}` cannot be used: {reason}")]
+    EngineAbsent {
+        /// The engine.
+        engine: String,
+        /// What is missing.
+        reason: String,
+    },
+    /// The engine cannot answer at this moment.
+    #[error("the {engine} engine cannot answer now: {reason}")]
+    NotReady {
+        /// The engine.
+        engine: EngineName,
+        /// Why.
+        reason: String,
+    },
+    /// The engine failed in the middle of an answer.
+    #[error("the {engine} engine failed: {reason}")]
+    EngineFailed {
+        /// The engine.
+        engine: EngineName,
+        /// What it said.
+        reason: String,
+    },
+    /// The engine's answer to the model's own example is not the one that the model came with.
+    #[error("the {engine} engine disagrees with the model's own example at output `{output}`: {difference}")]
+    Disagrees {
+        /// The engine.
+        engine: EngineName,
+        /// The output.
+        output: String,
+        /// By how much, and where.
+        difference: String,
+    },
     /// A model or a tensor is over a limit.
     #[error("{what} is too large: {size}, the limit is {limit}")]
     TooLarge {
@@ -79,6 +115,10 @@ impl Diagnose for InferenceError {
             Self::Unsupported { .. } => "inference.unsupported",
             Self::InvalidInput { .. } => "inference.invalid_input",
             Self::Evaluation { .. } => "inference.evaluation",
+            Self::EngineAbsent { .. } => "inference.engine_absent",
+            Self::NotReady { .. } => "inference.not_ready",
+            Self::EngineFailed { .. } => "inference.engine_failed",
+            Self::Disagrees { .. } => "inference.disagrees",
             Self::TooLarge { .. } => "inference.too_large",
             Self::ElementCount { .. } => "inference.element_count",
         }
@@ -91,6 +131,12 @@ impl Diagnose for InferenceError {
             Self::Unsupported { .. } => "serve this model with the ONNX Runtime engine, or export it without this",
             Self::InvalidInput { .. } => "ask the model's metadata for its inputs and their types and shapes",
             Self::Evaluation { .. } => "check the values of the request against what the model was trained on",
+            Self::EngineAbsent { .. } => "`ropewalk doctor` says which engines are here and what the others need",
+            Self::NotReady { .. } => "try again after a moment; the server's log says what is wrong",
+            Self::EngineFailed { .. } => "the server's log has what the engine said",
+            Self::Disagrees { .. } => {
+                "serve it with another engine, or export it again with an example that it answers"
+            }
             Self::TooLarge { .. } => "send smaller batches, or a smaller model",
             Self::ElementCount { .. } => "give as many elements as the product of the shape's extents",
         };

@@ -9,12 +9,16 @@
 //! attribute or type that it cannot evaluate rightly is refused when the model is loaded.
 
 mod classical;
+mod embedded;
 mod engine;
+mod engines;
 mod error;
 pub mod onnx;
 mod tensor;
 
 pub use classical::ClassicalEngine;
-pub use engine::{Engine, Model};
+pub use embedded::EmbeddedEngine;
+pub use engine::{Engine, EngineName, LoadOptions, Model, ModelSource, UnknownEngine};
+pub use engines::Engines;
 pub use error::InferenceError;
 pub use tensor::{NamedTensor, Tensor, TensorData};

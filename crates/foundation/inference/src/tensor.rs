@@ -1,5 +1,5 @@
 use bytes::Bytes;
-use half::f16;
+use half::{bf16, f16};
 use ropewalk_types::ElementType;
 
 use crate::InferenceError;
@@ -18,6 +18,7 @@ pub enum TensorData {
     Int32(Vec<i32>),
     Int64(Vec<i64>),
     Fp16(Vec<f16>),
+    Bf16(Vec<bf16>),
     Fp32(Vec<f32>),
     Fp64(Vec<f64>),
     Bytes(Vec<Bytes>),
@@ -37,6 +38,7 @@ macro_rules! for_any_type {
             $crate::TensorData::Int32($values) => $body,
             $crate::TensorData::Int64($values) => $body,
             $crate::TensorData::Fp16($values) => $body,
+            $crate::TensorData::Bf16($values) => $body,
             $crate::TensorData::Fp32($values) => $body,
             $crate::TensorData::Fp64($values) => $body,
             $crate::TensorData::Bytes($values) => $body,
@@ -79,7 +81,7 @@ macro_rules! elements {
     };
 }
 elements!(bool => Bool, u8 => Uint8, u16 => Uint16, u32 => Uint32, u64 => Uint64, i8 => Int8, i16 => Int16,
-    i32 => Int32, i64 => Int64, f16 => Fp16, f32 => Fp32, f64 => Fp64, Bytes => Bytes);
+    i32 => Int32, i64 => Int64, f16 => Fp16, bf16 => Bf16, f32 => Fp32, f64 => Fp64, Bytes => Bytes);
 
 impl TensorData {
     /// Number of elements.

@@ -18,6 +18,7 @@ pub enum ElementType {
     Int32,
     Int64,
     Fp16,
+    Bf16,
     Fp32,
     Fp64,
     Bytes,
@@ -25,11 +26,11 @@ pub enum ElementType {
 
 /// A text that names no element type.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a tensor data type: use BOOL, UINT8-64, INT8-64, FP16, FP32, FP64 or BYTES")]
+#[error("`{0}` is not a tensor data type: use BOOL, UINT8-64, INT8-64, FP16, BF16, FP32, FP64 or BYTES")]
 pub struct UnknownElementType(pub String);
 
 impl ElementType {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::Bool,
         Self::Uint8,
         Self::Uint16,
@@ -40,6 +41,7 @@ impl ElementType {
         Self::Int32,
         Self::Int64,
         Self::Fp16,
+        Self::Bf16,
         Self::Fp32,
         Self::Fp64,
         Self::Bytes,
@@ -58,6 +60,7 @@ impl ElementType {
             Self::Int32 => "INT32",
             Self::Int64 => "INT64",
             Self::Fp16 => "FP16",
+            Self::Bf16 => "BF16",
             Self::Fp32 => "FP32",
             Self::Fp64 => "FP64",
             Self::Bytes => "BYTES",
@@ -68,7 +71,7 @@ impl ElementType {
     pub const fn size(self) -> Option<usize> {
         match self {
             Self::Bool | Self::Uint8 | Self::Int8 => Some(1),
-            Self::Uint16 | Self::Int16 | Self::Fp16 => Some(2),
+            Self::Uint16 | Self::Int16 | Self::Fp16 | Self::Bf16 => Some(2),
             Self::Uint32 | Self::Int32 | Self::Fp32 => Some(4),
             Self::Uint64 | Self::Int64 | Self::Fp64 => Some(8),
             Self::Bytes => None,

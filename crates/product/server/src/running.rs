@@ -5,7 +5,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ropewalk_config::{FILE_NAME, MaskedFile, SecretRules, masked};
 use ropewalk_connectors::{is_secret_name, variable_name, without_secrets};
-use ropewalk_inference::ClassicalEngine;
 use ropewalk_pipeline::{CommandKind, Observer, Project, RunReport, Runner, StageKind, StageState, StageStatus};
 use ropewalk_store::{Store, files};
 use ropewalk_types::StageName;
@@ -105,7 +104,7 @@ impl OpenProject {
             Arc::new(RegisterKind {
                 registry: self.registry.clone(),
                 tracking: self.tracking.clone(),
-                engine: Arc::new(ClassicalEngine),
+                engines: crate::serving::engines(),
             }),
         ];
         let surroundings = Surroundings::find(&self.root, code, code_files, &options.environment).await;

@@ -2,10 +2,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ropewalk_inference::ClassicalEngine;
+use ropewalk_inference::{EmbeddedEngine, Engines};
 use ropewalk_open_inference::{ProtocolLimits, grpc_service, health_service};
 use ropewalk_registry::{ModelVersion, TrackedModels};
-use ropewalk_serving::{HostLimits, HostedModel, LogSettings, ModelHost, ModelMetadata, PredictionLog};
+use ropewalk_serving::{
+    HostLimits, HostedModel, LogSettings, ModelHost, ModelMetadata, ModelSettings, PredictionLog, PredictionSink as _,
+};
 use ropewalk_types::{Digest, Uri};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -39,6 +41,11 @@ pub struct InferenceServer {
     listeners: Vec<JoinHandle<Result<(), ServerError>>>,
 }
 
+/// The engines of this program.
+pub(crate) fn engines() -> Engines {
+    Engines::new(vec![Arc::new(EmbeddedEngine)])
+}
+
 impl OpenProject {
     /// The options of `[serve]`.
     pub fn serve_options(&self) -> ServeOptions {
@@ -62,8 +69,8 @@ impl OpenProject {
         }
         let log = PredictionLog::open(self.catalog.clone(), LogSettings::default());
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let (engine, ambient) = (Arc::new(ClassicalEngine), Arc::clone(&self.ambient));
-        let host = Arc::new(ModelHost::new(engine, log, ambient, HostLimits::for_cores(cores)));
+        let host =
+            Arc::new(ModelHost::new(engines(), Arc::new(log), Arc::clone(&self.ambient), HostLimits::for_cores(cores)));
         for model in &options.models {
             self.load(&host, model).await?;
         }
@@ -82,7 +89,15 @@ impl OpenProject {
         let version = self.registry.resolve(model).await?;
         let (digest, onnx) = self.graph(&version).await?;
         let (name, number) = (version.name.clone(), version.version);
-        let loaded = host.load(HostedModel { name, version: number, digest, onnx }).await?;
+        let loaded = host
+            .load(HostedModel {
+                name,
+                version: number,
+                digest,
+                source: onnx.into(),
+                settings: ModelSettings::default(),
+            })
+            .await?;
         host.default_set(&version.name, Some(number))?;
         Ok(loaded)
     }

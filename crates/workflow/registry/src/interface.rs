@@ -128,6 +128,7 @@ fn dtype(datatype: ElementType) -> &'static str {
         ElementType::Int32 => "int32",
         ElementType::Int64 => "int64",
         ElementType::Fp16 => "float16",
+        ElementType::Bf16 => "bfloat16",
         ElementType::Fp32 => "float32",
         ElementType::Fp64 => "float64",
         ElementType::Bytes => "str",

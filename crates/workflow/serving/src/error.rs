@@ -70,10 +70,8 @@ pub enum ServingError {
         problem: Box<InferenceError>,
     },
     /// The engine stopped in the middle of a request.
-    #[error("the {engine} engine failed while it answered for model `{model}`")]
+    #[error("the engine failed while it answered for model `{model}`")]
     EngineFailed {
-        /// The engine.
-        engine: &'static str,
         /// The model.
         model: String,
     },
@@ -160,9 +158,13 @@ fn inference_fault(problem: &InferenceError) -> Fault {
         | InferenceError::Evaluation { .. }
         | InferenceError::ElementCount { .. } => Fault::Request,
         InferenceError::TooLarge { .. } => Fault::TooLarge,
-        InferenceError::Malformed { .. } | InferenceError::InvalidGraph { .. } | InferenceError::Unsupported { .. } => {
-            Fault::Server
-        }
+        InferenceError::NotReady { .. } => Fault::Unavailable,
+        InferenceError::Malformed { .. }
+        | InferenceError::InvalidGraph { .. }
+        | InferenceError::Unsupported { .. }
+        | InferenceError::EngineAbsent { .. }
+        | InferenceError::EngineFailed { .. }
+        | InferenceError::Disagrees { .. } => Fault::Server,
     }
 }
 

@@ -3,15 +3,14 @@ mod models;
 use std::sync::Arc;
 use std::time::Instant;
 
-use ropewalk_inference::{Engine, NamedTensor};
+use ropewalk_inference::{Engines, LoadOptions, NamedTensor};
 use ropewalk_types::{Ambient, ModelName, PredictionId, Signature};
 
 use crate::admission::Admission;
-use crate::log::Answer;
 use crate::statistics::micros;
 use crate::{
-    HostLimits, HostStatistics, HostedModel, InferenceRequest, InferenceResponse, LogState, ModelMetadata,
-    PredictionLog, Readiness, ServingError,
+    Answered, HostLimits, HostStatistics, HostedModel, InferenceRequest, InferenceResponse, ModelMetadata,
+    PredictionSink, Readiness, ServingError,
 };
 use models::{Loaded, Models};
 
@@ -21,8 +20,8 @@ use models::{Loaded, Models};
 /// runs on the blocking pool, as much of it at once as [`HostLimits`] says.
 #[derive(Debug)]
 pub struct ModelHost {
-    engine: Arc<dyn Engine>,
-    log: PredictionLog,
+    engines: Engines,
+    log: Arc<dyn PredictionSink>,
     ambient: Arc<dyn Ambient>,
     limits: HostLimits,
     admission: Admission,
@@ -31,17 +30,18 @@ pub struct ModelHost {
 
 impl ModelHost {
     /// A host without models.
-    pub fn new(engine: Arc<dyn Engine>, log: PredictionLog, ambient: Arc<dyn Ambient>, limits: HostLimits) -> Self {
-        Self { engine, log, ambient, limits, admission: Admission::new(limits), models: Models::default() }
+    pub fn new(engines: Engines, log: Arc<dyn PredictionSink>, ambient: Arc<dyn Ambient>, limits: HostLimits) -> Self {
+        Self { engines, log, ambient, limits, admission: Admission::new(limits), models: Models::default() }
     }
 
     /// Loads a model off the reactor; it answers from the next request on. The same name and version again replaces
     /// what was loaded, and a request that is under way ends with the old one.
     pub async fn load(&self, model: HostedModel) -> Result<ModelMetadata, ServingError> {
-        let HostedModel { name, version, digest, onnx } = model;
-        let engine = Arc::clone(&self.engine);
-        let loading = tokio::task::spawn_blocking(move || engine.load(&onnx));
-        let model = loading.await.map_err(|_| self.engine_failed(name.as_str()))?;
+        let HostedModel { name, version, digest, source, settings } = model;
+        let engines = self.engines.clone();
+        let options = LoadOptions { threads: settings.threads, ..LoadOptions::default() };
+        let loading = tokio::task::spawn_blocking(move || engines.load(&source, settings.engine, &options));
+        let model = loading.await.map_err(|_| engine_failed(name.as_str()))?;
         let model = model.map_err(|problem| {
             let problem = Box::new(problem);
             ServingError::Load { model: name.to_string(), version, problem }
@@ -62,12 +62,12 @@ impl ModelHost {
 
     /// All loaded versions, by name and version.
     pub fn model_list(&self) -> Vec<ModelMetadata> {
-        self.models.list(self.engine.name())
+        self.models.list()
     }
 
     /// What is known of a version; an empty text is no version.
     pub fn metadata(&self, name: &str, version: Option<&str>) -> Result<ModelMetadata, ServingError> {
-        self.models.metadata(name, version, self.engine.name())
+        self.models.metadata(name, version)
     }
 
     /// What a version takes and gives.
@@ -77,13 +77,10 @@ impl ModelHost {
 
     /// Whether any request can be answered: a model is loaded and predictions can be logged.
     pub fn readiness(&self) -> Readiness {
-        let reason = match self.log.state() {
-            LogState::Working if self.models.is_empty() => "no model is loaded".to_owned(),
-            LogState::Working => return Readiness::Ready,
-            LogState::Broken { problem } => ServingError::LogBroken { problem }.to_string(),
-            LogState::Closed | LogState::Lost { .. } => ServingError::LogClosed.to_string(),
-        };
-        Readiness::NotReady { reason }
+        if self.models.is_empty() {
+            return Readiness::NotReady { reason: "no model is loaded".to_owned() };
+        }
+        Readiness::Ready
     }
 
     /// Whether a version can answer. Errors if it is not loaded.
@@ -93,20 +90,19 @@ impl ModelHost {
 
     /// What has been counted so far.
     pub fn statistics(&self) -> HostStatistics {
-        let (logged, logging) = self.log.counts();
-        HostStatistics { models: self.models.statistics(), logged, logging }
+        HostStatistics { models: self.models.statistics(), log: self.log.counts() }
     }
 
     /// The log to which answers go.
-    pub fn log(&self) -> &PredictionLog {
-        &self.log
+    pub fn log(&self) -> &dyn PredictionSink {
+        &*self.log
     }
 
     /// Answers one request and hands the record to the log.
     ///
     /// Errors: [`InferenceError::InvalidInput`](ropewalk_inference::InferenceError::InvalidInput) where the inputs do
     /// not fit the signature, [`ServingError::Overloaded`],
-    /// [`ServingError::LogBroken`] and what else [`ServingError::fault`] tells apart.
+    /// and what else [`ServingError::fault`] tells apart.
     pub async fn infer(
         &self,
         name: &str,
@@ -124,18 +120,17 @@ impl ModelHost {
     async fn answer(&self, loaded: &Arc<Loaded>, request: InferenceRequest) -> Result<InferenceResponse, ServingError> {
         let started = Instant::now();
         let prediction = PredictionId::new(&*self.ambient);
-        self.log.check()?;
         let rows = rows(&request.inputs);
         if rows > self.limits.rows {
             return Err(ServingError::TooManyRows { rows, limit: self.limits.rows });
         }
         loaded.check_inputs(&request.inputs)?;
         loaded.check_outputs(&request.outputs)?;
-        let InferenceRequest { id, inputs, outputs: wanted } = request;
+        let InferenceRequest { id, inputs, outputs: wanted, context: _ } = request;
         let (inputs, outputs) = self.evaluate(loaded, inputs).await?;
         let latency = started.elapsed();
         let chosen = loaded.choose(&outputs, &wanted)?;
-        let record = Answer {
+        let record = Answered {
             prediction,
             request: id.clone(),
             model: loaded.name.clone(),
@@ -145,7 +140,7 @@ impl ModelHost {
             inputs,
             outputs,
         };
-        self.log.record(record).await?;
+        self.log.record(record);
         loaded.counters.count_answer(rows, latency);
         let (model, version) = (loaded.name.clone(), loaded.version);
         Ok(InferenceResponse { prediction, id, model, version, outputs: chosen })
@@ -166,12 +161,12 @@ impl ModelHost {
             let outputs = loaded.model.predict(&inputs)?;
             Ok((inputs, outputs))
         });
-        evaluation.await.map_err(|_| self.engine_failed(&name))?
+        evaluation.await.map_err(|_| engine_failed(&name))?
     }
+}
 
-    fn engine_failed(&self, model: &str) -> ServingError {
-        ServingError::EngineFailed { engine: self.engine.name(), model: model.to_owned() }
-    }
+fn engine_failed(model: &str) -> ServingError {
+    ServingError::EngineFailed { model: model.to_owned() }
 }
 
 /// The first dimension is the batch; a scalar is one row.

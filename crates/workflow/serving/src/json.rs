@@ -115,6 +115,7 @@ fn push_element(data: &TensorData, position: usize, text: &mut String) {
         TensorData::Int32(values) => element!(values, value => push_display(value, text)),
         TensorData::Int64(values) => element!(values, value => push_display(value, text)),
         TensorData::Fp16(values) => element!(values, value => push_float(f64::from(*value), value.to_f32(), text)),
+        TensorData::Bf16(values) => element!(values, value => push_float(f64::from(*value), value.to_f32(), text)),
         TensorData::Fp32(values) => element!(values, value => push_float(f64::from(*value), *value, text)),
         TensorData::Fp64(values) => element!(values, value => push_float(*value, *value, text)),
         TensorData::Bytes(values) => element!(values, value => push_bytes(value, text)),

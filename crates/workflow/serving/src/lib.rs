@@ -19,13 +19,17 @@ pub mod json;
 mod limits;
 mod log;
 mod request;
+mod settings;
+mod sink;
 mod statistics;
 
 pub use error::{Fault, ServingError};
 pub use host::ModelHost;
 pub use limits::HostLimits;
 pub use log::{LogSettings, LogState, PredictionFilter, PredictionLog, PredictionPage, PredictionRecord};
-pub use request::{HostedModel, InferenceRequest, InferenceResponse, ModelMetadata, Readiness};
+pub use request::{HostedModel, InferenceRequest, InferenceResponse, ModelMetadata, Readiness, RequestContext};
+pub use settings::{Batching, ModelSettings};
+pub use sink::{Answered, NoPredictionLog, PredictionSink, SinkCounts};
 pub use statistics::{HostStatistics, LatencyHistogram, ModelStatistics};
 
 use ropewalk_catalog::{Migration, MigrationSet};

@@ -6,15 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use ropewalk_catalog::Catalog;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 pub use read::{PredictionFilter, PredictionPage};
-pub(crate) use record::Answer;
 pub use record::PredictionRecord;
 use writer::{Message, Writer};
 
-use crate::ServingError;
+use crate::{Answered, PredictionSink, ServingError, SinkCounts};
 
 /// How the log gathers records before it writes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +83,7 @@ pub struct PredictionLog {
 pub(crate) struct Counts {
     pub(crate) taken: AtomicU64,
     pub(crate) logged: AtomicU64,
+    pub(crate) lost: AtomicU64,
 }
 
 impl PredictionLog {
@@ -133,36 +134,6 @@ impl PredictionLog {
         }
     }
 
-    /// Records in the catalogue and records on their way there.
-    pub(crate) fn counts(&self) -> (u64, u64) {
-        let logged = self.counts.logged.load(Ordering::Acquire);
-        (logged, self.counts.taken.load(Ordering::Acquire).saturating_sub(logged))
-    }
-
-    /// An error if records cannot be written at present.
-    pub(crate) fn check(&self) -> Result<(), ServingError> {
-        self.refusal().map_or(Ok(()), Err)
-    }
-
-    /// Takes one record; waits while too many are waiting.
-    pub(crate) async fn record(&self, answer: Answer) -> Result<(), ServingError> {
-        let weight = answer.weight().clamp(1, self.budget_bytes).div_ceil(1024) as u32;
-        let place = async {
-            let weight = weight.min((self.budget_bytes >> 10) as u32);
-            let permit = Arc::clone(&self.budget).acquire_many_owned(weight).await;
-            let slot = self.messages.reserve().await;
-            permit.ok().zip(slot.ok()).ok_or(ServingError::LogClosed)
-        };
-        let (permit, slot) = tokio::select! {
-            biased;
-            place = place => place?,
-            refusal = self.broken() => return Err(refusal),
-        };
-        self.counts.taken.fetch_add(1, Ordering::AcqRel);
-        slot.send(Message::Record(Box::new(answer), permit));
-        Ok(())
-    }
-
     fn refusal(&self) -> Option<ServingError> {
         match &*self.state.borrow() {
             LogState::Working => None,
@@ -180,5 +151,34 @@ impl PredictionLog {
 
     pub(crate) fn catalog(&self) -> &Catalog {
         &self.catalog
+    }
+}
+
+impl PredictionSink for PredictionLog {
+    fn record(&self, answered: Answered) {
+        let weight = answered.weight().clamp(1, self.budget_bytes).div_ceil(1024) as u32;
+        let weight = weight.min((self.budget_bytes >> 10) as u32);
+        let permit = Arc::clone(&self.budget).try_acquire_many_owned(weight);
+        let place = permit.ok().zip(self.messages.try_reserve().ok());
+        if let Some((permit, slot)) = place {
+            self.counts.taken.fetch_add(1, Ordering::AcqRel);
+            slot.send(Message::Record(Box::new(answered), permit));
+        } else {
+            self.counts.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn counts(&self) -> SinkCounts {
+        let logged = self.counts.logged.load(Ordering::Acquire);
+        let logging = self.counts.taken.load(Ordering::Acquire).saturating_sub(logged);
+        SinkCounts { logged, logging, lost: self.counts.lost.load(Ordering::Relaxed) }
+    }
+
+    fn flush(&self) -> BoxFuture<'_, Result<(), ServingError>> {
+        Box::pin(self.flush())
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<(), ServingError>> {
+        Box::pin(self.close())
     }
 }

@@ -1,9 +1,11 @@
 use std::sync::Arc;
+use std::time::Duration;
 
-use bytes::Bytes;
-use ropewalk_inference::NamedTensor;
+use ropewalk_inference::{EngineName, ModelSource, NamedTensor};
 use ropewalk_types::{Digest, ModelName, PredictionId, Signature};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+
+use crate::ModelSettings;
 
 /// A model to be served: the bytes that the registry keeps for one version.
 #[derive(Clone, Debug)]
@@ -14,8 +16,10 @@ pub struct HostedModel {
     pub version: u64,
     /// Digest of the bytes.
     pub digest: Digest,
-    /// The ONNX file.
-    pub onnx: Bytes,
+    /// Where its definition is.
+    pub source: ModelSource,
+    /// How it is served.
+    pub settings: ModelSettings,
 }
 
 /// What a client asks, in no protocol's words.
@@ -27,6 +31,21 @@ pub struct InferenceRequest {
     pub inputs: Vec<NamedTensor>,
     /// The outputs wanted, in the order wanted; empty for all.
     pub outputs: Vec<String>,
+    /// What else came with it.
+    pub context: RequestContext,
+}
+
+/// What came with a request beside its tensors.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RequestContext {
+    /// The name of the key with which the client came.
+    pub client: Option<Arc<str>>,
+    /// From 1, the most urgent; 0 takes the model's default.
+    pub priority: u32,
+    /// How long the request may wait for its turn.
+    pub timeout: Option<Duration>,
+    /// The request's headers (metadata in gRPC) that routes look at, with names in lower case.
+    pub labels: Vec<(String, String)>,
 }
 
 /// The answer to one request.
@@ -58,9 +77,14 @@ pub struct ModelMetadata {
     /// Digest of the model's bytes.
     pub digest: Digest,
     /// Name of the engine that runs it.
-    pub engine: &'static str,
+    #[serde(serialize_with = "engine_name")]
+    pub engine: EngineName,
     /// What it takes and gives.
     pub signature: Arc<Signature>,
+}
+
+fn engine_name<S: Serializer>(engine: &EngineName, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(engine.as_str())
 }
 
 /// Whether requests can be answered.

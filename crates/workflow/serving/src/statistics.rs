@@ -4,7 +4,7 @@ use std::time::Duration;
 use ropewalk_types::ModelName;
 use serde::Serialize;
 
-use crate::{Fault, ServingError};
+use crate::{Fault, ServingError, SinkCounts};
 
 /// Upper bounds of the latency buckets, in microseconds; one more bucket holds what is slower than the last.
 const BOUNDS_US: [u64; 15] = [
@@ -17,10 +17,8 @@ const BOUNDS_US: [u64; 15] = [
 pub struct HostStatistics {
     /// One entry for each loaded version.
     pub models: Vec<ModelStatistics>,
-    /// Records of predictions in the catalogue.
-    pub logged: u64,
-    /// Records of predictions that are on their way there.
-    pub logging: u64,
+    /// What became of the records of answers.
+    pub log: SinkCounts,
 }
 
 /// What one version of a model has done since it was loaded.

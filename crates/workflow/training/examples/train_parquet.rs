@@ -12,7 +12,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float32Type};
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use ropewalk_inference::{ClassicalEngine, Engine, NamedTensor, Tensor, TensorData};
+use ropewalk_inference::{ClassicalEngine, NamedTensor, Tensor, TensorData};
 use ropewalk_store::files;
 use ropewalk_training::{NoProgress, TrainSettings, Trained, train};
 use ropewalk_types::ElementType;

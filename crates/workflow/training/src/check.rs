@@ -1,7 +1,7 @@
 //! The exported model must be the one that was trained: both are asked for every row of a part.
 
 use bytes::Bytes;
-use ropewalk_inference::{ClassicalEngine, Engine, InferenceError, Model, NamedTensor, Tensor, TensorData};
+use ropewalk_inference::{ClassicalEngine, InferenceError, Model, NamedTensor, Tensor, TensorData};
 use ropewalk_types::Signature;
 
 use crate::export::PROBABILITY;

@@ -11,7 +11,7 @@ use arrow::array::{
     StringViewArray, TimestampMillisecondArray,
 };
 use arrow::datatypes::Int32Type;
-use ropewalk_inference::{ClassicalEngine, Engine, NamedTensor, Tensor, TensorData};
+use ropewalk_inference::{ClassicalEngine, NamedTensor, Tensor, TensorData};
 use ropewalk_training::{
     FeatureKind, GradientBoostingParams, IterationMetrics, NoProgress, Part, Progress, TrainSettings, Trained,
     TrainingError, train,

@@ -92,6 +92,7 @@ pub(super) fn trial(input: &InputInfo<'_>, open: usize) -> Option<Tensor> {
         ElementType::Int32 => vec![0_i32; count].into(),
         ElementType::Int64 => vec![0_i64; count].into(),
         ElementType::Fp16 => vec![half::f16::ZERO; count].into(),
+        ElementType::Bf16 => vec![half::bf16::ZERO; count].into(),
         ElementType::Fp32 => vec![0_f32; count].into(),
         ElementType::Fp64 => vec![0_f64; count].into(),
         ElementType::Bytes => vec![Bytes::from_static(b"0"); count].into(),

@@ -1,5 +1,5 @@
 use bytes::Bytes;
-use half::f16;
+use half::{bf16, f16};
 use ropewalk_types::ElementType;
 
 use super::{DataType, TensorProto};
@@ -19,10 +19,11 @@ pub fn element_type_of(data_type: i32) -> Option<ElementType> {
         DataType::String => ElementType::Bytes,
         DataType::Bool => ElementType::Bool,
         DataType::Float16 => ElementType::Fp16,
+        DataType::Bfloat16 => ElementType::Bf16,
         DataType::Double => ElementType::Fp64,
         DataType::Uint32 => ElementType::Uint32,
         DataType::Uint64 => ElementType::Uint64,
-        DataType::Undefined | DataType::Complex64 | DataType::Complex128 | DataType::Bfloat16 => return None,
+        DataType::Undefined | DataType::Complex64 | DataType::Complex128 => return None,
     })
 }
 
@@ -39,6 +40,7 @@ pub fn onnx_type_of(element_type: ElementType) -> DataType {
         ElementType::Int32 => DataType::Int32,
         ElementType::Int64 => DataType::Int64,
         ElementType::Fp16 => DataType::Float16,
+        ElementType::Bf16 => DataType::Bfloat16,
         ElementType::Fp32 => DataType::Float,
         ElementType::Fp64 => DataType::Double,
         ElementType::Bytes => DataType::String,
@@ -90,6 +92,9 @@ fn elements(proto: &TensorProto, element_type: ElementType) -> Option<TensorData
         ElementType::Fp16 => {
             narrowed::<i32, u16>(&proto.int32_data)?.into_iter().map(f16::from_bits).collect::<Vec<_>>().into()
         }
+        ElementType::Bf16 => {
+            narrowed::<i32, u16>(&proto.int32_data)?.into_iter().map(bf16::from_bits).collect::<Vec<_>>().into()
+        }
         ElementType::Bool => proto.int32_data.iter().map(|value| *value != 0).collect::<Vec<_>>().into(),
         ElementType::Bytes => {
             proto.string_data.iter().map(|value| Bytes::copy_from_slice(value)).collect::<Vec<_>>().into()
@@ -113,6 +118,7 @@ fn raw_elements(raw: &[u8], element_type: ElementType) -> Option<TensorData> {
         ElementType::Uint16 => read(raw, u16::from_le_bytes)?.into(),
         ElementType::Int16 => read(raw, i16::from_le_bytes)?.into(),
         ElementType::Fp16 => read(raw, f16::from_le_bytes)?.into(),
+        ElementType::Bf16 => read(raw, bf16::from_le_bytes)?.into(),
         ElementType::Uint32 => read(raw, u32::from_le_bytes)?.into(),
         ElementType::Int32 => read(raw, i32::from_le_bytes)?.into(),
         ElementType::Fp32 => read(raw, f32::from_le_bytes)?.into(),
@@ -139,6 +145,7 @@ pub fn tensor_to_proto(name: &str, tensor: &Tensor) -> TensorProto {
         TensorData::Uint16(values) => proto.raw_data = little_endian(values, u16::to_le_bytes),
         TensorData::Int16(values) => proto.raw_data = little_endian(values, i16::to_le_bytes),
         TensorData::Fp16(values) => proto.raw_data = little_endian(values, f16::to_le_bytes),
+        TensorData::Bf16(values) => proto.raw_data = little_endian(values, bf16::to_le_bytes),
         TensorData::Uint32(values) => proto.raw_data = little_endian(values, u32::to_le_bytes),
         TensorData::Int32(values) => proto.raw_data = little_endian(values, i32::to_le_bytes),
         TensorData::Fp32(values) => proto.raw_data = little_endian(values, f32::to_le_bytes),

@@ -2,7 +2,7 @@
 
 use prost::Message;
 use ropewalk_inference::onnx::{Attribute, GraphBuilder, ModelProto};
-use ropewalk_inference::{ClassicalEngine, Engine, InferenceError, Tensor};
+use ropewalk_inference::{ClassicalEngine, InferenceError, Tensor};
 use ropewalk_types::ElementType;
 
 use crate::stump::{Stump, classifier};

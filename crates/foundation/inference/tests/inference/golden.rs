@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use ropewalk_inference::{ClassicalEngine, Engine, NamedTensor, Tensor, TensorData};
+use ropewalk_inference::{ClassicalEngine, NamedTensor, Tensor, TensorData};
 use serde_json::Value;
 
 /// The largest difference allowed, relative to the value where that is above 1.

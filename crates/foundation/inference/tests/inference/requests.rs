@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ropewalk_inference::onnx::GraphBuilder;
-use ropewalk_inference::{ClassicalEngine, Engine, InferenceError, Model, NamedTensor, Tensor, TensorData};
+use ropewalk_inference::{ClassicalEngine, InferenceError, Model, NamedTensor, Tensor, TensorData};
 use ropewalk_types::{Diagnose, ElementType};
 
 use crate::stump::{Stump, classifier};

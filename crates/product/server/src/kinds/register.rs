@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use ropewalk_inference::Engine;
+use ropewalk_inference::{Engines, LoadOptions, ModelSource};
 use ropewalk_pipeline::{
     Artifact, ArtifactKind, Executed, Failure, Input, Project, StageContext, StageKind, StageSpec,
 };
@@ -23,7 +23,7 @@ pub(crate) struct RegisterKind {
     pub(crate) registry: Registry,
     pub(crate) tracking: Tracking,
     /// Reads the signature, and refuses a model that it could not serve.
-    pub(crate) engine: Arc<dyn Engine>,
+    pub(crate) engines: Engines,
 }
 
 #[derive(Debug, Deserialize)]
@@ -128,7 +128,8 @@ impl RegisterKind {
         context: &StageContext,
     ) -> Result<ModelVersion, Failure> {
         let bytes = context.store.get_bytes(&input.artifact.digest).await?;
-        let signature = self.engine.load(&bytes)?.signature().clone();
+        let signature =
+            self.engines.load(&ModelSource::from(bytes.clone()), None, &LoadOptions::default())?.signature().clone();
         let artifact = match &input.artifact.kind {
             ArtifactKind::File { path } => path.clone(),
             _ => String::new(),

@@ -5,7 +5,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float32Type};
 use bytes::Bytes;
 use ropewalk_data::{AuditAction, read_table};
-use ropewalk_inference::{ClassicalEngine, Engine as _, Model, NamedTensor, Tensor, TensorData};
+use ropewalk_inference::{ClassicalEngine, Model, NamedTensor, Tensor, TensorData};
 use ropewalk_monitoring::Profile;
 use ropewalk_registry::ModelVersion;
 use ropewalk_types::{Digest, ElementType, TensorSpec, Uri};

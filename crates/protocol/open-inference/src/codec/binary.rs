@@ -1,5 +1,5 @@
 use bytes::Bytes;
-use half::f16;
+use half::{bf16, f16};
 use ropewalk_inference::{Tensor, TensorData};
 use ropewalk_types::ElementType;
 
@@ -33,6 +33,7 @@ pub fn decode_binary(datatype: ElementType, shape: &[i64], bytes: &[u8]) -> Resu
         ElementType::Int32 => numbers!(Int32, i32),
         ElementType::Int64 => numbers!(Int64, i64),
         ElementType::Fp16 => numbers!(Fp16, f16),
+        ElementType::Bf16 => numbers!(Bf16, bf16),
         ElementType::Fp32 => numbers!(Fp32, f32),
         ElementType::Fp64 => numbers!(Fp64, f64),
         ElementType::Bytes => TensorData::Bytes(decode_framed(count, bytes)?),
@@ -105,6 +106,7 @@ pub fn encode_binary(data: &TensorData, out: &mut Vec<u8>) {
         TensorData::Int32(values) => numbers!(values),
         TensorData::Int64(values) => numbers!(values),
         TensorData::Fp16(values) => numbers!(values),
+        TensorData::Bf16(values) => numbers!(values),
         TensorData::Fp32(values) => numbers!(values),
         TensorData::Fp64(values) => numbers!(values),
         TensorData::Bytes(values) => values.iter().for_each(|value| encode_framed(value, out)),

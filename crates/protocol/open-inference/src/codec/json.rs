@@ -1,7 +1,7 @@
 use std::str::FromStr;
 
 use bytes::Bytes;
-use half::f16;
+use half::{bf16, f16};
 use ropewalk_inference::{Tensor, TensorData};
 use ropewalk_types::ElementType;
 
@@ -30,6 +30,7 @@ pub fn decode_json(datatype: ElementType, shape: &[i64], data: &str) -> Result<T
         ElementType::Int32 => read!(Int32),
         ElementType::Int64 => read!(Int64),
         ElementType::Fp16 => read!(Fp16),
+        ElementType::Bf16 => read!(Bf16),
         ElementType::Fp32 => read!(Fp32),
         ElementType::Fp64 => read!(Fp64),
         ElementType::Bytes => read!(Bytes),
@@ -188,7 +189,7 @@ macro_rules! floating_point_numbers {
         }
     )*};
 }
-floating_point_numbers!(f16, f32, f64);
+floating_point_numbers!(f16, bf16, f32, f64);
 
 impl Element for bool {
     fn from_json(text: &str) -> Option<Self> {

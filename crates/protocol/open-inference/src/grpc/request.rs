@@ -21,7 +21,10 @@ pub(super) fn read(request: ModelInferRequest) -> Result<(InferenceRequest, bool
     let mut raw = raw.into_iter();
     let inputs = inputs.into_iter().map(|input| read_input(input, raw.next())).collect::<Result<_, _>>()?;
     let outputs = outputs.into_iter().map(read_output).collect::<Result<_, _>>()?;
-    Ok((InferenceRequest { id: Some(id).filter(|id| !id.is_empty()), inputs, outputs }, is_raw))
+    Ok((
+        InferenceRequest { id: Some(id).filter(|id| !id.is_empty()), inputs, outputs, ..InferenceRequest::default() },
+        is_raw,
+    ))
 }
 
 fn read_input(input: InferInputTensor, raw: Option<Bytes>) -> Result<NamedTensor, ProtocolError> {
@@ -77,7 +80,9 @@ fn read_contents(datatype: ElementType, shape: &[i64], contents: InferTensorCont
             let copies = contents.bytes_contents.iter().map(|element| Bytes::copy_from_slice(element));
             TensorData::Bytes(copies.collect())
         }
-        ElementType::Fp16 => return Err(TensorError::Field { datatype, problem: "can only be raw" }),
+        ElementType::Fp16 | ElementType::Bf16 => {
+            return Err(TensorError::Field { datatype, problem: "can only be raw" });
+        }
     };
     if data.len() != in_all_fields {
         return Err(TensorError::Field { datatype, problem: "are in the field of another type" });

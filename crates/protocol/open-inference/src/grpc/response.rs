@@ -13,7 +13,11 @@ use crate::codec::{encode_binary, encoded_length, wire_shape};
 
 /// Writes an answer, raw if the request was so. FP16 has no field of its own, so with it the answer is raw too.
 pub(super) fn write(answer: InferenceResponse, raw: bool) -> ModelInferResponse {
-    let raw = raw || answer.outputs.iter().any(|output| output.tensor.element_type() == ElementType::Fp16);
+    let raw = raw
+        || answer
+            .outputs
+            .iter()
+            .any(|output| matches!(output.tensor.element_type(), ElementType::Fp16 | ElementType::Bf16));
     let prediction = ParameterChoice::StringParam(answer.prediction.to_string());
     let prediction = InferParameter { parameter_choice: Some(prediction) };
     let mut response = ModelInferResponse {
@@ -60,6 +64,7 @@ fn contents(data: TensorData) -> InferTensorContents {
         TensorData::Uint64(values) => contents.uint64_contents = values,
         // Written raw; a number of 16 bits is also one of 32.
         TensorData::Fp16(values) => contents.fp32_contents = widen(values),
+        TensorData::Bf16(values) => contents.fp32_contents = widen(values),
         TensorData::Fp32(values) => contents.fp32_contents = values,
         TensorData::Fp64(values) => contents.fp64_contents = values,
         TensorData::Bytes(values) => contents.bytes_contents = values,

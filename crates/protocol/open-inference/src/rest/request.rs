@@ -94,7 +94,7 @@ pub(super) fn read(
     }
     let default = parameters.and_then(|parameters| parameters.binary_data_output).unwrap_or(false);
     let (outputs, named) = read_outputs(outputs.unwrap_or_default(), default)?;
-    Ok((InferenceRequest { id, inputs, outputs }, ResponseForm { default, named }))
+    Ok((InferenceRequest { id, inputs, outputs, ..InferenceRequest::default() }, ResponseForm { default, named }))
 }
 
 fn read_input(input: &Input<'_>, binary: &mut &[u8], signature: &Signature) -> Result<NamedTensor, ProtocolError> {

@@ -134,14 +134,14 @@ impl Versions {
         ServingError::UnknownVersion { model: name.to_owned(), version, loaded: list(self.loaded.keys()) }
     }
 
-    fn metadata(&self, loaded: &Loaded, engine: &'static str) -> ModelMetadata {
+    fn metadata(&self, loaded: &Loaded) -> ModelMetadata {
         ModelMetadata {
             name: loaded.name.clone(),
             version: loaded.version,
             default_version: self.default_version().unwrap_or(loaded.version),
             versions: self.loaded.keys().copied().collect(),
             digest: loaded.digest,
-            engine,
+            engine: loaded.model.engine(),
             signature: Arc::clone(&loaded.signature),
         }
     }
@@ -188,21 +188,16 @@ impl Models {
         versions.find(name, version).cloned()
     }
 
-    pub(super) fn metadata(
-        &self,
-        name: &str,
-        version: Option<&str>,
-        engine: &'static str,
-    ) -> Result<ModelMetadata, ServingError> {
+    pub(super) fn metadata(&self, name: &str, version: Option<&str>) -> Result<ModelMetadata, ServingError> {
         let names = self.read();
         let versions = names.get(name).ok_or_else(|| unknown_model(&names, name))?;
-        versions.find(name, version).map(|loaded| versions.metadata(loaded, engine))
+        versions.find(name, version).map(|loaded| versions.metadata(loaded))
     }
 
-    pub(super) fn list(&self, engine: &'static str) -> Vec<ModelMetadata> {
+    pub(super) fn list(&self) -> Vec<ModelMetadata> {
         let names = self.read();
         let each = |versions: &Versions| -> Vec<_> {
-            versions.loaded.values().map(|loaded| versions.metadata(loaded, engine)).collect()
+            versions.loaded.values().map(|loaded| versions.metadata(loaded)).collect()
         };
         names.values().flat_map(each).collect()
     }

@@ -1,12 +1,12 @@
 use std::str::FromStr;
 
 use ropewalk_catalog::{CatalogError, FromRow, FromValue, Row};
-use ropewalk_inference::{NamedTensor, TensorData};
+use ropewalk_inference::TensorData;
 use ropewalk_types::{ModelName, PredictionId, Timestamp};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::{ServingError, json};
+use crate::{Answered, ServingError, json};
 
 /// One answered request, as the catalogue keeps it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -31,19 +31,6 @@ pub struct PredictionRecord {
     pub outputs: Map<String, Value>,
 }
 
-/// One answered request on its way to the log.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) prediction: PredictionId,
-    pub(crate) request: Option<String>,
-    pub(crate) model: ModelName,
-    pub(crate) version: u64,
-    pub(crate) latency_us: u64,
-    pub(crate) rows: usize,
-    pub(crate) inputs: Vec<NamedTensor>,
-    pub(crate) outputs: Vec<NamedTensor>,
-}
-
 /// An answer as it is bound to the statement.
 #[derive(Debug)]
 pub(super) struct EncodedAnswer {
@@ -57,7 +44,7 @@ pub(super) struct EncodedAnswer {
     pub(super) outputs: String,
 }
 
-impl Answer {
+impl Answered {
     /// Bytes that the answer holds in memory, about.
     pub(crate) fn weight(&self) -> usize {
         self.inputs.iter().chain(&self.outputs).map(|named| 64 + named.name.len() + size(&named.tensor.data)).sum()

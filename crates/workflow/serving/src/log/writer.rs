@@ -7,8 +7,9 @@ use ropewalk_catalog::{Catalog, CatalogError, Connection, query};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::record::{Answer, EncodedAnswer};
+use super::record::EncodedAnswer;
 use super::{Counts, LogSettings, LogState};
+use crate::Answered;
 
 /// Rows of one INSERT: 9 values each, far below the 32,766 that SQLite binds to one statement.
 const ROWS_PER_STATEMENT: usize = 64;
@@ -21,7 +22,7 @@ const TEXT_PER_TRANSACTION: usize = 16 << 20;
 #[derive(Debug)]
 pub(super) enum Message {
     /// Write this; the permit is given back when it is written.
-    Record(Box<Answer>, OwnedSemaphorePermit),
+    Record(Box<Answered>, OwnedSemaphorePermit),
     /// Answer when everything before this is written.
     Flush(oneshot::Sender<()>),
     /// Write what came before this and end.
@@ -43,7 +44,7 @@ pub(super) struct Writer {
 /// What is written and answered together.
 #[derive(Default)]
 struct Batch {
-    answers: Vec<Answer>,
+    answers: Vec<Answered>,
     permits: Vec<OwnedSemaphorePermit>,
     flushes: Vec<oneshot::Sender<()>>,
 }
@@ -119,7 +120,7 @@ impl Writer {
         let answers = batch.answers;
         let count = answers.len();
         // The text of a batch can be megabytes, so it is not made on the reactor.
-        let encode = move || answers.into_iter().map(Answer::encode).collect::<Vec<_>>();
+        let encode = move || answers.into_iter().map(Answered::encode).collect::<Vec<_>>();
         let encoded = tokio::task::spawn_blocking(encode).await;
         let mut rest = encoded.map_err(|problem| (count, format!("they could not be encoded: {problem}")))?;
         while !rest.is_empty() {

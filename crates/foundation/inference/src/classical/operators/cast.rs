@@ -1,7 +1,7 @@
 #![expect(clippy::cast_lossless, reason = "one rule for all pairs of number types")]
 
 use bytes::Bytes;
-use half::f16;
+use half::{bf16, f16};
 use ropewalk_types::ElementType;
 
 use super::number_text::{parse_integer, parse_real, real_text};
@@ -28,7 +28,9 @@ pub(super) fn cast(definition: &mut Definition<'_>) -> Result<Built, Fault> {
     definition.attributes.text("round_mode")?;
     let to = i32::try_from(to).ok().and_then(element_type_of);
     let to = to.ok_or_else(|| Fault::unsupported("a cast to a type that is not a tensor data type here"))?;
-    let text = |one, other| one == ElementType::Bytes && matches!(other, ElementType::Bool | ElementType::Fp16);
+    let text = |one, other| {
+        one == ElementType::Bytes && matches!(other, ElementType::Bool | ElementType::Fp16 | ElementType::Bf16)
+    };
     if text(from, to) || text(to, from) {
         return Err(Fault::unsupported(format!("a cast from {from} to {to}")));
     }
@@ -51,6 +53,7 @@ macro_rules! numbers {
             ElementType::Int32 => $values.iter().map(|$value| $native as i32).collect::<Vec<_>>().into(),
             ElementType::Int64 => $values.iter().map(|$value| $native as i64).collect::<Vec<_>>().into(),
             ElementType::Fp16 => $values.iter().map(|$value| f16::from_f64($real as f64)).collect::<Vec<_>>().into(),
+            ElementType::Bf16 => $values.iter().map(|$value| bf16::from_f64($real as f64)).collect::<Vec<_>>().into(),
             ElementType::Fp32 => $values.iter().map(|$value| $real as f32).collect::<Vec<_>>().into(),
             ElementType::Fp64 => $values.iter().map(|$value| $real as f64).collect::<Vec<_>>().into(),
             ElementType::Bytes => $values.iter().map(|$value| Text::text($real)).collect::<Vec<Bytes>>().into(),
@@ -110,6 +113,9 @@ impl Operator for Cast {
             TensorData::Fp16(values) => {
                 numbers!(values, to, value, value.to_f32(), value.to_f32(), value.to_f32() != 0.0)
             }
+            TensorData::Bf16(values) => {
+                numbers!(values, to, value, value.to_f32(), value.to_f32(), value.to_f32() != 0.0)
+            }
             TensorData::Fp32(values) => numbers!(values, to, value, *value, *value, *value != 0.0),
             TensorData::Fp64(values) => numbers!(values, to, value, *value, *value, *value != 0.0),
             TensorData::Bytes(values) => from_text(values, to)?,
@@ -143,7 +149,7 @@ fn from_text(values: &[Bytes], to: ElementType) -> Result<TensorData, Fault> {
             values.iter().map(|value| real(value).map(|real| real as f32)).collect::<Result<Vec<_>, _>>()?.into()
         }
         ElementType::Fp64 => values.iter().map(real).collect::<Result<Vec<_>, _>>()?.into(),
-        ElementType::Bool | ElementType::Fp16 | ElementType::Bytes => {
+        ElementType::Bool | ElementType::Fp16 | ElementType::Bf16 | ElementType::Bytes => {
             return Err(Fault::invalid(format!("no cast from text to {to}")));
         }
     })

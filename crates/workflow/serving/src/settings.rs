@@ -1,0 +1,53 @@
+use std::time::Duration;
+
+use ropewalk_inference::EngineName;
+use serde::{Deserialize, Serialize};
+
+/// How one model is served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelSettings {
+    /// The engine that must run it; none takes the first that can.
+    pub engine: Option<EngineName>,
+    /// Requests are joined into batches; none evaluates each by itself.
+    pub batching: Option<Batching>,
+    /// Evaluations of this model at the same time; none is one for each core.
+    pub concurrency: Option<usize>,
+    /// Requests that may wait for their turn; what is beyond is refused at once.
+    pub queue: usize,
+    /// How long a request may wait for its turn, where it does not say itself.
+    pub timeout: Option<Duration>,
+    /// Priorities from 1, the most urgent, to this; 0 has none.
+    pub priority_levels: u32,
+    /// Evaluations of a made-up batch before the model is ready.
+    pub warm_up: u32,
+    /// CPUs to which this model's evaluations are bound; empty for any.
+    pub cpus: Vec<usize>,
+    /// Threads that one evaluation may use.
+    pub threads: usize,
+}
+
+/// Which requests are joined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Batching {
+    /// Rows of a batch at most.
+    pub max_rows: usize,
+    /// How long the first request of a batch waits for others, in microseconds.
+    pub max_delay_us: u64,
+}
+
+impl Default for ModelSettings {
+    fn default() -> Self {
+        Self {
+            engine: None,
+            batching: None,
+            concurrency: None,
+            queue: 1024,
+            timeout: None,
+            priority_levels: 0,
+            warm_up: 1,
+            cpus: Vec::new(),
+            threads: 1,
+        }
+    }
+}
