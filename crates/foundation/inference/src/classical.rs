@@ -23,6 +23,9 @@ use model::ClassicalModel;
 pub struct ClassicalEngine;
 
 impl ClassicalEngine {
+    /// By which reports know the evaluator.
+    pub const NAME: &'static str = "classical";
+
     /// Reads and checks an ONNX file; what cannot be evaluated is refused here.
     ///
     /// # Errors

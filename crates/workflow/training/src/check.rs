@@ -33,10 +33,10 @@ pub(crate) fn compare(
         }
     }
     if difference > LIMIT {
-        return Err(TrainingError::ExportDiffers { difference, limit: LIMIT, engine: engine.name() });
+        return Err(TrainingError::ExportDiffers { difference, limit: LIMIT, engine: ClassicalEngine::NAME });
     }
     let rows = rows.len() as u64;
-    let check = ExportCheck { rows, max_abs_difference: difference, engine: engine.name().to_owned() };
+    let check = ExportCheck { rows, max_abs_difference: difference, engine: ClassicalEngine::NAME.to_owned() };
     Ok((model.signature().clone(), check))
 }
 

@@ -1,0 +1,363 @@
+#!/usr/bin/env python3
+"""Ropewalk's inference server against FastAPI + onnxruntime, MLServer and `mlflow models serve`, one after the other, one model.
+
+    apt-get install wrk nghttp2-client
+    python3 -m venv VENV && VENV/bin/pip install -r requirements.txt
+    VENV/bin/python compare.py ROPEWALK_BINARY [--mlflow MLFLOW_VENV/bin/mlflow] [--seconds 6] [--json FILE]
+
+The model is a scaler and a logistic regression over 30 columns, exported by skl2onnx. The figure of a row is the CPU (user and
+system) that the server's processes spend for one request, since wall time tells of the neighbours on a shared machine. Every
+server's first answer is held against onnxruntime's; a rate with errors is no result. The exit code is 1 if a target was missed.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import re
+import signal
+import socket
+import statistics
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+
+import numpy as np
+
+HERE = pathlib.Path(__file__).resolve().parent
+MODEL = "logreg"
+# Row, unit, target of Ropewalk.
+ROWS = [
+    ("REST, batch 1, concurrency 16", "ms", 0.06),
+    ("REST binary, batch 1, concurrency 16", "ms", 0.06),
+    ("gRPC raw, batch 1, concurrency 16", "ms", 0.05),
+    ("p99 / p50 at half of the saturation load", "x", 5),
+]
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def family(pid: int) -> list[int]:
+    found = [pid]
+    for children in pathlib.Path(f"/proc/{pid}/task").glob("*/children"):
+        try:
+            for child in children.read_text().split():
+                found += family(int(child))
+        except OSError:
+            pass
+    return found
+
+
+def cpu_seconds(pid: int) -> float:
+    ticks = 0
+    for one in family(pid):
+        try:
+            fields = pathlib.Path(f"/proc/{one}/stat").read_text().rsplit(")", 1)[1].split()
+            ticks += int(fields[11]) + int(fields[12])
+        except OSError:
+            pass
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+class Server:
+    """A server with all its children, stopped at the end."""
+
+    def __init__(self, name: str, command: list[str], ready: str, folder: pathlib.Path, **environment: str):
+        self.name = name
+        self.log = (folder / f"{name.split()[0]}.log").open("wb")
+        begun = time.perf_counter()
+        self.process = subprocess.Popen(
+            command, cwd=folder, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, start_new_session=True,
+            env={**os.environ, **environment},
+        )
+        while True:
+            try:
+                with urllib.request.urlopen(ready, timeout=5) as answer:
+                    if answer.status == 200:
+                        break
+            except (OSError, urllib.error.HTTPError):
+                pass
+            if self.process.poll() is not None or time.perf_counter() - begun > 180:
+                self.stop()
+                sys.exit(f"{name} did not start:\n{pathlib.Path(self.log.name).read_text()[-3000:]}")
+            time.sleep(0.002)
+        self.startup_ms = (time.perf_counter() - begun) * 1e3
+
+    def stop(self) -> None:
+        for how in [signal.SIGTERM, signal.SIGKILL]:
+            try:
+                os.killpg(self.process.pid, how)
+                self.process.wait(timeout=20)
+            except (subprocess.TimeoutExpired, ProcessLookupError):
+                pass
+        self.log.close()
+
+
+def wrk(server: Server, url: str, body: pathlib.Path, connections: int, seconds: float, **headers: str) -> dict:
+    script = "wrk.method = 'POST'\nlocal f = io.open(os.getenv('BODY'), 'rb'); wrk.body = f:read('*a'); f:close()\n"
+    script += "".join(f"wrk.headers['{name.replace('_', '-')}'] = '{value}'\n" for name, value in headers.items())
+    script += (
+        "function done(s, l, r) io.write(string.format('RESULT %d %d %f %f %f\\n', s.requests, s.errors.status + s.errors.connect"
+        " + s.errors.read + s.errors.write + s.errors.timeout, s.duration / 1e6, l:percentile(50) / 1e3, l:percentile(99) / 1e3)) end\n"
+    )
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as lua:
+        lua.write(script)
+        lua.flush()
+        before = cpu_seconds(server.process.pid)
+        command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "20s", "-s", lua.name, url]
+        said = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "BODY": str(body)})
+        used = cpu_seconds(server.process.pid) - before
+    found = re.search(r"RESULT (\d+) (\d+) ([\d.]+) ([\d.]+) ([\d.]+)", said.stdout)
+    if not found or int(found[2]) or not int(found[1]):
+        sys.exit(f"{server.name}: the load met errors: {said.stdout}{said.stderr}")
+    requests = int(found[1])
+    return {
+        "cpu_ms": used * 1e3 / requests, "requests_per_second": requests / float(found[3]),
+        "p50_ms": float(found[4]), "p99_ms": float(found[5]),
+    }
+
+
+def paced(server: Server, url: str, body: bytes, rate: float, seconds: float) -> dict:
+    """Latencies at a fixed rate of arrivals, one request after the other on one connection of its own each."""
+    import http.client
+    import threading
+    from urllib.parse import urlsplit
+
+    place = urlsplit(url)
+    threads, waits, errors = 4, [], []
+
+    def work(number: int) -> None:
+        connection = http.client.HTTPConnection(place.hostname, place.port)
+        connection.connect()
+        connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        mine, period = [], threads / rate
+        due = time.perf_counter() + number * period / threads
+        end = time.perf_counter() + seconds
+        while due < end:
+            pause = due - time.perf_counter()
+            if pause > 0:
+                time.sleep(pause)
+            begun = time.perf_counter()
+            connection.request("POST", place.path, body, {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            answer.read()
+            mine.append(time.perf_counter() - begun)
+            if answer.status != 200:
+                errors.append(answer.status)
+            due += period
+        waits.extend(mine)
+
+    workers = [threading.Thread(target=work, args=(number,)) for number in range(threads)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    if errors:
+        sys.exit(f"{server.name}: {len(errors)} errors, the first {errors[0]}")
+    cut = statistics.quantiles(waits, n=100)
+    return {"p50_ms": cut[49] * 1e3, "p99_ms": cut[98] * 1e3, "rate": len(waits) / seconds}
+
+
+def grpc(server: Server, port: int, row: np.ndarray, requests: int, folder: pathlib.Path) -> dict:
+    from tritonclient.grpc import service_pb2 as messages
+
+    request = messages.ModelInferRequest(model_name=MODEL)
+    request.inputs.add(name="X", datatype="FP32", shape=[1, row.size])
+    request.raw_input_contents.append(row.astype(np.float32).tobytes())
+    message = request.SerializeToString()
+    body = folder / "grpc.bin"
+    body.write_bytes(b"\0" + struct.pack(">I", len(message)) + message)
+    before = cpu_seconds(server.process.pid)
+    said = subprocess.run(
+        ["h2load", "-n", str(requests), "-c", "8", "-m", "2", "-t", "1", "-d", str(body), "-H", "content-type: application/grpc",
+         "-H", "te: trailers", f"http://127.0.0.1:{port}/inference.GRPCInferenceService/ModelInfer"],
+        capture_output=True, text=True,
+    )
+    used = cpu_seconds(server.process.pid) - before
+    good = re.search(r"status codes: (\d+) 2xx", said.stdout)
+    if not good or int(good[1]) != requests:
+        sys.exit(f"{server.name}: the load met errors: {said.stdout}{said.stderr}")
+    return {"cpu_ms": used * 1e3 / requests}
+
+
+def grpc_answer(port: int, row: np.ndarray) -> np.ndarray:
+    import tritonclient.grpc as client
+
+    given = client.InferInput("X", [1, row.size], "FP32")
+    given.set_data_from_numpy(row.reshape(1, -1).astype(np.float32))
+    with client.InferenceServerClient(f"127.0.0.1:{port}") as connection:
+        answer = connection.infer(MODEL, [given])
+    return answer.as_numpy("probabilities")
+
+
+def post(url: str, body: bytes, kind: str = "application/json") -> dict:
+    request = urllib.request.Request(url, body, {"Content-Type": kind})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.load(answer)
+
+
+def train(folder: pathlib.Path):
+    import joblib
+    import onnxruntime
+    from skl2onnx import to_onnx
+    from sklearn.datasets import load_breast_cancer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    table, target = load_breast_cancer(return_X_y=True)
+    fitted = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500)).fit(table, target)
+    graph = to_onnx(fitted, table[:1].astype(np.float32), options={"zipmap": False})
+    (folder / f"{MODEL}.onnx").write_bytes(graph.SerializeToString())
+    mlserver = folder / "mlserver" / MODEL
+    mlserver.mkdir(parents=True)
+    joblib.dump(fitted, mlserver / "model.joblib")
+    settings = {"name": MODEL, "implementation": "mlserver_sklearn.SKLearnModel", "parameters": {"uri": "./model.joblib", "version": "1"}}
+    (mlserver / "model-settings.json").write_text(json.dumps(settings))
+    row = table[0].astype(np.float32)
+    session = onnxruntime.InferenceSession(str(folder / f"{MODEL}.onnx"))
+    expected = session.run(None, {"X": row.reshape(1, -1)})
+    body = {"inputs": [{"name": "X", "shape": [1, row.size], "datatype": "FP32", "data": [float(value) for value in row]}]}
+    (folder / "v2.json").write_text(json.dumps(body))
+    head = json.dumps({
+        "inputs": [{"name": "X", "shape": [1, row.size], "datatype": "FP32", "parameters": {"binary_data_size": row.nbytes}}],
+        "parameters": {"binary_data_output": True},
+    }).encode()
+    (folder / "v2.bin").write_bytes(head + row.tobytes())
+    (folder / "split.json").write_text(json.dumps({"inputs": [[float(value) for value in row]]}))
+    return fitted, row, expected, len(head)
+
+
+def probabilities(answer: dict) -> np.ndarray:
+    return np.array(next(one["data"] for one in answer["outputs"] if one["name"] == "probabilities"))
+
+
+def check(name: str, found: np.ndarray, expected: np.ndarray) -> None:
+    if not np.allclose(np.ravel(found), np.ravel(expected), rtol=1e-5, atol=1e-6):
+        sys.exit(f"{name} answers {found}, onnxruntime {expected}")
+
+
+def measure_ropewalk(options, folder: pathlib.Path, row, expected, head: int) -> dict:
+    rest, raw = free_port(), free_port()
+    command = [options.ropewalk, "serve", str(folder / f"{MODEL}.onnx"), "--port", str(rest), "--grpc-port", str(raw)]
+    server = Server("ropewalk", command, f"http://127.0.0.1:{rest}/v2/health/ready", folder)
+    url, body = f"http://127.0.0.1:{rest}/v2/models/{MODEL}/infer", folder / "v2.json"
+    try:
+        check("ropewalk", probabilities(post(url, body.read_bytes())), expected[1])
+        check("ropewalk over gRPC", grpc_answer(raw, row), expected[1])
+        found = {"start-up": {"ms": server.startup_ms}}
+        wrk(server, url, body, 16, 1)
+        found[ROWS[0][0]] = wrk(server, url, body, 16, options.seconds, Content_Type="application/json")
+        found[ROWS[1][0]] = wrk(
+            server, url, folder / "v2.bin", 16, options.seconds, Content_Type="application/octet-stream",
+            Inference_Header_Content_Length=str(head),
+        )
+        found[ROWS[2][0]] = grpc(server, raw, row, int(20_000 * options.seconds / 6), folder)
+        saturation = found[ROWS[0][0]]["requests_per_second"]
+        # A client in Python cannot ask faster than this.
+        rate = min(saturation / 2, 2500)
+        found[ROWS[3][0]] = {**paced(server, url, body.read_bytes(), rate, options.seconds), "saturation": saturation}
+        return found
+    finally:
+        server.stop()
+
+
+def measure_fastapi(options, folder: pathlib.Path, expected) -> dict:
+    port = free_port()
+    command = [sys.executable, "-m", "uvicorn", "--app-dir", str(HERE), "fastapi_service:app", "--port", str(port), "--log-level", "warning"]
+    server = Server("fastapi", command, f"http://127.0.0.1:{port}/ready", folder, MODEL_FILE=str(folder / f"{MODEL}.onnx"))
+    url, body = f"http://127.0.0.1:{port}/v2/models/{MODEL}/infer", folder / "v2.json"
+    try:
+        check("FastAPI", probabilities(post(url, body.read_bytes())), expected[1])
+        wrk(server, url, body, 16, 1)
+        return {ROWS[0][0]: wrk(server, url, body, 16, options.seconds, Content_Type="application/json")}
+    finally:
+        server.stop()
+
+
+def measure_mlserver(options, folder: pathlib.Path, row, expected) -> dict:
+    port, raw, metrics = free_port(), free_port(), free_port()
+    settings = {"debug": False, "host": "127.0.0.1", "http_port": port, "grpc_port": raw, "metrics_port": metrics, "parallel_workers": 1}
+    (folder / "mlserver" / "settings.json").write_text(json.dumps(settings))
+    command = [str(pathlib.Path(sys.executable).with_name("mlserver")), "start", str(folder / "mlserver")]
+    server = Server("mlserver", command, f"http://127.0.0.1:{port}/v2/models/{MODEL}/ready", folder)
+    url, body = f"http://127.0.0.1:{port}/v2/models/{MODEL}/infer", folder / "v2.json"
+    try:
+        label = post(url, body.read_bytes())["outputs"][0]["data"][0]
+        if label != expected[0][0]:
+            sys.exit(f"MLServer answers {label}")
+        wrk(server, url, body, 16, 1)
+        found = {ROWS[0][0]: wrk(server, url, body, 16, options.seconds, Content_Type="application/json")}
+        found[ROWS[2][0]] = grpc(server, raw, row, int(3000 * options.seconds / 6), folder)
+        return found
+    finally:
+        server.stop()
+
+
+def measure_mlflow(options, folder: pathlib.Path, fitted, expected) -> dict:
+    model = folder / "mlflow"
+    script = (
+        "import joblib, mlflow.sklearn, sys\n"
+        "mlflow.sklearn.save_model(joblib.load(sys.argv[1]), sys.argv[2], serialization_format='cloudpickle')\n"
+    )
+    python = str(pathlib.Path(options.mlflow).with_name("python"))
+    subprocess.run([python, "-c", script, str(folder / "mlserver" / MODEL / "model.joblib"), str(model)], check=True)
+    port = free_port()
+    command = [options.mlflow, "models", "serve", "-m", str(model), "--env-manager", "local", "--port", str(port), "--workers", "1"]
+    path = str(pathlib.Path(options.mlflow).parent)
+    server = Server("mlflow", command, f"http://127.0.0.1:{port}/health", folder, PATH=f"{path}:{os.environ['PATH']}")
+    url, body = f"http://127.0.0.1:{port}/invocations", folder / "split.json"
+    try:
+        if post(url, body.read_bytes())["predictions"][0] != expected[0][0]:
+            sys.exit("mlflow answers something else")
+        wrk(server, url, body, 16, 1)
+        return {ROWS[0][0]: wrk(server, url, body, 16, options.seconds, Content_Type="application/json")}
+    finally:
+        server.stop()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("ropewalk")
+    parser.add_argument("--mlflow", help="mlflow's program, in an environment of its own with scikit-learn")
+    parser.add_argument("--seconds", type=int, default=6)
+    parser.add_argument("--only-ropewalk", action="store_true")
+    parser.add_argument("--json", type=pathlib.Path)
+    options = parser.parse_args()
+    options.ropewalk = str(pathlib.Path(options.ropewalk).resolve())
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = pathlib.Path(scratch)
+        fitted, row, expected, head = train(folder)
+        found = {"ropewalk": measure_ropewalk(options, folder, row, expected, head)}
+        if not options.only_ropewalk:
+            found["FastAPI"] = measure_fastapi(options, folder, expected)
+            found["MLServer"] = measure_mlserver(options, folder, row, expected)
+            if options.mlflow:
+                found["MLflow"] = measure_mlflow(options, folder, fitted, expected)
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=2))
+    names = list(found)
+    print(f"{'':42}{'target':>8}" + "".join(f"{name:>12}" for name in names))
+    missed = False
+    for name, unit, target in ROWS:
+        cells = []
+        for server in names:
+            figure = found[server].get(name)
+            value = None if figure is None else figure.get("cpu_ms", figure["p99_ms"] / figure["p50_ms"] if "p99_ms" in figure else None)
+            cells.append("-" if value is None else f"{value:.3f}")
+            missed |= server == "ropewalk" and value is not None and value > target
+        print(f"{name:42}{target:>8}" + "".join(f"{cell:>12}" for cell in cells) + f"  {unit}")
+    print(f"start to ready: {found['ropewalk']['start-up']['ms']:.0f} ms")
+    sys.exit(1 if missed else 0)
+
+
+if __name__ == "__main__":
+    main()
