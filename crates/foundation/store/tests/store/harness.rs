@@ -13,7 +13,11 @@ use object_store::{ObjectStore, ObjectStoreExt as _};
 use ropewalk_store::files::{self, Entry, EntryKind, TemporaryDirectory};
 use ropewalk_store::{BackendOptions, Store, object_store_at};
 
-use crate::yielding::Yielding;
+use yielding::Yielding;
+
+// Also where this file is a module of another test.
+#[path = "yielding.rs"]
+mod yielding;
 
 /// More steps than any work takes that is killed here.
 const KILL_POINTS: usize = 1000;

@@ -19,7 +19,6 @@ mod sharing;
 mod transfer;
 mod trees;
 mod work_trees;
-mod yielding;
 
 pub(crate) use harness::{Harness, dropped_after, noise};
 
