@@ -1,11 +1,14 @@
 //! Decision-tree ensembles: `TreeEnsembleClassifier` and `TreeEnsembleRegressor` (`ai.onnx.ml` 1 and 3).
 //!
-//! Read from attributes ([`attributes`]), checked and laid out flat ([`forest`]), walked without recursion
-//! ([`walk`]), summed ([`aggregate`]).
+//! Read from attributes ([`attributes`]), checked ([`structure`]) and laid out flat ([`forest`]). A row becomes integer
+//! keys ([`columns`]), with which trees are walked without recursion ([`walk`]) or evaluated as bit vectors ([`bits`]);
+//! votes are summed in the order of the trees ([`aggregate`]).
 
 mod aggregate;
 mod attributes;
+mod bits;
 mod classifier;
+mod columns;
 mod forest;
 mod regressor;
 mod structure;

@@ -2,17 +2,16 @@ use ropewalk_types::ElementType;
 
 use super::super::post_transform::PostTransform;
 use super::super::{Built, Definition, Operator};
-use super::aggregate::Aggregate;
+use super::aggregate::{Aggregate, Scores};
 use super::attributes::EnsembleAttributes;
-use super::classifier::{Precision, precision};
 use super::forest::{Forest, Real};
 use crate::Tensor;
 use crate::classical::fault::{Fault, checked_count};
 use crate::classical::inputs::{Inputs, ML_NUMBERS, rows_and_columns};
 
 #[derive(Debug)]
-struct TreeRegressor<C, W> {
-    forest: Forest<C, W>,
+struct TreeRegressor<W> {
+    forest: Forest<W>,
     base: Vec<W>,
     aggregate: Aggregate,
     post_transform: PostTransform,
@@ -32,13 +31,12 @@ pub(in super::super) fn tree_ensemble_regressor(definition: &mut Definition<'_>)
     let attributes = EnsembleAttributes::read(definition, "target", targets)?;
     checked(&attributes, targets)?;
     let outputs = vec![ElementType::Fp32];
-    match precision(&attributes, input) {
-        Precision::Single => Ok(Built::new(TreeRegressor::<f32, f32>::new(&attributes, aggregate, targets)?, outputs)),
-        Precision::DoubleInput => {
-            Ok(Built::new(TreeRegressor::<f64, f32>::new(&attributes, aggregate, targets)?, outputs))
-        }
-        Precision::Double => Ok(Built::new(TreeRegressor::<f64, f64>::new(&attributes, aggregate, targets)?, outputs)),
-    }
+    Ok(if attributes.is_double() {
+        Built::new(TreeRegressor::<f64>::new(&attributes, true, aggregate, targets)?, outputs)
+    } else {
+        let double = input == ElementType::Fp64;
+        Built::new(TreeRegressor::<f32>::new(&attributes, double, aggregate, targets)?, outputs)
+    })
 }
 
 fn checked(attributes: &EnsembleAttributes, targets: usize) -> Result<(), Fault> {
@@ -54,11 +52,15 @@ fn checked(attributes: &EnsembleAttributes, targets: usize) -> Result<(), Fault>
     Ok(())
 }
 
-impl<C: Real, W: Real> TreeRegressor<C, W> {
-    fn new(attributes: &EnsembleAttributes, aggregate: Aggregate, targets: usize) -> Result<Self, Fault> {
-        let summed = matches!(aggregate, Aggregate::Sum | Aggregate::Average);
+impl<W: Real> TreeRegressor<W> {
+    fn new(
+        attributes: &EnsembleAttributes,
+        double: bool,
+        aggregate: Aggregate,
+        targets: usize,
+    ) -> Result<Self, Fault> {
         Ok(Self {
-            forest: Forest::new(attributes, summed)?,
+            forest: Forest::new(attributes, double, aggregate.is_sum())?,
             base: W::from_reals(&attributes.base_values),
             aggregate,
             post_transform: attributes.post_transform,
@@ -67,14 +69,14 @@ impl<C: Real, W: Real> TreeRegressor<C, W> {
     }
 }
 
-impl<C: Real, W: Real> Operator for TreeRegressor<C, W> {
+impl<W: Real> Operator for TreeRegressor<W> {
     fn evaluate(&self, inputs: Inputs<'_>) -> Result<Vec<Tensor>, Fault> {
         let input = inputs.tensor(0)?;
         let (rows, columns) = rows_and_columns(&input.shape)?;
         self.forest.check_columns(columns)?;
         let shape = vec![rows, self.targets];
         checked_count(&shape)?;
-        let mut scores = self.forest.scores(&C::from_tensor(input)?, columns, self.targets, self.aggregate);
+        let mut scores = self.forest.scores(input, columns, Scores { width: self.targets, aggregate: self.aggregate })?;
         if !self.base.is_empty() {
             for row in scores.chunks_mut(self.targets) {
                 row.iter_mut().zip(&self.base).for_each(|(score, base)| *score += *base);
