@@ -25,7 +25,8 @@ fn cpu_time() -> Duration {
 
 /// Little-endian bytes of numbers from -2 to 2, the same in each run.
 fn made_up(element_type: ElementType, count: usize) -> Vec<u8> {
-    let step = |state: &u64| Some(state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407));
+    let step =
+        |state: &u64| Some(state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407));
     let numbers = std::iter::successors(Some(1_u64), step).skip(1);
     let numbers = numbers.map(|state| f64::from((state >> 40) as u32) / f64::from(1 << 22) - 2.0).take(count);
     match element_type {
@@ -97,13 +98,13 @@ fn main() -> Result<(), Failure> {
             std::fs::write(file, answers(&outputs))?;
         }
         let (start, mut calls) = (cpu_time(), 0_u32);
-        while cpu_time() - start < BUDGET {
+        while cpu_time().saturating_sub(start) < BUDGET {
             for _ in 0..16 {
                 std::hint::black_box(model.predict(std::hint::black_box(&inputs))?);
             }
             calls += 16;
         }
-        figures.insert(batch.to_string(), (cpu_time() - start).as_secs_f64() * 1e6 / f64::from(calls));
+        figures.insert(batch.to_string(), cpu_time().saturating_sub(start).as_secs_f64() * 1e6 / f64::from(calls));
     }
     println!("{}", serde_json::to_string(&figures)?);
     Ok(())

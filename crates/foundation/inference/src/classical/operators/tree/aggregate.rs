@@ -70,7 +70,7 @@ const BITS_LEAST: usize = 24;
 const PARALLEL_WALKS: usize = 1 << 17;
 
 /// The scores of an answer: how wide a row is, and how votes are added to it.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Scores {
     pub(super) width: usize,
     pub(super) aggregate: Aggregate,
@@ -104,7 +104,9 @@ impl<W: Real> Forest<W> {
         }
         if aggregate != Aggregate::Sum {
             let trees = self.roots.len();
-            scores.iter_mut().for_each(|score| *score = aggregate.finish(*score, trees));
+            for score in &mut scores {
+                *score = aggregate.finish(*score, trees);
+            }
         }
         scores
     }

@@ -76,14 +76,29 @@ pub(super) struct NodeRow {
     pub(super) set: u32,
 }
 
+impl NodeRow {
+    /// A leaf without a place.
+    pub(super) const LEAF: Self = Self {
+        tree: 0,
+        node: 0,
+        feature: 0,
+        mode: Mode::Leaf,
+        when_true: 0,
+        when_false: 0,
+        missing_is_true: false,
+        set: 0,
+    };
+}
+
 /// The most values of a set that is kept as bits.
 const SET_BITS: usize = 1 << 12;
 
 /// A set of numbers, as one bit each if they are small whole numbers.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Set {
     Bits(Vec<u64>),
-    Sorted(Vec<f64>),
+    /// The bits of f64 in their order.
+    Sorted(Vec<u64>),
 }
 
 impl Set {
@@ -91,7 +106,7 @@ impl Set {
         let small = |member: &f64| *member >= 0.0 && *member < SET_BITS as f64 && member.fract() == 0.0;
         if !members.iter().all(small) {
             members.sort_unstable_by(f64::total_cmp);
-            return Self::Sorted(members);
+            return Self::Sorted(members.into_iter().map(f64::to_bits).collect());
         }
         let mut words = vec![0_u64; SET_BITS / 64];
         for member in members.iter().map(|member| *member as usize) {
@@ -111,8 +126,8 @@ impl Set {
                 value >= 0.0 && value.fract() == 0.0 && word >> (whole % 64) & 1 == 1
             }
             Self::Sorted(members) => {
-                let at = members.partition_point(|member| *member < value);
-                members.get(at).is_some_and(|member| *member <= value)
+                let at = members.partition_point(|member| f64::from_bits(*member) < value);
+                members.get(at).is_some_and(|member| f64::from_bits(*member) <= value)
             }
         }
     }
@@ -128,7 +143,7 @@ pub(super) struct VoteRow {
 }
 
 /// The attributes that both ensembles share, columns of equal length made into rows.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct EnsembleAttributes {
     pub(super) nodes: Vec<NodeRow>,
     pub(super) thresholds: Reals,

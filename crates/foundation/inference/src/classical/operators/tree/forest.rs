@@ -168,7 +168,6 @@ fn test(row: &NodeRow, threshold: f64, double: bool) -> Result<Test, Fault> {
 }
 
 /// The `t` for which `x <= t` is `x < threshold`; nothing is below minus infinity.
-#[expect(clippy::float_cmp, reason = "minus infinity is exact")]
 fn below(threshold: f64, double: bool) -> Option<f64> {
     let next = || if double { threshold.next_down() } else { f64::from((threshold as f32).next_down()) };
     (threshold != f64::NEG_INFINITY).then(next)

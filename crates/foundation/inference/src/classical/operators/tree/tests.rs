@@ -45,7 +45,11 @@ type Split = (prop::sample::Index, (Mode, i64, f32, bool));
 
 /// Trees grown by splitting leaves.
 fn trees() -> impl Strategy<Value = Vec<Vec<Split>>> {
-    prop::collection::vec(prop::collection::vec((any::<prop::sample::Index>(), branch()), 0..12), 1..20)
+    prop_oneof![
+        4 => prop::collection::vec(prop::collection::vec((any::<prop::sample::Index>(), branch()), 0..12), 1..20),
+        // More leaves than one word has bits, and than two have.
+        1 => prop::collection::vec(prop::collection::vec((any::<prop::sample::Index>(), branch()), 28..70), 1..3),
+    ]
 }
 
 fn leaf(tree: i64, node: i64) -> NodeRow {
@@ -143,6 +147,7 @@ impl<'a> Tables<'a> {
             let votes = cast.iter().filter(|(one, _)| *one == column).map(|(_, weight)| *weight);
             match aggregate {
                 Aggregate::Sum => votes.sum(),
+                Aggregate::Chain => votes.reduce(|left, right| left + right).unwrap_or_default(),
                 Aggregate::Average => votes.sum::<f32>() / trees as f32,
                 Aggregate::Min => votes.fold(f32::INFINITY, f32::min),
                 Aggregate::Max => votes.fold(f32::NEG_INFINITY, f32::max),

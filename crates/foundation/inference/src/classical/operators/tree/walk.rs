@@ -21,7 +21,7 @@ const COLUMN_BITS: u32 = 12;
 /// 12 bits of column, 20 of distance.
 impl Link for u32 {
     fn new(column: u32, distance: u32) -> Option<Self> {
-        (column >> COLUMN_BITS == 0 && distance >> (32 - COLUMN_BITS) == 0).then(|| column | distance << COLUMN_BITS)
+        (column >> COLUMN_BITS == 0 && distance >> (32 - COLUMN_BITS) == 0).then_some(column | distance << COLUMN_BITS)
     }
     #[inline]
     fn column(self) -> usize {
