@@ -10,6 +10,9 @@ use super::attributes::{EnsembleAttributes, Mode, NodeRow, Reals, Set, VoteRow};
 use super::bits::BitTree;
 use super::columns::ordered;
 use super::forest::{BEST, Forest, Layout};
+use super::single::{SingleTree, leaf_tables, sum_of_trees};
+use crate::classical::inputs::Inputs;
+use crate::{Tensor, TensorData};
 
 const FEATURES: usize = 3;
 
@@ -205,6 +208,36 @@ proptest! {
             };
             prop_assert_eq!(found, &wanted[..], "{}", name);
         }
+    }
+
+    #[test]
+    fn a_sum_of_single_trees_is_the_operator_sum(trees in trees(), values in prop::collection::vec(value(), FEATURES * 7)) {
+        let mut parts = Vec::new();
+        for tree in &trees {
+            let mut attributes = ensemble(std::slice::from_ref(tree), 1);
+            if let Reals::Single(weights) = &mut attributes.weights {
+                weights.iter_mut().for_each(|weight| *weight = -*weight * 0.1);
+            }
+            parts.push(SingleTree::of(&attributes, false, Aggregate::Sum, 1).unwrap());
+        }
+        let mut tables: Vec<Tensor> = parts.iter().map(SingleTree::table).collect();
+        for table in &mut tables {
+            if let TensorData::Fp32(values) = &mut table.data {
+                values.iter_mut().for_each(|value| *value = -*value);
+            }
+        }
+        let operator = sum_of_trees(&parts.iter().zip(&tables).collect::<Vec<_>>()).unwrap();
+        let input = Tensor::new(vec![7, FEATURES], values).unwrap();
+        let found = operator.evaluate(Inputs(&[Some(&input)])).unwrap();
+        let answers = parts.iter().zip(&tables).map(|(part, table)| {
+            let one = leaf_tables(part, vec![table.data.clone()]).unwrap().evaluate(Inputs(&[Some(&input)])).unwrap();
+            one.into_iter().next().unwrap()
+        });
+        let sums = answers.map(|one| if let TensorData::Fp32(values) = one.data { values } else { vec![] });
+        let wanted = sums.reduce(|left, right| left.iter().zip(right).map(|(left, right)| left + right).collect());
+        let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+        let TensorData::Fp32(found) = &found[0].data else { panic!("f32 was summed") };
+        prop_assert_eq!(bits(found), bits(&wanted.unwrap()));
     }
 
     #[test]
