@@ -40,6 +40,7 @@ fn ensemble(kind: ElementType, columns: i64, targets: i64, attributes: Vec<Attri
 
 /// The specification's example `tree_ensemble_single_tree`.
 #[test]
+#[expect(clippy::approx_constant, reason = "the example's number")]
 fn a_single_tree_answers_as_specified_in_each_type() {
     for kind in [ElementType::Fp64, ElementType::Fp32, ElementType::Fp16] {
         let attributes = vec![
