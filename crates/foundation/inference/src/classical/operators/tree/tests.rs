@@ -216,14 +216,18 @@ proptest! {
         for tree in &trees {
             let mut attributes = ensemble(std::slice::from_ref(tree), 1);
             if let Reals::Single(weights) = &mut attributes.weights {
-                weights.iter_mut().for_each(|weight| *weight = -*weight * 0.1);
+                for weight in weights {
+                    *weight *= -0.1;
+                }
             }
             parts.push(SingleTree::of(&attributes, false, Aggregate::Sum, 1).unwrap());
         }
         let mut tables: Vec<Tensor> = parts.iter().map(SingleTree::table).collect();
         for table in &mut tables {
             if let TensorData::Fp32(values) = &mut table.data {
-                values.iter_mut().for_each(|value| *value = -*value);
+                for value in values {
+                    *value = -*value;
+                }
             }
         }
         let operator = sum_of_trees(&parts.iter().zip(&tables).collect::<Vec<_>>()).unwrap();
