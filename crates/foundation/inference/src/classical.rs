@@ -7,6 +7,7 @@
 
 mod attributes;
 mod fault;
+mod fusion;
 mod graph;
 mod inputs;
 mod interface;

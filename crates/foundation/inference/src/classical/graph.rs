@@ -1,9 +1,11 @@
 use std::collections::HashMap;
 
+use prost::Message;
 use ropewalk_types::ElementType;
 
 use super::attributes::Attributes;
 use super::fault::Fault;
+use super::fusion::fuse;
 use super::inputs::Inputs;
 use super::interface::InputInfo;
 use super::operators::{self, Built, Definition, Operator};
@@ -44,12 +46,54 @@ pub(super) struct Plan {
     pub(super) slots: usize,
 }
 
+impl Plan {
+    /// Counts the slots that are left, so that a walk makes room for no more.
+    fn renumber(&mut self) {
+        let mut numbers: HashMap<usize, usize> = HashMap::new();
+        let mut renumber = |slot: &mut usize| {
+            let next = numbers.len();
+            *slot = *numbers.entry(*slot).or_insert(next);
+        };
+        self.inputs.iter_mut().for_each(&mut renumber);
+        self.constants.iter_mut().for_each(|(slot, _)| renumber(slot));
+        for step in &mut self.steps {
+            step.inputs.iter_mut().flatten().for_each(&mut renumber);
+            step.outputs.iter_mut().flatten().for_each(&mut renumber);
+            step.released.iter_mut().for_each(&mut renumber);
+        }
+        self.outputs.iter_mut().for_each(|value| renumber(&mut value.slot));
+        self.slots = numbers.len();
+    }
+}
+
 #[derive(Default)]
 struct Compiler<'a> {
     values: HashMap<&'a str, Value>,
     constants: HashMap<usize, Tensor>,
     steps: Vec<Step>,
     slots: usize,
+    /// What each node made, so that an equal one on the same inputs makes nothing anew.
+    made: HashMap<NodeKey<'a>, Vec<Option<Value>>>,
+}
+
+/// What two nodes that make the same agree in: operator, domain, attributes as written, slots of the inputs.
+type NodeKey<'a> = (&'a str, &'a str, Vec<u8>, Vec<Option<usize>>);
+
+/// The most bytes of attributes that are compared; trees are larger, and are not written twice.
+const KEY_LIMIT: usize = 1 << 10;
+
+/// Operators that make something else each time.
+const RANDOM: [&str; 7] =
+    ["Bernoulli", "Dropout", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"];
+
+fn node_key<'a>(node: &'a NodeProto, values: &[Option<Value>]) -> Option<NodeKey<'a>> {
+    let length: usize = node.attribute.iter().map(Message::encoded_len).sum();
+    if length > KEY_LIMIT || RANDOM.contains(&node.op_type.as_str()) {
+        return None;
+    }
+    let attributes = node.attribute.iter().flat_map(Message::encode_length_delimited_to_vec).collect();
+    let slots = values.iter().map(|value| value.as_ref().map(|value| value.slot)).collect();
+    Some((&node.op_type, main_domain_normalized(&node.domain), attributes, slots))
 }
 
 fn invalid(place: String, reason: impl Into<String>) -> InferenceError {
@@ -147,6 +191,19 @@ impl<'a> Compiler<'a> {
         opsets: &HashMap<&str, i64>,
     ) -> Result<(), InferenceError> {
         let values = node.input.iter().map(|name| self.input(graph, node, name)).collect::<Result<Vec<_>, _>>()?;
+        let key = node_key(node, &values);
+        if let Some(made) = key.as_ref().and_then(|key| self.made.get(key)).cloned()
+            && node
+                .output
+                .iter()
+                .enumerate()
+                .all(|(index, name)| name.is_empty() || matches!(made.get(index), Some(Some(_))))
+        {
+            let named = node.output.iter().zip(made).filter(|(name, _)| !name.is_empty());
+            return named
+                .filter_map(|(name, value)| Some((name, value?)))
+                .try_for_each(|(name, value)| self.name(name, value, "value"));
+        }
         let domain = main_domain_normalized(&node.domain);
         let opset = opsets.get(domain).copied().unwrap_or(0);
         let at_load = |fault: Fault| fault.at_load(node_name(node), domain, &node.op_type, opset);
@@ -166,7 +223,12 @@ impl<'a> Compiler<'a> {
         {
             return self.name(output, value.clone(), "value");
         }
-        self.step(node, built, values).and_then(|step| self.fold_or_push(step, at_load))
+        let step = self.step(node, built, values)?;
+        if let Some(key) = key {
+            let made = node.output.iter().map(|name| self.values.get(name.as_str()).cloned());
+            self.made.insert(key, made.collect());
+        }
+        self.fold_or_push(step, at_load)
     }
 
     fn step(&mut self, node: &'a NodeProto, built: Built, values: Vec<Option<Value>>) -> Result<Step, InferenceError> {
@@ -219,6 +281,8 @@ impl<'a> Compiler<'a> {
         if outputs.is_empty() {
             return Err(invalid("the graph".into(), "it has no output"));
         }
+        let answered: Vec<usize> = outputs.iter().map(|value| value.slot).collect();
+        self.steps = fuse(std::mem::take(&mut self.steps), &self.constants, &answered);
         let last_uses = self.prune(&outputs);
         for (slot, step) in last_uses {
             if let Some(step) = self.steps.get_mut(step) {
@@ -227,7 +291,9 @@ impl<'a> Compiler<'a> {
         }
         let mut constants: Vec<(usize, Tensor)> = self.constants.into_iter().collect();
         constants.sort_unstable_by_key(|(slot, _)| *slot);
-        Ok(Plan { constants, inputs, steps: self.steps, outputs, slots: self.slots })
+        let mut plan = Plan { constants, inputs, steps: self.steps, outputs, slots: 0 };
+        plan.renumber();
+        Ok(plan)
     }
 
     /// Drops the steps and constants that no output depends on; says which step uses each other slot last.

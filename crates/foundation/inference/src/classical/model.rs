@@ -22,6 +22,9 @@ pub(super) struct ClassicalModel {
 /// 1, which broadcasts.
 const TRIAL_ROWS: [usize; 2] = [2, 3];
 
+/// So many inputs of a step and extents of a shape need no memory of their own.
+const FEW: usize = 8;
+
 impl ClassicalModel {
     pub(super) fn new(model: &ModelProto) -> Result<Self, InferenceError> {
         let graph = model
@@ -40,8 +43,10 @@ impl ClassicalModel {
     fn ordered<'a>(&self, given: &'a [NamedTensor]) -> Result<Vec<&'a Tensor>, InferenceError> {
         let specs = &self.signature.inputs;
         let mut ordered = vec![None; specs.len()];
-        for named in given {
-            let place = self.places.get(&named.name).copied();
+        for (index, named) in given.iter().enumerate() {
+            // Inputs mostly come in the signature's order.
+            let in_order = specs.get(index).is_some_and(|spec| spec.name == named.name);
+            let place = if in_order { Some(index) } else { self.places.get(&named.name).copied() };
             let (Some(spec), Some(slot)) =
                 (place.and_then(|at| specs.get(at)), place.and_then(|at| ordered.get_mut(at)))
             else {
@@ -72,8 +77,16 @@ fn expected(spec: &TensorSpec) -> String {
 fn check<'a>(spec: &TensorSpec, tensor: &'a Tensor) -> Result<&'a Tensor, InferenceError> {
     let found = || format!("{}{:?}", tensor.element_type(), tensor.shape);
     let extent = |extent: &usize| i64::try_from(*extent).unwrap_or(i64::MAX);
-    let shape: Vec<i64> = tensor.shape.iter().map(extent).collect();
-    if tensor.element_type() != spec.datatype || !spec.accepts(&shape) {
+    let mut few = [0; FEW];
+    let many: Vec<i64>;
+    let shape = if let Some(few) = few.get_mut(..tensor.shape.len()) {
+        few.iter_mut().zip(&tensor.shape).for_each(|(place, one)| *place = extent(one));
+        &*few
+    } else {
+        many = tensor.shape.iter().map(extent).collect();
+        &many
+    };
+    if tensor.element_type() != spec.datatype || !spec.accepts(shape) {
         return Err(invalid_input(&spec.name, expected(spec), found()));
     }
     if !tensor.is_consistent() {
@@ -115,19 +128,35 @@ fn run<'a>(plan: &'a Plan, inputs: &[&'a Tensor]) -> Result<Vec<Tensor>, Inferen
     for step in &plan.steps {
         take(step, &mut slots)?;
     }
-    let value = |slot: usize| slots.get(slot).and_then(Option::as_ref).map(|tensor| tensor.clone().into_owned());
-    plan.outputs
-        .iter()
-        .map(|output| {
-            value(output.slot).ok_or_else(|| InferenceError::Malformed { reason: "an output was not made".into() })
-        })
-        .collect()
+    answers(plan, &mut slots).ok_or_else(|| InferenceError::Malformed { reason: "an output was not made".into() })
+}
+
+/// Moves the outputs out of their slots; one that is asked for under two names is copied.
+fn answers(plan: &Plan, slots: &mut Slots<'_>) -> Option<Vec<Tensor>> {
+    let mut tensors: Vec<Tensor> = Vec::with_capacity(plan.outputs.len());
+    for output in &plan.outputs {
+        let tensor = if let Some(tensor) = slots.get_mut(output.slot)?.take() {
+            tensor.into_owned()
+        } else {
+            let earlier = plan.outputs.iter().position(|other| other.slot == output.slot)?;
+            tensors.get(earlier)?.clone()
+        };
+        tensors.push(tensor);
+    }
+    Some(tensors)
 }
 
 fn take(step: &Step, slots: &mut Slots<'_>) -> Result<(), InferenceError> {
     let input = |slot: &Option<usize>| slot.and_then(|slot| slots.get(slot)).and_then(Option::as_deref);
-    let inputs: Vec<Option<&Tensor>> = step.inputs.iter().map(input).collect();
-    let made = step.operator.evaluate(Inputs(&inputs)).map_err(|fault| fault.at_run(&step.node, &step.name))?;
+    let mut few = [None; FEW];
+    let made = if let Some(few) = few.get_mut(..step.inputs.len()) {
+        few.iter_mut().zip(&step.inputs).for_each(|(place, slot)| *place = input(slot));
+        step.operator.evaluate(Inputs(few))
+    } else {
+        let inputs: Vec<Option<&Tensor>> = step.inputs.iter().map(input).collect();
+        step.operator.evaluate(Inputs(&inputs))
+    };
+    let made = made.map_err(|fault| fault.at_run(&step.node, &step.name))?;
     for slot in &step.released {
         if let Some(place) = slots.get_mut(*slot) {
             *place = None;

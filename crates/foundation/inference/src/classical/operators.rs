@@ -25,6 +25,8 @@ mod zip_map;
 
 use std::fmt::Debug;
 
+pub(super) use tree::{SingleTree, leaf_tables, sum_of_trees};
+
 use ropewalk_types::ElementType;
 
 use super::attributes::Attributes;
@@ -36,6 +38,11 @@ use crate::{Tensor, TensorData};
 pub(super) trait Operator: Send + Sync + Debug {
     /// The outputs for these inputs, as many as were promised when it was built.
     fn evaluate(&self, inputs: Inputs<'_>) -> Result<Vec<Tensor>, Fault>;
+
+    /// The tree, if this is one tree that gives one number of finitely many for each row.
+    fn single_tree(&self) -> Option<&SingleTree> {
+        None
+    }
 }
 
 /// What a node says about itself.
@@ -156,6 +163,7 @@ fn classical(operator: &str) -> Option<Build> {
         "Normalizer" => scale::normalizer,
         "OneHotEncoder" => one_hot::one_hot_encoder,
         "Scaler" => scale::scaler,
+        "TreeEnsemble" => tree::tree_ensemble,
         "TreeEnsembleClassifier" => tree::tree_ensemble_classifier,
         "TreeEnsembleRegressor" => tree::tree_ensemble_regressor,
         "ZipMap" => zip_map::zip_map,

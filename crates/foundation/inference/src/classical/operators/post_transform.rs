@@ -23,6 +23,18 @@ impl PostTransform {
         })
     }
 
+    /// The same as `TreeEnsemble` writes it.
+    pub(super) fn of_code(code: i64) -> Result<Self, Fault> {
+        Ok(match code {
+            0 => Self::None,
+            1 => Self::Softmax,
+            2 => Self::Logistic,
+            3 => Self::SoftmaxZero,
+            4 => Self::Probit,
+            other => return Err(Fault::invalid(format!("post_transform {other}"))),
+        })
+    }
+
     /// Transforms the scores of one row.
     pub(super) fn apply(self, scores: &mut [f32]) {
         match self {

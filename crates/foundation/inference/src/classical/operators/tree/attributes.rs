@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use super::super::Definition;
 use super::super::post_transform::PostTransform;
 use crate::classical::fault::Fault;
@@ -12,10 +14,17 @@ pub(super) enum Mode {
     Greater,
     Equal,
     NotEqual,
+    /// In a set of values.
+    Member,
     Leaf,
 }
 
 impl Mode {
+    /// Whether the first child is the one for a test that fails, as `x > t` is "not `x <= t`".
+    pub(super) const fn swaps(self) -> bool {
+        matches!(self, Self::Greater | Self::GreaterOrEqual | Self::NotEqual)
+    }
+
     fn parse(text: &str) -> Result<Self, Fault> {
         Ok(match text {
             "BRANCH_LEQ" => Self::LessOrEqual,
@@ -63,6 +72,65 @@ pub(super) struct NodeRow {
     pub(super) when_true: i64,
     pub(super) when_false: i64,
     pub(super) missing_is_true: bool,
+    /// Which of the sets [`Mode::Member`] looks in.
+    pub(super) set: u32,
+}
+
+impl NodeRow {
+    /// A leaf without a place.
+    pub(super) const LEAF: Self = Self {
+        tree: 0,
+        node: 0,
+        feature: 0,
+        mode: Mode::Leaf,
+        when_true: 0,
+        when_false: 0,
+        missing_is_true: false,
+        set: 0,
+    };
+}
+
+/// The most values of a set that is kept as bits.
+const SET_BITS: usize = 1 << 12;
+
+/// A set of numbers, as one bit each if they are small whole numbers.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Set {
+    Bits(Vec<u64>),
+    /// The bits of f64 in their order.
+    Sorted(Vec<u64>),
+}
+
+impl Set {
+    pub(super) fn new(mut members: Vec<f64>) -> Self {
+        let small = |member: &f64| *member >= 0.0 && *member < SET_BITS as f64 && member.fract() == 0.0;
+        if !members.iter().all(small) {
+            members.sort_unstable_by(f64::total_cmp);
+            return Self::Sorted(members.into_iter().map(f64::to_bits).collect());
+        }
+        let mut words = vec![0_u64; SET_BITS / 64];
+        for member in members.iter().map(|member| *member as usize) {
+            if let Some(word) = words.get_mut(member / 64) {
+                *word |= 1 << (member % 64);
+            }
+        }
+        Self::Bits(words)
+    }
+
+    /// Whether `value` equals a member.
+    pub(super) fn contains(&self, value: f64) -> bool {
+        match self {
+            Self::Bits(words) => {
+                let whole = value as usize;
+                let word = words.get(whole / 64).copied().unwrap_or(0);
+                value >= 0.0 && value.fract() == 0.0 && word >> (whole % 64) & 1 == 1
+            }
+            Self::Sorted(members) => {
+                let at = members.partition_point(|member| f64::from_bits(*member) < value);
+                members.get(at).is_some_and(|member| f64::from_bits(*member) <= value)
+            }
+        }
+    }
 }
 
 /// One line of the table of votes.
@@ -75,7 +143,7 @@ pub(super) struct VoteRow {
 }
 
 /// The attributes that both ensembles share, columns of equal length made into rows.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct EnsembleAttributes {
     pub(super) nodes: Vec<NodeRow>,
     pub(super) thresholds: Reals,
@@ -83,6 +151,8 @@ pub(super) struct EnsembleAttributes {
     pub(super) weights: Reals,
     pub(super) base_values: Reals,
     pub(super) post_transform: PostTransform,
+    /// What the nodes of [`Mode::Member`] look in.
+    pub(super) sets: Vec<Arc<Set>>,
 }
 
 impl EnsembleAttributes {
@@ -97,7 +167,15 @@ impl EnsembleAttributes {
         let post_transform = PostTransform::read(attributes)?;
         // Counts of training rows: they play no part in an answer.
         reals(attributes, "nodes_hitrates")?;
-        Ok(Self { nodes, thresholds, votes, weights, base_values, post_transform })
+        Ok(Self { nodes, thresholds, votes, weights, base_values, post_transform, sets: Vec::new() })
+    }
+}
+
+impl EnsembleAttributes {
+    /// Whether the ensemble compares and adds in f64: only if the model gives f64.
+    pub(super) fn is_double(&self) -> bool {
+        let double = |reals: &Reals| matches!(reals, Reals::Double(_));
+        double(&self.thresholds) || double(&self.weights) || double(&self.base_values)
     }
 }
 
@@ -151,6 +229,7 @@ fn node_rows(attributes: &mut Attributes<'_>, length: usize) -> Result<Vec<NodeR
                 when_true: *when_true,
                 when_false: *when_false,
                 missing_is_true: *missing == 1,
+                set: 0,
             })
         })
         .collect()

@@ -3,8 +3,8 @@ use ropewalk_types::ElementType;
 use super::super::classes::{labels_at, top_class};
 use super::super::post_transform::PostTransform;
 use super::super::{Built, Definition, Operator};
-use super::aggregate::Aggregate;
-use super::attributes::{EnsembleAttributes, Reals, VoteRow};
+use super::aggregate::{Aggregate, Scores};
+use super::attributes::{EnsembleAttributes, VoteRow};
 use super::forest::{Forest, Real};
 use crate::classical::fault::{Fault, checked_count};
 use crate::classical::inputs::{Inputs, ML_NUMBERS, rows_and_columns};
@@ -64,8 +64,8 @@ impl Rule {
 }
 
 #[derive(Debug)]
-struct TreeClassifier<C, W> {
-    forest: Forest<C, W>,
+struct TreeClassifier<W> {
+    forest: Forest<W>,
     base: Vec<W>,
     rule: Rule,
     post_transform: PostTransform,
@@ -83,35 +83,18 @@ pub(in super::super) fn tree_ensemble_classifier(definition: &mut Definition<'_>
     let attributes = EnsembleAttributes::read(definition, "class", labels.len())?;
     let rule = Rule::of(&attributes, labels.len())?;
     let outputs = vec![labels.element_type(), ElementType::Fp32];
-    match precision(&attributes, input) {
-        Precision::Single => Ok(Built::new(TreeClassifier::<f32, f32>::new(&attributes, rule, labels)?, outputs)),
-        Precision::DoubleInput => Ok(Built::new(TreeClassifier::<f64, f32>::new(&attributes, rule, labels)?, outputs)),
-        Precision::Double => Ok(Built::new(TreeClassifier::<f64, f64>::new(&attributes, rule, labels)?, outputs)),
-    }
-}
-
-/// In which types an ensemble compares and adds: thresholds and weights are f32 unless the model gives f64.
-pub(super) enum Precision {
-    Single,
-    DoubleInput,
-    Double,
-}
-
-pub(super) fn precision(attributes: &EnsembleAttributes, input: ElementType) -> Precision {
-    let double = |reals: &Reals| matches!(reals, Reals::Double(_));
-    if double(&attributes.thresholds) || double(&attributes.weights) || double(&attributes.base_values) {
-        Precision::Double
-    } else if input == ElementType::Fp64 {
-        Precision::DoubleInput
+    Ok(if attributes.is_double() {
+        Built::new(TreeClassifier::<f64>::new(&attributes, true, rule, labels)?, outputs)
     } else {
-        Precision::Single
-    }
+        let double = input == ElementType::Fp64;
+        Built::new(TreeClassifier::<f32>::new(&attributes, double, rule, labels)?, outputs)
+    })
 }
 
-impl<C: Real, W: Real> TreeClassifier<C, W> {
-    fn new(attributes: &EnsembleAttributes, rule: Rule, labels: TensorData) -> Result<Self, Fault> {
+impl<W: Real> TreeClassifier<W> {
+    fn new(attributes: &EnsembleAttributes, double: bool, rule: Rule, labels: TensorData) -> Result<Self, Fault> {
         Ok(Self {
-            forest: Forest::new(attributes, true)?,
+            forest: Forest::new(attributes, double, true)?,
             base: W::from_reals(&attributes.base_values),
             rule,
             post_transform: attributes.post_transform,
@@ -149,7 +132,7 @@ impl<C: Real, W: Real> TreeClassifier<C, W> {
     }
 }
 
-impl<C: Real, W: Real> Operator for TreeClassifier<C, W> {
+impl<W: Real> Operator for TreeClassifier<W> {
     fn evaluate(&self, inputs: Inputs<'_>) -> Result<Vec<Tensor>, Fault> {
         let input = inputs.tensor(0)?;
         let (rows, columns) = rows_and_columns(&input.shape)?;
@@ -157,7 +140,7 @@ impl<C: Real, W: Real> Operator for TreeClassifier<C, W> {
         let classes = self.labels.len();
         let width = self.rule.width(classes);
         let mut scores = vec![0.0_f32; checked_count(&[rows, classes])?];
-        let mut sums = self.forest.scores(&C::from_tensor(input)?, columns, width, Aggregate::Sum);
+        let mut sums = self.forest.scores(input, columns, Scores { width, aggregate: Aggregate::Sum })?;
         let rows_of = sums.chunks_mut(width).zip(scores.chunks_mut(classes));
         let tops: Vec<usize> = rows_of.map(|(sums, scores)| self.row(sums, scores)).collect();
         let labels = labels_at(&self.labels, &tops)?;

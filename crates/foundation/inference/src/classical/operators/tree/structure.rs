@@ -12,8 +12,8 @@ const NODES_LIMIT: usize = 1 << 30;
 pub(super) struct Structure {
     /// For each place, the line of the table of nodes.
     pub(super) order: Vec<usize>,
-    /// For each place, the places of the true and the false child; its own place for a leaf.
-    pub(super) children: Vec<(u32, u32)>,
+    /// For each place, the place of the first child, beside which the second lies; its own place for a leaf.
+    pub(super) children: Vec<u32>,
     /// For each tree, the place of its root and its depth in branches.
     pub(super) roots: Vec<(u32, u32)>,
     /// Place of each node by tree and node id.
@@ -116,12 +116,14 @@ fn lay_out_tree(
             laid.order.push(*line);
             laid.places.insert((row.tree, row.node), place);
             if row.mode == Mode::Leaf {
-                laid.children.push((place, place));
+                laid.children.push(place);
             } else {
                 let below = (first + level.len() + next.len()) as u32;
-                laid.children.push((below, below + 1));
-                next.push(child(row, row.when_true, lines)?);
-                next.push(child(row, row.when_false, lines)?);
+                laid.children.push(below);
+                let (first, second) =
+                    if row.mode.swaps() { (row.when_false, row.when_true) } else { (row.when_true, row.when_false) };
+                next.push(child(row, first, lines)?);
+                next.push(child(row, second, lines)?);
             }
         }
         if next.is_empty() {

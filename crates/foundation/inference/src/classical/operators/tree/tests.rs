@@ -5,9 +5,14 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 
 use super::super::post_transform::PostTransform;
-use super::aggregate::Aggregate;
-use super::attributes::{EnsembleAttributes, Mode, NodeRow, Reals, VoteRow};
-use super::forest::Forest;
+use super::aggregate::{Aggregate, Scores};
+use super::attributes::{EnsembleAttributes, Mode, NodeRow, Reals, Set, VoteRow};
+use super::bits::BitTree;
+use super::columns::ordered;
+use super::forest::{BEST, Forest, Layout};
+use super::single::{SingleTree, leaf_tables, sum_of_trees};
+use crate::classical::inputs::Inputs;
+use crate::{Tensor, TensorData};
 
 const FEATURES: usize = 3;
 
@@ -43,11 +48,15 @@ type Split = (prop::sample::Index, (Mode, i64, f32, bool));
 
 /// Trees grown by splitting leaves.
 fn trees() -> impl Strategy<Value = Vec<Vec<Split>>> {
-    prop::collection::vec(prop::collection::vec((any::<prop::sample::Index>(), branch()), 0..12), 1..20)
+    prop_oneof![
+        4 => prop::collection::vec(prop::collection::vec((any::<prop::sample::Index>(), branch()), 0..12), 1..20),
+        // More leaves than one word has bits, and than two have.
+        1 => prop::collection::vec(prop::collection::vec((any::<prop::sample::Index>(), branch()), 28..70), 1..3),
+    ]
 }
 
 fn leaf(tree: i64, node: i64) -> NodeRow {
-    NodeRow { tree, node, feature: 0, mode: Mode::Leaf, when_true: 0, when_false: 0, missing_is_true: false }
+    NodeRow { tree, node, feature: 0, mode: Mode::Leaf, when_true: 0, when_false: 0, missing_is_true: false, set: 0 }
 }
 
 fn ensemble(trees: &[Vec<Split>], columns: usize) -> EnsembleAttributes {
@@ -86,6 +95,7 @@ fn ensemble(trees: &[Vec<Split>], columns: usize) -> EnsembleAttributes {
         weights: Reals::Single(weights),
         base_values: Reals::Single(Vec::new()),
         post_transform: PostTransform::None,
+        sets: Vec::new(),
     }
 }
 
@@ -98,7 +108,7 @@ fn holds(row: &NodeRow, value: f32, threshold: f32) -> bool {
         Mode::Greater => value > threshold,
         Mode::Equal => value == threshold,
         Mode::NotEqual => value != threshold,
-        Mode::Leaf => unreachable!(),
+        Mode::Member | Mode::Leaf => unreachable!(),
     };
     test || (value.is_nan() && row.missing_is_true)
 }
@@ -140,6 +150,7 @@ impl<'a> Tables<'a> {
             let votes = cast.iter().filter(|(one, _)| *one == column).map(|(_, weight)| *weight);
             match aggregate {
                 Aggregate::Sum => votes.sum(),
+                Aggregate::Chain => votes.reduce(|left, right| left + right).unwrap_or_default(),
                 Aggregate::Average => votes.sum::<f32>() / trees as f32,
                 Aggregate::Min => votes.fold(f32::INFINITY, f32::min),
                 Aggregate::Max => votes.fold(f32::NEG_INFINITY, f32::max),
@@ -149,35 +160,114 @@ impl<'a> Tables<'a> {
     }
 }
 
+/// Every layout, in f32 and in f64, with what it must be called.
+fn forests(attributes: &EnsembleAttributes, summed: bool) -> Vec<(String, Forest<f32>)> {
+    let all = |_: &BitTree, _: usize| true;
+    let none = |_: &BitTree, _: usize| false;
+    let layouts = [
+        ("best", BEST),
+        ("narrow", Layout { wide: false, bits: none }),
+        ("wide", Layout { wide: true, bits: none }),
+        ("bits", Layout { wide: false, bits: all }),
+        ("wide bits", Layout { wide: true, bits: all }),
+    ];
+    let both = layouts.iter().flat_map(|layout| [(layout, false), (layout, true)]);
+    both.map(|((name, layout), double)| {
+        let forest = Forest::laid_out(attributes, double, summed, *layout).unwrap();
+        (format!("{name}, double: {double}"), forest)
+    })
+    .collect()
+}
+
+fn value() -> impl Strategy<Value = f32> {
+    prop_oneof![5 => number(), 1 => Just(f32::NAN), 1 => any::<f32>()]
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
+    #![proptest_config(ProptestConfig::with_cases(192))]
 
     #[test]
-    fn the_walk_is_the_specification(
+    fn every_layout_is_the_specification(
         trees in trees(),
-        values in prop::collection::vec(prop_oneof![5 => number(), 1 => Just(f32::NAN)], FEATURES..FEATURES * 30),
+        values in prop::collection::vec(value(), FEATURES..FEATURES * 80),
         columns in 1_usize..3,
         aggregate in prop::sample::select(vec![Aggregate::Sum, Aggregate::Average, Aggregate::Min, Aggregate::Max]),
     ) {
         let attributes = ensemble(&trees, columns);
-        let summed = matches!(aggregate, Aggregate::Sum | Aggregate::Average);
-        let single: Forest<f32, f32> = Forest::new(&attributes, summed).unwrap();
-        let double: Forest<f64, f32> = Forest::new(&attributes, summed).unwrap();
         let values = &values[..values.len() / FEATURES * FEATURES];
         let doubles: Vec<f64> = values.iter().map(|value| f64::from(*value)).collect();
         let tables = Tables::new(&attributes);
         let rows = values.chunks(FEATURES);
         let wanted: Vec<f32> = rows.flat_map(|row| tables.scores(trees.len(), row, columns, aggregate)).collect();
-        prop_assert_eq!(single.scores(values, FEATURES, columns, aggregate), &wanted[..]);
-        prop_assert_eq!(double.scores(&doubles, FEATURES, columns, aggregate), &wanted[..]);
+        let scores = Scores { width: columns, aggregate };
+        for (name, forest) in forests(&attributes, aggregate.is_sum()) {
+            let found = if name.ends_with("true") {
+                forest.scores_of(&doubles, FEATURES, scores)
+            } else {
+                forest.scores_of(values, FEATURES, scores)
+            };
+            prop_assert_eq!(found, &wanted[..], "{}", name);
+        }
+    }
+
+    #[test]
+    fn a_sum_of_single_trees_is_the_operator_sum(trees in trees(), values in prop::collection::vec(value(), FEATURES * 7)) {
+        let mut parts = Vec::new();
+        for tree in &trees {
+            let mut attributes = ensemble(std::slice::from_ref(tree), 1);
+            if let Reals::Single(weights) = &mut attributes.weights {
+                for weight in weights {
+                    *weight *= -0.1;
+                }
+            }
+            parts.push(SingleTree::of(&attributes, false, Aggregate::Sum, 1).unwrap());
+        }
+        let mut tables: Vec<Tensor> = parts.iter().map(SingleTree::table).collect();
+        for table in &mut tables {
+            if let TensorData::Fp32(values) = &mut table.data {
+                for value in values {
+                    *value = -*value;
+                }
+            }
+        }
+        let operator = sum_of_trees(&parts.iter().zip(&tables).collect::<Vec<_>>()).unwrap();
+        let input = Tensor::new(vec![7, FEATURES], values).unwrap();
+        let found = operator.evaluate(Inputs(&[Some(&input)])).unwrap();
+        let answers = parts.iter().zip(&tables).map(|(part, table)| {
+            let one = leaf_tables(part, vec![table.data.clone()]).unwrap().evaluate(Inputs(&[Some(&input)])).unwrap();
+            one.into_iter().next().unwrap()
+        });
+        let sums = answers.map(|one| if let TensorData::Fp32(values) = one.data { values } else { vec![] });
+        let wanted = sums.reduce(|left, right| left.iter().zip(right).map(|(left, right)| left + right).collect());
+        let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+        let TensorData::Fp32(found) = &found[0].data else { panic!("f32 was summed") };
+        prop_assert_eq!(bits(found), bits(&wanted.unwrap()));
+    }
+
+    #[test]
+    fn an_order_of_integers_is_the_order_of_floats(left in value(), right in value()) {
+        prop_assume!(!left.is_nan() && !right.is_nan());
+        prop_assert_eq!(left <= right, ordered(left) <= ordered(right));
+        prop_assert_eq!(left < right, ordered(left) < ordered(right));
+        prop_assert!(left == f32::NEG_INFINITY || ordered(left.next_down()) == ordered(left) - 1);
+    }
+
+    #[test]
+    fn a_set_holds_its_members(
+        members in prop::collection::vec(prop_oneof![3 => (0_u16..9).prop_map(f64::from), 1 => any::<f32>().prop_map(f64::from)], 0..9),
+        value in prop_oneof![3 => (0_u16..9).prop_map(f64::from), 1 => any::<f64>()],
+    ) {
+        let members: Vec<f64> = members.into_iter().filter(|member| !member.is_nan()).collect();
+        prop_assert_eq!(Set::new(members.clone()).contains(value), members.contains(&value));
     }
 }
 
 #[test]
 fn large_batches_are_shared_out_and_answered_alike() {
     let attributes = ensemble(&vec![Vec::new(); 3], 1);
-    let forest: Forest<f32, f32> = Forest::new(&attributes, true).unwrap();
+    let forest: Forest<f32> = Forest::new(&attributes, false, true).unwrap();
     let rows = 50_000;
-    let scores = forest.scores(&vec![0.0; rows * FEATURES], FEATURES, 1, Aggregate::Sum);
+    let wanted = Scores { width: 1, aggregate: Aggregate::Sum };
+    let scores = forest.scores_of(&vec![0.0_f32; rows * FEATURES], FEATURES, wanted);
     assert_eq!(scores, vec![-8.0 - 7.0 - 6.0; rows]);
 }
