@@ -5,4 +5,5 @@
 mod damage;
 mod golden;
 mod requests;
+mod specification;
 mod stump;

@@ -103,7 +103,12 @@ pub(super) struct Axes(Option<Vec<i64>>);
 impl Axes {
     /// `required` refuses a node that gives none.
     pub(super) fn read(definition: &mut Definition<'_>, required: bool) -> Result<Self, Fault> {
-        let axes = if definition.opset < 13 {
+        Self::read_since(definition, required, 13)
+    }
+
+    /// The same where the input came with another version.
+    pub(super) fn read_since(definition: &mut Definition<'_>, required: bool, input_since: i64) -> Result<Self, Fault> {
+        let axes = if definition.opset < input_since {
             definition.input_count(1, 1)?;
             definition.attributes.ints("axes")?
         } else {
