@@ -2,6 +2,7 @@
 
 mod activation;
 mod arithmetic;
+mod arrange;
 mod broadcast;
 mod cast;
 mod category;
@@ -9,6 +10,7 @@ mod category_mapper;
 mod classes;
 mod compare;
 mod constant;
+mod cumulative;
 mod distance;
 mod extreme;
 mod fill;

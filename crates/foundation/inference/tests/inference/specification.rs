@@ -9,7 +9,12 @@ use serde_json::Value;
 
 /// What is refused at load, and a part of the reason. An example that is refused and not listed here fails, and so
 /// does one that is listed and loads.
-const REFUSED: [(&str, &str); 0] = [];
+const REFUSED: [(&str, &str); 4] = [
+    ("test_not_2d", "versions 7 to 25 of the domain"),
+    ("test_not_3d", "versions 7 to 25 of the domain"),
+    ("test_not_4d", "versions 7 to 25 of the domain"),
+    ("test_scan_sum", "version 8, which has a batch of its own"),
+];
 
 fn read(path: &Path) -> Vec<u8> {
     std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))

@@ -3,7 +3,7 @@
 use ropewalk_types::ElementType;
 
 use super::broadcast::{Broadcast, broadcast_shape};
-use super::number::{INDICES, NUMBERS, Number, for_any_number};
+use super::number::{NUMBERS, Number, for_any_number};
 use super::{Built, Definition, Operator};
 use crate::classical::fault::{Fault, checked_count};
 use crate::classical::inputs::{Inputs, axis, elements_at, values};
@@ -197,7 +197,7 @@ pub(super) fn one_hot(definition: &mut Definition<'_>) -> Result<Built, Fault> {
     Ok(Built::new(OneHot { axis }, vec![output]))
 }
 
-fn integers(tensor: &Tensor) -> Result<Vec<i64>, Fault> {
+pub(super) fn integers(tensor: &Tensor) -> Result<Vec<i64>, Fault> {
     Ok(for_any_number!(&tensor.data, values => {
         values.iter().map(|value| i64::try_from(value.to_i128()).unwrap_or(i64::MAX)).collect()
     }))
@@ -231,71 +231,5 @@ impl Operator for OneHot {
         });
         let data: TensorData = for_any_type!(&values.data, pair => elements_at(pair, hot))?;
         Ok(vec![Tensor { shape, data }])
-    }
-}
-
-#[derive(Debug)]
-struct Size;
-
-/// `Size`: how many elements there are.
-pub(super) fn size(definition: &mut Definition<'_>) -> Result<Built, Fault> {
-    definition.input_count(1, 1)?;
-    definition.input(0)?;
-    Ok(Built::new(Size, vec![ElementType::Int64]))
-}
-
-impl Operator for Size {
-    fn evaluate(&self, inputs: Inputs<'_>) -> Result<Vec<Tensor>, Fault> {
-        let count = inputs.tensor(0)?.data.len() as i64;
-        Ok(vec![Tensor { shape: Vec::new(), data: vec![count].into() }])
-    }
-}
-
-#[derive(Debug)]
-struct CumSum {
-    exclusive: bool,
-    reverse: bool,
-}
-
-/// `CumSum`: sums along an axis up to each element, or up to before it; from the end if `reverse`.
-pub(super) fn cumulative_sum(definition: &mut Definition<'_>) -> Result<Built, Fault> {
-    definition.input_count(2, 2)?;
-    let output = definition.input_of(0, &NUMBERS)?;
-    definition.input_of(1, &INDICES)?;
-    let exclusive = definition.attributes.flag("exclusive", false)?;
-    let reverse = definition.attributes.flag("reverse", false)?;
-    Ok(Built::new(CumSum { exclusive, reverse }, vec![output]))
-}
-
-impl CumSum {
-    fn sums<T: Number>(&self, elements: &[T], extent: usize, after: usize) -> Vec<T> {
-        let mut out = elements.to_vec();
-        for chunk in out.chunks_mut((extent * after).max(1)) {
-            for offset in 0..after {
-                let mut sum = T::ZERO;
-                for step in 0..extent {
-                    let along = if self.reverse { extent - 1 - step } else { step };
-                    if let Some(slot) = chunk.get_mut(offset + along * after) {
-                        let before = sum;
-                        sum = sum.plus(*slot);
-                        *slot = if self.exclusive { before } else { sum };
-                    }
-                }
-            }
-        }
-        out
-    }
-}
-
-impl Operator for CumSum {
-    fn evaluate(&self, inputs: Inputs<'_>) -> Result<Vec<Tensor>, Fault> {
-        let input = inputs.tensor(0)?;
-        let &[along] = integers(inputs.tensor(1)?)?.as_slice() else {
-            return Err(Fault::invalid("the axis is not one number"));
-        };
-        let axis = axis(along, input.shape.len())?;
-        let (_, extent, after) = crate::classical::inputs::around(&input.shape, axis);
-        let data = for_any_number!(&input.data, elements => self.sums(elements, extent, after).into());
-        Ok(vec![Tensor { shape: input.shape.clone(), data }])
     }
 }

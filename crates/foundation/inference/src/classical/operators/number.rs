@@ -91,7 +91,6 @@ macro_rules! integer_numbers {
             fn is_missing(self) -> bool {
                 false
             }
-            #[expect(clippy::cast_lossless, reason = "one rule for all integer types")]
             fn to_f64(self) -> f64 {
                 self as f64
             }

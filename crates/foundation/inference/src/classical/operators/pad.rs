@@ -3,10 +3,10 @@ use ropewalk_types::ElementType;
 use super::number::{INDICES, NUMBERS};
 use super::slice::integers;
 use super::{Built, Definition, Operator};
-use crate::Tensor;
 use crate::classical::fault::{Fault, checked_count};
 use crate::classical::inputs::{Inputs, axis, values};
 use crate::tensor::{Element, for_any_type};
+use crate::{Tensor, TensorData};
 
 #[derive(Clone, Copy, Debug)]
 enum Mode {
@@ -98,7 +98,7 @@ impl Pad {
         Ok(amounts)
     }
 
-    fn constant<T: Element>(&self, inputs: Inputs<'_>) -> Result<Option<T>, Fault> {
+    fn constant<T: Element>(inputs: Inputs<'_>) -> Result<Option<T>, Fault> {
         let Some(tensor) = inputs.optional(2) else { return Ok(None) };
         match values::<T>(tensor)? {
             [value] => Ok(Some(value.clone())),
@@ -136,20 +136,25 @@ impl Operator for Pad {
         }
         let fallback = super::cast::converted(&vec![self.value.unwrap_or(0.0)].into(), input.element_type());
         let data = for_any_type!(&input.data, elements => {
-            let constant = match self.constant(inputs)? {
+            let constant = match Self::constant(inputs)? {
                 Some(constant) => constant,
                 None => default_of(elements, fallback)?,
             };
-            let pick = |index: Option<usize>| index.and_then(|index| elements.get(index)).unwrap_or(&constant).clone();
-            indices.into_iter().map(pick).collect::<Vec<_>>().into()
+            picked(elements, &indices, &constant)
         });
         Ok(vec![Tensor { shape, data }])
     }
 }
 
 /// The value that stands for "nothing given": zero, false or the empty text.
-fn default_of<T: Element>(_type: &[T], zero: Result<crate::TensorData, Fault>) -> Result<T, Fault> {
-    let empty = || crate::TensorData::Bytes(vec![bytes::Bytes::new()]);
+fn default_of<T: Element>(_type: &[T], zero: Result<TensorData, Fault>) -> Result<T, Fault> {
+    let empty = || TensorData::Bytes(vec![bytes::Bytes::new()]);
     let zero = if T::TYPE == ElementType::Bytes { empty() } else { zero? };
     T::slice(&zero).and_then(<[T]>::first).cloned().ok_or_else(|| Fault::invalid("no default value"))
+}
+
+/// The elements at `indices`, the constant where there is none.
+fn picked<T: Element>(elements: &[T], indices: &[Option<usize>], constant: &T) -> TensorData {
+    let pick = |index: &Option<usize>| index.and_then(|index| elements.get(index)).unwrap_or(constant).clone();
+    T::wrap(indices.iter().map(pick).collect())
 }

@@ -48,7 +48,7 @@ impl Split {
         };
         let misfit = || Fault::invalid(format!("{extent} entries in {} parts {:?}", self.parts, self.lengths));
         let Some(given) = given else {
-            if self.parts == 0 || (extent % self.parts != 0 && !self.last_may_differ) {
+            if self.parts == 0 || (!extent.is_multiple_of(self.parts) && !self.last_may_differ) {
                 return Err(misfit());
             }
             let length = extent.div_ceil(self.parts);

@@ -97,9 +97,12 @@ fn stacked(slices: &[Tensor], along: i64) -> Result<Tensor, Fault> {
     Ok(Tensor { shape, data })
 }
 
+/// A tensor and the axis along which it is cut.
+type Scanned<'a> = (&'a Tensor, usize);
+
 impl Scan {
     /// Each scanned input with its axis, and the number of slices.
-    fn scanned<'a>(&self, inputs: &[&'a Tensor]) -> Result<(Vec<(&'a Tensor, usize)>, usize), Fault> {
+    fn scanned<'a>(&self, inputs: &[&'a Tensor]) -> Result<(Vec<Scanned<'a>>, usize), Fault> {
         let tensors = inputs.iter().skip(self.states).zip(&self.input_axes);
         let scanned = tensors.map(|(tensor, along)| Ok((*tensor, axis(*along, tensor.shape.len())?)));
         let scanned = scanned.collect::<Result<Vec<_>, Fault>>()?;

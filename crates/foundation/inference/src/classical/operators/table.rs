@@ -1,9 +1,9 @@
 //! The operators by domain and name.
 
 use super::{
-    Build, activation, arithmetic, cast, category, category_mapper, compare, constant, distance, extreme, fill, gather,
-    layout, linear, matrix, normalization, one_hot, pad, part, reduce, scale, scan, scatter, select, slice, softmax,
-    svm, text, tree, unary, vectorize, zip_map,
+    Build, activation, arithmetic, arrange, cast, category, category_mapper, compare, constant, cumulative, distance,
+    extreme, fill, gather, layout, linear, matrix, normalization, one_hot, pad, part, reduce, scale, scan, scatter,
+    select, slice, softmax, svm, text, tree, unary, vectorize, zip_map,
 };
 use crate::classical::fault::Fault;
 
@@ -110,15 +110,15 @@ fn structural(operator: &str) -> Option<(Build, i64)> {
         "Expand" => (fill::expand, 8),
         "Tile" => (fill::tile, 6),
         "OneHot" => (fill::one_hot, 9),
-        "Size" => (fill::size, 1),
+        "Size" => (layout::size, 1),
         "Shape" => (layout::shape, 1),
-        "Concat" => (layout::concat, 4),
+        "Concat" => (arrange::concat, 4),
         "Flatten" => (layout::flatten, 1),
         "Identity" => (layout::identity, 1),
         "Reshape" => (layout::reshape, 5),
         "Squeeze" => (layout::squeeze, 1),
         "Unsqueeze" => (layout::unsqueeze, 1),
-        "Transpose" => (layout::transpose, 1),
+        "Transpose" => (arrange::transpose, 1),
         "Gather" => (select::gather, 1),
         "GatherElements" => (gather::gather_elements, 11),
         "GatherND" => (gather::gather_nd, 11),
@@ -133,7 +133,7 @@ fn structural(operator: &str) -> Option<(Build, i64)> {
         "Scan" => (scan::scan, 8),
         "ArgMax" | "ArgMin" => (extreme::arg_extreme, 1),
         "TopK" => (extreme::top_k, 1),
-        "CumSum" => (fill::cumulative_sum, 11),
+        "CumSum" => (cumulative::cumulative_sum, 11),
         "ReduceSum" | "ReduceMean" | "ReduceProd" | "ReduceMax" | "ReduceMin" | "ReduceL1" | "ReduceL2"
         | "ReduceSumSquare" | "ReduceLogSum" | "ReduceLogSumExp" => (reduce::reduce, 1),
         "Softmax" | "LogSoftmax" | "Hardmax" => (softmax::softmax, 1),

@@ -44,7 +44,9 @@ pub(super) fn coupled(pairs: &[f32], classes: usize) -> Vec<f32> {
             for (product, entry) in products.iter_mut().zip(line) {
                 *product = (*product + step * entry) / (1.0 + step);
             }
-            probabilities.iter_mut().for_each(|probability| *probability /= 1.0 + step);
+            for probability in &mut probabilities {
+                *probability /= 1.0 + step;
+            }
         }
     }
     probabilities

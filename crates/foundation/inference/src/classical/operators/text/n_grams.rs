@@ -134,7 +134,6 @@ pub(in super::super) fn tfidf_vectorizer(definition: &mut Definition<'_>) -> Res
     Ok(Built::new(vectorizer, vec![ElementType::Fp32]))
 }
 
-#[expect(clippy::float_cmp, reason = "the same weight or another one")]
 fn check_weights(weights: &[f32], columns: &[usize]) -> Result<(), Fault> {
     if weights.is_empty() {
         return Ok(());
@@ -174,7 +173,9 @@ impl TfIdfVectorizer {
 
     fn weigh(&self, row: &mut [f32]) {
         if self.mode == Mode::Idf {
-            row.iter_mut().for_each(|value| *value = if *value > 0.0 { 1.0 } else { 0.0 });
+            for value in row.iter_mut() {
+                *value = if *value > 0.0 { 1.0 } else { 0.0 };
+            }
         }
         if self.mode != Mode::Tf {
             row.iter_mut().zip(&self.weights).for_each(|(value, weight)| *value *= weight);
