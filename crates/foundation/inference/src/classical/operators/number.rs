@@ -1,5 +1,7 @@
 //! What the numeric types have in common, so that an operator is written once for all of them.
 
+#![expect(clippy::cast_lossless, reason = "one rule for all integer types")]
+
 use std::fmt::Debug;
 
 use half::{bf16, f16};
