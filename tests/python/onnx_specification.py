@@ -210,7 +210,11 @@ def written(name, value):
 
 def lower(model):
     """Gives a model of a later version the newest one that is read, if it means the same there: newer versions mostly
-    add types."""
+    add types. `Mod` of reals without `fmod` is one that came later."""
+    real = model.graph.input and model.graph.input[0].type.tensor_type.elem_type in (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
+    first = model.graph.node[0]
+    if first.op_type == "Mod" and real and not any(one.name == "fmod" and one.i for one in first.attribute):
+        return
     lowered = onnx.ModelProto()
     lowered.CopyFrom(model)
     for opset in lowered.opset_import:
