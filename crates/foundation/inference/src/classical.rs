@@ -6,6 +6,7 @@
 //! specification the operator says which of both it follows, or refuses the model.
 
 mod attributes;
+mod body;
 mod fault;
 mod fusion;
 mod graph;

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use super::fault::Fault;
-use crate::onnx::{AttributeProto, AttributeType, tensor_from_proto};
+use crate::onnx::{AttributeProto, AttributeType, GraphProto, tensor_from_proto};
 use crate::{Tensor, TensorData};
 
 /// The attributes of one node. Each is taken out by name and type; what is left at the end is unknown and refused.
@@ -75,6 +75,10 @@ impl<'a> Attributes<'a> {
         let Some(proto) = self.take(name, AttributeType::Tensor)? else { return Ok(None) };
         let tensor = proto.t.as_ref().ok_or_else(|| Fault::invalid(format!("attribute `{name}` holds no tensor")))?;
         tensor_from_proto(tensor).map(Some).map_err(|error| Fault::invalid(error.to_string()))
+    }
+
+    pub(super) fn graph(&mut self, name: &str) -> Result<Option<&'a GraphProto>, Fault> {
+        Ok(self.take(name, AttributeType::Graph)?.and_then(|proto| proto.g.as_deref()))
     }
 
     /// A boolean, which ONNX writes as an integer.

@@ -121,7 +121,7 @@ pub(super) fn compile(model: &ModelProto, graph: &GraphProto, inputs: &[InputInf
         input_slots.push(compiler.define(input.name, input.element_type, None, "input")?);
     }
     for node in &graph.node {
-        compiler.node(graph, node, &opsets)?;
+        compiler.node(model, graph, node, &opsets)?;
     }
     compiler.finish(graph, input_slots)
 }
@@ -186,6 +186,7 @@ impl<'a> Compiler<'a> {
 
     fn node(
         &mut self,
+        model: &ModelProto,
         graph: &GraphProto,
         node: &'a NodeProto,
         opsets: &HashMap<&str, i64>,
@@ -210,7 +211,9 @@ impl<'a> Compiler<'a> {
         let definition = Attributes::new(&node.attribute).map(|attributes| Definition {
             operator: &node.op_type,
             opset,
+            model,
             attributes,
+            outputs: node.output.len(),
             inputs: values.iter().map(|value| value.as_ref().map(|value| value.element_type)).collect(),
         });
         let built = definition.and_then(|definition| operators::build(domain, definition)).map_err(at_load)?;

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use bytes::Bytes;
 use ropewalk_types::{ElementType, TensorSpec};
 
+use super::fault::Fault;
 use crate::onnx::{DimensionValue, GraphProto, TensorShapeProto, TypeValue, ValueInfoProto, element_type_of};
 use crate::{InferenceError, Tensor, TensorData};
 
@@ -32,13 +33,26 @@ fn invalid(kind: &str, name: &str, reason: impl Into<String>) -> InferenceError 
 /// The inputs that a request must give. An initializer of the same name is a constant, not a default.
 pub(super) fn inputs(graph: &GraphProto) -> Result<Vec<InputInfo<'_>>, InferenceError> {
     let constants: HashSet<&str> = graph.initializer.iter().map(|one| one.name.as_str()).collect();
-    graph.input.iter().filter(|input| !constants.contains(input.name.as_str())).map(input).collect()
+    let given = graph.input.iter().filter(|input| !constants.contains(input.name.as_str()));
+    given.map(|info| input(graph, info)).collect()
 }
 
-fn input(info: &ValueInfoProto) -> Result<InputInfo<'_>, InferenceError> {
+/// A map or a sequence has no place among tensors; the operator that takes it is named.
+fn not_a_tensor(graph: &GraphProto, name: &str) -> InferenceError {
+    let reason = format!("its input `{name}` is not a tensor");
+    match graph.node.iter().find(|node| node.input.iter().any(|input| input == name)) {
+        None => invalid("input", name, "it is not a tensor"),
+        Some(node) => {
+            let label = if node.name.is_empty() { node.output.first().unwrap_or(&node.op_type) } else { &node.name };
+            Fault::unsupported(reason).at_load(label, &node.domain, &node.op_type, 0)
+        }
+    }
+}
+
+fn input<'a>(graph: &GraphProto, info: &'a ValueInfoProto) -> Result<InputInfo<'a>, InferenceError> {
     let name = info.name.as_str();
     let Some(TypeValue::TensorType(tensor)) = info.r#type.as_ref().and_then(|one| one.value.as_ref()) else {
-        return Err(invalid("input", name, "it is not a tensor"));
+        return Err(not_a_tensor(graph, name));
     };
     let element_type = element_type_of(tensor.elem_type)
         .ok_or_else(|| invalid("input", name, format!("data type {} is not supported", tensor.elem_type)))?;

@@ -116,7 +116,7 @@ impl Model for ClassicalModel {
 type Slots<'a> = Vec<Option<Cow<'a, Tensor>>>;
 
 /// Walks the plan over inputs in its order.
-fn run<'a>(plan: &'a Plan, inputs: &[&'a Tensor]) -> Result<Vec<Tensor>, InferenceError> {
+pub(super) fn run<'a>(plan: &'a Plan, inputs: &[&'a Tensor]) -> Result<Vec<Tensor>, InferenceError> {
     let mut slots: Slots<'a> = vec![None; plan.slots];
     let given = plan.inputs.iter().copied().zip(inputs.iter().copied());
     let constants = plan.constants.iter().map(|(slot, tensor)| (*slot, tensor));

@@ -1,37 +1,57 @@
-//! The operators, one file for each family, and the table of their names.
+//! The operators, one file for each family; their names are in [`table`].
 
+mod activation;
 mod arithmetic;
+mod arrange;
 mod broadcast;
 mod cast;
 mod category;
+mod category_mapper;
 mod classes;
 mod compare;
 mod constant;
+mod cumulative;
+mod distance;
+mod extreme;
+mod fill;
+mod gather;
 mod layout;
 mod linear;
 mod matrix;
+mod normalization;
+mod number;
 mod number_text;
 mod one_hot;
+mod pad;
+mod part;
 mod post_transform;
 mod reduce;
 mod scale;
+mod scan;
+mod scatter;
 mod select;
 mod slice;
 mod softmax;
+mod svm;
+mod table;
+mod text;
 mod tree;
 mod unary;
 mod vectorize;
 mod zip_map;
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 pub(super) use tree::{SingleTree, leaf_tables, sum_of_trees};
 
 use ropewalk_types::ElementType;
 
 use super::attributes::Attributes;
+use super::body::Body;
 use super::fault::Fault;
 use super::inputs::Inputs;
+use crate::onnx::ModelProto;
 use crate::{Tensor, TensorData};
 
 /// One node, compiled.
@@ -52,8 +72,12 @@ pub(super) struct Definition<'a> {
     pub(super) operator: &'a str,
     /// Imported version of its domain.
     pub(super) opset: i64,
+    /// The model that it is part of.
+    pub(super) model: &'a ModelProto,
     /// Its attributes.
     pub(super) attributes: Attributes<'a>,
+    /// How many outputs it names.
+    pub(super) outputs: usize,
     /// Types of its inputs; none where one is left out.
     pub(super) inputs: Vec<Option<ElementType>>,
 }
@@ -95,6 +119,13 @@ impl Definition<'_> {
         }
     }
 
+    /// The graph in an attribute, compiled for inputs of these types.
+    pub(super) fn body(&mut self, name: &str, types: &[ElementType]) -> Result<Arc<Body>, Fault> {
+        let graph =
+            self.attributes.graph(name)?.ok_or_else(|| Fault::invalid(format!("attribute `{name}` is missing")))?;
+        Body::new(self.model, graph, types)
+    }
+
     /// Checks how many inputs there are.
     pub(super) fn input_count(&self, least: usize, most: usize) -> Result<(), Fault> {
         let count = self.inputs.len();
@@ -133,72 +164,10 @@ impl Built {
 
 type Build = fn(&mut Definition<'_>) -> Result<Built, Fault>;
 
-/// The versions of each domain whose operators were checked against the specification.
-const DOMAINS: [(&str, i64, i64); 2] = [("", 7, 25), ("ai.onnx.ml", 1, 5)];
-
 /// Compiles a node.
 pub(super) fn build(domain: &str, mut definition: Definition<'_>) -> Result<Built, Fault> {
-    let Some((_, oldest, newest)) = DOMAINS.iter().find(|(name, ..)| *name == domain) else {
-        return Err(Fault::unsupported("the domain is not known"));
-    };
-    if !(*oldest..=*newest).contains(&definition.opset) {
-        return Err(Fault::unsupported(format!("versions {oldest} to {newest} of the domain are supported")));
-    }
-    let build = if domain.is_empty() { main(definition.operator) } else { classical(definition.operator) };
-    let build = build.ok_or_else(|| Fault::unsupported("the operator is not implemented"))?;
+    let build = table::find(domain, definition.operator, definition.opset)?;
     let built = build(&mut definition)?;
     definition.attributes.finish()?;
     Ok(built)
-}
-
-fn classical(operator: &str) -> Option<Build> {
-    Some(match operator {
-        "ArrayFeatureExtractor" => select::array_feature_extractor,
-        "Binarizer" => scale::binarizer,
-        "FeatureVectorizer" => vectorize::feature_vectorizer,
-        "Imputer" => scale::imputer,
-        "LabelEncoder" => category::label_encoder,
-        "LinearClassifier" => linear::linear_classifier,
-        "LinearRegressor" => linear::linear_regressor,
-        "Normalizer" => scale::normalizer,
-        "OneHotEncoder" => one_hot::one_hot_encoder,
-        "Scaler" => scale::scaler,
-        "TreeEnsemble" => tree::tree_ensemble,
-        "TreeEnsembleClassifier" => tree::tree_ensemble_classifier,
-        "TreeEnsembleRegressor" => tree::tree_ensemble_regressor,
-        "ZipMap" => zip_map::zip_map,
-        _ => return None,
-    })
-}
-
-fn main(operator: &str) -> Option<Build> {
-    Some(match operator {
-        "Add" | "Sub" | "Mul" | "Div" => arithmetic::arithmetic,
-        "Less" | "LessOrEqual" | "Greater" | "GreaterOrEqual" | "Equal" => compare::comparison,
-        "And" | "Or" => compare::connective,
-        "Where" => compare::choice,
-        "Abs" | "Neg" | "Relu" => unary::signed,
-        "Exp" | "Log" | "Sigmoid" | "Sqrt" | "Tanh" => unary::real,
-        "Clip" => unary::clip,
-        "IsNaN" => unary::is_nan,
-        "Not" => unary::not,
-        "Cast" => cast::cast,
-        "Constant" => constant::constant,
-        "Concat" => layout::concat,
-        "Flatten" => layout::flatten,
-        "Identity" => layout::identity,
-        "Reshape" => layout::reshape,
-        "Shape" => layout::shape,
-        "Squeeze" => layout::squeeze,
-        "Unsqueeze" => layout::unsqueeze,
-        "Transpose" => layout::transpose,
-        "Gather" => select::gather,
-        "Slice" => slice::slice,
-        "ArgMax" => reduce::arg_max,
-        "ReduceSum" => reduce::reduce_sum,
-        "Softmax" => softmax::softmax,
-        "Gemm" => matrix::gemm,
-        "MatMul" => matrix::mat_mul,
-        _ => return None,
-    })
 }

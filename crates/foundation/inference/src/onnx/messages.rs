@@ -129,6 +129,9 @@ pub struct AttributeProto {
     /// TENSOR.
     #[prost(message, optional, tag = "5")]
     pub t: Option<TensorProto>,
+    /// GRAPH.
+    #[prost(message, optional, boxed, tag = "6")]
+    pub g: Option<Box<GraphProto>>,
     /// FLOATS.
     #[prost(float, repeated, packed = "false", tag = "7")]
     pub floats: Vec<f32>,

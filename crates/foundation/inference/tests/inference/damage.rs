@@ -113,9 +113,9 @@ fn an_output_that_nothing_makes_is_refused() {
 #[test]
 fn what_is_not_supported_is_named() {
     let operator =
-        graph().node("ai.onnx.ml", "SVMClassifier", &["x"], &["y"], vec![]).output("y", ElementType::Fp32, &[-1]);
+        graph().node("ai.onnx.ml", "DictVectorizer", &["x"], &["y"], vec![]).output("y", ElementType::Fp32, &[-1]);
     let text = reason(&operator.encode());
-    assert!(text.contains("ai.onnx.ml.SVMClassifier (opset 3) of node `SVMClassifier_0`"), "{text}");
+    assert!(text.contains("ai.onnx.ml.DictVectorizer (opset 3) of node `DictVectorizer_0`"), "{text}");
     let attribute = graph().node("", "Neg", &["x"], &["y"], vec![Attribute::new("mystery", 1_i64)]).output(
         "y",
         ElementType::Fp32,

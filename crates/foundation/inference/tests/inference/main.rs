@@ -6,4 +6,5 @@ mod damage;
 mod ensembles;
 mod golden;
 mod requests;
+mod specification;
 mod stump;

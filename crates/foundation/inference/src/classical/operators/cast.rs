@@ -11,6 +11,13 @@ use crate::classical::inputs::Inputs;
 use crate::onnx::element_type_of;
 use crate::{Tensor, TensorData};
 
+/// `CastLike`: `Cast` to the type of the second input.
+pub(super) fn cast_like(definition: &mut Definition<'_>) -> Result<Built, Fault> {
+    definition.input_count(2, 2)?;
+    let (from, to) = (definition.input(0)?, definition.input(1)?);
+    built(definition, from, to)
+}
+
 #[derive(Debug)]
 struct Cast {
     to: ElementType,
@@ -24,10 +31,14 @@ pub(super) fn cast(definition: &mut Definition<'_>) -> Result<Built, Fault> {
     definition.input_count(1, 1)?;
     let from = definition.input(0)?;
     let to = definition.attributes.int("to")?.ok_or_else(|| Fault::invalid("attribute `to` is missing"))?;
-    definition.attributes.int("saturate")?;
-    definition.attributes.text("round_mode")?;
     let to = i32::try_from(to).ok().and_then(element_type_of);
     let to = to.ok_or_else(|| Fault::unsupported("a cast to a type that is not a tensor data type here"))?;
+    built(definition, from, to)
+}
+
+fn built(definition: &mut Definition<'_>, from: ElementType, to: ElementType) -> Result<Built, Fault> {
+    definition.attributes.int("saturate")?;
+    definition.attributes.text("round_mode")?;
     let text = |one, other| {
         one == ElementType::Bytes && matches!(other, ElementType::Bool | ElementType::Fp16 | ElementType::Bf16)
     };
@@ -98,30 +109,33 @@ macro_rules! same {
 impl Operator for Cast {
     fn evaluate(&self, inputs: Inputs<'_>) -> Result<Vec<Tensor>, Fault> {
         let input = inputs.tensor(0)?;
-        let to = self.to;
-        let data: TensorData = match &input.data {
-            data if data.element_type() == to => data.clone(),
-            TensorData::Bool(values) => numbers!(values, to, value, u8::from(*value), u8::from(*value), *value),
-            TensorData::Uint8(values) => same!(values, to),
-            TensorData::Uint16(values) => same!(values, to),
-            TensorData::Uint32(values) => same!(values, to),
-            TensorData::Uint64(values) => same!(values, to),
-            TensorData::Int8(values) => same!(values, to),
-            TensorData::Int16(values) => same!(values, to),
-            TensorData::Int32(values) => same!(values, to),
-            TensorData::Int64(values) => same!(values, to),
-            TensorData::Fp16(values) => {
-                numbers!(values, to, value, value.to_f32(), value.to_f32(), value.to_f32() != 0.0)
-            }
-            TensorData::Bf16(values) => {
-                numbers!(values, to, value, value.to_f32(), value.to_f32(), value.to_f32() != 0.0)
-            }
-            TensorData::Fp32(values) => numbers!(values, to, value, *value, *value, *value != 0.0),
-            TensorData::Fp64(values) => numbers!(values, to, value, *value, *value, *value != 0.0),
-            TensorData::Bytes(values) => from_text(values, to)?,
-        };
-        Ok(vec![Tensor { shape: input.shape.clone(), data }])
+        Ok(vec![Tensor { shape: input.shape.clone(), data: converted(&input.data, self.to)? }])
     }
+}
+
+/// The elements as another type.
+pub(super) fn converted(data: &TensorData, to: ElementType) -> Result<TensorData, Fault> {
+    Ok(match data {
+        data if data.element_type() == to => data.clone(),
+        TensorData::Bool(values) => numbers!(values, to, value, u8::from(*value), u8::from(*value), *value),
+        TensorData::Uint8(values) => same!(values, to),
+        TensorData::Uint16(values) => same!(values, to),
+        TensorData::Uint32(values) => same!(values, to),
+        TensorData::Uint64(values) => same!(values, to),
+        TensorData::Int8(values) => same!(values, to),
+        TensorData::Int16(values) => same!(values, to),
+        TensorData::Int32(values) => same!(values, to),
+        TensorData::Int64(values) => same!(values, to),
+        TensorData::Fp16(values) => {
+            numbers!(values, to, value, value.to_f32(), value.to_f32(), value.to_f32() != 0.0)
+        }
+        TensorData::Bf16(values) => {
+            numbers!(values, to, value, value.to_f32(), value.to_f32(), value.to_f32() != 0.0)
+        }
+        TensorData::Fp32(values) => numbers!(values, to, value, *value, *value, *value != 0.0),
+        TensorData::Fp64(values) => numbers!(values, to, value, *value, *value, *value != 0.0),
+        TensorData::Bytes(values) => from_text(values, to)?,
+    })
 }
 
 fn from_text(values: &[Bytes], to: ElementType) -> Result<TensorData, Fault> {

@@ -2,6 +2,7 @@ use bytes::Bytes;
 use ropewalk_types::ElementType;
 
 use super::broadcast::{Broadcast, broadcast_shape, pairwise};
+use super::number::{NUMBERS, Number, for_any_number};
 use super::{Built, Definition, Operator};
 use crate::classical::fault::{Fault, checked_count};
 use crate::classical::inputs::{Inputs, values};
@@ -17,16 +18,6 @@ enum Comparison {
     Equal,
 }
 
-const NUMBERS: [ElementType; 4] = [ElementType::Fp32, ElementType::Fp64, ElementType::Int32, ElementType::Int64];
-const EQUATED: [ElementType; 6] = [
-    ElementType::Fp32,
-    ElementType::Fp64,
-    ElementType::Int32,
-    ElementType::Int64,
-    ElementType::Bool,
-    ElementType::Bytes,
-];
-
 /// `Less`, `LessOrEqual`, `Greater`, `GreaterOrEqual`, `Equal` with broadcasting.
 pub(super) fn comparison(definition: &mut Definition<'_>) -> Result<Built, Fault> {
     definition.input_count(2, 2)?;
@@ -37,7 +28,12 @@ pub(super) fn comparison(definition: &mut Definition<'_>) -> Result<Built, Fault
         "GreaterOrEqual" => Comparison::GreaterOrEqual,
         _ => Comparison::Equal,
     };
-    let input = definition.same_inputs(if operator == Comparison::Equal { &EQUATED } else { &NUMBERS })?;
+    let input = match definition.input(0)? {
+        found @ (ElementType::Bool | ElementType::Bytes) if operator == Comparison::Equal => {
+            definition.same_inputs(&[found])?
+        }
+        _ => definition.same_inputs(&NUMBERS)?,
+    };
     if input == ElementType::Bytes && definition.opset < 19 {
         return Err(Fault::unsupported("strings are compared from version 19 on"));
     }
@@ -45,6 +41,10 @@ pub(super) fn comparison(definition: &mut Definition<'_>) -> Result<Built, Fault
 }
 
 impl Comparison {
+    fn compared<T: Number>(self, _type: &[T], left: &Tensor, right: &Tensor) -> Result<Tensor, Fault> {
+        pairwise(left, right, |left: T, right: T| self.holds(left, right))
+    }
+
     fn holds<T: PartialOrd + Copy>(self, left: T, right: T) -> bool {
         match self {
             Self::Less => left < right,
@@ -60,13 +60,9 @@ impl Operator for Comparison {
     fn evaluate(&self, inputs: Inputs<'_>) -> Result<Vec<Tensor>, Fault> {
         let (left, right) = (inputs.tensor(0)?, inputs.tensor(1)?);
         let result = match &left.data {
-            TensorData::Fp32(_) => pairwise(left, right, |left: f32, right| self.holds(left, right)),
-            TensorData::Fp64(_) => pairwise(left, right, |left: f64, right| self.holds(left, right)),
-            TensorData::Int32(_) => pairwise(left, right, |left: i32, right| self.holds(left, right)),
-            TensorData::Int64(_) => pairwise(left, right, |left: i64, right| self.holds(left, right)),
             TensorData::Bool(_) => pairwise(left, right, |left: bool, right| self.holds(left, right)),
             TensorData::Bytes(_) => equal_strings(left, right),
-            other => Err(Fault::invalid(format!("no comparison of {}", other.element_type()))),
+            data => for_any_number!(data, elements => self.compared(elements, left, right)),
         };
         Ok(vec![result?])
     }
@@ -85,13 +81,18 @@ fn equal_strings(left: &Tensor, right: &Tensor) -> Result<Tensor, Fault> {
 enum Connective {
     And,
     Or,
+    Xor,
 }
 
-/// `And`, `Or` with broadcasting.
+/// `And`, `Or`, `Xor` with broadcasting.
 pub(super) fn connective(definition: &mut Definition<'_>) -> Result<Built, Fault> {
     definition.input_count(2, 2)?;
     definition.same_inputs(&[ElementType::Bool])?;
-    let operator = if definition.operator == "And" { Connective::And } else { Connective::Or };
+    let operator = match definition.operator {
+        "And" => Connective::And,
+        "Or" => Connective::Or,
+        _ => Connective::Xor,
+    };
     Ok(Built::new(operator, vec![ElementType::Bool]))
 }
 
@@ -101,6 +102,7 @@ impl Operator for Connective {
         Ok(vec![match self {
             Self::And => pairwise(left, right, |left: bool, right: bool| left & right)?,
             Self::Or => pairwise(left, right, |left: bool, right: bool| left | right)?,
+            Self::Xor => pairwise(left, right, |left: bool, right: bool| left ^ right)?,
         }])
     }
 }

@@ -179,7 +179,7 @@ impl MatMul {
     where
         TensorData: From<Vec<T>>,
     {
-        let [rows, inner] = right.shape.as_slice() else { return Self::by_vector::<T>(left, right) };
+        let [rows, inner] = right.shape.as_slice() else { return Self::by_other::<T>(left, right) };
         let Some((columns, stack)) = left.shape.split_last() else {
             return Err(Fault::invalid("cannot multiply a scalar"));
         };
@@ -192,17 +192,51 @@ impl MatMul {
         Ok(Tensor { shape, data: out.into() })
     }
 
-    fn by_vector<T: Real>(left: &Tensor, right: &Tensor) -> Result<Tensor, Fault>
+    /// A right side that is a vector, or a stack of matrices.
+    fn by_other<T: Real>(left: &Tensor, right: &Tensor) -> Result<Tensor, Fault>
     where
         TensorData: From<Vec<T>>,
     {
-        let [length] = right.shape.as_slice() else {
-            return Err(Fault::invalid(format!("a right side of shape {:?}; rank 1 or 2 is supported", right.shape)));
-        };
-        let column = Tensor { shape: vec![*length, 1], data: right.data.clone() };
-        let mut product = Self::compute::<T>(left, &column)?;
-        product.shape.pop();
-        Ok(product)
+        match right.shape.as_slice() {
+            [] => Err(Fault::invalid("cannot multiply by a scalar")),
+            [length] => {
+                let column = Tensor { shape: vec![*length, 1], data: right.data.clone() };
+                let mut product = Self::compute::<T>(left, &column)?;
+                product.shape.pop();
+                Ok(product)
+            }
+            _ => Self::stacks::<T>(left, right),
+        }
+    }
+
+    /// Matrices of two stacks, one by one; the stacks broadcast.
+    fn stacks<T: Real>(left: &Tensor, right: &Tensor) -> Result<Tensor, Fault>
+    where
+        TensorData: From<Vec<T>>,
+    {
+        let (left_stack, [rows, columns]) = Self::as_stack(&left.shape)?;
+        let (right_stack, [inner, width]) = Self::as_stack(&right.shape)?;
+        let stack = broadcast_shape(&[left_stack, right_stack])?;
+        let mut shape = stack.clone();
+        shape.extend((left.shape.len() > 1).then_some(rows).into_iter().chain([width]));
+        let mut out = Vec::with_capacity(checked_count(&shape)?);
+        let (lefts, rights) = (values::<T>(left)?, values::<T>(right)?);
+        for (one, other) in Broadcast::new(left_stack, &stack).zip(Broadcast::new(right_stack, &stack)) {
+            let left = lefts.get(one * rows * columns..(one + 1) * rows * columns).unwrap_or_default();
+            let right = rights.get(other * inner * width..(other + 1) * inner * width).unwrap_or_default();
+            let left = Matrix { values: left, rows, columns, transposed: false };
+            product(left, Matrix { values: right, rows: inner, columns: width, transposed: false }, &mut out)?;
+        }
+        Ok(Tensor { shape, data: out.into() })
+    }
+
+    /// The extents before the last two, and those; a vector is one row.
+    fn as_stack(shape: &[usize]) -> Result<(&[usize], [usize; 2]), Fault> {
+        match shape {
+            [] => Err(Fault::invalid("cannot multiply a scalar")),
+            [length] => Ok((&[], [1, *length])),
+            [stack @ .., rows, columns] => Ok((stack, [*rows, *columns])),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use crate::tensor::for_any_type;
 use crate::{Tensor, TensorData};
 
 /// Indices within an extent; negative ones count from the end if `wrapping`.
-fn places(indices: &Tensor, extent: usize, wrapping: bool) -> Result<Vec<usize>, Fault> {
+pub(super) fn places(indices: &Tensor, extent: usize, wrapping: bool) -> Result<Vec<usize>, Fault> {
     let place = |index: i64| {
         let counted = if index < 0 && wrapping { index.saturating_add(extent as i64) } else { index };
         let place = usize::try_from(counted).ok().filter(|place| *place < extent);

@@ -37,7 +37,7 @@ pub(super) fn slice(definition: &mut Definition<'_>) -> Result<Built, Fault> {
     Ok(Built::new(Slice::default(), vec![output]))
 }
 
-fn integers(tensor: &Tensor) -> Result<Vec<i64>, Fault> {
+pub(super) fn integers(tensor: &Tensor) -> Result<Vec<i64>, Fault> {
     Ok(match &tensor.data {
         TensorData::Int32(values) => values.iter().map(|value| i64::from(*value)).collect(),
         _ => values::<i64>(tensor)?.to_vec(),
