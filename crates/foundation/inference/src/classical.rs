@@ -9,7 +9,7 @@ mod attributes;
 mod fault;
 mod graph;
 mod inputs;
-mod interface;
+pub(crate) mod interface;
 mod model;
 mod operators;
 

@@ -3,6 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod damage;
+mod embedded;
 mod golden;
+mod record;
 mod requests;
 mod stump;
+mod zoo;
