@@ -56,12 +56,12 @@ fn classical(
     names.sort_unstable();
     names.dedup();
     for name in names {
-        match constants.get(name).filter(|tensor| tensor.dims.iter().product::<i64>() <= SHOWN_ELEMENTS) {
-            Some(tensor) => alone.initializer.push((*tensor).clone()),
-            None => {
-                let found = scope.element_type(name).ok_or_else(|| format!("the type of `{name}` is not known"))?;
-                alone.input.push(value_info(name, onnx_type_of(found) as i32, Some(&[-1])));
-            }
+        let shown = constants.get(name).filter(|tensor| tensor.dims.iter().product::<i64>() <= SHOWN_ELEMENTS);
+        if let Some(tensor) = shown {
+            alone.initializer.push((*tensor).clone());
+        } else {
+            let found = scope.element_type(name).ok_or_else(|| format!("the type of `{name}` is not known"))?;
+            alone.input.push(value_info(name, onnx_type_of(found) as i32, Some(&[-1])));
         }
     }
     let outputs: Vec<&String> = node.output.iter().filter(|name| !name.is_empty()).collect();

@@ -49,6 +49,9 @@ impl MixedModel {
         for (index, part) in parts.iter().enumerate() {
             let later = needed_later(graph, parts.get(index + 1..).unwrap_or_default());
             let piece = piece(graph, scope, part, &later, &trials)?;
+            if piece.output.is_empty() {
+                continue;
+            }
             let names = piece.input.iter().map(|info| (info.name.clone(), !later.contains(info.name.as_str())));
             let stage = Stage { inputs: names.collect(), model: load(&with_graph(model, piece), part.side, options)? };
             for values in &mut trials {

@@ -38,8 +38,7 @@ fn version(node: &NodeProto, scope: &Scope) -> Option<String> {
 /// The engine has FP32, INT32, INT8, UINT8, and what fits into them or is checked on the way.
 fn types(node: &NodeProto, scope: &Scope) -> Option<String> {
     use ElementType::{Bool, Fp16, Fp32, Int8, Int32, Int64, Uint8};
-    let known = |name: &&String| scope.element_type(name).map(|found| (*name, found));
-    let mut values = node.input.iter().chain(&node.output).filter_map(|name| known(&name));
+    let mut values = node.input.iter().chain(&node.output).filter_map(|name| Some((name, scope.element_type(name)?)));
     let (name, found) =
         values.find(|(_, found)| !matches!(found, Bool | Fp16 | Fp32 | Int8 | Int32 | Int64 | Uint8))?;
     Some(format!("value `{name}` is {found}, which the engine for networks does not have"))

@@ -99,8 +99,8 @@ impl Scope {
     }
 
     fn constant_numbers(&mut self, name: &str, node: &NodeProto) {
-        let numbers = node.attribute.iter().flat_map(|one| one.ints.iter().copied().chain(std::iter::once(one.i)));
-        let beyond = numbers.into_iter().find(|value| i32::try_from(*value).is_err());
+        let mut numbers = node.attribute.iter().flat_map(|one| one.ints.iter().copied().chain(std::iter::once(one.i)));
+        let beyond = numbers.find(|value| i32::try_from(*value).is_err());
         self.constants.insert(name.to_owned(), ConstantFacts { beyond, single: false });
     }
 
