@@ -1,4 +1,4 @@
-"""Exports a zoo of classical models to ONNX and records what onnxruntime answers.
+"""Exports a zoo of models to ONNX and records what onnxruntime answers.
 
     python onnx_zoo.py OUTPUT [--only NAME,...] [--rows N] [--list]
 
@@ -9,10 +9,11 @@ For each model NAME it writes OUTPUT/NAME.onnx and OUTPUT/NAME.json:
 
 `data` is row-major. Floats are written as text ("0.1", "NaN") so that NaN and the exact f32 survive JSON. A
 sequence(map) output of ZipMap is written as the tensor of its values, its keys under "class_labels".
-OUTPUT/versions.json says which libraries made them. Everything is seeded.
+OUTPUT/versions.json says which libraries made them. Everything is seeded. More estimators are in
+`onnx_estimators.py` and networks in `onnx_networks.py`; the pins of everything in `zoo-requirements.txt`.
 
 Needs numpy, pandas, scikit-learn, skl2onnx, onnx, onnxruntime; xgboost, lightgbm and onnxmltools for the models
-that are named after them. protobuf must be < 7 (skl2onnx 1.20 passes numpy integers).
+that are named after them; jax2onnx and Flax for the networks. protobuf must be < 7 (skl2onnx 1.20 passes numpy integers).
 """
 
 import argparse
@@ -27,12 +28,16 @@ import onnxruntime
 import pandas as pd
 from onnx import TensorProto, helper, numpy_helper
 
+from onnx_estimators import ESTIMATORS
+from onnx_networks import NETWORKS
+
 warnings.filterwarnings("ignore")
 
 SEED = 20130101
 FEATURES = 8
 DATATYPES = {
-    "float32": "FP32", "float64": "FP64", "int64": "INT64", "int32": "INT32", "bool": "BOOL",
+    "float32": "FP32", "float64": "FP64", "int64": "INT64", "int32": "INT32", "int8": "INT8",
+    "uint8": "UINT8", "float16": "FP16", "bool": "BOOL",
     "object": "BYTES", "str": "BYTES",
 }
 ZOO = {}
@@ -448,6 +453,16 @@ def record(proto, inputs):
     return {"inputs": given, "outputs": outputs, "class_labels": labels}
 
 
+PACKAGES = [
+    "numpy", "onnx", "onnxruntime", "scikit-learn", "skl2onnx", "onnxmltools", "xgboost", "xgboost-cpu", "lightgbm", "jax",
+    "jax2onnx", "flax", "protobuf",
+]
+
+
+def installed(package):
+    return any(found.metadata["Name"] == package for found in importlib.metadata.distributions(name=package))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", type=pathlib.Path, nargs="?")
@@ -455,6 +470,7 @@ def main():
     parser.add_argument("--rows", type=int, default=12, help="rows of the recorded batch (default: 12)")
     parser.add_argument("--list", action="store_true", help="print the names and stop")
     arguments = parser.parse_args()
+    ZOO.update((make.__name__, make) for make in [*ESTIMATORS, *NETWORKS])
     if arguments.list:
         print("\n".join(ZOO))
         return
@@ -469,8 +485,7 @@ def main():
         answer = record(proto, inputs)
         (arguments.output / f"{name}.json").write_text(json.dumps(answer, ensure_ascii=False, separators=(",", ":")))
         print(f"{name}: {(arguments.output / f'{name}.onnx').stat().st_size} bytes")
-    packages = ["numpy", "onnx", "onnxruntime", "scikit-learn", "skl2onnx", "onnxmltools", "xgboost", "lightgbm", "protobuf"]
-    versions = {package: importlib.metadata.version(package) for package in packages}
+    versions = {name: importlib.metadata.version(name) for name in PACKAGES if installed(name)}
     (arguments.output / "versions.json").write_text(json.dumps(versions, indent=2) + "\n")
 
 

@@ -6,6 +6,7 @@ mod process;
 mod services;
 mod test;
 mod tidy;
+mod zoo;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};

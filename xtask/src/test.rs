@@ -5,6 +5,7 @@ use anyhow::{Context, Result};
 
 use crate::process::{cargo, carry_out, output, root, succeeds};
 use crate::services::{AZURITE, Services, install_missing};
+use crate::zoo;
 
 /// Where the tests find the Python that has the foreign clients.
 const PYTHON_VARIABLE: &str = "ROPEWALK_TEST_PYTHON";
@@ -25,7 +26,7 @@ const ON_POSTGRES: [&str; 5] =
 /// Where `Catalog::in_memory` finds a server.
 const CATALOG_VARIABLE: &str = "ROPEWALK_TEST_CATALOG";
 
-fn run_tests(filter: Option<&str>, python: &Path, services: &Services) -> Result<()> {
+fn run_tests(filter: Option<&str>, python: &Path, services: &Services, models: &[zoo::Made]) -> Result<()> {
     let nextest = succeeds(cargo().args(["nextest", "--version"]));
     let mut everything = cargo();
     if nextest {
@@ -51,6 +52,7 @@ fn run_tests(filter: Option<&str>, python: &Path, services: &Services) -> Result
     on_postgres.env(CATALOG_VARIABLE, server);
     for command in [&mut everything, &mut on_postgres] {
         command.current_dir(root()?).env(PYTHON_VARIABLE, python).envs(services.variables());
+        command.envs(models.iter().map(|made| (made.variable, &made.folder)));
         carry_out(command.args(filter))?;
     }
     Ok(())
@@ -61,25 +63,30 @@ pub(crate) fn run(filter: Option<&str>) -> Result<()> {
     let python = python_clients()?;
     install_missing(&PACKAGES)?;
     let services = Services::start(&python, &node_packages()?)?;
-    run_tests(filter, &python, &services)
+    run_tests(filter, &python, &services, &zoo::make()?)
 }
 
-/// A virtual environment with the pinned clients, made anew when the pins change.
+/// A virtual environment with the pinned clients.
 pub(crate) fn python_clients() -> Result<PathBuf> {
+    python_environment("tests/python/requirements.txt", "python-clients")
+}
+
+/// The Python of a virtual environment with these pins, made anew in the target folder when the pins change.
+pub(crate) fn python_environment(requirements: &str, folder: &str) -> Result<PathBuf> {
     let root = root()?;
-    let requirements = root.join("tests/python/requirements.txt");
-    let folder = target_folder(&root)?.join("python-clients");
+    let folder = target_folder(&root)?.join(folder);
     let python = folder.join("bin/python");
     let stamp = folder.join("requirements.txt");
-    let wanted = std::fs::read(&requirements).with_context(|| format!("cannot read {}", requirements.display()))?;
+    let pins = root.join(requirements);
+    let wanted = std::fs::read(&pins).with_context(|| format!("cannot read {}", pins.display()))?;
     if std::fs::read(&stamp).is_ok_and(|installed| installed == wanted) && python.exists() {
         return Ok(python);
     }
-    println!("installing the Python clients of tests/python/requirements.txt into {}", folder.display());
+    println!("installing the Python packages of {requirements} into {}", folder.display());
     install_python()?;
     carry_out(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
     let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"];
-    carry_out(Command::new(&python).args(pip).arg(&requirements))?;
+    carry_out(Command::new(&python).args(pip).arg(&pins))?;
     std::fs::write(&stamp, wanted).with_context(|| format!("cannot write {}", stamp.display()))?;
     Ok(python)
 }

@@ -25,10 +25,11 @@ const BOXES: [&str; 12] = [
 ];
 
 /// Heavy or worldly dependencies and the folders that may name them.
-const ROOMS: [(&str, &[&str]); 9] = [
+const ROOMS: [(&str, &[&str]); 10] = [
     ("datafusion", &["workflow/data"]),
     ("calamine", &["workflow/ingest"]),
     ("hessboost", &["workflow/training"]),
+    ("rten", &["foundation/inference"]),
     ("tonic", &["protocol/", "product/"]),
     ("axum", &["protocol/", "product/"]),
     ("clap", &["product/ropewalk"]),

@@ -11,7 +11,7 @@ mod fault;
 mod fusion;
 mod graph;
 mod inputs;
-mod interface;
+pub(crate) mod interface;
 mod model;
 mod operators;
 

@@ -2,18 +2,24 @@
 //!
 //! A [`Model`] takes named tensors and gives named tensors, as its [`Signature`](ropewalk_types::Signature) says; an
 //! [`Engine`] makes one from bytes. [`ClassicalEngine`] evaluates what scikit-learn, XGBoost, LightGBM and our own
-//! trainers export (`ai.onnx.ml` and the plain operators around it), in the arithmetic of onnxruntime.
-//! [`onnx`] reads and writes the format.
+//! trainers export (`ai.onnx.ml` and the plain operators around it), in the arithmetic of onnxruntime;
+//! [`EmbeddedEngine`] adds neural networks and graphs that mix both. [`onnx`] reads and writes the format.
 //!
-//! This crate does no I/O, starts no thread of its own beyond rayon's pool, and never guesses: an operator,
-//! attribute or type that it cannot evaluate rightly is refused when the model is loaded.
+//! This crate reads no file but the tensors that a model keeps beside itself, starts no thread of its own beyond the
+//! pools of rayon, and never guesses: an operator, attribute or type that it cannot evaluate rightly is refused when
+//! the model is loaded.
 
 mod classical;
 mod embedded;
 mod engine;
 mod engines;
 mod error;
+mod external;
+mod missing;
+mod mixed;
+mod networks;
 pub mod onnx;
+mod request;
 mod tensor;
 
 pub use classical::ClassicalEngine;

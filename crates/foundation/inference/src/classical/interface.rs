@@ -11,14 +11,14 @@ use crate::{InferenceError, Tensor, TensorData};
 
 /// A graph's input that is not an initializer.
 #[derive(Debug)]
-pub(super) struct InputInfo<'a> {
-    pub(super) name: &'a str,
-    pub(super) element_type: ElementType,
-    pub(super) shape: Vec<i64>,
+pub(crate) struct InputInfo<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) element_type: ElementType,
+    pub(crate) shape: Vec<i64>,
 }
 
 impl InputInfo<'_> {
-    pub(super) fn spec(&self) -> TensorSpec {
+    pub(crate) fn spec(&self) -> TensorSpec {
         TensorSpec { name: self.name.to_owned(), datatype: self.element_type, shape: self.shape.clone() }
     }
 }
@@ -31,7 +31,7 @@ fn invalid(kind: &str, name: &str, reason: impl Into<String>) -> InferenceError 
 }
 
 /// The inputs that a request must give. An initializer of the same name is a constant, not a default.
-pub(super) fn inputs(graph: &GraphProto) -> Result<Vec<InputInfo<'_>>, InferenceError> {
+pub(crate) fn inputs(graph: &GraphProto) -> Result<Vec<InputInfo<'_>>, InferenceError> {
     let constants: HashSet<&str> = graph.initializer.iter().map(|one| one.name.as_str()).collect();
     let given = graph.input.iter().filter(|input| !constants.contains(input.name.as_str()));
     given.map(|info| input(graph, info)).collect()
@@ -71,7 +71,7 @@ fn extents(shape: &TensorShapeProto) -> Option<Vec<i64>> {
 }
 
 /// The declared shape of an output, if it is declared as a tensor; its declared type must be the real one.
-pub(super) fn declared_shape(info: &ValueInfoProto, found: ElementType) -> Result<Option<Vec<i64>>, InferenceError> {
+pub(crate) fn declared_shape(info: &ValueInfoProto, found: ElementType) -> Result<Option<Vec<i64>>, InferenceError> {
     let Some(TypeValue::TensorType(tensor)) = info.r#type.as_ref().and_then(|one| one.value.as_ref()) else {
         return Ok(None);
     };
@@ -92,7 +92,7 @@ pub(super) fn declared_shape(info: &ValueInfoProto, found: ElementType) -> Resul
 const TRIAL_ELEMENTS_LIMIT: usize = 1 << 22;
 
 /// An input to try the graph with: zeros (as text `0`), with `open` for each open extent; none if it would be large.
-pub(super) fn trial(input: &InputInfo<'_>, open: usize) -> Option<Tensor> {
+pub(crate) fn trial(input: &InputInfo<'_>, open: usize) -> Option<Tensor> {
     let shape: Vec<usize> = input.shape.iter().map(|extent| usize::try_from(*extent).unwrap_or(open)).collect();
     let count = crate::tensor::element_count(&shape).filter(|count| *count <= TRIAL_ELEMENTS_LIMIT)?;
     let data: TensorData = match input.element_type {
@@ -115,7 +115,7 @@ pub(super) fn trial(input: &InputInfo<'_>, open: usize) -> Option<Tensor> {
 }
 
 /// The shape that two trials of different size agree on; -1 where they don't.
-pub(super) fn common_shape(one: &[usize], other: &[usize]) -> Option<Vec<i64>> {
+pub(crate) fn common_shape(one: &[usize], other: &[usize]) -> Option<Vec<i64>> {
     let extents = one.iter().zip(other).map(|(one, other)| if one == other { *one as i64 } else { -1 });
     (one.len() == other.len()).then(|| extents.collect())
 }

@@ -9,6 +9,9 @@ const MODEL_BYTES_LIMIT: u64 = 1 << 30;
 /// The most messages that a model may consist of: an empty one takes two bytes in a file, but hundreds in memory.
 const MESSAGES_LIMIT: u64 = 1 << 18;
 
+/// How deep messages may be nested, as in prost.
+const DEPTH_LIMIT: u32 = 100;
+
 /// Reads a model. Unknown fields are skipped; nesting is bounded by prost's limit of 100.
 ///
 /// # Errors
@@ -19,7 +22,7 @@ pub fn decode_model(bytes: &[u8]) -> Result<ModelProto, InferenceError> {
     if size > MODEL_BYTES_LIMIT {
         return Err(InferenceError::TooLarge { what: "model in bytes".into(), size, limit: MODEL_BYTES_LIMIT });
     }
-    count_messages(bytes, Kind::Model, &mut 0)?;
+    count_messages(bytes, Kind::Model, 0, &mut 0)?;
     ModelProto::decode(bytes).map_err(|error| malformed(&error))
 }
 
@@ -44,6 +47,7 @@ impl Kind {
             (Self::Model, 7) => Some(Self::Graph),
             (Self::Graph, 1) => Some(Self::Node),
             (Self::Node, 5) => Some(Self::Attribute),
+            (Self::Attribute, 6 | 11) => Some(Self::Graph),
             (Self::Model, 8 | 14) | (Self::Graph, 5 | 11 | 12 | 13 | 15) | (Self::Attribute, 5) => Some(Self::Other),
             _ => None,
         }
@@ -51,7 +55,10 @@ impl Kind {
 }
 
 /// Walks the wire format before anything is allocated for it.
-fn count_messages(mut bytes: &[u8], kind: Kind, count: &mut u64) -> Result<(), InferenceError> {
+fn count_messages(mut bytes: &[u8], kind: Kind, depth: u32, count: &mut u64) -> Result<(), InferenceError> {
+    if depth > DEPTH_LIMIT {
+        return Err(malformed(&"graphs are nested too deeply"));
+    }
     let cut = || malformed(&"a field is cut off");
     while !bytes.is_empty() {
         let (number, wire_type) = decode_key(&mut bytes).map_err(|error| malformed(&error))?;
@@ -71,7 +78,7 @@ fn count_messages(mut bytes: &[u8], kind: Kind, count: &mut u64) -> Result<(), I
                 let what = "model in nodes, attributes, constants and declarations".into();
                 return Err(InferenceError::TooLarge { what, size: *count, limit: MESSAGES_LIMIT });
             }
-            count_messages(field, inner, count)?;
+            count_messages(field, inner, depth + 1, count)?;
         }
     }
     Ok(())

@@ -141,6 +141,9 @@ pub struct AttributeProto {
     /// STRINGS.
     #[prost(bytes = "vec", repeated, tag = "9")]
     pub strings: Vec<Vec<u8>>,
+    /// GRAPHS.
+    #[prost(message, repeated, tag = "11")]
+    pub graphs: Vec<GraphProto>,
     /// Name of the function's attribute that this one refers to; only inside functions.
     #[prost(string, tag = "21")]
     pub ref_attr_name: String,
@@ -204,7 +207,10 @@ pub struct TensorProto {
     /// Elements of UINT64 and UINT32.
     #[prost(uint64, repeated, tag = "11")]
     pub uint64_data: Vec<u64>,
-    /// 1 if the elements lie in another file, which we refuse.
+    /// Where the elements lie if in another file: `location`, `offset`, `length`.
+    #[prost(message, repeated, tag = "13")]
+    pub external_data: Vec<StringStringEntryProto>,
+    /// 1 if the elements lie in another file.
     #[prost(int32, tag = "14")]
     pub data_location: i32,
 }

@@ -2,75 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
 use ropewalk_inference::{ClassicalEngine, NamedTensor, Tensor, TensorData};
 use serde_json::Value;
 
-/// The largest difference allowed, relative to the value where that is above 1.
-const TOLERANCE: f64 = 1e-5;
+use crate::record::{TOLERANCE, compare, models, nan_or_larger, read, tensor};
 
-fn read(path: &Path) -> Vec<u8> {
-    std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
-/// Committed fixtures, and a freshly made zoo if `ROPEWALK_ONNX_ZOO` names its folder.
-fn folders() -> Vec<PathBuf> {
-    let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
-    std::iter::once(committed).chain(std::env::var_os("ROPEWALK_ONNX_ZOO").map(PathBuf::from)).collect()
-}
-
-fn models(folder: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let mut models: Vec<PathBuf> = entries.filter(|path| path.extension().is_some_and(|one| one == "onnx")).collect();
-    models.sort();
-    models
-}
-
-fn parsed<T: std::str::FromStr>(value: &Value) -> T {
-    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    text.parse().unwrap_or_else(|_| panic!("`{text}`"))
-}
-
-fn tensor(value: &Value) -> NamedTensor {
-    let elements = value["data"].as_array().unwrap();
-    let data: TensorData = match value["datatype"].as_str().unwrap() {
-        "FP32" => elements.iter().map(parsed::<f32>).collect::<Vec<_>>().into(),
-        "FP64" => elements.iter().map(parsed::<f64>).collect::<Vec<_>>().into(),
-        "INT64" => elements.iter().map(parsed::<i64>).collect::<Vec<_>>().into(),
-        "BOOL" => elements.iter().map(parsed::<bool>).collect::<Vec<_>>().into(),
-        "BYTES" => elements.iter().map(|one| Bytes::from(one.as_str().unwrap().to_owned())).collect::<Vec<_>>().into(),
-        other => panic!("{other}"),
-    };
-    let shape = value["shape"].as_array().unwrap().iter().map(parsed::<usize>).collect();
-    NamedTensor::new(value["name"].as_str().unwrap(), Tensor::new(shape, data).unwrap())
-}
-
-#[expect(clippy::float_cmp, reason = "infinities are equal or not")]
-fn difference(found: f64, expected: f64) -> f64 {
-    if found == expected || (found.is_nan() && expected.is_nan()) {
-        return 0.0;
-    }
-    (found - expected).abs() / expected.abs().max(1.0)
-}
-
-/// The largest difference between two tensors; whatever is not a real number must be equal.
-fn compare(found: &Tensor, expected: &Tensor, place: &str) -> f64 {
-    assert_eq!(found.shape, expected.shape, "{place}");
-    match (&found.data, &expected.data) {
-        (TensorData::Fp32(found), TensorData::Fp32(expected)) => {
-            let pairs = found.iter().zip(expected);
-            pairs.map(|(found, expected)| difference(f64::from(*found), f64::from(*expected))).fold(0.0, nan_or_larger)
-        }
-        (found, expected) => {
-            assert_eq!(found, expected, "{place}");
-            0.0
-        }
-    }
-}
-
-/// Unlike `f64::max`, keeps NaN.
-fn nan_or_larger(left: f64, right: f64) -> f64 {
-    if left.is_nan() || left > right { left } else { right }
+/// The committed fixtures; `zoo.rs` has the freshly made models.
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
 }
 
 fn rows(tensor: &Tensor, start: usize, count: usize) -> Tensor {
@@ -138,7 +77,7 @@ fn assert_same_in_parts(
 #[test]
 fn answers_are_those_of_onnxruntime() {
     let mut count = 0;
-    for path in folders().iter().flat_map(|folder| models(folder)) {
+    for path in models(&fixtures()) {
         let largest = check(&path);
         println!("{:<28} {largest:.1e}", path.file_stem().unwrap().to_string_lossy());
         assert!(largest <= TOLERANCE, "{}: {largest}", path.display());

@@ -4,7 +4,10 @@
 
 mod damage;
 mod ensembles;
+mod embedded;
 mod golden;
+mod record;
 mod requests;
 mod specification;
 mod stump;
+mod zoo;
