@@ -5,15 +5,23 @@
 //! trainers export (`ai.onnx.ml` and the plain operators around it), in the arithmetic of onnxruntime.
 //! [`onnx`] reads and writes the format.
 //!
-//! This crate does no I/O, starts no thread of its own beyond rayon's pool, and never guesses: an operator,
-//! attribute or type that it cannot evaluate rightly is refused when the model is loaded.
+//! [`OnnxRuntimeEngine`] runs the library of ONNX Runtime where it is found, [`PythonEngine`] runs in worker processes
+//! what only Python can run.
+//!
+//! The evaluator does no I/O and starts no thread beyond rayon's pool; what the two others read and start, they do
+//! through the store's `files` and the execution crate. The environment is read by none: paths come from the caller.
+//! Nothing is guessed: an operator, attribute or type that cannot be evaluated rightly is refused when a model is loaded.
 
 mod classical;
 mod embedded;
 mod engine;
 mod engines;
 mod error;
+pub mod example;
 pub mod onnx;
+mod onnxruntime;
+mod python;
+mod requests;
 mod tensor;
 
 pub use classical::ClassicalEngine;
@@ -21,4 +29,7 @@ pub use embedded::EmbeddedEngine;
 pub use engine::{Engine, EngineName, LoadOptions, Model, ModelSource, UnknownEngine};
 pub use engines::Engines;
 pub use error::InferenceError;
+pub use example::Example;
+pub use onnxruntime::{OnnxRuntimeEngine, OnnxRuntimeSearch};
+pub use python::{PythonEngine, PythonSettings};
 pub use tensor::{NamedTensor, Tensor, TensorData};
