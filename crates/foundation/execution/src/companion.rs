@@ -6,6 +6,7 @@ use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -20,6 +21,8 @@ const LINES_KEPT: usize = 50;
 const LONGEST_LINE: u64 = 4 << 10;
 /// How often it is looked whether a companion has ended.
 const LOOK: Duration = Duration::from_millis(20);
+/// How long the last words of one that has ended are waited for: a process that left its group may hold the pipe.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// A program that runs beside this one until it is stopped.
 ///
@@ -47,6 +50,8 @@ pub struct RunningCompanion {
     group: Option<Pid>,
     socket: UnixStream,
     lines: Arc<Mutex<VecDeque<String>>>,
+    /// Reads its standard error.
+    reader: Option<JoinHandle<()>>,
 }
 
 impl Companion {
@@ -69,12 +74,12 @@ impl Companion {
             .spawn()
             .map_err(failed)?;
         let lines = Arc::default();
-        if let Some(pipe) = child.stderr.take() {
+        let reader = child.stderr.take().map(|pipe| {
             let lines = Arc::clone(&lines);
-            std::thread::spawn(move || keep_last(pipe, &lines));
-        }
+            std::thread::spawn(move || keep_last(pipe, &lines))
+        });
         let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-        Ok(RunningCompanion { program: self.program.clone(), child, group, socket, lines })
+        Ok(RunningCompanion { program: self.program.clone(), child, group, socket, lines, reader })
     }
 }
 
@@ -95,6 +100,7 @@ impl RunningCompanion {
         let status = self.child.try_wait().map_err(lost)?;
         if status.is_some() {
             self.kill_group();
+            self.hear_out();
         }
         Ok(status
             .map(|status| status.code().map_or_else(|| Exit::Signal(status.signal().unwrap_or_default()), Exit::Code)))
@@ -120,6 +126,16 @@ impl RunningCompanion {
     pub fn stop(&mut self) {
         self.kill_group();
         let _ = self.child.wait();
+        self.hear_out();
+    }
+
+    /// Reads what it said last: all that could write is dead, so that does not take long.
+    fn hear_out(&mut self) {
+        let start = Instant::now();
+        while self.reader.as_ref().is_some_and(|reader| !reader.is_finished()) && start.elapsed() < LAST_WORDS {
+            std::thread::sleep(LOOK / 10);
+        }
+        self.reader = None;
     }
 
     fn kill_group(&mut self) {
@@ -190,10 +206,6 @@ mod tests {
     fn the_last_lines_are_kept() {
         let mut running = companion("for n in $(seq 1 60); do echo line $n >&2; done").start().unwrap();
         assert_eq!(running.wait(LIMIT).unwrap(), Some(Exit::Code(0)));
-        let start = Instant::now();
-        while running.last_lines().last().map(String::as_str) != Some("line 60") && start.elapsed() < LIMIT {
-            std::thread::yield_now();
-        }
         let lines = running.last_lines();
         assert_eq!((lines.len(), lines.first().map(String::as_str)), (50, Some("line 11")));
     }
