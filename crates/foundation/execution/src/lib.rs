@@ -2,8 +2,10 @@
 //!
 //! An [`Executor`] starts exactly one command and reports how it ended; it knows nothing of stages, caches or
 //! runs, so a batch system needs to be able to do no more than that to carry a stage. This crate never builds
-//! a command line out of values: a line is the user's own text, and a [`Program`] takes its arguments as a list.
+//! a command line out of values: a line is the user's own text, and a [`Program`] takes its arguments as a list. A
+//! [`Companion`] runs beside us and talks over a socket.
 
+mod companion;
 mod error;
 mod local;
 mod program;
@@ -13,6 +15,7 @@ use std::path::PathBuf;
 
 use async_trait::async_trait;
 
+pub use companion::{Companion, RunningCompanion};
 pub use error::ExecutionError;
 pub use local::LocalExecutor;
 pub use program::{Program, ProgramOutput};

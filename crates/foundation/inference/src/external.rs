@@ -52,7 +52,7 @@ fn each_tensor(graph: &mut GraphProto, depth: u32, visit: &mut Visit<'_>) -> Res
         if let Some(tensor) = &mut attribute.t {
             visit(tensor)?;
         }
-        for inner in attribute.g.iter_mut().chain(&mut attribute.graphs) {
+        for inner in attribute.g.as_deref_mut().into_iter().chain(&mut attribute.graphs) {
             each_tensor(inner, depth + 1, visit)?;
         }
     }

@@ -5,21 +5,29 @@
 //! trainers export (`ai.onnx.ml` and the plain operators around it), in the arithmetic of onnxruntime;
 //! [`EmbeddedEngine`] adds neural networks and graphs that mix both. [`onnx`] reads and writes the format.
 //!
-//! This crate reads no file but the tensors that a model keeps beside itself, starts no thread of its own beyond the
-//! pools of rayon, and never guesses: an operator, attribute or type that it cannot evaluate rightly is refused when
-//! the model is loaded.
+//! [`OnnxRuntimeEngine`] runs the library of ONNX Runtime where it is found, [`PythonEngine`] runs in worker processes
+//! what only Python can run.
+//!
+//! The engine inside the program reads no file but the tensors that a model keeps beside itself, and starts no thread
+//! beyond the pools of rayon; what the two others read and start, they do
+//! through the store's `files` and the execution crate. The environment is read by none: paths come from the caller.
+//! Nothing is guessed: an operator, attribute or type that cannot be evaluated rightly is refused when a model is loaded.
 
 mod classical;
 mod embedded;
 mod engine;
 mod engines;
 mod error;
+pub mod example;
 mod external;
 mod missing;
 mod mixed;
 mod networks;
 pub mod onnx;
+mod onnxruntime;
+mod python;
 mod request;
+mod requests;
 mod tensor;
 
 pub use classical::ClassicalEngine;
@@ -27,4 +35,7 @@ pub use embedded::EmbeddedEngine;
 pub use engine::{Engine, EngineName, LoadOptions, Model, ModelSource, UnknownEngine};
 pub use engines::Engines;
 pub use error::InferenceError;
+pub use example::Example;
+pub use onnxruntime::{OnnxRuntimeEngine, OnnxRuntimeSearch};
+pub use python::{PythonEngine, PythonSettings};
 pub use tensor::{NamedTensor, Tensor, TensorData};

@@ -71,7 +71,7 @@ pub(crate) fn node_name(node: &NodeProto) -> &str {
 
 /// The graphs inside a node: bodies of control flow.
 pub(crate) fn bodies(node: &NodeProto) -> impl Iterator<Item = &GraphProto> {
-    node.attribute.iter().flat_map(|attribute| attribute.g.iter().chain(&attribute.graphs))
+    node.attribute.iter().flat_map(|attribute| attribute.g.as_deref().into_iter().chain(&attribute.graphs))
 }
 
 /// Names that a node uses: its inputs, and what its bodies take from around them.

@@ -5,6 +5,7 @@
 mod damage;
 mod ensembles;
 mod embedded;
+mod foreign;
 mod golden;
 mod record;
 mod requests;

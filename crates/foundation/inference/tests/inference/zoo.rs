@@ -23,7 +23,7 @@ const HAND_MADE: [&str; 2] = ["operators_", "trees_"];
 
 /// The engines of this machine.
 fn engines() -> Vec<Arc<dyn Engine>> {
-    let all: Vec<Arc<dyn Engine>> = vec![Arc::new(EmbeddedEngine)];
+    let all: Vec<Arc<dyn Engine>> = vec![Arc::new(EmbeddedEngine), Arc::new(crate::foreign::onnxruntime::engine())];
     all.into_iter().filter(|engine| engine.available().is_ok()).collect()
 }
 
