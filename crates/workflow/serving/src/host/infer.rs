@@ -1,6 +1,5 @@
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use ropewalk_inference::NamedTensor;
 use ropewalk_types::PredictionId;
 
 use super::{Loaded, ModelHost};
@@ -53,7 +52,10 @@ impl ModelHost {
         let prediction = PredictionId::new(&self.ambient);
         let outputs = if self.log.wants(&loaded.name, loaded.version, prediction) {
             let chosen = loaded.choose(outputs.clone(), &wanted)?;
-            self.log.record(record(loaded, prediction, id.clone(), latency, rows, inputs, outputs));
+            let (request, client, latency_us) = (id.clone(), context.client, micros(latency));
+            let (model, version) = (loaded.name.clone(), loaded.version);
+            let record = Answered { prediction, request, client, model, version, latency_us, rows, inputs, outputs };
+            self.log.record(record);
             chosen
         } else {
             loaded.choose(outputs, &wanted)?
@@ -73,17 +75,4 @@ impl ModelHost {
             observer.answered(target, result.as_ref(), started.elapsed());
         }
     }
-}
-
-fn record(
-    loaded: &Loaded,
-    prediction: PredictionId,
-    request: Option<String>,
-    latency: Duration,
-    rows: usize,
-    inputs: Vec<NamedTensor>,
-    outputs: Vec<NamedTensor>,
-) -> Answered {
-    let (model, version, latency_us) = (loaded.name.clone(), loaded.version, micros(latency));
-    Answered { prediction, request, model, version, latency_us, rows, inputs, outputs }
 }
