@@ -54,7 +54,9 @@ async fn a_request_under_way_ends_on_the_version_that_was_replaced() {
     let running = world.ask(request(&[1.0]));
     world.evaluation().await;
     let waiting = world.ask_and_wait(request(&[2.0]), 1).await;
-    world.host.load(model(1, DOUBLES)).await.unwrap();
+    // Measured, so that it needs no thread: the only one is taken.
+    let settings = ModelSettings { warm_up: 1, ..UNMEASURED };
+    world.host.load(HostedModel { settings, ..model(1, DOUBLES) }).await.unwrap();
     world.host.infer("m", None, request(&[3.0])).await.unwrap();
     assert_eq!(world.controls.alive.load(Ordering::SeqCst), 2);
     world.controls.open(2);
