@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use ropewalk_catalog::CatalogError;
 use ropewalk_inference::InferenceError;
 use ropewalk_types::{Diagnose, PredictionId};
@@ -53,11 +55,48 @@ pub enum ServingError {
     /// The engine refused the request, or the model when it was loaded.
     #[error(transparent)]
     Inference(#[from] InferenceError),
-    /// As many requests are waiting as may wait.
-    #[error("{waiting} requests are being answered or waiting, no more are taken")]
+    /// As many requests wait for this model as may wait.
+    #[error("{waiting} requests wait for model `{model}`, no more are taken")]
     Overloaded {
-        /// Requests inside.
+        /// The model.
+        model: String,
+        /// Requests that wait.
         waiting: usize,
+        /// When the queue will have been worked off, by what evaluations have cost so far.
+        retry_after: Duration,
+    },
+    /// As much is inside the whole host as may be.
+    #[error("the server is full: {limit} {what} are inside, no more are taken")]
+    HostFull {
+        /// What is counted.
+        what: &'static str,
+        /// How much of it may be inside.
+        limit: u64,
+    },
+    /// The request waited for its turn as long as it was allowed to, and was not evaluated.
+    #[error("the request timed out: it waited {waited:?} for model `{model}` and was not evaluated")]
+    DeadlineExceeded {
+        /// The model.
+        model: String,
+        /// How long it waited.
+        waited: Duration,
+    },
+    /// The model is known, but cannot answer now.
+    #[error("model `{model}` is not ready: {reason}")]
+    NotReady {
+        /// The model, with its version where one was asked for.
+        model: String,
+        /// Why.
+        reason: String,
+    },
+    /// The host takes no more requests because it is about to stop.
+    #[error("the server is stopping and takes no more requests")]
+    Draining,
+    /// The threads for evaluations cannot be started.
+    #[error("cannot start the threads for evaluations: {problem}")]
+    Threads {
+        /// What the system said.
+        problem: String,
     },
     /// A model's bytes could not be loaded.
     #[error("cannot load version {version} of model `{model}`: {problem}")]
@@ -125,7 +164,12 @@ pub enum Fault {
     NotFound,
     /// The request is over a limit.
     TooLarge,
-    /// The request is right and may succeed later.
+    /// More is asked of one model than it can answer: the request may succeed later (429, Retry-After).
+    Overloaded,
+    /// The request's deadline passed while it waited (504). Not 503, by which Triton says it: the limit was the
+    /// client's or the model's, and a client that tries again at once makes it worse.
+    Late,
+    /// The request is right and may succeed later (503, Retry-After).
     Unavailable,
     /// We failed.
     Server,
@@ -138,18 +182,32 @@ impl ServingError {
             Self::UnknownModel { .. } | Self::UnknownVersion { .. } | Self::UnknownPrediction(_) => Fault::NotFound,
             Self::InvalidVersion(_) | Self::UnknownOutput { .. } | Self::RepeatedOutput { .. } => Fault::Request,
             Self::TooManyRows { .. } => Fault::TooLarge,
-            Self::Overloaded { .. } | Self::LogBroken { .. } | Self::LogClosed | Self::LogLost { .. } => {
-                Fault::Unavailable
-            }
+            Self::Overloaded { .. } => Fault::Overloaded,
+            Self::DeadlineExceeded { .. } => Fault::Late,
+            Self::HostFull { .. } | Self::NotReady { .. } | Self::Draining => Fault::Unavailable,
+            Self::LogBroken { .. } | Self::LogClosed | Self::LogLost { .. } => Fault::Unavailable,
             Self::Inference(problem) => inference_fault(problem),
             Self::Load { .. }
+            | Self::Threads { .. }
             | Self::EngineFailed { .. }
             | Self::MissingOutput { .. }
             | Self::DamagedRecord { .. }
             | Self::Catalog(_) => Fault::Server,
         }
     }
+
+    /// After how long the same request may succeed; none where trying again is of no use or nobody knows when it is.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match (self, self.fault()) {
+            (Self::Overloaded { retry_after, .. }, _) => Some(*retry_after),
+            (_, Fault::Unavailable) => Some(RETRY),
+            _ => None,
+        }
+    }
 }
+
+/// When a client may try again that could not be answered for a reason that passes.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// A graph is checked when it is loaded, so what fails on a request's values is the request's.
 fn inference_fault(problem: &InferenceError) -> Fault {
@@ -179,6 +237,11 @@ impl Diagnose for ServingError {
             Self::TooManyRows { .. } => "serving.too_many_rows",
             Self::Inference(problem) => problem.code(),
             Self::Overloaded { .. } => "serving.overloaded",
+            Self::HostFull { .. } => "serving.host_full",
+            Self::DeadlineExceeded { .. } => "serving.deadline_exceeded",
+            Self::NotReady { .. } => "serving.not_ready",
+            Self::Draining => "serving.draining",
+            Self::Threads { .. } => "serving.threads",
             Self::Load { .. } => "serving.load",
             Self::EngineFailed { .. } => "serving.engine_failed",
             Self::MissingOutput { .. } => "serving.missing_output",
@@ -200,7 +263,11 @@ impl Diagnose for ServingError {
             Self::UnknownVersion { .. } | Self::InvalidVersion(_) => "leave the version out to take the default one",
             Self::UnknownOutput { .. } | Self::RepeatedOutput { .. } => "leave the outputs out to get all of them",
             Self::TooManyRows { .. } => "send the rows in several requests",
-            Self::Overloaded { .. } => "try again after a moment, or serve with more cores",
+            Self::Overloaded { .. } | Self::HostFull { .. } => "try again after a moment, or serve with more cores",
+            Self::DeadlineExceeded { .. } => "give it more time, send less at once, or serve with more cores",
+            Self::NotReady { .. } => "ask for the model's readiness, and try again when it is ready",
+            Self::Threads { .. } => "check the model's `cpus` and `concurrency`, and the system's limit of threads",
+            Self::Draining => "ask the server that takes its place",
             Self::LogBroken { .. } | Self::LogLost { .. } => {
                 "make the catalogue writable again: free the disk or release its lock"
             }

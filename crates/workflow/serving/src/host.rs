@@ -1,68 +1,88 @@
+mod infer;
+mod lifecycle;
+mod loaded;
 mod models;
+mod versions;
 
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
-use ropewalk_inference::{Engines, LoadOptions, NamedTensor};
-use ropewalk_types::{Ambient, ModelName, PredictionId, Signature};
+use ropewalk_inference::{Engines, TensorData};
+use ropewalk_types::{Ambient, ModelName, Signature};
 
 use crate::admission::Admission;
-use crate::statistics::micros;
+use crate::ids::KeyedAmbient;
+use crate::pool::Pool;
 use crate::{
-    Answered, HostLimits, HostStatistics, HostedModel, InferenceRequest, InferenceResponse, ModelMetadata,
-    PredictionSink, Readiness, ServingError,
+    AnswerObserver, HostLimits, HostStatistics, ModelMetadata, ModelSettings, PredictionSink, Readiness,
+    RequestContext, ServingError, Target, VersionState,
 };
-use models::{Loaded, Models};
+pub(crate) use loaded::Loaded;
+use models::Models;
 
 /// Holds the models and answers for them: the one data plane behind every inference protocol.
 ///
-/// A version that is asked for by no number is the default one: the highest, or the one that was set. Evaluation
-/// runs on the blocking pool, as much of it at once as [`HostLimits`] says.
+/// A version that is asked for by no number is the default one: the highest, or the one that was set.
 #[derive(Debug)]
 pub struct ModelHost {
     engines: Engines,
     log: Arc<dyn PredictionSink>,
-    ambient: Arc<dyn Ambient>,
+    ambient: KeyedAmbient,
     limits: HostLimits,
     admission: Admission,
     models: Models,
+    observer: OnceLock<Arc<dyn AnswerObserver>>,
+    /// The threads of all models that have none of their own, from the first load on.
+    pool: Mutex<Option<Arc<Pool>>>,
+    watched: Arc<[String]>,
 }
 
 impl ModelHost {
     /// A host without models.
     pub fn new(engines: Engines, log: Arc<dyn PredictionSink>, ambient: Arc<dyn Ambient>, limits: HostLimits) -> Self {
-        Self { engines, log, ambient, limits, admission: Admission::new(limits), models: Models::default() }
+        Self {
+            engines,
+            log,
+            ambient: KeyedAmbient::new(ambient),
+            limits,
+            admission: Admission::new(limits),
+            models: Models::default(),
+            observer: OnceLock::new(),
+            pool: Mutex::new(None),
+            watched: Arc::new([]),
+        }
     }
 
-    /// Loads a model off the reactor; it answers from the next request on. The same name and version again replaces
-    /// what was loaded, and a request that is under way ends with the old one.
-    pub async fn load(&self, model: HostedModel) -> Result<ModelMetadata, ServingError> {
-        let HostedModel { name, version, digest, source, settings } = model;
-        let engines = self.engines.clone();
-        let options = LoadOptions { threads: settings.threads, ..LoadOptions::default() };
-        let loading = tokio::task::spawn_blocking(move || engines.load(&source, settings.engine, &options));
-        let model = loading.await.map_err(|_| engine_failed(name.as_str()))?;
-        let model = model.map_err(|problem| {
-            let problem = Box::new(problem);
-            ServingError::Load { model: name.to_string(), version, problem }
-        })?;
-        self.models.insert(Loaded::new(name.clone(), version, digest, model));
-        self.metadata(name.as_str(), Some(&version.to_string()))
+    /// Sets who is told of every answer; can be done once. Tells whether it was.
+    pub fn observer_set(&self, observer: Arc<dyn AnswerObserver>) -> bool {
+        self.observer.set(observer).is_ok()
     }
 
-    /// Forgets one version of a model, or all; tells whether there was something to forget.
-    pub fn unload(&self, name: &ModelName, version: Option<u64>) -> bool {
-        self.models.remove(name, version)
+    /// Names, in lower case, of the request headers (metadata in gRPC) that a protocol must copy into
+    /// [`RequestContext::labels`].
+    pub fn watched_labels(&self) -> Arc<[String]> {
+        Arc::clone(&self.watched)
     }
 
-    /// Sets the version that answers where none is asked for; none means the highest.
-    pub fn default_set(&self, name: &ModelName, version: Option<u64>) -> Result<(), ServingError> {
-        self.models.default_set(name, version)
+    /// The version that a request goes to. All requests are sent on their way here and nowhere else.
+    ///
+    /// # Errors
+    /// [`ServingError::UnknownModel`], [`ServingError::UnknownVersion`], [`ServingError::InvalidVersion`], and
+    /// [`ServingError::NotReady`] while the version is being loaded or after it could not be.
+    pub fn resolve(&self, name: &str, version: Option<&str>, context: &RequestContext) -> Result<Target, ServingError> {
+        let _ = context;
+        self.models.target(name, version)
     }
 
     /// All loaded versions, by name and version.
     pub fn model_list(&self) -> Vec<ModelMetadata> {
         self.models.list()
+    }
+
+    /// All versions that are known, by name and version: also those that are being loaded, could not be, or were
+    /// unloaded.
+    pub fn state_list(&self) -> Vec<VersionState> {
+        self.models.states()
     }
 
     /// What is known of a version; an empty text is no version.
@@ -75,101 +95,65 @@ impl ModelHost {
         self.models.find(name, version).map(|loaded| Arc::clone(&loaded.signature))
     }
 
-    /// Whether any request can be answered: a model is loaded and predictions can be logged.
-    pub fn readiness(&self) -> Readiness {
-        if self.models.is_empty() {
-            return Readiness::NotReady { reason: "no model is loaded".to_owned() };
-        }
-        Readiness::Ready
+    /// How a version is served.
+    pub fn settings(&self, name: &str, version: Option<&str>) -> Result<Arc<ModelSettings>, ServingError> {
+        self.models.find(name, version).map(|loaded| Arc::clone(&loaded.settings))
     }
 
-    /// Whether a version can answer. Errors if it is not loaded.
+    /// The labels of the columns of an output, where the model names them.
+    pub fn class_labels(
+        &self,
+        name: &str,
+        version: Option<&str>,
+        output: &str,
+    ) -> Result<Option<TensorData>, ServingError> {
+        self.models.find(name, version).map(|loaded| loaded.lane.model().class_labels(output).cloned())
+    }
+
+    /// Whether the host can answer: it is not about to stop, a model is loaded, and of each model that is or will be
+    /// loaded the default version can answer. A model that could not be loaded at all does not count.
+    pub fn readiness(&self) -> Readiness {
+        if self.admission.is_draining() {
+            return Readiness::NotReady { reason: ServingError::Draining.to_string() };
+        }
+        self.models.readiness()
+    }
+
+    /// Whether a version can answer.
+    ///
+    /// # Errors
+    /// As [`resolve`](Self::resolve), but for a version that is known and not loaded, which is not ready.
     pub fn ready(&self, name: &str, version: Option<&str>) -> Result<Readiness, ServingError> {
-        self.models.find(name, version).map(|_| self.readiness())
+        let reason = match self.models.find(name, version) {
+            Ok(_) if self.admission.is_draining() => ServingError::Draining.to_string(),
+            Ok(loaded) => match versions::ready(&loaded) {
+                Ok(()) => return Ok(Readiness::Ready),
+                Err(reason) => reason,
+            },
+            Err(ServingError::NotReady { reason, .. }) => reason,
+            Err(error) => return Err(error),
+        };
+        Ok(Readiness::NotReady { reason })
     }
 
     /// What has been counted so far.
     pub fn statistics(&self) -> HostStatistics {
-        HostStatistics { models: self.models.statistics(), log: self.log.counts() }
+        HostStatistics {
+            models: self.models.statistics(),
+            log: self.log.counts(),
+            requests: self.admission.requests(),
+            request_bytes: self.admission.bytes(),
+            refused: self.admission.refused(),
+        }
+    }
+
+    /// Counts the time that a protocol took to read an answered request and to write its answer.
+    pub fn count_codec(&self, model: &ModelName, version: u64, input: Duration, output: Duration) {
+        self.models.count_codec(model, version, input, output);
     }
 
     /// The log to which answers go.
     pub fn log(&self) -> &dyn PredictionSink {
         &*self.log
     }
-
-    /// Answers one request and hands the record to the log.
-    ///
-    /// Errors: [`InferenceError::InvalidInput`](ropewalk_inference::InferenceError::InvalidInput) where the inputs do
-    /// not fit the signature, [`ServingError::Overloaded`],
-    /// and what else [`ServingError::fault`] tells apart.
-    pub async fn infer(
-        &self,
-        name: &str,
-        version: Option<&str>,
-        request: InferenceRequest,
-    ) -> Result<InferenceResponse, ServingError> {
-        let loaded = self.models.find(name, version)?;
-        let result = self.answer(&loaded, request).await;
-        if let Err(error) = &result {
-            loaded.counters.count_error(error);
-        }
-        result
-    }
-
-    async fn answer(&self, loaded: &Arc<Loaded>, request: InferenceRequest) -> Result<InferenceResponse, ServingError> {
-        let started = Instant::now();
-        let prediction = PredictionId::new(&*self.ambient);
-        let rows = rows(&request.inputs);
-        if rows > self.limits.rows {
-            return Err(ServingError::TooManyRows { rows, limit: self.limits.rows });
-        }
-        loaded.check_inputs(&request.inputs)?;
-        loaded.check_outputs(&request.outputs)?;
-        let InferenceRequest { id, inputs, outputs: wanted, context: _ } = request;
-        let (inputs, outputs) = self.evaluate(loaded, inputs).await?;
-        let latency = started.elapsed();
-        let chosen = loaded.choose(&outputs, &wanted)?;
-        let record = Answered {
-            prediction,
-            request: id.clone(),
-            model: loaded.name.clone(),
-            version: loaded.version,
-            latency_us: micros(latency),
-            rows,
-            inputs,
-            outputs,
-        };
-        self.log.record(record);
-        loaded.counters.count_answer(rows, latency);
-        let (model, version) = (loaded.name.clone(), loaded.version);
-        Ok(InferenceResponse { prediction, id, model, version, outputs: chosen })
-    }
-
-    /// Runs the engine when its turn has come; gives the inputs back.
-    async fn evaluate(
-        &self,
-        loaded: &Arc<Loaded>,
-        inputs: Vec<NamedTensor>,
-    ) -> Result<(Vec<NamedTensor>, Vec<NamedTensor>), ServingError> {
-        let admitted = self.admission.enter().await?;
-        let loaded = Arc::clone(loaded);
-        let name = loaded.name.to_string();
-        let evaluation = tokio::task::spawn_blocking(move || {
-            // Held until the work is done, also when the client has gone away.
-            let _admitted = admitted;
-            let outputs = loaded.model.predict(&inputs)?;
-            Ok((inputs, outputs))
-        });
-        evaluation.await.map_err(|_| engine_failed(&name))?
-    }
-}
-
-fn engine_failed(model: &str) -> ServingError {
-    ServingError::EngineFailed { model: model.to_owned() }
-}
-
-/// The first dimension is the batch; a scalar is one row.
-fn rows(inputs: &[NamedTensor]) -> usize {
-    inputs.first().map_or(0, |input| input.tensor.shape.first().copied().unwrap_or(1))
 }

@@ -1,8 +1,23 @@
 //! Serving: models are loaded, asked and watched, and every answer leaves a record.
 //!
 //! [`ModelHost`] is the one data plane of all inference protocols: it holds models by name and version, bounds the
-//! work that is done at once, runs the engine off the reactor, counts, and hands a [`PredictionRecord`] of every
-//! answered request to the [`PredictionLog`], which writes them to the catalogue in groups, off the request path.
+//! work that is done at once, runs the engine, counts, and hands a record of every answered request to the
+//! [`PredictionSink`].
+//!
+//! # The way of a request
+//! [`ModelHost::infer`] lets it into the host ([`HostLimits`]: requests and bytes), resolves name and version
+//! ([`ModelHost::resolve`], the only place where that is done), and checks the tensors against the signature. Each
+//! version has a lane. Where an evaluation is expected to take less than 200 us (a moving estimate by the size of the
+//! inputs, first measured at load) and nobody waits, it runs on the caller's task: a change of threads would cost as
+//! much again. All else waits in a bounded queue, by priority and then by arrival, for a thread of a fixed pool:
+//! one pool for all, and one of its own for a model that has worker processes, is bound to CPUs or joins requests into
+//! batches. Tokio's blocking pool only loads.
+//!
+//! # What a protocol does beside it
+//! - It copies the headers named by [`ModelHost::watched_labels`] into [`RequestContext::labels`].
+//! - It maps [`ServingError::fault`] to a status in one place, and sends [`ServingError::retry_after`] along.
+//! - After an answer it tells [`ModelHost::count_codec`] how long it took to read the request and to write the answer:
+//!   a call and not a field of the request, because the answer is written after the host has returned.
 //!
 //! # Lineage of a prediction
 //! A record holds the model's name and version, and that is the whole link: no row of the lineage table is written
@@ -10,18 +25,28 @@
 //! lineage knows the rest of the way.
 //!
 //! This crate opens no socket and knows no protocol, resolves no alias and reads no store: the product hands it the
-//! models' bytes. It never answers a request whose record it could not take.
+//! models' bytes.
 
 mod admission;
+mod batch;
+mod cost;
 mod error;
+mod gate;
 mod host;
+mod ids;
 pub mod json;
+mod lane;
 mod limits;
 mod log;
+mod measure;
+mod pool;
 mod request;
 mod settings;
 mod sink;
+mod state;
 mod statistics;
+mod target;
+mod trial;
 
 pub use error::{Fault, ServingError};
 pub use host::ModelHost;
@@ -30,7 +55,9 @@ pub use log::{LogSettings, LogState, PredictionFilter, PredictionLog, Prediction
 pub use request::{HostedModel, InferenceRequest, InferenceResponse, ModelMetadata, Readiness, RequestContext};
 pub use settings::{Batching, ModelSettings};
 pub use sink::{Answered, NoPredictionLog, PredictionSink, SinkCounts};
-pub use statistics::{HostStatistics, LatencyHistogram, ModelStatistics};
+pub use state::{ModelState, VersionState};
+pub use statistics::{BatchStatistics, Elapsed, FailureCounts, HostStatistics, LatencyHistogram, ModelStatistics};
+pub use target::{AnswerObserver, Target};
 
 use ropewalk_catalog::{Migration, MigrationSet};
 

@@ -1,18 +1,19 @@
-/// How much a [`ModelHost`](crate::ModelHost) does at once.
+/// How much a [`ModelHost`](crate::ModelHost) does at once, over all its models.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HostLimits {
-    /// Requests that are evaluated at the same time.
+    /// Threads on which models are evaluated that have none of their own.
     pub concurrency: usize,
-    /// Requests that may wait for their turn; past that, [`ServingError::Overloaded`](crate::ServingError::Overloaded).
+    /// Requests inside the host beyond those; past that, [`ServingError::HostFull`](crate::ServingError::HostFull).
     pub waiting: usize,
     /// Rows of one request.
     pub rows: usize,
+    /// Bytes of the inputs of all requests inside the host.
+    pub bytes: u64,
 }
 
 impl HostLimits {
-    /// Limits for a machine of `cores` cores: one evaluation on each, 256 requests waiting for it.
+    /// Limits for a machine of `cores` cores: one evaluation on each, 8192 requests and 1 GiB of tensors inside.
     pub fn for_cores(cores: usize) -> Self {
-        let cores = cores.max(1);
-        Self { concurrency: cores, waiting: cores * 256, rows: 1 << 20 }
+        Self { concurrency: cores.max(1), waiting: 8192, rows: 1 << 20, bytes: 1 << 30 }
     }
 }

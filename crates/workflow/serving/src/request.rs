@@ -40,9 +40,9 @@ pub struct InferenceRequest {
 pub struct RequestContext {
     /// The name of the key with which the client came.
     pub client: Option<Arc<str>>,
-    /// From 1, the most urgent; 0 takes the model's default.
+    /// From 1, the most urgent; 0 takes the model's default, which is its least urgent.
     pub priority: u32,
-    /// How long the request may wait for its turn.
+    /// How long the request may wait for its turn; none takes the model's own.
     pub timeout: Option<Duration>,
     /// The request's headers (metadata in gRPC) that routes look at, with names in lower case.
     pub labels: Vec<(String, String)>,

@@ -8,19 +8,22 @@ use serde::{Deserialize, Serialize};
 pub struct ModelSettings {
     /// The engine that must run it; none takes the first that can.
     pub engine: Option<EngineName>,
-    /// Requests are joined into batches; none evaluates each by itself.
+    /// Requests are joined into batches, on threads of the model's own; none evaluates each by itself. Of use where
+    /// an evaluation costs much more than a change of threads, which is about 20 us.
     pub batching: Option<Batching>,
-    /// Evaluations of this model at the same time; none is one for each core.
+    /// Evaluations of this model at the same time, and worker processes where it has such; none is one for each core
+    /// (one for each of `cpus`; one worker process).
     pub concurrency: Option<usize>,
-    /// Requests that may wait for their turn; what is beyond is refused at once.
+    /// Requests that may wait for their turn beyond those that find a free place; more are refused at once.
     pub queue: usize,
     /// How long a request may wait for its turn, where it does not say itself.
     pub timeout: Option<Duration>,
     /// Priorities from 1, the most urgent, to this; 0 has none.
     pub priority_levels: u32,
-    /// Evaluations of a made-up batch before the model is ready.
+    /// Evaluations of a made-up row before the model is ready, after which its cost is measured; 0 does neither, so
+    /// that the first requests are evaluated on threads.
     pub warm_up: u32,
-    /// CPUs to which this model's evaluations are bound; empty for any.
+    /// CPUs to which this model's evaluations are bound, on threads of its own; empty for any. Linux only.
     pub cpus: Vec<usize>,
     /// Threads that one evaluation may use.
     pub threads: usize,

@@ -1,16 +1,10 @@
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+mod counters;
 
 use ropewalk_types::ModelName;
 use serde::Serialize;
 
-use crate::{Fault, ServingError, SinkCounts};
-
-/// Upper bounds of the latency buckets, in microseconds; one more bucket holds what is slower than the last.
-const BOUNDS_US: [u64; 15] = [
-    100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000,
-    10_000_000,
-];
+use crate::SinkCounts;
+pub(crate) use counters::{Answer, Counters, micros};
 
 /// Everything that a host has counted since it was made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -19,9 +13,18 @@ pub struct HostStatistics {
     pub models: Vec<ModelStatistics>,
     /// What became of the records of answers.
     pub log: SinkCounts,
+    /// Requests inside at this moment: evaluated or waiting.
+    pub requests: u64,
+    /// Bytes of their inputs.
+    pub request_bytes: u64,
+    /// Requests that were refused because the whole host was full or draining.
+    pub refused: u64,
 }
 
-/// What one version of a model has done since it was loaded.
+/// What one version of a model has done since it was first loaded; a version that is replaced counts on.
+///
+/// Terms are those of Triton's statistics extension ("Statistics Response JSON Object"). There is no cache of answers,
+/// so its two counters are 0.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ModelStatistics {
     /// The model.
@@ -32,7 +35,7 @@ pub struct ModelStatistics {
     pub answered: u64,
     /// Requests that were the caller's mistake.
     pub refused: u64,
-    /// Requests not taken because too many were waiting or the log was broken.
+    /// Requests not taken or not evaluated in time: the queue was full, the deadline passed, no worker was up.
     pub unavailable: u64,
     /// Requests that failed on our side.
     pub failed: u64,
@@ -40,6 +43,74 @@ pub struct ModelStatistics {
     pub rows: u64,
     /// Latency of the answered requests: waiting for a turn and evaluation.
     pub latency: LatencyHistogram,
+    /// Inferences of the answered requests: each row is one, or each request where a model has no batches.
+    pub inference_count: u64,
+    /// Evaluations: a batch is one.
+    pub execution_count: u64,
+    /// When a request was last answered, in milliseconds since the Unix epoch; 0 for never.
+    pub last_inference_ms: u64,
+    /// Answered requests, from their arrival to their answer.
+    pub success: Elapsed,
+    /// Requests that were not answered, from their arrival to the error.
+    pub fail: Elapsed,
+    /// Waiting for a turn, of the answered requests.
+    pub queue: Elapsed,
+    /// Reading requests and joining them into batches.
+    pub compute_input: Elapsed,
+    /// Evaluation; each request of a batch counts all of it.
+    pub compute_infer: Elapsed,
+    /// Splitting batches and writing answers.
+    pub compute_output: Elapsed,
+    /// Requests that were not answered, by reason.
+    pub failures: FailureCounts,
+    /// Evaluations by the rows of their batch, ascending.
+    pub batches: Vec<BatchStatistics>,
+    /// Batches that failed, so that each of their requests was evaluated by itself.
+    pub unjoined: u64,
+    /// Requests that wait for their turn at this moment.
+    pub pending: u64,
+}
+
+/// How often something was done, and how long all of it took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Elapsed {
+    /// How often.
+    pub count: u64,
+    /// Nanoseconds in sum.
+    pub ns: u64,
+}
+
+/// Requests that were not answered, by the reasons of Triton's `nv_inference_request_failure`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct FailureCounts {
+    /// `REJECTED`: the queue was full, or the deadline passed.
+    pub rejected: u64,
+    /// `CANCELED`: the client went away. These are in no other count.
+    pub canceled: u64,
+    /// `BACKEND`: the engine failed or was not up.
+    pub backend: u64,
+    /// `OTHER`: the request was wrong.
+    pub other: u64,
+}
+
+impl FailureCounts {
+    /// The reasons as Triton spells them, with their counts.
+    pub fn by_reason(&self) -> [(&'static str, u64); 4] {
+        [("REJECTED", self.rejected), ("CANCELED", self.canceled), ("BACKEND", self.backend), ("OTHER", self.other)]
+    }
+}
+
+/// Evaluations of one size.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct BatchStatistics {
+    /// Rows of the batch; above 64 the next power of two.
+    pub batch_size: u64,
+    /// Evaluations of that size, and their joining.
+    pub compute_input: Elapsed,
+    /// Their evaluation.
+    pub compute_infer: Elapsed,
+    /// Their splitting.
+    pub compute_output: Elapsed,
 }
 
 /// Latencies in buckets, as Prometheus wants them, but each bucket counted for itself.
@@ -51,77 +122,4 @@ pub struct LatencyHistogram {
     pub counts: Vec<u64>,
     /// Sum of all latencies, in microseconds.
     pub sum_us: u64,
-}
-
-/// The counters of one version.
-#[derive(Debug, Default)]
-pub(crate) struct Counters {
-    answered: AtomicU64,
-    refused: AtomicU64,
-    unavailable: AtomicU64,
-    failed: AtomicU64,
-    rows: AtomicU64,
-    sum_us: AtomicU64,
-    buckets: [AtomicU64; BOUNDS_US.len() + 1],
-}
-
-impl Counters {
-    pub(crate) fn count_answer(&self, rows: usize, latency: Duration) {
-        let micros = micros(latency);
-        self.answered.fetch_add(1, Ordering::Relaxed);
-        self.rows.fetch_add(rows as u64, Ordering::Relaxed);
-        self.sum_us.fetch_add(micros, Ordering::Relaxed);
-        if let Some(bucket) = self.buckets.get(BOUNDS_US.partition_point(|bound| *bound < micros)) {
-            bucket.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    pub(crate) fn count_error(&self, error: &ServingError) {
-        let counter = match error.fault() {
-            Fault::Request | Fault::NotFound | Fault::TooLarge => &self.refused,
-            Fault::Unavailable => &self.unavailable,
-            Fault::Server => &self.failed,
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn read(&self, model: ModelName, version: u64) -> ModelStatistics {
-        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        ModelStatistics {
-            model,
-            version,
-            answered: load(&self.answered),
-            refused: load(&self.refused),
-            unavailable: load(&self.unavailable),
-            failed: load(&self.failed),
-            rows: load(&self.rows),
-            latency: LatencyHistogram {
-                bounds_us: BOUNDS_US.to_vec(),
-                counts: self.buckets.iter().map(load).collect(),
-                sum_us: load(&self.sum_us),
-            },
-        }
-    }
-}
-
-/// Whole microseconds; what does not fit in 64 bits would be half a million years.
-pub(crate) fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_latency_falls_into_the_bucket_that_bounds_it() {
-        let counters = Counters::default();
-        for micros in [1, 100, 101, 10_000_000, 10_000_001] {
-            counters.count_answer(2, Duration::from_micros(micros));
-        }
-        let read = counters.read(ModelName::new("m").unwrap(), 1);
-        let counts = &read.latency.counts;
-        assert_eq!((counts[0], counts[1], counts[14], counts[15]), (2, 1, 1, 1));
-        assert_eq!((read.answered, read.rows, read.latency.sum_us), (5, 10, 20_000_203));
-    }
 }

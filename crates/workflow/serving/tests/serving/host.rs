@@ -1,14 +1,16 @@
-use std::sync::Arc;
+use std::time::Duration;
 
 use ropewalk_inference::{Tensor, TensorData};
-use ropewalk_serving::{Fault, InferenceRequest, LogSettings, Readiness, ServingError};
+use ropewalk_serving::{
+    Fault, InferenceRequest, ModelSettings, NoPredictionLog, PredictionSink as _, Readiness, ServingError,
+};
 use ropewalk_types::ModelName;
 
-use crate::world::{DOUBLES, PANICS, WAITS, World, model, name, request};
+use crate::world::{DOUBLES, PANICS, UNMEASURED, World, model, name, request};
 
 #[tokio::test]
 async fn answers_with_the_outputs_that_were_asked_for_in_that_order() {
-    let world = World::new(DOUBLES, LogSettings::default()).await;
+    let world = World::new(DOUBLES, UNMEASURED).await;
     let all = world.host.infer("m", None, request(&[1.5, 2.0])).await.unwrap();
     assert_eq!(all.id.as_deref(), Some("mine"));
     assert_eq!((all.model.as_str(), all.version), ("m", 1));
@@ -24,7 +26,7 @@ async fn answers_with_the_outputs_that_were_asked_for_in_that_order() {
 
 #[tokio::test]
 async fn the_callers_mistakes_are_told_apart_from_ours() {
-    let world = World::new(DOUBLES, LogSettings::default()).await;
+    let world = World::new(DOUBLES, UNMEASURED).await;
     let fault = async |name: &str, version: Option<&str>, request| {
         world.host.infer(name, version, request).await.unwrap_err().fault()
     };
@@ -47,7 +49,7 @@ async fn the_callers_mistakes_are_told_apart_from_ours() {
 
 #[tokio::test]
 async fn an_input_that_does_not_fit_is_named_with_what_was_expected_and_found() {
-    let world = World::new(DOUBLES, LogSettings::default()).await;
+    let world = World::new(DOUBLES, UNMEASURED).await;
     let says = async |change: &dyn Fn(&mut InferenceRequest)| {
         let mut request = request(&[1.0]);
         change(&mut request);
@@ -57,6 +59,10 @@ async fn an_input_that_does_not_fit_is_named_with_what_was_expected_and_found() 
     assert_eq!(
         says(&|request| request.inputs[1].tensor = tensor(TensorData::Int64(vec![1]))).await,
         "input `x`: expected FP32[-1], found INT64[1]"
+    );
+    assert_eq!(
+        says(&|request| request.inputs[1].tensor.shape = vec![7]).await,
+        "input `x`: expected FP32[-1], found FP32[7] with 1 elements"
     );
     assert_eq!(
         says(&|request| request.inputs[1].tensor.shape = vec![1, 1]).await,
@@ -75,7 +81,7 @@ async fn an_input_that_does_not_fit_is_named_with_what_was_expected_and_found() 
 
 #[tokio::test]
 async fn the_highest_version_is_the_default_unless_one_is_set() {
-    let world = World::new(DOUBLES, LogSettings::default()).await;
+    let world = World::new(DOUBLES, UNMEASURED).await;
     for version in [10, 9] {
         world.host.load(model(version, DOUBLES)).await.unwrap();
     }
@@ -94,7 +100,7 @@ async fn the_highest_version_is_the_default_unless_one_is_set() {
 
 #[tokio::test]
 async fn a_host_without_models_is_not_ready() {
-    let world = World::new(DOUBLES, LogSettings::default()).await;
+    let world = World::new(DOUBLES, UNMEASURED).await;
     assert!(world.host.readiness().is_ready());
     assert!(!world.host.unload(&ModelName::new("other").unwrap(), None));
     assert!(world.host.unload(&name(), None));
@@ -104,7 +110,7 @@ async fn a_host_without_models_is_not_ready() {
 
 #[tokio::test]
 async fn bytes_that_are_no_model_are_refused_and_what_was_loaded_stays() {
-    let world = World::new(DOUBLES, LogSettings::default()).await;
+    let world = World::new(DOUBLES, UNMEASURED).await;
     let error = world.host.load(model(1, b"nonsense")).await.unwrap_err();
     assert!(error.to_string().contains("cannot load version 1 of model `m`"), "{error}");
     assert!(world.host.infer("m", None, request(&[1.0])).await.is_ok());
@@ -112,43 +118,48 @@ async fn bytes_that_are_no_model_are_refused_and_what_was_loaded_stays() {
 
 #[tokio::test]
 async fn a_panic_in_the_engine_fails_one_request_only() {
-    let world = World::new(PANICS, LogSettings::default()).await;
+    let world = World::new(PANICS, UNMEASURED).await;
     for _ in 0..3 {
         let error = world.host.infer("m", None, request(&[1.0])).await.unwrap_err();
         assert_eq!(error.fault(), Fault::Server);
     }
-    assert_eq!(world.host.statistics().models[0].failed, 3);
+    let statistics = world.statistics();
+    assert_eq!((statistics.failed, statistics.failures.backend), (3, 3));
 }
 
 #[tokio::test]
-async fn too_many_requests_are_refused_and_the_others_are_answered() {
-    let mut world = World::new(WAITS, LogSettings::default()).await;
-    let ask = || {
-        let host = Arc::clone(&world.host);
-        tokio::spawn(async move { host.infer("m", None, request(&[1.0])).await })
-    };
-    let running = ask();
-    let gate = world.gate.take().unwrap().wait_for_entry().await;
-    let waiting = ask();
-    // The second takes the one waiting place as soon as it runs; until then a third can still take it.
-    let mut more = Vec::new();
-    let refused = loop {
-        let third = ask();
-        tokio::task::yield_now().await;
-        if third.is_finished() {
-            break third.await.unwrap().unwrap_err();
-        }
-        more.push(third);
-    };
-    assert!(matches!(refused, ServingError::Overloaded { waiting: 2 }));
-    assert_eq!(refused.fault(), Fault::Unavailable);
-    for _ in 0..=more.len() + 1 {
-        gate.open();
-    }
-    let mut answered = 0;
-    for request in [running, waiting].into_iter().chain(more) {
-        answered += u64::from(request.await.unwrap().is_ok());
-    }
-    assert_eq!(answered, 2);
-    assert_eq!(world.host.statistics().models[0].answered, 2);
+async fn every_answer_leaves_a_record_with_all_outputs() {
+    let world = World::new(DOUBLES, UNMEASURED).await;
+    let mut asked = request(&[1.5, 2.0]);
+    asked.outputs = vec!["double".to_owned()];
+    let answer = world.host.infer("m", None, asked.clone()).await.unwrap();
+    world.host.infer("m", None, request(&[0.0; 1001])).await.unwrap_err();
+    let kept = world.kept.0.lock().unwrap();
+    assert_eq!(kept.len(), 1);
+    let record = &kept[0];
+    assert_eq!((record.prediction, record.request.as_deref()), (answer.prediction, Some("mine")));
+    assert_eq!((&record.model, record.version, record.rows), (&name(), 1, 2));
+    assert_eq!((&record.inputs, record.outputs.len()), (&asked.inputs, 2));
+    assert!(!NoPredictionLog.wants(&name(), 1, answer.prediction));
+}
+
+#[tokio::test]
+async fn a_host_that_is_full_refuses_at_once() {
+    let world = World::new(DOUBLES, UNMEASURED).await;
+    let mut large = request(&[1.0]);
+    large.inputs[0].tensor.data = TensorData::Bytes(vec![vec![0; 2 << 20].into()]);
+    let error = world.host.infer("m", None, large).await.unwrap_err();
+    assert_eq!((error.fault(), error.retry_after()), (Fault::TooLarge, None));
+    assert_eq!(world.host.statistics().request_bytes, 0);
+}
+
+#[tokio::test]
+async fn protocols_add_the_time_that_they_take() {
+    let world = World::new(DOUBLES, ModelSettings { warm_up: 1, ..UNMEASURED }).await;
+    world.host.infer("m", None, request(&[1.0])).await.unwrap();
+    let before = world.statistics();
+    world.host.count_codec(&name(), 1, Duration::from_nanos(30), Duration::from_nanos(12));
+    let after = world.statistics();
+    assert_eq!((after.compute_input.ns, after.compute_output.ns), (30, 12));
+    assert_eq!(after.success.ns - before.success.ns, 42);
 }

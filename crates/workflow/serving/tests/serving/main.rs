@@ -1,6 +1,8 @@
-//! The host and its log, with models made for the test.
+//! The host, with engines that do what the test says.
 #![expect(clippy::unwrap_used, reason = "tests may")]
 
+mod batching;
 mod host;
-mod log;
+mod lifecycle;
+mod turns;
 mod world;

@@ -1,0 +1,78 @@
+use std::time::Instant;
+
+use ropewalk_types::PredictionId;
+
+use super::{Loaded, ModelHost};
+use crate::lane::{Asked, Evaluated};
+use crate::measure::{rows, tensor_bytes};
+use crate::statistics::{Answer, micros};
+use crate::{Answered, InferenceRequest, InferenceResponse, ServingError, Target};
+
+impl ModelHost {
+    /// Answers one request, and hands a record of it to the log.
+    ///
+    /// If the future is dropped, the request leaves the queue; an evaluation that has begun is carried to its end.
+    ///
+    /// # Errors
+    /// [`InferenceError::InvalidInput`](ropewalk_inference::InferenceError::InvalidInput) where the inputs do not fit
+    /// the signature, [`ServingError::Overloaded`], [`ServingError::DeadlineExceeded`], and what else
+    /// [`ServingError::fault`] tells apart.
+    pub async fn infer(
+        &self,
+        name: &str,
+        version: Option<&str>,
+        request: InferenceRequest,
+    ) -> Result<InferenceResponse, ServingError> {
+        let started = Instant::now();
+        let bytes = tensor_bytes(&request.inputs);
+        let _inside = self.admission.enter(bytes)?;
+        let target = self.resolve(name, version, &request.context)?;
+        let result = self.answer(target.loaded(), request, bytes, started).await;
+        self.answered(&target, &result, started);
+        result
+    }
+
+    async fn answer(
+        &self,
+        loaded: &Loaded,
+        request: InferenceRequest,
+        bytes: u64,
+        started: Instant,
+    ) -> Result<InferenceResponse, ServingError> {
+        let rows = rows(&request.inputs);
+        if rows > self.limits.rows {
+            return Err(ServingError::TooManyRows { rows, limit: self.limits.rows });
+        }
+        loaded.check_inputs(&request.inputs)?;
+        loaded.check_outputs(&request.outputs)?;
+        let InferenceRequest { id, inputs, outputs: wanted, context } = request;
+        let asked = Asked { inputs, rows, bytes, priority: context.priority, timeout: context.timeout };
+        let Evaluated { inputs, outputs, timing } = loaded.lane.evaluate(asked).await?;
+        let latency = started.elapsed();
+        let prediction = PredictionId::new(&self.ambient);
+        let outputs = if self.log.wants(&loaded.name, loaded.version, prediction) {
+            let chosen = loaded.choose(outputs.clone(), &wanted)?;
+            let (request, client, latency_us) = (id.clone(), context.client, micros(latency));
+            let (model, version) = (loaded.name.clone(), loaded.version);
+            let record = Answered { prediction, request, client, model, version, latency_us, rows, inputs, outputs };
+            self.log.record(record);
+            chosen
+        } else {
+            loaded.choose(outputs, &wanted)?
+        };
+        let inferences = if loaded.lane.has_batches() { rows } else { 1 };
+        loaded.counters.count_answer(Answer { prediction, rows, inferences, latency, timing });
+        let (model, version) = (loaded.name.clone(), loaded.version);
+        Ok(InferenceResponse { prediction, id, model, version, outputs })
+    }
+
+    /// Counts a failure, and tells the observer.
+    fn answered(&self, target: &Target, result: &Result<InferenceResponse, ServingError>, started: Instant) {
+        if let Err(error) = result {
+            target.loaded().counters.count_error(error, started.elapsed());
+        }
+        if let Some(observer) = self.observer.get() {
+            observer.answered(target, result.as_ref(), started.elapsed());
+        }
+    }
+}
