@@ -126,13 +126,14 @@ impl ModelHost {
         }
         loaded.check_inputs(&request.inputs)?;
         loaded.check_outputs(&request.outputs)?;
-        let InferenceRequest { id, inputs, outputs: wanted, context: _ } = request;
+        let InferenceRequest { id, inputs, outputs: wanted, context } = request;
         let (inputs, outputs) = self.evaluate(loaded, inputs).await?;
         let latency = started.elapsed();
         let chosen = loaded.choose(&outputs, &wanted)?;
         let record = Answered {
             prediction,
             request: id.clone(),
+            client: context.client,
             model: loaded.name.clone(),
             version: loaded.version,
             latency_us: micros(latency),

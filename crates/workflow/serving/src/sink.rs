@@ -1,4 +1,5 @@
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use ropewalk_inference::NamedTensor;
@@ -14,6 +15,8 @@ pub struct Answered {
     pub prediction: PredictionId,
     /// The client's own name for the request.
     pub request: Option<String>,
+    /// The name of the key with which the client came.
+    pub client: Option<Arc<str>>,
     /// The model that answered.
     pub model: ModelName,
     /// The version that answered.

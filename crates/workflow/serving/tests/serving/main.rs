@@ -1,6 +1,5 @@
-//! The host and its log, with models made for the test.
+//! The host, with models made for the test.
 #![expect(clippy::unwrap_used, reason = "tests may")]
 
 mod host;
-mod log;
 mod world;
