@@ -36,7 +36,7 @@ pub use log::{LogReport, LogState, PredictionLog};
 pub use reader::{PredictionFilter, PredictionPage, PredictionReader, PredictionScan};
 pub use record::PredictionRecord;
 pub use seal::{Pruned, Sealed, prune};
-pub use segment::{Segment, segment_digests, segment_list};
+pub use segment::{Segment, segment_digests, segment_forget, segment_list};
 pub use settings::{LogSettings, PayloadSettings};
 
 use std::path::PathBuf;

@@ -39,3 +39,6 @@ impl Sealed {
         self.moved += other.moved;
     }
 }
+
+#[cfg(test)]
+mod tests;

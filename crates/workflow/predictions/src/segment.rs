@@ -5,7 +5,7 @@ mod table;
 mod write;
 
 pub(crate) use read::SegmentCursor;
-pub use table::{Segment, segment_digests, segment_list};
+pub use table::{Segment, segment_digests, segment_forget, segment_list};
 pub(crate) use table::{insert, segment_register, segment_replace, segments, segments_in};
 pub(crate) use write::SegmentWriter;
 

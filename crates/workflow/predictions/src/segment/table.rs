@@ -69,6 +69,18 @@ pub async fn segment_digests(catalog: &Catalog) -> Result<Vec<Digest>, Predictio
     Ok(segments(catalog).await?.into_iter().map(|segment| segment.digest).collect())
 }
 
+/// Lists a segment no longer whose blob nobody has; says whether it was listed.
+pub async fn segment_forget(catalog: &Catalog, digest: &Digest) -> Result<bool, PredictionsError> {
+    let digest = digest.to_string();
+    let write = catalog.write(move |connection| {
+        async move {
+            query("DELETE FROM prediction_segment WHERE digest = $1").bind(digest).execute(connection).await
+        }
+        .boxed()
+    });
+    Ok(write.await? > 0)
+}
+
 pub(crate) async fn segments(catalog: &Catalog) -> Result<Vec<Segment>, CatalogError> {
     query(LIST).read_all(catalog).await
 }
