@@ -53,7 +53,7 @@ pub enum PredictionsError {
 }
 
 impl PredictionsError {
-    pub(crate) fn of_segment(digest: &Digest, problem: impl ToString) -> Self {
+    pub(crate) fn of_segment(digest: &Digest, problem: &dyn std::fmt::Display) -> Self {
         Self::DamagedSegment { segment: digest.short(), problem: problem.to_string() }
     }
 }

@@ -44,8 +44,8 @@ pub(crate) fn push_frame(head: &FrameHead, texts: [Option<&str>; 5], frames: &mu
 
 /// Length of the frame after a prefix, and its checksum.
 pub(crate) fn prefix(bytes: [u8; PREFIX]) -> (usize, u32) {
-    let [a, b, c, d, e, f, g, h] = bytes;
-    (u32::from_le_bytes([a, b, c, d]) as usize, u32::from_le_bytes([e, f, g, h]))
+    let both = u64::from_le_bytes(bytes);
+    (both as u32 as usize, (both >> 32) as u32)
 }
 
 /// The record in a frame without its prefix; none if it is not one.

@@ -130,12 +130,13 @@ impl Writer {
 
     fn end(mut self) {
         self.roll();
-        self.finished.end();
         let state = match self.lost {
             None => LogState::Closed,
             Some((records, problem)) => LogState::Lost { records, problem },
         };
         self.progress.send_modify(|progress| progress.state = state);
+        // Last: whoever waits for the sealer to end looks at the state then.
+        self.finished.end();
     }
 
     /// Writes frames, however often that has to be tried. Once the log is being closed it gives up after a few tries.
@@ -155,9 +156,9 @@ impl Writer {
                     }
                     self.progress.send_modify(|progress| progress.state = LogState::Broken { problem });
                     if closing {
-                        std::thread::sleep(self.settings.retry)
+                        std::thread::sleep(self.settings.retry);
                     } else {
-                        self.buffer.pause(self.settings.retry)
+                        self.buffer.pause(self.settings.retry);
                     }
                 }
             }

@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use ropewalk_catalog::{CatalogError, query};
@@ -38,18 +38,18 @@ pub(super) async fn journal_seal(
     }
     let damaged = matches!(tail, Tail::Damaged { .. });
     let (path, aside) = (name.path(&home.folder), name.damaged_path(&home.folder));
-    tokio::task::spawn_blocking(move || take_away(path, aside, damaged)).await??;
+    tokio::task::spawn_blocking(move || take_away(&path, &aside, damaged)).await??;
     forget(home, name).await?;
     let torn = u64::from(matches!(tail, Tail::Torn { .. }));
     Ok(Sealed { journals: u64::from(records > 0), records, torn, damaged: u64::from(damaged), moved: 0 })
 }
 
 /// A journal of which a part cannot be read is never removed.
-fn take_away(path: PathBuf, aside: PathBuf, damaged: bool) -> Result<(), PredictionsError> {
+fn take_away(path: &Path, aside: &Path, damaged: bool) -> Result<(), PredictionsError> {
     if damaged {
-        files::rename(&path, &aside)?;
+        files::rename(path, aside)?;
     } else {
-        files::remove_file(&path)?;
+        files::remove_file(path)?;
     }
     Ok(())
 }

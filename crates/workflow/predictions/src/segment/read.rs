@@ -50,8 +50,8 @@ impl SegmentCursor {
     pub(crate) async fn open(store: &Store, segment: &Segment, wanted: &Wanted) -> Result<Self, PredictionsError> {
         let source = Source { store: store.clone(), digest: segment.digest, length: segment.bytes };
         let metadata = source.metadata().await?;
-        let decoder = decoder(Arc::new(metadata), segment, wanted);
-        let decoder = decoder.map_err(|problem| PredictionsError::of_segment(&segment.digest, problem))?;
+        let decoder = decoder(&Arc::new(metadata), segment, wanted);
+        let decoder = decoder.map_err(|problem| PredictionsError::of_segment(&segment.digest, &problem))?;
         Ok(Self { source, decoder: Some(decoder), batch: None })
     }
 
@@ -93,14 +93,14 @@ impl SegmentCursor {
 }
 
 impl Source {
-    fn damaged(&self, problem: impl ToString) -> PredictionsError {
-        PredictionsError::of_segment(&self.digest, problem)
+    fn damaged(&self, problem: impl std::fmt::Display) -> PredictionsError {
+        PredictionsError::of_segment(&self.digest, &problem)
     }
 
     async fn metadata(&self) -> Result<ParquetMetaData, PredictionsError> {
         let decoder = ParquetMetaDataPushDecoder::try_new(self.length).map_err(|problem| self.damaged(problem))?;
         let mut decoder = decoder.with_page_index_policy(PageIndexPolicy::Optional);
-        let mut ranges = vec![self.length.saturating_sub(END)..self.length];
+        let mut ranges: Vec<_> = std::iter::once(self.length.saturating_sub(END)..self.length).collect();
         loop {
             let bytes = self.read(&ranges).await?;
             decoder.push_ranges(ranges, bytes).map_err(|problem| self.damaged(problem))?;
@@ -148,7 +148,7 @@ fn together(ranges: &[Range<u64>]) -> Vec<Range<u64>> {
 }
 
 fn decoder(
-    metadata: Arc<ParquetMetaData>,
+    metadata: &Arc<ParquetMetaData>,
     segment: &Segment,
     wanted: &Wanted,
 ) -> Result<ParquetPushDecoder, parquet::errors::ParquetError> {
@@ -157,7 +157,7 @@ fn decoder(
         groups.iter().enumerate().filter(|(_, group)| may_hold(group, wanted)).map(|(index, _)| index).collect();
     let bytes: u64 = groups.iter().map(|group| group.total_byte_size().cast_unsigned()).sum();
     let rows = (BATCH_BYTES.saturating_mul(segment.rows.max(1)) / bytes.max(1)).clamp(1, BATCH_ROWS);
-    let mut builder = ParquetPushDecoderBuilder::try_new_decoder(Arc::clone(&metadata))?
+    let mut builder = ParquetPushDecoderBuilder::try_new_decoder(Arc::clone(metadata))?
         .with_row_groups(chosen)
         .with_batch_size(rows as usize);
     let whole = wanted.low <= segment.first.bits() && segment.last.bits() <= wanted.high;

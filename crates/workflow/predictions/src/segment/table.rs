@@ -73,10 +73,8 @@ pub async fn segment_digests(catalog: &Catalog) -> Result<Vec<Digest>, Predictio
 pub async fn segment_forget(catalog: &Catalog, digest: &Digest) -> Result<bool, PredictionsError> {
     let digest = digest.to_string();
     let write = catalog.write(move |connection| {
-        async move {
-            query("DELETE FROM prediction_segment WHERE digest = $1").bind(digest).execute(connection).await
-        }
-        .boxed()
+        async move { query("DELETE FROM prediction_segment WHERE digest = $1").bind(digest).execute(connection).await }
+            .boxed()
     });
     Ok(write.await? > 0)
 }
