@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::future::BoxFuture;
 use ropewalk_serving::{Answered, PredictionSink, ServingError, SinkCounts};
-use ropewalk_types::Ambient;
+use ropewalk_types::{Ambient, ModelName, PredictionId};
 use tokio::sync::watch;
 
 use crate::encode::weight;
@@ -193,12 +193,18 @@ impl PredictionLog {
 }
 
 impl PredictionSink for PredictionLog {
+    fn wants(&self, model: &ModelName, _version: u64, prediction: PredictionId) -> bool {
+        let takes = self.shared.settings.payload.takes(model, prediction);
+        self.shared.counts.passed.fetch_add(u64::from(!takes), Ordering::Relaxed);
+        takes
+    }
+
     fn record(&self, mut answered: Answered) {
-        let Shared { settings, buffer, counts, .. } = &*self.shared;
-        if !settings.payload.takes(&answered.model, answered.prediction) {
-            counts.passed.fetch_add(1, Ordering::Relaxed);
+        // Also for those who did not ask.
+        if !self.wants(&answered.model, answered.version, answered.prediction) {
             return;
         }
+        let Shared { settings, buffer, counts, .. } = &*self.shared;
         let cut = settings.payload.strip(&mut answered);
         let weight = weight(&answered);
         // Before it is handed over: what is logged is never more than what was taken.

@@ -44,6 +44,12 @@ pub struct SinkCounts {
 
 /// Takes a record of every answered request.
 pub trait PredictionSink: Send + Sync + Debug {
+    /// Whether a record of this answer is wanted; where it is not, none is made and no tensor copied for it.
+    fn wants(&self, model: &ModelName, version: u64, prediction: PredictionId) -> bool {
+        let _ = (model, version, prediction);
+        true
+    }
+
     /// Takes one record. Never waits and never fails: what there is no room for is given up and counted.
     fn record(&self, answered: Answered);
 
@@ -62,6 +68,10 @@ pub trait PredictionSink: Send + Sync + Debug {
 pub struct NoPredictionLog;
 
 impl PredictionSink for NoPredictionLog {
+    fn wants(&self, _model: &ModelName, _version: u64, _prediction: PredictionId) -> bool {
+        false
+    }
+
     fn record(&self, _answered: Answered) {}
 
     fn counts(&self) -> SinkCounts {

@@ -22,7 +22,8 @@ pub(crate) async fn writer_begin(
         // removed it.
         if let Some(lock) = lock_of(home, writer).await? {
             let path = writer.lock_path(&home.folder);
-            if blocking(move || files::exists(&path)).await? {
+            // A name that left journals is that of a dead writer, where what is drawn repeats.
+            if blocking(move || files::exists(&path)).await? && journals_of(home, writer).await?.is_empty() {
                 return Ok((writer, lock));
             }
         }

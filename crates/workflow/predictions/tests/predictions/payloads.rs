@@ -46,7 +46,14 @@ async fn a_sample_is_logged_and_the_rest_is_counted() {
     let world = World::new().await;
     let payload = PayloadSettings { sample: 0.0, sample_of: [(name(), 0.5)].into(), ..PayloadSettings::default() };
     let log = world.log(LogSettings { payload, ..hasty() }).await;
-    world.fill(&log, 1, 400);
+    world.fill(&log, 1, 200);
+    // A host asks first, and makes no record of what is not wanted.
+    for _ in 0..200 {
+        let answered = world.answered(1, 1.0);
+        if log.wants(&answered.model, answered.version, answered.prediction) {
+            log.record(answered);
+        }
+    }
     log.close().await.unwrap();
     let report = log.report();
     assert_eq!(report.passed + report.counts.logged, 400);
