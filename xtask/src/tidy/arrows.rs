@@ -9,7 +9,7 @@ use crate::process::{cargo, output, root};
 const FLOORS: [&str; 4] = ["foundation", "workflow", "protocol", "product"];
 
 /// The boxes of the workflow, in the order in which data flows: a box may know those before it.
-const BOXES: [&str; 12] = [
+const BOXES: [&str; 13] = [
     "ingest",
     "data",
     "versions",
@@ -21,6 +21,7 @@ const BOXES: [&str; 12] = [
     "images",
     "delivery",
     "serving",
+    "predictions",
     "monitoring",
 ];
 

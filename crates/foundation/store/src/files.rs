@@ -3,6 +3,7 @@
 //! All functions block; call them from `tokio::task::spawn_blocking` in async code. Every error names the path and
 //! what was being done to it.
 
+mod append;
 mod atomic;
 mod directory;
 mod error;
@@ -14,6 +15,7 @@ mod scan;
 mod scratch_file;
 mod work_tree;
 
+pub use append::AppendFile;
 pub use atomic::{AtomicFile, is_leftover, write_atomic};
 pub use directory::{
     Entry, EntryKind, TemporaryDirectory, create_directories, create_ignored_directory, exchange, list,

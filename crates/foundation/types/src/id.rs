@@ -91,6 +91,16 @@ impl PredictionId {
         Self((millis << 80) | (0x7 << 76) | (high << 64) | (0b10 << 62) | low)
     }
 
+    /// The id of these 128 bits, the time in the highest.
+    pub fn from_bits(bits: u128) -> Self {
+        Self(bits)
+    }
+
+    /// Its 128 bits, which sort as the ids do.
+    pub fn bits(self) -> u128 {
+        self.0
+    }
+
     /// Milliseconds since the Unix epoch at which the id was made.
     pub fn millis(self) -> i64 {
         (self.0 >> 80) as i64

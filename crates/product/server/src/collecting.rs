@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use ropewalk_data::{removal_list, version_history, version_list};
 use ropewalk_pipeline::{ArtifactKind, outcome_list};
+use ropewalk_predictions::segment_digests;
 use ropewalk_store::files::Alone;
 use ropewalk_store::{CollectSettings, Collected, RefName, Root, Store, StoreError, Swept, Usage, sweep_leftovers};
 use ropewalk_types::{Ambient as _, DatasetName, Digest, Uri};
@@ -108,7 +109,7 @@ impl OpenProject {
     /// Removes from the store what nothing needs, once that has been so for `grace`.
     ///
     /// Kept is what versions and tags of tracked files need, what any commit of git ever named, every version of every
-    /// dataset, what stages made, artifacts of runs, model versions, and finished pieces of stages; of versions that were
+    /// dataset, what stages made, artifacts of runs, model versions, segments of the prediction log, and finished pieces of stages; of versions that were
     /// removed only what something else of these needs.
     ///
     /// Without a time of grace it is refused while other commands use the store: what they rely on has no root yet.
@@ -202,6 +203,11 @@ impl OpenProject {
         needs.extend(without_lost(&self.store, artifacts).await?.into_iter().map(|root| {
             let subject = Subject::Artifact { digest: *root.digest() };
             Need { subject, roots: vec![root] }
+        }));
+        // A segment that nobody has is not listed any more, so it has no note of loss to be looked for.
+        needs.extend(segment_digests(&self.catalog).await?.into_iter().map(|digest| {
+            let subject = Subject::Predictions { digest };
+            Need { subject, roots: vec![Root::Blob(digest)] }
         }));
         let codes = without_lost(&self.store, self.code_roots().await?).await?;
         needs.extend(codes.into_iter().map(|root| {

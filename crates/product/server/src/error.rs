@@ -8,6 +8,7 @@ use ropewalk_ingest::IngestError;
 use ropewalk_lineage::LineageError;
 use ropewalk_monitoring::MonitoringError;
 use ropewalk_pipeline::{Failure, PipelineError};
+use ropewalk_predictions::PredictionsError;
 use ropewalk_registry::RegistryError;
 use ropewalk_serving::ServingError;
 use ropewalk_store::StoreError;
@@ -91,6 +92,7 @@ part!(
     LineageError,
     MonitoringError,
     PipelineError,
+    PredictionsError,
     RegistryError,
     ServingError,
     SqlTextError,

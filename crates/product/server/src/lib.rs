@@ -13,6 +13,7 @@ mod governing;
 mod importing;
 mod kinds;
 mod planning;
+mod prediction_log;
 mod project;
 mod recording;
 mod reproducing;

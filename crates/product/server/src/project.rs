@@ -33,7 +33,7 @@ pub(crate) const MIGRATIONS: [MigrationSet; 6] = [
     ropewalk_pipeline::MIGRATIONS,
     ropewalk_tracking::MIGRATIONS,
     ropewalk_registry::MIGRATIONS,
-    ropewalk_serving::MIGRATIONS,
+    ropewalk_predictions::MIGRATIONS,
 ];
 
 /// Who works with a project, and with what credentials.

@@ -307,7 +307,7 @@ mod tests {
         let ambient: Arc<dyn Ambient> = Arc::new(ManualAmbient::default());
         let tracking = Tracking::new(catalog.clone(), store.clone(), Arc::clone(&ambient));
         let registry = Registry::with_files(catalog.clone(), ambient, tracking.clone());
-        TrackingHome { catalog, store, tracking, registry }
+        TrackingHome { folder: std::env::temp_dir(), catalog, store, tracking, registry }
     }
 
     #[tokio::test]

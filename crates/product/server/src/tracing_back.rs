@@ -2,11 +2,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ropewalk_data::{EffectiveFacts, facts_effective, version_list, version_resolve};
 use ropewalk_lineage::{Link, Relation, Step, upstream};
-use ropewalk_serving::{LogSettings, PredictionLog, PredictionRecord};
+use ropewalk_predictions::{PredictionReader, PredictionRecord};
 use ropewalk_store::Root;
 use ropewalk_types::{PredictionId, Uri, counted};
 use serde::Serialize;
 
+use crate::prediction_log::prediction_home;
 use crate::verifying::lost;
 use crate::{DatasetLineage, OpenProject, ServerError, TrackingHome};
 
@@ -49,12 +50,7 @@ impl OpenProject {
 
     /// What the prediction log holds of an answer.
     pub async fn prediction(&self, id: PredictionId) -> Result<PredictionRecord, ServerError> {
-        Ok(self.prediction_log().prediction_get(id).await?)
-    }
-
-    /// The prediction log, for reading.
-    pub(crate) fn prediction_log(&self) -> PredictionLog {
-        PredictionLog::open(self.catalog.clone(), LogSettings::default())
+        Ok(self.predictions().prediction_get(id).await?)
     }
 }
 
@@ -130,8 +126,8 @@ impl TrackingHome {
     }
 
     async fn prediction(&self, id: PredictionId) -> Result<PredictionRecord, ServerError> {
-        let log = PredictionLog::open(self.catalog.clone(), LogSettings::default());
-        Ok(log.prediction_get(id).await?)
+        let home = prediction_home(&self.folder, &self.store, &self.catalog);
+        Ok(PredictionReader::new(home).prediction_get(id).await?)
     }
 
     async fn about(&self, uri: &Uri, project: Option<&OpenProject>) -> Result<String, ServerError> {

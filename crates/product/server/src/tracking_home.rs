@@ -18,6 +18,8 @@ const STORE: &str = "store";
 /// Runs and registered models, wherever they are kept: in a project or in a folder of their own.
 #[derive(Clone)]
 pub struct TrackingHome {
+    /// The folder of what is on this machine.
+    pub(crate) folder: PathBuf,
     pub(crate) catalog: Catalog,
     pub(crate) store: Store,
     pub(crate) tracking: Tracking,
@@ -52,6 +54,7 @@ impl TrackingHome {
         let tracking = Tracking::new(catalog.clone(), store.clone(), Arc::clone(&ambient));
         Ok(Self {
             registry: Registry::with_files(catalog.clone(), ambient, tracking.clone()),
+            folder,
             tracking,
             catalog,
             store,
@@ -61,6 +64,7 @@ impl TrackingHome {
     /// What a project keeps of runs and models.
     pub fn of(project: &OpenProject) -> Self {
         Self {
+            folder: project.state(),
             catalog: project.catalog.clone(),
             store: project.store.clone(),
             tracking: project.tracking.clone(),

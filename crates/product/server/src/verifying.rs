@@ -126,6 +126,11 @@ pub enum Subject {
         /// Its bytes.
         digest: Digest,
     },
+    /// A segment of the prediction log.
+    Predictions {
+        /// Its bytes.
+        digest: Digest,
+    },
     /// The code of runs.
     Code {
         /// Its files.
@@ -150,6 +155,7 @@ impl fmt::Display for Subject {
                 [run] => write!(f, "the code of run {run}"),
                 [run, more @ ..] => write!(f, "the code of run {run} and {} more", more.len()),
             },
+            Self::Predictions { digest } => write!(f, "the segment {} of the prediction log", digest.short()),
             Self::Artifact { digest } => write!(f, "the artifact {} of a run", digest.short()),
             Self::Git => f.write_str("what commits of git name"),
         }

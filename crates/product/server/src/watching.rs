@@ -6,8 +6,8 @@ use ropewalk_monitoring::{
     evaluate,
 };
 use ropewalk_monitoring::{ReferenceTable, ReportFormat};
+use ropewalk_predictions::PredictionFilter;
 use ropewalk_registry::ModelVersion;
-use ropewalk_serving::PredictionFilter;
 use ropewalk_types::{PredictionId, Timestamp};
 
 use crate::{OpenProject, ServerError};
@@ -64,7 +64,7 @@ impl OpenProject {
         let version = self.registry.resolve(&self.monitor_settings()?.model).await?;
         let model = Some((version.name.clone(), Some(version.version)));
         let filter = PredictionFilter { model, ..PredictionFilter::default() };
-        let page = self.prediction_log().prediction_list(&filter, None, 1).await?;
+        let page = self.predictions().prediction_list(&filter, None, 1).await?;
         page.records.first().map(|record| record.prediction).ok_or_else(|| nothing_answered(&version))
     }
 

@@ -1,8 +1,7 @@
 use std::time::Duration;
 
-use ropewalk_catalog::CatalogError;
 use ropewalk_inference::InferenceError;
-use ropewalk_types::{Diagnose, PredictionId};
+use ropewalk_types::Diagnose;
 
 /// What can go wrong between a request and its answer, and with the log of answers.
 #[derive(Debug, thiserror::Error)]
@@ -122,37 +121,23 @@ pub enum ServingError {
         /// The output.
         output: String,
     },
-    /// Predictions cannot be logged at present, so none are made.
+    /// Predictions cannot be written to their log at present.
     #[error("predictions cannot be logged: {problem}")]
     LogBroken {
-        /// What the catalogue said.
+        /// Why not.
         problem: String,
     },
     /// The log has been closed.
     #[error("the prediction log is closed")]
     LogClosed,
-    /// The log was closed while the catalogue could not be written.
+    /// The log was closed while it could not be written.
     #[error("{records} predictions were not logged before the log was closed: {problem}")]
     LogLost {
-        /// Records that no table holds.
+        /// Records that are kept nowhere.
         records: usize,
-        /// What the catalogue said.
+        /// Why they could not be written.
         problem: String,
     },
-    /// A row of the log cannot be read back.
-    #[error("prediction {prediction} cannot be read: {problem}")]
-    DamagedRecord {
-        /// Its id.
-        prediction: String,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// No such prediction is logged.
-    #[error("prediction {0} is not in the log")]
-    UnknownPrediction(PredictionId),
-    /// The catalogue failed.
-    #[error(transparent)]
-    Catalog(#[from] CatalogError),
 }
 
 /// Who has to act on an error; each protocol maps it to its own status in one place.
@@ -179,7 +164,7 @@ impl ServingError {
     /// Who has to act.
     pub fn fault(&self) -> Fault {
         match self {
-            Self::UnknownModel { .. } | Self::UnknownVersion { .. } | Self::UnknownPrediction(_) => Fault::NotFound,
+            Self::UnknownModel { .. } | Self::UnknownVersion { .. } => Fault::NotFound,
             Self::InvalidVersion(_) | Self::UnknownOutput { .. } | Self::RepeatedOutput { .. } => Fault::Request,
             Self::TooManyRows { .. } => Fault::TooLarge,
             Self::Overloaded { .. } => Fault::Overloaded,
@@ -190,9 +175,7 @@ impl ServingError {
             Self::Load { .. }
             | Self::Threads { .. }
             | Self::EngineFailed { .. }
-            | Self::MissingOutput { .. }
-            | Self::DamagedRecord { .. }
-            | Self::Catalog(_) => Fault::Server,
+            | Self::MissingOutput { .. } => Fault::Server,
         }
     }
 
@@ -248,16 +231,12 @@ impl Diagnose for ServingError {
             Self::LogBroken { .. } => "serving.log_broken",
             Self::LogClosed => "serving.log_closed",
             Self::LogLost { .. } => "serving.log_lost",
-            Self::DamagedRecord { .. } => "serving.damaged_record",
-            Self::UnknownPrediction(_) => "serving.unknown_prediction",
-            Self::Catalog(problem) => problem.code(),
         }
     }
 
     fn hint(&self) -> Option<String> {
         let text = match self {
             Self::Inference(problem) => return problem.hint(),
-            Self::Catalog(problem) => return problem.hint(),
             Self::Load { problem, .. } => return problem.hint(),
             Self::UnknownModel { .. } => "add the model to `[serve] models` in ropewalk.toml, or check its name",
             Self::UnknownVersion { .. } | Self::InvalidVersion(_) => "leave the version out to take the default one",
@@ -269,14 +248,12 @@ impl Diagnose for ServingError {
             Self::Threads { .. } => "check the model's `cpus` and `concurrency`, and the system's limit of threads",
             Self::Draining => "ask the server that takes its place",
             Self::LogBroken { .. } | Self::LogLost { .. } => {
-                "make the catalogue writable again: free the disk or release its lock"
+                "make the log's folder writable again: see its disk's space and permissions"
             }
             Self::LogClosed => "the server is stopping: ask the one that takes its place",
-            Self::UnknownPrediction(_) => "a prediction is in the log a few milliseconds after its answer, not before",
             Self::EngineFailed { .. } | Self::MissingOutput { .. } => {
                 "this is a defect of the engine: report it with the model"
             }
-            Self::DamagedRecord { .. } => "the row was changed by another program: restore the catalogue",
         };
         Some(text.to_owned())
     }

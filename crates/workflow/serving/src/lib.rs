@@ -1,4 +1,4 @@
-//! Serving: models are loaded, asked and watched, and every answer leaves a record.
+//! Serving: models are loaded, asked and watched, and every answer is handed to who keeps it.
 //!
 //! [`ModelHost`] is the one data plane of all inference protocols: it holds models by name and version, bounds the
 //! work that is done at once, runs the engine, counts, and hands a record of every answered request to the
@@ -19,13 +19,8 @@
 //! - After an answer it tells [`ModelHost::count_codec`] how long it took to read the request and to write the answer:
 //!   a call and not a field of the request, because the answer is written after the host has returned.
 //!
-//! # Lineage of a prediction
-//! A record holds the model's name and version, and that is the whole link: no row of the lineage table is written
-//! for a prediction. A million predictions are a million facts that this table states already; from the version on,
-//! lineage knows the rest of the way.
-//!
-//! This crate opens no socket and knows no protocol, resolves no alias and reads no store: the product hands it the
-//! models' bytes.
+//! This crate opens no socket and knows no protocol, resolves no alias, reads no store and has no database: the product
+//! hands it the models and the sink.
 
 mod admission;
 mod batch;
@@ -37,7 +32,6 @@ mod ids;
 pub mod json;
 mod lane;
 mod limits;
-mod log;
 mod measure;
 mod pool;
 mod request;
@@ -51,18 +45,9 @@ mod trial;
 pub use error::{Fault, ServingError};
 pub use host::ModelHost;
 pub use limits::HostLimits;
-pub use log::{LogSettings, LogState, PredictionFilter, PredictionLog, PredictionPage, PredictionRecord};
 pub use request::{HostedModel, InferenceRequest, InferenceResponse, ModelMetadata, Readiness, RequestContext};
 pub use settings::{Batching, ModelSettings};
 pub use sink::{Answered, NoPredictionLog, PredictionSink, SinkCounts};
 pub use state::{ModelState, VersionState};
 pub use statistics::{BatchStatistics, Elapsed, FailureCounts, HostStatistics, LatencyHistogram, ModelStatistics};
 pub use target::{AnswerObserver, Target};
-
-use ropewalk_catalog::{Migration, MigrationSet};
-
-/// The tables of this crate.
-pub const MIGRATIONS: MigrationSet = MigrationSet {
-    owner: "serving",
-    steps: &[Migration { number: 1, name: "prediction", sql: include_str!("../migrations/001_prediction.sql") }],
-};

@@ -38,15 +38,25 @@ pub enum FileError {
         /// Who holds it, as that process described itself.
         holder: String,
     },
+    /// A part of a piece was appended and could not be taken back.
+    #[error("{problem}; what was written of it could not be taken back from `{}`", path.display())]
+    Torn {
+        /// The file.
+        path: PathBuf,
+        /// Why the piece could not be appended.
+        problem: Box<FileError>,
+    },
 }
 
 impl FileError {
     /// The file or directory.
     pub fn path(&self) -> &Path {
         match self {
-            Self::Io { path, .. } | Self::TooLarge { path, .. } | Self::InTheWay { path } | Self::Held { path, .. } => {
-                path
-            }
+            Self::Io { path, .. }
+            | Self::TooLarge { path, .. }
+            | Self::InTheWay { path }
+            | Self::Held { path, .. }
+            | Self::Torn { path, .. } => path,
         }
     }
 
@@ -63,6 +73,7 @@ impl FileError {
     fn io_kind(&self) -> Option<io::ErrorKind> {
         match self {
             Self::Io { source, .. } => Some(source.kind()),
+            Self::Torn { problem, .. } => problem.io_kind(),
             Self::TooLarge { .. } | Self::InTheWay { .. } | Self::Held { .. } => None,
         }
     }
@@ -81,12 +92,14 @@ impl Diagnose for FileError {
             Self::TooLarge { .. } => "file.too_large",
             Self::InTheWay { .. } => "file.in_the_way",
             Self::Held { .. } => "file.held",
+            Self::Torn { problem, .. } => problem.code(),
         }
     }
 
     fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Io { source, .. } => return disk_hint(source).map(str::to_owned),
+            Self::Torn { problem, .. } => return problem.hint(),
             Self::TooLarge { .. } => "check that this is the file you meant",
             Self::InTheWay { .. } => "move or remove it, if it is not needed",
             Self::Held { .. } => "wait until it has finished, or stop it",

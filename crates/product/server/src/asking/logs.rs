@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray};
 use ropewalk_data::{QueryTables, TableFormat, TableSource};
 use ropewalk_ingest::{IngestError, PartWriter, Scratch};
-use ropewalk_serving::{PredictionFilter, PredictionRecord};
+use ropewalk_predictions::{PredictionFilter, PredictionRecord};
 use ropewalk_tracking::{Run, RunFilter};
 use ropewalk_types::Timestamp;
 use tempfile::NamedTempFile;
@@ -63,14 +63,12 @@ impl OpenProject {
     }
 
     async fn predictions_write(&self, scratch: &Scratch) -> Result<NamedTempFile, ServerError> {
-        let log = self.prediction_log();
         let mut file = TableFile::begin(scratch, &predictions(&[])?)?;
-        let mut after = None;
+        let mut scan = self.predictions().scan(&PredictionFilter::default(), None).await?;
         loop {
-            let page = log.prediction_list(&PredictionFilter::default(), after, PAGE).await?;
+            let page = scan.page(PAGE).await?;
             file.write(&predictions(&page.records)?)?;
-            after = page.next;
-            if after.is_none() {
+            if page.next.is_none() {
                 return file.finish();
             }
         }
@@ -148,7 +146,10 @@ fn metrics(runs: &[Run]) -> Result<RecordBatch, ServerError> {
 }
 
 fn predictions(records: &[PredictionRecord]) -> Result<RecordBatch, ServerError> {
-    let json = |map: &serde_json::Map<String, serde_json::Value>| serde_json::to_string(map).ok();
+    // What was too large to be logged is missing, and not empty.
+    let json = |record: &PredictionRecord, map: &serde_json::Map<String, serde_json::Value>| {
+        if record.cut { None } else { serde_json::to_string(map).ok() }
+    };
     table(vec![
         ("prediction", texts(records.iter().map(|record| Some(record.prediction.to_string())))),
         ("request_id", texts(records.iter().map(|record| record.request.clone()))),
@@ -157,7 +158,8 @@ fn predictions(records: &[PredictionRecord]) -> Result<RecordBatch, ServerError>
         ("at", moments(records.iter().map(|record| Some(record.at)))),
         ("latency_us", counts(records.iter().map(|record| record.latency_us))),
         ("rows", counts(records.iter().map(|record| record.rows))),
-        ("inputs", texts(records.iter().map(|record| json(&record.inputs)))),
-        ("outputs", texts(records.iter().map(|record| json(&record.outputs)))),
+        ("inputs", texts(records.iter().map(|record| json(record, &record.inputs)))),
+        ("outputs", texts(records.iter().map(|record| json(record, &record.outputs)))),
+        ("client", texts(records.iter().map(|record| record.client.clone()))),
     ])
 }

@@ -2,6 +2,7 @@
 
 use ropewalk_config::STATE_FOLDER;
 use ropewalk_data::AuditAction;
+use ropewalk_predictions::segment_forget;
 use ropewalk_store::{Damage, Store, StoreError};
 use ropewalk_types::{Ambient as _, Uri};
 use ropewalk_versions::{DamagedRef, Examined, GiveUp, NeededVersion, Removal, Workspace, store_examine};
@@ -13,7 +14,7 @@ use super::{
     Affected, LetGone, MARK_WRITTEN, Need, Subject, Verification, is_of_content, open_marked, released, strays,
 };
 use crate::planning::{Planned, plan};
-use crate::project::{CACHE, below, in_use};
+use crate::project::{CACHE, below, catalog_open, in_use};
 use crate::recording::CODE_TAG;
 use crate::running::code_kept;
 use crate::{DataProject, OpenProject, ServerError, SystemAmbient, store_place};
@@ -188,7 +189,7 @@ impl DataProject {
         for need in own.rest.iter().flatten().filter(|need| patient.is_hurt(&need.subject)) {
             let (lost, object) = match &need.subject {
                 Subject::Code { tree, .. } => (tree, Uri::Code(*tree).to_string()),
-                Subject::Artifact { digest } => (digest, digest.to_string()),
+                Subject::Artifact { digest } | Subject::Predictions { digest } => (digest, digest.to_string()),
                 _ => continue,
             };
             let what = format!("{} is noted as lost", need.subject);
@@ -197,6 +198,13 @@ impl DataProject {
             let (at, who) = (SystemAmbient.now(), self.access().who);
             let removal = Removal { at, who, why: "nobody has it any more".to_owned() };
             lost_note(store, lost, &removal).await?;
+            if matches!(need.subject, Subject::Predictions { .. }) {
+                // What is listed is read.
+                let catalog = catalog_open(self.root(), self.file()).await?;
+                let forgotten = segment_forget(&catalog, lost).await;
+                catalog.close().await;
+                forgotten?;
+            }
             given_up.push(LetGone { name: None, version: None, what });
         }
         Ok(())

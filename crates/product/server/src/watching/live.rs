@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Builder, RecordBatch, StringBuilder};
 use ropewalk_data::AuditAction;
+use ropewalk_predictions::{PredictionFilter, PredictionRecord};
 use ropewalk_registry::ModelVersion;
-use ropewalk_serving::{PredictionFilter, PredictionRecord};
 use ropewalk_types::{ElementType, TensorSpec, Timestamp};
 use serde_json::{Value, json};
 
@@ -37,15 +37,14 @@ pub(super) struct Row {
 impl OpenProject {
     /// Every answer of a version, oldest first.
     pub(super) async fn answers(&self, version: &ModelVersion) -> Result<Vec<PredictionRecord>, ServerError> {
-        let log = self.prediction_log();
         let model = Some((version.name.clone(), Some(version.version)));
         let filter = PredictionFilter { model, ..PredictionFilter::default() };
-        let (mut answers, mut after) = (Vec::new(), None);
+        let mut answers = Vec::new();
+        let mut scan = self.predictions().scan(&filter, None).await?;
         loop {
-            let page = log.prediction_list(&filter, after, PAGE).await?;
+            let page = scan.page(PAGE).await?;
             answers.extend(page.records);
-            after = page.next;
-            if after.is_none() {
+            if page.next.is_none() {
                 return Ok(answers);
             }
         }
@@ -54,7 +53,9 @@ impl OpenProject {
     pub(super) async fn live(&self, version: &ModelVersion, score: &str) -> Result<Live, ServerError> {
         let details = json!({ "log": PREDICTIONS, "what": "monitor", "model": version.uri() });
         self.audit_predictions(AuditAction::Read, details).await?;
-        let answers = self.answers(version).await?;
+        let mut answers = self.answers(version).await?;
+        // Of what was too large to be logged nothing is known that could be compared.
+        answers.retain(|record| !record.cut);
         if answers.is_empty() {
             return Err(nothing_answered(version));
         }
@@ -96,7 +97,10 @@ fn scores(record: &PredictionRecord, output: &str) -> Vec<f64> {
 /// The inputs of some records as a table: texts as text, all else as numbers.
 fn batch(records: &[PredictionRecord], inputs: &[TensorSpec], scores: &[Vec<f64>]) -> Result<RecordBatch, ServerError> {
     let mut columns: Vec<(String, ArrayRef)> = Vec::with_capacity(inputs.len() + 1);
-    for input in inputs {
+    // What is redacted is not missing: it is not there to be compared.
+    let redacted =
+        |input: &&TensorSpec| records.iter().all(|record| record.inputs.get(&input.name) == Some(&Value::Null));
+    for input in inputs.iter().filter(|input| !redacted(input)) {
         let cells = records.iter().flat_map(|record| cells(record, &input.name));
         let column: ArrayRef = if input.datatype == ElementType::Bytes {
             let mut builder = StringBuilder::new();

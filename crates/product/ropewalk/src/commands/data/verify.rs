@@ -89,9 +89,12 @@ fn affected(one: &Affected) -> Value {
     let (name, version, number) = match &one.subject {
         Subject::Version { name, digest, number } => (Some(name), Some(digest), *number),
         Subject::State(name) => (Some(name), None, None),
-        Subject::WorkTree | Subject::Runs | Subject::Artifact { .. } | Subject::Code { .. } | Subject::Git => {
-            (None, None, None)
-        }
+        Subject::WorkTree
+        | Subject::Runs
+        | Subject::Artifact { .. }
+        | Subject::Predictions { .. }
+        | Subject::Code { .. }
+        | Subject::Git => (None, None, None),
     };
     let what = one.subject.to_string();
     json!({

@@ -1,0 +1,182 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures::FutureExt as _;
+use ropewalk_catalog::{CatalogError, query};
+use ropewalk_store::Store;
+use ropewalk_types::{Ambient, PredictionId, Timestamp};
+
+use super::presence::{writer_begin, writer_end};
+use crate::journal::WriterName;
+use crate::reader::PredictionScan;
+use crate::segment::{Segment, SegmentWriter, Wanted, segment_replace, segments};
+use crate::{PredictionHome, PredictionsError};
+
+/// Segments of about one size that are joined to one.
+const FANOUT: usize = 8;
+/// Records of the smallest size of segments; each next size has eight times as many.
+const SMALLEST: u64 = 1024;
+/// A segment of so many bytes is not joined with others.
+const LARGE: u64 = 64 << 20;
+/// Records that are handed to the writer at once.
+const HANDED: usize = 256;
+
+/// What was let go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// Segments that are no longer listed, or are made anew without their old records.
+    pub segments: u64,
+    /// Records that are gone.
+    pub records: u64,
+}
+
+/// Lets go of all records of requests that came in before a moment.
+///
+/// Their bytes go from the store when it is collected. What is in journals still is let go after it was sealed.
+pub async fn prune(
+    home: &PredictionHome,
+    before: Timestamp,
+    ambient: &dyn Ambient,
+) -> Result<Pruned, PredictionsError> {
+    let (sealer, lock) = writer_begin(home, ambient).await?;
+    let pruned = prune_as(home, sealer, before, ambient.now()).await;
+    writer_end(home, sealer, lock).await?;
+    pruned
+}
+
+/// As [`prune`]; `sealer` is who makes files.
+pub(super) async fn prune_as(
+    home: &PredictionHome,
+    sealer: WriterName,
+    before: Timestamp,
+    at: Timestamp,
+) -> Result<Pruned, PredictionsError> {
+    let low = u128::from(before.millis().clamp(0, (1 << 48) - 1).cast_unsigned()) << 80;
+    let mut pruned = Pruned { segments: 0, records: old_rows_remove(home, low).await? };
+    for segment in segments(&home.catalog).await? {
+        if segment.first.bits() >= low {
+            // They are in the order of their first ids.
+            break;
+        }
+        let (rows, wanted) = (segment.rows, Wanted { low, ..Wanted::ALL });
+        // Another process may have joined it with others meanwhile: the next time it is found there.
+        if let Some(left) = rewrite(home, sealer, vec![segment], wanted, at).await? {
+            pruned.segments += 1;
+            pruned.records += rows.saturating_sub(left);
+        }
+    }
+    Ok(pruned)
+}
+
+/// Joins segments of about one size where there are many; says how many were joined.
+pub(super) async fn compact(home: &PredictionHome, sealer: WriterName, at: Timestamp) -> Result<u64, PredictionsError> {
+    let mut joined = 0;
+    while let Some(many) = many(segments(&home.catalog).await?) {
+        let count = many.len() as u64;
+        if rewrite(home, sealer, many, Wanted::ALL, at).await?.is_none() {
+            // Another process does the same.
+            break;
+        }
+        joined += count;
+    }
+    Ok(joined)
+}
+
+/// The first segments of one size of which there are enough.
+fn many(listed: Vec<Segment>) -> Option<Vec<Segment>> {
+    let mut sizes: BTreeMap<u32, Vec<Segment>> = BTreeMap::new();
+    for segment in listed.into_iter().filter(|segment| segment.bytes < LARGE) {
+        sizes
+            .entry((segment.rows / SMALLEST).checked_ilog(FANOUT as u64).map_or(0, |size| size + 1))
+            .or_default()
+            .push(segment);
+    }
+    let mut enough = sizes.into_values().find(|segments| segments.len() >= FANOUT)?;
+    enough.truncate(FANOUT);
+    Some(enough)
+}
+
+/// Puts one segment in the place of `gone`, with those of their records that are `wanted`; says how many those are. None where
+/// one of `gone` is not listed any more.
+async fn rewrite(
+    home: &PredictionHome,
+    sealer: WriterName,
+    gone: Vec<Segment>,
+    wanted: Wanted,
+    at: Timestamp,
+) -> Result<Option<u64>, PredictionsError> {
+    let digests = gone.iter().map(|segment| segment.digest).collect();
+    let nothing = gone.iter().all(|segment| segment.last.bits() < wanted.low);
+    let made = if nothing { None } else { join(home, sealer, gone, wanted).await? };
+    let rows = made.as_ref().map_or(0, |made| made.rows);
+    let replaced = segment_replace(&home.catalog, digests, made.map(Arc::new), at).await?;
+    Ok(replaced.then_some(rows))
+}
+
+async fn join(
+    home: &PredictionHome,
+    sealer: WriterName,
+    gone: Vec<Segment>,
+    wanted: Wanted,
+) -> Result<Option<Segment>, PredictionsError> {
+    let path = sealer.scratch(&home.folder).join("joined");
+    let mut writer = tokio::task::spawn_blocking(move || SegmentWriter::create(&path)).await??;
+    let mut scan = PredictionScan::of_segments(home, gone, wanted);
+    loop {
+        let (mut records, mut text) = (Vec::with_capacity(HANDED), 0);
+        while records.len() < HANDED && text < 4 << 20 {
+            let Some(record) = scan.next_stored().await? else { break };
+            text += record.text();
+            records.push(record);
+        }
+        if records.is_empty() {
+            break;
+        }
+        let push = move || {
+            records.iter().try_for_each(|record| writer.push(record))?;
+            Ok::<_, PredictionsError>(writer)
+        };
+        writer = tokio::task::spawn_blocking(push).await??;
+    }
+    stored(writer, &home.store).await
+}
+
+async fn stored(writer: SegmentWriter, store: &Store) -> Result<Option<Segment>, PredictionsError> {
+    match tokio::task::spawn_blocking(move || writer.finish()).await?? {
+        Some(draft) => Ok(Some(draft.store(store).await?)),
+        None => Ok(None),
+    }
+}
+
+/// What lies in the table of earlier versions still.
+async fn old_rows_remove(home: &PredictionHome, low: u128) -> Result<u64, CatalogError> {
+    let low = PredictionId::from_bits(low).to_string();
+    let write = home.catalog.write(move |connection| {
+        async move { query("DELETE FROM prediction WHERE id < $1").bind(low).execute(connection).await }.boxed()
+    });
+    write.await
+}
+
+#[cfg(test)]
+mod tests {
+    use ropewalk_types::Digest;
+
+    use super::*;
+
+    fn segment(number: u8, rows: u64, bytes: u64) -> Segment {
+        let id = PredictionId::from_bits(u128::from(number));
+        Segment { digest: Digest::of(&[number]), first: id, last: id, rows, bytes, models: None }
+    }
+
+    #[test]
+    fn eight_of_one_size_are_joined_the_oldest_first() {
+        let small: Vec<_> = (0..10).map(|number| segment(number, 60, 1)).collect();
+        assert_eq!(many(small[..7].to_vec()), None);
+        assert_eq!(many(small.clone()).unwrap(), small[..8]);
+        let mut mixed = small[..7].to_vec();
+        mixed.extend((10..17).map(|number| segment(number, 100_000, 1)));
+        assert_eq!(many(mixed.clone()), None);
+        mixed.extend((20..40).map(|number| segment(number, 100, LARGE)));
+        assert_eq!(many(mixed), None, "large ones stay");
+    }
+}
