@@ -6,6 +6,7 @@ use ropewalk_data::DataError;
 use ropewalk_inference::InferenceError;
 use ropewalk_ingest::IngestError;
 use ropewalk_lineage::LineageError;
+use ropewalk_listening::ListeningError;
 use ropewalk_monitoring::MonitoringError;
 use ropewalk_pipeline::{Failure, PipelineError};
 use ropewalk_registry::RegistryError;
@@ -89,6 +90,7 @@ part!(
     InferenceError,
     IngestError,
     LineageError,
+    ListeningError,
     MonitoringError,
     PipelineError,
     RegistryError,
