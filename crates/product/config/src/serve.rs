@@ -5,7 +5,7 @@ mod place;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -249,6 +249,29 @@ impl Serve {
         Ok(read.serve)
     }
 
+    /// The same, with relative paths below `root`.
+    #[must_use]
+    pub fn below(mut self, root: &Path) -> Self {
+        let place = |path: &mut PathBuf| *path = root.join(&*path);
+        for model in &mut self.models {
+            if let ModelPlace::Path { path, .. } = model {
+                place(path);
+            }
+        }
+        if let Some(tls) = &mut self.tls {
+            place(&mut tls.certificate);
+            place(&mut tls.key);
+        }
+        self.keys.values_mut().filter_map(|key| key.file.as_mut()).for_each(place);
+        if let Some(jwt) = &mut self.jwt {
+            [&mut jwt.secret_file, &mut jwt.key_file, &mut jwt.jwks_file].into_iter().flatten().for_each(place);
+        }
+        if let Some(access) = self.log.access.as_mut().filter(|access| *access != "stderr") {
+            *access = root.join(&*access).display().to_string();
+        }
+        self
+    }
+
     pub(crate) fn check(&self, file: &str) -> Result<(), ConfigError> {
         let wrong = |place: String, message: &str, hint: &str| {
             let (file, message) = (file.to_owned(), message.to_owned());
@@ -308,6 +331,15 @@ sample = 0.1
         assert_eq!((serve.port, serve.models.len(), serve.model_control), (0, 3, ModelControl::Explicit));
         assert_eq!(serve.model["flights"].batching.map(|batching| batching.max_rows), Some(64));
         assert_eq!(serve.keys["shop"].rate, Some(10.5));
+    }
+
+    #[test]
+    fn paths_of_a_project_are_below_it() {
+        let text = "[serve]\nmodels = ['m=a.onnx', '/b.onnx', 'models:/m/1']\n[serve.log]\naccess = 'stderr'\n";
+        let serve = Serve::parse("serve.toml", text).expect("good").below(Path::new("/project"));
+        let models: Vec<String> = serve.models.iter().map(ToString::to_string).collect();
+        assert_eq!(models, ["m=/project/a.onnx", "/b.onnx", "models:/m/1"]);
+        assert_eq!(serve.log.access.as_deref(), Some("stderr"));
     }
 
     #[test]

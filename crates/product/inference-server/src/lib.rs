@@ -19,6 +19,7 @@ mod repository;
 mod routes;
 mod running;
 mod server;
+mod system;
 mod traces;
 
 pub use access_log::AccessLogOptions;
@@ -32,3 +33,4 @@ pub use rate::Rate;
 pub use repository::{ModelRepository, NamedPath, RepositoryEntry, model_settings};
 pub use running::{Ended, Started, begin, serve_file, until_stopped};
 pub use server::{InferenceServer, Listeners};
+pub use system::SystemAmbient;

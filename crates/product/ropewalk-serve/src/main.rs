@@ -3,8 +3,6 @@
 //! It has no catalogue, no store and no prediction log. Standard error is talk. Exit codes: 0 done, 2 usage or environment,
 //! 130 cut off by a second signal.
 
-mod ambient;
-
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -13,12 +11,10 @@ use std::sync::Arc;
 use clap::Parser;
 use ropewalk_config::{ModelPlace, Serve};
 use ropewalk_inference_server::{
-    Ended, InferenceServerError, ServeArguments, Started, begin, engines, serve_file, until_stopped,
+    Ended, InferenceServerError, ServeArguments, Started, SystemAmbient, begin, engines, serve_file, until_stopped,
 };
 use ropewalk_serving::NoPredictionLog;
 use tokio::runtime::Builder;
-
-use ambient::SystemAmbient;
 
 /// Wrong usage, or something about the machine.
 const ENVIRONMENT: u8 = 2;
