@@ -48,6 +48,9 @@ pub enum InferenceServerError {
         /// What to do about it.
         hint: String,
     },
+    /// No file or folder holds the model.
+    #[error("no file or folder that is served holds the model `{0}`")]
+    UnknownModel(String),
     /// A `config.pbtxt` cannot be read.
     #[error("{}, line {line}: {reason}", path.display())]
     ModelConfig {
@@ -91,6 +94,7 @@ impl Diagnose for InferenceServerError {
             Self::Key { .. } => "inference_server.key",
             Self::JwtKeys { .. } => "inference_server.jwt_keys",
             Self::Place { .. } => "inference_server.place",
+            Self::UnknownModel(_) => "inference_server.unknown_model",
             Self::ModelConfig { .. } => "inference_server.model_config",
             Self::Options { .. } => "inference_server.options",
             Self::Serve(_) => "inference_server.serve",
@@ -111,6 +115,7 @@ impl Diagnose for InferenceServerError {
             Self::JwtKeys { .. } => {
                 "give a secret of 32 bytes or more, an RSA or P-256 public key in PEM, or a JWK set"
             }
+            Self::UnknownModel(_) => "ask for the repository's index",
             Self::ModelConfig { .. } => "see Triton's model configuration: the text form of a ModelConfig message",
             Self::Place { hint, .. } | Self::Options { hint, .. } => hint,
             Self::Serve(_) => return None,

@@ -28,6 +28,7 @@ use crate::measures::Measures;
 use crate::traces::{Span, Tracer};
 use crate::{Caller, ServerOptions};
 use address::Addresses;
+use body::Overrun;
 use caller::Callers;
 pub(crate) use refusal::{Refusal, overflow};
 use room::Rooms;
@@ -111,34 +112,36 @@ impl Gate {
     }
 
     /// Everything that is asked before an endpoint sees the request.
-    async fn admitted(&self, wire: Wire, request: Request) -> Result<Admitted, (Refusal, Request)> {
+    async fn admitted(&self, wire: Wire, request: Request) -> Result<Admitted, Refused> {
         let path = request.uri().path();
         let public = is_public(wire, path);
         if let Some(refusal) = self.wrong_time(wire, path) {
-            return Err((refusal, request));
+            return Err(Refused::new(refusal, request));
         }
         if public {
-            return Ok(Admitted { request, room: None, caller: None });
+            return Ok(Admitted { request, room: None, overrun: Overrun::default(), caller: None });
         }
         if let Err(refusal) = self.addresses.check(&request) {
-            return Err((refusal, request));
+            return Err(Refused::new(refusal, request));
         }
         let caller = match self.callers.identified(request.headers(), Instant::now()) {
             Ok(caller) => caller,
-            Err(refusal) => return Err((refusal, request)),
+            Err(refusal) => return Err(Refused::new(refusal, request)),
         };
         let room = if path == crate::routes::METRICS_PATH {
             None
         } else {
             match self.rooms.enter(wire, &request) {
                 Ok(room) => Some(room),
-                Err(refusal) => return Err((refusal, request)),
+                Err(refusal) => return Err(Refused::new(refusal, request)),
             }
         };
-        match caller::permitted(wire, caller.as_ref(), request, self.rooms.longest()).await {
-            Ok(request) => Ok(Admitted { request, room, caller }),
-            Err(refused) => Err(refused),
-        }
+        let (request, overrun) = match &room {
+            Some(room) => room.meter(wire, request),
+            None => (request, Overrun::default()),
+        };
+        let request = caller::permitted(wire, caller.as_ref(), request, self.rooms.longest(), &overrun).await?;
+        Ok(Admitted { request, room, overrun, caller })
     }
 
     fn wrong_time(&self, wire: Wire, path: &str) -> Option<Refusal> {
@@ -152,9 +155,19 @@ impl Gate {
     }
 }
 
+/// A request that goes no further, and why.
+struct Refused(Box<(Refusal, Request)>);
+
+impl Refused {
+    fn new(refusal: Refusal, request: Request) -> Self {
+        Self(Box::new((refusal, request)))
+    }
+}
+
 struct Admitted {
     request: Request,
     room: Option<room::Room>,
+    overrun: Overrun,
     caller: Option<Caller>,
 }
 
@@ -196,7 +209,8 @@ pub(crate) async fn pass(State((gate, wire)): State<(Arc<Gate>, Wire)>, mut requ
             client = admitted.caller.as_ref().map(|caller| Arc::clone(&caller.name));
             gate.answered(wire, admitted, next).await
         }
-        Err((refusal, request)) => {
+        Err(refused) => {
+            let (refusal, request) = *refused.0;
             gate.measures.refused(&refusal);
             gate.forget(wire, request).await;
             refusal.response(wire)
@@ -211,13 +225,12 @@ pub(crate) async fn pass(State((gate, wire)): State<(Arc<Gate>, Wire)>, mut requ
 
 impl Gate {
     async fn answered(&self, wire: Wire, admitted: Admitted, next: Next) -> Response {
-        let Admitted { mut request, room, caller } = admitted;
+        let Admitted { mut request, room, overrun, caller } = admitted;
         let labels = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
         let labels = labels.map(|value| vec![("traceparent".to_owned(), value.to_owned())]).unwrap_or_default();
         let client = caller.map(|caller| caller.name);
         request.extensions_mut().insert(RequestContext { client, labels, ..RequestContext::default() });
         let Some(room) = room else { return next.run(request).await };
-        let (request, overrun) = room.meter(wire, request);
         let answer = next.run(request).await;
         if overrun.happened() {
             self.measures.refused(&Refusal::Memory);

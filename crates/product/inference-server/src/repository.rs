@@ -191,7 +191,7 @@ impl ModelRepository {
     async fn model(&self, name: &str) -> Result<FoundModel, InferenceServerError> {
         let found = self.find().await?;
         let model = found.models.into_iter().find(|model| model.name.as_str() == name);
-        model.ok_or_else(|| wrong(Path::new(name), "no file or folder holds this model", "ask for the index"))
+        model.ok_or_else(|| InferenceServerError::UnknownModel(name.to_owned()))
     }
 
     /// Loads the versions of a model, those that are loaded and unchanged only if `again`.

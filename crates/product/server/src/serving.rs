@@ -11,7 +11,9 @@ use ropewalk_inference_server::{
     Ended, Environment, InferenceServer, InferenceServerError, Started, begin, engines, model_settings, until_stopped,
 };
 use ropewalk_registry::MlModel;
-use ropewalk_serving::{HostedModel, LogSettings, ModelHost, ModelSettings, NoPredictionLog, PredictionLog};
+use ropewalk_serving::{
+    HostedModel, LogSettings, ModelHost, ModelSettings, NoPredictionLog, PredictionLog, PredictionSink,
+};
 use ropewalk_store::files::TemporaryDirectory;
 use ropewalk_types::{Ambient, Digest, ModelName, Uri};
 
@@ -60,19 +62,30 @@ impl OpenProject {
     /// # Errors
     /// As [`TrackingHome::serve_models`].
     pub async fn serve(&self, serve: &Serve, environment: &Environment) -> Result<ModelServer, ServerError> {
-        TrackingHome::of(self).serve_models(serve, environment).await
+        let home = TrackingHome::of(self);
+        let log = home.prediction_log();
+        home.serve_models(serve, environment, log).await
     }
 }
 
 impl TrackingHome {
+    /// Where predictions of what is served from here are kept.
+    pub fn prediction_log(&self) -> Arc<dyn PredictionSink> {
+        Arc::new(PredictionLog::open(self.catalog.clone(), LogSettings::default()))
+    }
+
     /// Binds both listeners, loads the models and begins to answer.
     ///
     /// # Errors
     /// What keeps the server from what `serve` says, a model that is not registered or that no engine takes, a port that is
     /// taken. Nothing listens then.
-    pub async fn serve_models(&self, serve: &Serve, environment: &Environment) -> Result<ModelServer, ServerError> {
+    pub async fn serve_models(
+        &self,
+        serve: &Serve,
+        environment: &Environment,
+        log: Arc<dyn PredictionSink>,
+    ) -> Result<ModelServer, ServerError> {
         let ambient: Arc<dyn Ambient> = Arc::new(SystemAmbient);
-        let log = Arc::new(PredictionLog::open(self.catalog.clone(), LogSettings::default()));
         let further = axum::Router::new();
         let Started { server, notes, .. } =
             begin(serve, environment, engines(environment), log, ambient, further).await?;
@@ -139,7 +152,8 @@ impl TrackingHome {
             return Ok((digest, onnx.into(), None));
         }
         let (described, text) = folder.file(MLMODEL, MLMODEL_BYTES).await.map_err(wrong)?;
-        let text = String::from_utf8(text.to_vec()).map_err(|error| wrong(format!("its MLmodel is no text: {error}")))?;
+        let text =
+            String::from_utf8(text.to_vec()).map_err(|error| wrong(format!("its MLmodel is no text: {error}")))?;
         let model = MlModel::parse(&text).map_err(|error| wrong(error.to_string()))?;
         if let Some(path) = model.onnx {
             let (digest, onnx) = folder.file(&path, ONNX_BYTES).await.map_err(wrong)?;
@@ -181,10 +195,7 @@ impl ModelServer {
     ///
     /// # Errors
     /// A listener breaks, or the log cannot be written.
-    pub async fn until_stopped(
-        self,
-        told: impl FnOnce() + Send,
-    ) -> Result<Ended, InferenceServerError> {
+    pub async fn until_stopped(self, told: impl FnOnce() + Send) -> Result<Ended, InferenceServerError> {
         until_stopped(self.server, told).await
     }
 

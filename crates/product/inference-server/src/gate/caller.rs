@@ -5,9 +5,10 @@ use std::time::{Instant, SystemTime};
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderMap, header};
-use http_body_util::{BodyExt as _, Limited};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
-use super::{Refusal, Wire};
+use super::body::Overrun;
+use super::{Refusal, Refused, Wire};
 use crate::rate::Bucket;
 use crate::{ApiKeys, Caller, JwtVerifier, Rate, ServerOptions};
 
@@ -88,21 +89,22 @@ pub(super) async fn permitted(
     caller: Option<&Caller>,
     request: Request,
     longest: usize,
-) -> Result<Request, (Refusal, Request)> {
+    overrun: &Overrun,
+) -> Result<Request, Refused> {
     let Some(caller) = caller.filter(|caller| caller.models.is_some()) else { return Ok(request) };
     let forbidden = |what: &str| Refusal::Forbidden(format!("this key may not ask {what}"));
     match (wire, request.uri().path()) {
         (Wire::Rest, "/v2" | "/v2/") | (Wire::Grpc, "/inference.GRPCInferenceService/ServerMetadata") => Ok(request),
         (Wire::Rest, path) => match model_of_path(path).filter(|model| caller.may_ask(model)) {
             Some(_) => Ok(request),
-            None => Err((forbidden("for this"), request)),
+            None => Err(Refused::new(forbidden("for this"), request)),
         },
         (Wire::Grpc, path) => {
             let method = path.strip_prefix("/inference.GRPCInferenceService/").unwrap_or_default();
             if !matches!(method, "ModelInfer" | "ModelReady" | "ModelMetadata" | "ModelConfig" | "ModelStatistics") {
-                return Err((forbidden("for this: it is limited to single calls for its models"), request));
+                return Err(Refused::new(forbidden("for this: it is limited to single calls for its models"), request));
             }
-            message_checked(caller, request, longest).await
+            message_checked(caller, request, longest, overrun).await
         }
     }
 }
@@ -127,11 +129,23 @@ fn unescaped(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-async fn message_checked(caller: &Caller, request: Request, longest: usize) -> Result<Request, (Refusal, Request)> {
+async fn message_checked(
+    caller: &Caller,
+    request: Request,
+    longest: usize,
+    overrun: &Overrun,
+) -> Result<Request, Refused> {
     let (head, body) = request.into_parts();
     let bytes = match Limited::new(body, longest.saturating_add(PREFIX)).collect().await {
         Ok(collected) => collected.to_bytes(),
-        Err(_) => return Err((Refusal::TooLong(longest), Request::from_parts(head, Body::empty()))),
+        Err(error) => {
+            let refusal = match error {
+                _ if overrun.happened() => Refusal::Memory,
+                error if error.is::<LengthLimitError>() => Refusal::TooLong(longest),
+                _ => Refusal::Late,
+            };
+            return Err(Refused::new(refusal, Request::from_parts(head, Body::empty())));
+        }
     };
     let model = bytes.split_at_checked(PREFIX).filter(|(prefix, _)| prefix.first() == Some(&0));
     let may = model.and_then(|(_, message)| first_text(message)).is_some_and(|model| caller.may_ask(model));
@@ -139,7 +153,7 @@ async fn message_checked(caller: &Caller, request: Request, longest: usize) -> R
     if may {
         return Ok(request);
     }
-    Err((Refusal::Forbidden("this key may not ask for this model".to_owned()), request))
+    Err(Refused::new(Refusal::Forbidden("this key may not ask for this model".to_owned()), request))
 }
 
 /// The value of field 1 of a message of Protocol Buffers, where it stands first, as all writers have it, and only once.

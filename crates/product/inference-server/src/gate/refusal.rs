@@ -38,6 +38,8 @@ pub(crate) enum Refusal {
     Memory,
     /// The body is longer than may be.
     TooLong(usize),
+    /// The body did not come in time, or was broken off.
+    Late,
     /// There are too many connections.
     Connections,
 }
@@ -56,6 +58,7 @@ impl Refusal {
             Self::Requests => "requests",
             Self::Memory => "memory",
             Self::TooLong(_) => "length",
+            Self::Late => "late",
             Self::Connections => "connections",
         }
     }
@@ -69,6 +72,7 @@ impl Refusal {
             Self::Unknown | Self::Wrong(_) => (StatusCode::UNAUTHORIZED, Code::Unauthenticated),
             Self::Rate(_) => (StatusCode::TOO_MANY_REQUESTS, Code::ResourceExhausted),
             Self::TooLong(_) => (StatusCode::PAYLOAD_TOO_LARGE, Code::OutOfRange),
+            Self::Late => (StatusCode::REQUEST_TIMEOUT, Code::DeadlineExceeded),
         }
     }
 
@@ -87,6 +91,7 @@ impl Refusal {
             Self::Requests => "too many requests are being answered; try again".to_owned(),
             Self::Memory => "too many long requests are being read; try again".to_owned(),
             Self::TooLong(limit) => format!("the request is longer than {limit} bytes"),
+            Self::Late => "the request did not come in time".to_owned(),
             Self::Connections => "too many connections are open; try again".to_owned(),
         }
     }

@@ -12,9 +12,8 @@ async fn a_key_beyond_its_rate_is_told_when_to_come_again() {
         serve.keys.insert("shop".to_owned(), limited);
     })
     .await;
-    let ask = async || {
-        client().post(world.infer_url()).header("x-api-key", KEY).json(&row()).send().await.expect("answer")
-    };
+    let ask =
+        async || client().post(world.infer_url()).header("x-api-key", KEY).json(&row()).send().await.expect("answer");
     assert_eq!((ask().await.status().as_u16(), ask().await.status().as_u16()), (200, 200));
     let third = ask().await;
     assert_eq!(third.status(), 429);

@@ -58,8 +58,7 @@ impl World {
         serve.models = vec![ModelPlace::Path { name: None, path: file }];
         change(&mut serve);
         let latch = Arc::new(Latch::default());
-        let engines =
-            Engines::new(vec![Arc::new(Patient { latch: Arc::clone(&latch) })]);
+        let engines = Engines::new(vec![Arc::new(Patient { latch: Arc::clone(&latch) })]);
         let environment = Environment::from([("KEY".to_owned(), KEY.to_owned())]);
         let (log, ambient) = (Arc::new(NoPredictionLog), Arc::new(ManualAmbient::default()));
         let Started { server, repository, .. } =

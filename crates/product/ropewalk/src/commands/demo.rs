@@ -4,8 +4,8 @@ mod story;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use ropewalk_pipeline::{RunReport, StageState};
 use ropewalk_inference_server::InferenceServer;
+use ropewalk_pipeline::{RunReport, StageState};
 use ropewalk_server::{ModelServer, OpenProject, ServerError};
 use ropewalk_store::files;
 use ropewalk_types::Uri;

@@ -24,7 +24,7 @@ pub(super) async fn run(shared: &Shared, arguments: Serve) -> Ending {
     if kept.data.is_some() {
         let home = commands::open_home(shared, &kept).await?;
         let serve = checked(flags.over(file.unwrap_or_default()))?;
-        let ending = told(shared.output, home.serve_models(&serve, &environment).await?).await;
+        let ending = told(shared.output, home.serve_models(&serve, &environment, home.prediction_log()).await?).await;
         home.close().await;
         return ending;
     }
@@ -37,7 +37,8 @@ pub(super) async fn run(shared: &Shared, arguments: Serve) -> Ending {
 
 fn checked(serve: Configured) -> Result<Configured, ServerError> {
     if serve.models.is_empty() {
-        let hint = "name a file, a folder or models:/NAME@ALIAS, or write models = [\"models:/NAME@champion\"] in [serve]";
+        let hint =
+            "name a file, a folder or models:/NAME@ALIAS, or write models = [\"models:/NAME@champion\"] in [serve]";
         return Err(ServerError::Unknown { what: "there is no model to serve".to_owned(), hint: hint.to_owned() });
     }
     Ok(serve)
@@ -62,7 +63,10 @@ fn tell(format: Format, server: &ModelServer) {
             "rest_url": server.rest_url(), "grpc_url": server.grpc_url(), "models": models,
         }));
     }
-    terminal::say(&format!("serving {}", if models.is_empty() { "no model yet".to_owned() } else { models.join(", ") }));
+    terminal::say(&format!(
+        "serving {}",
+        if models.is_empty() { "no model yet".to_owned() } else { models.join(", ") }
+    ));
     terminal::say(&format!("REST  {}/v2", server.rest_url()));
     terminal::say(&format!("gRPC  {}", server.grpc_url()));
     terminal::say("stop with Ctrl-C");

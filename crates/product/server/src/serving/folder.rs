@@ -21,9 +21,7 @@ impl<'t> ModelFolder<'t> {
     /// The folder that `runs:/RUN_ID/PATH` or another URI of artifacts names.
     pub(super) async fn at(tracking: &'t Tracking, place: &str) -> Result<Self, String> {
         let (home, folder) = match place.parse::<Uri>() {
-            Ok(Uri::Run { run, path }) => {
-                (tracking.artifact_home(run).await.map_err(|error| error.to_string())?, path)
-            }
+            Ok(Uri::Run { run, path }) => (tracking.artifact_home(run).await.map_err(|error| error.to_string())?, path),
             _ => (ArtifactHome::of_uri(place).map_err(|error| error.to_string())?, String::new()),
         };
         match home {
