@@ -99,10 +99,10 @@ impl JwtVerifier {
         let (now, leeway) = (now as f64, self.leeway as f64);
         // A token that never ends could not be taken back.
         let expiry = claims.exp.ok_or("the token has no expiry")?;
-        if !(expiry + leeway > now) {
+        if expiry + leeway <= now {
             return Err("the token has expired");
         }
-        if claims.nbf.is_some_and(|begin| !(begin - leeway <= now)) {
+        if claims.nbf.is_some_and(|begin| begin - leeway > now) {
             return Err("the token is not valid yet");
         }
         if self.issuer.is_some() && self.issuer != claims.iss {

@@ -79,7 +79,6 @@ impl ServerOptions {
             message_bytes: self.limits.body_bytes,
             body_time: Duration::from_secs(self.limits.body_seconds),
             requests: self.limits.requests,
-            ..ProtocolLimits::default()
         }
     }
 

@@ -23,7 +23,6 @@ const CLOSING: Duration = Duration::from_secs(2);
 const FLUSHING: Duration = Duration::from_secs(5);
 
 /// Both ports, taken before anything is loaded, so that what is in the way is known at once.
-#[derive(Debug)]
 pub struct Listeners {
     rest: (TcpListener, SocketAddr, Option<TlsAcceptor>),
     grpc: (TcpListener, SocketAddr, Option<TlsAcceptor>),
@@ -43,6 +42,12 @@ impl Listeners {
         let (rest, rest_address) = bound(options.host, options.rest_port).await?;
         let (grpc, grpc_address) = bound(options.host, options.grpc_port).await?;
         Ok(Self { rest: (rest, rest_address, rest_tls), grpc: (grpc, grpc_address, grpc_tls) })
+    }
+}
+
+impl std::fmt::Debug for Listeners {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Listeners").field("rest", &self.rest.1).field("grpc", &self.grpc.1).finish_non_exhaustive()
     }
 }
 

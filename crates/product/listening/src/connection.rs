@@ -98,7 +98,6 @@ pub fn descriptors() -> usize {
 }
 
 /// Takes connections and answers what comes over them.
-#[derive(Debug)]
 pub struct Acceptor {
     /// Where they come.
     pub listener: TcpListener,

@@ -67,15 +67,16 @@ pub(crate) fn wrong(path: &Path, reason: &str, hint: &str) -> InferenceServerErr
 pub(crate) fn find(path: &Path, name: Option<&ModelName>) -> Result<Found, InferenceServerError> {
     let root =
         path.canonicalize().map_err(|error| wrong(path, &error.to_string(), "name a file or folder that is there"))?;
-    let looking = Looking { root: &root };
     if !root.is_dir() {
         let name = name.cloned().map_or_else(|| stem(path), Ok)?;
-        return Ok(looking.alone(name, ModelFile::Onnx(root.clone()), path));
+        return Ok(alone(name, ModelFile::Onnx(root), path));
     }
+    let looking = Looking { root: &root };
     let entries = files::list(&root)?;
-    if let Some(model) =
-        looking.model(&root, name.map_or_else(|| file_name(path, &root), |name| Ok(name.to_string())), &entries)?
-    {
+    if let Some(mut model) = looking.model(&root, file_name(path, &root), &entries)? {
+        if let Some(name) = name {
+            model.name = name.clone();
+        }
         return Ok(Found { models: vec![model], passed_over: Vec::new() });
     }
     if let Some(name) = name {
@@ -102,22 +103,22 @@ fn file_name(path: &Path, root: &Path) -> Result<String, InferenceServerError> {
     name.map(str::to_owned).ok_or_else(|| wrong(path, "it has no name", "give it one: NAME=PATH"))
 }
 
+fn alone(name: ModelName, file: ModelFile, path: &Path) -> Found {
+    let mut found = Found::default();
+    if path.extension().is_none_or(|extension| extension != "onnx") {
+        found.passed_over.push(format!("{} is read as ONNX, whatever its name says", path.display()));
+    }
+    let versions = BTreeMap::from([(1, file)]);
+    found.models.push(FoundModel { name, versions, config: TritonConfig::default() });
+    found
+}
+
 struct Looking<'r> {
     /// What may not be left, without links.
     root: &'r Path,
 }
 
 impl Looking<'_> {
-    fn alone(&self, name: ModelName, file: ModelFile, path: &Path) -> Found {
-        let mut found = Found::default();
-        if path.extension().is_none_or(|extension| extension != "onnx") {
-            found.passed_over.push(format!("{} is read as ONNX, whatever its name says", path.display()));
-        }
-        let versions = BTreeMap::from([(1, file)]);
-        found.models.push(FoundModel { name, versions, config: TritonConfig::default() });
-        found
-    }
-
     /// The models of the folders in a folder.
     fn models(&self, path: &Path, entries: &[Entry]) -> Result<Found, InferenceServerError> {
         let mut found = Found::default();
