@@ -33,11 +33,12 @@ const ROOMS: [(&str, &[&str]); 10] = [
     ("rten", &["foundation/inference"]),
     ("tonic", &["protocol/", "product/"]),
     ("axum", &["protocol/", "product/"]),
-    ("clap", &["product/ropewalk"]),
+    // The flags of serving are those of two binaries.
+    ("clap", &["product/inference-server", "product/ropewalk"]),
     ("anyhow", &["product/ropewalk"]),
     // DataFusion reads its Parquet through an object store of its own.
     ("object_store", &["foundation/connectors", "foundation/store", "workflow/data"]),
-    ("reqwest", &["foundation/connectors", "product/ropewalk", "product/server"]),
+    ("reqwest", &["foundation/connectors", "product/inference-server", "product/ropewalk", "product/server"]),
 ];
 
 struct Package {

@@ -69,6 +69,11 @@ pub fn open(path: &Path) -> Result<File, FileError> {
     File::open(path).doing("open", path)
 }
 
+/// The file at `path`, opened so that what is written goes to its end; it is made if it is not there.
+pub fn open_append(path: &Path) -> Result<File, FileError> {
+    OpenOptions::new().append(true).create(true).open(path).doing("open", path)
+}
+
 /// Whether something is at `path`; a dangling symbolic link counts as nothing.
 pub fn exists(path: &Path) -> Result<bool, FileError> {
     path.try_exists().doing("look for", path)

@@ -9,6 +9,7 @@ mod edit;
 mod error;
 mod project;
 mod secrets;
+mod serve;
 mod stage;
 
 pub use backends::Backends;
@@ -18,8 +19,12 @@ pub use data::{
 };
 pub use edit::{remote_added, remote_removed};
 pub use error::ConfigError;
-pub use project::{Monitor, Project, ProjectFile, Remote, Serve};
+pub use project::{Monitor, Project, ProjectFile, Remote};
 pub use secrets::{MaskedFile, SecretRules, masked};
+pub use serve::{
+    ModelControl, ModelPlace, ModelPlaceError, ModelSettingsTable, Serve, ServeBatching, ServeCors, ServeJwt, ServeKey,
+    ServeLimits, ServeLog, ServeTls, ServeTrace,
+};
 pub use stage::{Command, Declares, Out, Register, Stage, StageTable, Train};
 
 /// The project file's name, at the root of a project.

@@ -1,5 +1,4 @@
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 use ropewalk_types::{DatasetName, StageName, Uri};
 use serde::{Deserialize, Serialize};
@@ -7,7 +6,7 @@ use serde_json::Value;
 
 use crate::data::holds_password;
 use crate::error::nearest;
-use crate::{Backends, ConfigError, DataSource, Stage, StageTable};
+use crate::{Backends, ConfigError, DataSource, Serve, Stage, StageTable};
 
 /// `ropewalk.toml` as it is written.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -52,26 +51,6 @@ pub struct Project {
 pub struct Remote {
     /// Its URL: `file:PATH`, `s3://BUCKET/PREFIX`, `gs://BUCKET/PREFIX` or `az://CONTAINER/PREFIX`.
     pub url: String,
-}
-
-/// `[serve]`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Serve {
-    /// Models to serve, as `models:/NAME/VERSION` or `models:/NAME@ALIAS`.
-    pub models: Vec<Uri>,
-    /// Address to listen on; loopback unless said otherwise.
-    pub host: IpAddr,
-    /// Port of the REST protocol; 0 takes a free one.
-    pub rest_port: u16,
-    /// Port of the gRPC protocol; 0 takes a free one.
-    pub grpc_port: u16,
-}
-
-impl Default for Serve {
-    fn default() -> Self {
-        Self { models: Vec::new(), host: IpAddr::from([127, 0, 0, 1]), rest_port: 8080, grpc_port: 8081 }
-    }
 }
 
 /// `[monitor]`: how predictions meet the labels that come later.
@@ -165,12 +144,7 @@ impl ProjectFile {
             self.check_declares(file, name, stage, &makers)?;
         }
         self.check_data(file)?;
-        for model in &self.serve.models {
-            if !matches!(model, Uri::ModelVersion { .. } | Uri::ModelAlias { .. }) {
-                let hint = "use models:/NAME/VERSION or models:/NAME@ALIAS".to_owned();
-                return Err(meaning(file, "[serve]", format!("`{model}` is not a model"), Some(hint)));
-            }
-        }
+        self.serve.check(file)?;
         match &self.monitor {
             Some(monitor) => {
                 known(file, "[monitor]", "dataset", monitor.labels.as_str(), makers.keys().map(String::as_str))

@@ -4,11 +4,11 @@ mod server;
 mod spec;
 mod tracking;
 
-use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use ropewalk_inference_server::ServeArguments;
 use ropewalk_types::{StageName, Uri};
 
 pub(crate) use data::{
@@ -159,17 +159,10 @@ pub(crate) struct Run {
 
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
-    /// Models to serve, as models:/NAME/VERSION or models:/NAME@ALIAS; by default those of [serve]
-    pub(crate) models: Vec<Uri>,
-    /// Address to listen on
-    #[arg(long)]
-    pub(crate) host: Option<IpAddr>,
-    /// Port of REST; 0 takes a free one
-    #[arg(long)]
-    pub(crate) rest_port: Option<u16>,
-    /// Port of gRPC; 0 takes a free one
-    #[arg(long)]
-    pub(crate) grpc_port: Option<u16>,
+    #[command(flatten)]
+    pub(crate) kept: Kept,
+    #[command(flatten)]
+    pub(crate) flags: ServeArguments,
 }
 
 #[derive(Debug, Args)]

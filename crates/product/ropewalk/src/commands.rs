@@ -45,7 +45,7 @@ pub(crate) async fn dispatch(arguments: Arguments) -> Ending {
         Command::Init(arguments) => init::run(&shared, &arguments),
         Command::Run(arguments) => Box::pin(run::run(&shared, arguments)).await,
         Command::Status => status::run(&shared).await,
-        Command::Serve(arguments) => serve::run(&shared, arguments).await,
+        Command::Serve(arguments) => Box::pin(serve::run(&shared, arguments)).await,
         Command::Monitor(arguments) => Box::pin(monitor::run(&shared, &arguments)).await,
         Command::Trace(arguments) => Box::pin(trace::run(&shared, &arguments)).await,
         Command::Sql(arguments) => sql::run(&shared, &arguments).await,

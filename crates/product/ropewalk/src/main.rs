@@ -29,13 +29,18 @@ fn main() -> ExitCode {
         Err(error) => return failure::no_runtime(&error),
     };
     // It ends by a signal, too, but by its own way: what is under way is answered first.
-    let ends_itself = matches!(arguments.command, Command::Server(_));
+    let ends_itself = matches!(arguments.command, Command::Server(_) | Command::Serve(_));
+    let serves = matches!(arguments.command, Command::Serve(_));
     let ending = runtime.block_on(async {
         tokio::select! {
             ending = commands::dispatch(arguments) => ending,
             () = interrupted(), if !ends_itself => Ok(failure::INTERRUPTED.into()),
         }
     });
+    if serves {
+        // What a model still evaluates was given its time, or a second signal has ended it.
+        runtime.shutdown_background();
+    }
     let ending = ending.unwrap_or_else(|error| failure::tell(&error));
     if output::is_lost() { failure::ENVIRONMENT.into() } else { ending }
 }

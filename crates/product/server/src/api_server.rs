@@ -4,12 +4,9 @@
 //! follows, and never queued; `/health` is answered at any time.
 
 mod admission;
-mod connection;
 mod credentials;
 mod live;
 mod measures;
-mod stalling;
-mod tls;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -19,6 +16,7 @@ use axum::http::{HeaderValue, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, get};
+use ropewalk_listening::{Acceptor, ConnectionTimes, Speaks, descriptors};
 use ropewalk_mlflow::{MlflowState, guarded, overloaded};
 use ropewalk_registry::{RegistryError, WebhookSender};
 use tokio::net::TcpListener;
@@ -27,11 +25,10 @@ use tokio::task::JoinHandle;
 
 pub use admission::ServerLimits;
 pub use credentials::{CredentialSources, Credentials};
-pub use tls::TlsFiles;
+pub use ropewalk_listening::TlsFiles;
 
 use crate::{ServerError, TrackingHome, WebhookCaller};
 use admission::{Admission, admit};
-use connection::Acceptor;
 use live::Live;
 use measures::Measures;
 
@@ -75,7 +72,7 @@ impl TrackingHome {
         if !options.host.is_loopback() && options.credentials.is_empty() {
             return Err(ServerError::CredentialsAbsent(options.host));
         }
-        let tls = options.tls.as_ref().map(tls::acceptor).transpose()?;
+        let tls = options.tls.as_ref().map(|files| ropewalk_listening::acceptor(files, &["http/1.1"])).transpose()?;
         self.tracking.default_experiment_date().await?;
         let wanted = SocketAddr::new(options.host, options.port);
         let refused = |source| ServerError::Listen { address: wanted.to_string(), source };
@@ -90,8 +87,10 @@ impl TrackingHome {
             tls,
             router: self.router(options, &caller, &measures, stopped.clone()),
             overflow: overflow(),
+            speaks: Speaks::Http1,
             connections: options.limits.connections.min(descriptors() / 2),
-            measures,
+            times: ConnectionTimes::default(),
+            counts: Arc::clone(&measures.connections),
             stopped,
         };
         let registry = self.registry.clone();
@@ -172,10 +171,4 @@ fn measured(text: String) -> Response {
 fn overflow() -> Router {
     let refuse = async || overloaded(RETRY_SECONDS, "too many connections are open");
     Router::new().route("/health", any(async || "OK")).fallback(refuse)
-}
-
-/// How many files and connections this process may have open.
-fn descriptors() -> usize {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
 }

@@ -4,8 +4,10 @@ use ropewalk_catalog::CatalogError;
 use ropewalk_config::ConfigError;
 use ropewalk_data::DataError;
 use ropewalk_inference::InferenceError;
+use ropewalk_inference_server::InferenceServerError;
 use ropewalk_ingest::IngestError;
 use ropewalk_lineage::LineageError;
+use ropewalk_listening::ListeningError;
 use ropewalk_monitoring::MonitoringError;
 use ropewalk_pipeline::{Failure, PipelineError};
 use ropewalk_predictions::PredictionsError;
@@ -53,9 +55,6 @@ pub enum ServerError {
         /// Why not.
         source: std::io::Error,
     },
-    /// Serving without credentials is for this machine alone.
-    #[error("will not listen on {0}: requests carry no credentials, so only this machine may send them")]
-    OpenToAll(std::net::IpAddr),
     /// Without credentials, listening is for this machine alone.
     #[error("will not listen on {0} without credentials: anybody who reaches it could read and change everything")]
     CredentialsAbsent(std::net::IpAddr),
@@ -88,8 +87,10 @@ part!(
     DataError,
     FileError,
     InferenceError,
+    InferenceServerError,
     IngestError,
     LineageError,
+    ListeningError,
     MonitoringError,
     PipelineError,
     PredictionsError,
@@ -110,7 +111,6 @@ impl Diagnose for ServerError {
             Self::Name(_) => "server.name",
             Self::Uri(_) => "server.uri",
             Self::Listen { .. } => "server.listen",
-            Self::OpenToAll(_) => "server.open_to_all",
             Self::CredentialsAbsent(_) => "server.credentials_absent",
             Self::Serve(_) => "server.serve",
             Self::Unknown { .. } => "server.unknown",
@@ -123,7 +123,6 @@ impl Diagnose for ServerError {
             Self::NoProject(_) => Some("begin with `ropewalk init`, or say where it is with --project".to_owned()),
             Self::NoBackend { built_in, .. } => Some(format!("use {built_in}")),
             Self::Listen { .. } => Some("choose another port; 0 takes a free one".to_owned()),
-            Self::OpenToAll(_) => Some("use 127.0.0.1, behind a proxy that asks for credentials".to_owned()),
             Self::CredentialsAbsent(_) => Some(
                 "ask for a token with --token-file or ROPEWALK_SERVER_TOKEN, or for users with --users-file".to_owned(),
             ),

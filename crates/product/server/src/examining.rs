@@ -2,6 +2,7 @@ use std::path::Path;
 
 use ropewalk_connectors::{MONGODB_TESTED_AGAINST, redacted};
 use ropewalk_execution::Program;
+use ropewalk_inference_server::{EngineFinding, Environment, engine_findings};
 use ropewalk_store::link_support;
 use ropewalk_types::Diagnose;
 use serde::Serialize;
@@ -31,12 +32,13 @@ impl Finding {
 }
 
 /// Looks whether what a project needs is there; `start` is in or below its folder.
-pub async fn examine(start: &Path, access: Access) -> Vec<Finding> {
+pub async fn examine(start: &Path, access: Access, environment: &Environment) -> Vec<Finding> {
     let mut findings = vec![
-        Finding::good("program", format!("ropewalk {}, inference engine `classical`", env!("CARGO_PKG_VERSION"))),
+        Finding::good("program", format!("ropewalk {}", env!("CARGO_PKG_VERSION"))),
         git(start).await,
         document_store(),
     ];
+    findings.extend(engine_findings(environment).into_iter().map(engine));
     match OpenProject::find(start) {
         Err(error) => findings.push(Finding::of("project", &error)),
         Ok(root) => match OpenProject::open(&root, access).await {
@@ -59,6 +61,13 @@ fn pipeline(project: &OpenProject) -> Finding {
         Ok(planned) => Finding::good("pipeline", format!("{} stages", planned.plan.stages().len())),
         Err(error) => Finding::of("pipeline", &error),
     }
+}
+
+/// An engine of models. One that is not here is no fault: the others serve what they can.
+fn engine(found: EngineFinding) -> Finding {
+    let what = format!("engine {}", found.name);
+    let detail = if found.available { found.detail } else { format!("not here: {}", found.detail) };
+    Finding { what, good: true, detail }
 }
 
 /// How files come from the store into the work tree.

@@ -1,201 +1,209 @@
-use std::net::{IpAddr, SocketAddr};
+//! Registered models behind the inference server: resolved, taken out of the store, and handed to its host.
+
+mod folder;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ropewalk_inference::{EmbeddedEngine, Engines};
-use ropewalk_open_inference::{ProtocolLimits, grpc_service, health_service};
-use ropewalk_registry::{ModelVersion, TrackedModels};
-use ropewalk_serving::{
-    HostLimits, HostedModel, LogSettings, ModelHost, ModelMetadata, ModelSettings, PredictionLog, PredictionSink as _,
+use ropewalk_config::{ModelPlace, Serve};
+use ropewalk_inference::ModelSource;
+use ropewalk_inference_server::{
+    Ended, Environment, InferenceServer, InferenceServerError, Started, begin, engines, model_settings, until_stopped,
 };
-use ropewalk_types::{Digest, Uri};
-use tokio::net::TcpListener;
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
-use tokio_stream::wrappers::TcpListenerStream;
+use ropewalk_registry::MlModel;
+use ropewalk_serving::{
+    HostedModel, LogSettings, ModelHost, ModelSettings, NoPredictionLog, PredictionLog, PredictionSink,
+};
+use ropewalk_store::files::TemporaryDirectory;
+use ropewalk_types::{Ambient, Digest, ModelName, Uri};
 
-use crate::{OpenProject, ServerError};
+use crate::{OpenProject, ServerError, SystemAmbient, TrackingHome};
+use folder::ModelFolder;
 
 /// Largest graph of a client's that is loaded: a file of ONNX cannot be larger, whose format is Protocol Buffers.
 const ONNX_BYTES: u64 = 2 << 30;
+/// Longest `MLmodel` that is read.
+const MLMODEL_BYTES: u64 = 4 << 20;
+/// The file that describes a model of MLflow's.
+const MLMODEL: &str = "MLmodel";
+/// What is served besides graphs that a stage made.
+const HINT: &str = "what is served is a graph that a stage made, or a model that an MLflow client logged here";
 
-/// What to serve, and where.
-#[derive(Clone, Debug)]
-pub struct ServeOptions {
-    /// Models, by version or alias.
-    pub models: Vec<Uri>,
-    /// Address to listen on.
-    pub host: IpAddr,
-    /// Port of REST; 0 takes a free one.
-    pub rest_port: u16,
-    /// Port of gRPC; 0 takes a free one.
-    pub grpc_port: u16,
+/// A server of registered models.
+#[derive(Debug)]
+pub struct ModelServer {
+    server: InferenceServer,
+    /// What was passed over or has no effect.
+    notes: Vec<String>,
+    /// Folders that workers read their models from; they go with the server.
+    _folders: Vec<TemporaryDirectory>,
 }
 
-/// An inference server at work.
-pub struct InferenceServer {
-    host: Arc<ModelHost>,
-    rest: SocketAddr,
-    grpc: SocketAddr,
-    stop: watch::Sender<bool>,
-    listeners: Vec<JoinHandle<Result<(), ServerError>>>,
-}
-
-/// The engines of this program.
-pub(crate) fn engines() -> Engines {
-    Engines::new(vec![Arc::new(EmbeddedEngine)])
+/// Serves models of files and folders, which need no project; their predictions are not logged.
+///
+/// # Errors
+/// What keeps the server from what `serve` says. Nothing listens then.
+pub async fn serve_files(serve: &Serve, environment: &Environment) -> Result<ModelServer, ServerError> {
+    let (log, ambient) = (Arc::new(NoPredictionLog), Arc::new(SystemAmbient));
+    let further = axum::Router::new();
+    let Started { server, notes, .. } = begin(serve, environment, engines(environment), log, ambient, further).await?;
+    server.ready();
+    Ok(ModelServer { server, notes, _folders: Vec::new() })
 }
 
 impl OpenProject {
-    /// The options of `[serve]`.
-    pub fn serve_options(&self) -> ServeOptions {
-        let serve = &self.file.serve;
-        ServeOptions {
-            models: serve.models.clone(),
-            host: serve.host,
-            rest_port: serve.rest_port,
-            grpc_port: serve.grpc_port,
-        }
+    /// `[serve]` of the project; what it names relative to the project is below its root.
+    pub fn serve_options(&self) -> Serve {
+        self.file.serve.clone().below(&self.root)
     }
 
     /// Loads the models, binds both listeners and begins to answer.
     ///
     /// # Errors
-    /// An address that is not loopback (requests carry no credentials), a model that is not registered or that the
-    /// engine refuses, a port that is taken. Nothing listens then.
-    pub async fn serve(&self, options: &ServeOptions) -> Result<InferenceServer, ServerError> {
-        if !options.host.is_loopback() {
-            return Err(ServerError::OpenToAll(options.host));
-        }
-        let log = PredictionLog::open(self.catalog.clone(), LogSettings::default());
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let host =
-            Arc::new(ModelHost::new(engines(), Arc::new(log), Arc::clone(&self.ambient), HostLimits::for_cores(cores)));
-        for model in &options.models {
-            self.load(&host, model).await?;
-        }
-        let rest = bind(options.host, options.rest_port).await?;
-        let grpc = bind(options.host, options.grpc_port).await?;
-        let addresses = (address(&rest)?, address(&grpc)?);
-        let (stop, stopped) = watch::channel(false);
-        let listeners = vec![
-            tokio::spawn(serve_rest(rest, Arc::clone(&host), stopped.clone())),
-            tokio::spawn(serve_grpc(grpc, Arc::clone(&host), stopped)),
-        ];
-        Ok(InferenceServer { host, rest: addresses.0, grpc: addresses.1, stop, listeners })
+    /// As [`TrackingHome::serve_models`].
+    pub async fn serve(&self, serve: &Serve, environment: &Environment) -> Result<ModelServer, ServerError> {
+        let home = TrackingHome::of(self);
+        let log = home.prediction_log();
+        home.serve_models(serve, environment, log).await
+    }
+}
+
+impl TrackingHome {
+    /// Where predictions of what is served from here are kept.
+    pub fn prediction_log(&self) -> Arc<dyn PredictionSink> {
+        Arc::new(PredictionLog::open(self.catalog.clone(), LogSettings::default()))
     }
 
-    async fn load(&self, host: &ModelHost, model: &Uri) -> Result<ModelMetadata, ServerError> {
-        let version = self.registry.resolve(model).await?;
-        let (digest, onnx) = self.graph(&version).await?;
-        let (name, number) = (version.name.clone(), version.version);
-        let loaded = host
-            .load(HostedModel {
-                name,
-                version: number,
-                digest,
-                source: onnx.into(),
-                settings: ModelSettings::default(),
-            })
-            .await?;
-        host.default_set(&version.name, Some(number))?;
-        Ok(loaded)
+    /// Binds both listeners, loads the models and begins to answer.
+    ///
+    /// # Errors
+    /// What keeps the server from what `serve` says, a model that is not registered or that no engine takes, a port that is
+    /// taken. Nothing listens then.
+    pub async fn serve_models(
+        &self,
+        serve: &Serve,
+        environment: &Environment,
+        log: Arc<dyn PredictionSink>,
+    ) -> Result<ModelServer, ServerError> {
+        let ambient: Arc<dyn Ambient> = Arc::new(SystemAmbient);
+        let further = axum::Router::new();
+        let Started { server, notes, .. } =
+            begin(serve, environment, engines(environment), log, ambient, further).await?;
+        let mut folders = Vec::new();
+        for model in &serve.models {
+            if let ModelPlace::Uri(uri) = model {
+                folders.extend(self.model_load(server.host(), serve, uri).await?);
+            }
+        }
+        // The second round watches the aliases of `serve.models` from here: it has `self`, the host, and `model_load`.
+        server.ready();
+        Ok(ModelServer { server, notes, _folders: folders })
     }
 
-    /// The ONNX graph of a version: what a stage made, or what a client logged by `mlflow.onnx`, as it lies there now.
-    async fn graph(&self, version: &ModelVersion) -> Result<(Digest, Bytes), ServerError> {
-        if let Some(content) = &version.content {
-            return Ok((content.digest, self.store.get_bytes(&content.digest).await?));
-        }
-        let refused = |reason: String| ServerError::Unknown {
-            what: format!("{} cannot be served: {reason}", version.uri()),
-            hint: "what is served is a graph that a stage made, or that `mlflow.onnx.log_model` logged here".to_owned(),
+    /// Loads one model, and makes its version the default one.
+    async fn model_load(
+        &self,
+        host: &ModelHost,
+        serve: &Serve,
+        uri: &Uri,
+    ) -> Result<Option<TemporaryDirectory>, ServerError> {
+        let found = match uri {
+            Uri::Run { .. } => self.logged(uri).await?,
+            _ => self.registered(uri).await?,
         };
-        let files = TrackedModels::new(self.tracking.clone());
-        let model = files.mlmodel(version).await.map_err(refused)?;
-        let path = model.onnx.ok_or_else(|| refused("its MLmodel names no ONNX graph".to_owned()))?;
-        let (artifact, onnx) = files.file(version, &path, ONNX_BYTES).await.map_err(refused)?;
-        Ok((artifact.digest, onnx))
+        let Found { name, version, digest, source, folder } = found;
+        let settings = model_settings(ModelSettings::default(), serve.model.get(name.as_str()))?;
+        host.load(HostedModel { name: name.clone(), version, digest, source, settings }).await?;
+        host.default_set(&name, Some(version))?;
+        Ok(folder)
+    }
+
+    async fn registered(&self, uri: &Uri) -> Result<Found, ServerError> {
+        let version = self.registry.resolve(uri).await?;
+        let (name, number) = (version.name.clone(), version.version);
+        if let Some(content) = &version.content {
+            let onnx: Bytes = self.store.get_bytes(&content.digest).await?;
+            let (digest, source) = (content.digest, onnx.into());
+            return Ok(Found { name, version: number, digest, source, folder: None });
+        }
+        let (digest, source, folder) = self.described(&version.uri(), &version.storage).await?;
+        Ok(Found { name, version: number, digest, source, folder })
+    }
+
+    /// A model among the artifacts of a run, which has the name of its folder.
+    async fn logged(&self, uri: &Uri) -> Result<Found, ServerError> {
+        let Uri::Run { path, .. } = uri else { return Err(refused(uri, "it is not of a run")) };
+        let name = path.rsplit('/').next().unwrap_or_default();
+        let name = if name.is_empty() { "model" } else { name.strip_suffix(".onnx").unwrap_or(name) };
+        let name = ModelName::new(name)?;
+        let (digest, source, folder) = self.described(uri, &uri.to_string()).await?;
+        Ok(Found { name, version: 1, digest, source, folder })
+    }
+
+    /// What lies at a place of artifacts: a file of ONNX, or a folder with an `MLmodel`.
+    async fn described(
+        &self,
+        uri: &Uri,
+        place: &str,
+    ) -> Result<(Digest, ModelSource, Option<TemporaryDirectory>), ServerError> {
+        let wrong = |reason: String| refused(uri, &reason);
+        let folder = ModelFolder::at(&self.tracking, place).await.map_err(wrong)?;
+        if let Some((digest, onnx)) = folder.itself(ONNX_BYTES).await.map_err(wrong)? {
+            return Ok((digest, onnx.into(), None));
+        }
+        let (described, text) = folder.file(MLMODEL, MLMODEL_BYTES).await.map_err(wrong)?;
+        let text =
+            String::from_utf8(text.to_vec()).map_err(|error| wrong(format!("its MLmodel is no text: {error}")))?;
+        let model = MlModel::parse(&text).map_err(|error| wrong(error.to_string()))?;
+        if let Some(path) = model.onnx {
+            let (digest, onnx) = folder.file(&path, ONNX_BYTES).await.map_err(wrong)?;
+            return Ok((digest, onnx.into(), None));
+        }
+        let kept = folder.written().await.map_err(wrong)?;
+        let source = ModelSource::Folder(kept.path().to_owned());
+        Ok((described, source, Some(kept)))
     }
 }
 
-impl InferenceServer {
-    /// `http://HOST:PORT` of REST.
-    pub fn rest_url(&self) -> String {
-        format!("http://{}", self.rest)
+/// A model as it was found.
+struct Found {
+    name: ModelName,
+    version: u64,
+    digest: Digest,
+    source: ModelSource,
+    /// Where its files were written to, if they had to be.
+    folder: Option<TemporaryDirectory>,
+}
+
+fn refused(uri: &Uri, reason: &str) -> ServerError {
+    ServerError::Unknown { what: format!("{uri} cannot be served: {reason}"), hint: HINT.to_owned() }
+}
+
+impl ModelServer {
+    /// The server.
+    pub fn server(&self) -> &InferenceServer {
+        &self.server
     }
 
-    /// `HOST:PORT` of gRPC, as its clients want it.
-    pub fn grpc_url(&self) -> String {
-        self.grpc.to_string()
+    /// What was passed over or has no effect.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
-    /// The loaded models.
-    pub fn models(&self) -> Vec<ModelMetadata> {
-        self.host.model_list()
+    /// Serves until Ctrl-C or SIGTERM, then answers what is under way and writes the rest of the log; a second signal ends it
+    /// at once.
+    ///
+    /// # Errors
+    /// A listener breaks, or the log cannot be written.
+    pub async fn until_stopped(self, told: impl FnOnce() + Send) -> Result<Ended, InferenceServerError> {
+        until_stopped(self.server, told).await
     }
 
-    /// Waits until every answer so far is in the prediction log.
-    pub async fn flush(&self) -> Result<(), ServerError> {
-        Ok(self.host.log().flush().await?)
-    }
-
-    /// Waits until a listener breaks; does not end otherwise.
-    pub async fn broken(&mut self) -> ServerError {
-        let (ended, _, _) = futures::future::select_all(&mut self.listeners).await;
-        match ended {
-            Ok(Err(error)) => error,
-            Ok(Ok(())) => ServerError::Serve("a listener stopped by itself".to_owned()),
-            Err(error) => ServerError::Serve(error.to_string()),
-        }
-    }
-
-    /// Stops: takes no new requests, answers those under way, and writes the rest of the log.
+    /// Stops: answers what is under way, and writes the rest of the log.
+    ///
+    /// # Errors
+    /// The log cannot be written.
     pub async fn stop(self) -> Result<(), ServerError> {
-        // The listeners hold the other ends; where they are gone there is nobody to tell.
-        let _ = self.stop.send(true);
-        for listener in self.listeners {
-            listener.await.map_err(|error| ServerError::Serve(error.to_string()))??;
-        }
-        Ok(self.host.log().close().await?)
+        Ok(self.server.stop().await?)
     }
-}
-
-async fn bind(host: IpAddr, port: u16) -> Result<TcpListener, ServerError> {
-    let address = SocketAddr::new(host, port);
-    TcpListener::bind(address).await.map_err(|source| ServerError::Listen { address: address.to_string(), source })
-}
-
-fn address(listener: &TcpListener) -> Result<SocketAddr, ServerError> {
-    listener.local_addr().map_err(|error| ServerError::Serve(error.to_string()))
-}
-
-async fn serve_rest(
-    listener: TcpListener,
-    host: Arc<ModelHost>,
-    stopped: watch::Receiver<bool>,
-) -> Result<(), ServerError> {
-    let router = ropewalk_open_inference::router(host, ProtocolLimits::default());
-    axum::serve(listener, router)
-        .with_graceful_shutdown(stop_signal(stopped))
-        .await
-        .map_err(|error| ServerError::Serve(error.to_string()))
-}
-
-async fn serve_grpc(
-    listener: TcpListener,
-    host: Arc<ModelHost>,
-    stopped: watch::Receiver<bool>,
-) -> Result<(), ServerError> {
-    tonic::transport::Server::builder()
-        .add_service(health_service(Arc::clone(&host)))
-        .add_service(grpc_service(host, ProtocolLimits::default()))
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop_signal(stopped))
-        .await
-        .map_err(|error| ServerError::Serve(error.to_string()))
-}
-
-async fn stop_signal(mut stopped: watch::Receiver<bool>) {
-    // An error says that the server was dropped: that is a stop, too.
-    let _ = stopped.wait_for(|stopped| *stopped).await;
 }

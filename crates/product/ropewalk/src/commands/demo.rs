@@ -4,8 +4,9 @@ mod story;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use ropewalk_inference_server::InferenceServer;
 use ropewalk_pipeline::{RunReport, StageState};
-use ropewalk_server::{InferenceServer, OpenProject, ServerError};
+use ropewalk_server::{ModelServer, OpenProject, ServerError};
 use ropewalk_store::files;
 use ropewalk_types::Uri;
 
@@ -38,10 +39,10 @@ pub(super) async fn run(shared: &Shared, arguments: Demo) -> Ending {
         return Ok(WORK_FAILED.into());
     }
     let server = serving(&project, &mut story).await?;
-    replaying(&project, &server, &mut story).await?;
+    replaying(&project, server.server(), &mut story).await?;
     watching(&project, &mut story).await?;
     following(&project, &mut story).await?;
-    story.urls(&server);
+    story.urls(server.server());
     story.tell(shared.output, &root);
     if arguments.keep_serving {
         terminal::say("serving until Ctrl-C");
@@ -53,13 +54,14 @@ pub(super) async fn run(shared: &Shared, arguments: Demo) -> Ending {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn serving(project: &OpenProject, story: &mut Story) -> Result<InferenceServer, ServerError> {
+async fn serving(project: &OpenProject, story: &mut Story) -> Result<ModelServer, ServerError> {
     let mut options = project.serve_options();
     // The demo must not fail because something else listens already; its URLs are in the summary.
-    (options.rest_port, options.grpc_port) = (0, 0);
+    (options.port, options.grpc_port) = (0, 0);
     let begun = Instant::now();
-    let server = project.serve(&options).await?;
-    let models: Vec<String> = server.models().iter().map(|model| format!("{}/{}", model.name, model.version)).collect();
+    let server = project.serve(&options, &commands::environment()).await?;
+    let loaded = server.server().models();
+    let models: Vec<String> = loaded.iter().map(|model| format!("{}/{}", model.name, model.version)).collect();
     story.push(Step::executed("serve", begun, models.join(", ")));
     Ok(server)
 }

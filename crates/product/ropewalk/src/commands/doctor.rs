@@ -9,7 +9,7 @@ pub(super) async fn run(shared: &Shared) -> Ending {
         Some(root) => root.clone(),
         None => commands::current_folder()?,
     };
-    let findings = ropewalk_server::examine(&root, commands::access()?).await;
+    let findings = ropewalk_server::examine(&root, commands::access()?, &commands::environment()).await;
     output::listing(shared.output, &findings, &["WHAT", "STATE", "DETAIL"], |finding| {
         let state = if finding.good { "good" } else { "BAD" };
         vec![finding.what.clone(), state.to_owned(), finding.detail.clone()]

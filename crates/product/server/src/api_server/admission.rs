@@ -10,11 +10,11 @@ use axum::middleware::Next;
 use axum::response::Response;
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
+use ropewalk_listening::{Incoming, Rest};
 use ropewalk_mlflow::overloaded;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::measures::Measures;
-use super::stalling::{Incoming, Rest};
 
 /// The longest message that most endpoints take.
 const LONGEST_MESSAGE: u64 = 1 << 20;

@@ -1,15 +1,11 @@
 use std::collections::BTreeMap;
-use std::io::Read as _;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use ropewalk_listening::private_text;
 use ropewalk_mlflow::Secret;
-use ropewalk_store::files;
 
 use crate::ServerError;
 
-/// Longest file of a token or of users that is read, in bytes.
-const LONGEST_FILE: u64 = 1 << 20;
 /// Shorter tokens are guessed.
 const SHORTEST_TOKEN: usize = 16;
 
@@ -94,24 +90,11 @@ fn users(text: &str, path: &Path) -> Result<BTreeMap<String, Secret>, ServerErro
     Ok(users)
 }
 
-/// A text that nobody but its owner can read.
-fn private_text(path: &Path) -> Result<String, ServerError> {
-    let failed = |error: std::io::Error| ServerError::Serve(format!("cannot read {}: {error}", path.display()));
-    let file = files::open(path)?;
-    let metadata = file.metadata().map_err(failed)?;
-    // A pipe, as of `<(pass show token)`, is nobody else's; it can be read but once.
-    if metadata.is_file() && metadata.mode() & 0o077 != 0 {
-        let what = format!("{} can be read or written by others than its owner", path.display());
-        return Err(wrong(what, &format!("chmod 600 {}", path.display())));
-    }
-    let mut text = String::new();
-    file.take(LONGEST_FILE).read_to_string(&mut text).map_err(failed)?;
-    Ok(text)
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
+
+    use ropewalk_store::files;
 
     use super::*;
 

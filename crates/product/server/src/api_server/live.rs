@@ -19,14 +19,14 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use futures::Stream;
+use ropewalk_listening::{Present, stop_signal};
 use ropewalk_mlflow::{MlflowError, overloaded};
 use ropewalk_tracking::{LiveTopic, Tracking, TrackingError};
 use serde::Deserialize;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
-use super::connection::stop_signal;
-use super::measures::{Measures, Present};
+use super::measures::Measures;
 use topic::{Listening, Said, Topic};
 
 /// Where the events are.

@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use ropewalk_listening::{ConnectionCounts, Present};
 use ropewalk_store::files;
 
 /// Upper bounds of the latency buckets, in microseconds; one more bucket holds what is slower than the last.
@@ -20,8 +21,7 @@ pub(super) struct Measures {
     /// By the pattern of the path, of which there are as many as there are routes; the empty one is no route.
     endpoints: RwLock<HashMap<String, Arc<Endpoint>>>,
     active: AtomicI64,
-    pub(super) connections: AtomicI64,
-    pub(super) connections_refused: AtomicU64,
+    pub(super) connections: Arc<ConnectionCounts>,
     pub(super) listeners: AtomicI64,
 }
 
@@ -30,22 +30,6 @@ struct Endpoint {
     statuses: [AtomicU64; STATUSES.len()],
     buckets: [AtomicU64; BOUNDS_US.len() + 1],
     sum_us: AtomicU64,
-}
-
-/// Counts something as there, until it is dropped.
-pub(super) struct Present<'m>(&'m AtomicI64);
-
-impl<'m> Present<'m> {
-    pub(super) fn new(gauge: &'m AtomicI64) -> Self {
-        gauge.fetch_add(1, Ordering::Relaxed);
-        Self(gauge)
-    }
-}
-
-impl Drop for Present<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 impl Measures {
@@ -90,7 +74,7 @@ impl Measures {
         }
         let gauges = [
             ("ropewalk_http_requests_in_flight", &self.active, "Requests that are being answered."),
-            ("ropewalk_connections", &self.connections, "Open connections."),
+            ("ropewalk_connections", &self.connections.open, "Open connections."),
             ("ropewalk_listeners", &self.listeners, "Clients that listen to events."),
         ];
         for (name, gauge, help) in gauges {
@@ -98,7 +82,7 @@ impl Measures {
             line(&mut text, name, "", &gauge.load(Ordering::Relaxed));
         }
         heading(&mut text, "ropewalk_connections_refused_total", "counter", "Connections beyond the limit.");
-        let refused = self.connections_refused.load(Ordering::Relaxed);
+        let refused = self.connections.refused.load(Ordering::Relaxed);
         line(&mut text, "ropewalk_connections_refused_total", "", &refused);
         heading(&mut text, "ropewalk_catalog_writes_waiting", "gauge", "Writes that wait for the catalogue's writer.");
         line(&mut text, "ropewalk_catalog_writes_waiting", "", &writes);

@@ -1,7 +1,8 @@
 //! The held-out months as requests: what a booking system would have asked, flight by flight.
 
 use futures::{StreamExt as _, TryStreamExt as _};
-use ropewalk_server::{InferenceServer, OpenProject, ServerError};
+use ropewalk_inference_server::InferenceServer;
+use ropewalk_server::{OpenProject, ServerError};
 use serde_json::{Value, json};
 
 /// Requests that are under way at once.

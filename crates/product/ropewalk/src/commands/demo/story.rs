@@ -1,8 +1,9 @@
 use std::path::Path;
 use std::time::Instant;
 
+use ropewalk_inference_server::InferenceServer;
 use ropewalk_monitoring::MonitoringReport;
-use ropewalk_server::{InferenceServer, ServerError};
+use ropewalk_server::ServerError;
 use ropewalk_types::PredictionId;
 use serde::Serialize;
 use serde_json::{Value, json};

@@ -2,13 +2,12 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use ropewalk_listening::stop_signal;
 use ropewalk_tracking::{LiveChange, LiveCursor, LiveTopic, Tracking, TrackingError};
 use serde_json::json;
 use tokio::sync::broadcast::{Receiver, Sender, channel};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
-
-use crate::api_server::connection::stop_signal;
 
 /// Between two questions to the catalogue.
 const PERIOD: Duration = Duration::from_millis(500);

@@ -24,7 +24,7 @@ const REST: Duration = Duration::from_secs(5);
 const MESSAGE: Duration = Duration::from_mins(1);
 
 /// A timer that is only made where something has to be waited for, which is rare.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Patience(Option<Pin<Box<Sleep>>>);
 
 impl Patience {
@@ -40,20 +40,29 @@ impl Patience {
 }
 
 /// A connection on which writing that makes no progress is an error after a while.
-pub(super) struct Stalling<I> {
+pub(crate) struct Stalling<I> {
     io: I,
     after: Duration,
     patience: Patience,
+    /// How long the first bytes of the client may take; none once they are here, or where somebody else looks after it.
+    greeting: Option<Duration>,
+    waiting: Patience,
 }
 
 impl<I> Stalling<I> {
     /// An error comes after [`WRITE`].
-    pub(super) fn new(io: I) -> Self {
+    pub(crate) fn new(io: I) -> Self {
         Self::after(WRITE, io)
     }
 
     fn after(after: Duration, io: I) -> Self {
-        Self { io, after, patience: Patience::default() }
+        Self { io, after, patience: Patience::default(), greeting: None, waiting: Patience::default() }
+    }
+
+    /// Reading is an error, too, if nothing at all has come by then.
+    pub(crate) fn greeted_within(mut self, time: Duration) -> Self {
+        self.greeting = Some(time);
+        self
     }
 
     fn judged<T>(&mut self, poll: Poll<Result<T>>, context: &mut Context<'_>) -> Poll<Result<T>> {
@@ -71,7 +80,16 @@ impl<I> Stalling<I> {
 
 impl<I: AsyncRead + Unpin> AsyncRead for Stalling<I> {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<Result<()>> {
-        Pin::new(&mut self.io).poll_read(context, buffer)
+        let poll = Pin::new(&mut self.io).poll_read(context, buffer);
+        if let Some(time) = self.greeting {
+            if poll.is_ready() {
+                self.greeting = None;
+                self.waiting.renew();
+            } else if self.waiting.is_over(time, context) {
+                return Poll::Ready(Err(Error::new(ErrorKind::TimedOut, "the client says nothing")));
+            }
+        }
+        poll
     }
 }
 
@@ -106,18 +124,18 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Stalling<I> {
 }
 
 /// What was left of a request's body when its handler had enough of it.
-#[derive(Clone, Default)]
-pub(super) struct Rest(Arc<Mutex<Option<Body>>>);
+#[derive(Clone, Debug, Default)]
+pub struct Rest(Arc<Mutex<Option<Body>>>);
 
 impl Rest {
     /// A body that nobody has looked at.
-    pub(super) fn of(body: Body) -> Self {
+    pub fn of(body: Body) -> Self {
         Self(Arc::new(Mutex::new(Some(body))))
     }
 
     /// Reads it and forgets it, within [`REST_BYTES`] and [`REST`]: a client that still sends when the connection is
     /// closed may never see why.
-    pub(super) async fn drain(self) {
+    pub async fn drain(self) {
         let body = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(body) = body else { return };
         let read = async move {
@@ -136,7 +154,8 @@ impl Rest {
 }
 
 /// A request's body that must come in time.
-pub(super) struct Incoming {
+#[derive(Debug)]
+pub struct Incoming {
     body: Body,
     rest: Rest,
     /// Whether there is nothing more to come.
@@ -149,12 +168,12 @@ pub(super) struct Incoming {
 
 impl Incoming {
     /// A body of which the next piece must come in [`PIECE`].
-    pub(super) fn streamed(body: Body, rest: Rest) -> Body {
+    pub fn streamed(body: Body, rest: Rest) -> Body {
         Self::after(PIECE, false, body, rest)
     }
 
     /// A body that must have come in [`MESSAGE`].
-    pub(super) fn message(body: Body, rest: Rest) -> Body {
+    pub fn message(body: Body, rest: Rest) -> Body {
         Self::after(MESSAGE, true, body, rest)
     }
 
@@ -222,6 +241,20 @@ mod tests {
         let error = Stalling::after(SOON, ours).write_all(b"more than fits").await.expect_err("nobody reads");
         assert_eq!(error.kind(), ErrorKind::TimedOut);
         drop(theirs);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_says_nothing_is_given_up() {
+        use tokio::io::AsyncReadExt as _;
+        let (ours, mut theirs) = tokio::io::duplex(4);
+        let mut silent = Stalling::after(NEVER, ours).greeted_within(SOON);
+        let error = silent.read_u8().await.expect_err("nobody speaks");
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        let (ours, mut speaker) = tokio::io::duplex(4);
+        let mut spoken = Stalling::after(NEVER, ours).greeted_within(SOON * 100);
+        speaker.write_all(b"ab").await.expect("write");
+        assert_eq!(spoken.read_u8().await.expect("a byte"), b'a');
+        theirs.shutdown().await.expect("shutdown");
     }
 
     /// A body that moves is in time as one of many pieces, which takes as long as it takes, but not as a message.

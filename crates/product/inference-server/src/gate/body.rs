@@ -1,0 +1,152 @@
+use std::io::{Error, ErrorKind};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes, HttpBody};
+use hyper::body::{Frame, SizeHint};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Sleep, sleep};
+
+use super::room::UNIT;
+
+type Frames = Poll<Option<Result<Frame<Bytes>, axum::Error>>>;
+
+/// What a body needed beyond what it said, held as long as its request is answered.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Overrun(Arc<Extra>);
+
+#[derive(Debug, Default)]
+struct Extra {
+    /// There was no room for all of it, and it was cut off.
+    cut: AtomicBool,
+    room: Mutex<Vec<OwnedSemaphorePermit>>,
+}
+
+impl Overrun {
+    pub(super) fn happened(&self) -> bool {
+        self.0.cut.load(Ordering::Relaxed)
+    }
+
+    fn hold(&self, room: OwnedSemaphorePermit) {
+        self.0.room.lock().unwrap_or_else(PoisonError::into_inner).push(room);
+    }
+}
+
+/// A request's body whose bytes are counted, and that must come in time.
+pub(super) struct Metered {
+    body: Body,
+    /// Bytes that have come, and for how many there is room.
+    come: usize,
+    reserved: usize,
+    /// Where more room is; none counts nothing.
+    store: Option<Arc<Semaphore>>,
+    longest: usize,
+    time: Option<Duration>,
+    timer: Option<Pin<Box<Sleep>>>,
+    overrun: Overrun,
+}
+
+impl Metered {
+    pub(super) fn new(
+        body: Body,
+        reserved: usize,
+        store: Option<Arc<Semaphore>>,
+        time: Option<Duration>,
+        overrun: Overrun,
+        longest: usize,
+    ) -> Self {
+        Self { body, come: 0, reserved, store, longest, time, timer: None, overrun }
+    }
+
+    /// Room for what has come; past the longest message the reader refuses anyway.
+    fn reserve(&mut self) -> Result<(), Error> {
+        let Some(store) = &self.store else { return Ok(()) };
+        let needed = self.come.min(self.longest).saturating_sub(self.reserved);
+        if needed == 0 {
+            return Ok(());
+        }
+        // In steps that double, so that a long body asks seldom.
+        let units = needed.max(self.reserved).div_ceil(UNIT);
+        let least = needed.div_ceil(UNIT);
+        let ask = |units: usize| Arc::clone(store).try_acquire_many_owned(u32::try_from(units).unwrap_or(u32::MAX));
+        match ask(units).or_else(|_| ask(least)) {
+            Ok(permit) => {
+                self.reserved += permit.num_permits() * UNIT;
+                self.overrun.hold(permit);
+                Ok(())
+            }
+            Err(_) => {
+                self.overrun.0.cut.store(true, Ordering::Relaxed);
+                Err(Error::other("too many long requests are being read"))
+            }
+        }
+    }
+
+    fn is_late(&mut self, context: &mut Context<'_>) -> bool {
+        let Some(time) = self.time else { return false };
+        self.timer.get_or_insert_with(|| Box::pin(sleep(time))).as_mut().poll(context).is_ready()
+    }
+}
+
+impl HttpBody for Metered {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Frames {
+        match Pin::new(&mut self.body).poll_frame(context) {
+            Poll::Ready(Some(Ok(frame))) => {
+                self.come += frame.data_ref().map_or(0, Bytes::len);
+                match self.reserve() {
+                    Ok(()) => Poll::Ready(Some(Ok(frame))),
+                    Err(error) => Poll::Ready(Some(Err(axum::Error::new(error)))),
+                }
+            }
+            Poll::Pending if self.is_late(context) => {
+                let late = Error::new(ErrorKind::TimedOut, "the request body did not come in time");
+                Poll::Ready(Some(Err(axum::Error::new(late))))
+            }
+            poll => poll,
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// An answer that holds its room until it is sent: a client that reads slowly counts as long as it does.
+pub(super) struct Held {
+    body: Body,
+    _place: OwnedSemaphorePermit,
+    _memory: OwnedSemaphorePermit,
+}
+
+impl Held {
+    pub(super) fn new(body: Body, place: OwnedSemaphorePermit, memory: OwnedSemaphorePermit) -> Self {
+        Self { body, _place: place, _memory: memory }
+    }
+}
+
+impl HttpBody for Held {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Frames {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

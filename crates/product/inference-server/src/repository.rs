@@ -1,0 +1,278 @@
+//! Models of files and folders: found, loaded, unloaded, and looked at again.
+
+mod layout;
+mod mlflow;
+mod settings;
+mod text_format;
+mod triton;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ropewalk_config::{ModelControl, ModelSettingsTable};
+use ropewalk_inference::ModelSource;
+use ropewalk_serving::{HostedModel, ModelHost};
+use ropewalk_store::files;
+use ropewalk_types::{Diagnose as _, Digest, ModelName};
+use tokio::sync::Mutex;
+
+use crate::InferenceServerError;
+use layout::{Found, FoundModel, ModelFile, disagreement, wrong};
+use mlflow::MLMODEL;
+pub use settings::model_settings;
+
+/// Largest graph that is loaded: a file of ONNX cannot be larger, whose format is Protocol Buffers.
+const ONNX_BYTES: u64 = 2 << 30;
+
+/// A file or folder of models, and the name that it was given.
+pub type NamedPath = (Option<ModelName>, PathBuf);
+
+/// What a version was when it was loaded: a change is seen by it.
+type Stamp = (PathBuf, u64, Option<std::time::SystemTime>);
+
+/// One version of a model in the index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RepositoryEntry {
+    /// The model.
+    pub name: ModelName,
+    /// Its version.
+    pub version: u64,
+    /// Whether it is loaded.
+    pub loaded: bool,
+    /// Why it is not, where that is known.
+    pub reason: String,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    loaded: BTreeMap<(ModelName, u64), Stamp>,
+    failures: BTreeMap<ModelName, String>,
+}
+
+/// The models of files and folders behind a host.
+#[derive(Debug)]
+pub struct ModelRepository {
+    paths: Vec<NamedPath>,
+    tables: BTreeMap<String, ModelSettingsTable>,
+    control: ModelControl,
+    host: Arc<ModelHost>,
+    /// One load or unload at a time.
+    state: Mutex<State>,
+}
+
+impl ModelRepository {
+    /// A repository of these files and folders; `tables` say how single models are served.
+    pub fn new(
+        host: Arc<ModelHost>,
+        paths: Vec<NamedPath>,
+        tables: BTreeMap<String, ModelSettingsTable>,
+        control: ModelControl,
+    ) -> Self {
+        Self { paths, tables, control, host, state: Mutex::default() }
+    }
+
+    /// Whether clients load and unload its models.
+    pub fn is_explicit(&self) -> bool {
+        self.control == ModelControl::Explicit && !self.paths.is_empty()
+    }
+
+    /// Whether it is looked at again and again.
+    pub fn is_polled(&self) -> bool {
+        self.control == ModelControl::Poll && !self.paths.is_empty()
+    }
+
+    /// Loads everything, or nothing where clients say what is loaded. Tells what was passed over and what has no effect.
+    ///
+    /// # Errors
+    /// A file or folder holds no model, or one of them cannot be loaded.
+    pub async fn start(&self) -> Result<Vec<String>, InferenceServerError> {
+        let found = self.find().await?;
+        let mut notes = found.passed_over;
+        for model in &found.models {
+            let all: Vec<&str> = model.config.without_effect.iter().map(String::as_str).collect();
+            if !all.is_empty() {
+                notes.push(format!("config.pbtxt of {}: without effect here: {}", model.name, all.join(", ")));
+            }
+        }
+        if self.is_explicit() {
+            return Ok(notes);
+        }
+        let mut state = self.state.lock().await;
+        for model in &found.models {
+            self.model_load(&mut state, model, true).await?;
+        }
+        Ok(notes)
+    }
+
+    /// Loads a model by its name, or loads it again; versions that are there no more are unloaded.
+    ///
+    /// # Errors
+    /// No file or folder holds it, or it cannot be loaded; what was loaded before then stays.
+    pub async fn load(&self, name: &str) -> Result<(), InferenceServerError> {
+        let model = self.model(name).await?;
+        let mut state = self.state.lock().await;
+        self.model_load(&mut state, &model, true).await
+    }
+
+    /// Unloads all versions of a model; says whether there were any.
+    pub async fn unload(&self, name: &str) -> bool {
+        let Ok(name) = ModelName::new(name) else { return false };
+        let mut state = self.state.lock().await;
+        state.loaded.retain(|(loaded, _), _| *loaded != name);
+        state.failures.remove(&name);
+        self.host.unload(&name, None)
+    }
+
+    /// Every version that the files and folders hold, loaded or not.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub async fn index(&self) -> Result<Vec<RepositoryEntry>, InferenceServerError> {
+        let found = self.find().await?;
+        let state = self.state.lock().await;
+        let mut entries = Vec::new();
+        for model in &found.models {
+            for version in model.versions.keys() {
+                let loaded = state.loaded.contains_key(&(model.name.clone(), *version));
+                let failure = state.failures.get(&model.name).filter(|_| !loaded);
+                let reason = failure.cloned().unwrap_or_else(|| if loaded { "" } else { "unloaded" }.to_owned());
+                entries.push(RepositoryEntry { name: model.name.clone(), version: *version, loaded, reason });
+            }
+        }
+        Ok(entries)
+    }
+
+    /// Looks at the folders again: loads what is new or was changed, unloads what is gone. What cannot be loaded is told
+    /// and tried again the next time; what was loaded before then stays.
+    pub async fn poll(&self) -> Vec<String> {
+        let found = match self.find().await {
+            Ok(found) => found,
+            Err(error) => return vec![error.to_string()],
+        };
+        let mut state = self.state.lock().await;
+        let mut problems = Vec::new();
+        for model in &found.models {
+            if let Err(error) = self.model_load(&mut state, model, false).await {
+                problems.push(error.to_string());
+            }
+        }
+        let there: BTreeSet<&ModelName> = found.models.iter().map(|model| &model.name).collect();
+        let gone: BTreeSet<ModelName> =
+            state.loaded.keys().map(|(name, _)| name).filter(|name| !there.contains(name)).cloned().collect();
+        for name in gone {
+            self.host.unload(&name, None);
+            state.loaded.retain(|(loaded, _), _| *loaded != name);
+        }
+        problems
+    }
+
+    async fn find(&self) -> Result<Found, InferenceServerError> {
+        let paths = self.paths.clone();
+        let finding = tokio::task::spawn_blocking(move || {
+            let mut all = Found::default();
+            for (name, path) in &paths {
+                let found = layout::find(path, name.as_ref())?;
+                all.passed_over.extend(found.passed_over);
+                for model in found.models {
+                    if all.models.iter().any(|other| other.name == model.name) {
+                        let hint = "give one of them another name: NAME=PATH";
+                        return Err(wrong(path, &format!("there are two models called `{}`", model.name), hint));
+                    }
+                    all.models.push(model);
+                }
+            }
+            Ok(all)
+        });
+        finding.await.map_err(|error| InferenceServerError::Serve(error.to_string()))?
+    }
+
+    async fn model(&self, name: &str) -> Result<FoundModel, InferenceServerError> {
+        let found = self.find().await?;
+        let model = found.models.into_iter().find(|model| model.name.as_str() == name);
+        model.ok_or_else(|| InferenceServerError::UnknownModel(name.to_owned()))
+    }
+
+    /// Loads the versions of a model, those that are loaded and unchanged only if `again`.
+    async fn model_load(&self, state: &mut State, model: &FoundModel, again: bool) -> Result<(), InferenceServerError> {
+        let result = self.versions_load(state, model, again).await;
+        match &result {
+            Ok(()) => drop(state.failures.remove(&model.name)),
+            Err(error) => drop(state.failures.insert(model.name.clone(), error.to_string())),
+        }
+        result
+    }
+
+    async fn versions_load(
+        &self,
+        state: &mut State,
+        model: &FoundModel,
+        again: bool,
+    ) -> Result<(), InferenceServerError> {
+        let settings = model_settings(model.config.settings.clone(), self.tables.get(model.name.as_str()))?;
+        for (version, file) in &model.versions {
+            let key = (model.name.clone(), *version);
+            let (stamp, digest, source) = match read(file.clone(), state.loaded.get(&key).cloned(), again).await? {
+                Some(read) => read,
+                None => continue,
+            };
+            let hosted =
+                HostedModel { name: model.name.clone(), version: *version, digest, source, settings: settings.clone() };
+            let loaded = self.host.load(hosted).await?;
+            let inputs = disagreement("input", &model.config.inputs, &loaded.signature.inputs);
+            let wrongly = inputs.or_else(|| disagreement("output", &model.config.outputs, &loaded.signature.outputs));
+            if let Some(reason) = wrongly {
+                self.host.unload(&model.name, Some(*version));
+                state.loaded.remove(&key);
+                return Err(wrong(file.path(), &reason, "correct config.pbtxt, or leave its input and output out"));
+            }
+            state.loaded.insert(key, stamp);
+        }
+        let gone: Vec<(ModelName, u64)> = state
+            .loaded
+            .keys()
+            .filter(|(name, version)| *name == model.name && !model.versions.contains_key(version))
+            .cloned()
+            .collect();
+        for key in gone {
+            self.host.unload(&key.0, Some(key.1));
+            state.loaded.remove(&key);
+        }
+        Ok(())
+    }
+}
+
+/// Reads a version; none if it is as it was when it was loaded, and is not wanted again.
+async fn read(
+    file: ModelFile,
+    before: Option<Stamp>,
+    again: bool,
+) -> Result<Option<(Stamp, Digest, ModelSource)>, InferenceServerError> {
+    let reading = tokio::task::spawn_blocking(move || {
+        let described = match &file {
+            ModelFile::Onnx(path) => path.clone(),
+            ModelFile::Folder(folder) => folder.join(MLMODEL),
+        };
+        let metadata = files::open(&described)?
+            .metadata()
+            .map_err(|error| wrong(&described, &error.to_string(), "make it readable"))?;
+        let stamp = (described.clone(), metadata.len(), metadata.modified().ok());
+        if !again && before.as_ref() == Some(&stamp) {
+            return Ok(None);
+        }
+        let bytes = Bytes::from(files::read_bounded(&described, ONNX_BYTES)?);
+        let digest = Digest::of(&bytes);
+        let source = match file {
+            ModelFile::Onnx(path) => ModelSource::Onnx { bytes, folder: path.parent().map(Path::to_owned) },
+            ModelFile::Folder(folder) => ModelSource::Folder(folder),
+        };
+        Ok(Some((stamp, digest, source)))
+    });
+    reading.await.map_err(|error| InferenceServerError::Serve(error.to_string()))?
+}
+
+/// An error with what to do about it, in one line.
+pub(crate) fn in_one_line(error: &InferenceServerError) -> String {
+    error.hint().map_or_else(|| error.to_string(), |hint| format!("{error}; {hint}"))
+}

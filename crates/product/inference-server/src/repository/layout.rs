@@ -1,0 +1,267 @@
+//! What a file or folder holds: which models, in which versions, served how.
+//!
+//! Folders come from anywhere. A link is followed if it ends inside of the folder that was named, which is how volumes of
+//! Kubernetes are laid out, and is refused otherwise; hidden names are passed over.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use ropewalk_store::files::{self, Entry, EntryKind};
+use ropewalk_types::ModelName;
+
+use super::mlflow::{self, MLMODEL};
+use super::triton::{ConfiguredTensor, TritonConfig};
+use crate::InferenceServerError;
+
+/// The file that a folder holds which is one model.
+const MODEL_FILE: &str = "model.onnx";
+/// Triton's configuration of a model.
+const CONFIG_FILE: &str = "config.pbtxt";
+/// Longest configuration that is read, in bytes.
+const LONGEST_CONFIG: u64 = 1 << 20;
+/// Most models of a folder.
+const MODELS: usize = 4096;
+
+/// What a version is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ModelFile {
+    /// A file of ONNX.
+    Onnx(PathBuf),
+    /// A folder with an `MLmodel`, for the Python engine.
+    Folder(PathBuf),
+}
+
+impl ModelFile {
+    pub(crate) fn path(&self) -> &Path {
+        match self {
+            Self::Onnx(path) | Self::Folder(path) => path,
+        }
+    }
+}
+
+/// A model as it was found.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct FoundModel {
+    pub(crate) name: ModelName,
+    /// What is served, by version.
+    pub(crate) versions: BTreeMap<u64, ModelFile>,
+    /// How, as the folder itself says.
+    pub(crate) config: TritonConfig,
+}
+
+/// Everything that was found, and what was passed over, each for a reason.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) models: Vec<FoundModel>,
+    pub(crate) passed_over: Vec<String>,
+}
+
+pub(crate) fn wrong(path: &Path, reason: &str, hint: &str) -> InferenceServerError {
+    InferenceServerError::Place { path: path.to_owned(), reason: reason.to_owned(), hint: hint.to_owned() }
+}
+
+/// Looks at a file or folder. Blocks.
+///
+/// # Errors
+/// There is nothing, nothing of it is a model, or one of its models cannot be read; all of them have to be right.
+pub(crate) fn find(path: &Path, name: Option<&ModelName>) -> Result<Found, InferenceServerError> {
+    let root =
+        path.canonicalize().map_err(|error| wrong(path, &error.to_string(), "name a file or folder that is there"))?;
+    if !root.is_dir() {
+        let name = name.cloned().map_or_else(|| stem(path), Ok)?;
+        return Ok(alone(name, ModelFile::Onnx(root), path));
+    }
+    let looking = Looking { root: &root };
+    let entries = files::list(&root)?;
+    if let Some(mut model) = looking.model(&root, file_name(path, &root), &entries)? {
+        if let Some(name) = name {
+            model.name = name.clone();
+        }
+        return Ok(Found { models: vec![model], passed_over: Vec::new() });
+    }
+    if let Some(name) = name {
+        let hint = "leave the name out: each model of a folder has that of its own folder";
+        return Err(wrong(path, &format!("it holds no single model that could be called `{name}`"), hint));
+    }
+    looking.models(path, &entries)
+}
+
+/// The name of a file without what follows its last dot.
+fn stem(path: &Path) -> Result<ModelName, InferenceServerError> {
+    let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    named(path, stem)
+}
+
+fn named(path: &Path, name: &str) -> Result<ModelName, InferenceServerError> {
+    let hint = "give it another one: NAME=PATH";
+    ModelName::new(name).map_err(|error| wrong(path, &error.to_string(), hint))
+}
+
+/// The name of a folder as it was written, or as it is where it was written as `.`.
+fn file_name(path: &Path, root: &Path) -> Result<String, InferenceServerError> {
+    let name = path.file_name().or_else(|| root.file_name()).and_then(|name| name.to_str());
+    name.map(str::to_owned).ok_or_else(|| wrong(path, "it has no name", "give it one: NAME=PATH"))
+}
+
+fn alone(name: ModelName, file: ModelFile, path: &Path) -> Found {
+    let mut found = Found::default();
+    if path.extension().is_none_or(|extension| extension != "onnx") {
+        found.passed_over.push(format!("{} is read as ONNX, whatever its name says", path.display()));
+    }
+    let versions = BTreeMap::from([(1, file)]);
+    found.models.push(FoundModel { name, versions, config: TritonConfig::default() });
+    found
+}
+
+struct Looking<'r> {
+    /// What may not be left, without links.
+    root: &'r Path,
+}
+
+impl Looking<'_> {
+    /// The models of the folders in a folder.
+    fn models(&self, path: &Path, entries: &[Entry]) -> Result<Found, InferenceServerError> {
+        let mut found = Found::default();
+        for entry in entries.iter().filter(|entry| !entry.name.starts_with('.')) {
+            let Some(folder) = self.folder(entry)? else {
+                found.passed_over.push(format!("{} is no folder", entry.path.display()));
+                continue;
+            };
+            let name = entry.name.clone();
+            match self.model(&folder, Ok(name), &files::list(&folder)?)? {
+                Some(_) if found.models.len() >= MODELS => {
+                    return Err(wrong(path, &format!("it holds more than {MODELS} models"), "serve parts of it"));
+                }
+                Some(model) => found.models.push(model),
+                None => found.passed_over.push(format!("{} holds no model", entry.path.display())),
+            }
+        }
+        if found.models.is_empty() {
+            let hint = "a model is a file of ONNX, a folder with model.onnx, with MLmodel, or with numbered folders of versions";
+            return Err(wrong(path, "it holds no model", hint));
+        }
+        Ok(found)
+    }
+
+    /// The one model that a folder is, if it is one.
+    fn model(
+        &self,
+        folder: &Path,
+        name: Result<String, InferenceServerError>,
+        entries: &[Entry],
+    ) -> Result<Option<FoundModel>, InferenceServerError> {
+        let has = |name: &str| entries.iter().any(|entry| entry.name == name);
+        let numbered = self.numbered(entries)?;
+        let single = if has(MLMODEL) {
+            Some(mlflow::model_file(folder)?)
+        } else if has(MODEL_FILE) {
+            Some(ModelFile::Onnx(folder.join(MODEL_FILE)))
+        } else {
+            None
+        };
+        if single.is_none() && numbered.is_empty() && !has(CONFIG_FILE) {
+            return Ok(None);
+        }
+        let name = name?;
+        let model = named(folder, &name)?;
+        let config = if has(CONFIG_FILE) {
+            let path = self.inside(&folder.join(CONFIG_FILE))?;
+            TritonConfig::read(&path, &files::read_text(&path, LONGEST_CONFIG)?, &name)?
+        } else {
+            TritonConfig::default()
+        };
+        let versions = match single {
+            Some(file) => BTreeMap::from([(1, self.checked(file)?)]),
+            None => self.versions(folder, &config, &numbered)?,
+        };
+        Ok(Some(FoundModel { name: model, versions, config }))
+    }
+
+    /// The folders whose names are numbers, which is what versions have.
+    fn numbered(&self, entries: &[Entry]) -> Result<BTreeMap<u64, PathBuf>, InferenceServerError> {
+        let mut numbered = BTreeMap::new();
+        for entry in entries {
+            // Triton passes over 0 and what begins with it, too.
+            if entry.name.starts_with('0') || !entry.name.bytes().all(|byte| byte.is_ascii_digit()) {
+                continue;
+            }
+            if let (Ok(number), Some(folder)) = (entry.name.parse(), self.folder(entry)?) {
+                numbered.insert(number, folder);
+            }
+        }
+        Ok(numbered)
+    }
+
+    fn versions(
+        &self,
+        folder: &Path,
+        config: &TritonConfig,
+        numbered: &BTreeMap<u64, PathBuf>,
+    ) -> Result<BTreeMap<u64, ModelFile>, InferenceServerError> {
+        let there: BTreeSet<u64> = numbered.keys().copied().collect();
+        let mut versions = BTreeMap::new();
+        for version in config.policy.choose(&there) {
+            let Some(folder) = numbered.get(&version) else { continue };
+            let file = if files::exists(&folder.join(MLMODEL))? {
+                mlflow::model_file(folder)?
+            } else {
+                ModelFile::Onnx(folder.join(&config.model_file))
+            };
+            versions.insert(version, self.checked(file)?);
+        }
+        if versions.is_empty() {
+            let hint = "put the file into a folder that is called like its version: 1/model.onnx";
+            return Err(wrong(folder, "it holds no version that its version_policy lets through", hint));
+        }
+        Ok(versions)
+    }
+
+    /// A folder, also at the end of a link; none for anything else.
+    fn folder(&self, entry: &Entry) -> Result<Option<PathBuf>, InferenceServerError> {
+        match entry.kind {
+            EntryKind::Directory => Ok(Some(entry.path.clone())),
+            EntryKind::Symlink => {
+                let real = self.inside(&entry.path)?;
+                Ok(real.is_dir().then_some(real))
+            }
+            EntryKind::File | EntryKind::Other => Ok(None),
+        }
+    }
+
+    fn checked(&self, file: ModelFile) -> Result<ModelFile, InferenceServerError> {
+        let real = self.inside(file.path())?;
+        match file {
+            // A pipe or device could be read for ever.
+            ModelFile::Onnx(path) if !real.is_file() => Err(wrong(&path, "it is no file", "put the graph there")),
+            ModelFile::Onnx(_) => Ok(ModelFile::Onnx(real)),
+            ModelFile::Folder(_) => Ok(ModelFile::Folder(real)),
+        }
+    }
+
+    /// Where a path really ends, which must be inside of the folder that was named.
+    fn inside(&self, path: &Path) -> Result<PathBuf, InferenceServerError> {
+        let real = path.canonicalize().map_err(|error| wrong(path, &error.to_string(), "put the file there"))?;
+        if real.starts_with(self.root) {
+            return Ok(real);
+        }
+        Err(wrong(path, "it is a link that leaves the folder", "name the folder that it leads to, or copy the file"))
+    }
+}
+
+/// The tensors that a configuration declares and that are none of the model's, in words.
+pub(crate) fn disagreement(
+    what: &str,
+    declared: &[ConfiguredTensor],
+    specs: &[ropewalk_types::TensorSpec],
+) -> Option<String> {
+    declared.iter().find_map(|tensor| {
+        let Some(spec) = specs.iter().find(|spec| spec.name == tensor.name) else {
+            return Some(format!("config.pbtxt declares {what} `{}`, which the model does not have", tensor.name));
+        };
+        let declared = tensor.datatype.filter(|declared| *declared != spec.datatype)?;
+        Some(format!("config.pbtxt declares {what} `{}` as {declared}, the model has {}", tensor.name, spec.datatype))
+    })
+}
+
+#[cfg(test)]
+mod tests;

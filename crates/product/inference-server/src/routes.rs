@@ -1,0 +1,76 @@
+//! Which endpoints there are. Further protocols are added here: their router is merged with the others, behind one gate.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::routing::get;
+use ropewalk_open_inference::{ProtocolLimits, grpc_service, health_service};
+use ropewalk_serving::ModelHost;
+use tonic::service::Routes;
+
+use crate::gate::{Gate, Wire, measured, pass};
+
+/// Where the measures are.
+pub(crate) const METRICS_PATH: &str = "/metrics";
+
+/// Everything that is answered over HTTP/1.1; `further` are the routes of other protocols, without a fallback of their own.
+pub(crate) fn rest(host: &Arc<ModelHost>, limits: ProtocolLimits, further: Router, gate: &Arc<Gate>) -> Router {
+    let (counted, measures) = (Arc::clone(host), Arc::clone(&gate.measures));
+    let tell = move || {
+        let text = measures.text(&counted.statistics());
+        async move { measured(text) }
+    };
+    ropewalk_open_inference::router(Arc::clone(host), limits)
+        .route(METRICS_PATH, get(tell))
+        .merge(further)
+        .layer(from_fn_with_state((Arc::clone(gate), Wire::Rest), pass))
+}
+
+/// Everything that is answered over gRPC.
+pub(crate) fn grpc(host: &Arc<ModelHost>, limits: ProtocolLimits, gate: &Arc<Gate>) -> Router {
+    Routes::new(grpc_service(Arc::clone(host), limits))
+        .add_service(health_service(Arc::clone(host)))
+        .prepare()
+        .into_axum_router()
+        .layer(from_fn_with_state((Arc::clone(gate), Wire::Grpc), pass))
+}
+
+/// The pattern of a path of REST: as many as there are endpoints, whatever clients ask for; empty for none of them.
+pub(crate) fn pattern(path: &str) -> &'static str {
+    let mut parts = path.trim_matches('/').split('/');
+    if path == METRICS_PATH {
+        return METRICS_PATH;
+    }
+    if parts.next() != Some("v2") {
+        return "";
+    }
+    match parts.next() {
+        None => "/v2",
+        Some("health") => match parts.next() {
+            Some("live") => "/v2/health/live",
+            Some("ready") => "/v2/health/ready",
+            _ => "",
+        },
+        Some("models") => of_model(parts.collect::<Vec<_>>().as_slice()),
+        Some("repository") => match parts.collect::<Vec<_>>().as_slice() {
+            ["index"] => "/v2/repository/index",
+            ["models", _, "load"] => "/v2/repository/models/{model}/load",
+            ["models", _, "unload"] => "/v2/repository/models/{model}/unload",
+            _ => "",
+        },
+        Some(_) => "",
+    }
+}
+
+fn of_model(parts: &[&str]) -> &'static str {
+    match parts {
+        ["stats"] => "/v2/models/stats",
+        [_] | [_, "versions", _] => "/v2/models/{model}",
+        [_, "infer"] | [_, "versions", _, "infer"] => "/v2/models/{model}/infer",
+        [_, "ready"] | [_, "versions", _, "ready"] => "/v2/models/{model}/ready",
+        [_, "config"] | [_, "versions", _, "config"] => "/v2/models/{model}/config",
+        [_, "stats"] | [_, "versions", _, "stats"] => "/v2/models/{model}/stats",
+        _ => "",
+    }
+}

@@ -1,0 +1,142 @@
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use ropewalk_config::{ModelPlace, Serve};
+use ropewalk_inference::Engines;
+use ropewalk_serving::{HostLimits, ModelHost, PredictionSink};
+use ropewalk_store::files;
+use ropewalk_types::Ambient;
+
+use crate::repository::in_one_line;
+use crate::{Environment, InferenceServer, InferenceServerError, Listeners, ModelRepository, ServerOptions};
+
+/// Longest configuration that is read, in bytes.
+const LONGEST_CONFIG: u64 = 1 << 20;
+
+/// A server that was started, and what its person should know.
+#[derive(Debug)]
+pub struct Started {
+    /// The server, which is not ready yet: registered models may be loaded into its host first.
+    pub server: InferenceServer,
+    /// The models of files and folders, which are loaded.
+    pub repository: Arc<ModelRepository>,
+    /// What was passed over or has no effect.
+    pub notes: Vec<String>,
+}
+
+/// How a server ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// All that was under way was answered, or its time was over.
+    Stopped,
+    /// A second signal came.
+    Cut,
+}
+
+/// Reads a file with `[serve]` tables.
+///
+/// # Errors
+/// It cannot be read, or does not fit together.
+pub fn serve_file(path: &Path) -> Result<Serve, InferenceServerError> {
+    let text = files::read_text(path, LONGEST_CONFIG)?;
+    Ok(Serve::parse(&path.display().to_string(), &text)?)
+}
+
+/// Takes the ports, begins to answer that the server lives, and loads the models of files and folders. Those of a registry
+/// are the caller's, who ends with [`InferenceServer::ready`].
+///
+/// # Errors
+/// Whatever keeps the server from what the configuration says; nothing listens then.
+pub async fn begin(
+    serve: &Serve,
+    environment: &Environment,
+    engines: Engines,
+    log: Arc<dyn PredictionSink>,
+    ambient: Arc<dyn Ambient>,
+    further: Router,
+) -> Result<Started, InferenceServerError> {
+    let options = ServerOptions::of(serve, environment)?;
+    let listeners = Listeners::bind(&options).await?;
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let host = Arc::new(ModelHost::new(engines, log, ambient, HostLimits::for_cores(cores)));
+    let paths = serve.models.iter().filter_map(|model| match model {
+        ModelPlace::Path { name, path } => Some((name.clone(), path.clone())),
+        ModelPlace::Uri(_) => None,
+    });
+    let repository = ModelRepository::new(Arc::clone(&host), paths.collect(), serve.model.clone(), serve.model_control);
+    let repository = Arc::new(repository);
+    let mut server = InferenceServer::start(listeners, &options, host, further)?;
+    let notes = repository.start().await?;
+    if repository.is_polled() {
+        server.watch(Arc::clone(&repository), Duration::from_secs(serve.poll_seconds.max(1)));
+    }
+    Ok(Started { server, repository, notes })
+}
+
+/// Serves until Ctrl-C or SIGTERM, then answers what is under way; a second signal ends it at once. `told` is called when the
+/// first one comes.
+///
+/// # Errors
+/// A listener breaks, or the log cannot be written at the end.
+pub async fn until_stopped(
+    mut server: InferenceServer,
+    told: impl FnOnce() + Send,
+) -> Result<Ended, InferenceServerError> {
+    let mut signals = Signals::new()?;
+    tokio::select! {
+        error = server.broken() => return Err(error),
+        () = signals.next() => told(),
+    }
+    tokio::select! {
+        stopped = server.stop() => stopped.map(|()| Ended::Stopped),
+        () = signals.next() => Ok(Ended::Cut),
+    }
+}
+
+/// What ends a server.
+struct Signals {
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    #[cfg(unix)]
+    fn new() -> Result<Self, InferenceServerError> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let failed = |error| InferenceServerError::Serve(format!("cannot wait for signals: {error}"));
+        let terminate = signal(SignalKind::terminate()).map_err(failed)?;
+        Ok(Self { terminate, interrupt: signal(SignalKind::interrupt()).map_err(failed)? })
+    }
+
+    #[cfg(unix)]
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    #[cfg(not(unix))]
+    fn new() -> Result<Self, InferenceServerError> {
+        Ok(Self {})
+    }
+
+    #[cfg(not(unix))]
+    async fn next(&mut self) {
+        // Where Ctrl-C cannot be waited for, the system ends the process.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+impl InferenceServerError {
+    /// The error with what to do about it, in one line.
+    pub fn in_one_line(&self) -> String {
+        in_one_line(self)
+    }
+}

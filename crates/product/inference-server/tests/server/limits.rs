@@ -1,0 +1,75 @@
+use ropewalk_open_inference::proto::ServerMetadataRequest;
+use ropewalk_open_inference::proto::grpc_inference_service_client::GrpcInferenceServiceClient;
+use tonic::Code;
+
+use crate::world::{KEY, World, client, key, row};
+
+#[tokio::test]
+async fn a_key_beyond_its_rate_is_told_when_to_come_again() {
+    let world = World::start(|serve| {
+        let mut limited = key(&[]);
+        (limited.rate, limited.burst) = (Some(0.01), Some(2));
+        serve.keys.insert("shop".to_owned(), limited);
+    })
+    .await;
+    let ask =
+        async || client().post(world.infer_url()).header("x-api-key", KEY).json(&row()).send().await.expect("answer");
+    assert_eq!((ask().await.status().as_u16(), ask().await.status().as_u16()), (200, 200));
+    let third = ask().await;
+    assert_eq!(third.status(), 429);
+    let seconds: u64 = third.headers()["retry-after"].to_str().expect("text").parse().expect("seconds");
+    assert!((90..=100).contains(&seconds), "{seconds}");
+    let url = format!("http://{}", world.server.grpc_url());
+    let mut grpc = GrpcInferenceServiceClient::connect(url).await.expect("connected");
+    let mut request = tonic::Request::new(ServerMetadataRequest::default());
+    request.metadata_mut().insert("x-api-key", KEY.parse().expect("ASCII"));
+    let refused = grpc.server_metadata(request).await.expect_err("one rate for both");
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_long_is_refused() {
+    let world = World::start(|serve| serve.limits.body_bytes = 1000).await;
+    let long = " ".repeat(2000);
+    let ask = |body: reqwest::Body| client().post(world.infer_url()).body(body).send();
+    assert_eq!(ask(long.clone().into()).await.expect("answer").status(), 413);
+    // Without a length it is found out on the way.
+    let pieces = futures::stream::iter([Ok::<_, std::io::Error>(long)]);
+    assert_eq!(ask(reqwest::Body::wrap_stream(pieces)).await.expect("answer").status(), 413);
+}
+
+#[tokio::test]
+async fn more_requests_than_there_are_places_are_refused_at_once() {
+    let world = World::start(|serve| serve.limits.requests = 1).await;
+    world.latch.close();
+    let first = tokio::spawn(client().post(world.infer_url()).json(&row()).send());
+    world.latch.holds(1).await;
+    let second = client().post(world.infer_url()).json(&row()).send().await.expect("answer");
+    assert_eq!(second.status(), 503);
+    assert!(second.headers().contains_key("retry-after"));
+    let health = client().get(world.url("/v2/health/ready")).send().await.expect("answer");
+    assert_eq!(health.status(), 200, "health needs no place");
+    world.latch.open();
+    assert_eq!(first.await.expect("joined").expect("answer").status(), 200);
+}
+
+#[tokio::test]
+async fn connections_beyond_the_limit_are_told_so() {
+    let world = World::start(|serve| serve.limits.connections = 1).await;
+    let first = client();
+    assert_eq!(first.get(world.url("/v2")).send().await.expect("answer").status(), 200);
+    // The first client keeps its connection.
+    let second = client().get(world.url("/v2")).send().await.expect("answer");
+    assert_eq!(second.status(), 503);
+    assert_eq!(client().get(world.url("/v2/health/live")).send().await.expect("answer").status(), 200);
+    drop(first);
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_given_up() {
+    let world = World::start(|serve| serve.limits.body_seconds = 1).await;
+    let never = futures::stream::pending::<Result<String, std::io::Error>>();
+    let ask = client().post(world.infer_url()).body(reqwest::Body::wrap_stream(never)).send();
+    let answer = ask.await.expect("answer");
+    assert!(answer.status().is_client_error(), "{}", answer.status());
+}

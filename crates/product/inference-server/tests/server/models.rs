@@ -1,0 +1,100 @@
+use ropewalk_config::{ModelControl, ModelPlace};
+use ropewalk_store::files;
+use serde_json::Value;
+
+use crate::world::{World, client, doubling, row};
+
+fn write(world: &World, path: &str, bytes: &[u8]) {
+    let path = world.path(path);
+    files::create_directories(path.parent().expect("folder")).expect("folders");
+    files::write_atomic(&path, bytes).expect("write");
+}
+
+#[tokio::test]
+async fn a_file_is_an_endpoint() {
+    let world = World::start(|_| ()).await;
+    let answer = client().post(world.infer_url()).json(&row()).send().await.expect("answer");
+    assert_eq!(answer.status(), 200);
+    let answer: Value = answer.json().await.expect("JSON");
+    assert_eq!(answer["outputs"][0]["data"][0], 42.0);
+    world.server.stop().await.expect("stopped");
+}
+
+#[tokio::test]
+async fn until_models_are_loaded_it_only_lives() {
+    let folder = tempfile::tempdir().expect("folder");
+    let world = World::of(folder, |_| ()).await.expect("server");
+    let status = async |path: &str| client().get(world.url(path)).send().await.expect("answer").status().as_u16();
+    assert_eq!(status("/v2/health/live").await, 200);
+    assert_eq!(status("/v2/health/ready").await, 503);
+    let refused = client().post(world.infer_url()).json(&row()).send().await.expect("answer");
+    assert_eq!(refused.status(), 503);
+    assert!(refused.headers().contains_key("retry-after"));
+    world.server.ready();
+    assert_eq!(status("/v2/health/ready").await, 200);
+}
+
+#[tokio::test]
+async fn clients_decide_what_of_a_folder_is_loaded() {
+    let folder = tempfile::tempdir().expect("folder");
+    let place = ModelPlace::Path { name: None, path: folder.path().to_owned() };
+    let model = folder.path().join("hemp/1");
+    files::create_directories(&model).expect("folders");
+    files::write_atomic(&model.join("model.onnx"), &doubling()).expect("model");
+    let change = |serve: &mut ropewalk_config::Serve| {
+        serve.models = vec![place];
+        serve.model_control = ModelControl::Explicit;
+    };
+    let world = World::of(folder, change).await.expect("server");
+    let index = world.repository.index().await.expect("index");
+    assert_eq!(index.iter().map(|entry| (entry.name.as_str(), entry.loaded)).collect::<Vec<_>>(), [("hemp", false)]);
+    assert!(world.server.models().is_empty());
+    world.repository.load("hemp").await.expect("loaded");
+    assert_eq!(world.server.models().len(), 1);
+    assert!(world.repository.index().await.expect("index")[0].loaded);
+    assert!(world.repository.load("jute").await.is_err());
+    assert!(world.repository.unload("hemp").await && !world.repository.unload("hemp").await);
+    assert!(world.server.models().is_empty());
+}
+
+#[tokio::test]
+async fn a_folder_that_changes_is_followed() {
+    let folder = tempfile::tempdir().expect("folder");
+    let place = ModelPlace::Path { name: None, path: folder.path().to_owned() };
+    let first = folder.path().join("hemp");
+    files::create_directories(&first).expect("folders");
+    files::write_atomic(&first.join("model.onnx"), &doubling()).expect("model");
+    // The second look is this test's, not the clock's.
+    let change = |serve: &mut ropewalk_config::Serve| {
+        serve.models = vec![place];
+        serve.model_control = ModelControl::Poll;
+        serve.poll_seconds = 3600;
+    };
+    let world = World::of(folder, change).await.expect("server");
+    let names = || world.server.models().iter().map(|model| model.name.to_string()).collect::<Vec<_>>();
+    assert_eq!(names(), ["hemp"]);
+    write(&world, "jute/model.onnx", &doubling());
+    assert_eq!(world.repository.poll().await, Vec::<String>::new());
+    assert_eq!(names(), ["hemp", "jute"]);
+    write(&world, "jute/model.onnx", b"no graph at all");
+    assert_eq!(world.repository.poll().await.len(), 1);
+    assert_eq!(names(), ["hemp", "jute"], "what was loaded stays");
+    files::remove_directory(&world.path("hemp")).expect("removed");
+    files::remove_directory(&world.path("jute")).expect("removed");
+    write(&world, "sisal/model.onnx", &doubling());
+    assert_eq!(world.repository.poll().await, Vec::<String>::new());
+    assert_eq!(names(), ["sisal"]);
+}
+
+#[tokio::test]
+async fn a_configuration_that_disagrees_with_its_model_is_refused() {
+    let folder = tempfile::tempdir().expect("folder");
+    let model = folder.path().join("hemp");
+    files::create_directories(&model.join("1")).expect("folders");
+    files::write_atomic(&model.join("1/model.onnx"), &doubling()).expect("model");
+    let config = "max_batch_size: 8 input { name: \"z\" data_type: TYPE_FP32 dims: 1 }";
+    files::write_atomic(&model.join("config.pbtxt"), config.as_bytes()).expect("config");
+    let place = ModelPlace::Path { name: None, path: folder.path().to_owned() };
+    let error = World::of(folder, |serve| serve.models = vec![place]).await.err().expect("refused").to_string();
+    assert!(error.contains("declares input `z`"), "{error}");
+}

@@ -1,0 +1,256 @@
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+
+use crate::stalling::Stalling;
+
+/// How long the beginning of TLS may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Most fields of a head.
+const FIELDS: usize = 100;
+/// Most bytes of a head, and of what is read of a body before it is taken: a large body is cheaper in large pieces.
+const BUFFER: usize = 256 << 10;
+/// Connections beyond the limit that still get an answer, so that health can be asked at any time.
+const SPARE: usize = 32;
+/// Until the next try where the system has no more descriptors.
+const EXHAUSTED: Duration = Duration::from_millis(50);
+
+/// Streams of one HTTP/2 connection at the same time.
+const STREAMS: u32 = 256;
+/// Bytes of one stream, and of one connection, that a client may send before they are read.
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 4 << 20;
+/// Most bytes of the heads of one HTTP/2 request.
+const HEAD_LIST: u32 = 16 << 10;
+/// How long a silent HTTP/2 connection is believed to be alive, and how long its client may take to say so.
+const SILENT: Duration = Duration::from_mins(1);
+const PONG: Duration = Duration::from_secs(20);
+
+/// What is spoken on a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Speaks {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2, without the detour over HTTP/1.1: what gRPC needs.
+    Http2,
+}
+
+/// How long things may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectionTimes {
+    /// The head of a request, and how long a connection may lie idle: both are the wait for a head. In HTTP/2 the first
+    /// bytes.
+    pub head: Duration,
+    /// The requests that are under way once the server stops.
+    pub drain: Duration,
+}
+
+impl Default for ConnectionTimes {
+    fn default() -> Self {
+        Self { head: Duration::from_secs(30), drain: Duration::from_secs(20) }
+    }
+}
+
+/// Connections as they are counted.
+#[derive(Debug, Default)]
+pub struct ConnectionCounts {
+    /// Open at this moment.
+    pub open: AtomicI64,
+    /// Beyond the limit, since the start.
+    pub refused: AtomicU64,
+}
+
+/// Counts something as there, until it is dropped.
+#[derive(Debug)]
+pub struct Present<'m>(&'m AtomicI64);
+
+impl<'m> Present<'m> {
+    /// One more, from now on.
+    pub fn new(gauge: &'m AtomicI64) -> Self {
+        gauge.fetch_add(1, Ordering::Relaxed);
+        Self(gauge)
+    }
+}
+
+impl Drop for Present<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// How many files and connections this process may have open.
+#[cfg(unix)]
+pub fn descriptors() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
+}
+
+/// Takes connections and answers what comes over them.
+pub struct Acceptor {
+    /// Where they come.
+    pub listener: TcpListener,
+    /// With it they are encrypted.
+    pub tls: Option<TlsAcceptor>,
+    /// What is spoken over them.
+    pub speaks: Speaks,
+    /// All endpoints.
+    pub router: Router,
+    /// What is answered where there are too many connections.
+    pub overflow: Router,
+    /// How many connections there may be.
+    pub connections: usize,
+    /// How long things may take.
+    pub times: ConnectionTimes,
+    /// Where connections are counted.
+    pub counts: Arc<ConnectionCounts>,
+    /// Becomes true when the server stops.
+    pub stopped: watch::Receiver<bool>,
+}
+
+/// One connection, and what it may do.
+struct Accepted {
+    stream: TcpStream,
+    tls: Option<TlsAcceptor>,
+    talk: Talk,
+    _slot: OwnedSemaphorePermit,
+}
+
+/// What is said over one connection.
+struct Talk {
+    speaks: Speaks,
+    router: Router,
+    keep_alive: bool,
+    head: Duration,
+    stopped: watch::Receiver<bool>,
+}
+
+impl Acceptor {
+    /// Until the server stops: then what is under way is answered, for as long as it may take.
+    pub async fn run(self) {
+        let slots = Arc::new(Semaphore::new(self.connections.clamp(1, Semaphore::MAX_PERMITS)));
+        let spare = Arc::new(Semaphore::new(SPARE));
+        let mut connections = JoinSet::new();
+        let mut stop = pin!(stop_signal(self.stopped.clone()));
+        loop {
+            tokio::select! {
+                () = &mut stop => break,
+                Some(_) = connections.join_next() => {}
+                accepted = self.listener.accept() => match accepted {
+                    Ok((stream, _)) => if let Some(accepted) = self.admitted(stream, &slots, &spare) {
+                        connections.spawn(accepted.serve(Arc::clone(&self.counts)));
+                    },
+                    // The client is gone again, or there are no descriptors left: that passes.
+                    Err(_) => sleep(EXHAUSTED).await,
+                },
+            }
+        }
+        drop(self.listener);
+        let drained = async { while connections.join_next().await.is_some() {} };
+        // What has not ended by then is cut off when the set is dropped.
+        let _ = timeout(self.times.drain, drained).await;
+    }
+
+    /// A place for a connection; without any it is closed.
+    fn admitted(&self, stream: TcpStream, slots: &Arc<Semaphore>, spare: &Arc<Semaphore>) -> Option<Accepted> {
+        // Small answers are sent at once. Where that cannot be set they are only later.
+        let _ = stream.set_nodelay(true);
+        if let Ok(slot) = Arc::clone(slots).try_acquire_owned() {
+            return Some(self.accepted(stream, slot, &self.router, true));
+        }
+        self.counts.refused.fetch_add(1, Ordering::Relaxed);
+        let slot = Arc::clone(spare).try_acquire_owned().ok()?;
+        Some(self.accepted(stream, slot, &self.overflow, false))
+    }
+
+    fn accepted(&self, stream: TcpStream, slot: OwnedSemaphorePermit, router: &Router, keep_alive: bool) -> Accepted {
+        let talk = Talk {
+            speaks: self.speaks,
+            router: router.clone(),
+            keep_alive,
+            head: self.times.head,
+            stopped: self.stopped.clone(),
+        };
+        Accepted { stream, tls: self.tls.clone(), talk, _slot: slot }
+    }
+}
+
+impl Accepted {
+    async fn serve(self, counts: Arc<ConnectionCounts>) {
+        let _present = Present::new(&counts.open);
+        match &self.tls {
+            None => self.talk.over(self.stream).await,
+            Some(tls) => {
+                // Who does not come through the handshake in time is no client.
+                if let Ok(Ok(stream)) = timeout(HANDSHAKE, tls.accept(self.stream)).await {
+                    Box::pin(self.talk.over(stream)).await;
+                }
+            }
+        }
+    }
+}
+
+impl Talk {
+    async fn over<I>(self, io: I)
+    where
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        match self.speaks {
+            Speaks::Http1 => self.http1(io).await,
+            Speaks::Http2 => self.http2(io).await,
+        }
+    }
+
+    async fn http1<I>(self, io: I)
+    where
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let mut builder = http1::Builder::new();
+        builder.timer(TokioTimer::new()).header_read_timeout(self.head).max_headers(FIELDS).max_buf_size(BUFFER);
+        // No `pipeline_flush`: with it an answer that closes the connection before all of its request was read is never sent.
+        builder.keep_alive(self.keep_alive);
+        let service = TowerToHyperService::new(self.router);
+        let mut connection = pin!(builder.serve_connection(TokioIo::new(Stalling::new(io)), service));
+        tokio::select! {
+            // A client that goes away, or speaks something else, is no error of ours.
+            _ = connection.as_mut() => return,
+            () = stop_signal(self.stopped) => connection.as_mut().graceful_shutdown(),
+        }
+        // Its last answer, if one is under way.
+        let _ = connection.await;
+    }
+
+    async fn http2<I>(self, io: I)
+    where
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        builder.timer(TokioTimer::new()).max_concurrent_streams(STREAMS).max_header_list_size(HEAD_LIST);
+        builder.keep_alive_interval(SILENT).keep_alive_timeout(PONG);
+        builder.initial_stream_window_size(STREAM_WINDOW).initial_connection_window_size(CONNECTION_WINDOW);
+        let io = TokioIo::new(Stalling::new(io).greeted_within(self.head));
+        let mut connection = pin!(builder.serve_connection(io, TowerToHyperService::new(self.router)));
+        tokio::select! {
+            _ = connection.as_mut() => return,
+            () = stop_signal(self.stopped) => connection.as_mut().graceful_shutdown(),
+        }
+        let _ = connection.await;
+    }
+}
+
+/// Ends when the server stops.
+pub async fn stop_signal(mut stopped: watch::Receiver<bool>) {
+    // An error says that the server was dropped: that is a stop, too.
+    let _ = stopped.wait_for(|stopped| *stopped).await;
+}

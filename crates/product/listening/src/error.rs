@@ -1,0 +1,42 @@
+use std::path::PathBuf;
+
+use ropewalk_store::files::FileError;
+use ropewalk_types::Diagnose;
+
+/// What keeps a listener from being opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ListeningError {
+    /// A certificate or its key cannot be used.
+    #[error("TLS cannot be served with {}: {reason}", path.display())]
+    Tls {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A file of secrets lies open.
+    #[error("{} can be read or written by others than its owner", .0.display())]
+    Exposed(PathBuf),
+    /// A file cannot be read.
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
+impl Diagnose for ListeningError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Tls { .. } => "listening.tls",
+            Self::Exposed(_) => "listening.exposed",
+            Self::File(error) => error.code(),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Tls { .. } => Some("give a chain of certificates and its private key, both in PEM".to_owned()),
+            Self::Exposed(path) => Some(format!("chmod 600 {}", path.display())),
+            Self::File(error) => error.hint(),
+        }
+    }
+}
