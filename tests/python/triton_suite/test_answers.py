@@ -7,6 +7,7 @@ import tritonclient.grpc.aio as aio_grpc
 import tritonclient.http as triton_http
 import tritonclient.http.aio as aio_http
 from conftest import GRPC_URL, REST_URL, given, run, same, texts
+from tritonclient.utils import InferenceServerException
 
 NAMES = ["iris", "wide", "text", "mixed"] + [f"identity_{name}" for name in ("BOOL", "INT32", "INT64", "FP32", "FP64")]
 #: A number that JSON cannot hold exactly in every client.
@@ -118,7 +119,7 @@ def test_no_rows_are_refused_or_answered_with_no_rows(case, name, http):
     inputs = {key: array[:0] for key, array in one.inputs.items()}
     try:
         result = http.infer(name, given(triton_http, inputs))
-    except triton_http.InferenceServerException as error:
+    except InferenceServerException as error:
         assert error.status() == "400", error
     else:
         assert all(result.as_numpy(output).shape[0] == 0 for output in one.outputs)

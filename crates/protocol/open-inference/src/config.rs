@@ -20,13 +20,13 @@ pub(crate) fn platform(metadata: &ModelMetadata) -> String {
     format!("{}_onnx", metadata.engine)
 }
 
-/// The configuration of a model, with what is known of its settings.
-pub(crate) fn model_config(metadata: &ModelMetadata, settings: Option<&ModelSettings>) -> ModelConfig {
+/// The configuration of a model, with its settings.
+pub(crate) fn model_config(metadata: &ModelMetadata, settings: &ModelSettings) -> ModelConfig {
     let signature = &metadata.signature;
     let has_batch = has_batch(&signature.inputs, &signature.outputs);
-    let batching = settings.and_then(|settings| settings.batching);
+    let batching = settings.batching;
     let rows = batching.map_or(ROWS, |batching| i32::try_from(batching.max_rows).unwrap_or(i32::MAX));
-    let dynamic = settings.zip(batching).map(|(settings, batching)| ModelDynamicBatching {
+    let dynamic = batching.map(|batching| ModelDynamicBatching {
         max_queue_delay_microseconds: batching.max_delay_us,
         preserve_ordering: false,
         preferred_batch_size: Vec::new(),
@@ -38,7 +38,7 @@ pub(crate) fn model_config(metadata: &ModelMetadata, settings: Option<&ModelSett
             max_queue_size: u32::try_from(settings.queue).unwrap_or(u32::MAX),
         }),
     });
-    let count = settings.and_then(|settings| settings.concurrency).unwrap_or(1);
+    let count = settings.concurrency.unwrap_or_else(|| settings.cpus.len().max(1));
     ModelConfig {
         name: metadata.name.to_string(),
         platform: platform(metadata),
@@ -212,12 +212,12 @@ mod tests {
 
     #[test]
     fn the_batch_is_told_apart_from_the_dimensions() {
-        let config = model_config(&metadata(&[&[-1, 4]], &[&[-1], &[-1, 3]]), None);
+        let config = model_config(&metadata(&[&[-1, 4]], &[&[-1], &[-1, 3]]), &ModelSettings::default());
         assert!(config.max_batch_size > 0 && config.scheduling_choice.is_none());
         assert_eq!((config.input[0].dims.as_slice(), config.output[1].dims.as_slice()), (&[4][..], &[3][..]));
         assert_eq!((config.output[0].dims.as_slice(), config.output[0].reshape.is_some()), (&[1][..], true));
         for without in [metadata(&[&[-1]], &[&[-1]]), metadata(&[&[2, 4]], &[&[2, 3]])] {
-            let config = model_config(&without, None);
+            let config = model_config(&without, &ModelSettings::default());
             assert_eq!((config.max_batch_size, &config.input[0].dims), (0, &without.signature.inputs[0].shape));
         }
     }
@@ -226,7 +226,7 @@ mod tests {
     fn what_is_set_is_told() {
         let batching = Some(Batching { max_rows: 64, max_delay_us: 500 });
         let settings = ModelSettings { batching, concurrency: Some(3), ..ModelSettings::default() };
-        let json = config_json(&model_config(&metadata(&[&[-1, 4]], &[&[-1, 3]]), Some(&settings)));
+        let json = config_json(&model_config(&metadata(&[&[-1, 4]], &[&[-1, 3]]), &settings));
         assert_eq!((&json["max_batch_size"], &json["instance_group"][0]["count"]), (&json!(64), &json!(3)));
         assert_eq!(json["dynamic_batching"]["max_queue_delay_microseconds"], 500);
         assert_eq!((&json["input"][0]["data_type"], &json["input"][0]["dims"]), (&json!("TYPE_FP32"), &json!([4])));

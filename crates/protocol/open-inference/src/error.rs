@@ -185,10 +185,11 @@ impl ProtocolError {
             (Self::Encoding { .. }, _) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             (Self::Slow(_), _) => StatusCode::REQUEST_TIMEOUT,
             (Self::Method { .. }, _) => StatusCode::METHOD_NOT_ALLOWED,
-            (Self::Serving(ServingError::Overloaded { .. }), _) => StatusCode::TOO_MANY_REQUESTS,
             (_, Fault::Request) => StatusCode::BAD_REQUEST,
             (_, Fault::NotFound) => StatusCode::NOT_FOUND,
             (_, Fault::TooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
+            (_, Fault::Overloaded) => StatusCode::TOO_MANY_REQUESTS,
+            (_, Fault::Late) => StatusCode::GATEWAY_TIMEOUT,
             (_, Fault::Unavailable) => StatusCode::SERVICE_UNAVAILABLE,
             (_, Fault::Server) => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -198,6 +199,7 @@ impl ProtocolError {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::NoControl => None,
+            Self::Serving(problem) => problem.retry_after(),
             _ => (self.fault() == Fault::Unavailable).then_some(RETRY),
         }
     }
@@ -207,7 +209,9 @@ impl ProtocolError {
         match self.fault() {
             Fault::Request | Fault::TooLarge => Code::InvalidArgument,
             Fault::NotFound => Code::NotFound,
-            Fault::Unavailable => Code::Unavailable,
+            // Not RESOURCE_EXHAUSTED: Triton's clients, and gRPC's own retries, come again on UNAVAILABLE.
+            Fault::Overloaded | Fault::Unavailable => Code::Unavailable,
+            Fault::Late => Code::DeadlineExceeded,
             Fault::Server => Code::Internal,
         }
     }
@@ -308,8 +312,18 @@ mod tests {
     fn one_fault_has_one_status_in_each_protocol() {
         let not_found = ProtocolError::from(ServingError::UnknownModel { model: "m".into(), loaded: "none".into() });
         assert_eq!((not_found.status(), not_found.grpc_code()), (StatusCode::NOT_FOUND, Code::NotFound));
-        let broken = ProtocolError::from(ServingError::LogBroken { problem: "disk full".into() });
+        let broken = ProtocolError::from(ServingError::Draining);
         assert_eq!((broken.status(), broken.grpc_code()), (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable));
+        let full = ProtocolError::from(ServingError::Overloaded {
+            model: "m".into(),
+            waiting: 1,
+            retry_after: Duration::from_millis(1500),
+        });
+        assert_eq!((full.status(), full.grpc_code()), (StatusCode::TOO_MANY_REQUESTS, Code::Unavailable));
+        assert_eq!(full.into_response().headers()["retry-after"], "2");
+        let late = ServingError::DeadlineExceeded { model: "m".into(), waited: Duration::from_secs(1) };
+        let late = ProtocolError::from(late);
+        assert_eq!((late.status(), late.grpc_code()), (StatusCode::GATEWAY_TIMEOUT, Code::DeadlineExceeded));
         let large = ProtocolError::TooLarge { limit: 1 };
         assert_eq!((large.status(), large.grpc_code()), (StatusCode::PAYLOAD_TOO_LARGE, Code::InvalidArgument));
     }

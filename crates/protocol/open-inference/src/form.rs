@@ -1,13 +1,13 @@
 //! In which form a client wants the outputs.
 
-use ropewalk_inference::NamedTensor;
+use ropewalk_inference::{NamedTensor, TensorData};
 use ropewalk_types::Signature;
 
 use crate::ProtocolError;
 use crate::classification::classify;
 
 /// In which form a client wants each output.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct ResponseForm {
     /// Whether outputs that are not named are binary data.
     binary: bool,
@@ -15,12 +15,13 @@ pub(crate) struct ResponseForm {
 }
 
 /// The form of one output.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 struct OutputForm {
     output: String,
     binary: bool,
     /// Classes wanted of each row; 0 for the values themselves.
     classes: usize,
+    labels: Option<TensorData>,
 }
 
 impl ResponseForm {
@@ -42,7 +43,7 @@ impl ResponseForm {
     /// Says the form of an output, where it is not that of all.
     pub(crate) fn name(&mut self, output: &str, binary: bool, classes: usize) {
         if binary != self.binary || classes > 0 {
-            self.named.push(OutputForm { output: output.to_owned(), binary, classes });
+            self.named.push(OutputForm { output: output.to_owned(), binary, classes, labels: None });
         }
     }
 
@@ -55,6 +56,13 @@ impl ResponseForm {
         self.named.iter().find(|form| form.output == output)
     }
 
+    /// Finds the labels of the classes that are wanted.
+    pub(crate) fn set_labels(&mut self, labels: impl Fn(&str) -> Option<TensorData>) {
+        for form in self.named.iter_mut().filter(|form| form.classes > 0) {
+            form.labels = labels(&form.output);
+        }
+    }
+
     /// Puts classes in the place of the outputs of which they are wanted.
     pub(crate) fn classify(&self, outputs: &mut [NamedTensor], signature: &Signature) -> Result<(), ProtocolError> {
         for form in self.named.iter().filter(|form| form.classes > 0) {
@@ -63,7 +71,7 @@ impl ResponseForm {
             };
             let spec = signature.outputs.iter().find(|spec| spec.name == form.output);
             let batched = spec.is_some_and(|spec| spec.shape.first() == Some(&-1));
-            *tensor = classify(tensor, batched, form.classes, None)
+            *tensor = classify(tensor, batched, form.classes, form.labels.as_ref())
                 .map_err(|problem| ProtocolError::Classification { output: form.output.clone(), problem })?;
         }
         Ok(())

@@ -11,6 +11,7 @@ mod stream;
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures::Stream;
 use tonic::codec::CompressionEncoding;
@@ -23,7 +24,8 @@ use proto::grpc_inference_service_server::GrpcInferenceService;
 use ropewalk_serving::RequestContext;
 
 pub use compression::AsAsked;
-pub use health::{HealthServer, HealthService, health_service};
+pub(crate) use health::health_service;
+pub use health::{HealthServer, HealthService};
 pub use proto::grpc_inference_service_server::GrpcInferenceServiceServer as GrpcServer;
 pub(crate) use reflection::add_reflection;
 #[cfg(any(test, fuzzing))]
@@ -71,17 +73,24 @@ impl GrpcService {
         let signature = host.signature(&model, version)?;
         let length = request.raw_input_contents.iter().map(bytes::Bytes::len).sum::<usize>();
         let length = if length > 0 { length } else { prost::Message::encoded_len(&request) };
-        let (mut request, form) = off_reactor(length, move || request::read(request)).await?;
+        let began = Instant::now();
+        let (mut request, mut form) = off_reactor(length, move || request::read(request)).await?;
+        let reading = began.elapsed();
         request.context.timeout = shorter(request.context.timeout, context.timeout);
         request.context.client = context.client;
         request.context.labels = context.labels;
         let answer = host.infer(&model, version, request).await?;
+        form.set_labels(|output| host.class_labels(&model, Some(&answer.version.to_string()), output).ok().flatten());
         let length = answer.outputs.iter().map(|output| encoded_length(&output.tensor.data)).sum();
-        off_reactor(length, move || response::write(answer, &form, &signature)).await
+        let (name, number) = (answer.model.clone(), answer.version);
+        let began = Instant::now();
+        let response = off_reactor(length, move || response::write(answer, &form, &signature)).await?;
+        host.count_codec(&name, number, reading, began.elapsed());
+        Ok(response)
     }
 
     fn context<T>(&self, request: &Request<T>) -> RequestContext {
-        context(request.metadata().as_ref(), request.extensions(), &self.server.labels)
+        context(request.metadata().as_ref(), request.extensions(), &self.server.host.watched_labels())
     }
 }
 

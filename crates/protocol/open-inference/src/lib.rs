@@ -34,10 +34,8 @@ mod config;
 mod context;
 mod error;
 mod form;
-#[cfg(fuzzing)]
+#[cfg(any(test, fuzzing))]
 pub mod fuzzing;
-#[cfg(all(test, not(fuzzing)))]
-mod fuzzing;
 mod grpc;
 mod limits;
 mod repository;
@@ -51,7 +49,7 @@ pub use context::ClientName;
 pub use error::ProtocolError;
 pub use grpc::{AsAsked, GrpcServer, GrpcService, HealthServer, HealthService, proto};
 pub use limits::ProtocolLimits;
-pub use repository::{IndexEntry, ModelState, Repository};
+pub use repository::{IndexEntry, Repository};
 pub use service::{OpenInference, grpc_service, health_service, router};
 
 pub(crate) use form::ResponseForm;

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use futures::future::BoxFuture;
-use ropewalk_serving::{ModelHost, Readiness};
+use ropewalk_serving::{ModelHost, ModelState, VersionState};
 
 use crate::{OpenInference, ProtocolError};
 
@@ -35,31 +35,6 @@ pub struct IndexEntry {
     pub reason: String,
 }
 
-/// What a version of a model is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ModelState {
-    /// It answers.
-    Ready,
-    /// It does not answer.
-    Unavailable,
-    /// It is being loaded.
-    Loading,
-    /// It is being unloaded.
-    Unloading,
-}
-
-impl ModelState {
-    /// The protocol's word.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Ready => "READY",
-            Self::Unavailable => "UNAVAILABLE",
-            Self::Loading => "LOADING",
-            Self::Unloading => "UNLOADING",
-        }
-    }
-}
-
 impl IndexEntry {
     /// The version as the protocol writes it.
     pub(crate) fn version_text(&self) -> String {
@@ -71,24 +46,21 @@ impl IndexEntry {
 pub(crate) async fn index(server: &OpenInference, ready: bool) -> Result<Vec<IndexEntry>, ProtocolError> {
     let mut entries = match &server.repository {
         Some(repository) => repository.index().await?,
-        None => loaded(&server.host),
+        None => known(&server.host),
     };
     entries.retain(|entry| !ready || entry.state == ModelState::Ready);
     Ok(entries)
 }
 
-/// The index of a server that has no repository: what it has loaded.
-fn loaded(host: &ModelHost) -> Vec<IndexEntry> {
-    let entry = |model: ropewalk_serving::ModelMetadata| {
-        let (state, reason) = match host.ready(model.name.as_str(), Some(&model.version.to_string())) {
-            Ok(Readiness::Ready) => (ModelState::Ready, String::new()),
-            Ok(Readiness::NotReady { reason }) => (ModelState::Unavailable, reason),
-            // Unloaded since it was listed.
-            Err(error) => (ModelState::Unavailable, error.to_string()),
-        };
-        IndexEntry { name: model.name.to_string(), version: Some(model.version), state, reason }
+/// The index of a server that has no repository: what its host knows.
+fn known(host: &ModelHost) -> Vec<IndexEntry> {
+    let entry = |state: VersionState| IndexEntry {
+        name: state.model.to_string(),
+        version: Some(state.version),
+        state: state.state,
+        reason: state.reason,
     };
-    host.model_list().into_iter().map(entry).collect()
+    host.state_list().into_iter().map(entry).collect()
 }
 
 /// Loads a model. The names of the parameters are the request's: there is none that could be taken, for the

@@ -15,8 +15,6 @@ pub struct OpenInference {
     pub(crate) host: Arc<ModelHost>,
     pub(crate) limits: ProtocolLimits,
     pub(crate) repository: Option<Arc<dyn Repository>>,
-    /// Names, in lower case, of the headers that go with a request to the host.
-    pub(crate) labels: Arc<[String]>,
     pub(crate) places: Arc<Semaphore>,
 }
 
@@ -24,19 +22,13 @@ impl OpenInference {
     /// A server whose models no client loads or unloads.
     pub fn new(host: Arc<ModelHost>, limits: ProtocolLimits) -> Self {
         let places = Arc::new(Semaphore::new(limits.requests.clamp(1, Semaphore::MAX_PERMITS)));
-        Self { host, limits, repository: None, labels: Arc::default(), places }
+        Self { host, limits, repository: None, places }
     }
 
     /// Lets clients load and unload what this repository has.
     #[must_use]
     pub fn with_repository(self, repository: Arc<dyn Repository>) -> Self {
         Self { repository: Some(repository), ..self }
-    }
-
-    /// Takes these headers of a request (metadata in gRPC) along to the host, as its labels.
-    #[must_use]
-    pub fn with_labels(self, names: impl IntoIterator<Item = String>) -> Self {
-        Self { labels: names.into_iter().map(|name| name.to_ascii_lowercase()).collect(), ..self }
     }
 
     /// REST: every path below `/v2`, and the protocol's errors for all others.

@@ -1,8 +1,8 @@
 //! The statistics extension: what each version of a model has done since it was loaded.
 
-use ropewalk_serving::{ModelHost, ServingError};
+use ropewalk_serving::{BatchStatistics, Elapsed, ModelHost, ServingError};
 
-use crate::proto::{InferStatistics, ModelStatistics, StatisticDuration};
+use crate::proto::{InferBatchStatistics, InferStatistics, ModelStatistics, StatisticDuration};
 
 /// The statistics of a model's version, of all of its versions, or of all models (an empty `name`).
 ///
@@ -29,27 +29,34 @@ pub(crate) fn model_statistics(
 }
 
 fn translate(model: &ropewalk_serving::ModelStatistics) -> ModelStatistics {
-    let failed = model.refused + model.unavailable + model.failed;
     let none = Some(StatisticDuration::default());
+    let batch = |batch: &BatchStatistics| InferBatchStatistics {
+        batch_size: batch.batch_size,
+        compute_input: duration(batch.compute_input),
+        compute_infer: duration(batch.compute_infer),
+        compute_output: duration(batch.compute_output),
+    };
     ModelStatistics {
         name: model.model.to_string(),
         version: model.version.to_string(),
-        inference_count: model.rows,
-        execution_count: model.answered,
+        last_inference: model.last_inference_ms,
+        inference_count: model.inference_count,
+        execution_count: model.execution_count,
         inference_stats: Some(InferStatistics {
-            success: duration(model.answered, model.latency.sum_us),
-            fail: duration(failed, 0),
-            queue: none,
-            compute_input: none,
-            compute_infer: none,
-            compute_output: none,
+            success: duration(model.success),
+            fail: duration(model.fail),
+            queue: duration(model.queue),
+            compute_input: duration(model.compute_input),
+            compute_infer: duration(model.compute_infer),
+            compute_output: duration(model.compute_output),
             cache_hit: none,
             cache_miss: none,
         }),
+        batch_stats: model.batches.iter().map(batch).collect(),
         ..ModelStatistics::default()
     }
 }
 
-fn duration(count: u64, micros: u64) -> Option<StatisticDuration> {
-    Some(StatisticDuration { count, ns: micros.saturating_mul(1000) })
+fn duration(elapsed: Elapsed) -> Option<StatisticDuration> {
+    Some(StatisticDuration { count: elapsed.count, ns: elapsed.ns })
 }

@@ -43,7 +43,8 @@ pub(super) fn config(
     version: Option<&str>,
 ) -> Result<proto::ModelConfigResponse, ProtocolError> {
     let metadata = server.host.metadata(name, version)?;
-    Ok(proto::ModelConfigResponse { config: Some(model_config(&metadata, None)) })
+    let settings = server.host.settings(name, version)?;
+    Ok(proto::ModelConfigResponse { config: Some(model_config(&metadata, &settings)) })
 }
 
 pub(super) fn statistics(

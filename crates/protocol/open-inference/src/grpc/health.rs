@@ -14,7 +14,7 @@ use health_proto::health_server::Health;
 pub use health_proto::health_server::HealthServer;
 
 mod health_proto {
-    #![expect(clippy::pedantic, reason = "written by tonic-prost-build")]
+    #![expect(clippy::pedantic, unreachable_pub, reason = "written by tonic-prost-build")]
     tonic::include_proto!("grpc.health.v1");
 }
 
@@ -30,7 +30,7 @@ pub struct HealthService {
 }
 
 /// The health service for a tonic server.
-pub fn health_service(host: Arc<ModelHost>) -> HealthServer<HealthService> {
+pub(crate) fn health_service(host: Arc<ModelHost>) -> HealthServer<HealthService> {
     HealthServer::new(HealthService { host })
 }
 

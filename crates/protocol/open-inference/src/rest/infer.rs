@@ -1,3 +1,6 @@
+use std::sync::Arc;
+use std::time::Instant;
+
 use axum::body::Body;
 use axum::http::HeaderName;
 use axum::http::request::Parts;
@@ -20,18 +23,26 @@ pub(super) async fn infer(
     body: Body,
 ) -> Result<Response, ProtocolError> {
     let _place = server.places.try_acquire().map_err(|_| ProtocolError::Busy { requests: server.limits.requests })?;
-    let signature = server.host.signature(model, version)?;
+    let host = &server.host;
+    let signature = host.signature(model, version)?;
     let header_length = request::header_length(&parts.headers)?;
     let body = body::read(&parts.headers, body, &server.limits).await?;
-    let context = context(&parts.headers, &parts.extensions, &server.labels);
+    let context = context(&parts.headers, &parts.extensions, &host.watched_labels());
     let length = body.len();
-    let input_signature = std::sync::Arc::clone(&signature);
+    let began = Instant::now();
+    let input_signature = Arc::clone(&signature);
     let read = off_reactor(length, move || request::read(&body, header_length, &input_signature));
-    let (mut request, form) = read.await?;
+    let (mut request, mut form) = read.await?;
+    let reading = began.elapsed();
     request.context.client = context.client;
     request.context.labels = context.labels;
-    let answer = server.host.infer(model, version, request).await?;
+    let answer = host.infer(model, version, request).await?;
+    form.set_labels(|output| host.class_labels(model, Some(&answer.version.to_string()), output).ok().flatten());
     let length = answer.outputs.iter().map(|output| encoded_length(&output.tensor.data)).sum();
+    let (name, number) = (answer.model.clone(), answer.version);
     let encoding = compression::accepted(&parts.headers);
-    off_reactor(length, move || response::write(answer, &form, &signature, encoding)).await
+    let began = Instant::now();
+    let response = off_reactor(length, move || response::write(answer, &form, &signature, encoding)).await?;
+    host.count_codec(&name, number, reading, began.elapsed());
+    Ok(response)
 }

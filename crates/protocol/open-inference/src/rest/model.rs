@@ -22,7 +22,8 @@ pub(super) fn answer(
         }
         ModelCall::Config => {
             let metadata = server.host.metadata(model, version)?;
-            super::json(&config_json(&model_config(&metadata, None)))
+            let settings = server.host.settings(model, version)?;
+            super::json(&config_json(&model_config(&metadata, &settings)))
         }
         ModelCall::Statistics => statistics(server, model, version),
         ModelCall::Metadata | ModelCall::Infer => super::json(&metadata(&server.host.metadata(model, version)?)),

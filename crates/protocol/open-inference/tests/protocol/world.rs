@@ -5,10 +5,10 @@ use futures::future::BoxFuture;
 use ropewalk_inference::{
     Engine, EngineName, Engines, InferenceError, LoadOptions, Model, ModelSource, NamedTensor, Tensor, TensorData,
 };
-use ropewalk_open_inference::{IndexEntry, ModelState, ProtocolError, Repository};
+use ropewalk_open_inference::{IndexEntry, ProtocolError, Repository};
 use ropewalk_serving::{
-    Answered, HostLimits, HostedModel, ModelHost, ModelSettings, NoPredictionLog, PredictionSink, ServingError,
-    SinkCounts,
+    Answered, HostLimits, HostedModel, ModelHost, ModelSettings, ModelState, NoPredictionLog, PredictionSink,
+    ServingError, SinkCounts,
 };
 use ropewalk_types::{Digest, ElementType, ManualAmbient, ModelName, Signature, TensorSpec};
 
