@@ -289,7 +289,7 @@ def test_callers_mistakes_in_json_are_400(metadata, arrays):
         changed(data={"a": 1}),
         changed(data=[[[[1]]]]),
         changed(parameters={"binary_data_size": 4}),
-        {**good, "outputs": [{"name": metadata["outputs"][0]["name"], "parameters": {"classification": 1}}]},
+        {**good, "parameters": {"sequence_id": 1}},
     ]:
         status, answer = post(infer_path(), body)
         assert status == 400, (body, answer)

@@ -1,22 +1,35 @@
 //! gRPC: the services and their messages.
 
+mod compression;
+mod describe;
 mod health;
+mod operations;
+mod reflection;
 mod request;
 mod response;
+mod stream;
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Instant;
 
-use ropewalk_serving::{ModelHost, ModelMetadata};
-use ropewalk_types::TensorSpec;
-use tonic::{Request, Response, Status};
+use futures::Stream;
+use tonic::codec::CompressionEncoding;
+use tonic::{Request, Response, Status, Streaming};
 
 use crate::codec::encoded_length;
-use crate::{EXTENSIONS, ProtocolError, ProtocolLimits, SERVER, off_reactor};
-use proto::grpc_inference_service_server::{GrpcInferenceService, GrpcInferenceServiceServer};
-use proto::model_metadata_response::TensorMetadata;
-use proto::repository_index_response::ModelIndex;
+use crate::context::{context, grpc_timeout, shorter};
+use crate::{OpenInference, ProtocolError, off_reactor};
+use proto::grpc_inference_service_server::GrpcInferenceService;
+use ropewalk_serving::RequestContext;
 
-pub use health::{HealthService, health_service};
+pub use compression::AsAsked;
+pub(crate) use health::health_service;
+pub use health::{HealthServer, HealthService};
+pub use proto::grpc_inference_service_server::GrpcInferenceServiceServer as GrpcServer;
+pub(crate) use reflection::add_reflection;
+#[cfg(any(test, fuzzing))]
+pub(crate) use {request::read, response::write};
 
 /// Messages, client and server of package `inference`, made from `proto/open_inference.proto`.
 pub mod proto {
@@ -27,14 +40,18 @@ pub mod proto {
 /// `inference.GRPCInferenceService` on a host.
 #[derive(Clone, Debug)]
 pub struct GrpcService {
-    host: Arc<ModelHost>,
+    server: Arc<OpenInference>,
 }
 
 /// The service for a tonic server; messages are bounded in both directions.
-pub fn grpc_service(host: Arc<ModelHost>, limits: ProtocolLimits) -> GrpcInferenceServiceServer<GrpcService> {
-    GrpcInferenceServiceServer::new(GrpcService { host })
-        .max_decoding_message_size(limits.message_bytes)
-        .max_encoding_message_size(limits.message_bytes)
+pub(crate) fn service(server: Arc<OpenInference>) -> AsAsked<GrpcServer<GrpcService>> {
+    let limit = server.limits.message_bytes;
+    let mut service =
+        GrpcServer::new(GrpcService { server }).max_decoding_message_size(limit).max_encoding_message_size(limit);
+    for encoding in [CompressionEncoding::Gzip, CompressionEncoding::Deflate] {
+        service = service.accept_compressed(encoding).send_compressed(encoding);
+    }
+    AsAsked::new(service)
 }
 
 /// The protocol writes an absent version as an empty text.
@@ -42,101 +59,180 @@ fn version(text: &str) -> Option<&str> {
     Some(text).filter(|text| !text.is_empty())
 }
 
+impl GrpcService {
+    /// One inference request.
+    async fn infer(
+        &self,
+        mut request: proto::ModelInferRequest,
+        context: RequestContext,
+    ) -> Result<proto::ModelInferResponse, ProtocolError> {
+        let host = &self.server.host;
+        let model = std::mem::take(&mut request.model_name);
+        let version_text = std::mem::take(&mut request.model_version);
+        let version = version(&version_text);
+        let signature = host.signature(&model, version)?;
+        let length = request.raw_input_contents.iter().map(bytes::Bytes::len).sum::<usize>();
+        let length = if length > 0 { length } else { prost::Message::encoded_len(&request) };
+        let began = Instant::now();
+        let (mut request, mut form) = off_reactor(length, move || request::read(request)).await?;
+        let reading = began.elapsed();
+        request.context.timeout = shorter(request.context.timeout, context.timeout);
+        request.context.client = context.client;
+        request.context.labels = context.labels;
+        let answer = host.infer(&model, version, request).await?;
+        form.set_labels(|output| host.class_labels(&model, Some(&answer.version.to_string()), output).ok().flatten());
+        let length = answer.outputs.iter().map(|output| encoded_length(&output.tensor.data)).sum();
+        let (name, number) = (answer.model.clone(), answer.version);
+        let began = Instant::now();
+        let response = off_reactor(length, move || response::write(answer, &form, &signature)).await?;
+        host.count_codec(&name, number, reading, began.elapsed());
+        Ok(response)
+    }
+
+    fn context<T>(&self, request: &Request<T>) -> RequestContext {
+        context(request.metadata().as_ref(), request.extensions(), &self.server.host.watched_labels())
+    }
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+
+fn answer<T>(message: Result<T, ProtocolError>) -> Answer<T> {
+    Ok(Response::new(message?))
+}
+
 #[tonic::async_trait]
 impl GrpcInferenceService for GrpcService {
-    async fn server_live(
+    type ModelStreamInferStream =
+        Pin<Box<dyn Stream<Item = Result<proto::ModelStreamInferResponse, Status>> + Send + 'static>>;
+
+    async fn model_infer(&self, request: Request<proto::ModelInferRequest>) -> Answer<proto::ModelInferResponse> {
+        let mut context = self.context(&request);
+        context.timeout = grpc_timeout(request.metadata().as_ref());
+        answer(self.infer(request.into_inner(), context).await)
+    }
+
+    async fn model_stream_infer(
         &self,
-        _request: Request<proto::ServerLiveRequest>,
-    ) -> Result<Response<proto::ServerLiveResponse>, Status> {
+        request: Request<Streaming<proto::ModelInferRequest>>,
+    ) -> Answer<Self::ModelStreamInferStream> {
+        // The call's deadline is that of the whole stream, not of one of its requests.
+        let context = self.context(&request);
+        Ok(Response::new(Box::pin(stream::answers(self.clone(), context, request.into_inner()))))
+    }
+
+    async fn server_live(&self, _request: Request<proto::ServerLiveRequest>) -> Answer<proto::ServerLiveResponse> {
         Ok(Response::new(proto::ServerLiveResponse { live: true }))
     }
 
-    async fn server_ready(
-        &self,
-        _request: Request<proto::ServerReadyRequest>,
-    ) -> Result<Response<proto::ServerReadyResponse>, Status> {
-        Ok(Response::new(proto::ServerReadyResponse { ready: self.host.readiness().is_ready() }))
+    async fn server_ready(&self, _request: Request<proto::ServerReadyRequest>) -> Answer<proto::ServerReadyResponse> {
+        Ok(Response::new(proto::ServerReadyResponse { ready: self.server.host.readiness().is_ready() }))
     }
 
     /// A model that is not here is not ready; clients ask so before they wait for it.
-    async fn model_ready(
-        &self,
-        request: Request<proto::ModelReadyRequest>,
-    ) -> Result<Response<proto::ModelReadyResponse>, Status> {
+    async fn model_ready(&self, request: Request<proto::ModelReadyRequest>) -> Answer<proto::ModelReadyResponse> {
         let request = request.into_inner();
-        let ready = self.host.ready(&request.name, version(&request.version));
+        let ready = self.server.host.ready(&request.name, version(&request.version));
         Ok(Response::new(proto::ModelReadyResponse { ready: ready.is_ok_and(|readiness| readiness.is_ready()) }))
     }
 
     async fn server_metadata(
         &self,
         _request: Request<proto::ServerMetadataRequest>,
-    ) -> Result<Response<proto::ServerMetadataResponse>, Status> {
-        Ok(Response::new(proto::ServerMetadataResponse {
-            name: SERVER.to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            extensions: EXTENSIONS.map(str::to_owned).to_vec(),
-        }))
+    ) -> Answer<proto::ServerMetadataResponse> {
+        Ok(Response::new(describe::server()))
     }
 
     async fn model_metadata(
         &self,
         request: Request<proto::ModelMetadataRequest>,
-    ) -> Result<Response<proto::ModelMetadataResponse>, Status> {
+    ) -> Answer<proto::ModelMetadataResponse> {
         let request = request.into_inner();
-        let metadata = self.host.metadata(&request.name, version(&request.version)).map_err(ProtocolError::from)?;
-        let tensors = |specs: &[TensorSpec]| -> Vec<TensorMetadata> {
-            let tensor = |spec: &TensorSpec| TensorMetadata {
-                name: spec.name.clone(),
-                datatype: spec.datatype.to_string(),
-                shape: spec.shape.clone(),
-            };
-            specs.iter().map(tensor).collect()
-        };
-        Ok(Response::new(proto::ModelMetadataResponse {
-            name: metadata.name.to_string(),
-            versions: metadata.versions.iter().map(u64::to_string).collect(),
-            platform: format!("{}_onnx", metadata.engine),
-            inputs: tensors(&metadata.signature.inputs),
-            outputs: tensors(&metadata.signature.outputs),
-        }))
+        answer(describe::model(&self.server, &request.name, version(&request.version)))
     }
 
-    async fn model_infer(
+    async fn model_config(&self, request: Request<proto::ModelConfigRequest>) -> Answer<proto::ModelConfigResponse> {
+        let request = request.into_inner();
+        answer(describe::config(&self.server, &request.name, version(&request.version)))
+    }
+
+    async fn model_statistics(
         &self,
-        request: Request<proto::ModelInferRequest>,
-    ) -> Result<Response<proto::ModelInferResponse>, Status> {
-        let mut request = request.into_inner();
-        let model = std::mem::take(&mut request.model_name);
-        let version_text = std::mem::take(&mut request.model_version);
-        let length = prost::Message::encoded_len(&request);
-        let (request, raw) = off_reactor(length, move || request::read(request)).await?;
-        let answer = self.host.infer(&model, version(&version_text), request).await.map_err(ProtocolError::from)?;
-        let length = answer.outputs.iter().map(|output| encoded_length(&output.tensor.data)).sum();
-        let response = off_reactor(length, move || Ok(response::write(answer, raw))).await?;
-        Ok(Response::new(response))
+        request: Request<proto::ModelStatisticsRequest>,
+    ) -> Answer<proto::ModelStatisticsResponse> {
+        let request = request.into_inner();
+        answer(describe::statistics(&self.server, &request.name, version(&request.version)))
     }
 
     async fn repository_index(
         &self,
         request: Request<proto::RepositoryIndexRequest>,
-    ) -> Result<Response<proto::RepositoryIndexResponse>, Status> {
-        let readiness = self.host.readiness();
-        let (state, reason) = match &readiness {
-            ropewalk_serving::Readiness::Ready => ("READY", ""),
-            ropewalk_serving::Readiness::NotReady { reason } => ("UNAVAILABLE", reason.as_str()),
-        };
-        let index = |model: ModelMetadata| ModelIndex {
-            name: model.name.to_string(),
-            version: model.version.to_string(),
-            state: state.to_owned(),
-            reason: reason.to_owned(),
-        };
-        let models = if request.into_inner().ready && !readiness.is_ready() {
-            Vec::new()
-        } else {
-            self.host.model_list().into_iter().map(index).collect()
-        };
-        Ok(Response::new(proto::RepositoryIndexResponse { models }))
+    ) -> Answer<proto::RepositoryIndexResponse> {
+        answer(operations::index(&self.server, request.into_inner().ready).await)
+    }
+
+    async fn repository_model_load(
+        &self,
+        request: Request<proto::RepositoryModelLoadRequest>,
+    ) -> Answer<proto::RepositoryModelLoadResponse> {
+        answer(operations::load(&self.server, &request.into_inner()).await)
+    }
+
+    async fn repository_model_unload(
+        &self,
+        request: Request<proto::RepositoryModelUnloadRequest>,
+    ) -> Answer<proto::RepositoryModelUnloadResponse> {
+        answer(operations::unload(&self.server, &request.into_inner()).await)
+    }
+
+    async fn system_shared_memory_status(
+        &self,
+        request: Request<proto::SystemSharedMemoryStatusRequest>,
+    ) -> Answer<proto::SystemSharedMemoryStatusResponse> {
+        operations::no_region("system", request.into_inner().name)?;
+        Ok(Response::new(proto::SystemSharedMemoryStatusResponse::default()))
+    }
+
+    async fn system_shared_memory_register(
+        &self,
+        _request: Request<proto::SystemSharedMemoryRegisterRequest>,
+    ) -> Answer<proto::SystemSharedMemoryRegisterResponse> {
+        answer(Err(ProtocolError::SharedMemory { kind: "system" }))
+    }
+
+    async fn system_shared_memory_unregister(
+        &self,
+        _request: Request<proto::SystemSharedMemoryUnregisterRequest>,
+    ) -> Answer<proto::SystemSharedMemoryUnregisterResponse> {
+        Ok(Response::new(proto::SystemSharedMemoryUnregisterResponse {}))
+    }
+
+    async fn cuda_shared_memory_status(
+        &self,
+        request: Request<proto::CudaSharedMemoryStatusRequest>,
+    ) -> Answer<proto::CudaSharedMemoryStatusResponse> {
+        operations::no_region("CUDA", request.into_inner().name)?;
+        Ok(Response::new(proto::CudaSharedMemoryStatusResponse::default()))
+    }
+
+    async fn cuda_shared_memory_register(
+        &self,
+        _request: Request<proto::CudaSharedMemoryRegisterRequest>,
+    ) -> Answer<proto::CudaSharedMemoryRegisterResponse> {
+        answer(Err(ProtocolError::SharedMemory { kind: "CUDA" }))
+    }
+
+    async fn cuda_shared_memory_unregister(
+        &self,
+        _request: Request<proto::CudaSharedMemoryUnregisterRequest>,
+    ) -> Answer<proto::CudaSharedMemoryUnregisterResponse> {
+        Ok(Response::new(proto::CudaSharedMemoryUnregisterResponse {}))
+    }
+
+    async fn trace_setting(&self, request: Request<proto::TraceSettingRequest>) -> Answer<proto::TraceSettingResponse> {
+        answer(operations::trace(&request.into_inner()))
+    }
+
+    async fn log_settings(&self, request: Request<proto::LogSettingsRequest>) -> Answer<proto::LogSettingsResponse> {
+        answer(operations::log(&request.into_inner()))
     }
 }

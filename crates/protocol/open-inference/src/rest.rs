@@ -1,140 +1,74 @@
 //! REST: paths, bodies and errors.
+//!
+//! Paths are read by hand: the protocol has few, and a request's share of the time is small enough for a router's
+//! bookkeeping to be seen in it.
 
 mod body;
+mod compression;
 mod infer;
-mod path;
+mod model;
+mod operations;
+mod raw;
 mod request;
 mod response;
+mod route;
 
 use std::sync::Arc;
 
+use axum::Router;
+use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{Method, Uri};
-use axum::routing::{get, post};
-use axum::{Json, Router};
-use ropewalk_serving::{ModelHost, ModelMetadata, Readiness};
-use ropewalk_types::TensorSpec;
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-use tokio::sync::Semaphore;
+use axum::http::HeaderValue;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use serde::Serialize;
 
-use crate::{EXTENSIONS, ProtocolError, ProtocolLimits, SERVER};
-use path::ModelPath;
+use crate::{OpenInference, ProtocolError};
+use route::{ModelCall, Route};
 
-type Answer = Result<Json<Value>, ProtocolError>;
+#[cfg(any(test, fuzzing))]
+pub(crate) use {request::read, response::encode};
 
-/// What the handlers share.
-#[derive(Clone, Debug)]
-struct Shared {
-    host: Arc<ModelHost>,
-    limits: ProtocolLimits,
-    places: Arc<Semaphore>,
+pub(crate) fn router(server: Arc<OpenInference>) -> Router {
+    Router::new().fallback(handle).with_state(server)
 }
 
-/// The REST side of the protocol: every path below `/v2`, and the protocol's errors for all others.
-pub fn router(host: Arc<ModelHost>, limits: ProtocolLimits) -> Router {
-    let places = Arc::new(Semaphore::new(limits.requests.clamp(1, Semaphore::MAX_PERMITS)));
-    Router::new()
-        .route("/v2", get(server_metadata))
-        .route("/v2/", get(server_metadata))
-        .route("/v2/health/live", get(live))
-        .route("/v2/health/ready", get(ready))
-        .route("/v2/models/{model}", get(model_metadata))
-        .route("/v2/models/{model}/ready", get(model_ready))
-        .route("/v2/models/{model}/infer", post(infer::infer))
-        .route("/v2/models/{model}/versions/{version}", get(model_metadata))
-        .route("/v2/models/{model}/versions/{version}/ready", get(model_ready))
-        .route("/v2/models/{model}/versions/{version}/infer", post(infer::infer))
-        .route("/v2/repository/index", post(repository_index))
-        .fallback(unknown_path)
-        .method_not_allowed_fallback(method_not_allowed)
-        .with_state(Shared { host, limits, places })
+async fn handle(State(server): State<Arc<OpenInference>>, request: Request) -> Response {
+    answer(&server, request).await.unwrap_or_else(IntoResponse::into_response)
 }
 
-async fn unknown_path(uri: Uri) -> ProtocolError {
-    ProtocolError::UnknownPath { path: uri.path().to_owned() }
-}
-
-async fn method_not_allowed(method: Method) -> ProtocolError {
-    ProtocolError::Method { method: method.to_string() }
-}
-
-async fn server_metadata() -> Json<Value> {
-    Json(json!({ "name": SERVER, "version": env!("CARGO_PKG_VERSION"), "extensions": EXTENSIONS }))
-}
-
-async fn live() -> Json<Value> {
-    Json(json!({ "live": true }))
-}
-
-async fn ready(State(shared): State<Shared>) -> Answer {
-    check(shared.host.readiness())?;
-    Ok(Json(json!({ "ready": true })))
-}
-
-async fn model_ready(State(shared): State<Shared>, path: ModelPath) -> Answer {
-    check(shared.host.ready(&path.model, path.version.as_deref())?)?;
-    Ok(Json(json!({ "name": path.model, "ready": true })))
-}
-
-fn check(readiness: Readiness) -> Result<(), ProtocolError> {
-    match readiness {
-        Readiness::Ready => Ok(()),
-        Readiness::NotReady { reason } => Err(ProtocolError::NotReady { reason }),
+async fn answer(server: &OpenInference, request: Request) -> Result<Response, ProtocolError> {
+    let (parts, body) = request.into_parts();
+    let route = Route::read(parts.uri.path())?;
+    route.check(&parts.method)?;
+    match &route {
+        Route::Model { model, version, call: ModelCall::Infer } => {
+            infer::infer(server, model, version.as_deref(), &parts, body).await
+        }
+        Route::Model { model, version, call } => model::answer(server, model, version.as_deref(), *call),
+        Route::AllStatistics => model::statistics(server, "", None),
+        other => {
+            // Bounded also where nothing is to be read from it.
+            let body = body::read(&parts.headers, body, &server.limits).await?;
+            operations::answer(server, other, &body).await
+        }
     }
 }
 
-async fn model_metadata(State(shared): State<Shared>, path: ModelPath) -> Answer {
-    let metadata = shared.host.metadata(&path.model, path.version.as_deref())?;
-    let ModelMetadata { name, versions, engine, signature, .. } = metadata;
-    let tensors = |specs: &[TensorSpec]| -> Vec<Value> {
-        specs.iter().map(|spec| json!({ "name": spec.name, "datatype": spec.datatype, "shape": spec.shape })).collect()
-    };
-    Ok(Json(json!({
-        "name": name,
-        "versions": versions.iter().map(u64::to_string).collect::<Vec<_>>(),
-        "platform": format!("{engine}_onnx"),
-        "inputs": tensors(&signature.inputs),
-        "outputs": tensors(&signature.outputs),
-    })))
+/// An answer that is JSON.
+fn json(value: &impl Serialize) -> Result<Response, ProtocolError> {
+    let body = serde_json::to_vec(value).map_err(|_| ProtocolError::Failed)?;
+    Ok(with_type(Body::from(body), HeaderValue::from_static("application/json")))
 }
 
-/// The request of the repository's index; its body may be empty, and other keys are those of later versions.
-#[derive(Debug, Default, Deserialize)]
-struct IndexRequest {
-    #[serde(default)]
-    ready: bool,
+/// An answer without content.
+fn empty() -> Response {
+    with_type(Body::from(Bytes::new()), HeaderValue::from_static("application/json"))
 }
 
-/// An entry of the repository's index.
-#[derive(Debug, Serialize)]
-struct IndexEntry {
-    name: String,
-    version: String,
-    state: &'static str,
-    reason: String,
-}
-
-async fn repository_index(
-    State(shared): State<Shared>,
-    request: Request,
-) -> Result<Json<Vec<IndexEntry>>, ProtocolError> {
-    let body = body::read(request, &shared.limits).await?;
-    let wanted: IndexRequest = if body.trim_ascii().is_empty() {
-        IndexRequest::default()
-    } else {
-        serde_json::from_slice(&body).map_err(|problem| ProtocolError::malformed(&problem))?
-    };
-    let (state, reason) = match shared.host.readiness() {
-        Readiness::Ready => ("READY", String::new()),
-        Readiness::NotReady { .. } if wanted.ready => return Ok(Json(Vec::new())),
-        Readiness::NotReady { reason } => ("UNAVAILABLE", reason),
-    };
-    let entry = |model: ModelMetadata| IndexEntry {
-        name: model.name.to_string(),
-        version: model.version.to_string(),
-        state,
-        reason: reason.clone(),
-    };
-    Ok(Json(shared.host.model_list().into_iter().map(entry).collect()))
+fn with_type(body: Body, content_type: HeaderValue) -> Response {
+    let mut response = Response::new(body);
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    response
 }

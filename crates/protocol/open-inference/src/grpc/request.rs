@@ -5,14 +5,16 @@ use ropewalk_inference::{NamedTensor, Tensor, TensorData};
 use ropewalk_serving::InferenceRequest;
 use ropewalk_types::ElementType;
 
+use super::proto::infer_parameter::ParameterChoice;
 use super::proto::model_infer_request::{InferInputTensor, InferRequestedOutputTensor};
 use super::proto::{InferParameter, InferTensorContents, ModelInferRequest};
-use crate::ProtocolError;
 use crate::codec::{self, TensorError, decode_binary, extents};
+use crate::context::{Scheduling, no_sequences, wrong};
+use crate::{ProtocolError, ResponseForm};
 
-/// Reads a request, and tells whether its tensors are raw: so is the answer then.
-pub(super) fn read(request: ModelInferRequest) -> Result<(InferenceRequest, bool), ProtocolError> {
-    let ModelInferRequest { id, inputs, outputs, raw_input_contents: raw, .. } = request;
+/// Reads a request. If its tensors are raw, the answer's are wanted so.
+pub(crate) fn read(request: ModelInferRequest) -> Result<(InferenceRequest, ResponseForm), ProtocolError> {
+    let ModelInferRequest { id, parameters, inputs, outputs, raw_input_contents: raw, .. } = request;
     if !raw.is_empty() && raw.len() != inputs.len() {
         let problem = format!("there are {} inputs and {} raw contents", inputs.len(), raw.len());
         return Err(ProtocolError::Malformed { problem });
@@ -20,11 +22,43 @@ pub(super) fn read(request: ModelInferRequest) -> Result<(InferenceRequest, bool
     let is_raw = !raw.is_empty();
     let mut raw = raw.into_iter();
     let inputs = inputs.into_iter().map(|input| read_input(input, raw.next())).collect::<Result<_, _>>()?;
-    let outputs = outputs.into_iter().map(read_output).collect::<Result<_, _>>()?;
-    Ok((
-        InferenceRequest { id: Some(id).filter(|id| !id.is_empty()), inputs, outputs, ..InferenceRequest::default() },
-        is_raw,
-    ))
+    let mut form = ResponseForm::new(is_raw);
+    let outputs = outputs.into_iter().map(|output| read_output(output, is_raw, &mut form)).collect::<Result<_, _>>()?;
+    let scheduling = scheduling(&parameters)?;
+    let id = Some(id).filter(|id| !id.is_empty());
+    let mut request = InferenceRequest { id, inputs, outputs, ..InferenceRequest::default() };
+    request.context.priority = scheduling.priority;
+    request.context.timeout = scheduling.timeout;
+    Ok((request, form))
+}
+
+/// The parameters that say how the request is to be answered.
+fn scheduling(parameters: &HashMap<String, InferParameter>) -> Result<Scheduling, ProtocolError> {
+    let mut scheduling = Scheduling::default();
+    for (name, parameter) in parameters {
+        match (name.as_str(), &parameter.parameter_choice) {
+            ("sequence_id", Some(ParameterChoice::Int64Param(0) | ParameterChoice::Uint64Param(0)) | None) => {}
+            ("sequence_id", Some(ParameterChoice::StringParam(id))) if id.is_empty() => {}
+            ("sequence_id", _) => return Err(no_sequences()),
+            ("priority", Some(choice)) => scheduling.set_priority(whole("priority", choice)?),
+            ("timeout", Some(choice)) => {
+                let micros = whole("timeout", choice)?;
+                scheduling.set_timeout(i64::try_from(micros).unwrap_or(i64::MAX))?;
+            }
+            _ => {}
+        }
+    }
+    Ok(scheduling)
+}
+
+/// A number from 0 on, in either of the fields for whole numbers.
+fn whole(parameter: &str, choice: &ParameterChoice) -> Result<u64, ProtocolError> {
+    let number = match choice {
+        ParameterChoice::Uint64Param(number) => Some(*number),
+        ParameterChoice::Int64Param(number) => u64::try_from(*number).ok(),
+        _ => None,
+    };
+    number.ok_or_else(|| wrong(parameter, "a whole number from 0 on is expected, as int64_param or uint64_param"))
 }
 
 fn read_input(input: InferInputTensor, raw: Option<Bytes>) -> Result<NamedTensor, ProtocolError> {
@@ -42,9 +76,16 @@ fn read_input(input: InferInputTensor, raw: Option<Bytes>) -> Result<NamedTensor
     }
 }
 
-fn read_output(output: InferRequestedOutputTensor) -> Result<String, ProtocolError> {
+fn read_output(
+    output: InferRequestedOutputTensor,
+    is_raw: bool,
+    form: &mut ResponseForm,
+) -> Result<String, ProtocolError> {
     refuse(&output.name, &output.parameters, codec::SHARED_MEMORY)?;
-    refuse(&output.name, &output.parameters, codec::CLASSIFICATION)?;
+    if let Some(choice) = output.parameters.get(codec::CLASSIFICATION).and_then(|one| one.parameter_choice.as_ref()) {
+        let classes = whole(codec::CLASSIFICATION, choice)?;
+        form.name(&output.name, is_raw, usize::try_from(classes).unwrap_or(usize::MAX));
+    }
     Ok(output.name)
 }
 
@@ -155,5 +196,22 @@ mod tests {
             ..Default::default()
         };
         assert!(matches!(read(request), Err(ProtocolError::Malformed { .. })));
+    }
+
+    #[test]
+    fn priority_and_timeout_are_the_hosts_and_sequences_are_refused() {
+        let with = |name: &str, choice| {
+            let parameter = InferParameter { parameter_choice: Some(choice) };
+            let parameters = HashMap::from([(name.to_owned(), parameter)]);
+            read(ModelInferRequest { parameters, ..Default::default() }).map(|(request, _)| request.context)
+        };
+        assert_eq!(with("priority", ParameterChoice::Uint64Param(2)).unwrap().priority, 2);
+        let timeout = with("timeout", ParameterChoice::Int64Param(1500)).unwrap().timeout;
+        assert_eq!(timeout, Some(std::time::Duration::from_micros(1500)));
+        assert!(with("timeout", ParameterChoice::Int64Param(-1)).is_err());
+        assert!(with("priority", ParameterChoice::StringParam("high".into())).is_err());
+        assert!(with("sequence_id", ParameterChoice::Int64Param(0)).is_ok());
+        assert!(with("sequence_id", ParameterChoice::StringParam("s".into())).is_err());
+        assert!(with("anything", ParameterChoice::BoolParam(true)).is_ok());
     }
 }

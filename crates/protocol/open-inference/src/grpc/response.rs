@@ -3,21 +3,23 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use ropewalk_inference::{NamedTensor, TensorData};
 use ropewalk_serving::InferenceResponse;
-use ropewalk_types::ElementType;
+use ropewalk_types::{ElementType, Signature};
 
 use super::proto::infer_parameter::ParameterChoice;
 use super::proto::model_infer_response::InferOutputTensor;
 use super::proto::{InferParameter, InferTensorContents, ModelInferResponse};
-use crate::PREDICTION_ID;
 use crate::codec::{encode_binary, encoded_length, wire_shape};
+use crate::{PREDICTION_ID, ProtocolError, ResponseForm};
 
-/// Writes an answer, raw if the request was so. FP16 has no field of its own, so with it the answer is raw too.
-pub(super) fn write(answer: InferenceResponse, raw: bool) -> ModelInferResponse {
-    let raw = raw
-        || answer
-            .outputs
-            .iter()
-            .any(|output| matches!(output.tensor.element_type(), ElementType::Fp16 | ElementType::Bf16));
+/// Writes an answer in the form that is wanted. FP16 and BF16 have no field of their own, so with them it is raw.
+pub(crate) fn write(
+    mut answer: InferenceResponse,
+    form: &ResponseForm,
+    signature: &Signature,
+) -> Result<ModelInferResponse, ProtocolError> {
+    form.classify(&mut answer.outputs, signature)?;
+    let has_no_field = |datatype| matches!(datatype, ElementType::Fp16 | ElementType::Bf16);
+    let raw = form.is_all_binary() || answer.outputs.iter().any(|one| has_no_field(one.tensor.element_type()));
     let prediction = ParameterChoice::StringParam(answer.prediction.to_string());
     let prediction = InferParameter { parameter_choice: Some(prediction) };
     let mut response = ModelInferResponse {
@@ -41,7 +43,7 @@ pub(super) fn write(answer: InferenceResponse, raw: bool) -> ModelInferResponse 
         }
         response.outputs.push(output);
     }
-    response
+    Ok(response)
 }
 
 fn raw_contents(data: &TensorData) -> Bytes {

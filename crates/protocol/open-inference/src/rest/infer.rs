@@ -1,33 +1,48 @@
 use std::sync::Arc;
+use std::time::Instant;
 
-use axum::extract::{Request, State};
+use axum::body::Body;
 use axum::http::HeaderName;
+use axum::http::request::Parts;
 use axum::response::Response;
 
-use super::path::ModelPath;
-use super::{Shared, body, request, response};
+use super::{body, compression, request, response};
 use crate::codec::encoded_length;
-use crate::{ProtocolError, off_reactor};
+use crate::context::context;
+use crate::{OpenInference, ProtocolError, off_reactor};
 
 /// Length of the JSON with which a body with binary tensors begins.
 pub(super) const HEADER_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
 
 /// One inference request, from bytes to bytes.
 pub(super) async fn infer(
-    State(shared): State<Shared>,
-    path: ModelPath,
-    request: Request,
+    server: &OpenInference,
+    model: &str,
+    version: Option<&str>,
+    parts: &Parts,
+    body: Body,
 ) -> Result<Response, ProtocolError> {
-    let busy = |_| ProtocolError::Busy { requests: shared.limits.requests };
-    let _place = Arc::clone(&shared.places).try_acquire_owned().map_err(busy)?;
-    let version = path.version.as_deref();
-    let signature = shared.host.signature(&path.model, version)?;
-    let header_length = request::header_length(request.headers())?;
-    let body = body::read(request, &shared.limits).await?;
+    let _place = server.places.try_acquire().map_err(|_| ProtocolError::Busy { requests: server.limits.requests })?;
+    let host = &server.host;
+    let signature = host.signature(model, version)?;
+    let header_length = request::header_length(&parts.headers)?;
+    let body = body::read(&parts.headers, body, &server.limits).await?;
+    let context = context(&parts.headers, &parts.extensions, &host.watched_labels());
     let length = body.len();
-    let read = off_reactor(length, move || request::read(&body, header_length, &signature));
-    let (request, form) = read.await?;
-    let answer = shared.host.infer(&path.model, version, request).await?;
+    let began = Instant::now();
+    let input_signature = Arc::clone(&signature);
+    let read = off_reactor(length, move || request::read(&body, header_length, &input_signature));
+    let (mut request, mut form) = read.await?;
+    let reading = began.elapsed();
+    request.context.client = context.client;
+    request.context.labels = context.labels;
+    let answer = host.infer(model, version, request).await?;
+    form.set_labels(|output| host.class_labels(model, Some(&answer.version.to_string()), output).ok().flatten());
     let length = answer.outputs.iter().map(|output| encoded_length(&output.tensor.data)).sum();
-    off_reactor(length, move || response::write(&answer, &form)).await
+    let (name, number) = (answer.model.clone(), answer.version);
+    let encoding = compression::accepted(&parts.headers);
+    let began = Instant::now();
+    let response = off_reactor(length, move || response::write(answer, &form, &signature, encoding)).await?;
+    host.count_codec(&name, number, reading, began.elapsed());
+    Ok(response)
 }

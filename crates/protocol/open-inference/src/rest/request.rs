@@ -1,21 +1,26 @@
+use std::borrow::Cow;
+
 use axum::http::HeaderMap;
 use ropewalk_inference::{NamedTensor, Tensor};
 use ropewalk_serving::InferenceRequest;
 use ropewalk_types::{ElementType, Signature};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::body::header;
+use super::compression::header;
 use super::infer::HEADER_LENGTH;
-use crate::codec::{TensorError, decode_binary, decode_json};
-use crate::{ProtocolError, codec};
+use super::raw;
+use crate::codec::{self, TensorError, decode_binary, decode_json};
+use crate::context::{Scheduling, no_sequences, wrong};
+use crate::{ProtocolError, ResponseForm};
 
 /// The JSON of a request (`$inference_request`). Keys that are not named here are left to later versions.
 #[derive(Debug, Deserialize)]
 struct Body<'a> {
     id: Option<String>,
-    parameters: Option<Parameters>,
+    parameters: Option<RequestParameters>,
     #[serde(borrow)]
     inputs: Vec<Input<'a>>,
     outputs: Option<Vec<Output>>,
@@ -26,7 +31,8 @@ struct Body<'a> {
 struct Input<'a> {
     name: String,
     shape: Vec<i64>,
-    datatype: String,
+    #[serde(borrow)]
+    datatype: Cow<'a, str>,
     parameters: Option<Parameters>,
     #[serde(borrow)]
     data: Option<&'a RawValue>,
@@ -39,28 +45,40 @@ struct Output {
     parameters: Option<Parameters>,
 }
 
-/// The parameters that extensions give a meaning to; the protocol wants all others ignored.
+/// The parameters of a request that have a meaning; the protocol wants all others ignored.
+#[derive(Debug, Default, Deserialize)]
+struct RequestParameters {
+    binary_data_output: Option<bool>,
+    sequence_id: Option<Value>,
+    priority: Option<Value>,
+    timeout: Option<Value>,
+}
+
+/// The parameters of a tensor that have a meaning; the protocol wants all others ignored.
 #[derive(Debug, Default, Deserialize)]
 struct Parameters {
     binary_data_size: Option<usize>,
     binary_data: Option<bool>,
-    binary_data_output: Option<bool>,
-    classification: Option<IgnoredAny>,
+    classification: Option<usize>,
     shared_memory_region: Option<IgnoredAny>,
 }
 
-/// Which outputs the client wants as binary data.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ResponseForm {
-    default: bool,
-    named: Vec<(String, bool)>,
-}
-
-impl ResponseForm {
-    /// Whether `output` is wanted as binary data.
-    pub(super) fn is_binary(&self, output: &str) -> bool {
-        let named = self.named.iter().find(|(name, _)| name == output);
-        named.map_or(self.default, |(_, binary)| *binary)
+impl RequestParameters {
+    fn scheduling(&self) -> Result<Scheduling, ProtocolError> {
+        let is_none = |value: &Value| *value == Value::Null || *value == 0 || *value == "";
+        if self.sequence_id.as_ref().is_some_and(|id| !is_none(id)) {
+            return Err(no_sequences());
+        }
+        let mut scheduling = Scheduling::default();
+        if let Some(priority) = &self.priority {
+            let expected = || wrong("priority", format!("a whole number from 0 on is expected, not {priority}"));
+            scheduling.set_priority(priority.as_u64().ok_or_else(expected)?);
+        }
+        if let Some(timeout) = &self.timeout {
+            let expected = || wrong("timeout", format!("a whole number of microseconds is expected, not {timeout}"));
+            scheduling.set_timeout(timeout.as_i64().ok_or_else(expected)?)?;
+        }
+        Ok(scheduling)
     }
 }
 
@@ -74,11 +92,15 @@ pub(super) fn header_length(headers: &HeaderMap) -> Result<Option<usize>, Protoc
 }
 
 /// Reads the body of a request for a model of this signature.
-pub(super) fn read(
+pub(crate) fn read(
     body: &[u8],
     header_length: Option<usize>,
     signature: &Signature,
 ) -> Result<(InferenceRequest, ResponseForm), ProtocolError> {
+    if header_length == Some(0) {
+        let inputs = vec![raw::read(body, signature)?];
+        return Ok((InferenceRequest { inputs, ..InferenceRequest::default() }, ResponseForm::binary()));
+    }
     let split = body.split_at_checked(header_length.unwrap_or(body.len()));
     let (json, mut binary) = split.ok_or_else(|| {
         let length = header_length.unwrap_or_default();
@@ -92,9 +114,13 @@ pub(super) fn read(
         let problem = format!("{} bytes of binary data belong to no input", binary.len());
         return Err(ProtocolError::Malformed { problem });
     }
-    let default = parameters.and_then(|parameters| parameters.binary_data_output).unwrap_or(false);
-    let (outputs, named) = read_outputs(outputs.unwrap_or_default(), default)?;
-    Ok((InferenceRequest { id, inputs, outputs, ..InferenceRequest::default() }, ResponseForm { default, named }))
+    let parameters = parameters.unwrap_or_default();
+    let scheduling = parameters.scheduling()?;
+    let (outputs, form) = read_outputs(outputs.unwrap_or_default(), parameters.binary_data_output.unwrap_or(false))?;
+    let mut request = InferenceRequest { id, inputs, outputs, ..InferenceRequest::default() };
+    request.context.priority = scheduling.priority;
+    request.context.timeout = scheduling.timeout;
+    Ok((request, form))
 }
 
 fn read_input(input: &Input<'_>, binary: &mut &[u8], signature: &Signature) -> Result<NamedTensor, ProtocolError> {
@@ -132,19 +158,16 @@ fn read_json(input: &Input<'_>, data: &RawValue, signature: &Signature) -> Resul
     decode_json(datatype, &input.shape, data.get())
 }
 
-type Outputs = (Vec<String>, Vec<(String, bool)>);
-
-fn read_outputs(outputs: Vec<Output>, default: bool) -> Result<Outputs, ProtocolError> {
-    let mut named = Vec::with_capacity(outputs.len());
+fn read_outputs(outputs: Vec<Output>, default: bool) -> Result<(Vec<String>, ResponseForm), ProtocolError> {
+    let mut form = ResponseForm::new(default);
+    let mut names = Vec::with_capacity(outputs.len());
     for Output { name, parameters } in outputs {
         let parameters = parameters.unwrap_or_default();
         refuse_shared_memory(&name, &parameters)?;
-        if parameters.classification.is_some() {
-            return Err(ProtocolError::Unsupported { tensor: name, parameter: codec::CLASSIFICATION });
-        }
-        named.push((name, parameters.binary_data.unwrap_or(default)));
+        form.name(&name, parameters.binary_data.unwrap_or(default), parameters.classification.unwrap_or(0));
+        names.push(name);
     }
-    Ok((named.iter().map(|(name, _)| name.clone()).collect(), named))
+    Ok((names, form))
 }
 
 fn refuse_shared_memory(tensor: &str, parameters: &Parameters) -> Result<(), ProtocolError> {

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use ropewalk_inference::TensorData;
 use ropewalk_open_inference::proto::grpc_inference_service_client::GrpcInferenceServiceClient;
 use ropewalk_open_inference::proto::infer_parameter::ParameterChoice;
 use ropewalk_open_inference::proto::model_infer_request::{InferInputTensor, InferRequestedOutputTensor};
@@ -8,8 +9,8 @@ use ropewalk_open_inference::proto::{
     InferParameter, InferTensorContents, ModelInferRequest, ModelMetadataRequest, ModelReadyRequest,
     RepositoryIndexRequest, ServerMetadataRequest, ServerReadyRequest,
 };
-use ropewalk_open_inference::{ProtocolLimits, grpc_service, health_service};
-use ropewalk_serving::ModelHost;
+use ropewalk_open_inference::{OpenInference, ProtocolLimits};
+use ropewalk_serving::{ModelHost, PredictionSink};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::codegen::http::uri::PathAndQuery;
@@ -17,25 +18,28 @@ use tonic::transport::{Channel, Endpoint, Server};
 use tonic::{Code, Request};
 use tonic_prost::ProstCodec;
 
-use crate::world::host;
+use crate::world::{Answers, host, host_on};
 
-type Client = GrpcInferenceServiceClient<Channel>;
+pub(crate) type Client = GrpcInferenceServiceClient<Channel>;
 
 /// A server on a free port of the loopback address; it ends with the test's runtime.
-async fn connect(host: Arc<ModelHost>) -> (Client, Channel) {
+pub(crate) async fn connect(host: Arc<ModelHost>) -> (Client, Channel) {
+    let limits = ProtocolLimits { message_bytes: 100_000, ..ProtocolLimits::default() };
+    connect_to(&OpenInference::new(host, limits)).await
+}
+
+pub(crate) async fn connect_to(server: &OpenInference) -> (Client, Channel) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let limits = ProtocolLimits { message_bytes: 100_000, ..ProtocolLimits::default() };
     let server = Server::builder()
-        .add_service(grpc_service(Arc::clone(&host), limits))
-        .add_service(health_service(host))
+        .add_routes(server.grpc_routes().unwrap())
         .serve_with_incoming(TcpListenerStream::new(listener));
     tokio::spawn(server);
     let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
     (Client::new(channel.clone()), channel)
 }
 
-async fn server(host: Arc<ModelHost>) -> Client {
+pub(crate) async fn server(host: Arc<ModelHost>) -> Client {
     connect(host).await.0
 }
 
@@ -44,7 +48,7 @@ fn input(name: &str, datatype: &str, shape: &[i64], contents: Option<InferTensor
     InferInputTensor { name, datatype, shape: shape.to_vec(), contents, ..Default::default() }
 }
 
-fn typed() -> ModelInferRequest {
+pub(crate) fn typed() -> ModelInferRequest {
     let carriers = vec![Bytes::from_static(b"UA"), Bytes::from_static(b"\xff")];
     ModelInferRequest {
         model_name: "flight delays".to_owned(),
@@ -73,7 +77,7 @@ fn typed() -> ModelInferRequest {
     }
 }
 
-fn raw() -> ModelInferRequest {
+pub(crate) fn raw() -> ModelInferRequest {
     let mut request = typed();
     for input in &mut request.inputs {
         input.contents = None;
@@ -122,15 +126,16 @@ async fn raw_is_answered_raw_and_typed_is_answered_typed() {
 
 #[tokio::test]
 async fn the_answers_parameter_names_its_record() {
-    let host = host().await;
-    let mut client = server(Arc::clone(&host)).await;
+    let log = Arc::new(Answers::default());
+    let mut client = server(host_on(Arc::clone(&log) as Arc<dyn PredictionSink>).await).await;
     let answer = client.model_infer(raw()).await.unwrap().into_inner();
     let Some(ParameterChoice::StringParam(id)) = &answer.parameters["prediction_id"].parameter_choice else {
         panic!("{:?}", answer.parameters);
     };
-    host.log().flush().await.unwrap();
-    let record = host.log().prediction_get(id.parse().unwrap()).await.unwrap();
-    assert_eq!(serde_json::json!(record.inputs["carrier"]), serde_json::json!(["UA", {"base64": "/w=="}]));
+    let [record] = log.list().try_into().unwrap();
+    assert_eq!(*id, record.prediction.to_string());
+    let carrier = record.inputs.iter().find(|input| input.name == "carrier").unwrap();
+    assert_eq!(carrier.tensor.data, TensorData::Bytes(vec![Bytes::from_static(b"UA"), Bytes::from_static(b"\xff")]));
 }
 
 #[tokio::test]

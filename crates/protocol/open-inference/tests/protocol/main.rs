@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "tests may")]
 
 mod grpc;
+mod grpc_extensions;
 mod rest;
+mod rest_extensions;
 mod rest_mistakes;
 mod world;

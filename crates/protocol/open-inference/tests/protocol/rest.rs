@@ -7,14 +7,16 @@ use axum::http::{HeaderMap, Request, StatusCode};
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
+use ropewalk_inference::TensorData;
 use ropewalk_open_inference::{ProtocolLimits, router};
+use ropewalk_serving::PredictionSink;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use crate::world::host;
+use crate::world::{Answers, host, host_on};
 
 pub(crate) const INFER: &str = "/v2/models/flight%20delays/infer";
-const LENGTH: &str = "inference-header-content-length";
+pub(crate) const LENGTH: &str = "inference-header-content-length";
 
 pub(crate) async fn server() -> Router {
     router(host().await, ProtocolLimits { message_bytes: 100_000, ..ProtocolLimits::default() })
@@ -47,7 +49,7 @@ pub(crate) fn request() -> Value {
     })
 }
 
-fn output<'a>(answer: &'a Value, name: &str) -> &'a Value {
+pub(crate) fn output<'a>(answer: &'a Value, name: &str) -> &'a Value {
     answer["outputs"].as_array().unwrap().iter().find(|output| output["name"] == name).unwrap()
 }
 
@@ -83,8 +85,8 @@ async fn a_server_without_models_is_alive_but_not_ready() {
 
 #[tokio::test]
 async fn json_is_answered_with_json_and_logged() {
-    let host = host().await;
-    let server = router(Arc::clone(&host), ProtocolLimits::default());
+    let log = Arc::new(Answers::default());
+    let server = router(host_on(Arc::clone(&log) as Arc<dyn PredictionSink>).await, ProtocolLimits::default());
     let (status, answer) = post(&server, INFER, request()).await;
     assert_eq!(status, StatusCode::OK, "{answer}");
     assert_eq!(
@@ -94,14 +96,11 @@ async fn json_is_answered_with_json_and_logged() {
     let expected = json!({"name": "probability", "datatype": "FP32", "shape": [2, 2], "data": [0.75, 0.25, 0.0, 1.0]});
     assert_eq!(output(&answer, "probability"), &expected);
     assert_eq!(output(&answer, "note")["data"], json!(["UA", "D\u{e9}\"lta"]));
-    host.log().flush().await.unwrap();
-    let prediction = answer["parameters"]["prediction_id"].as_str().unwrap().parse().unwrap();
-    let record = host.log().prediction_get(prediction).await.unwrap();
-    assert_eq!(
-        json!(record.inputs),
-        json!({"carrier": ["UA", "D\u{e9}\"lta"], "distance": [250.0, 1000.0], "hour": [7, 23]})
-    );
-    assert_eq!(record.request.as_deref(), Some("mine"));
+    let [record] = log.list().try_into().unwrap();
+    assert_eq!(answer["parameters"]["prediction_id"], record.prediction.to_string());
+    assert_eq!((record.rows, record.request.as_deref()), (2, Some("mine")));
+    let distance = record.inputs.iter().find(|input| input.name == "distance").unwrap();
+    assert_eq!(distance.tensor.data, TensorData::Fp32(vec![250.0, 1000.0]));
 }
 
 #[tokio::test]
@@ -124,7 +123,7 @@ async fn data_may_be_nested_numbers_may_name_another_type_and_keys_may_be_unknow
 }
 
 /// The same two rows as binary tensors, as `tritonclient.http` sends them.
-fn binary_request(parameters: &Value, outputs: Option<Value>) -> (String, Vec<u8>) {
+pub(crate) fn binary_request(parameters: &Value, outputs: Option<Value>) -> (String, Vec<u8>) {
     let mut body = request();
     body["parameters"] = parameters.clone();
     if let Some(outputs) = outputs {

@@ -33,7 +33,7 @@ async fn refused(server: &Router, change: impl FnOnce(&mut Value)) -> (StatusCod
 #[tokio::test]
 async fn a_callers_mistake_is_400_and_says_which() {
     let server = server().await;
-    let mistakes: [(Change, &str); 16] = [
+    let mistakes: [(Change, &str); 19] = [
         (
             |body| body["inputs"][1]["name"] = json!("dist"),
             "input `dist`: expected one of `carrier`, `distance`, `hour`",
@@ -56,9 +56,12 @@ async fn a_callers_mistake_is_400_and_says_which() {
         (|body| drop(body["inputs"][2].as_object_mut().unwrap().remove("data")), "neither `data` nor binary data"),
         (|body| body["outputs"] = json!([{"name": "lable"}]), "no output `lable`; it has: label, probability, note"),
         (
-            |body| body["outputs"] = json!([{"name": "label", "parameters": {"classification": 2}}]),
-            "classification of `label` is not supported",
+            |body| body["outputs"] = json!([{"name": "note", "parameters": {"classification": 2}}]),
+            "output `note` cannot be classified",
         ),
+        (|body| body["parameters"] = json!({"sequence_id": 7}), "`sequence_id`: the model is not stateful"),
+        (|body| body["parameters"] = json!({"timeout": -1}), "`timeout`: a number of microseconds is expected"),
+        (|body| body["parameters"] = json!({"priority": "high"}), "`priority`: a whole number from 0 on"),
     ];
     for (change, expected) in mistakes {
         let (status, error) = refused(&server, change).await;

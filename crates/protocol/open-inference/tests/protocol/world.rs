@@ -1,9 +1,15 @@
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use ropewalk_catalog::Catalog;
-use ropewalk_inference::{Engine, InferenceError, Model, NamedTensor, Tensor, TensorData};
-use ropewalk_serving::{HostLimits, HostedModel, LogSettings, MIGRATIONS, ModelHost, PredictionLog};
+use futures::future::BoxFuture;
+use ropewalk_inference::{
+    Engine, EngineName, Engines, InferenceError, LoadOptions, Model, ModelSource, NamedTensor, Tensor, TensorData,
+};
+use ropewalk_open_inference::{IndexEntry, ProtocolError, Repository};
+use ropewalk_serving::{
+    Answered, HostLimits, HostedModel, ModelHost, ModelSettings, ModelState, NoPredictionLog, PredictionSink,
+    ServingError, SinkCounts,
+};
 use ropewalk_types::{Digest, ElementType, ManualAmbient, ModelName, Signature, TensorSpec};
 
 /// Answers with what it was asked: a probability from `distance`, a label from `hour`, a note from `carrier`.
@@ -14,11 +20,19 @@ struct TestEngine;
 struct TestModel(Signature);
 
 impl Engine for TestEngine {
-    fn name(&self) -> &'static str {
-        "test"
+    fn name(&self) -> EngineName {
+        EngineName::Embedded
     }
 
-    fn load(&self, _model: &[u8]) -> Result<Arc<dyn Model>, InferenceError> {
+    fn available(&self) -> Result<String, InferenceError> {
+        Ok("test".to_owned())
+    }
+
+    fn takes(&self, _source: &ModelSource) -> bool {
+        true
+    }
+
+    fn load(&self, _source: &ModelSource, _options: &LoadOptions) -> Result<Arc<dyn Model>, InferenceError> {
         let spec =
             |name: &str, datatype, shape: &[i64]| TensorSpec { name: name.into(), datatype, shape: shape.into() };
         Ok(Arc::new(TestModel(Signature {
@@ -65,20 +79,97 @@ impl Model for TestModel {
     }
 }
 
+/// Keeps what was answered.
+#[derive(Debug, Default)]
+pub(crate) struct Answers(Mutex<Vec<Answered>>);
+
+impl Answers {
+    pub(crate) fn list(&self) -> Vec<Answered> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+impl PredictionSink for Answers {
+    fn record(&self, answered: Answered) {
+        self.0.lock().unwrap().push(answered);
+    }
+
+    fn counts(&self) -> SinkCounts {
+        SinkCounts::default()
+    }
+
+    fn flush(&self) -> BoxFuture<'_, Result<(), ServingError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<(), ServingError>> {
+        self.flush()
+    }
+}
+
 /// A host with versions 1 and 3 of the model `flight delays`.
 pub(crate) async fn host() -> Arc<ModelHost> {
-    let catalog = Catalog::in_memory(&[MIGRATIONS]).await.unwrap();
-    host_on(PredictionLog::open(catalog, LogSettings::default())).await
+    host_on(Arc::new(NoPredictionLog)).await
 }
 
 /// The same host on a log that is given.
-pub(crate) async fn host_on(log: PredictionLog) -> Arc<ModelHost> {
+pub(crate) async fn host_on(log: Arc<dyn PredictionSink>) -> Arc<ModelHost> {
     let limits = HostLimits { rows: 1000, ..HostLimits::for_cores(2) };
-    let host = ModelHost::new(Arc::new(TestEngine), log, Arc::new(ManualAmbient::default()), limits);
+    let engines = Engines::new(vec![Arc::new(TestEngine)]);
+    let host = ModelHost::new(engines, log, Arc::new(ManualAmbient::default()), limits);
     for version in [1, 3] {
-        let name = ModelName::new("flight delays").unwrap();
-        let model = HostedModel { name, version, digest: Digest::of(b""), onnx: Bytes::new() };
-        host.load(model).await.unwrap();
+        load(&host, "flight delays", version).await;
     }
     Arc::new(host)
+}
+
+async fn load(host: &ModelHost, name: &str, version: u64) {
+    let name = ModelName::new(name).unwrap();
+    let settings = ModelSettings { warm_up: 0, ..ModelSettings::default() };
+    let model = HostedModel { name, version, digest: Digest::of(b""), source: Bytes::new().into(), settings };
+    host.load(model).await.unwrap();
+}
+
+/// A repository with the models `flight delays`, which is loaded, and `damaged`, which cannot be.
+#[derive(Debug)]
+pub(crate) struct TestRepository(pub(crate) Arc<ModelHost>);
+
+impl Repository for TestRepository {
+    fn load<'a>(&'a self, model: &'a str) -> BoxFuture<'a, Result<(), ProtocolError>> {
+        Box::pin(async move {
+            let model = model.to_owned();
+            match model.as_str() {
+                "flight delays" => {
+                    load(&self.0, &model, 4).await;
+                    Ok(())
+                }
+                "damaged" => Err(ProtocolError::Control { action: "load", model, reason: "it is damaged".to_owned() }),
+                _ => Err(ProtocolError::UnknownInRepository { model }),
+            }
+        })
+    }
+
+    fn unload<'a>(&'a self, model: &'a str, _dependents: bool) -> BoxFuture<'a, Result<(), ProtocolError>> {
+        Box::pin(async move {
+            if let Ok(name) = ModelName::new(model) {
+                self.0.unload(&name, None);
+            }
+            Ok(())
+        })
+    }
+
+    fn index(&self) -> BoxFuture<'_, Result<Vec<IndexEntry>, ProtocolError>> {
+        let state = if self.0.readiness().is_ready() { ModelState::Ready } else { ModelState::Unavailable };
+        let entry = |name: &str, version, state, reason: &str| IndexEntry {
+            name: name.to_owned(),
+            version,
+            state,
+            reason: reason.to_owned(),
+        };
+        let entries = vec![
+            entry("flight delays", Some(3), state, ""),
+            entry("damaged", None, ModelState::Unavailable, "it is damaged"),
+        ];
+        Box::pin(std::future::ready(Ok(entries)))
+    }
 }
