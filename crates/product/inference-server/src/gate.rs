@@ -20,7 +20,7 @@ use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use ropewalk_listening::{Present, Rest};
-use ropewalk_serving::RequestContext;
+use ropewalk_open_inference::ClientName;
 use tokio::sync::Semaphore;
 
 use crate::access_log::{AccessLine, AccessLog};
@@ -226,10 +226,9 @@ pub(crate) async fn pass(State((gate, wire)): State<(Arc<Gate>, Wire)>, mut requ
 impl Gate {
     async fn answered(&self, wire: Wire, admitted: Admitted, next: Next) -> Response {
         let Admitted { mut request, room, overrun, caller } = admitted;
-        let labels = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
-        let labels = labels.map(|value| vec![("traceparent".to_owned(), value.to_owned())]).unwrap_or_default();
-        let client = caller.map(|caller| caller.name);
-        request.extensions_mut().insert(RequestContext { client, labels, ..RequestContext::default() });
+        if let Some(caller) = caller {
+            request.extensions_mut().insert(ClientName(caller.name));
+        }
         let Some(room) = room else { return next.run(request).await };
         let answer = next.run(request).await;
         if overrun.happened() {

@@ -1,5 +1,6 @@
 //! Models of files and folders: found, loaded, unloaded, and looked at again.
 
+mod control;
 mod layout;
 mod mlflow;
 mod settings;

@@ -5,35 +5,33 @@ use std::sync::Arc;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::get;
-use ropewalk_open_inference::{ProtocolLimits, grpc_service, health_service};
+use ropewalk_open_inference::OpenInference;
 use ropewalk_serving::ModelHost;
-use tonic::service::Routes;
 
+use crate::InferenceServerError;
 use crate::gate::{Gate, Wire, measured, pass};
 
 /// Where the measures are.
 pub(crate) const METRICS_PATH: &str = "/metrics";
 
 /// Everything that is answered over HTTP/1.1; `further` are the routes of other protocols, without a fallback of their own.
-pub(crate) fn rest(host: &Arc<ModelHost>, limits: ProtocolLimits, further: Router, gate: &Arc<Gate>) -> Router {
+pub(crate) fn rest(protocol: &OpenInference, host: &Arc<ModelHost>, further: Router, gate: &Arc<Gate>) -> Router {
     let (counted, measures) = (Arc::clone(host), Arc::clone(&gate.measures));
     let tell = move || {
         let text = measures.text(&counted.statistics());
         async move { measured(text) }
     };
-    ropewalk_open_inference::router(Arc::clone(host), limits)
+    protocol
+        .router()
         .route(METRICS_PATH, get(tell))
         .merge(further)
         .layer(from_fn_with_state((Arc::clone(gate), Wire::Rest), pass))
 }
 
 /// Everything that is answered over gRPC.
-pub(crate) fn grpc(host: &Arc<ModelHost>, limits: ProtocolLimits, gate: &Arc<Gate>) -> Router {
-    Routes::new(grpc_service(Arc::clone(host), limits))
-        .add_service(health_service(Arc::clone(host)))
-        .prepare()
-        .into_axum_router()
-        .layer(from_fn_with_state((Arc::clone(gate), Wire::Grpc), pass))
+pub(crate) fn grpc(protocol: &OpenInference, gate: &Arc<Gate>) -> Result<Router, InferenceServerError> {
+    let routes = protocol.grpc_routes().map_err(|error| InferenceServerError::Serve(error.to_string()))?;
+    Ok(routes.into_axum_router().layer(from_fn_with_state((Arc::clone(gate), Wire::Grpc), pass)))
 }
 
 /// The pattern of a path of REST: as many as there are endpoints, whatever clients ask for; empty for none of them.

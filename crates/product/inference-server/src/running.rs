@@ -67,7 +67,7 @@ pub async fn begin(
     });
     let repository = ModelRepository::new(Arc::clone(&host), paths.collect(), serve.model.clone(), serve.model_control);
     let repository = Arc::new(repository);
-    let mut server = InferenceServer::start(listeners, &options, host, further)?;
+    let mut server = InferenceServer::start(listeners, &options, host, Some(Arc::clone(&repository)), further)?;
     let notes = repository.start().await?;
     if repository.is_polled() {
         server.watch(Arc::clone(&repository), Duration::from_secs(serve.poll_seconds.max(1)));

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use ropewalk_listening::{Acceptor, ConnectionCounts, ConnectionTimes, Speaks, descriptors};
+use ropewalk_open_inference::OpenInference;
 use ropewalk_serving::{ModelHost, ModelMetadata};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -75,7 +76,7 @@ pub struct InferenceServer {
 
 impl InferenceServer {
     /// Begins to answer on ports that are taken. Until [`ready`](Self::ready) only that it lives; `further` are the routes
-    /// of other protocols.
+    /// of other protocols, and clients load and unload what `repository` has where it is under their control.
     ///
     /// # Errors
     /// The access log cannot be opened, or spans cannot be sent where they should.
@@ -83,6 +84,7 @@ impl InferenceServer {
         listeners: Listeners,
         options: &ServerOptions,
         host: Arc<ModelHost>,
+        repository: Option<Arc<ModelRepository>>,
         further: Router,
     ) -> Result<Self, InferenceServerError> {
         let measures = Arc::new(Measures::default());
@@ -98,8 +100,12 @@ impl InferenceServer {
             tokio::spawn(acceptor(listener, tls, speaks, wire, router, counts, options, stopped.clone()).run())
         };
         let (rest, grpc, secure) = (listeners.rest.1, listeners.grpc.1, listeners.rest.2.is_some());
-        let rest_router = routes::rest(&host, limits, further, &gate);
-        let grpc_router = routes::grpc(&host, limits, &gate);
+        let mut protocol = OpenInference::new(Arc::clone(&host), limits);
+        if let Some(repository) = repository.filter(|repository| repository.is_explicit()) {
+            protocol = protocol.with_repository(repository);
+        }
+        let rest_router = routes::rest(&protocol, &host, further, &gate);
+        let grpc_router = routes::grpc(&protocol, &gate)?;
         let acceptors = vec![
             acceptor(listeners.rest, Wire::Rest, rest_router, Arc::clone(&measures.rest)),
             acceptor(listeners.grpc, Wire::Grpc, grpc_router, Arc::clone(&measures.grpc)),

@@ -161,11 +161,22 @@ fn histogram_write(
 /// The names that Triton's metrics have, so that its dashboards work, and the latencies as a histogram.
 fn models_write(page: &mut Page, models: &[ModelStatistics]) {
     type Value = fn(&ModelStatistics) -> u64;
-    let counters: [(&str, &str, Value); 3] = [
-        ("nv_inference_request_success", "Requests answered.", |model| model.answered),
-        ("nv_inference_count", "Rows of the answered requests.", |model| model.rows),
+    let counters: [(&str, &str, Value); 8] = [
+        ("nv_inference_request_success", "Requests answered.", |model| model.success.count),
+        ("nv_inference_count", "Inferences: each row of an answered request is one.", |model| model.inference_count),
+        ("nv_inference_exec_count", "Evaluations: a batch is one.", |model| model.execution_count),
         ("nv_inference_request_duration_us", "Time of the answered requests, in microseconds.", |model| {
-            model.latency.sum_us
+            model.success.ns / 1000
+        }),
+        ("nv_inference_queue_duration_us", "Waiting for a turn, in microseconds.", |model| model.queue.ns / 1000),
+        ("nv_inference_compute_input_duration_us", "Reading requests, in microseconds.", |model| {
+            model.compute_input.ns / 1000
+        }),
+        ("nv_inference_compute_infer_duration_us", "Evaluation, in microseconds.", |model| {
+            model.compute_infer.ns / 1000
+        }),
+        ("nv_inference_compute_output_duration_us", "Writing answers, in microseconds.", |model| {
+            model.compute_output.ns / 1000
         }),
     ];
     for (name, help, value) in counters {
@@ -174,15 +185,18 @@ fn models_write(page: &mut Page, models: &[ModelStatistics]) {
             page.line(name, &[("model", model.model.as_str()), ("version", &model.version.to_string())], value(model));
         }
     }
-    let failures: [(&str, Value); 3] =
-        [("REJECTED", |model| model.unavailable), ("BACKEND", |model| model.failed), ("OTHER", |model| model.refused)];
-    let name = "nv_inference_request_failure";
-    page.heading(name, "counter", "Requests not answered: no room, our fault, the caller's mistake.");
+    let name = "nv_inference_pending_request_count";
+    page.heading(name, "gauge", "Requests that wait for their turn.");
     for model in models {
-        for (reason, value) in failures {
+        page.line(name, &[("model", model.model.as_str()), ("version", &model.version.to_string())], model.pending);
+    }
+    let name = "nv_inference_request_failure";
+    page.heading(name, "counter", "Requests that were not answered, by reason.");
+    for model in models {
+        for (reason, count) in model.failures.by_reason() {
             let version = model.version.to_string();
             let labels = [("model", model.model.as_str()), ("version", version.as_str()), ("reason", reason)];
-            page.line(name, &labels, value(model));
+            page.line(name, &labels, count);
         }
     }
     let name = "ropewalk_inference_duration_seconds";

@@ -93,8 +93,14 @@ impl TritonConfig {
             "default_model_filename" => self.model_file = file_name(field)?,
             "max_batch_size" => *rows = number(field)?,
             "version_policy" => self.policy = policy(sub(field)?)?,
-            "input" => self.inputs.push(self.tensor(field)?),
-            "output" => self.outputs.push(self.tensor(field)?),
+            "input" => {
+                let tensor = self.tensor(field)?;
+                self.inputs.push(tensor);
+            }
+            "output" => {
+                let tensor = self.tensor(field)?;
+                self.outputs.push(tensor);
+            }
             "dynamic_batching" => *batching = Some(self.dynamic_batching(sub(field)?)?),
             "instance_group" => self.instances(sub(field)?)?,
             "model_warmup" => self.warm_up(sub(field)?)?,
