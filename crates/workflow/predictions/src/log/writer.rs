@@ -210,7 +210,8 @@ impl Writer {
 
     fn begin(&mut self) -> Result<Journal, String> {
         let (journals, bytes) = self.finished.waiting();
-        if bytes >= self.settings.unsealed_bytes {
+        // What is left at the end fitted into memory: it is written rather than lost.
+        if bytes >= self.settings.unsealed_bytes && !self.buffer.is_closed() {
             let why = self.finished.problem().unwrap_or_else(|| "they come faster than they are sealed".to_owned());
             return Err(format!("{journals} journals of {bytes} bytes wait to be sealed: {why}"));
         }
