@@ -11,9 +11,7 @@ use ropewalk_inference_server::{
     Ended, Environment, InferenceServer, InferenceServerError, Started, begin, engines, model_settings, until_stopped,
 };
 use ropewalk_registry::MlModel;
-use ropewalk_serving::{
-    HostedModel, LogSettings, ModelHost, ModelSettings, NoPredictionLog, PredictionLog, PredictionSink,
-};
+use ropewalk_serving::{HostedModel, ModelHost, ModelSettings, NoPredictionLog};
 use ropewalk_store::files::TemporaryDirectory;
 use ropewalk_types::{Ambient, Digest, ModelName, Uri};
 
@@ -62,30 +60,19 @@ impl OpenProject {
     /// # Errors
     /// As [`TrackingHome::serve_models`].
     pub async fn serve(&self, serve: &Serve, environment: &Environment) -> Result<ModelServer, ServerError> {
-        let home = TrackingHome::of(self);
-        let log = home.prediction_log();
-        home.serve_models(serve, environment, log).await
+        TrackingHome::of(self).serve_models(serve, environment).await
     }
 }
 
 impl TrackingHome {
-    /// Where predictions of what is served from here are kept.
-    pub fn prediction_log(&self) -> Arc<dyn PredictionSink> {
-        Arc::new(PredictionLog::open(self.catalog.clone(), LogSettings::default()))
-    }
-
     /// Binds both listeners, loads the models and begins to answer.
     ///
     /// # Errors
     /// What keeps the server from what `serve` says, a model that is not registered or that no engine takes, a port that is
     /// taken. Nothing listens then.
-    pub async fn serve_models(
-        &self,
-        serve: &Serve,
-        environment: &Environment,
-        log: Arc<dyn PredictionSink>,
-    ) -> Result<ModelServer, ServerError> {
+    pub async fn serve_models(&self, serve: &Serve, environment: &Environment) -> Result<ModelServer, ServerError> {
         let ambient: Arc<dyn Ambient> = Arc::new(SystemAmbient);
+        let log = self.prediction_log(&serve.log).await?;
         let further = axum::Router::new();
         let Started { server, notes, .. } =
             begin(serve, environment, engines(environment), log, ambient, further).await?;

@@ -172,10 +172,9 @@ impl ServingError {
             Self::HostFull { .. } | Self::NotReady { .. } | Self::Draining => Fault::Unavailable,
             Self::LogBroken { .. } | Self::LogClosed | Self::LogLost { .. } => Fault::Unavailable,
             Self::Inference(problem) => inference_fault(problem),
-            Self::Load { .. }
-            | Self::Threads { .. }
-            | Self::EngineFailed { .. }
-            | Self::MissingOutput { .. } => Fault::Server,
+            Self::Load { .. } | Self::Threads { .. } | Self::EngineFailed { .. } | Self::MissingOutput { .. } => {
+                Fault::Server
+            }
         }
     }
 

@@ -11,9 +11,7 @@ impl Repository for ModelRepository {
     fn load<'a>(&'a self, model: &'a str) -> BoxFuture<'a, Result<(), ProtocolError>> {
         Box::pin(async move {
             self.load(model).await.map_err(|error| match error {
-                InferenceServerError::UnknownModel(_) => {
-                    ProtocolError::UnknownInRepository { model: model.to_owned() }
-                }
+                InferenceServerError::UnknownModel(_) => ProtocolError::UnknownInRepository { model: model.to_owned() },
                 error => failed("load", model, &error),
             })
         })

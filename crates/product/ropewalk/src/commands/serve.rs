@@ -24,7 +24,7 @@ pub(super) async fn run(shared: &Shared, arguments: Serve) -> Ending {
     if kept.data.is_some() {
         let home = commands::open_home(shared, &kept).await?;
         let serve = checked(flags.over(file.unwrap_or_default()))?;
-        let ending = told(shared.output, home.serve_models(&serve, &environment, home.prediction_log()).await?).await;
+        let ending = told(shared.output, home.serve_models(&serve, &environment).await?).await;
         home.close().await;
         return ending;
     }
