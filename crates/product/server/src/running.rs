@@ -104,7 +104,7 @@ impl OpenProject {
             Arc::new(RegisterKind {
                 registry: self.registry.clone(),
                 tracking: self.tracking.clone(),
-                engines: crate::serving::engines(),
+                engines: ropewalk_inference_server::engines(&options.environment),
             }),
         ];
         let surroundings = Surroundings::find(&self.root, code, code_files, &options.environment).await;

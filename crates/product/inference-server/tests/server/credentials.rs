@@ -27,7 +27,7 @@ async fn only_who_has_the_key_is_answered() {
         request.send().await.expect("answer")
     };
     let none = ask(None).await;
-    assert_eq!((none.status().as_u16(), none.headers()["www-authenticate"].to_str()), (401, Ok("Bearer")));
+    assert_eq!((none.status().as_u16(), none.headers()["www-authenticate"].as_bytes()), (401, b"Bearer".as_slice()));
     assert_eq!(ask(Some(("authorization", "Bearer another-key-altogether".to_owned()))).await.status(), 401);
     assert_eq!(ask(Some(("authorization", format!("Bearer {KEY}")))).await.status(), 200);
     assert_eq!(ask(Some(("x-api-key", KEY.to_owned()))).await.status(), 200);
