@@ -219,7 +219,7 @@ pub(crate) async fn pass(State((gate, wire)): State<(Arc<Gate>, Wire)>, mut requ
     if let Some(origin) = origin {
         address::allow(answer.headers_mut(), origin);
     }
-    gate.note(&seen, client, &answer, began, span);
+    gate.note(&seen, client.as_deref(), &answer, began, span.as_ref());
     answer
 }
 
@@ -246,14 +246,14 @@ impl Gate {
         }
     }
 
-    fn note(&self, seen: &Seen, client: Option<Arc<str>>, answer: &Response, began: Instant, span: Option<Span>) {
+    fn note(&self, seen: &Seen, client: Option<&str>, answer: &Response, began: Instant, span: Option<&Span>) {
         let took = began.elapsed();
         let code = seen.code(answer);
         let route = seen.route(code);
         self.measures.answered(seen.wire, route, code, took);
         if let Some(log) = &self.access_log {
             let failed = seen.failed(code);
-            let trace = span.as_ref().map(|span| span.trace);
+            let trace = span.map(|span| span.trace);
             log.write(failed, || AccessLine {
                 listener: seen.wire.name(),
                 method: seen.method.as_str(),
@@ -261,7 +261,7 @@ impl Gate {
                 status: answer.status().as_u16(),
                 grpc_status: (seen.wire == Wire::Grpc).then_some(code),
                 micros: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
-                client: client.as_deref(),
+                client,
                 request_bytes: seen.bytes,
                 trace,
             });

@@ -214,9 +214,9 @@ impl ModelRepository {
         let settings = model_settings(model.config.settings.clone(), self.tables.get(model.name.as_str()))?;
         for (version, file) in &model.versions {
             let key = (model.name.clone(), *version);
-            let (stamp, digest, source) = match read(file.clone(), state.loaded.get(&key).cloned(), again).await? {
-                Some(read) => read,
-                None => continue,
+            let Some((stamp, digest, source)) = read(file.clone(), state.loaded.get(&key).cloned(), again).await?
+            else {
+                continue;
             };
             let hosted =
                 HostedModel { name: model.name.clone(), version: *version, digest, source, settings: settings.clone() };

@@ -30,7 +30,7 @@ const WAITING: usize = 4096;
 #[derive(Debug)]
 pub(crate) struct Span {
     pub(crate) trace: TraceId,
-    span: SpanId,
+    id: SpanId,
     parent: Option<SpanId>,
     began: SystemTime,
 }
@@ -75,17 +75,17 @@ impl Tracer {
             parent: given.map(|parent| parent.span),
             began: SystemTime::now(),
         };
-        let onward = TraceParent { trace: span.trace, span: span.span, sampled: true };
+        let onward = TraceParent { trace: span.trace, span: span.id, sampled: true };
         if let Ok(value) = HeaderValue::from_str(&onward.to_string()) {
             headers.insert(TRACEPARENT, value);
         }
         Some(span)
     }
 
-    pub(crate) fn end(&self, span: Span, wire: Wire, method: &Method, route: &str, code: u16, failed: bool) {
+    pub(crate) fn end(&self, span: &Span, wire: Wire, method: &Method, route: &str, code: u16, failed: bool) {
         let finished = Finished {
             trace: span.trace,
-            span: span.span,
+            span: span.id,
             parent: span.parent,
             began: span.began,
             ended: SystemTime::now(),

@@ -65,6 +65,7 @@ fn spelled(value: &str, index: usize, labels: Option<&TensorData>) -> Bytes {
 }
 
 /// Floating point numbers have six digits after the point, as Triton writes them.
+#[expect(clippy::cast_lossless, reason = "of some types it is not")]
 fn values(data: &TensorData) -> Result<Vec<Value>, &'static str> {
     macro_rules! whole {
         ($values:expr) => {

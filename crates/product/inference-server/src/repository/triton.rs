@@ -213,7 +213,7 @@ impl TritonConfig {
                 "data_type" => tensor.datatype = datatype(field)?,
                 "dims" => drop(number::<i64>(field)?),
                 name => {
-                    self.no_effect(&format!("{}.{name}", if name == "label_filename" { "output" } else { "tensor" }))
+                    self.no_effect(&format!("{}.{name}", if name == "label_filename" { "output" } else { "tensor" }));
                 }
             }
         }

@@ -44,7 +44,7 @@ async fn spans_come_to_the_collector_below_their_parents() {
     let span = tracer.begin(&mut headers).expect("the parent decides");
     let onward = headers[TRACEPARENT].to_str().expect("text").to_owned();
     assert!(onward.contains("4bf92f3577b34da6a3ce929d0e0e4736") && !onward.contains("00f067aa0ba902b7"));
-    tracer.end(span, Wire::Rest, &Method::POST, "/v2/models/{model}/infer", 503, true);
+    tracer.end(&span, Wire::Rest, &Method::POST, "/v2/models/{model}/infer", 503, true);
     tracer.flush(Duration::from_secs(10)).await;
     let body = received.recv().await.expect("a batch");
     let span = &body["resourceSpans"][0]["scopeSpans"][0]["spans"][0];
@@ -65,7 +65,7 @@ async fn spans_that_nobody_takes_are_counted() {
     let lost = Arc::new(AtomicU64::new(0));
     let tracer = Tracer::start(&table, Arc::clone(&lost)).expect("tracer");
     let span = tracer.begin(&mut HeaderMap::new()).expect("all are kept");
-    tracer.end(span, Wire::Grpc, &Method::POST, "/inference.GRPCInferenceService/ModelInfer", 0, false);
+    tracer.end(&span, Wire::Grpc, &Method::POST, "/inference.GRPCInferenceService/ModelInfer", 0, false);
     tracer.flush(Duration::from_secs(10)).await;
     assert_eq!(lost.load(Ordering::Relaxed), 1);
 }

@@ -1,5 +1,4 @@
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use async_trait::async_trait;
 use ropewalk_inference::{Engines, LoadOptions, ModelSource};

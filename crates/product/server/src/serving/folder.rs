@@ -32,7 +32,7 @@ impl<'t> ModelFolder<'t> {
 
     /// The bytes of the place itself, if it is a file.
     pub(super) async fn itself(&self, most: u64) -> Result<Option<(Digest, Bytes)>, String> {
-        if !self.folder.ends_with(".onnx") {
+        if self.folder.rsplit_once('.').is_none_or(|(_, extension)| extension != "onnx") {
             return Ok(None);
         }
         let path = ArtifactPath::new(self.folder.clone()).map_err(|error| error.to_string())?;
