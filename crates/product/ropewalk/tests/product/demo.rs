@@ -1,10 +1,9 @@
-use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 
 use ropewalk_store::Store;
 use serde_json::{Value, json};
 
-use crate::harness::{Project, Running, python, script};
+use crate::harness::{Lines, Project, Running, python, script};
 
 /// One project made by the demo, then looked at from every side: making it anew for each question would cost minutes.
 #[test]
@@ -143,7 +142,7 @@ fn served_to_foreign_clients(project: &Project) {
     let arguments = [arguments.as_slice(), &["--output", "json"]].concat();
     let child = project.command(&arguments).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().expect("serve");
     let mut server = Running(child);
-    let told = first_object(server.0.stdout.take().expect("piped"));
+    let told = Lines::of(server.0.stdout.take().expect("piped")).object();
     let rows = in_demo(project, &["sql", "SELECT * FROM features WHERE split = 'test' ORDER BY flight_id LIMIT 64"]);
     let columns = columns(rows.as_array().expect("rows"));
     project.write("columns.json", &columns.to_string());
@@ -158,19 +157,6 @@ fn served_to_foreign_clients(project: &Project) {
         .expect("pytest");
     assert!(status.success(), "tritonclient must be answered alike over every protocol");
     onnxruntime_agrees(project, &told, &columns);
-}
-
-/// Reads one pretty-printed JSON object from a process that goes on.
-fn first_object(output: impl std::io::Read) -> Value {
-    let mut text = String::new();
-    for line in BufReader::new(output).lines() {
-        let line = line.expect("line");
-        text.push_str(&line);
-        if line == "}" {
-            break;
-        }
-    }
-    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
 /// Rows of objects as one list for each column.

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -275,4 +276,52 @@ impl Drop for Running {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// The lines that a child prints.
+pub(crate) struct Lines(BufReader<ChildStdout>);
+
+impl Lines {
+    pub(crate) fn of(stdout: ChildStdout) -> Self {
+        Self(BufReader::new(stdout))
+    }
+
+    /// The JSON object that a child prints before it goes on.
+    pub(crate) fn object(&mut self) -> Value {
+        let mut text = String::new();
+        loop {
+            text += &self.next().unwrap_or_else(|| panic!("the child ended: {text}"));
+            if let Ok(told) = serde_json::from_str(&text) {
+                return told;
+            }
+        }
+    }
+}
+
+impl Iterator for Lines {
+    type Item = String;
+
+    fn next(&mut self) -> Option<String> {
+        let mut line = String::new();
+        (self.0.read_line(&mut line).expect("line") > 0).then(|| line.trim_end().to_owned())
+    }
+}
+
+/// A suite of `tests/python`, to be run by [`passes`].
+pub(crate) fn suite(name: &str, folder: &Path) -> Command {
+    let mut command = Command::new(python());
+    command.args(["-m", "pytest", "-q", "-rs", "--tb=short", "-p", "no:cacheprovider", "-W", "ignore"]);
+    command.arg(script(name)).current_dir(folder);
+    command
+}
+
+/// Runs a suite: all of it passes, and nothing is skipped, which would be a test that nobody sees missing.
+pub(crate) fn passes(suite: &mut Command) {
+    let output = suite.stdin(Stdio::null()).output().expect("python");
+    let told = String::from_utf8_lossy(&output.stdout);
+    let tail: Vec<&str> = told.lines().rev().take(200).collect();
+    let tail: Vec<&str> = tail.into_iter().rev().collect();
+    assert!(output.status.success(), "{}\n{}", tail.join("\n"), String::from_utf8_lossy(&output.stderr));
+    let counts = tail.last().expect("pytest ends with its counts");
+    assert!(counts.contains(" passed") && !counts.contains("skipped"), "{}", tail.join("\n"));
 }

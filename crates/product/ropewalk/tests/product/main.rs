@@ -20,6 +20,7 @@ mod demo;
 mod harness;
 mod reproduce;
 mod server;
+mod serving;
 #[cfg(target_os = "linux")]
 mod shared_blocks;
 mod tracking;

@@ -6,7 +6,7 @@ mod server;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::harness::{Draws, Running, python, script};
+use crate::harness::{Draws, Lines, Running, passes, python, script, suite};
 use server::{Catalog, Home};
 
 /// Kills under load; each time all that was acknowledged until then is looked for.
@@ -16,18 +16,8 @@ const KILLS: usize = 8;
 fn clients_are_content(catalog: Catalog) {
     let home = Home::new(catalog);
     let server = home.start();
-    let mut command = Command::new(python());
-    command.args(["-m", "pytest", "-q", "-rs", "--tb=short", "-p", "no:cacheprovider", "-W", "ignore"]);
-    command.arg(script("mlflow_suite")).env("MLFLOW_TRACKING_URI", server.url()).env_remove("SUITE_SERVER");
-    command.current_dir(home.folder());
-    let output = command.stdin(Stdio::null()).output().expect("python");
-    let told = String::from_utf8_lossy(&output.stdout);
-    let tail: Vec<&str> = told.lines().rev().take(200).collect();
-    let tail: Vec<&str> = tail.into_iter().rev().collect();
-    assert!(output.status.success(), "{}\n{}", tail.join("\n"), String::from_utf8_lossy(&output.stderr));
-    // What is skipped is for MLflow's own server only: here that would be a test that nobody sees missing.
-    let counts = tail.last().expect("pytest ends with its counts");
-    assert!(counts.contains(" passed") && !counts.contains("skipped"), "{}", tail.join("\n"));
+    let mut suite = suite("mlflow_suite", home.folder());
+    passes(suite.env("MLFLOW_TRACKING_URI", server.url()).env_remove("SUITE_SERVER"));
 }
 
 #[test]
@@ -74,7 +64,7 @@ fn survives_kills(catalog: Catalog) {
         let mut driver = Command::new(python());
         driver.arg(&load).args(["write", server.url(), journal]).stdin(Stdio::null()).stdout(Stdio::piped());
         let mut driver = Running(driver.spawn().expect("python"));
-        let mut told = server::Lines::of(driver.0.stdout.take().expect("stdout"));
+        let mut told = Lines::of(driver.0.stdout.take().expect("stdout"));
         assert_eq!(told.next().as_deref(), Some("loaded"), "the load did not begin");
         // Waiting is what is tested here: the moment of the kill.
         std::thread::park_timeout(Duration::from_secs_f64(draws.next()));

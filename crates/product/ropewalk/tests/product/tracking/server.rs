@@ -1,13 +1,11 @@
 use std::ffi::OsString;
-use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{ChildStdout, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::harness::{Running, variable};
+use crate::harness::{Lines, Running, variable};
 
 /// Which database a server keeps its records in.
 #[derive(Clone, Copy)]
@@ -41,13 +39,7 @@ impl Home {
         let mut command = self.command(&["server", "--host", "127.0.0.1", "--port", "0", "--output", "json"]);
         let mut child = Running(command.stdout(Stdio::piped()).spawn().expect("the binary starts"));
         let mut lines = Lines::of(child.0.stdout.take().expect("stdout"));
-        let mut text = String::new();
-        let told: Value = loop {
-            text += &lines.next().unwrap_or_else(|| panic!("the server ended: {text}"));
-            if let Ok(told) = serde_json::from_str(&text) {
-                break told;
-            }
-        };
+        let told = lines.object();
         let url = told["url"].as_str().unwrap_or_else(|| panic!("the server said no url: {told}")).to_owned();
         TrackingServer { child, url, _stdout: lines }
     }
@@ -96,23 +88,5 @@ impl TrackingServer {
     pub(super) fn kill(mut self) {
         self.child.0.kill().expect("kill");
         self.child.0.wait().expect("wait");
-    }
-}
-
-/// The lines that a child prints.
-pub(super) struct Lines(BufReader<ChildStdout>);
-
-impl Lines {
-    pub(super) fn of(stdout: ChildStdout) -> Self {
-        Self(BufReader::new(stdout))
-    }
-}
-
-impl Iterator for Lines {
-    type Item = String;
-
-    fn next(&mut self) -> Option<String> {
-        let mut line = String::new();
-        (self.0.read_line(&mut line).expect("line") > 0).then(|| line.trim_end().to_owned())
     }
 }
