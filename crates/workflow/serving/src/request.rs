@@ -83,6 +83,7 @@ pub struct ModelMetadata {
     pub signature: Arc<Signature>,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
 fn engine_name<S: Serializer>(engine: &EngineName, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(engine.as_str())
 }

@@ -160,11 +160,10 @@ impl Versions {
     fn unknown(&self, version: u64) -> ServingError {
         let model = self.name.to_string();
         if let Some(reason) = self.absent.get(&version).and_then(not_ready) {
-            ServingError::NotReady { model: format!("{model} version {version}"), reason }
-        } else {
-            let loaded = if self.loaded.is_empty() { "none".to_owned() } else { list(self.loaded.keys()) };
-            ServingError::UnknownVersion { model, version, loaded }
+            return ServingError::NotReady { model: format!("{model} version {version}"), reason };
         }
+        let loaded = if self.loaded.is_empty() { "none".to_owned() } else { list(self.loaded.keys()) };
+        ServingError::UnknownVersion { model, version, loaded }
     }
 
     /// No version is loaded, but one is being loaded or failed to: the highest tells.
