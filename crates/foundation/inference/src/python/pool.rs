@@ -146,7 +146,6 @@ impl Shared {
                     if answered {
                         pause = FIRST_PAUSE;
                     }
-                    self.lock().up -= 1;
                     problem
                 }
                 Err(problem) => problem,
@@ -177,7 +176,7 @@ impl Shared {
         drop(self.changed.wait_timeout_while(state, pause, |state| !state.closed));
     }
 
-    /// Answers with this worker until it fails or the pool is closed; says whether it ever answered.
+    /// Answers with this worker until it fails or the pool is closed, and counts it out; says whether it ever answered.
     fn serve(&self, worker: &mut Worker) -> (Down, bool) {
         let mut answered = false;
         loop {
@@ -185,9 +184,15 @@ impl Shared {
                 Next::Job(job) => job,
                 Next::Nothing => match worker.check() {
                     Ok(()) => continue,
-                    Err(problem) => return (problem, answered),
+                    Err(problem) => {
+                        self.lock().up -= 1;
+                        return (problem, answered);
+                    }
                 },
-                Next::Closed => return ("the model is being unloaded".to_owned(), answered),
+                Next::Closed => {
+                    self.lock().up -= 1;
+                    return ("the model is being unloaded".to_owned(), answered);
+                }
             };
             if Instant::now() > job.deadline {
                 let _ = job.reply.send(Err(not_ready("all workers were busy until the request was too old")));
@@ -199,6 +204,8 @@ impl Shared {
                     let _ = job.reply.send(tensors(answer));
                 }
                 Err(problem) => {
+                    // Before the reply: who gets it and asks whether we are ready must not hear yes.
+                    self.lock().up -= 1;
                     let _ = job.reply.send(Err(not_ready(&problem)));
                     return (problem, answered);
                 }

@@ -160,15 +160,21 @@ fn what_a_model_prints_raises_or_answers_stays_apart() {
 #[test]
 fn a_model_that_hangs_eats_or_dies_is_restarted() {
     let cache = tempfile::tempdir().unwrap();
-    let limits =
-        PythonSettings { request_limit: Duration::from_secs(5), memory_limit: Some(700 << 20), ..settings(&cache) };
-    let model = load_with("odd", limits, 1).unwrap();
-    for (what, said) in [("die", "a last word"), ("hang", "longer than the time limit"), ("eat", "MiB of memory")] {
-        let error = told(&*model, what, 1.0).unwrap_err();
+    let short = PythonSettings { request_limit: Duration::from_secs(5), ..settings(&cache) };
+    // Eating takes a while where many tests share few processors, so that only its memory is bounded.
+    let small = PythonSettings { request_limit: PATIENCE, memory_limit: Some(700 << 20), ..settings(&cache) };
+    let (short, small) = (load_with("odd", short, 1).unwrap(), load_with("odd", small, 1).unwrap());
+    let cases = [
+        (&short, "die", "a last word"),
+        (&short, "hang", "longer than the time limit"),
+        (&small, "eat", "MiB of memory"),
+    ];
+    for (model, what, said) in cases {
+        let error = told(&**model, what, 1.0).unwrap_err();
         assert_eq!(error.code(), "inference.not_ready", "{what}: {error}");
         assert!(error.to_string().contains(said), "{what}: {error}");
-        assert!(is_up(&*model), "{what}: {:?}", model.ready());
-        assert!(told(&*model, "fine", 1.0).is_ok(), "{what}");
+        assert!(is_up(&**model), "{what}: {:?}", model.ready());
+        assert!(told(&**model, "fine", 1.0).is_ok(), "{what}");
     }
 }
 
