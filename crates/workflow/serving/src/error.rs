@@ -169,13 +169,16 @@ impl ServingError {
             Self::TooManyRows { .. } => Fault::TooLarge,
             Self::Overloaded { .. } => Fault::Overloaded,
             Self::DeadlineExceeded { .. } => Fault::Late,
-            Self::HostFull { .. } | Self::NotReady { .. } | Self::Draining => Fault::Unavailable,
-            Self::LogBroken { .. } | Self::LogClosed | Self::LogLost { .. } => Fault::Unavailable,
+            Self::HostFull { .. }
+            | Self::NotReady { .. }
+            | Self::Draining
+            | Self::LogBroken { .. }
+            | Self::LogClosed
+            | Self::LogLost { .. } => Fault::Unavailable,
             Self::Inference(problem) => inference_fault(problem),
-            Self::Load { .. }
-            | Self::Threads { .. }
-            | Self::EngineFailed { .. }
-            | Self::MissingOutput { .. } => Fault::Server,
+            Self::Load { .. } | Self::Threads { .. } | Self::EngineFailed { .. } | Self::MissingOutput { .. } => {
+                Fault::Server
+            }
         }
     }
 

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use ropewalk_inference::{EngineName, ModelSource, NamedTensor};
 use ropewalk_types::{Digest, ModelName, PredictionId, Signature};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use crate::ModelSettings;
 
@@ -77,14 +77,9 @@ pub struct ModelMetadata {
     /// Digest of the model's bytes.
     pub digest: Digest,
     /// Name of the engine that runs it.
-    #[serde(serialize_with = "engine_name")]
     pub engine: EngineName,
     /// What it takes and gives.
     pub signature: Arc<Signature>,
-}
-
-fn engine_name<S: Serializer>(engine: &EngineName, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(engine.as_str())
 }
 
 /// Whether requests can be answered.

@@ -1,4 +1,5 @@
 use bytes::Bytes;
+use half::{bf16, f16};
 use ropewalk_inference::{NamedTensor, Tensor, TensorData};
 use ropewalk_types::{ElementType, Signature, TensorSpec};
 
@@ -26,8 +27,8 @@ fn zeros(spec: &TensorSpec) -> Option<Tensor> {
         ElementType::Int16 => TensorData::Int16(vec![0; count]),
         ElementType::Int32 => TensorData::Int32(vec![0; count]),
         ElementType::Int64 => TensorData::Int64(vec![0; count]),
-        ElementType::Fp16 => TensorData::Fp16(vec![Default::default(); count]),
-        ElementType::Bf16 => TensorData::Bf16(vec![Default::default(); count]),
+        ElementType::Fp16 => TensorData::Fp16(vec![f16::ZERO; count]),
+        ElementType::Bf16 => TensorData::Bf16(vec![bf16::ZERO; count]),
         ElementType::Fp32 => TensorData::Fp32(vec![0.0; count]),
         ElementType::Fp64 => TensorData::Fp64(vec![0.0; count]),
         ElementType::Bytes => TensorData::Bytes(vec![Bytes::from_static(b"0"); count]),

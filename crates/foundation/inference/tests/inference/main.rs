@@ -3,8 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod damage;
-mod ensembles;
 mod embedded;
+mod ensembles;
 mod foreign;
 mod golden;
 mod record;

@@ -159,7 +159,9 @@ impl Versions {
 
     fn unknown(&self, version: u64) -> ServingError {
         let model = self.name.to_string();
-        if let Some(reason) = self.absent.get(&version).and_then(not_ready) { ServingError::NotReady { model: format!("{model} version {version}"), reason } } else {
+        if let Some(reason) = self.absent.get(&version).and_then(not_ready) {
+            ServingError::NotReady { model: format!("{model} version {version}"), reason }
+        } else {
             let loaded = if self.loaded.is_empty() { "none".to_owned() } else { list(self.loaded.keys()) };
             ServingError::UnknownVersion { model, version, loaded }
         }

@@ -72,7 +72,7 @@ async fn unloading_waits_for_what_is_under_way() {
     let running = world.ask(request(&[1.0]));
     world.evaluation().await;
     let host = Arc::clone(&world.host);
-    let unloading = tokio::spawn(async move { host.unload_drained(&name(), None, Duration::from_secs(60)).await });
+    let unloading = tokio::spawn(async move { host.unload_drained(&name(), None, Duration::from_mins(1)).await });
     until(|| world.host.model_list().is_empty()).await;
     assert!(!unloading.is_finished());
     assert!(matches!(world.host.infer("m", None, request(&[1.0])).await, Err(ServingError::UnknownModel { .. })));
@@ -96,7 +96,7 @@ async fn who_drains_waits_for_those_inside_but_not_for_ever() {
     assert!(!world.host.readiness().is_ready());
     assert!(!world.host.ready("m", None).unwrap().is_ready());
     let host = Arc::clone(&world.host);
-    let draining = tokio::spawn(async move { host.drain(Duration::from_secs(60)).await });
+    let draining = tokio::spawn(async move { host.drain(Duration::from_mins(1)).await });
     world.controls.open(1);
     assert_eq!(draining.await.unwrap(), 0);
     assert!(running.await.unwrap().is_ok());

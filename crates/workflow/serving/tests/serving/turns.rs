@@ -95,7 +95,7 @@ async fn who_waits_too_long_is_told_so_and_never_evaluated() {
         assert!(matches!(error, ServingError::DeadlineExceeded { .. }), "{error}");
         assert_eq!((error.fault(), error.retry_after()), (Fault::Late, None));
     }
-    let patient = world.ask_and_wait(within(4.0, Duration::from_secs(3600)), 1).await;
+    let patient = world.ask_and_wait(within(4.0, Duration::from_hours(1)), 1).await;
     world.controls.open(2);
     assert_eq!(world.evaluation().await.x, [4.0]);
     // The deadline is for the wait, not for the evaluation: the first had long been begun.
