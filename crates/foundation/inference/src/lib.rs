@@ -27,7 +27,6 @@ pub mod onnx;
 mod onnxruntime;
 mod python;
 mod request;
-mod requests;
 mod tensor;
 
 pub use classical::ClassicalEngine;

@@ -36,14 +36,14 @@ pub(crate) fn unsupported(missing: &[Missing]) -> Option<InferenceError> {
     let mut reason = first.reason.clone();
     for (index, (one, count)) in kinds.iter().enumerate().take(KINDS_LIMIT) {
         if index > 0 {
-            reason += &format!("; nor {}.{} of node `{}`: {}", one.domain, one.operator, one.node, one.reason);
+            reason.extend(["; nor ", &one.domain, ".", &one.operator, " of node `", &one.node, "`: ", &one.reason]);
         }
         if *count > 1 {
-            reason += &format!(" (and {} more such nodes)", count - 1);
+            reason.extend([" (and ", &(count - 1).to_string(), " more such nodes)"]);
         }
     }
     if kinds.len() > KINDS_LIMIT {
-        reason += &format!("; and {} other kinds of nodes", kinds.len() - KINDS_LIMIT);
+        reason.extend(["; and ", &(kinds.len() - KINDS_LIMIT).to_string(), " other kinds of nodes"]);
     }
     Some(InferenceError::Unsupported {
         node: first.node.clone(),

@@ -47,9 +47,9 @@ impl PythonSettings {
             uv: None,
             fallback: None,
             cache,
-            start_limit: Duration::from_secs(120),
+            start_limit: Duration::from_mins(2),
             request_limit: Duration::from_secs(30),
-            environment_limit: Duration::from_secs(900),
+            environment_limit: Duration::from_mins(15),
             memory_limit: Some(4 << 30),
             environment: BTreeMap::new(),
         }
@@ -95,10 +95,10 @@ impl Engine for PythonEngine {
     }
 }
 
-pub(crate) fn failed(reason: impl ToString) -> InferenceError {
+pub(crate) fn failed(reason: &(impl ToString + ?Sized)) -> InferenceError {
     InferenceError::EngineFailed { engine: EngineName::Python, reason: reason.to_string() }
 }
 
-pub(crate) fn not_ready(reason: impl ToString) -> InferenceError {
+pub(crate) fn not_ready(reason: &(impl ToString + ?Sized)) -> InferenceError {
     InferenceError::NotReady { engine: EngineName::Python, reason: reason.to_string() }
 }

@@ -4,10 +4,11 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::fault::Fault;
 use super::graph::Step;
 use super::inputs::Inputs;
 use super::operators::{leaf_tables, sum_of_trees};
-use crate::{Tensor, TensorData};
+use crate::{InferenceError, Tensor, TensorData};
 
 /// Operators that make each element of an output from the elements at the same place, and nothing else.
 const ELEMENTWISE: [&str; 37] = [
@@ -69,13 +70,21 @@ struct Fusion<'a> {
     kept: Vec<Kept>,
 }
 
-/// Settles what can be; `outputs` are the slots that the graph answers.
-pub(super) fn fuse(steps: Vec<Step>, constants: &HashMap<usize, Tensor>, outputs: &[usize]) -> Vec<Step> {
+/// Settles what can be; `outputs` are the slots that the graph answers, `opset` is the version of `ai.onnx.ml`.
+///
+/// # Errors
+/// Where a tree cannot be made to answer what its own answers have become.
+pub(super) fn fuse(
+    steps: Vec<Step>,
+    constants: &HashMap<usize, Tensor>,
+    outputs: &[usize],
+    opset: i64,
+) -> Result<Vec<Step>, InferenceError> {
     let mut fusion = Fusion { constants, trees: Vec::new(), tabled: HashMap::new(), kept: Vec::new() };
     for step in steps {
         fusion.step(step);
     }
-    fusion.finish(outputs)
+    fusion.finish(outputs, opset)
 }
 
 impl Fusion<'_> {
@@ -161,7 +170,7 @@ impl Fusion<'_> {
     }
 
     /// Trees stay where something still asks for what became of their answers.
-    fn finish(self, outputs: &[usize]) -> Vec<Step> {
+    fn finish(self, outputs: &[usize], opset: i64) -> Result<Vec<Step>, InferenceError> {
         let Self { trees, mut tabled, kept, .. } = self;
         let mut asked: HashSet<usize> = outputs.iter().copied().collect();
         for step in &kept {
@@ -178,26 +187,28 @@ impl Fusion<'_> {
                 wanted.push((slot, table.data));
             }
         }
-        let mut trees: Vec<Option<Step>> =
-            trees.into_iter().zip(wanted).map(|(step, wanted)| answering(step, wanted)).collect();
+        let trees = trees.into_iter().zip(wanted).map(|(step, wanted)| answering(step, wanted, opset));
+        let mut trees = trees.collect::<Result<Vec<_>, _>>()?;
         let steps = kept.into_iter().filter_map(|kept| match kept {
             Kept::Step(step) => Some(step),
             Kept::Tree(tree) => trees.get_mut(tree).and_then(Option::take),
         });
-        steps.collect()
+        Ok(steps.collect())
     }
 }
 
-/// The step of a tree that answers these slots.
-fn answering(step: Step, wanted: Vec<(usize, TensorData)>) -> Option<Step> {
+/// The step of a tree that answers these slots; none if there are none.
+fn answering(step: Step, wanted: Vec<(usize, TensorData)>, opset: i64) -> Result<Option<Step>, InferenceError> {
     let asked: Vec<Option<usize>> = wanted.iter().map(|(slot, _)| Some(*slot)).collect();
     if asked.is_empty() {
-        return None;
+        return Ok(None);
     }
     if asked == step.outputs {
-        return Some(step);
+        return Ok(Some(step));
     }
     let tables = wanted.into_iter().map(|(_, table)| table).collect();
-    let operator = leaf_tables(step.operator.single_tree()?, tables).ok()?;
-    Some(Step { operator, outputs: asked, ..step })
+    let tree = step.operator.single_tree().ok_or_else(|| Fault::invalid("it is not one tree"));
+    let operator = tree.and_then(|tree| leaf_tables(tree, tables));
+    let operator = operator.map_err(|fault| fault.at_load(&step.node, "ai.onnx.ml", &step.name, opset))?;
+    Ok(Some(Step { operator, outputs: asked, ..step }))
 }

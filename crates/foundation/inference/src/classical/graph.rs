@@ -123,7 +123,7 @@ pub(super) fn compile(model: &ModelProto, graph: &GraphProto, inputs: &[InputInf
     for node in &graph.node {
         compiler.node(model, graph, node, &opsets)?;
     }
-    compiler.finish(graph, input_slots)
+    compiler.finish(graph, input_slots, opsets.get("ai.onnx.ml").copied().unwrap_or(0))
 }
 
 /// The imported version of each domain; exporters import one twice, which is harmless if they agree.
@@ -271,7 +271,7 @@ impl<'a> Compiler<'a> {
         Ok(())
     }
 
-    fn finish(mut self, graph: &'a GraphProto, inputs: Vec<usize>) -> Result<Plan, InferenceError> {
+    fn finish(mut self, graph: &'a GraphProto, inputs: Vec<usize>, ml_opset: i64) -> Result<Plan, InferenceError> {
         let mut outputs: Vec<Value> = Vec::with_capacity(graph.output.len());
         for (index, output) in graph.output.iter().enumerate() {
             let place = || format!("output `{}`", output.name);
@@ -285,7 +285,7 @@ impl<'a> Compiler<'a> {
             return Err(invalid("the graph".into(), "it has no output"));
         }
         let answered: Vec<usize> = outputs.iter().map(|value| value.slot).collect();
-        self.steps = fuse(std::mem::take(&mut self.steps), &self.constants, &answered);
+        self.steps = fuse(std::mem::take(&mut self.steps), &self.constants, &answered, ml_opset)?;
         let last_uses = self.prune(&outputs);
         for (slot, step) in last_uses {
             if let Some(step) = self.steps.get_mut(step) {

@@ -1,5 +1,4 @@
 use std::borrow::Cow;
-use std::collections::HashMap;
 
 use ropewalk_types::{Signature, TensorSpec};
 
@@ -7,14 +6,13 @@ use super::graph::{Plan, Step, compile};
 use super::inputs::Inputs;
 use super::interface::{InputInfo, common_shape, declared_shape, inputs, trial};
 use crate::onnx::{GraphProto, ModelProto};
+use crate::request::ordered;
 use crate::{InferenceError, Model, NamedTensor, Tensor, TensorData};
 
 /// A compiled graph.
 #[derive(Debug)]
 pub(super) struct ClassicalModel {
     signature: Signature,
-    /// Place of each input in the signature, by name.
-    places: HashMap<String, usize>,
     plan: Plan,
 }
 
@@ -22,7 +20,7 @@ pub(super) struct ClassicalModel {
 /// 1, which broadcasts.
 const TRIAL_ROWS: [usize; 2] = [2, 3];
 
-/// So many inputs of a step and extents of a shape need no memory of their own.
+/// So many inputs of a step need no memory of their own.
 const FEW: usize = 8;
 
 impl ClassicalModel {
@@ -35,65 +33,8 @@ impl ClassicalModel {
         let plan = compile(model, graph, &infos)?;
         let outputs = output_specs(graph, &plan, &infos)?;
         let signature = Signature { inputs: infos.iter().map(InputInfo::spec).collect(), outputs };
-        let places = signature.inputs.iter().enumerate().map(|(place, spec)| (spec.name.clone(), place)).collect();
-        Ok(Self { signature, places, plan })
+        Ok(Self { signature, plan })
     }
-
-    /// The given tensors in the order of the signature.
-    fn ordered<'a>(&self, given: &'a [NamedTensor]) -> Result<Vec<&'a Tensor>, InferenceError> {
-        let specs = &self.signature.inputs;
-        let mut ordered = vec![None; specs.len()];
-        for (index, named) in given.iter().enumerate() {
-            // Inputs mostly come in the signature's order.
-            let in_order = specs.get(index).is_some_and(|spec| spec.name == named.name);
-            let place = if in_order { Some(index) } else { self.places.get(&named.name).copied() };
-            let (Some(spec), Some(slot)) =
-                (place.and_then(|at| specs.get(at)), place.and_then(|at| ordered.get_mut(at)))
-            else {
-                let known = specs.iter().map(|spec| format!("`{}`", spec.name)).collect::<Vec<_>>().join(", ");
-                return Err(invalid_input(
-                    &named.name,
-                    format!("one of {known}"),
-                    "an input that the model does not have",
-                ));
-            };
-            if slot.replace(check(spec, &named.tensor)?).is_some() {
-                return Err(invalid_input(&named.name, "it once".to_owned(), "it twice"));
-            }
-        }
-        let missing = |spec: &TensorSpec| invalid_input(&spec.name, expected(spec), "nothing");
-        ordered.into_iter().zip(specs).map(|(tensor, spec)| tensor.ok_or_else(|| missing(spec))).collect()
-    }
-}
-
-fn invalid_input(input: &str, expected: String, found: impl Into<String>) -> InferenceError {
-    InferenceError::InvalidInput { input: input.to_owned(), expected, found: found.into() }
-}
-
-fn expected(spec: &TensorSpec) -> String {
-    format!("{}{:?}", spec.datatype, spec.shape)
-}
-
-fn check<'a>(spec: &TensorSpec, tensor: &'a Tensor) -> Result<&'a Tensor, InferenceError> {
-    let found = || format!("{}{:?}", tensor.element_type(), tensor.shape);
-    let extent = |extent: &usize| i64::try_from(*extent).unwrap_or(i64::MAX);
-    let mut few = [0; FEW];
-    let many: Vec<i64>;
-    let shape = if let Some(few) = few.get_mut(..tensor.shape.len()) {
-        few.iter_mut().zip(&tensor.shape).for_each(|(place, one)| *place = extent(one));
-        &*few
-    } else {
-        many = tensor.shape.iter().map(extent).collect();
-        &many
-    };
-    if tensor.element_type() != spec.datatype || !spec.accepts(shape) {
-        return Err(invalid_input(&spec.name, expected(spec), found()));
-    }
-    if !tensor.is_consistent() {
-        let found = format!("{} with {} elements", found(), tensor.data.len());
-        return Err(invalid_input(&spec.name, expected(spec), found));
-    }
-    Ok(tensor)
 }
 
 impl Model for ClassicalModel {
@@ -102,7 +43,7 @@ impl Model for ClassicalModel {
     }
 
     fn predict(&self, inputs: &[NamedTensor]) -> Result<Vec<NamedTensor>, InferenceError> {
-        let tensors = run(&self.plan, &self.ordered(inputs)?)?;
+        let tensors = run(&self.plan, &ordered(&self.signature, inputs)?)?;
         let named = self.signature.outputs.iter().zip(tensors);
         Ok(named.map(|(spec, tensor)| NamedTensor { name: spec.name.clone(), tensor }).collect())
     }

@@ -6,7 +6,7 @@ use ropewalk_types::{ElementType, Signature, TensorSpec};
 use serde_json::Value;
 
 use super::Values;
-use crate::requests::invalid;
+use crate::request::invalid_input;
 use crate::tensor::Element;
 use crate::{InferenceError, NamedTensor, Tensor, TensorData};
 
@@ -28,7 +28,7 @@ pub(super) fn tensors(values: &Values, signature: &Signature) -> Result<Vec<Name
 }
 
 fn lacks(spec: &TensorSpec) -> InferenceError {
-    invalid(&spec.name, spec.to_string(), "nothing in the model's example")
+    invalid_input(&spec.name, spec.to_string(), "nothing in the model's example")
 }
 
 /// Columns are inputs of their name, or in order, or together the one input of the model.
@@ -48,7 +48,7 @@ fn of_columns(columns: &[(String, Vec<Value>)], specs: &[TensorSpec]) -> Result<
         _ if specs.len() == columns.len() => {
             specs.iter().zip(columns).map(|(spec, (_, values))| column(spec, values)).collect()
         }
-        _ => Err(invalid(
+        _ => Err(invalid_input(
             specs.first().map_or("", |spec| &spec.name),
             "an example with the model's inputs".to_owned(),
             format!("columns {:?}", columns.iter().map(|(name, _)| name).collect::<Vec<_>>()),
@@ -68,8 +68,8 @@ fn of_array(array: &Value, specs: &[TensorSpec]) -> Result<Vec<NamedTensor>, Inf
     }
     let rows = array.as_array().map(Vec::as_slice).unwrap_or_default();
     let each = specs.iter().enumerate().map(|(place, spec)| {
-        let cells = rows.iter().map(|row| row.get(place).ok_or_else(|| lacks(spec)));
-        column(spec, &cells.map(|cell| cell.cloned()).collect::<Result<Vec<_>, _>>()?)
+        let cells = rows.iter().map(|row| row.get(place).cloned().ok_or_else(|| lacks(spec)));
+        column(spec, &cells.collect::<Result<Vec<_>, _>>()?)
     });
     each.collect()
 }
@@ -106,9 +106,9 @@ fn tensor(spec: &TensorSpec, mut shape: Vec<usize>, values: &[&Value]) -> Result
         shape.insert(0, 1);
     }
     let data = elements(spec.datatype, values)
-        .ok_or_else(|| invalid(&spec.name, spec.to_string(), "another type in the model's example"))?;
+        .ok_or_else(|| invalid_input(&spec.name, spec.to_string(), "another type in the model's example"))?;
     let tensor = Tensor::new(shape, data)
-        .map_err(|error| invalid(&spec.name, spec.to_string(), format!("{error} in the model's example")))?;
+        .map_err(|error| invalid_input(&spec.name, spec.to_string(), format!("{error} in the model's example")))?;
     Ok(NamedTensor::new(&*spec.name, tensor))
 }
 

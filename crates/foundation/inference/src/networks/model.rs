@@ -76,15 +76,14 @@ impl NetworkModel {
         let mut tried = None;
         let mut shapes = Vec::with_capacity(graph.output.len());
         for (index, (info, spec)) in graph.output.iter().zip(&self.signature.outputs).enumerate() {
-            let shape = match declared_shape(info, spec.datatype)? {
-                Some(shape) => Some(shape),
-                None => {
-                    let tried = tried.get_or_insert_with(|| TRIALS.map(|open| self.try_out(infos, open)));
-                    let [Some(Ok(one)), Some(Ok(other))] = tried else { return Err(unknown_shape(info)) };
-                    let shape = |tensors: &[Tensor]| tensors.get(index).map(|tensor| tensor.shape.clone());
-                    shape(one).zip(shape(other)).and_then(|(one, other)| common_shape(&one, &other))
-                }
-            };
+            if let Some(shape) = declared_shape(info, spec.datatype)? {
+                shapes.push(shape);
+                continue;
+            }
+            let tried = tried.get_or_insert_with(|| TRIALS.map(|open| self.try_out(infos, open)));
+            let [Some(Ok(one)), Some(Ok(other))] = tried else { return Err(unknown_shape(info)) };
+            let shape = |tensors: &[Tensor]| tensors.get(index).map(|tensor| tensor.shape.clone());
+            let shape = shape(one).zip(shape(other)).and_then(|(one, other)| common_shape(&one, &other));
             shapes.push(shape.ok_or_else(|| unknown_shape(info))?);
         }
         for (spec, shape) in self.signature.outputs.iter_mut().zip(shapes) {

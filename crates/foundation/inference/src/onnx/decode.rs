@@ -44,10 +44,9 @@ impl Kind {
     /// The kind of message in a field; none if the field holds no message that is counted.
     fn field(self, number: u32) -> Option<Self> {
         match (self, number) {
-            (Self::Model, 7) => Some(Self::Graph),
+            (Self::Model, 7) | (Self::Attribute, 6 | 11) => Some(Self::Graph),
             (Self::Graph, 1) => Some(Self::Node),
             (Self::Node, 5) => Some(Self::Attribute),
-            (Self::Attribute, 6 | 11) => Some(Self::Graph),
             (Self::Model, 8 | 14) | (Self::Graph, 5 | 11 | 12 | 13 | 15) | (Self::Attribute, 5) => Some(Self::Other),
             _ => None,
         }

@@ -68,7 +68,7 @@ fn tensor_field(field: &Field<'_>, folder: Option<&Path>) -> Result<bool, Infere
         };
     }
     if field.number == 13 {
-        let entry = StringStringEntryProto::decode(field.content).map_err(malformed)?;
+        let entry = StringStringEntryProto::decode(field.content).map_err(|error| malformed(&error))?;
         let inside = Path::new(&entry.value).components().all(|part| matches!(part, Component::Normal(_)));
         if entry.key == "location" && !inside {
             return refused(format!("`{}` is outside of the model's folder", entry.value));

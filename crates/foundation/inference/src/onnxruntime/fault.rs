@@ -43,7 +43,7 @@ pub(super) fn at_run(error: &ort::Error) -> InferenceError {
     }
 }
 
-pub(super) fn failed(reason: impl ToString) -> InferenceError {
+pub(super) fn failed(reason: &(impl ToString + ?Sized)) -> InferenceError {
     InferenceError::EngineFailed { engine: EngineName::OnnxRuntime, reason: reason.to_string() }
 }
 

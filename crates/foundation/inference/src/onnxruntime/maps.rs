@@ -70,9 +70,9 @@ fn outputs(graph: &[u8]) -> Result<(Vec<Output>, Maps), InferenceError> {
     for field in fields(graph) {
         let field = field?;
         match field.number {
-            OUTPUT => names.push(ValueInfoProto::decode(field.content).map_err(malformed)?.name),
+            OUTPUT => names.push(ValueInfoProto::decode(field.content).map_err(|error| malformed(&error))?.name),
             NODE if is_map(field.content)? => {
-                let node = NodeProto::decode(field.content).map_err(malformed)?;
+                let node = NodeProto::decode(field.content).map_err(|error| malformed(&error))?;
                 if let ([input], [output]) = (node.input.as_slice(), node.output.as_slice()) {
                     maps.insert(output.clone(), (input.clone(), labels(&node)));
                 }
@@ -100,13 +100,11 @@ fn is_map(node: &[u8]) -> Result<bool, InferenceError> {
 
 fn labels(node: &NodeProto) -> TensorData {
     let attribute = |name| node.attribute.iter().find(|one| one.name == name);
-    match attribute("classlabels_int64s").map(|one| one.ints.clone()).filter(|labels| !labels.is_empty()) {
-        Some(labels) => labels.into(),
-        None => {
-            let texts = attribute("classlabels_strings").map(|one| one.strings.clone()).unwrap_or_default();
-            texts.into_iter().map(Bytes::from).collect::<Vec<_>>().into()
-        }
+    if let Some(numbers) = attribute("classlabels_int64s").filter(|one| !one.ints.is_empty()) {
+        return numbers.ints.clone().into();
     }
+    let texts = attribute("classlabels_strings").map(|one| one.strings.clone()).unwrap_or_default();
+    texts.into_iter().map(Bytes::from).collect::<Vec<_>>().into()
 }
 
 fn rewritten(graph: &[u8], maps: &Maps) -> Result<Vec<u8>, InferenceError> {
@@ -116,13 +114,13 @@ fn rewritten(graph: &[u8], maps: &Maps) -> Result<Vec<u8>, InferenceError> {
     for field in fields(graph) {
         let field = field?;
         if field.number == NODE && is_map(field.content)? {
-            let node = NodeProto::decode(field.content).map_err(malformed)?;
+            let node = NodeProto::decode(field.content).map_err(|error| malformed(&error))?;
             if node.output.first().is_some_and(|output| maps.contains_key(output)) {
                 continue;
             }
         }
         if field.number == OUTPUT {
-            let output = ValueInfoProto::decode(field.content).map_err(malformed)?;
+            let output = ValueInfoProto::decode(field.content).map_err(|error| malformed(&error))?;
             if let Some((input, labels)) = maps.get(&output.name) {
                 replaced.push((input, labels.len()));
                 continue;

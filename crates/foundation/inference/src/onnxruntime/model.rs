@@ -10,14 +10,13 @@ use super::maps::{Output, without_maps};
 use super::sessions::{Recipe, Sessions};
 use super::values::{element_type, from_output, to_input};
 use super::{external, trial};
-use crate::requests::{Places, missing};
+use crate::request::ordered;
 use crate::{EngineName, InferenceError, LoadOptions, Model, NamedTensor, TensorData};
 
 /// A model in ONNX Runtime.
 #[derive(Debug)]
 pub(super) struct OnnxRuntimeModel {
     signature: Signature,
-    places: Places,
     outputs: Vec<Output>,
     sessions: Sessions,
 }
@@ -40,7 +39,7 @@ impl OnnxRuntimeModel {
         let mut signature = Signature { inputs, outputs };
         try_out(&mut first, &mut signature, &plain.outputs);
         let sessions = Sessions::new(first, &recipe).map_err(|error| at_load(&error))?;
-        Ok(Self { places: Places::new(&signature), signature, outputs: plain.outputs, sessions })
+        Ok(Self { signature, outputs: plain.outputs, sessions })
     }
 }
 
@@ -55,11 +54,8 @@ impl Model for OnnxRuntimeModel {
 
     fn predict(&self, inputs: &[NamedTensor]) -> Result<Vec<NamedTensor>, InferenceError> {
         let specs = &self.signature.inputs;
-        let given = self.places.ordered(specs, inputs, TensorSpec::accepts)?;
-        let values = specs.iter().zip(given).map(|(spec, tensor)| {
-            let tensor = tensor.ok_or_else(|| missing(spec))?;
-            to_input(&spec.name, tensor)
-        });
+        let given = ordered(&self.signature, inputs)?;
+        let values = specs.iter().zip(given).map(|(spec, tensor)| to_input(&spec.name, tensor));
         let values = values.collect::<Result<Vec<_>, _>>()?;
         self.sessions.with(|session| run(session, &values, &self.outputs))
     }
@@ -76,7 +72,7 @@ fn run(
 ) -> Result<Vec<NamedTensor>, InferenceError> {
     let made = session.run::<0>(inputs).map_err(|error| at_run(&error))?;
     let named = outputs.iter().map(|output| {
-        let value = made.get(&output.taken_from).ok_or_else(|| failed(format!("no output `{}`", output.name)))?;
+        let value = made.get(&output.taken_from).ok_or_else(|| failed(&format!("no output `{}`", output.name)))?;
         let mut tensor = from_output(&output.name, value)?;
         // One row of scores may come without its batch.
         if let (Some(_), [columns]) = (&output.labels, tensor.shape.as_slice()) {
@@ -105,7 +101,7 @@ fn spec(kind: &str, outlet: &Outlet) -> Result<TensorSpec, InferenceError> {
 
 fn output_spec(output: &Output, session: &Session) -> Result<TensorSpec, InferenceError> {
     let outlet = session.outputs().iter().find(|outlet| outlet.name() == output.taken_from);
-    let outlet = outlet.ok_or_else(|| failed(format!("the session has no output `{}`", output.taken_from)))?;
+    let outlet = outlet.ok_or_else(|| failed(&format!("the session has no output `{}`", output.taken_from)))?;
     Ok(TensorSpec { name: output.name.clone(), ..spec("output", outlet)? })
 }
 

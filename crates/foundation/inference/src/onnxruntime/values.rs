@@ -8,7 +8,7 @@ use ort::value::{DynValue, PrimitiveTensorElementType, TensorElementType, Tensor
 use ropewalk_types::ElementType;
 
 use super::fault::failed;
-use crate::requests::invalid;
+use crate::request::invalid_input;
 use crate::tensor::Element;
 use crate::{InferenceError, Tensor, TensorData};
 
@@ -61,12 +61,12 @@ pub(super) fn to_input<'a>(name: &str, tensor: &'a Tensor) -> Result<SessionInpu
             ort::value::Tensor::from_string_array((shape.clone(), texts.as_slice())).map(Into::into)
         }
     };
-    input.map_err(failed)
+    input.map_err(|error| failed(&error))
 }
 
 /// ONNX Runtime takes text as it is in C: UTF-8 up to the first zero byte.
 fn text(name: &str, bytes: &Bytes) -> Result<String, InferenceError> {
-    let refused = |found: &str| invalid(name, "text in UTF-8 without zero bytes".to_owned(), found);
+    let refused = |found: &str| invalid_input(name, "text in UTF-8 without zero bytes".to_owned(), found);
     let text = std::str::from_utf8(bytes).map_err(|_| refused("bytes that are not UTF-8"))?;
     if text.contains('\0') { Err(refused("a zero byte")) } else { Ok(text.to_owned()) }
 }
@@ -79,7 +79,7 @@ fn copied<T: PrimitiveTensorElementType + Element>(value: &DynValue) -> ort::Res
 /// An output of a session, copied.
 pub(super) fn from_output(name: &str, value: &DynValue) -> Result<Tensor, InferenceError> {
     let ValueType::Tensor { ty, shape, .. } = value.dtype() else {
-        return Err(failed(format!("output `{name}` is no tensor")));
+        return Err(failed(&format!("output `{name}` is no tensor")));
     };
     let data = match element_type(*ty) {
         Some(ElementType::Bool) => copied::<bool>(value),
@@ -98,8 +98,8 @@ pub(super) fn from_output(name: &str, value: &DynValue) -> Result<Tensor, Infere
         Some(ElementType::Bytes) => {
             value.try_extract_strings().map(|(_, texts)| texts.into_iter().map(Bytes::from).collect::<Vec<_>>().into())
         }
-        None => return Err(failed(format!("output `{name}` is of type {ty}"))),
+        None => return Err(failed(&format!("output `{name}` is of type {ty}"))),
     };
     let shape = shape.iter().map(|extent| usize::try_from(*extent).unwrap_or_default()).collect();
-    Tensor::new(shape, data.map_err(failed)?)
+    Tensor::new(shape, data.map_err(|error| failed(&error))?)
 }

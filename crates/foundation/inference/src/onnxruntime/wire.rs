@@ -16,7 +16,7 @@ pub(super) struct Field<'a> {
     pub(super) value: u64,
 }
 
-pub(super) fn malformed(reason: impl ToString) -> InferenceError {
+pub(super) fn malformed(reason: &(impl ToString + ?Sized)) -> InferenceError {
     InferenceError::Malformed { reason: reason.to_string() }
 }
 
@@ -35,16 +35,16 @@ pub(super) fn fields(bytes: &[u8]) -> impl Iterator<Item = Result<Field<'_>, Inf
 
 fn next(start: &[u8]) -> Result<Field<'_>, InferenceError> {
     let mut bytes = start;
-    let (number, wire_type) = decode_key(&mut bytes).map_err(malformed)?;
+    let (number, wire_type) = decode_key(&mut bytes).map_err(|error| malformed(&error))?;
     let (mut value, mut length) = (0, 0);
     match wire_type {
-        WireType::Varint => value = decode_varint(&mut bytes).map_err(malformed)?,
+        WireType::Varint => value = decode_varint(&mut bytes).map_err(|error| malformed(&error))?,
         WireType::SixtyFourBit => length = 8,
         WireType::ThirtyTwoBit => length = 4,
-        WireType::LengthDelimited => length = decode_varint(&mut bytes).map_err(malformed)?,
+        WireType::LengthDelimited => length = decode_varint(&mut bytes).map_err(|error| malformed(&error))?,
         WireType::StartGroup | WireType::EndGroup => return Err(malformed("a group, which ONNX does not have")),
     }
-    let length = usize::try_from(length).map_err(malformed)?;
+    let length = usize::try_from(length).map_err(|error| malformed(&error))?;
     let cut = || malformed("a field is cut off");
     let (content, rest) = bytes.split_at_checked(length).ok_or_else(cut)?;
     let whole = start.get(..start.len() - rest.len()).ok_or_else(cut)?;

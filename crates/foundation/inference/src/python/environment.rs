@@ -48,7 +48,7 @@ fn has_mlflow(settings: &PythonSettings, interpreter: &Path) -> Result<(), Infer
     let look = "import sys, importlib.util; sys.exit(0 if importlib.util.find_spec('mlflow') else 3)";
     let place = interpreter.display();
     match run(settings, interpreter, &["-c", look], Path::new("/"), LOOK_LIMIT) {
-        Ok(_) => Ok(()),
+        Ok(()) => Ok(()),
         Err(Failure { exit: Some(Exit::Code(3)), .. }) => Err(absent(format!("{place} has no package mlflow"))),
         Err(failure) => Err(absent(format!("{place} cannot be used: {}", failure.reason))),
     }

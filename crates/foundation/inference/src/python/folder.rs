@@ -116,12 +116,11 @@ fn fields(entries: &[Entry], side: &str, column: &[i64]) -> Result<Vec<Field>, I
         let key = entry.name.as_ref().map(|name| name.as_str().map_or_else(|| name.to_string(), str::to_owned));
         let unnamed = || if many { format!("{side}_{place}") } else { side.to_owned() };
         let name = key.clone().unwrap_or_else(unnamed);
-        let (datatype, kind, shape) = match &entry.tensor {
-            Some(tensor) => (tensor_type(&tensor.dtype), tensor.dtype.clone(), tensor.shape.clone()),
-            None => {
-                let kind = entry.kind.as_str().map_or_else(|| entry.kind.to_string(), str::to_owned);
-                (column_type(&kind), kind, column.to_vec())
-            }
+        let (datatype, kind, shape) = if let Some(tensor) = &entry.tensor {
+            (tensor_type(&tensor.dtype), tensor.dtype.clone(), tensor.shape.clone())
+        } else {
+            let kind = entry.kind.as_str().map_or_else(|| entry.kind.to_string(), str::to_owned);
+            (column_type(&kind), kind, column.to_vec())
         };
         let datatype =
             datatype.ok_or_else(|| refused(&name, &kind, "it is no tensor of numbers or text".to_owned()))?;

@@ -49,9 +49,9 @@ pub(super) struct Answer {
 
 /// A whole message.
 pub(super) fn message(header: &impl Serialize, body: &[u8]) -> Result<Vec<u8>, InferenceError> {
-    let header = serde_json::to_vec(header).map_err(failed)?;
+    let header = serde_json::to_vec(header).map_err(|error| failed(&error))?;
     let mut out = Vec::with_capacity(LEAD + header.len() + body.len());
-    out.extend_from_slice(&u32::try_from(header.len()).map_err(failed)?.to_le_bytes());
+    out.extend_from_slice(&u32::try_from(header.len()).map_err(|error| failed(&error))?.to_le_bytes());
     out.extend_from_slice(&(body.len() as u64).to_le_bytes());
     out.extend_from_slice(&header);
     out.extend_from_slice(body);
@@ -66,7 +66,7 @@ pub(super) fn lengths(lead: [u8; LEAD]) -> Result<(usize, usize), InferenceError
         let what = "answer of a Python worker in bytes".to_owned();
         return Err(InferenceError::TooLarge { what, size: body.max(header as u64), limit: BODY_LIMIT });
     }
-    Ok((header, usize::try_from(body).map_err(failed)?))
+    Ok((header, usize::try_from(body).map_err(|error| failed(&error))?))
 }
 
 macro_rules! put {
@@ -144,7 +144,7 @@ fn texts(mut bytes: &[u8]) -> Result<Vec<Bytes>, InferenceError> {
 impl Received {
     /// Takes the tensor from the front of `body`.
     pub(super) fn take(&self, body: &mut &[u8]) -> Result<Tensor, InferenceError> {
-        let cut = || failed(format!("a worker cut off output `{}`", self.name));
+        let cut = || failed(&format!("a worker cut off output `{}`", self.name));
         let (bytes, rest) = body.split_at_checked(self.size).ok_or_else(cut)?;
         *body = rest;
         Tensor::new(self.shape.clone(), get(self.datatype, bytes)?)

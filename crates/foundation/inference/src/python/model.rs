@@ -10,14 +10,13 @@ use super::pool::Pool;
 use super::worker::Recipe;
 use super::{PythonSettings, environment, failed, folder, learned};
 use crate::example::Example;
-use crate::requests::{Places, missing};
+use crate::request::{missing, placed};
 use crate::{EngineName, InferenceError, LoadOptions, Model, NamedTensor, Tensor};
 
 /// A model in worker processes.
 #[derive(Debug)]
 pub(super) struct PythonModel {
     signature: Signature,
-    places: Places,
     form: Form,
     inputs: Vec<Field>,
     /// The outputs as a request names them to the worker.
@@ -33,25 +32,23 @@ impl PythonModel {
         let example =
             if described.inputs.is_none() || described.outputs.is_none() { Example::read(folder)? } else { None };
         let (form, inputs) = taken(&described, example.as_ref())?;
-        let directory = files::temporary_directory(&settings.cache.join("run")).map_err(failed)?;
+        let directory = files::temporary_directory(&settings.cache.join("run")).map_err(|error| failed(&error))?;
         let recipe = Recipe {
             interpreter: environment::interpreter(settings, folder)?,
             settings: settings.clone(),
-            model: std::path::absolute(folder).map_err(failed)?,
+            model: std::path::absolute(folder).map_err(|error| failed(&error))?,
             directory: directory.path().to_owned(),
             threads: options.threads,
         };
         let pool = Pool::start(recipe, options.workers)?;
         let mut model = Self {
             signature: Signature { inputs: inputs.iter().map(|field| field.spec.clone()).collect(), outputs: vec![] },
-            places: Places::new(&Signature::default()),
             form,
             inputs,
             outputs: Value::Null,
             pool,
             _directory: directory,
         };
-        model.places = Places::new(&model.signature);
         let outputs = match described.outputs {
             Some(outputs) => outputs,
             None => model.learned(example.as_ref())?,
@@ -133,7 +130,7 @@ impl Model for PythonModel {
 
     fn predict(&self, inputs: &[NamedTensor]) -> Result<Vec<NamedTensor>, InferenceError> {
         let fits = |spec: &TensorSpec, shape: &[i64]| self.fits(spec, shape);
-        let given = self.places.ordered(&self.signature.inputs, inputs, fits)?;
+        let given = placed(&self.signature.inputs, inputs, fits)?;
         self.pool.ask(self.request(&given)?)
     }
 

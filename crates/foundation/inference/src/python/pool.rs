@@ -57,19 +57,17 @@ impl Pool {
         for number in 0..count.max(1) {
             let shared = Arc::clone(&pool.shared);
             let thread = std::thread::Builder::new().name(format!("python-worker-{number}"));
-            pool.threads.push(thread.spawn(move || shared.keep()).map_err(failed)?);
+            pool.threads.push(thread.spawn(move || shared.keep()).map_err(|error| failed(&error))?);
         }
         let mut state = pool.shared.lock();
         while state.up == 0 && state.problem.is_none() {
             state = pool.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        match state.problem.take().filter(|_| state.up == 0) {
-            Some(problem) => Err(failed(problem)),
-            None => {
-                drop(state);
-                Ok(pool)
-            }
+        if let Some(problem) = state.problem.take().filter(|_| state.up == 0) {
+            return Err(failed(&problem));
         }
+        drop(state);
+        Ok(pool)
     }
 
     /// Asks the first worker that is free. Blocks.
@@ -121,7 +119,7 @@ impl State {
     }
 
     fn not_up(&self) -> InferenceError {
-        not_ready(self.why_not_up())
+        not_ready(&self.why_not_up())
     }
 }
 

@@ -163,7 +163,7 @@ pub(super) fn tensors(answered: Answered) -> Result<Vec<crate::NamedTensor>, Inf
             let [node, operator] = ["model", "predict"].map(str::to_owned);
             return Err(InferenceError::Evaluation { node, operator, reason });
         }
-        return Err(failed(reason));
+        return Err(failed(&reason));
     }
     let mut body = answered.body.as_slice();
     let named = answered.answer.tensors.iter().map(|received| {

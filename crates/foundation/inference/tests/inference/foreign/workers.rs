@@ -16,7 +16,7 @@ use ropewalk_types::Diagnose;
 use super::python;
 
 /// What any wait of these tests may take: imports are slow where many tests share few processors.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_mins(5);
 
 /// The folder of models, made once for all test processes.
 fn models() -> PathBuf {
