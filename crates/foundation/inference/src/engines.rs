@@ -1,6 +1,11 @@
 use std::sync::Arc;
 
-use crate::{Engine, EngineName, InferenceError, LoadOptions, Model, ModelSource};
+use ropewalk_store::files;
+
+use crate::{Engine, EngineName, Example, InferenceError, LoadOptions, Model, ModelSource, example};
+
+/// The file by which a folder is known to be MLflow's.
+const MLMODEL: &str = "MLmodel";
 
 /// The engines of a program, in the order in which they are tried.
 #[derive(Clone, Debug, Default)]
@@ -19,7 +24,8 @@ impl Engines {
         &self.engines
     }
 
-    /// Loads a model with the engine that is asked for, or else with the first that takes it. Blocks.
+    /// Loads a model with the engine that is asked for, or else with the first that takes it. One that lies in an MLflow
+    /// folder with an input example must answer it, as it is said there if it is said. Blocks.
     ///
     /// # Errors
     /// What the engine that was asked for says; or what the first says that takes this kind of model, if none can.
@@ -34,10 +40,15 @@ impl Engines {
             if !engine.takes(source) {
                 continue;
             }
-            match engine.load(source, options) {
+            let loaded = engine.load(source, options).and_then(|model| agreeing(model, source));
+            match loaded {
                 Ok(model) => return Ok(model),
-                // What one cannot evaluate another may; what is damaged is so for all.
-                Err(problem @ (InferenceError::Unsupported { .. } | InferenceError::EngineAbsent { .. })) => {
+                // What one cannot evaluate, or evaluates to something else, another may; what is damaged is so for all.
+                Err(
+                    problem @ (InferenceError::Unsupported { .. }
+                    | InferenceError::EngineAbsent { .. }
+                    | InferenceError::Disagrees { .. }),
+                ) => {
                     refusal.get_or_insert(problem);
                 }
                 Err(problem) => return Err(problem),
@@ -48,4 +59,19 @@ impl Engines {
             reason: "no engine of this program takes this kind of model".to_owned(),
         }))
     }
+}
+
+/// A model that answers the example in its MLflow folder as it should, if it lies in one that has an example.
+fn agreeing(model: Arc<dyn Model>, source: &ModelSource) -> Result<Arc<dyn Model>, InferenceError> {
+    let folder = match source {
+        ModelSource::Folder(folder) => Some(folder),
+        ModelSource::Onnx { folder, .. } => folder.as_ref(),
+    };
+    let Some(folder) = folder.filter(|folder| files::exists(&folder.join(MLMODEL)).unwrap_or(false)) else {
+        return Ok(model);
+    };
+    if let Some(example) = Example::read(folder)? {
+        example::check(&*model, &example)?;
+    }
+    Ok(model)
 }
