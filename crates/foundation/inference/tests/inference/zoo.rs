@@ -75,25 +75,29 @@ fn assert_same_signature(model: &dyn Model, inputs: &[NamedTensor], name: &str) 
     assert_eq!(declared, given, "{name}");
 }
 
-/// What an engine makes of each model: a cell of its table.
+/// What an engine makes of each model: a cell of its table. Differences and reasons go into the target folder.
 fn outcomes(engine: &dyn Engine, paths: &[PathBuf]) -> BTreeMap<String, String> {
+    let mut figures = String::new();
     let outcome = |path: &PathBuf| {
         let name = name(path);
         let text = match check(engine, path) {
             Ok(largest) => {
-                println!("{:<12} {name:<28} {largest:.1e}", engine.name());
+                writeln!(figures, "{name:<28} {largest:.1e}").unwrap();
                 assert!(largest <= TOLERANCE, "{name} on {}: {largest}", engine.name());
                 "yes".to_owned()
             }
             Err(InferenceError::Unsupported { domain, operator, reason, .. }) => {
-                println!("{:<12} {name:<28} {domain}.{operator}: {reason}", engine.name());
+                writeln!(figures, "{name:<28} {domain}.{operator}: {reason}").unwrap();
                 format!("no: `{domain}.{operator}`")
             }
             Err(other) => panic!("{name} on {}: {other}", engine.name()),
         };
         (name, text)
     };
-    paths.iter().map(outcome).collect()
+    let outcomes = paths.iter().map(outcome).collect();
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("zoo-{}.txt", engine.name()));
+    std::fs::write(file, figures).unwrap();
+    outcomes
 }
 
 fn served(outcomes: &BTreeMap<String, String>) -> usize {
