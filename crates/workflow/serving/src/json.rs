@@ -95,7 +95,7 @@ fn push_nested(data: &TensorData, shape: &[usize], start: usize, text: &mut Stri
 }
 
 /// Appends element `position`; `null` past the end.
-fn push_element(data: &TensorData, position: usize, text: &mut String) {
+pub fn push_element(data: &TensorData, position: usize, text: &mut String) {
     macro_rules! element {
         ($values:expr, $value:ident => $push:expr) => {
             match $values.get(position) {

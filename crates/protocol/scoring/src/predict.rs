@@ -1,0 +1,82 @@
+//! `/predict/{model}`: objects of raw columns in, objects of outputs out.
+
+use std::time::Instant;
+
+use axum::extract::{Path, Request, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::request::Parts;
+use axum::response::Response;
+
+use crate::answer::Answer;
+use crate::cells::Reading;
+use crate::columns::tensors;
+use crate::service::{Place, Scoring, answered};
+use crate::table::Table;
+use crate::{ScoringError, off_reactor, records};
+
+pub(crate) async fn of_model(
+    State(scoring): State<Scoring>,
+    Path(model): Path<String>,
+    request: Request,
+) -> Result<Response, ScoringError> {
+    answer(&scoring, Place { model: &model, version: None }, request).await
+}
+
+pub(crate) async fn of_version(
+    State(scoring): State<Scoring>,
+    Path((model, version)): Path<(String, String)>,
+    request: Request,
+) -> Result<Response, ScoringError> {
+    answer(&scoring, Place { model: &model, version: Some(&version) }, request).await
+}
+
+async fn answer(scoring: &Scoring, place: Place<'_>, request: Request) -> Result<Response, ScoringError> {
+    let _entered = scoring.enter()?;
+    let request = request.into_parts();
+    check_type(&request.0)?;
+    let by_label = by_label(&request.0)?;
+    let read = scoring.score(place, request, 0, |body, model, limits| {
+        let (records, alone) = records::read(&body)?;
+        records::check(&records, &model.signature)?;
+        let table = Table::of_records(records, Reading::Typed, limits)?;
+        Ok((tensors(&table, model.name.as_str(), &model.signature)?, (alone, table.rows)))
+    });
+    let (answer, (alone, rows), told) = read.await?;
+    let started = Instant::now();
+    let whole = Answer::new(&scoring.host, answer, by_label);
+    let (whole, text) = off_reactor(whole.size(), move || {
+        let mut text = String::new();
+        if alone {
+            whole.check_rows(rows)?;
+            whole.push_row(0, &mut text);
+        } else {
+            whole.push_rows(rows, &mut text)?;
+        }
+        Ok((whole, text))
+    })
+    .await?;
+    scoring.host.count_codec(&whole.response.model, whole.response.version, told.reading, started.elapsed());
+    answered(&whole.response, text)
+}
+
+/// JSON; a request that does not say what it is is taken for it.
+fn check_type(parts: &Parts) -> Result<(), ScoringError> {
+    let Some(value) = parts.headers.get(CONTENT_TYPE) else { return Ok(()) };
+    let found = value.to_str().unwrap_or("?");
+    let kind = found.split(';').next().unwrap_or_default().trim();
+    if kind.eq_ignore_ascii_case("application/json") {
+        return Ok(());
+    }
+    Err(ScoringError::ContentType { accepted: "application/json", found: found.to_owned() })
+}
+
+/// Whether probabilities are objects by class, where the model names its classes: yes, if the query has no
+/// `labels=false`.
+fn by_label(parts: &Parts) -> Result<bool, ScoringError> {
+    let query = parts.uri.query().unwrap_or_default();
+    match query.split('&').find_map(|pair| pair.strip_prefix("labels=")) {
+        None | Some("true") => Ok(true),
+        Some("false") => Ok(false),
+        Some(_) => Err(ScoringError::Parameter { name: "labels", expected: "true or false" }),
+    }
+}

@@ -1,0 +1,138 @@
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::request::Parts;
+use axum::http::{Extensions, HeaderValue};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use bytes::Bytes;
+use ropewalk_inference::NamedTensor;
+use ropewalk_serving::{InferenceRequest, InferenceResponse, ModelHost, ModelMetadata, RequestContext};
+use tokio::sync::Semaphore;
+
+use crate::{ScoringError, ScoringLimits, body, docs, invocations, off_reactor, openapi, predict};
+
+/// Tells the name of the client that the product has authenticated, from the request's extensions.
+pub type ClientOf = fn(&Extensions) -> Option<Arc<str>>;
+
+/// The scoring protocols on a host.
+#[derive(Clone, Debug)]
+pub struct Scoring {
+    pub(crate) host: Arc<ModelHost>,
+    pub(crate) limits: ScoringLimits,
+    client: ClientOf,
+    places: Arc<Semaphore>,
+}
+
+/// [`Scoring::router`] of a host alone.
+pub fn router(host: Arc<ModelHost>, limits: ScoringLimits) -> Router {
+    Scoring::new(host, limits).router()
+}
+
+impl Scoring {
+    /// Scoring for clients without names.
+    pub fn new(host: Arc<ModelHost>, limits: ScoringLimits) -> Self {
+        let places = Arc::new(Semaphore::new(limits.requests.clamp(1, Semaphore::MAX_PERMITS)));
+        Self { host, limits, client: |_| None, places }
+    }
+
+    /// Logs answers under the name that this finds.
+    #[must_use]
+    pub fn with_client(self, client: ClientOf) -> Self {
+        Self { client, ..self }
+    }
+
+    /// All paths, without a fallback.
+    pub fn router(&self) -> Router {
+        Router::new()
+            .route("/invocations", post(invocations::of_header))
+            .route("/models/{model}/invocations", post(invocations::of_model))
+            .route("/models/{model}/versions/{version}/invocations", post(invocations::of_version))
+            .route("/ping", get(invocations::ping))
+            .route("/health", get(invocations::ping))
+            .route("/version", get(invocations::version))
+            .route("/predict/{model}", post(predict::of_model))
+            .route("/predict/{model}/versions/{version}", post(predict::of_version))
+            .route("/openapi.json", get(openapi::answer))
+            .route("/docs", get(docs::answer))
+            .method_not_allowed_fallback(other_method)
+            .with_state(self.clone())
+    }
+
+    /// Reads a body, asks the model and writes the answer; the middle is the host's.
+    pub(crate) async fn score<Form: Send + 'static>(
+        &self,
+        place: Place<'_>,
+        request: (Parts, Body),
+        work: usize,
+        read: impl FnOnce(Bytes, &ModelMetadata, &ScoringLimits) -> Result<(Vec<NamedTensor>, Form), ScoringError>
+        + Send
+        + 'static,
+    ) -> Result<(InferenceResponse, Form, Told), ScoringError> {
+        let (parts, body) = request;
+        let metadata = self.host.metadata(place.model, place.version)?;
+        let body = body::read(&parts.headers, body, &self.limits).await?;
+        let (started, length, limits) = (Instant::now(), body.len().max(work), self.limits);
+        let engine = metadata.engine;
+        let (inputs, form) = off_reactor(length, move || read(body, &metadata, &limits)).await?;
+        let reading = started.elapsed();
+        let request = InferenceRequest { inputs, context: self.context(&parts), ..InferenceRequest::default() };
+        let answer = self.host.infer(place.model, place.version, request).await?;
+        Ok((answer, form, Told { engine, reading }))
+    }
+
+    /// Room for one more request, or the refusal.
+    pub(crate) fn enter(&self) -> Result<tokio::sync::SemaphorePermit<'_>, ScoringError> {
+        self.places.try_acquire().map_err(|_| ScoringError::Busy { requests: self.limits.requests })
+    }
+
+    fn context(&self, parts: &Parts) -> RequestContext {
+        let label = |name: &String| {
+            let value = parts.headers.get(name.as_str())?.to_str().ok()?;
+            Some((name.clone(), value.to_owned()))
+        };
+        RequestContext {
+            client: (self.client)(&parts.extensions),
+            labels: self.host.watched_labels().iter().filter_map(label).collect(),
+            ..RequestContext::default()
+        }
+    }
+}
+
+/// Who is to answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place<'a> {
+    pub(crate) model: &'a str,
+    pub(crate) version: Option<&'a str>,
+}
+
+/// What is known of an answer beside it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Told {
+    pub(crate) engine: ropewalk_inference::EngineName,
+    /// How long it took to read the request.
+    pub(crate) reading: std::time::Duration,
+}
+
+async fn other_method(request: Request) -> Response {
+    ScoringError::Method { method: request.method().to_string() }.into_response()
+}
+
+/// An answer that is JSON, with the id under which it is logged.
+pub(crate) fn answered(answer: &InferenceResponse, text: String) -> Result<Response, ScoringError> {
+    let mut response = json(text);
+    let id = HeaderValue::from_str(&answer.prediction.to_string()).map_err(|_| ScoringError::Failed)?;
+    response.headers_mut().insert("x-prediction-id", id);
+    Ok(response)
+}
+
+/// An answer that is JSON.
+pub(crate) fn json(text: String) -> Response {
+    let mut response = Response::new(Body::from(text));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
