@@ -14,6 +14,14 @@ pub enum ServingError {
         /// The names that would have been found.
         loaded: String,
     },
+    /// A route cannot be followed.
+    #[error("the route of model `{model}` cannot be followed: {problem}")]
+    InvalidRoute {
+        /// The model.
+        model: String,
+        /// What is wrong, as a clause.
+        problem: String,
+    },
     /// The model is loaded, but not in this version.
     #[error("model `{model}` has no version {version} loaded; loaded: {loaded}")]
     UnknownVersion {
@@ -165,7 +173,10 @@ impl ServingError {
     pub fn fault(&self) -> Fault {
         match self {
             Self::UnknownModel { .. } | Self::UnknownVersion { .. } => Fault::NotFound,
-            Self::InvalidVersion(_) | Self::UnknownOutput { .. } | Self::RepeatedOutput { .. } => Fault::Request,
+            Self::InvalidRoute { .. }
+            | Self::InvalidVersion(_)
+            | Self::UnknownOutput { .. }
+            | Self::RepeatedOutput { .. } => Fault::Request,
             Self::TooManyRows { .. } => Fault::TooLarge,
             Self::Overloaded { .. } => Fault::Overloaded,
             Self::DeadlineExceeded { .. } => Fault::Late,
@@ -217,6 +228,7 @@ impl Diagnose for ServingError {
         match self {
             Self::UnknownModel { .. } => "serving.unknown_model",
             Self::UnknownVersion { .. } => "serving.unknown_version",
+            Self::InvalidRoute { .. } => "serving.invalid_route",
             Self::InvalidVersion(_) => "serving.invalid_version",
             Self::UnknownOutput { .. } => "serving.unknown_output",
             Self::RepeatedOutput { .. } => "serving.repeated_output",
@@ -243,6 +255,7 @@ impl Diagnose for ServingError {
             Self::Load { problem, .. } => return problem.hint(),
             Self::UnknownModel { .. } => "add the model to `[serve] models` in ropewalk.toml, or check its name",
             Self::UnknownVersion { .. } | Self::InvalidVersion(_) => "leave the version out to take the default one",
+            Self::InvalidRoute { .. } => "correct `[serve.route]` of the model, and load the versions that it names",
             Self::UnknownOutput { .. } | Self::RepeatedOutput { .. } => "leave the outputs out to get all of them",
             Self::TooManyRows { .. } => "send the rows in several requests",
             Self::Overloaded { .. } | Self::HostFull { .. } => "try again after a moment, or serve with more cores",

@@ -2,6 +2,7 @@ mod infer;
 mod lifecycle;
 mod loaded;
 mod models;
+mod routing;
 mod versions;
 
 use std::sync::{Arc, Mutex, OnceLock};
@@ -13,6 +14,7 @@ use ropewalk_types::{Ambient, ModelName, Signature};
 use crate::admission::Admission;
 use crate::ids::KeyedAmbient;
 use crate::pool::Pool;
+use crate::routes::Routes;
 use crate::{
     AnswerObserver, HostLimits, HostStatistics, ModelMetadata, ModelSettings, PredictionSink, Readiness,
     RequestContext, ServingError, Target, VersionState,
@@ -34,7 +36,7 @@ pub struct ModelHost {
     observer: OnceLock<Arc<dyn AnswerObserver>>,
     /// The threads of all models that have none of their own, from the first load on.
     pool: Mutex<Option<Arc<Pool>>>,
-    watched: Arc<[String]>,
+    routes: Routes,
 }
 
 impl ModelHost {
@@ -49,7 +51,7 @@ impl ModelHost {
             models: Models::default(),
             observer: OnceLock::new(),
             pool: Mutex::new(None),
-            watched: Arc::new([]),
+            routes: Routes::default(),
         }
     }
 
@@ -61,17 +63,23 @@ impl ModelHost {
     /// Names, in lower case, of the request headers (metadata in gRPC) that a protocol must copy into
     /// [`RequestContext::labels`].
     pub fn watched_labels(&self) -> Arc<[String]> {
-        Arc::clone(&self.watched)
+        self.routes.labels()
     }
 
-    /// The version that a request goes to. All requests are sent on their way here and nowhere else.
+    /// The version that a request with that id would go to. Of one without an id that a route divides: one of those
+    /// that it could go to.
     ///
     /// # Errors
     /// [`ServingError::UnknownModel`], [`ServingError::UnknownVersion`], [`ServingError::InvalidVersion`], and
     /// [`ServingError::NotReady`] while the version is being loaded or after it could not be.
-    pub fn resolve(&self, name: &str, version: Option<&str>, context: &RequestContext) -> Result<Target, ServingError> {
-        let _ = context;
-        self.models.target(name, version)
+    pub fn resolve(
+        &self,
+        name: &str,
+        version: Option<&str>,
+        id: Option<&str>,
+        context: &RequestContext,
+    ) -> Result<Target, ServingError> {
+        self.routed(name, version, id, context).map(|routed| routed.target)
     }
 
     /// All loaded versions, by name and version.
@@ -144,6 +152,7 @@ impl ModelHost {
             requests: self.admission.requests(),
             request_bytes: self.admission.bytes(),
             refused: self.admission.refused(),
+            routing: self.routes.statistics(self.routes()),
         }
     }
 

@@ -14,15 +14,16 @@
 //! batches. Tokio's blocking pool only loads.
 //!
 //! # What a protocol does beside it
-//! - It copies the headers named by [`ModelHost::watched_labels`] into [`RequestContext::labels`].
+//! - It copies, for each request anew, the headers named by [`ModelHost::watched_labels`] into [`RequestContext::labels`].
 //! - It maps [`ServingError::fault`] to a status in one place, and sends [`ServingError::retry_after`] along.
 //! - After an answer it tells [`ModelHost::count_codec`] how long it took to read the request and to write the answer:
 //!   a call and not a field of the request, because the answer is written after the host has returned.
 //!
-//! This crate opens no socket and knows no protocol, resolves no alias, reads no store and has no database: the product
-//! hands it the models and the sink.
+//! This crate opens no socket and knows no protocol, asks no registry, reads no store and has no database: the product
+//! hands it the models and the sink, and tells [`run_alias_watch`] how to ask.
 
 mod admission;
+mod aliases;
 mod batch;
 mod cost;
 mod error;
@@ -35,6 +36,7 @@ mod limits;
 mod measure;
 mod pool;
 mod request;
+mod routes;
 mod settings;
 mod sink;
 mod state;
@@ -42,10 +44,16 @@ mod statistics;
 mod target;
 mod trial;
 
+pub use aliases::{AliasWatcher, WatchAction, WatchedAlias, WatchedUri, run_alias_watch};
 pub use error::{Fault, ServingError};
 pub use host::ModelHost;
 pub use limits::HostLimits;
 pub use request::{HostedModel, InferenceRequest, InferenceResponse, ModelMetadata, Readiness, RequestContext};
+pub use routes::{
+    CanarySettings, CanaryState, CanaryStatistics, HeaderRule, Route, RouteChange, RouteEvent, RouteSettings,
+    RouteStatistics, RouteTarget, RoutingStatistics, ShadowSettings, ShadowStatistics, SideStatistics, SplitPart,
+    TargetStatistics,
+};
 pub use settings::{Batching, ModelSettings};
 pub use sink::{Answered, NoPredictionLog, PredictionSink, SinkCounts};
 pub use state::{ModelState, VersionState};

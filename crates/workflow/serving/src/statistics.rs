@@ -3,11 +3,11 @@ mod counters;
 use ropewalk_types::ModelName;
 use serde::Serialize;
 
-use crate::SinkCounts;
+use crate::{RoutingStatistics, SinkCounts};
 pub(crate) use counters::{Answer, Counters, micros};
 
 /// Everything that a host has counted since it was made.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct HostStatistics {
     /// One entry for each loaded version.
     pub models: Vec<ModelStatistics>,
@@ -19,6 +19,8 @@ pub struct HostStatistics {
     pub request_bytes: u64,
     /// Requests that were refused because the whole host was full or draining.
     pub refused: u64,
+    /// What routes did.
+    pub routing: RoutingStatistics,
 }
 
 /// What one version of a model has done since it was first loaded; a version that is replaced counts on.

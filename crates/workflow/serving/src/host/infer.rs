@@ -1,12 +1,14 @@
 use std::time::Instant;
 
-use ropewalk_types::PredictionId;
+use ropewalk_types::{Ambient, PredictionId};
 
-use super::{Loaded, ModelHost};
+use super::ModelHost;
+use super::routing::Routed;
 use crate::lane::{Asked, Evaluated};
 use crate::measure::{rows, tensor_bytes};
+use crate::routes::Observation;
 use crate::statistics::{Answer, micros};
-use crate::{Answered, InferenceRequest, InferenceResponse, ServingError, Target};
+use crate::{Answered, InferenceRequest, InferenceResponse, RouteTarget, ServingError, Target};
 
 impl ModelHost {
     /// Answers one request, and hands a record of it to the log.
@@ -26,19 +28,22 @@ impl ModelHost {
         let started = Instant::now();
         let bytes = tensor_bytes(&request.inputs);
         let _inside = self.admission.enter(bytes)?;
-        let target = self.resolve(name, version, &request.context)?;
-        let result = self.answer(target.loaded(), request, bytes, started).await;
-        self.answered(&target, &result, started);
+        let routed = self.routed(name, version, request.id.as_deref(), &request.context)?;
+        let result = self.answer(&routed, request, bytes, started).await;
+        self.count_way(&routed, &result, started);
+        let result = result.map(|(response, _)| response);
+        self.answered(&routed.target, &result, started);
         result
     }
 
     async fn answer(
         &self,
-        loaded: &Loaded,
+        routed: &Routed,
         request: InferenceRequest,
         bytes: u64,
         started: Instant,
-    ) -> Result<InferenceResponse, ServingError> {
+    ) -> Result<(InferenceResponse, Option<Observation>), ServingError> {
+        let (loaded, way) = (routed.target.loaded(), routed.way.as_ref());
         let rows = rows(&request.inputs);
         if rows > self.limits.rows {
             return Err(ServingError::TooManyRows { rows, limit: self.limits.rows });
@@ -49,7 +54,12 @@ impl ModelHost {
         let asked = Asked { inputs, rows, bytes, priority: context.priority, timeout: context.timeout };
         let Evaluated { inputs, outputs, timing } = loaded.lane.evaluate(asked).await?;
         let latency = started.elapsed();
-        let prediction = PredictionId::new(&self.ambient);
+        let prediction = routed.prediction.unwrap_or_else(|| PredictionId::new(&self.ambient));
+        let observation = way.filter(|way| way.observes()).and_then(|_| Observation::of(&loaded.signature, &outputs));
+        if let Some(way) = way {
+            let find = |to: &RouteTarget| self.route_target(loaded.name.as_str(), to);
+            way.copy(loaded.version, (rows, bytes), find, || (inputs.clone(), outputs.clone()));
+        }
         let outputs = if self.log.wants(&loaded.name, loaded.version, prediction) {
             let chosen = loaded.choose(outputs.clone(), &wanted)?;
             let (request, client, latency_us) = (id.clone(), context.client, micros(latency));
@@ -63,7 +73,22 @@ impl ModelHost {
         let inferences = if loaded.lane.has_batches() { rows } else { 1 };
         loaded.counters.count_answer(Answer { prediction, rows, inferences, latency, timing });
         let (model, version) = (loaded.name.clone(), loaded.version);
-        Ok(InferenceResponse { prediction, id, model, version, outputs })
+        Ok((InferenceResponse { prediction, id, model, version, outputs }, observation))
+    }
+
+    /// Counts for the route by which the request came.
+    fn count_way(
+        &self,
+        routed: &Routed,
+        result: &Result<(InferenceResponse, Option<Observation>), ServingError>,
+        started: Instant,
+    ) {
+        let Some(way) = &routed.way else { return };
+        let (went, output) = match result {
+            Ok((_, output)) => (Ok(micros(started.elapsed())), *output),
+            Err(error) => (Err(error), None),
+        };
+        way.count(routed.target.version(), self.ambient.now().millis(), went, output);
     }
 
     /// Counts a failure, and tells the observer.

@@ -54,7 +54,7 @@ impl Loaded {
     }
 
     /// Whether `inputs` are those of the signature, each once, in its type and shape: the same words for every engine.
-    pub(super) fn check_inputs(&self, inputs: &[NamedTensor]) -> Result<(), ServingError> {
+    pub(crate) fn check_inputs(&self, inputs: &[NamedTensor]) -> Result<(), ServingError> {
         let specs = &self.signature.inputs;
         for (position, input) in inputs.iter().enumerate() {
             // Clients mostly send the inputs in the signature's order.

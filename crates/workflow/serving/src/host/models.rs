@@ -68,6 +68,11 @@ impl Models {
         self.with(name, version, |_, loaded| Target::new(loaded))
     }
 
+    /// The version of that number, entered; none if it is not loaded.
+    pub(super) fn target_number(&self, name: &str, version: u64) -> Option<Target> {
+        self.read().get(name)?.loaded(version).map(Target::new)
+    }
+
     pub(super) fn find(&self, name: &str, version: Option<&str>) -> Result<Arc<Loaded>, ServingError> {
         self.with(name, version, |_, loaded| Arc::clone(loaded))
     }

@@ -4,5 +4,6 @@
 mod batching;
 mod host;
 mod lifecycle;
+mod routes;
 mod turns;
 mod world;

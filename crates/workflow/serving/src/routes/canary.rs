@@ -1,0 +1,245 @@
+use super::outputs::{Binning, Observation, drift};
+use super::statistics::{CanaryState, CanaryStatistics, SideStatistics};
+use super::window::{Totals, Went, Window};
+use crate::CanarySettings;
+
+/// Every so many requests of the canary it is judged, and after each that failed.
+const JUDGED: u64 = 16;
+
+/// A latency that is longer by less than this, in microseconds, is no complaint: so much the scheduler makes.
+const JITTER_US: f64 = 100.0;
+
+/// Which of the two answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// The version on trial.
+    Canary,
+    /// The one that it is compared with.
+    Stable,
+}
+
+/// One request of a side.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Outcome {
+    pub(super) side: Side,
+    pub(super) version: u64,
+    /// When it was answered, in milliseconds since the Unix epoch.
+    pub(super) at_ms: i64,
+    pub(super) went: Went,
+    pub(super) output: Option<Observation>,
+}
+
+/// What a judgement changed.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Verdict {
+    /// It was taken back, because of that.
+    RolledBack(String),
+    /// It has this share now.
+    Promoted(f64),
+    /// The last step passed its window.
+    Passed,
+}
+
+/// A version on trial: its share, what went on with both sides, and whether it was taken back.
+///
+/// What is judged is what was sent to either side by share, not by a rule: only these are of the same kind.
+#[derive(Debug)]
+pub(super) struct Canary {
+    settings: CanarySettings,
+    /// All shares, in order: the weight and the greater ones of the steps.
+    shares: Vec<f64>,
+    step: usize,
+    since_ms: Option<i64>,
+    state: CanaryState,
+    canary: Tried,
+    stable: Tried,
+    binning: Binning,
+    /// The last window in which the stable version had enough requests, for when it has none any more.
+    baseline: Option<Totals>,
+    requests: u64,
+}
+
+#[derive(Debug)]
+struct Tried {
+    version: Option<u64>,
+    window: Window,
+}
+
+impl Canary {
+    pub(super) fn new(settings: CanarySettings) -> Self {
+        let greater = settings.steps.iter().copied().filter(|step| *step > settings.weight);
+        let shares = std::iter::once(settings.weight).chain(greater).collect();
+        let window_ms = i64::try_from(settings.window_seconds.saturating_mul(1000)).unwrap_or(i64::MAX);
+        let tried = || Tried { version: None, window: Window::new(window_ms) };
+        Self {
+            shares,
+            step: 0,
+            since_ms: None,
+            state: CanaryState::OnTrial,
+            canary: tried(),
+            stable: tried(),
+            binning: Binning::default(),
+            baseline: None,
+            requests: 0,
+            settings,
+        }
+    }
+
+    /// The share of requests that the canary takes.
+    pub(super) fn share(&self) -> f64 {
+        match self.state {
+            CanaryState::RolledBack { .. } => 0.0,
+            _ => self.shares.get(self.step).copied().unwrap_or_default(),
+        }
+    }
+
+    /// A request goes to that version. A version that was not there before begins the trial anew, but for one that was
+    /// taken back: that stays so.
+    pub(super) fn going(&mut self, side: Side, version: u64) {
+        let tried = self.tried(side);
+        if tried.version == Some(version) {
+            return;
+        }
+        let (canary, stable) = (self.canary.version, self.stable.version);
+        let state = std::mem::replace(&mut self.state, CanaryState::OnTrial);
+        *self = Self::new(self.settings.clone());
+        (self.canary.version, self.stable.version) = (canary, stable);
+        self.tried(side).version = Some(version);
+        if matches!(state, CanaryState::RolledBack { .. }) {
+            self.state = state;
+        }
+    }
+
+    /// Counts a request, and judges.
+    pub(super) fn record(&mut self, outcome: Outcome) -> Option<Verdict> {
+        let Outcome { side, version, at_ms, went, output } = outcome;
+        if self.tried(side).version != Some(version) {
+            // It was on its way when the version changed.
+            return None;
+        }
+        self.since_ms.get_or_insert(at_ms);
+        self.tried(side).window.count(at_ms, went);
+        self.observe(side, at_ms, output);
+        if side == Side::Stable {
+            return None;
+        }
+        self.requests += 1;
+        let due = went == Went::Failed || self.requests.is_multiple_of(JUDGED);
+        if due && self.is_judged() { self.judge(at_ms) } else { None }
+    }
+
+    fn observe(&mut self, side: Side, at_ms: i64, output: Option<Observation>) {
+        let Some(value) = output else { return };
+        let values = if side == Side::Stable { self.binning.learn(value) } else { vec![value] };
+        for value in values {
+            if let Some(bin) = self.binning.bin(value) {
+                self.tried(side).window.observe(at_ms, bin);
+            }
+        }
+    }
+
+    fn is_judged(&self) -> bool {
+        let taken_back = matches!(self.state, CanaryState::RolledBack { .. });
+        !taken_back && self.canary.version != self.stable.version
+    }
+
+    fn judge(&mut self, at_ms: i64) -> Option<Verdict> {
+        let least = self.settings.min_requests;
+        self.canary.window.total(at_ms);
+        let stable = self.stable.window.total(at_ms);
+        if stable.requests >= least {
+            self.baseline = Some(stable.clone());
+        }
+        let canary = self.canary.window.last();
+        if canary.requests < least {
+            return None;
+        }
+        if let Some(reason) = self.complaint(canary, self.baseline.as_ref()) {
+            self.state = CanaryState::RolledBack { reason: reason.clone(), at_ms };
+            return Some(Verdict::RolledBack(reason));
+        }
+        self.go_on(at_ms)
+    }
+
+    /// The next step, after a whole window at this one.
+    fn go_on(&mut self, at_ms: i64) -> Option<Verdict> {
+        let window_ms = i64::try_from(self.settings.window_seconds.saturating_mul(1000)).unwrap_or(i64::MAX);
+        let since = self.since_ms.unwrap_or(at_ms);
+        let compared = self.baseline.is_some();
+        if self.settings.steps.is_empty() || !compared || at_ms.saturating_sub(since) < window_ms {
+            return None;
+        }
+        if self.step + 1 < self.shares.len() {
+            self.step += 1;
+            self.since_ms = Some(at_ms);
+            return Some(Verdict::Promoted(self.share()));
+        }
+        let before = std::mem::replace(&mut self.state, CanaryState::Passed);
+        (before == CanaryState::OnTrial).then_some(Verdict::Passed)
+    }
+
+    /// Why the canary is to be taken back. Without enough of the stable version only what failed is judged.
+    fn complaint(&self, canary: &Totals, stable: Option<&Totals>) -> Option<String> {
+        let settings = &self.settings;
+        let errors = error_rate(canary, stable);
+        if errors > settings.max_error_rate {
+            let (rate, limit) = (errors * 100.0, settings.max_error_rate * 100.0);
+            return Some(format!("{rate:.2} % of its {} requests failed, the limit is {limit} %", canary.requests));
+        }
+        let stable = stable?;
+        if let (Some(slow), Some(usual)) = (canary.p95_us(), stable.p95_us())
+            && slow > usual * settings.max_latency_ratio
+            && slow - usual > JITTER_US
+        {
+            let (ratio, limit) = (slow / usual, settings.max_latency_ratio);
+            return Some(format!(
+                "its 95th percentile of latency is {slow:.0} us, {ratio:.2} times that of the stable version, the limit \
+                 is {limit} times"
+            ));
+        }
+        let enough = canary.observed().min(stable.observed()) >= settings.min_requests;
+        let drift = drift(&canary.outputs, &stable.outputs);
+        (enough && drift > settings.max_drift).then(|| {
+            format!(
+                "its outputs drift from those of the stable version by {drift:.3}, the limit is {}",
+                settings.max_drift
+            )
+        })
+    }
+
+    fn tried(&mut self, side: Side) -> &mut Tried {
+        match side {
+            Side::Canary => &mut self.canary,
+            Side::Stable => &mut self.stable,
+        }
+    }
+
+    pub(super) fn statistics(&self) -> CanaryStatistics {
+        let (canary, stable) = (self.canary.window.last(), self.stable.window.last());
+        let known = Some(stable).filter(|totals| totals.requests > 0).or(self.baseline.as_ref());
+        CanaryStatistics {
+            share: self.share(),
+            state: self.state.clone(),
+            canary: side_statistics(canary),
+            stable: side_statistics(stable),
+            error_rate: error_rate(canary, known),
+            drift: known.map_or(0.0, |stable| drift(&canary.outputs, &stable.outputs)),
+        }
+    }
+}
+
+/// The share of requests that failed, and that by which callers were wrong more often than with the stable version: so
+/// a version that refuses what the other takes is found.
+fn error_rate(canary: &Totals, stable: Option<&Totals>) -> f64 {
+    let refused = |totals: &Totals| totals.share(totals.refused);
+    let beyond = stable.map_or(0.0, |stable| refused(canary) - refused(stable));
+    canary.share(canary.failed) + beyond.max(0.0)
+}
+
+fn side_statistics(totals: &Totals) -> SideStatistics {
+    let (requests, failed, refused) = (totals.requests, totals.failed, totals.refused);
+    SideStatistics { requests, failed, refused, p95_us: totals.p95_us().unwrap_or_default() }
+}
+
+#[cfg(test)]
+mod tests;
