@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+use ropewalk_batch::BatchError;
 use ropewalk_catalog::CatalogError;
 use ropewalk_config::ConfigError;
 use ropewalk_data::DataError;
@@ -81,6 +82,7 @@ macro_rules! part {
 }
 
 part!(
+    BatchError,
     CatalogError,
     ConfigError,
     DataError,

@@ -40,9 +40,12 @@ pub(crate) fn column(
 /// The column of an output of a table without rows, as far as the signature says what it is.
 pub(crate) fn empty(output: &TensorSpec, name: &str, model: &dyn Model) -> (FieldRef, ArrayRef) {
     let item = data_type(output.datatype);
-    let known: Option<i64> = output.shape.get(1..).unwrap_or_default().iter().try_fold(1, |product: i64, extent| {
-        (*extent >= 0).then(|| product.saturating_mul(*extent))
-    });
+    let known: Option<i64> = output
+        .shape
+        .get(1..)
+        .unwrap_or_default()
+        .iter()
+        .try_fold(1, |product: i64, extent| (*extent >= 0).then(|| product.saturating_mul(*extent)));
     let classes = model.class_labels(&output.name).map(TensorData::len);
     let width = known.and_then(|known| usize::try_from(known).ok()).or(classes);
     let data_type = match width {

@@ -174,7 +174,9 @@ impl Diagnose for BatchError {
             Self::InputShape { .. } => "only one value or one vector for each row is made of columns",
             Self::TakenName(_) => "keep other columns, or give what is new a prefix",
             Self::OutputShape { .. } => "such an output has no place in a table",
-            Self::Format { verb: "read", .. } => "use .parquet, .csv, .tsv, .ndjson, .jsonl, .arrow, .feather or .arrows",
+            Self::Format { verb: "read", .. } => {
+                "use .parquet, .csv, .tsv, .ndjson, .jsonl, .arrow, .feather or .arrows"
+            }
             Self::Format { .. } => "write .parquet, or name a folder",
             Self::NoInput(_) => "name a file, a folder with tables in it, or FOLDER/*.parquet",
             Self::Places { hint, .. } => return Some(hint.clone()),

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::{BatchError, ColumnChoice, Progress, Rounded, Scorer, score};
 use output::Output;
-pub use read::{TableFile, TableFormat};
+pub use read::{TableFile, TableFormat, batches};
 pub use task::{FileTask, tasks};
 
 /// The key of a Parquet file's metadata that holds the digest of the model.
@@ -87,7 +87,11 @@ pub fn score_files(
 ) -> Result<ScoredFile, BatchError> {
     let tables = task.inputs.iter().map(|path| TableFile::open(path)).collect::<Result<Vec<_>, _>>()?;
     let input = input_digest(&tables)?;
-    let facts = [(MODEL_KEY, digest.to_string()), (INPUT_KEY, input.to_string()), (SETTINGS_KEY, settings.digest().to_string())];
+    let facts = [
+        (MODEL_KEY, digest.to_string()),
+        (INPUT_KEY, input.to_string()),
+        (SETTINGS_KEY, settings.digest().to_string()),
+    ];
     let inputs = task.inputs.clone();
     if !settings.again
         && let Some((rows, bytes)) = output::known(&task.output, &facts)?
@@ -98,7 +102,7 @@ pub fn score_files(
     let schema = same_schema(&tables)?;
     let kept = settings.kept.as_deref();
     let scorer = Scorer::new(Arc::clone(model), &schema, &settings.choice, kept, &settings.prefix)?;
-    let batches = read::all(&tables, settings.batch_rows);
+    let batches = read::batches(&tables, settings.batch_rows);
     let mut output = Output::new(&task.output, &facts);
     let (rows, rounded) = score(batches, &scorer, settings.workers, progress, |batch| output.write(batch))?;
     if rows == 0 {

@@ -18,7 +18,7 @@ mod stream;
 pub use columns::{ColumnChoice, Rounded};
 pub use error::BatchError;
 pub use files::{
-    FileTask, INPUT_KEY, MODEL_KEY, ScoreSettings, ScoredFile, TableFile, TableFormat, score_files, tasks,
+    FileTask, INPUT_KEY, MODEL_KEY, ScoreSettings, ScoredFile, TableFile, TableFormat, batches, score_files, tasks,
 };
 pub use scorer::{Scored, Scorer};
 pub use stream::{Progress, score};

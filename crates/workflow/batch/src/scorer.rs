@@ -71,8 +71,7 @@ impl Scorer {
         } else {
             let inputs = self.mapping.tensors(batch, first, &mut rounded)?;
             let last = first + rows as u64 - 1;
-            let outputs =
-                self.model.predict(&inputs).map_err(|problem| BatchError::Model { first, last, problem })?;
+            let outputs = self.model.predict(&inputs).map_err(|problem| BatchError::Model { first, last, problem })?;
             for output in outputs {
                 let name = self.named(&output.name);
                 add(answers::column(output, &name, rows, first, &*self.model)?);

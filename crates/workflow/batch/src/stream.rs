@@ -23,13 +23,13 @@ type Answer = Result<Scored, BatchError>;
 /// # Errors
 /// The first of what a batch, a score or the sink says; [`BatchError::Stopped`] if `progress` says so. What comes after it is
 /// not scored.
-pub fn score(
+pub fn score<E: From<BatchError>>(
     batches: impl Iterator<Item = Result<RecordBatch, BatchError>> + Send,
     scorer: &Scorer,
     workers: usize,
     progress: &dyn Progress,
-    mut sink: impl FnMut(&RecordBatch) -> Result<(), BatchError>,
-) -> Result<(u64, Rounded), BatchError> {
+    mut sink: impl FnMut(&RecordBatch) -> Result<(), E>,
+) -> Result<(u64, Rounded), E> {
     thread::scope(|scope| {
         let (mut asking, mut answering, mut threads) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..workers.max(1) {
@@ -45,7 +45,7 @@ pub fn score(
         drop(answering);
         // A thread that broke looks like the end of the table until here.
         let broken = threads.into_iter().filter_map(|thread| thread.join().err()).count();
-        if broken > 0 { Err(BatchError::Broken) } else { collected }
+        if broken > 0 { Err(BatchError::Broken.into()) } else { collected }
     })
 }
 
@@ -75,11 +75,11 @@ fn work(asked: &Receiver<Asked>, answer: &SyncSender<Answer>, scorer: &Scorer) {
 }
 
 /// The answers in the turn in which they were asked for: the first worker without one is where the table ends.
-fn collect(
+fn collect<E: From<BatchError>>(
     workers: &[Receiver<Answer>],
     progress: &dyn Progress,
-    sink: &mut impl FnMut(&RecordBatch) -> Result<(), BatchError>,
-) -> Result<(u64, Rounded), BatchError> {
+    sink: &mut impl FnMut(&RecordBatch) -> Result<(), E>,
+) -> Result<(u64, Rounded), E> {
     let (mut rows, mut all) = (0, Rounded::new());
     for worker in workers.iter().cycle() {
         let Ok(answer) = worker.recv() else { break };
@@ -90,7 +90,7 @@ fn collect(
         rows += batch.num_rows() as u64;
         sink(&batch)?;
         if progress.rows(batch.num_rows() as u64).is_break() {
-            return Err(BatchError::Stopped);
+            return Err(BatchError::Stopped.into());
         }
     }
     Ok((rows, all))

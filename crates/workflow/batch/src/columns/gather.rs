@@ -45,10 +45,7 @@ pub(super) fn is_number(data_type: &DataType) -> bool {
 pub(super) fn is_text(data_type: &DataType) -> bool {
     match data_type {
         DataType::Dictionary(_, values) => is_text(values),
-        other => {
-            other.is_string()
-                || matches!(other, DataType::Binary | DataType::LargeBinary | DataType::BinaryView)
-        }
+        other => other.is_string() || matches!(other, DataType::Binary | DataType::LargeBinary | DataType::BinaryView),
     }
 }
 
@@ -106,7 +103,8 @@ fn fixed(array: &ArrayRef, source: &Source<'_>) -> Result<FixedSizeListArray, Ba
     let width = if lists.is_empty() { 0 } else { lists.value_length(0) };
     let odd = (0..lists.len()).find(|row| lists.is_null(*row) || lists.value_length(*row) != width);
     if let Some(row) = odd {
-        let value = if lists.is_null(row) { "null".to_owned() } else { format!("a list of {}", lists.value_length(row)) };
+        let value =
+            if lists.is_null(row) { "null".to_owned() } else { format!("a list of {}", lists.value_length(row)) };
         return Err(source.value(row, value));
     }
     let begin = lists.value_offsets().first().copied().unwrap_or_default() as usize;

@@ -69,9 +69,8 @@ pub(super) fn known(path: &Path, facts: &Facts) -> Result<Option<(u64, u64)>, Ba
     let Ok(reader) = SerializedFileReader::new(files::open(path)?) else { return Ok(None) };
     let metadata = reader.metadata().file_metadata();
     let said = metadata.key_value_metadata().map(Vec::as_slice).unwrap_or_default();
-    let says = |(key, value): &(&str, String)| {
-        said.iter().any(|fact| fact.key == *key && fact.value.as_ref() == Some(value))
-    };
+    let says =
+        |(key, value): &(&str, String)| said.iter().any(|fact| fact.key == *key && fact.value.as_ref() == Some(value));
     let rows = u64::try_from(metadata.num_rows()).unwrap_or_default();
     Ok(if facts.iter().all(says) { Some((rows, files::size(path)?)) } else { None })
 }

@@ -68,6 +68,14 @@ impl TableFile {
     pub fn open(path: &Path) -> Result<Self, BatchError> {
         let unknown = || BatchError::Format { path: path.to_owned(), verb: "read" };
         let format = TableFormat::of(path).ok_or_else(unknown)?;
+        Self::of_format(path, format)
+    }
+
+    /// Looks at a file whose name does not say what it is.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub fn of_format(path: &Path, format: TableFormat) -> Result<Self, BatchError> {
         Ok(Self { path: path.to_owned(), format, stamp: stamp(path)?, schema: OnceLock::new() })
     }
 
@@ -179,7 +187,7 @@ impl TableFile {
 }
 
 /// The rows of all tables, one after another; each is opened when its turn has come.
-pub(super) fn all(tables: &[TableFile], rows: usize) -> impl Iterator<Item = Result<RecordBatch, BatchError>> + Send + '_ {
+pub fn batches(tables: &[TableFile], rows: usize) -> impl Iterator<Item = Result<RecordBatch, BatchError>> + Send + '_ {
     tables.iter().flat_map(move |table| -> Batches {
         match table.batches(rows) {
             Ok(batches) => batches,

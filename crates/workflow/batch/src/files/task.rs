@@ -76,7 +76,9 @@ fn tables(input: &Path) -> Result<Vec<PathBuf>, BatchError> {
         Some(name) if !name.contains(['*', '?', '[', '{']) => return Err(nothing()),
         Some(name) => {
             let glob = GlobBuilder::new(name).literal_separator(true).build();
-            Some(glob.map_err(|error| places(&format!("{} is no pattern: {error}", input.display()), "write FOLDER/*.parquet"))?)
+            Some(glob.map_err(|error| {
+                places(&format!("{} is no pattern: {error}", input.display()), "write FOLDER/*.parquet")
+            })?)
         }
     };
     let matcher = matcher.map(|glob| glob.compile_matcher());
