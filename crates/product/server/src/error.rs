@@ -9,6 +9,7 @@ use ropewalk_inference_server::InferenceServerError;
 use ropewalk_ingest::IngestError;
 use ropewalk_lineage::LineageError;
 use ropewalk_listening::ListeningError;
+use ropewalk_load::LoadError;
 use ropewalk_monitoring::MonitoringError;
 use ropewalk_pipeline::{Failure, PipelineError};
 use ropewalk_registry::RegistryError;
@@ -92,6 +93,7 @@ part!(
     IngestError,
     LineageError,
     ListeningError,
+    LoadError,
     MonitoringError,
     PipelineError,
     RegistryError,
