@@ -9,7 +9,7 @@ use crate::process::{cargo, output, root};
 const FLOORS: [&str; 4] = ["foundation", "workflow", "protocol", "product"];
 
 /// The boxes of the workflow, in the order in which data flows: a box may know those before it.
-const BOXES: [&str; 13] = [
+const BOXES: [&str; 14] = [
     "ingest",
     "data",
     "versions",
@@ -22,6 +22,7 @@ const BOXES: [&str; 13] = [
     "delivery",
     "serving",
     "predictions",
+    "batch",
     "monitoring",
 ];
 
@@ -38,7 +39,10 @@ const ROOMS: [(&str, &[&str]); 10] = [
     ("anyhow", &["product/ropewalk"]),
     // DataFusion reads its Parquet through an object store of its own.
     ("object_store", &["foundation/connectors", "foundation/store", "workflow/data"]),
-    ("reqwest", &["foundation/connectors", "product/inference-server", "product/ropewalk", "product/server"]),
+    (
+        "reqwest",
+        &["foundation/connectors", "product/inference-server", "product/load", "product/ropewalk", "product/server"],
+    ),
 ];
 
 struct Package {

@@ -25,7 +25,7 @@ pub use serve::{
     ModelControl, ModelPlace, ModelPlaceError, ModelSettingsTable, Serve, ServeBatching, ServeCors, ServeJwt, ServeKey,
     ServeLimits, ServeLog, ServeTls, ServeTrace,
 };
-pub use stage::{Command, Declares, Out, Register, Stage, StageTable, Train};
+pub use stage::{Command, Declares, Out, Predict, Register, Stage, StageTable, Train};
 
 /// The project file's name, at the root of a project.
 pub const FILE_NAME: &str = "ropewalk.toml";

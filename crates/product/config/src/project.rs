@@ -97,8 +97,8 @@ impl ProjectFile {
             makers.insert(name.to_string(), name.to_string());
         }
         for (name, stage) in self.stages(file)? {
-            let Stage::Sql { out, .. } = stage else { continue };
-            if let Some(other) = makers.insert(out.clone(), name.to_string()) {
+            let Some(out) = stage.dataset() else { continue };
+            if let Some(other) = makers.insert(out.to_owned(), name.to_string()) {
                 return Err(ConfigError::Meaning {
                     file: file.to_owned(),
                     place: format!("[stage.{name}]"),
@@ -139,6 +139,12 @@ impl ProjectFile {
                         )?;
                     }
                 }
+                Stage::Predict { predict, .. } => {
+                    known(file, &place, "dataset", &predict.table, makers.keys().map(String::as_str))?;
+                    if !matches!(predict.uri(), Ok(Some(_))) {
+                        known(file, &place, "stage", predict.stage().0, names.iter().copied())?;
+                    }
+                }
                 Stage::Sql { .. } => {}
             }
             self.check_declares(file, name, stage, &makers)?;
@@ -164,7 +170,7 @@ impl ProjectFile {
         makers: &BTreeMap<String, String>,
     ) -> Result<(), ConfigError> {
         let declares = self.stage.get(name).is_some_and(|table| table.declares.is_some());
-        match makers.get(name.as_str()).filter(|_| declares && !matches!(stage, Stage::Sql { .. })) {
+        match makers.get(name.as_str()).filter(|_| declares && stage.dataset().is_none()) {
             None => Ok(()),
             Some(maker) => {
                 let message = format!("it has `declares`, and `{name}` is also the dataset that `{maker}` makes");
@@ -285,6 +291,31 @@ models = ["models:/flight-delays@champion"]
         assert!(none.to_string().contains("names no alias"), "{none}");
         let both = error(alias, "alias = \"champion\", higher = \"auc\", lower = \"loss\"");
         assert!(both.to_string().contains("both `higher` and `lower`"), "{both}");
+    }
+
+    #[test]
+    fn a_stage_scores_by_a_registered_model_or_by_another_stages() {
+        let with = |model: &str, more: &str| {
+            let predict = format!("[stage.scores]\npredict = {{ model = \"{model}\", table = \"features\" }}\n{more}");
+            ProjectFile::parse("f", &GOOD.replace("[serve]", &format!("{predict}\n[serve]")))
+        };
+        for model in ["models:/flight-delays@champion", "models:/flight-delays/3", "train", "shap.plot"] {
+            let file = with(model, "out = \"scored\"").expect(model);
+            assert_eq!(file.datasets("f").expect("datasets")["scored"], "scores", "{model}");
+        }
+        assert_eq!(with("train", "").expect("good").datasets("f").expect("datasets")["scores"], "scores");
+        for (model, more, says) in [
+            ("trian", "", "no stage `trian`"),
+            ("data:features@1", "", "is not a model"),
+            ("models:/flight-delays", "", "is not a model"),
+            ("train", "deps = [\"x\"]", "`deps` has no meaning"),
+            ("train", "checks = [{ column = \"x\" }]", "`checks` has no meaning"),
+            ("train", "out = { model = \"x\" }", "is one dataset"),
+            ("train", "out = \"features\"", "is made already by"),
+        ] {
+            let error = with(model, more).expect_err(says).to_string();
+            assert!(error.contains(says), "{error}");
+        }
     }
 
     #[test]

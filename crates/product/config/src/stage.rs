@@ -1,11 +1,12 @@
 use std::collections::BTreeMap;
 
+use ropewalk_types::Uri;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::ConfigError;
+use crate::{ConfigError, ModelPlace, ModelPlaceError};
 
-/// `[stage.NAME]` as it is written: exactly one of `sql`, `train`, `run`, `register` says what it does.
+/// `[stage.NAME]` as it is written: exactly one of `sql`, `train`, `run`, `register`, `predict` says what it does.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct StageTable {
@@ -17,7 +18,9 @@ pub struct StageTable {
     pub run: Option<String>,
     /// Registers a model.
     pub register: Option<Register>,
-    /// `sql`: name of the dataset that it makes. `run`: files that it makes, by name.
+    /// Scores the rows of a dataset by a model.
+    pub predict: Option<Predict>,
+    /// `sql`, `predict`: name of the dataset that it makes. `run`: files that it makes, by name.
     pub out: Option<Out>,
     /// `run`: files of the project that it reads; their bytes are part of its key.
     pub deps: Vec<String>,
@@ -30,7 +33,7 @@ pub struct StageTable {
     pub secrets: Vec<String>,
     /// `sql`: what must hold of the dataset that it makes; a stage of its own looks before anything reads it.
     pub checks: Vec<Map<String, Value>>,
-    /// `sql`, `train`, `run`: what is declared of what it makes, instead of what that inherits from what it is made from.
+    /// `sql`, `predict`, `train`, `run`: what is declared of what it makes, instead of what that inherits from what it is made from.
     pub declares: Option<Declares>,
 }
 
@@ -90,6 +93,48 @@ pub struct Train {
     /// What the trainer reads; it checks the keys itself.
     #[serde(flatten)]
     pub settings: Map<String, Value>,
+}
+
+/// `predict = { model = …, table = … }`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Predict {
+    /// `models:/NAME/VERSION`, `models:/NAME@ALIAS`, `runs:/RUN_ID/PATH`, or the stage that makes the model, as `STAGE` or
+    /// `STAGE.OUTPUT`.
+    pub model: String,
+    /// The dataset whose rows are scored.
+    pub table: String,
+    /// The columns of the model's one matrix, in its order; empty for those of the inputs' names, or else all numbers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<String>,
+    /// The columns that stay beside the scores; all if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep: Option<Vec<String>>,
+    /// What the names of the scores begin with.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub prefix: String,
+}
+
+impl Predict {
+    /// The model's URI, where it is no stage's.
+    ///
+    /// # Errors
+    /// It is a URI of something else.
+    pub fn uri(&self) -> Result<Option<Uri>, ModelPlaceError> {
+        // No stage's name has a colon.
+        if !self.model.contains(':') {
+            return Ok(None);
+        }
+        match self.model.parse()? {
+            ModelPlace::Uri(uri) => Ok(Some(uri)),
+            ModelPlace::Path { .. } => Ok(None),
+        }
+    }
+
+    /// The stage that makes the model, and which of its outputs that is.
+    pub fn stage(&self) -> (&str, &str) {
+        self.model.split_once('.').unwrap_or((&self.model, "model"))
+    }
 }
 
 /// `register = { model = …, name = … }`.
@@ -166,6 +211,23 @@ pub enum Stage {
     Run(Command),
     /// A model becomes a version of a registered model.
     Register(Register),
+    /// A model scores the rows of a dataset, which makes a dataset.
+    Predict {
+        /// What scores what.
+        predict: Predict,
+        /// The dataset that it makes.
+        out: String,
+    },
+}
+
+impl Stage {
+    /// The dataset that it makes, if it makes one.
+    pub fn dataset(&self) -> Option<&str> {
+        match self {
+            Self::Sql { out, .. } | Self::Predict { out, .. } => Some(out),
+            Self::Train(_) | Self::Run(_) | Self::Register(_) => None,
+        }
+    }
 }
 
 impl StageTable {
@@ -177,36 +239,55 @@ impl StageTable {
             message,
             hint: Some(hint.to_owned()),
         };
-        let stage = match (&self.sql, &self.train, &self.run, &self.register) {
-            (Some(path), None, None, None) => Stage::Sql { path: path.clone(), out: self.sql_out(name, &wrong)? },
-            (None, Some(train), None, None) => Stage::Train(train.clone()),
-            (None, None, Some(line), None) => Stage::Run(self.command(line, &wrong)?),
-            (None, None, None, Some(register)) => {
-                if let Some((message, hint)) = register.fault() {
-                    return Err(wrong(message.to_owned(), hint));
-                }
-                Stage::Register(register.clone())
-            }
-            (None, None, None, None) => {
-                return Err(wrong("it does nothing".to_owned(), "give it one of `sql`, `train`, `run` or `register`"));
-            }
-            _ => {
-                return Err(wrong(
-                    "it does more than one thing".to_owned(),
-                    "split it: one of `sql`, `train`, `run`, `register` a stage",
-                ));
-            }
-        };
+        let said = [
+            self.sql.is_some(),
+            self.train.is_some(),
+            self.run.is_some(),
+            self.register.is_some(),
+            self.predict.is_some(),
+        ];
+        if said.iter().filter(|said| **said).count() > 1 {
+            let hint = "split it: one of `sql`, `train`, `run`, `register`, `predict` a stage";
+            return Err(wrong("it does more than one thing".to_owned(), hint));
+        }
+        let stage = self.one(name, &wrong)?;
         self.refuse_strays(&stage, &wrong)?;
         Ok(stage)
     }
 
-    fn sql_out(&self, name: &str, wrong: &impl Fn(String, &str) -> ConfigError) -> Result<String, ConfigError> {
+    /// What the table does, which says one thing at most.
+    fn one(&self, name: &str, wrong: &impl Fn(String, &str) -> ConfigError) -> Result<Stage, ConfigError> {
+        if let Some(path) = &self.sql {
+            return Ok(Stage::Sql { path: path.clone(), out: self.dataset(name, wrong)? });
+        }
+        if let Some(train) = &self.train {
+            return Ok(Stage::Train(train.clone()));
+        }
+        if let Some(line) = &self.run {
+            return Ok(Stage::Run(self.command(line, wrong)?));
+        }
+        if let Some(register) = &self.register {
+            return match register.fault() {
+                Some((message, hint)) => Err(wrong(message.to_owned(), hint)),
+                None => Ok(Stage::Register(register.clone())),
+            };
+        }
+        if let Some(predict) = &self.predict {
+            let hint = "write models:/NAME@ALIAS, or the stage that makes the model";
+            predict.uri().map_err(|error| wrong(error.to_string(), hint))?;
+            return Ok(Stage::Predict { predict: predict.clone(), out: self.dataset(name, wrong)? });
+        }
+        let hint = "give it one of `sql`, `train`, `run`, `register` or `predict`";
+        Err(wrong("it does nothing".to_owned(), hint))
+    }
+
+    /// The dataset that a stage makes, which is called like the stage if nothing else is said.
+    fn dataset(&self, name: &str, wrong: &impl Fn(String, &str) -> ConfigError) -> Result<String, ConfigError> {
         match &self.out {
             None => Ok(name.to_owned()),
             Some(Out::Dataset(out)) => Ok(out.clone()),
             Some(Out::Files(_)) => {
-                Err(wrong("`out` of a `sql` stage is one dataset".to_owned(), "write out = \"NAME\""))
+                Err(wrong("`out` of such a stage is one dataset".to_owned(), "write out = \"NAME\""))
             }
         }
     }
@@ -237,7 +318,7 @@ impl StageTable {
 
     /// A key that belongs to another kind would be ignored in silence: refuse it.
     fn refuse_strays(&self, stage: &Stage, wrong: &impl Fn(String, &str) -> ConfigError) -> Result<(), ConfigError> {
-        let made = matches!(stage, Stage::Sql { .. });
+        let made = stage.dataset().is_some();
         if let Some((message, hint)) = self.declares.as_ref().and_then(|declares| declares.fault(made)) {
             return Err(wrong(message.to_owned(), hint));
         }
@@ -249,7 +330,7 @@ impl StageTable {
         let out_is_stray = self.out.is_some() && !made;
         let strays = [
             ("out", out_is_stray),
-            ("checks", !made && !self.checks.is_empty()),
+            ("checks", !matches!(stage, Stage::Sql { .. }) && !self.checks.is_empty()),
             ("declares", matches!(stage, Stage::Register(_)) && self.declares.is_some()),
             ("deps", !self.deps.is_empty()),
             ("in", !self.inputs.is_empty()),

@@ -30,7 +30,7 @@ pub use jwt::JwtVerifier;
 pub use keys::{ApiKeys, Caller, Environment};
 pub use options::ServerOptions;
 pub use rate::Rate;
-pub use repository::{ModelRepository, NamedPath, RepositoryEntry, model_settings};
+pub use repository::{ModelRepository, NamedPath, RepositoryEntry, model_at, model_settings};
 pub use running::{Ended, Started, begin, serve_file, until_stopped};
 pub use server::{InferenceServer, Listeners};
 pub use system::SystemAmbient;

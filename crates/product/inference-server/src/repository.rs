@@ -244,6 +244,23 @@ impl ModelRepository {
     }
 }
 
+/// The one model that a file or folder holds, in its newest version, for whoever does not serve it: its name, the digest of what
+/// describes it, and where its definition is. Blocks.
+///
+/// # Errors
+/// There is no model, or more than one.
+pub fn model_at(path: &Path) -> Result<(ModelName, Digest, ModelSource), InferenceServerError> {
+    let found = layout::find(path, None)?;
+    let [model] = found.models.as_slice() else {
+        let hint = "name the folder of one of them";
+        return Err(wrong(path, &format!("it holds {} models", found.models.len()), hint));
+    };
+    let newest = model.versions.values().next_back();
+    let file = newest.ok_or_else(|| wrong(path, "it holds no version of a model", "name a file of ONNX"))?;
+    let (_, digest, source) = read_file(file.clone())?;
+    Ok((model.name.clone(), digest, source))
+}
+
 /// Reads a version; none if it is as it was when it was loaded, and is not wanted again.
 async fn read(
     file: ModelFile,
@@ -251,26 +268,39 @@ async fn read(
     again: bool,
 ) -> Result<Option<(Stamp, Digest, ModelSource)>, InferenceServerError> {
     let reading = tokio::task::spawn_blocking(move || {
-        let described = match &file {
-            ModelFile::Onnx(path) => path.clone(),
-            ModelFile::Folder(folder) => folder.join(MLMODEL),
-        };
-        let metadata = files::open(&described)?
-            .metadata()
-            .map_err(|error| wrong(&described, &error.to_string(), "make it readable"))?;
-        let stamp = (described.clone(), metadata.len(), metadata.modified().ok());
-        if !again && before.as_ref() == Some(&stamp) {
+        if !again && before.is_some() && before == Some(stamp(&file)?) {
             return Ok(None);
         }
-        let bytes = Bytes::from(files::read_bounded(&described, ONNX_BYTES)?);
-        let digest = Digest::of(&bytes);
-        let source = match file {
-            ModelFile::Onnx(path) => ModelSource::Onnx { bytes, folder: path.parent().map(Path::to_owned) },
-            ModelFile::Folder(folder) => ModelSource::Folder(folder),
-        };
-        Ok(Some((stamp, digest, source)))
+        read_file(file).map(Some)
     });
     reading.await.map_err(|error| InferenceServerError::Serve(error.to_string()))?
+}
+
+/// The file that describes a version.
+fn described(file: &ModelFile) -> PathBuf {
+    match file {
+        ModelFile::Onnx(path) => path.clone(),
+        ModelFile::Folder(folder) => folder.join(MLMODEL),
+    }
+}
+
+fn stamp(file: &ModelFile) -> Result<Stamp, InferenceServerError> {
+    let path = described(file);
+    let metadata = files::open(&path)?.metadata();
+    let metadata = metadata.map_err(|error| wrong(&path, &error.to_string(), "make it readable"))?;
+    Ok((path, metadata.len(), metadata.modified().ok()))
+}
+
+fn read_file(file: ModelFile) -> Result<(Stamp, Digest, ModelSource), InferenceServerError> {
+    // Before the bytes, so that a change while they are read is seen the next time.
+    let stamp = stamp(&file)?;
+    let bytes = Bytes::from(files::read_bounded(&stamp.0, ONNX_BYTES)?);
+    let digest = Digest::of(&bytes);
+    let source = match file {
+        ModelFile::Onnx(path) => ModelSource::Onnx { bytes, folder: path.parent().map(Path::to_owned) },
+        ModelFile::Folder(folder) => ModelSource::Folder(folder),
+    };
+    Ok((stamp, digest, source))
 }
 
 /// An error with what to do about it, in one line.

@@ -1,3 +1,4 @@
+mod batch;
 mod data;
 mod models;
 mod server;
@@ -11,6 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use ropewalk_inference_server::ServeArguments;
 use ropewalk_types::{StageName, Uri};
 
+pub(crate) use batch::{Bench, BenchServe, Predict};
 pub(crate) use data::{
     AddArguments, Audit, Checkout, Collect, Data, Diff, Fetch, LinkArguments, Merge, Pull, Push, Remote, Remove, Tag,
     Verify,
@@ -38,6 +40,7 @@ const EXAMPLES: &str = "Examples:
   ropewalk init --template flights air   the same project, to look at and change
   ropewalk run                           do what has to be done, and nothing else
   ropewalk serve                         answer requests with the champion
+  ropewalk predict models:/m@champion --in new.parquet --out scored.parquet
   ropewalk trace prediction:0192…        where did this answer come from?
   ropewalk server --data tracking        a tracking server for MLflow's clients";
 
@@ -74,6 +77,11 @@ pub(crate) enum Command {
     Status,
     /// Serve the project's models over REST and gRPC (Open Inference Protocol v2)
     Serve(Serve),
+    /// Score the rows of tables by a model, into Parquet files
+    Predict(Predict),
+    /// Measure
+    #[command(subcommand)]
+    Bench(Bench),
     /// Compare live predictions with what the model was trained on, and with the labels that came later
     Monitor(Monitor),
     /// Follow the thread back from a prediction, a model, a run or a dataset

@@ -1,5 +1,6 @@
 //! One file for each command; each turns arguments into one call of the server crate and prints what comes back.
 
+mod bench;
 mod completions;
 mod credentials;
 mod data;
@@ -9,6 +10,7 @@ mod init;
 mod listings;
 mod models;
 mod monitor;
+mod predict;
 mod pull;
 mod push;
 mod remote;
@@ -46,6 +48,8 @@ pub(crate) async fn dispatch(arguments: Arguments) -> Ending {
         Command::Run(arguments) => Box::pin(run::run(&shared, arguments)).await,
         Command::Status => status::run(&shared).await,
         Command::Serve(arguments) => Box::pin(serve::run(&shared, arguments)).await,
+        Command::Predict(arguments) => Box::pin(predict::run(&shared, arguments)).await,
+        Command::Bench(command) => Box::pin(bench::run(&shared, command)).await,
         Command::Monitor(arguments) => Box::pin(monitor::run(&shared, &arguments)).await,
         Command::Trace(arguments) => Box::pin(trace::run(&shared, &arguments)).await,
         Command::Sql(arguments) => sql::run(&shared, &arguments).await,

@@ -29,7 +29,7 @@ fn main() -> ExitCode {
         Err(error) => return failure::no_runtime(&error),
     };
     // It ends by a signal, too, but by its own way: what is under way is answered first.
-    let ends_itself = matches!(arguments.command, Command::Server(_) | Command::Serve(_));
+    let ends_itself = matches!(arguments.command, Command::Server(_) | Command::Serve(_) | Command::Bench(_));
     let serves = matches!(arguments.command, Command::Serve(_));
     let ending = runtime.block_on(async {
         tokio::select! {

@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+use ropewalk_batch::BatchError;
 use ropewalk_catalog::CatalogError;
 use ropewalk_config::ConfigError;
 use ropewalk_data::DataError;
@@ -8,6 +9,7 @@ use ropewalk_inference_server::InferenceServerError;
 use ropewalk_ingest::IngestError;
 use ropewalk_lineage::LineageError;
 use ropewalk_listening::ListeningError;
+use ropewalk_load::LoadError;
 use ropewalk_monitoring::MonitoringError;
 use ropewalk_pipeline::{Failure, PipelineError};
 use ropewalk_predictions::PredictionsError;
@@ -82,6 +84,7 @@ macro_rules! part {
 }
 
 part!(
+    BatchError,
     CatalogError,
     ConfigError,
     DataError,
@@ -91,6 +94,7 @@ part!(
     IngestError,
     LineageError,
     ListeningError,
+    LoadError,
     MonitoringError,
     PipelineError,
     PredictionsError,

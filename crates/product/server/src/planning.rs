@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use ropewalk_config::{DataSource, FILE_NAME, ProjectFile, Register, Stage, Train};
+use ropewalk_config::{DataSource, FILE_NAME, Predict, ProjectFile, Register, Stage, Train};
 use ropewalk_data::{TableMention, check_tables, referenced_tables};
 use ropewalk_pipeline::{CommandSettings, InputSource, Plan, StageSpec};
 use ropewalk_store::files;
@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::ServerError;
 use crate::collecting::TRACKED_KIND;
-use crate::kinds::{DeclaredChecks, SUBJECT, TrackedSettings, declared};
+use crate::kinds::{DeclaredChecks, PredictSettings, SCORED, SCORER, SUBJECT, TrackedSettings, declared};
 
 /// Longest file of SQL that is read, in bytes.
 const LONGEST_SQL: u64 = 1 << 20;
@@ -34,7 +34,9 @@ pub(crate) fn plan(root: &std::path::Path, file: &ProjectFile) -> Result<Planned
         specs.push(source_stage(name, source)?);
         specs.extend(checks(&format!("data.{name}"), name, &source.checks, &makers)?);
     }
-    for (name, stage) in file.stages(FILE_NAME)? {
+    let stages = file.stages(FILE_NAME)?;
+    let aliased = aliased(&stages);
+    for (name, stage) in stages {
         let spec = match stage {
             Stage::Sql { path, out } => {
                 code.push(PathBuf::from(&path));
@@ -50,6 +52,7 @@ pub(crate) fn plan(root: &std::path::Path, file: &ProjectFile) -> Result<Planned
                 run(name, command, &makers)?
             }
             Stage::Register(settings) => register(name, &settings)?,
+            Stage::Predict { predict, out } => scores(name, &predict, &out, &makers, &aliased)?,
         };
         specs.push(spec);
     }
@@ -96,7 +99,7 @@ pub(crate) fn rows_name(files: &str) -> String {
 fn refuse_files_as_tables(specs: &[StageSpec]) -> Result<(), ServerError> {
     let tracked: BTreeSet<&StageName> =
         specs.iter().filter(|spec| spec.kind == TRACKED_KIND).map(|spec| &spec.name).collect();
-    for spec in specs.iter().filter(|spec| matches!(spec.kind, "sql" | "train" | "check")) {
+    for spec in specs.iter().filter(|spec| matches!(spec.kind, "sql" | "train" | "check" | "predict")) {
         if let Some(input) = spec.inputs.values().find(|input| tracked.contains(&input.stage)) {
             let (stage, dataset) = (spec.name.clone(), input.stage.clone());
             return Err(ServerError::Part(FilesAsTable { stage, dataset }.into()));
@@ -226,6 +229,53 @@ fn register(name: StageName, register: &Register) -> Result<StageSpec, ServerErr
     });
     let inputs = BTreeMap::from([("model".to_owned(), from_stage(&register.model, Some("model".to_owned()))?)]);
     Ok(StageSpec { name, kind: "register", settings, inputs, after: BTreeSet::new() })
+}
+
+/// The stages that move aliases, by the model and the alias.
+fn aliased(stages: &[(StageName, Stage)]) -> BTreeMap<(String, String), StageName> {
+    let moves = stages.iter().filter_map(|(stage, does)| match does {
+        Stage::Register(Register { name, alias: Some(alias), .. }) => {
+            Some(((name.clone(), alias.clone()), stage.clone()))
+        }
+        _ => None,
+    });
+    moves.collect()
+}
+
+/// A model that a stage makes is an input; one of the registry is looked up when the stage's turn has come, which is after the
+/// stage that moves the alias.
+fn scores(
+    name: StageName,
+    predict: &Predict,
+    out: &str,
+    makers: &BTreeMap<String, String>,
+    aliased: &BTreeMap<(String, String), StageName>,
+) -> Result<StageSpec, ServerError> {
+    let maker = makers.get(&predict.table).map_or(predict.table.as_str(), String::as_str);
+    let mut inputs = BTreeMap::from([(SCORED.to_owned(), from_stage(maker, None)?)]);
+    let mut after = BTreeSet::new();
+    let model = predict.uri().map_err(|error| ServerError::Unknown {
+        what: format!("{FILE_NAME}: [stage.{name}]: {error}"),
+        hint: "write models:/NAME@ALIAS, or the stage that makes the model".to_owned(),
+    })?;
+    match &model {
+        None => {
+            let (stage, output) = predict.stage();
+            inputs.insert(SCORER.to_owned(), from_stage(stage, Some(output.to_owned()))?);
+        }
+        Some(Uri::ModelAlias { name, alias }) => {
+            after.extend(aliased.get(&(name.to_string(), alias.to_string())).cloned());
+        }
+        Some(_) => {}
+    }
+    let settings = PredictSettings {
+        out: DatasetName::new(out)?,
+        model,
+        columns: predict.columns.clone(),
+        keep: predict.keep.clone(),
+        prefix: predict.prefix.clone(),
+    };
+    Ok(StageSpec { name, kind: "predict", settings: json!(settings), inputs, after })
 }
 
 fn from_stage(stage: &str, output: Option<String>) -> Result<InputSource, ServerError> {

@@ -5,17 +5,20 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ropewalk_config::{FILE_NAME, MaskedFile, SecretRules, masked};
 use ropewalk_connectors::{is_secret_name, variable_name, without_secrets};
+use ropewalk_inference_server::engines;
 use ropewalk_pipeline::{CommandKind, Observer, Project, RunReport, Runner, StageKind, StageState, StageStatus};
 use ropewalk_store::{Store, files};
 use ropewalk_types::StageName;
 use ropewalk_versions::{CodeState, code_state};
 
-use crate::kinds::{CheckKind, Holders, IngestKind, RegisterKind, SqlKind, TrackedCommandKind, TrackedKind, TrainKind};
+use crate::kinds::{
+    CheckKind, Holders, IngestKind, PredictKind, RegisterKind, SqlKind, TrackedCommandKind, TrackedKind, TrainKind,
+};
 use crate::planning::{Planned, plan};
 use crate::project::project_text;
 use crate::recording::TrackedRuns;
 use crate::run_lineage::Surroundings;
-use crate::{OpenProject, ServerError};
+use crate::{OpenProject, ServerError, TrackingHome};
 
 /// Memory that a query of a stage may hold before it spills, in bytes.
 const QUERY_MEMORY: usize = 1 << 30;
@@ -104,7 +107,12 @@ impl OpenProject {
             Arc::new(RegisterKind {
                 registry: self.registry.clone(),
                 tracking: self.tracking.clone(),
-                engines: ropewalk_inference_server::engines(&options.environment),
+                engines: engines(&options.environment),
+            }),
+            Arc::new(PredictKind {
+                home: TrackingHome::of(self),
+                engines: engines(&options.environment),
+                who: self.who.clone(),
             }),
         ];
         let surroundings = Surroundings::find(&self.root, code, code_files, &options.environment).await;

@@ -7,12 +7,9 @@ use arrow::compute::BatchCoalescer;
 use arrow::datatypes::SchemaRef;
 use datafusion::logical_expr::LogicalPlan;
 use futures::future::BoxFuture;
-use ropewalk_ingest::{
-    Column, ColumnReport, IngestError, PartWriter, REPORT_FORMAT, Scratch, TableReport, blocking, publish,
-};
+use ropewalk_ingest::{Column, Scratch, TableWriter, WrittenTable, blocking, publish};
 use ropewalk_store::Store;
 use ropewalk_types::Digest;
-use tempfile::NamedTempFile;
 use tokio::sync::mpsc;
 
 use crate::DataError;
@@ -20,9 +17,8 @@ use crate::query::{Planned, QueryTables, Refuse, TableSource, planned};
 use crate::sql::{Joins, Order, Room, Running};
 use crate::table::plain_schema;
 
-/// Rows of a part: eight row groups.
-const PART_ROWS: usize = 1 << 20;
-/// Batches are cut anew before they are written, so that pages do not depend on how operators cut them.
+/// Batches are cut anew before they are written, so that pages do not depend on how operators cut them. It divides the rows
+/// of a part, so that parts end exactly there.
 const WRITE_ROWS: usize = 8192;
 const QUEUE: usize = 4;
 
@@ -109,18 +105,13 @@ pub(crate) fn unique_names(schema: &SchemaRef) -> Result<(), DataError> {
     }
 }
 
-struct Written {
-    parts: Vec<NamedTempFile>,
-    report: TableReport,
-}
-
 /// Encodes what the query answers on another thread, some batches behind.
 async fn written(
     plan: &LogicalPlan,
     room: Room<'_>,
     joins: Joins,
     scratch: &Arc<Scratch>,
-) -> Result<Written, DataError> {
+) -> Result<WrittenTable, DataError> {
     let mut running = Running::start_with(plan, room, joins).await?;
     let (sender, receiver) = mpsc::channel(QUEUE);
     let (schema, scratch) = (Arc::clone(running.schema()), Arc::clone(scratch));
@@ -142,8 +133,8 @@ fn write_parts(
     mut batches: mpsc::Receiver<RecordBatch>,
     schema: SchemaRef,
     scratch: &Scratch,
-) -> Result<Written, DataError> {
-    let mut parts = Parts::new(Arc::clone(&schema), scratch);
+) -> Result<WrittenTable, DataError> {
+    let mut parts = TableWriter::new(Arc::clone(&schema), scratch);
     let mut coalescer = BatchCoalescer::new(schema, WRITE_ROWS);
     let says = || DataError::arrow("cut a result into batches");
     while let Some(batch) = batches.blocking_recv() {
@@ -156,76 +147,5 @@ fn write_parts(
     while let Some(batch) = coalescer.next_completed_batch() {
         parts.write(&batch)?;
     }
-    parts.finish()
-}
-
-/// Parts of at most [`PART_ROWS`] rows; a table without rows has one that holds its schema.
-struct Parts<'a> {
-    schema: SchemaRef,
-    scratch: &'a Scratch,
-    open: Option<(NamedTempFile, PartWriter, usize)>,
-    done: Vec<NamedTempFile>,
-    nulls: Vec<u64>,
-    rows: u64,
-}
-
-impl<'a> Parts<'a> {
-    fn new(schema: SchemaRef, scratch: &'a Scratch) -> Self {
-        let nulls = vec![0; schema.fields().len()];
-        Self { schema, scratch, open: None, done: Vec::new(), nulls, rows: 0 }
-    }
-
-    fn begin(&self) -> Result<(NamedTempFile, PartWriter, usize), DataError> {
-        let file = self.scratch.file()?;
-        let output = file.as_file().try_clone().map_err(IngestError::stream("write a part"))?;
-        Ok((file, PartWriter::new(output, &self.schema)?, 0))
-    }
-
-    fn write(&mut self, batch: &RecordBatch) -> Result<(), DataError> {
-        for (nulls, array) in self.nulls.iter_mut().zip(batch.columns()) {
-            *nulls += array.null_count() as u64;
-        }
-        self.rows += batch.num_rows() as u64;
-        let (file, mut writer, rows) = match self.open.take() {
-            Some(open) => open,
-            None => self.begin()?,
-        };
-        writer.write(batch)?;
-        // Batches are of WRITE_ROWS, which divides PART_ROWS, so parts end exactly there.
-        if rows + batch.num_rows() >= PART_ROWS {
-            writer.finish()?;
-            self.done.push(file);
-        } else {
-            self.open = Some((file, writer, rows + batch.num_rows()));
-        }
-        Ok(())
-    }
-
-    fn finish(mut self) -> Result<Written, DataError> {
-        if self.done.is_empty() && self.open.is_none() {
-            self.open = Some(self.begin()?);
-        }
-        if let Some((file, writer, _)) = self.open.take() {
-            writer.finish()?;
-            self.done.push(file);
-        }
-        let columns = self.schema.fields().iter().zip(&self.nulls).map(|(field, nulls)| {
-            let Column { name, data_type } = Column::of(field);
-            ColumnReport { name, data_type, nulls: *nulls, misfits: 0, notes: Vec::new() }
-        });
-        let report = TableReport {
-            format: REPORT_FORMAT,
-            rows: self.rows,
-            columns: columns.collect(),
-            notes: Vec::new(),
-            files: Vec::new(),
-            skipped: Vec::new(),
-            quarantined: 0,
-            empty_rows: 0,
-            error_cells: 0,
-            kept_files: None,
-            origin: None,
-        };
-        Ok(Written { parts: self.done, report })
-    }
+    Ok(parts.finish()?)
 }

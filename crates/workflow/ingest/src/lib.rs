@@ -21,6 +21,7 @@ mod publish;
 mod report;
 mod scratch;
 mod settings;
+mod table_writer;
 mod version;
 mod workers;
 
@@ -38,6 +39,7 @@ pub use publish::publish;
 pub use report::{ColumnReport, FileReport, Import, Origin, REPORT_FORMAT, Skipped, TableReport};
 pub use scratch::Scratch;
 pub use settings::{Content, Dialect, HeaderRow, IngestSettings, Network, SheetName, Sheets, Source};
+pub use table_writer::{TableWriter, WrittenTable};
 pub use version::{parts, quarantine, report, table_schema};
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! `cargo xtask test`, which says where in `ROPEWALK_TEST_PYTHON`.
 #![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot go on must say so")]
 
+mod batch;
 mod commands;
 mod crash;
 mod data_files;

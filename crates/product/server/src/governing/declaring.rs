@@ -41,7 +41,7 @@ impl OpenProject {
             let table = self.file.stage.get(&name);
             let declares = table.and_then(|table| table.declares.clone());
             let declared_as = match stage {
-                Stage::Sql { out, .. } => DatasetName::new(out)?,
+                Stage::Sql { out, .. } | Stage::Predict { out, .. } => DatasetName::new(out)?,
                 // What its runs leave behind; by the stage's own name, which is then no dataset's.
                 Stage::Train(_) | Stage::Run(_) => {
                     let declared_as = DatasetName::new(name.as_str())?;

@@ -20,7 +20,7 @@ fn tables(file: &ProjectFile) -> Result<BTreeMap<DatasetName, String>, ServerErr
     let named = file.data.keys().filter(|name| is_table(name));
     let mut tables: BTreeMap<_, _> = named.map(|name| (name.clone(), format!("[data.{name}]"))).collect();
     for (name, stage) in file.stages(FILE_NAME)? {
-        if let Stage::Sql { out, .. } = stage {
+        if let Some(out) = stage.dataset() {
             tables.insert(DatasetName::new(out)?, format!("[stage.{name}]"));
         }
     }
