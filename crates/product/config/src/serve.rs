@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use ropewalk_serving::RouteSettings;
 use serde::{Deserialize, Serialize};
 
 use crate::ConfigError;
@@ -51,6 +52,10 @@ pub struct Serve {
     pub trace: Option<ServeTrace>,
     /// How single models are served, by name.
     pub model: BTreeMap<String, ModelSettingsTable>,
+    /// How requests for one model are sent to its versions, by model.
+    pub route: BTreeMap<String, RouteSettings>,
+    /// Seconds between two looks at where the registry's aliases point.
+    pub alias_seconds: u64,
 }
 
 impl Default for Serve {
@@ -72,6 +77,8 @@ impl Default for Serve {
             log: ServeLog::default(),
             trace: None,
             model: BTreeMap::new(),
+            route: BTreeMap::new(),
+            alias_seconds: 5,
         }
     }
 }
@@ -296,6 +303,12 @@ impl Serve {
         let traced = self.trace.as_ref().map_or(1.0, |trace| trace.sample);
         if [self.log.sample, self.log.access_sample, traced].iter().any(|share| !(0.0..=1.0).contains(share)) {
             return wrong("[serve]".to_owned(), "a `sample` is no share", "give a number from 0 to 1");
+        }
+        for (name, route) in &self.route {
+            if let Err(problem) = route.check() {
+                let hint = "see \"Several versions of one model\" in docs/serving.md";
+                return wrong(format!("[serve.route.{name}]"), &problem, hint);
+            }
         }
         self.model.iter().try_for_each(|(name, model)| model.check(file, name))
     }

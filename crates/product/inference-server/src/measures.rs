@@ -86,8 +86,7 @@ mod tests {
         measures.answered(Wire::Grpc, "/inference.GRPCInferenceService/ModelInfer", 3, Duration::from_micros(5));
         measures.refused(&Refusal::Rate(Duration::ZERO));
         let log = SinkCounts { logged: 7, logging: 1, lost: 2 };
-        let text =
-            measures.text(&HostStatistics { models: Vec::new(), log, requests: 0, request_bytes: 0, refused: 0 });
+        let text = measures.text(&HostStatistics { log, ..HostStatistics::default() });
         for expected in [
             "http_server_requests_total{http_route=\"/v2/models/{model}/infer\",http_response_status_code=\"200\"} 2\n",
             "http_server_requests_total{http_route=\"/v2/models/{model}/infer\",http_response_status_code=\"other\"} 1\n",

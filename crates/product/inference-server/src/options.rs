@@ -5,6 +5,7 @@ use std::time::Duration;
 use ropewalk_config::{Serve, ServeLimits, ServeTrace};
 use ropewalk_listening::TlsFiles;
 use ropewalk_open_inference::ProtocolLimits;
+use ropewalk_scoring::ScoringLimits;
 
 use crate::{AccessLogOptions, ApiKeys, Environment, InferenceServerError, JwtVerifier, Rate};
 
@@ -79,6 +80,15 @@ impl ServerOptions {
             message_bytes: self.limits.body_bytes,
             body_time: Duration::from_secs(self.limits.body_seconds),
             requests: self.limits.requests,
+        }
+    }
+
+    pub(crate) fn scoring_limits(&self) -> ScoringLimits {
+        ScoringLimits {
+            body_bytes: self.limits.body_bytes,
+            body_time: Duration::from_secs(self.limits.body_seconds),
+            requests: self.limits.requests,
+            ..ScoringLimits::default()
         }
     }
 

@@ -6,6 +6,7 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::get;
 use ropewalk_open_inference::OpenInference;
+use ropewalk_scoring::Scoring;
 use ropewalk_serving::ModelHost;
 
 use crate::InferenceServerError;
@@ -14,8 +15,8 @@ use crate::gate::{Gate, Wire, measured, pass};
 /// Where the measures are.
 pub(crate) const METRICS_PATH: &str = "/metrics";
 
-/// Everything that is answered over HTTP/1.1; `further` are the routes of other protocols, without a fallback of their own.
-pub(crate) fn rest(protocol: &OpenInference, host: &Arc<ModelHost>, further: Router, gate: &Arc<Gate>) -> Router {
+/// Everything that is answered over HTTP/1.1.
+pub(crate) fn rest(protocol: &OpenInference, scoring: &Scoring, host: &Arc<ModelHost>, gate: &Arc<Gate>) -> Router {
     let (counted, measures) = (Arc::clone(host), Arc::clone(&gate.measures));
     let tell = move || {
         let text = measures.text(&counted.statistics());
@@ -24,7 +25,7 @@ pub(crate) fn rest(protocol: &OpenInference, host: &Arc<ModelHost>, further: Rou
     protocol
         .router()
         .route(METRICS_PATH, get(tell))
-        .merge(further)
+        .merge(scoring.router())
         .layer(from_fn_with_state((Arc::clone(gate), Wire::Rest), pass))
 }
 
@@ -40,8 +41,9 @@ pub(crate) fn pattern(path: &str) -> &'static str {
     if path == METRICS_PATH {
         return METRICS_PATH;
     }
-    if parts.next() != Some("v2") {
-        return "";
+    match parts.next() {
+        Some("v2") => {}
+        first => return of_scoring(first, parts.collect::<Vec<_>>().as_slice()),
     }
     match parts.next() {
         None => "/v2",
@@ -58,6 +60,20 @@ pub(crate) fn pattern(path: &str) -> &'static str {
             _ => "",
         },
         Some(_) => "",
+    }
+}
+
+fn of_scoring(first: Option<&str>, parts: &[&str]) -> &'static str {
+    match (first, parts) {
+        (Some("invocations"), []) => "/invocations",
+        (Some("models"), [_, "invocations"] | [_, "versions", _, "invocations"]) => "/models/{model}/invocations",
+        (Some("predict"), [_] | [_, "versions", _]) => "/predict/{model}",
+        (Some("ping"), []) => "/ping",
+        (Some("health"), []) => "/health",
+        (Some("version"), []) => "/version",
+        (Some("openapi.json"), []) => "/openapi.json",
+        (Some("docs"), []) => "/docs",
+        _ => "",
     }
 }
 

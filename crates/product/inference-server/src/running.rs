@@ -2,12 +2,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use ropewalk_config::{ModelPlace, Serve};
 use ropewalk_inference::Engines;
-use ropewalk_serving::{HostLimits, ModelHost, PredictionSink};
+use ropewalk_serving::{HostLimits, ModelHost, PredictionSink, Route, RouteSettings};
 use ropewalk_store::files;
-use ropewalk_types::Ambient;
+use ropewalk_types::{Ambient, ModelName};
 
 use crate::repository::in_one_line;
 use crate::{Environment, InferenceServer, InferenceServerError, Listeners, ModelRepository, ServerOptions};
@@ -55,7 +54,6 @@ pub async fn begin(
     engines: Engines,
     log: Arc<dyn PredictionSink>,
     ambient: Arc<dyn Ambient>,
-    further: Router,
 ) -> Result<Started, InferenceServerError> {
     let options = ServerOptions::of(serve, environment)?;
     let listeners = Listeners::bind(&options).await?;
@@ -67,8 +65,14 @@ pub async fn begin(
     });
     let repository = ModelRepository::new(Arc::clone(&host), paths.collect(), serve.model.clone(), serve.model_control);
     let repository = Arc::new(repository);
-    let mut server = InferenceServer::start(listeners, &options, host, Some(Arc::clone(&repository)), further)?;
+    let mut server = InferenceServer::start(listeners, &options, host, Some(Arc::clone(&repository)))?;
     let notes = repository.start().await?;
+    for (name, settings) in &serve.route {
+        // Those of a registry's models are set when these are loaded.
+        if serve.models.iter().all(|model| !matches!(model, ModelPlace::Uri(_))) {
+            route_set(server.host(), name, settings)?;
+        }
+    }
     if repository.is_polled() {
         server.watch(Arc::clone(&repository), Duration::from_secs(serve.poll_seconds.max(1)));
     }
@@ -139,4 +143,16 @@ impl InferenceServerError {
     pub fn in_one_line(&self) -> String {
         in_one_line(self)
     }
+}
+
+/// Sends requests for a model as `[serve.route.NAME]` says.
+///
+/// # Errors
+/// The name is none, or the route names a version that is not loaded.
+pub fn route_set(host: &ModelHost, name: &str, settings: &RouteSettings) -> Result<(), InferenceServerError> {
+    let model = ModelName::new(name).map_err(|error| InferenceServerError::Options {
+        what: format!("[serve.route.{name}]: {error}"),
+        hint: "name a model that is served".to_owned(),
+    })?;
+    Ok(host.route_set(Route { model, settings: settings.clone() })?)
 }

@@ -3,8 +3,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
+use axum::http::Extensions;
 use ropewalk_listening::{Acceptor, ConnectionCounts, ConnectionTimes, Speaks, descriptors};
-use ropewalk_open_inference::OpenInference;
+use ropewalk_open_inference::{ClientName, OpenInference};
+use ropewalk_scoring::Scoring;
 use ropewalk_serving::{ModelHost, ModelMetadata};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -75,8 +77,7 @@ pub struct InferenceServer {
 }
 
 impl InferenceServer {
-    /// Begins to answer on ports that are taken. Until [`ready`](Self::ready) only that it lives; `further` are the routes
-    /// of other protocols, and clients load and unload what `repository` has where it is under their control.
+    /// Begins to answer on ports that are taken. Until [`ready`](Self::ready) only that it lives. Clients load and unload what `repository` has where it is under their control.
     ///
     /// # Errors
     /// The access log cannot be opened, or spans cannot be sent where they should.
@@ -85,7 +86,6 @@ impl InferenceServer {
         options: &ServerOptions,
         host: Arc<ModelHost>,
         repository: Option<Arc<ModelRepository>>,
-        further: Router,
     ) -> Result<Self, InferenceServerError> {
         let measures = Arc::new(Measures::default());
         let access = options.access_log.as_ref();
@@ -104,7 +104,9 @@ impl InferenceServer {
         if let Some(repository) = repository.filter(|repository| repository.is_explicit()) {
             protocol = protocol.with_repository(repository);
         }
-        let rest_router = routes::rest(&protocol, &host, further, &gate);
+        let client = |extensions: &Extensions| extensions.get::<ClientName>().map(|name| Arc::clone(&name.0));
+        let scoring = Scoring::new(Arc::clone(&host), options.scoring_limits()).with_client(client);
+        let rest_router = routes::rest(&protocol, &scoring, &host, &gate);
         let grpc_router = routes::grpc(&protocol, &gate)?;
         let acceptors = vec![
             acceptor(listeners.rest, Wire::Rest, rest_router, Arc::clone(&measures.rest)),

@@ -65,9 +65,7 @@ async fn run(arguments: &ServeArguments) -> Result<Ended, InferenceServerError> 
     let serve = arguments.over(configured);
     check(&serve)?;
     let (log, ambient) = (Arc::new(NoPredictionLog), Arc::new(SystemAmbient));
-    let further = axum::Router::new();
-    let Started { server, notes, .. } =
-        begin(&serve, &environment, engines(&environment), log, ambient, further).await?;
+    let Started { server, notes, .. } = begin(&serve, &environment, engines(&environment), log, ambient).await?;
     server.ready();
     for note in &notes {
         say(&format!("note: {note}"));

@@ -1,19 +1,20 @@
 //! Registered models behind the inference server: resolved, taken out of the store, and handed to its host.
 
 mod folder;
+mod following;
 mod found;
 
 use std::sync::Arc;
 
-use ropewalk_config::{ModelPlace, Serve};
+use ropewalk_config::Serve;
 use ropewalk_inference_server::{
-    Ended, Environment, InferenceServer, InferenceServerError, Started, begin, engines, model_settings, until_stopped,
+    Ended, Environment, InferenceServer, InferenceServerError, Started, begin, engines, until_stopped,
 };
-use ropewalk_serving::{HostedModel, ModelHost, ModelSettings, NoPredictionLog};
-use ropewalk_store::files::TemporaryDirectory;
-use ropewalk_types::{Ambient, Uri};
+use ropewalk_serving::NoPredictionLog;
+use ropewalk_types::Ambient;
 
 use crate::{OpenProject, ServerError, SystemAmbient, TrackingHome};
+use following::Following;
 pub(crate) use found::Found;
 
 /// A server of registered models.
@@ -22,8 +23,8 @@ pub struct ModelServer {
     server: InferenceServer,
     /// What was passed over or has no effect.
     notes: Vec<String>,
-    /// Folders that workers read their models from; they go with the server.
-    _folders: Vec<TemporaryDirectory>,
+    /// Follows the registry's aliases, and keeps the folders that workers read their models from; it ends with the server.
+    following: Option<Following>,
 }
 
 /// Serves models of files and folders, which need no project; their predictions are not logged.
@@ -32,10 +33,9 @@ pub struct ModelServer {
 /// What keeps the server from what `serve` says. Nothing listens then.
 pub async fn serve_files(serve: &Serve, environment: &Environment) -> Result<ModelServer, ServerError> {
     let (log, ambient) = (Arc::new(NoPredictionLog), Arc::new(SystemAmbient));
-    let further = axum::Router::new();
-    let Started { server, notes, .. } = begin(serve, environment, engines(environment), log, ambient, further).await?;
+    let Started { server, notes, .. } = begin(serve, environment, engines(environment), log, ambient).await?;
     server.ready();
-    Ok(ModelServer { server, notes, _folders: Vec::new() })
+    Ok(ModelServer { server, notes, following: None })
 }
 
 impl OpenProject {
@@ -62,32 +62,10 @@ impl TrackingHome {
     pub async fn serve_models(&self, serve: &Serve, environment: &Environment) -> Result<ModelServer, ServerError> {
         let ambient: Arc<dyn Ambient> = Arc::new(SystemAmbient);
         let log = self.prediction_log(&serve.log).await?;
-        let further = axum::Router::new();
-        let Started { server, notes, .. } =
-            begin(serve, environment, engines(environment), log, ambient, further).await?;
-        let mut folders = Vec::new();
-        for model in &serve.models {
-            if let ModelPlace::Uri(uri) = model {
-                folders.extend(self.model_load(server.host(), serve, uri).await?);
-            }
-        }
-        // The second round watches the aliases of `serve.models` from here: it has `self`, the host, and `model_load`.
+        let Started { server, notes, .. } = begin(serve, environment, engines(environment), log, ambient).await?;
+        let following = self.follow(server.host(), serve).await?;
         server.ready();
-        Ok(ModelServer { server, notes, _folders: folders })
-    }
-
-    /// Loads one model, and makes its version the default one.
-    async fn model_load(
-        &self,
-        host: &ModelHost,
-        serve: &Serve,
-        uri: &Uri,
-    ) -> Result<Option<TemporaryDirectory>, ServerError> {
-        let Found { name, version, digest, source, folder, .. } = self.model_find(uri).await?;
-        let settings = model_settings(ModelSettings::default(), serve.model.get(name.as_str()))?;
-        host.load(HostedModel { name: name.clone(), version, digest, source, settings }).await?;
-        host.default_set(&name, Some(version))?;
-        Ok(folder)
+        Ok(ModelServer { server, notes, following: Some(following) })
     }
 }
 
@@ -108,7 +86,9 @@ impl ModelServer {
     /// # Errors
     /// A listener breaks, or the log cannot be written.
     pub async fn until_stopped(self, told: impl FnOnce() + Send) -> Result<Ended, InferenceServerError> {
-        until_stopped(self.server, told).await
+        let ended = until_stopped(self.server, told).await;
+        drop(self.following);
+        ended
     }
 
     /// Stops: answers what is under way, and writes the rest of the log.
@@ -116,6 +96,8 @@ impl ModelServer {
     /// # Errors
     /// The log cannot be written.
     pub async fn stop(self) -> Result<(), ServerError> {
-        Ok(self.server.stop().await?)
+        let stopped = self.server.stop().await;
+        drop(self.following);
+        Ok(stopped?)
     }
 }

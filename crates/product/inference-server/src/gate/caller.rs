@@ -109,9 +109,9 @@ pub(super) async fn permitted(
     }
 }
 
-/// `/v2/models/MODEL/…` or `/predict/MODEL`; a name with escapes is read as it will be.
+/// `/v2/models/MODEL/…`, `/predict/MODEL` or `/models/MODEL/invocations`; a name with escapes is read as it will be.
 fn model_of_path(path: &str) -> Option<String> {
-    let rest = path.strip_prefix("/v2/models/").or_else(|| path.strip_prefix("/predict/"))?;
+    let rest = ["/v2/models/", "/predict/", "/models/"].iter().find_map(|before| path.strip_prefix(before))?;
     unescaped(rest.split('/').next()?)
 }
 

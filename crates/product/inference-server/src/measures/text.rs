@@ -1,3 +1,5 @@
+mod routes;
+
 use std::fmt::{Display, Write as _};
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
@@ -42,6 +44,7 @@ impl Measures {
     pub(crate) fn text(&self, statistics: &HostStatistics) -> String {
         let mut page = Page(String::with_capacity(8 << 10));
         models_write(&mut page, &statistics.models);
+        routes::write(&mut page, &statistics.routing);
         let log = statistics.log;
         page.single("ropewalk_predictions_logged_total", "counter", "Predictions that are kept.", log.logged);
         page.single("ropewalk_predictions_logging", "gauge", "Predictions on their way there.", log.logging);
