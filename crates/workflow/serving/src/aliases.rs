@@ -12,7 +12,7 @@ use serde::Serialize;
 pub use watching::run_alias_watch;
 
 /// Longest pause after a version that could not be loaded.
-const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 
 /// A model that is served from the registry, and the version that is loaded for it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,9 +11,9 @@ use crate::{ModelHost, ServingError};
 /// How long the registry may take to say where one alias points.
 const ASKING: Duration = Duration::from_secs(30);
 /// How long one version may take to be found and loaded.
-const LOADING: Duration = Duration::from_secs(30 * 60);
+const LOADING: Duration = Duration::from_mins(30);
 /// How long requests of a version that goes are waited for; those that are left are answered all the same.
-const DRAINING: Duration = Duration::from_secs(60);
+const DRAINING: Duration = Duration::from_mins(1);
 
 /// Follows the registry's aliases until it is dropped: asks every `every`, and does what the watcher says, one thing
 /// after the other.

@@ -85,12 +85,11 @@ impl ModelHost {
         let Some(live) = unasked.then(|| self.routes.get(name)).flatten() else {
             return Ok(Routed { target: self.models.target(name, version)?, way: None, prediction: None });
         };
-        let (way, prediction) = match id.filter(|id| !id.is_empty()) {
-            Some(id) => (live.way(&context.labels, id.as_bytes()), None),
-            None => {
-                let prediction = PredictionId::new(&self.ambient);
-                (live.way(&context.labels, prediction.to_string().as_bytes()), Some(prediction))
-            }
+        let (way, prediction) = if let Some(id) = id.filter(|id| !id.is_empty()) {
+            (live.way(&context.labels, id.as_bytes()), None)
+        } else {
+            let prediction = PredictionId::new(&self.ambient);
+            (live.way(&context.labels, prediction.to_string().as_bytes()), Some(prediction))
         };
         let (target, way) = self.follow(name, way)?;
         Ok(Routed { target, way: Some(way), prediction })

@@ -51,7 +51,7 @@ pub(super) struct Canary {
     step: usize,
     since_ms: Option<i64>,
     state: CanaryState,
-    canary: Tried,
+    tried: Tried,
     stable: Tried,
     binning: Binning,
     /// The last window in which the stable version had enough requests, for when it has none any more.
@@ -76,7 +76,7 @@ impl Canary {
             step: 0,
             since_ms: None,
             state: CanaryState::OnTrial,
-            canary: tried(),
+            tried: tried(),
             stable: tried(),
             binning: Binning::default(),
             baseline: None,
@@ -96,15 +96,14 @@ impl Canary {
     /// A request goes to that version. A version that was not there before begins the trial anew, but for one that was
     /// taken back: that stays so.
     pub(super) fn going(&mut self, side: Side, version: u64) {
-        let tried = self.tried(side);
-        if tried.version == Some(version) {
+        let before = self.side(side).version.replace(version);
+        if before.is_none_or(|before| before == version) {
             return;
         }
-        let (canary, stable) = (self.canary.version, self.stable.version);
+        let (canary, stable) = (self.tried.version, self.stable.version);
         let state = std::mem::replace(&mut self.state, CanaryState::OnTrial);
         *self = Self::new(self.settings.clone());
-        (self.canary.version, self.stable.version) = (canary, stable);
-        self.tried(side).version = Some(version);
+        (self.tried.version, self.stable.version) = (canary, stable);
         if matches!(state, CanaryState::RolledBack { .. }) {
             self.state = state;
         }
@@ -113,12 +112,12 @@ impl Canary {
     /// Counts a request, and judges.
     pub(super) fn record(&mut self, outcome: Outcome) -> Option<Verdict> {
         let Outcome { side, version, at_ms, went, output } = outcome;
-        if self.tried(side).version != Some(version) {
+        if self.side(side).version != Some(version) {
             // It was on its way when the version changed.
             return None;
         }
         self.since_ms.get_or_insert(at_ms);
-        self.tried(side).window.count(at_ms, went);
+        self.side(side).window.count(at_ms, went);
         self.observe(side, at_ms, output);
         if side == Side::Stable {
             return None;
@@ -133,24 +132,24 @@ impl Canary {
         let values = if side == Side::Stable { self.binning.learn(value) } else { vec![value] };
         for value in values {
             if let Some(bin) = self.binning.bin(value) {
-                self.tried(side).window.observe(at_ms, bin);
+                self.side(side).window.observe(at_ms, bin);
             }
         }
     }
 
     fn is_judged(&self) -> bool {
         let taken_back = matches!(self.state, CanaryState::RolledBack { .. });
-        !taken_back && self.canary.version != self.stable.version
+        !taken_back && self.tried.version != self.stable.version
     }
 
     fn judge(&mut self, at_ms: i64) -> Option<Verdict> {
         let least = self.settings.min_requests;
-        self.canary.window.total(at_ms);
+        self.tried.window.total(at_ms);
         let stable = self.stable.window.total(at_ms);
         if stable.requests >= least {
             self.baseline = Some(stable.clone());
         }
-        let canary = self.canary.window.last();
+        let canary = self.tried.window.last();
         if canary.requests < least {
             return None;
         }
@@ -207,15 +206,15 @@ impl Canary {
         })
     }
 
-    fn tried(&mut self, side: Side) -> &mut Tried {
+    fn side(&mut self, side: Side) -> &mut Tried {
         match side {
-            Side::Canary => &mut self.canary,
+            Side::Canary => &mut self.tried,
             Side::Stable => &mut self.stable,
         }
     }
 
     pub(super) fn statistics(&self) -> CanaryStatistics {
-        let (canary, stable) = (self.canary.window.last(), self.stable.window.last());
+        let (canary, stable) = (self.tried.window.last(), self.stable.window.last());
         let known = Some(stable).filter(|totals| totals.requests > 0).or(self.baseline.as_ref());
         CanaryStatistics {
             share: self.share(),

@@ -73,7 +73,7 @@ mod tests {
     #[test]
     fn numbers_are_equal_within_the_tolerance() {
         let answer = output("y", vec![0.0_f32, 1000.0, f32::NAN, f32::INFINITY]);
-        let compared = compare(&answer, &output("y", vec![0.001_f32, 1000.5, f32::NAN, f32::INFINITY]), 1e-3);
+        let compared = compare(&answer, &output("y", vec![0.0005_f32, 1000.5, f32::NAN, f32::INFINITY]), 1e-3);
         assert_eq!(compared, Compared { is_equal: true, largest_difference: 0.5 });
         assert!(!compare(&answer, &output("y", vec![0.01_f32, 1000.0, f32::NAN, f32::INFINITY]), 1e-3).is_equal);
         assert!(!compare(&answer, &output("y", vec![0.0_f32, 1000.0, 0.0, f32::INFINITY]), 1e-3).is_equal);

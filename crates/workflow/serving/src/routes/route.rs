@@ -177,7 +177,8 @@ impl RouteSettings {
             return Err("a `weight` of `split` is not a number from 0 on".to_owned());
         }
         let sum: f64 = self.split.iter().map(|part| part.weight).sum();
-        if !self.split.is_empty() && !(sum > 0.0 && sum.is_finite()) {
+        let has_sum = sum > 0.0 && sum.is_finite();
+        if !has_sum && !self.split.is_empty() {
             return Err("the weights of `split` have no sum above 0".to_owned());
         }
         if self.canary.is_some() && !self.split.is_empty() {

@@ -150,7 +150,7 @@ mod tests {
         }
         let total = window.total(1999);
         assert_eq!((total.requests, total.failed, total.observed()), (1000, 0, 1000));
-        assert_eq!(window.total(2950).requests, 100);
+        assert_eq!(window.total(2899).requests, 100);
         assert_eq!(window.total(1_000_000).requests, 0);
         assert_eq!(window.slots.len(), 0);
     }
