@@ -71,7 +71,7 @@ impl Tracer {
         }
         let span = Span {
             trace: given.as_ref().map_or(TraceId(random.max(1)), |parent| parent.trace),
-            span: SpanId(((random >> 64) as u64).max(1)),
+            id: SpanId(((random >> 64) as u64).max(1)),
             parent: given.map(|parent| parent.span),
             began: SystemTime::now(),
         };

@@ -61,8 +61,7 @@ impl World {
         let engines = Engines::new(vec![Arc::new(Patient { latch: Arc::clone(&latch) })]);
         let environment = Environment::from([("KEY".to_owned(), KEY.to_owned())]);
         let (log, ambient) = (Arc::new(NoPredictionLog), Arc::new(ManualAmbient::default()));
-        let Started { server, repository, .. } =
-            begin(&serve, &environment, engines, log, ambient, axum::Router::new()).await?;
+        let Started { server, repository, .. } = begin(&serve, &environment, engines, log, ambient).await?;
         Ok(Self { server, repository, folder, latch })
     }
 

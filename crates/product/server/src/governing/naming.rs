@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use ropewalk_config::{FILE_NAME, ProjectFile, Stage};
+use ropewalk_config::{FILE_NAME, ProjectFile};
 use ropewalk_types::DatasetName;
 use ropewalk_versions::{AddLinks, AddRequest, Added, DvcSurroundings, ImportPlan};
 

@@ -130,15 +130,12 @@ impl StageKind for PredictKind {
 
 impl PredictKind {
     async fn loaded(&self, settings: &PredictSettings, context: &StageContext) -> Result<Loaded, Failure> {
-        let (source, uri, folder) = match &settings.model {
-            Some(uri) => {
-                let found = self.home.model_find(uri).await?;
-                (found.source, Some(found.uri), found.folder)
-            }
-            None => {
-                let bytes = context.store.get_bytes(&context.input(SCORER)?.artifact.digest).await?;
-                (ModelSource::from(bytes), None, None)
-            }
+        let (source, uri, folder) = if let Some(uri) = &settings.model {
+            let found = self.home.model_find(uri).await?;
+            (found.source, Some(found.uri), found.folder)
+        } else {
+            let bytes = context.store.get_bytes(&context.input(SCORER)?.artifact.digest).await?;
+            (ModelSource::from(bytes), None, None)
         };
         let engines = self.engines.clone();
         let model = blocking::<_, Failed, _>(move || Ok(engines.load(&source, None, &LoadOptions::default())?));
@@ -185,11 +182,10 @@ async fn scored(
         let scorer = Scorer::new(model, &schema, &choice, keep.as_deref(), &prefix)?;
         let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let mut writer = None;
-        let mut write = |batch: &arrow::array::RecordBatch| -> Result<(), IngestError> {
-            writer.get_or_insert_with(|| TableWriter::new(batch.schema(), &scratch)).write(batch)
+        let mut write = |batch: &arrow::array::RecordBatch| -> Result<(), Failed> {
+            Ok(writer.get_or_insert_with(|| TableWriter::new(batch.schema(), &scratch)).write(batch)?)
         };
-        let (rows, rounded) =
-            score(batches(&tables, ROWS), &scorer, workers, &watch, |batch| write(batch).map_err(Failed::from))?;
+        let (rows, rounded) = score(batches(&tables, ROWS), &scorer, workers, &watch, |batch| write(batch))?;
         if rows == 0 {
             write(&scorer.empty(&schema)?.batch)?;
         }
