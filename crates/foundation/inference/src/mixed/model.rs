@@ -35,7 +35,8 @@ type Values = HashMap<String, Tensor>;
 const TRIALS: [usize; 2] = [2, 3];
 
 impl MixedModel {
-    /// Loads the parts one after another. Each is tried on zeros, from which the next one's input shapes are known.
+    /// Loads the parts one after another. Each is tried on zeros, from which the next one's input shapes are known; a
+    /// classical part that refuses zeros (an encoder that knows no category `0`) is taken to give what it declares.
     pub(super) fn new(
         model: &ModelProto,
         graph: &GraphProto,
@@ -54,8 +55,12 @@ impl MixedModel {
             }
             let names = piece.input.iter().map(|info| (info.name.clone(), !later.contains(info.name.as_str())));
             let stage = Stage { inputs: names.collect(), model: load(&with_graph(model, piece), part.side, options)? };
-            for values in &mut trials {
-                stage.run(values).map_err(|error| untried(graph, scope, part, &error))?;
+            for (values, open) in trials.iter_mut().zip(TRIALS) {
+                match (stage.run(values), part.side) {
+                    (Ok(()), _) => {}
+                    (Err(InferenceError::Evaluation { .. }), Side::Classical) => values.extend(stage.declared(open)?),
+                    (Err(error), _) => return Err(untried(graph, scope, part, &error)),
+                }
             }
             stages.push(stage);
         }
@@ -98,6 +103,14 @@ impl Stage {
         values.extend(made.into_iter().map(|named| (named.name, named.tensor)));
         Ok(())
     }
+
+    /// Zeros in place of its outputs.
+    fn declared(&self, open: usize) -> Result<Values, InferenceError> {
+        let outputs = self.model.signature().outputs.iter();
+        let infos =
+            outputs.map(|spec| InputInfo { name: &spec.name, element_type: spec.datatype, shape: spec.shape.clone() });
+        zeros(&infos.collect::<Vec<_>>(), open)
+    }
 }
 
 fn not_made(name: &str) -> InferenceError {
@@ -107,7 +120,7 @@ fn not_made(name: &str) -> InferenceError {
 fn zeros(infos: &[InputInfo<'_>], open: usize) -> Result<Values, InferenceError> {
     let tensors = infos.iter().map(|info| {
         let tensor = trial(info, open).ok_or_else(|| InferenceError::InvalidGraph {
-            place: format!("input `{}`", info.name),
+            place: format!("value `{}`", info.name),
             reason: "it is too large to try the graph on zeros, from which its parts are known".to_owned(),
         })?;
         Ok((info.name.to_owned(), tensor))
@@ -138,7 +151,7 @@ fn piece(
     from_before.sort_unstable();
     let input = from_before.into_iter().map(|name| boundary(name, trials)).collect::<Result<_, _>>()?;
     let output = made.into_iter().filter(|name| later.contains(name)).map(|name| {
-        let declared = || graph.output.iter().find(|info| info.name == name).cloned();
+        let declared = || graph.output.iter().chain(&graph.value_info).find(|info| info.name == name).cloned();
         match part.side {
             Side::Classical => declared().unwrap_or_else(|| value_info(name, 0, None)),
             Side::Network => {
