@@ -14,7 +14,7 @@ use proto::grpc_inference_service_client::GrpcInferenceServiceClient;
 use proto::model_infer_request::InferInputTensor;
 
 /// A request that takes longer is given up.
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_mins(1);
 /// Longest of an answer's text that is told.
 const SAID: usize = 500;
 

@@ -133,9 +133,8 @@ async fn client(shared: Arc<Shared>, mut stop: watch::Receiver<bool>) -> Seen {
 }
 
 async fn asks(shared: &Shared, seen: &mut Seen) {
-    let mut client = match shared.endpoint.client().await {
-        Ok(client) => client,
-        Err(_) => return seen.failed("connection"),
+    let Ok(mut client) = shared.endpoint.client().await else {
+        return seen.failed("connection");
     };
     while let Some(due) = shared.due() {
         sleep_until(due).await;

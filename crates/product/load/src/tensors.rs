@@ -1,3 +1,5 @@
+use std::fmt::Write as _;
+
 use bytes::Bytes;
 use ropewalk_inference::{NamedTensor, Tensor, TensorData};
 use ropewalk_open_inference::{decode_json, encode_binary};
@@ -91,7 +93,8 @@ pub(crate) fn binary_body(inputs: &[NamedTensor]) -> (Vec<u8>, usize) {
     let json = body(inputs, |tensor, text| {
         let before = binary.len();
         encode_binary(&tensor.data, &mut binary);
-        text.push_str(&format!(",\"parameters\":{{\"binary_data_size\":{}}}", binary.len() - before));
+        // Writing to a String never fails.
+        let _ = write!(text, ",\"parameters\":{{\"binary_data_size\":{}}}", binary.len() - before);
     });
     // Asked in binary, answered in binary.
     let json = format!("{{\"parameters\":{{\"binary_data_output\":true}},{}", json.get(1..).unwrap_or_default());
@@ -110,7 +113,7 @@ fn body(inputs: &[NamedTensor], mut data: impl FnMut(&Tensor, &mut String)) -> S
         text.push_str("{\"name\":");
         push_text(&input.name, &mut text);
         let (datatype, shape) = (input.tensor.element_type(), &input.tensor.shape);
-        text.push_str(&format!(",\"datatype\":\"{datatype}\",\"shape\":{shape:?}"));
+        let _ = write!(text, ",\"datatype\":\"{datatype}\",\"shape\":{shape:?}");
         data(&input.tensor, &mut text);
         text.push('}');
     }

@@ -157,7 +157,7 @@ mod tests {
     use super::*;
 
     fn read(datatype: ElementType, cell: Json, reading: Reading) -> Option<TensorData> {
-        elements(datatype, std::iter::once(&cell), reading).ok()
+        elements(datatype, [cell].iter(), reading).ok()
     }
 
     fn text(value: &str) -> Json {

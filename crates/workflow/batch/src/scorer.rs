@@ -66,8 +66,9 @@ impl Scorer {
             columns.push(column);
         };
         if rows == 0 {
-            let outputs = &self.model.signature().outputs;
-            outputs.iter().for_each(|output| add(answers::empty(output, &self.named(&output.name), &*self.model)));
+            for output in &self.model.signature().outputs {
+                add(answers::empty(output, &self.named(&output.name), &*self.model));
+            }
         } else {
             let inputs = self.mapping.tensors(batch, first, &mut rounded)?;
             let last = first + rows as u64 - 1;

@@ -78,7 +78,7 @@ async fn it_can_be_stopped_with_what_there_is() {
     let endpoint = Endpoint::new(&address, Transport::RestJson, "m", None, None).unwrap();
     let request = endpoint.request(1, None).await.unwrap();
     let (stop, stopped) = watch::channel(false);
-    let plan = LoadPlan { concurrency: 2, seconds: Duration::from_secs(3600), rate: None };
+    let plan = LoadPlan { concurrency: 2, seconds: Duration::from_hours(1), rate: None };
     let loading = tokio::spawn(async move { load(&endpoint, &request, plan, stopped).await });
     tokio::time::sleep(Duration::from_millis(50)).await;
     stop.send(true).unwrap();

@@ -68,14 +68,16 @@ pub(super) fn shared() -> Map<String, Value> {
 
 /// `KEY.Row`, `KEY.Answer` and `KEY.InferRequest`; `labelled` are the outputs that are objects by class.
 pub(super) fn of_model(key: &str, model: &ModelMetadata, labelled: &[String]) -> [(String, Value); 3] {
-    let outputs = model.signature.outputs.iter().map(|spec| {
-        let by_class = json!({"type": "object", "additionalProperties": element(spec.datatype)});
+    let output = |spec: &TensorSpec| {
         let plain = value(spec);
-        let is_labelled = labelled.contains(&spec.name);
-        (spec.name.clone(), if is_labelled { json!({"oneOf": [by_class, plain]}) } else { plain })
-    });
+        if !labelled.contains(&spec.name) {
+            return plain;
+        }
+        let by_class = json!({"type": "object", "additionalProperties": element(spec.datatype)});
+        json!({"oneOf": [by_class, plain]})
+    };
     let inputs = model.signature.inputs.iter();
-    let answer = object(&model.signature.outputs, outputs.collect(), model.name.as_str());
+    let answer = object(&model.signature.outputs, output, model.name.as_str());
     let infer = json!({
         "type": "object",
         "required": ["inputs"],
@@ -95,8 +97,7 @@ pub(super) fn of_model(key: &str, model: &ModelMetadata, labelled: &[String]) ->
 /// One object of raw columns.
 fn row(model: &ModelMetadata) -> Value {
     let inputs = &model.signature.inputs;
-    let named =
-        object(inputs, inputs.iter().map(|spec| (spec.name.clone(), value(spec))).collect(), model.name.as_str());
+    let named = object(inputs, value, model.name.as_str());
     match inputs.as_slice() {
         [spec] if !holds_one(spec) => {
             let mut values = json!({
@@ -115,7 +116,8 @@ fn row(model: &ModelMetadata) -> Value {
     }
 }
 
-fn object(specs: &[TensorSpec], properties: Map<String, Value>, title: &str) -> Value {
+fn object(specs: &[TensorSpec], property: impl Fn(&TensorSpec) -> Value, title: &str) -> Value {
+    let properties: Map<String, Value> = specs.iter().map(|spec| (spec.name.clone(), property(spec))).collect();
     json!({
         "title": title,
         "type": "object",

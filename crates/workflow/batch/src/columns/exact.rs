@@ -53,14 +53,10 @@ macro_rules! floats {
             const ABSENT: Option<Self> = Some($nan);
 
             fn whole(value: i128) -> Option<Self> {
-                // An i128 that is no f64 is no narrower float.
-                let wide = value as f64;
-                if wide as i128 != value {
-                    return None;
-                }
-                let narrow: Self = $from(wide);
+                let narrow: Self = $from(value as f64);
                 let back: f64 = $to(narrow);
-                (back == wide).then_some(narrow)
+                // Whole as `value` is, and so the cast back loses nothing; what is infinite would saturate.
+                (back.is_finite() && back as i128 == value).then_some(narrow)
             }
 
             fn float(value: f64) -> Option<(Self, bool)> {
@@ -69,7 +65,7 @@ macro_rules! floats {
                 if value.is_finite() && !back.is_finite() {
                     return None;
                 }
-                Some((narrow, !value.is_nan() && back != value))
+                Some((narrow, !value.is_nan() && back.total_cmp(&value).is_ne()))
             }
         }
     )* };
