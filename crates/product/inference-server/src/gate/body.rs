@@ -72,17 +72,13 @@ impl Metered {
         let units = needed.max(self.reserved).div_ceil(UNIT);
         let least = needed.div_ceil(UNIT);
         let ask = |units: usize| Arc::clone(store).try_acquire_many_owned(u32::try_from(units).unwrap_or(u32::MAX));
-        match ask(units).or_else(|_| ask(least)) {
-            Ok(permit) => {
-                self.reserved += permit.num_permits() * UNIT;
-                self.overrun.hold(permit);
-                Ok(())
-            }
-            Err(_) => {
-                self.overrun.0.cut.store(true, Ordering::Relaxed);
-                Err(Error::other("too many long requests are being read"))
-            }
-        }
+        let Ok(permit) = ask(units).or_else(|_| ask(least)) else {
+            self.overrun.0.cut.store(true, Ordering::Relaxed);
+            return Err(Error::other("too many long requests are being read"));
+        };
+        self.reserved += permit.num_permits() * UNIT;
+        self.overrun.hold(permit);
+        Ok(())
     }
 
     fn is_late(&mut self, context: &mut Context<'_>) -> bool {
