@@ -114,8 +114,6 @@ async fn mistakes_are_the_clients_and_say_where() {
         unnamed.contains("expected columns named `carrier`, `distance`, `hour`, found 1 without names"),
         "{unnamed}"
     );
-    let uneven = ask(r#"{"inputs": {"carrier": ["UA"], "hour": [1, 2], "distance": [1]}}"#).await;
-    assert!(!uneven.is_empty());
 }
 
 #[tokio::test]
@@ -143,10 +141,7 @@ async fn bodies_are_bounded() {
     let refused = post_json(&router, "/invocations", rows).await.refusal(413, "BAD_REQUEST");
     assert_eq!(refused, "the request has 1001 rows, the limit is 1000");
     // Longer than what is read and written on the reactor.
-    let most = format!(
-        "{{\"inputs\": [{}]}}",
-        vec!["[1,2,3]        ".repeat(1); 1000].join(&" ".repeat(100)).replace(" [", ",[")
-    );
+    let most = format!("{{\"inputs\": [{}]}}", vec!["[1,2,3]"; 1000].join(&" ".repeat(100)).replace(" [", ",["));
     assert!(most.len() > 100_000);
     assert_eq!(post_json(&router, "/invocations", most).await.predictions()["sum"].as_array().unwrap().len(), 1000);
 }
