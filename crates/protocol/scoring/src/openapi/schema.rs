@@ -75,7 +75,7 @@ pub(super) fn of_model(key: &str, model: &ModelMetadata, labelled: &[String]) ->
         (spec.name.clone(), if is_labelled { json!({"oneOf": [by_class, plain]}) } else { plain })
     });
     let inputs = model.signature.inputs.iter();
-    let answer = object(&model.signature.outputs, outputs.collect(), model.name.as_str());
+    let answer = object(&model.signature.outputs, &outputs.collect(), model.name.as_str());
     let infer = json!({
         "type": "object",
         "required": ["inputs"],
@@ -95,8 +95,8 @@ pub(super) fn of_model(key: &str, model: &ModelMetadata, labelled: &[String]) ->
 /// One object of raw columns.
 fn row(model: &ModelMetadata) -> Value {
     let inputs = &model.signature.inputs;
-    let named =
-        object(inputs, inputs.iter().map(|spec| (spec.name.clone(), value(spec))).collect(), model.name.as_str());
+    let properties = inputs.iter().map(|spec| (spec.name.clone(), value(spec))).collect();
+    let named = object(inputs, &properties, model.name.as_str());
     match inputs.as_slice() {
         [spec] if !holds_one(spec) => {
             let mut values = json!({
@@ -115,7 +115,7 @@ fn row(model: &ModelMetadata) -> Value {
     }
 }
 
-fn object(specs: &[TensorSpec], properties: Map<String, Value>, title: &str) -> Value {
+fn object(specs: &[TensorSpec], properties: &Map<String, Value>, title: &str) -> Value {
     json!({
         "title": title,
         "type": "object",
