@@ -13,6 +13,8 @@ pub struct ScoringLimits {
     pub columns: usize,
     /// Cells of one table, and bytes of the texts in it: a Parquet file of some kilobytes may hold any number of them.
     pub cells: usize,
+    /// Bytes of a Parquet file without its compression, as the file says it.
+    pub parquet_bytes: usize,
     /// Requests that are read, answered or written at the same time; past that, 503.
     pub requests: usize,
 }
@@ -25,6 +27,7 @@ impl Default for ScoringLimits {
             rows: 1 << 20,
             columns: 1 << 14,
             cells: 16 << 20,
+            parquet_bytes: 256 << 20,
             requests: 1024,
         }
     }

@@ -9,6 +9,7 @@ use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::file::metadata::RowGroupMetaData;
 
 use crate::cells::Reading;
 use crate::json::Json;
@@ -22,6 +23,12 @@ pub(super) fn read(body: Bytes, limits: &ScoringLimits) -> Result<Table, Scoring
     let builder = ParquetRecordBatchReaderBuilder::try_new(body).map_err(|problem| wrong(&problem))?;
     let rows = usize::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or(usize::MAX);
     within(rows, builder.schema().fields().len(), limits)?;
+    let sizes = builder.metadata().row_groups().iter().flat_map(RowGroupMetaData::columns);
+    let size = sizes
+        .fold(0_u64, |size, column| size.saturating_add(u64::try_from(column.uncompressed_size()).unwrap_or(u64::MAX)));
+    if size > limits.parquet_bytes as u64 {
+        return Err(ScoringError::TooManyCells { what: "bytes without compression", limit: limits.parquet_bytes });
+    }
     let index = index_columns(&builder);
     let names: Vec<String> = builder.schema().fields().iter().map(|field| field.name().clone()).collect();
     let mut columns: Vec<Vec<Json>> = names.iter().map(|_| Vec::new()).collect();

@@ -181,6 +181,9 @@ fn mistakes_in_parquet_are_named() {
     assert_eq!(wrong(long), "the table has more than 5 rows");
     let texts = file(vec![("a", Arc::new(StringArray::from(vec!["x".repeat(11), "y".repeat(11)])))]);
     assert_eq!(wrong(texts), "the table has more than 20 values and bytes of text");
+    let limits = ScoringLimits { parquet_bytes: 10, ..ScoringLimits::default() };
+    let one = file(vec![("a", Arc::new(Int64Array::from(vec![1])))]);
+    assert!(Kind::Parquet.read(one, &limits).unwrap_err().to_string().ends_with("10 bytes without compression"));
 }
 
 proptest::proptest! {
