@@ -85,3 +85,12 @@ def grpc():
 def case():
     cases = {}
     return lambda name: cases.setdefault(name, Case(name))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def loaded():
+    """Where clients load and unload models, none is loaded at the start."""
+    if CONTROL:
+        with triton_http.InferenceServerClient(REST_URL) as client:
+            for folder in sorted(path.parent.name for path in MODELS.glob("*/model.onnx")):
+                client.load_model(folder)

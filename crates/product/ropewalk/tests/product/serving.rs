@@ -52,3 +52,13 @@ fn tritons_clients_work_unmodified() {
         passes(suite.env("MODELS", &folder).env("CONTROL", control));
     }
 }
+
+#[test]
+fn mlflows_clients_score() {
+    let scratch = tempfile::tempdir().expect("folder");
+    let folder = models(&scratch, "scoring_suite/make_models.py");
+    let model = folder.join("zipmap.onnx");
+    let served = Served::start(scratch.path(), &[model.to_str().expect("text")]);
+    let mut suite = suite("scoring_suite", scratch.path());
+    passes(suite.env("SCORING_URL", served.url("rest_url")).env("SCORING_ONNX", &model).env_remove("SCORING_MODEL"));
+}
