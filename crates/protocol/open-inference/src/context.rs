@@ -97,8 +97,8 @@ mod tests {
 
     #[test]
     fn deadlines_are_read_in_every_unit() {
-        assert_eq!(read("2H"), Some(Duration::from_secs(7200)));
-        assert_eq!(read("3M"), Some(Duration::from_secs(180)));
+        assert_eq!(read("2H"), Some(Duration::from_hours(2)));
+        assert_eq!(read("3M"), Some(Duration::from_mins(3)));
         assert_eq!(read("99999999S"), Some(Duration::from_secs(99_999_999)));
         assert_eq!((read("5m"), read("6u")), (Some(Duration::from_millis(5)), Some(Duration::from_micros(6))));
         assert_eq!(read("7n"), Some(Duration::from_nanos(7)));

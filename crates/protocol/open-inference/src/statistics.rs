@@ -32,9 +32,9 @@ fn translate(model: &ropewalk_serving::ModelStatistics) -> ModelStatistics {
     let none = Some(StatisticDuration::default());
     let batch = |batch: &BatchStatistics| InferBatchStatistics {
         batch_size: batch.batch_size,
-        compute_input: duration(batch.compute_input),
-        compute_infer: duration(batch.compute_infer),
-        compute_output: duration(batch.compute_output),
+        compute_input: Some(duration(batch.compute_input)),
+        compute_infer: Some(duration(batch.compute_infer)),
+        compute_output: Some(duration(batch.compute_output)),
     };
     ModelStatistics {
         name: model.model.to_string(),
@@ -43,12 +43,12 @@ fn translate(model: &ropewalk_serving::ModelStatistics) -> ModelStatistics {
         inference_count: model.inference_count,
         execution_count: model.execution_count,
         inference_stats: Some(InferStatistics {
-            success: duration(model.success),
-            fail: duration(model.fail),
-            queue: duration(model.queue),
-            compute_input: duration(model.compute_input),
-            compute_infer: duration(model.compute_infer),
-            compute_output: duration(model.compute_output),
+            success: Some(duration(model.success)),
+            fail: Some(duration(model.fail)),
+            queue: Some(duration(model.queue)),
+            compute_input: Some(duration(model.compute_input)),
+            compute_infer: Some(duration(model.compute_infer)),
+            compute_output: Some(duration(model.compute_output)),
             cache_hit: none,
             cache_miss: none,
         }),
@@ -57,6 +57,6 @@ fn translate(model: &ropewalk_serving::ModelStatistics) -> ModelStatistics {
     }
 }
 
-fn duration(elapsed: Elapsed) -> Option<StatisticDuration> {
-    Some(StatisticDuration { count: elapsed.count, ns: elapsed.ns })
+fn duration(elapsed: Elapsed) -> StatisticDuration {
+    StatisticDuration { count: elapsed.count, ns: elapsed.ns }
 }
