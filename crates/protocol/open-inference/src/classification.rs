@@ -64,10 +64,15 @@ fn spelled(value: &str, index: usize, labels: Option<&TensorData>) -> Bytes {
     text.into()
 }
 
-/// Floating point numbers have six digits after the point, as Triton writes them.
-#[expect(clippy::cast_lossless, reason = "of some types it is not")]
+/// Floating point numbers have six digits after the point, as Triton writes them. Whole numbers beyond 2^53 that are
+/// one double are equals.
 fn values(data: &TensorData) -> Result<Vec<Value>, &'static str> {
     macro_rules! whole {
+        ($values:expr) => {
+            $values.iter().map(|value| Value { order: f64::from(*value), text: value.to_string() }).collect()
+        };
+    }
+    macro_rules! long {
         ($values:expr) => {
             $values.iter().map(|value| Value { order: *value as f64, text: value.to_string() }).collect()
         };
@@ -85,11 +90,11 @@ fn values(data: &TensorData) -> Result<Vec<Value>, &'static str> {
         TensorData::Uint8(values) => whole!(values),
         TensorData::Uint16(values) => whole!(values),
         TensorData::Uint32(values) => whole!(values),
-        TensorData::Uint64(values) => whole!(values),
+        TensorData::Uint64(values) => long!(values),
         TensorData::Int8(values) => whole!(values),
         TensorData::Int16(values) => whole!(values),
         TensorData::Int32(values) => whole!(values),
-        TensorData::Int64(values) => whole!(values),
+        TensorData::Int64(values) => long!(values),
         TensorData::Fp16(values) => floating!(values),
         TensorData::Bf16(values) => floating!(values),
         TensorData::Fp32(values) => floating!(values),
