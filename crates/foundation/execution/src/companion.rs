@@ -194,7 +194,7 @@ mod tests {
 
     #[test]
     fn it_inherits_no_more_than_is_said() {
-        let running = companion("env | cut -d= -f1 | sort | tr '\\n' ' ' >&0").start().unwrap();
+        let running = companion("(env | cut -d= -f1 | sort | tr '\\n' ' ') >&0").start().unwrap();
         let mut heard = String::new();
         running.socket().read_to_string(&mut heard).unwrap();
         let known = ["GREETING", "HOME", "LANG", "PATH", "PWD", "OLDPWD", "SHLVL", "_"];

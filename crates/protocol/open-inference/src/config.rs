@@ -1,5 +1,6 @@
 //! The model configuration extension: how a model is served, in Triton's words.
 
+use ropewalk_inference::EngineName;
 use ropewalk_serving::{ModelMetadata, ModelSettings};
 use ropewalk_types::{ElementType, TensorSpec};
 use serde_json::{Value, json};
@@ -17,7 +18,10 @@ const ROWS: i32 = 1 << 20;
 
 /// A model's platform as its metadata says it.
 pub(crate) fn platform(metadata: &ModelMetadata) -> String {
-    format!("{}_onnx", metadata.engine)
+    match metadata.engine {
+        EngineName::Python => "mlflow_python".to_owned(),
+        engine => format!("{engine}_onnx"),
+    }
 }
 
 /// The configuration of a model, with its settings.

