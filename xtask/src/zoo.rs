@@ -13,8 +13,10 @@ const SCRIPTS: &str = "tests/python";
 const REQUIREMENTS: &str = "tests/python/zoo-requirements.txt";
 
 /// Scripts that write a folder, the modules that each is made of, and where the tests find the folder.
-const MADE: [(&str, &[&str], &str); 1] =
-    [("onnx_zoo", &["onnx_zoo", "onnx_estimators", "onnx_networks"], "ROPEWALK_ONNX_ZOO")];
+const MADE: [(&str, &[&str], &str); 2] = [
+    ("onnx_zoo", &["onnx_zoo", "onnx_estimators", "onnx_networks"], "ROPEWALK_ONNX_ZOO"),
+    ("onnx_specification", &["onnx_specification"], "ROPEWALK_ONNX_SPECIFICATION"),
+];
 
 /// A folder that a script has written.
 pub(crate) struct Made {
