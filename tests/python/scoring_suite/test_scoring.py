@@ -18,14 +18,14 @@ def check_rows(predictions, expected):
     assert [row[label] for row in predictions] == labels
     assert [set(row) for row in predictions] == [{label, probability}] * len(labels)
     for row, wanted in zip(predictions, by_class, strict=True):
-        assert row[probability] == pytest.approx(wanted, rel=1e-5)
+        assert row[probability] == pytest.approx(wanted, rel=1e-5, abs=1e-6)
 
 
 def check_columns(predictions, expected):
     (label, probability), labels, by_class = expected
     assert predictions[label] == labels
     for found, wanted in zip(predictions[probability], by_class, strict=True):
-        assert found == pytest.approx(wanted, rel=1e-5)
+        assert found == pytest.approx(wanted, rel=1e-5, abs=1e-6)
 
 
 def test_ping_health_and_version(root):

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex};
 
-use ropewalk_config::{ModelPlace, Serve, ServeKey};
+use ropewalk_config::{ModelPlace, ModelSettingsTable, Serve, ServeBatching, ServeKey};
 use ropewalk_inference::onnx::{Attribute, GraphBuilder};
 use ropewalk_inference::{
     EmbeddedEngine, Engine, EngineName, Engines, InferenceError, LoadOptions, Model, ModelSource, NamedTensor,
@@ -56,6 +56,9 @@ impl World {
         files::write_atomic(&file, &doubling()).expect("model");
         let mut serve = Serve { port: 0, grpc_port: 0, ..Serve::default() };
         serve.models = vec![ModelPlace::Path { name: None, path: file }];
+        // Evaluated on threads of its own, which a test may hold up: never on the one that read the request.
+        let batching = Some(ServeBatching { max_rows: 8, max_delay_us: 0 });
+        serve.model.insert("rope".to_owned(), ModelSettingsTable { batching, ..ModelSettingsTable::default() });
         change(&mut serve);
         let latch = Arc::new(Latch::default());
         let engines = Engines::new(vec![Arc::new(Patient { latch: Arc::clone(&latch) })]);
