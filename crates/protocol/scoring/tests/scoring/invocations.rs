@@ -10,7 +10,7 @@ const SPLIT: &str = r#"{"dataframe_split": {"columns": ["hour", "carrier", "dist
 fn rows() -> Value {
     json!([
         {"label": 7, "probability": {"0": 0.75, "1": 0.25}},
-        {"label": 8, "probability": {"0": 0.4995, "1": 0.5005}},
+        {"label": 8, "probability": {"0": 0.499_499_98, "1": 0.5005}},
     ])
 }
 
@@ -32,7 +32,7 @@ async fn a_data_frame_is_answered_row_by_row() {
 async fn tensors_are_answered_output_by_output() {
     let router = routes(&["columns"]).await;
     let inputs = r#"{"inputs": {"hour": [7, 8], "carrier": [["UA"], ["AA"]], "distance": [[250], [500.5]]}}"#;
-    let wanted = json!({"label": [7, 8], "probability": [{"0": 0.75, "1": 0.25}, {"0": 0.4995, "1": 0.5005}]});
+    let wanted = json!({"label": [7, 8], "probability": [{"0": 0.75, "1": 0.25}, {"0": 0.499_499_98, "1": 0.5005}]});
     assert_eq!(post_json(&router, "/invocations", inputs).await.predictions(), wanted);
     let instances = r#"{"instances": [{"hour": 7, "carrier": "UA", "distance": 250},
         {"hour": 8, "carrier": "AA", "distance": 500.5}]}"#;
