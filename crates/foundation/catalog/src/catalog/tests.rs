@@ -272,7 +272,8 @@ async fn a_lost_transaction_fails_the_whole_group_and_the_next_one_works() {
 async fn a_caller_that_goes_away_does_not_take_its_work_back() {
     let catalog = Catalog::in_memory(&[HEMP]).await.expect("open");
     let left = catalog.write(|connection| hemp_insert(connection, 1));
-    assert!(futures::FutureExt::now_or_never(left).is_none());
+    // Asked once and dropped. On a fast machine it may be done by then, and there is nothing that could be taken back.
+    let _ = futures::FutureExt::now_or_never(left);
     catalog.write(|connection| hemp_insert(connection, 2)).await.expect("write");
     assert_eq!(hemp_count(&catalog).await, 2);
 }
