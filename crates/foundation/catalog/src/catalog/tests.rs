@@ -260,7 +260,25 @@ async fn a_lost_transaction_fails_the_whole_group_and_the_next_one_works() {
         })
     });
     let third = catalog.write(|connection| hemp_insert(connection, 3));
-    let (first, second, third) = tokio::join!(first, second, third);
+    // They become one group, because they queue while another is held.
+    let (begun, begins) = tokio::sync::oneshot::channel();
+    let (open, gate) = tokio::sync::oneshot::channel::<()>();
+    let held = catalog.write(move |_| {
+        Box::pin(async move {
+            begun.send(()).expect("the test waits");
+            gate.await.expect("the test opens");
+            Ok::<_, CatalogError>(())
+        })
+    });
+    let queued = async {
+        begins.await.expect("it is done");
+        let mut three = Box::pin(async { tokio::join!(first, second, third) });
+        assert!(futures::FutureExt::now_or_never(&mut three).is_none());
+        open.send(()).expect("it waits");
+        three.await
+    };
+    let (held, (first, second, third)) = tokio::join!(held, queued);
+    held.expect("held");
     assert!(matches!(first, Err(CatalogError::NotCommitted(_))), "{first:?}");
     assert!(matches!(second, Err(CatalogError::NotCommitted(_))), "{second:?}");
     assert!(matches!(third, Err(CatalogError::NotCommitted(_))), "{third:?}");
