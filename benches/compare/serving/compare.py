@@ -285,7 +285,7 @@ def measure_fastapi(options, folder: pathlib.Path, expected) -> dict:
 
 def measure_mlserver(options, folder: pathlib.Path, row, expected) -> dict:
     port, raw, metrics = free_port(), free_port(), free_port()
-    settings = {"debug": False, "host": "127.0.0.1", "http_port": port, "grpc_port": raw, "metrics_port": metrics, "parallel_workers": 1}
+    settings = {"debug": False, "host": "127.0.0.1", "http_port": port, "grpc_port": raw, "metrics_port": metrics, "parallel_workers": 0}
     (folder / "mlserver" / "settings.json").write_text(json.dumps(settings))
     command = [str(pathlib.Path(sys.executable).with_name("mlserver")), "start", str(folder / "mlserver")]
     server = Server("mlserver", command, f"http://127.0.0.1:{port}/v2/models/{MODEL}/ready", folder)
