@@ -118,6 +118,30 @@ impl Tensor {
         }
     }
 
+    /// A tensor to try a model with: zeros (as text `0`), with `open` for each extent that a request chooses; none if it
+    /// would have more than `most` elements.
+    pub fn zeros(element_type: ElementType, shape: &[i64], open: usize, most: usize) -> Option<Self> {
+        let shape: Vec<usize> = shape.iter().map(|extent| usize::try_from(*extent).unwrap_or(open)).collect();
+        let count = element_count(&shape).filter(|count| *count <= most)?;
+        let data: TensorData = match element_type {
+            ElementType::Bool => vec![false; count].into(),
+            ElementType::Uint8 => vec![0_u8; count].into(),
+            ElementType::Uint16 => vec![0_u16; count].into(),
+            ElementType::Uint32 => vec![0_u32; count].into(),
+            ElementType::Uint64 => vec![0_u64; count].into(),
+            ElementType::Int8 => vec![0_i8; count].into(),
+            ElementType::Int16 => vec![0_i16; count].into(),
+            ElementType::Int32 => vec![0_i32; count].into(),
+            ElementType::Int64 => vec![0_i64; count].into(),
+            ElementType::Fp16 => vec![f16::ZERO; count].into(),
+            ElementType::Bf16 => vec![bf16::ZERO; count].into(),
+            ElementType::Fp32 => vec![0_f32; count].into(),
+            ElementType::Fp64 => vec![0_f64; count].into(),
+            ElementType::Bytes => vec![Bytes::from_static(b"0"); count].into(),
+        };
+        Some(Self { shape, data })
+    }
+
     /// The type of the elements.
     pub fn element_type(&self) -> ElementType {
         self.data.element_type()

@@ -1,7 +1,5 @@
-use bytes::Bytes;
-use half::{bf16, f16};
-use ropewalk_inference::{NamedTensor, Tensor, TensorData};
-use ropewalk_types::{ElementType, Signature, TensorSpec};
+use ropewalk_inference::{NamedTensor, Tensor};
+use ropewalk_types::{Signature, TensorSpec};
 
 /// The most elements of an input that is made up.
 const ELEMENTS: usize = 1 << 22;
@@ -12,32 +10,14 @@ pub(crate) fn made_up(signature: &Signature) -> Option<Vec<NamedTensor>> {
 }
 
 fn zeros(spec: &TensorSpec) -> Option<Tensor> {
-    let shape: Vec<usize> = spec.shape.iter().map(|extent| usize::try_from(*extent).unwrap_or(1)).collect();
-    let count = shape.iter().try_fold(1_usize, |product, extent| product.checked_mul(*extent))?;
-    if count > ELEMENTS {
-        return None;
-    }
-    let data = match spec.datatype {
-        ElementType::Bool => TensorData::Bool(vec![false; count]),
-        ElementType::Uint8 => TensorData::Uint8(vec![0; count]),
-        ElementType::Uint16 => TensorData::Uint16(vec![0; count]),
-        ElementType::Uint32 => TensorData::Uint32(vec![0; count]),
-        ElementType::Uint64 => TensorData::Uint64(vec![0; count]),
-        ElementType::Int8 => TensorData::Int8(vec![0; count]),
-        ElementType::Int16 => TensorData::Int16(vec![0; count]),
-        ElementType::Int32 => TensorData::Int32(vec![0; count]),
-        ElementType::Int64 => TensorData::Int64(vec![0; count]),
-        ElementType::Fp16 => TensorData::Fp16(vec![f16::ZERO; count]),
-        ElementType::Bf16 => TensorData::Bf16(vec![bf16::ZERO; count]),
-        ElementType::Fp32 => TensorData::Fp32(vec![0.0; count]),
-        ElementType::Fp64 => TensorData::Fp64(vec![0.0; count]),
-        ElementType::Bytes => TensorData::Bytes(vec![Bytes::from_static(b"0"); count]),
-    };
-    Tensor::new(shape, data).ok()
+    Tensor::zeros(spec.datatype, &spec.shape, 1, ELEMENTS)
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use ropewalk_types::ElementType;
+
     use super::*;
 
     fn spec(datatype: ElementType, shape: &[i64]) -> TensorSpec {

@@ -2,12 +2,11 @@
 
 use std::collections::HashSet;
 
-use bytes::Bytes;
 use ropewalk_types::{ElementType, TensorSpec};
 
 use super::fault::Fault;
 use crate::onnx::{DimensionValue, GraphProto, TensorShapeProto, TypeValue, ValueInfoProto, element_type_of};
-use crate::{InferenceError, Tensor, TensorData};
+use crate::{InferenceError, Tensor};
 
 /// A graph's input that is not an initializer.
 #[derive(Debug)]
@@ -93,25 +92,7 @@ const TRIAL_ELEMENTS_LIMIT: usize = 1 << 22;
 
 /// An input to try the graph with: zeros (as text `0`), with `open` for each open extent; none if it would be large.
 pub(crate) fn trial(input: &InputInfo<'_>, open: usize) -> Option<Tensor> {
-    let shape: Vec<usize> = input.shape.iter().map(|extent| usize::try_from(*extent).unwrap_or(open)).collect();
-    let count = crate::tensor::element_count(&shape).filter(|count| *count <= TRIAL_ELEMENTS_LIMIT)?;
-    let data: TensorData = match input.element_type {
-        ElementType::Bool => vec![false; count].into(),
-        ElementType::Uint8 => vec![0_u8; count].into(),
-        ElementType::Uint16 => vec![0_u16; count].into(),
-        ElementType::Uint32 => vec![0_u32; count].into(),
-        ElementType::Uint64 => vec![0_u64; count].into(),
-        ElementType::Int8 => vec![0_i8; count].into(),
-        ElementType::Int16 => vec![0_i16; count].into(),
-        ElementType::Int32 => vec![0_i32; count].into(),
-        ElementType::Int64 => vec![0_i64; count].into(),
-        ElementType::Fp16 => vec![half::f16::ZERO; count].into(),
-        ElementType::Bf16 => vec![half::bf16::ZERO; count].into(),
-        ElementType::Fp32 => vec![0_f32; count].into(),
-        ElementType::Fp64 => vec![0_f64; count].into(),
-        ElementType::Bytes => vec![Bytes::from_static(b"0"); count].into(),
-    };
-    Some(Tensor { shape, data })
+    Tensor::zeros(input.element_type, &input.shape, open, TRIAL_ELEMENTS_LIMIT)
 }
 
 /// The shape that two trials of different size agree on; -1 where they don't.

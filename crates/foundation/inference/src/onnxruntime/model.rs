@@ -10,6 +10,7 @@ use super::maps::{Output, without_maps};
 use super::sessions::{Recipe, Sessions};
 use super::values::{element_type, from_output, to_input};
 use super::{external, trial};
+use crate::classical::interface::common_shape;
 use crate::request::ordered;
 use crate::{EngineName, InferenceError, LoadOptions, Model, NamedTensor, TensorData};
 
@@ -117,7 +118,7 @@ fn try_out(session: &mut Session, signature: &mut Signature, outputs: &[Output])
     let [one, other] = trial::ROWS.map(&mut shapes);
     let Some((one, other)) = one.zip(other) else { return };
     for ((spec, one), other) in signature.outputs.iter_mut().zip(one).zip(other) {
-        if let Some(shape) = trial::agreed(&one, &other) {
+        if let Some(shape) = common_shape(&one, &other) {
             spec.shape = shape;
         }
     }
