@@ -30,7 +30,13 @@ async fn answer(State(behaviour): State<Behaviour>) -> (StatusCode, Json<Value>)
 }
 
 async fn server(slow: usize, pause: Duration, refuses: bool) -> String {
+    counting_server(slow, pause, refuses).await.0
+}
+
+/// As [`server`], with the number of requests that came.
+async fn counting_server(slow: usize, pause: Duration, refuses: bool) -> (String, Arc<AtomicUsize>) {
     let behaviour = Behaviour { asked: Arc::default(), slow, pause, refuses };
+    let asked = Arc::clone(&behaviour.asked);
     let inputs = json!({ "inputs": [{ "name": "x", "datatype": "FP32", "shape": [-1, 2] }] });
     let router = Router::new()
         .route("/v2/models/m", get(move || async move { Json(inputs) }))
@@ -39,7 +45,7 @@ async fn server(slow: usize, pause: Duration, refuses: bool) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     tokio::spawn(async move { axum::serve(listener, router).await });
-    address
+    (address, asked)
 }
 
 fn plan(concurrency: usize, rate: Option<f64>) -> LoadPlan {
@@ -74,13 +80,15 @@ async fn what_is_refused_is_counted_by_status_and_has_no_latency() {
 
 #[tokio::test]
 async fn it_can_be_stopped_with_what_there_is() {
-    let address = server(usize::MAX, Duration::ZERO, false).await;
+    let (address, asked) = counting_server(usize::MAX, Duration::ZERO, false).await;
     let endpoint = Endpoint::new(&address, Transport::RestJson, "m", None, None).unwrap();
     let request = endpoint.request(1, None).await.unwrap();
     let (stop, stopped) = watch::channel(false);
     let plan = LoadPlan { concurrency: 2, seconds: Duration::from_hours(1), rate: None };
     let loading = tokio::spawn(async move { load(&endpoint, &request, plan, stopped).await });
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    while asked.load(Ordering::Relaxed) < 10 {
+        tokio::task::yield_now().await;
+    }
     stop.send(true).unwrap();
     assert!(loading.await.unwrap().interrupted);
 }
