@@ -190,6 +190,8 @@ pub struct ServeLog {
     pub access: Option<String>,
     /// Share of the requests of which a line is written, from 0 to 1; failures always are.
     pub access_sample: f64,
+    /// Share of the answers of which inputs and outputs are written there, too, from 0 to 1; without what `redact` names.
+    pub access_payloads: f64,
     /// Whether answers are kept as predictions.
     pub predictions: bool,
     /// Share of the answers whose values are kept, from 0 to 1.
@@ -207,6 +209,7 @@ impl Default for ServeLog {
         Self {
             access: None,
             access_sample: 1.0,
+            access_payloads: 0.0,
             predictions: true,
             sample: 1.0,
             redact: Vec::new(),
@@ -301,7 +304,10 @@ impl Serve {
             return wrong("[serve]".to_owned(), "a `rate` is not above 0", "leave it out for no limit");
         }
         let traced = self.trace.as_ref().map_or(1.0, |trace| trace.sample);
-        if [self.log.sample, self.log.access_sample, traced].iter().any(|share| !(0.0..=1.0).contains(share)) {
+        if [self.log.sample, self.log.access_sample, self.log.access_payloads, traced]
+            .iter()
+            .any(|share| !(0.0..=1.0).contains(share))
+        {
             return wrong("[serve]".to_owned(), "a `sample` is no share", "give a number from 0 to 1");
         }
         for (name, route) in &self.route {

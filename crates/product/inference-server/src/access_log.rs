@@ -1,5 +1,8 @@
+mod payloads;
+
 use std::fmt::Write as _;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,6 +15,7 @@ use serde::Serialize;
 
 use crate::InferenceServerError;
 use crate::traces::TraceId;
+pub(crate) use payloads::PayloadSample;
 
 /// Lines that wait for the disk; what comes then is given up and counted.
 const WAITING: usize = 8192;
@@ -42,6 +46,8 @@ pub(crate) struct AccessLine<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) grpc_status: Option<u16>,
     pub(crate) micros: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) peer: Option<SocketAddr>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) client: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -106,9 +112,13 @@ impl AccessLog {
         if !failed && !self.is_chosen() {
             return;
         }
-        let time = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
-        let Ok(mut text) = serde_json::to_string(&Timed { time, line: line() }) else { return };
+        let Ok(mut text) = serde_json::to_string(&Timed { time: now(), line: line() }) else { return };
         let _ = writeln!(text);
+        self.line_write(text);
+    }
+
+    /// Writes a line that ends as lines do.
+    fn line_write(&self, text: String) {
         if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = self.sender.try_send(Message::Line(text)) {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
@@ -130,6 +140,10 @@ impl AccessLog {
     }
 }
 
+fn now() -> String {
+    chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,6 +156,7 @@ mod tests {
             status,
             grpc_status: None,
             micros: 30,
+            peer: None,
             client: Some("shop"),
             request_bytes: None,
             trace: None,

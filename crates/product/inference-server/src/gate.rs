@@ -19,7 +19,7 @@ use axum::http::header::EXPECT;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use ropewalk_listening::{Present, Rest};
+use ropewalk_listening::{Peer, Present, Rest};
 use ropewalk_open_inference::ClientName;
 use tokio::sync::Semaphore;
 
@@ -61,7 +61,7 @@ pub(crate) struct Gate {
     drains: Semaphore,
     phase: AtomicU8,
     pub(crate) measures: Arc<Measures>,
-    access_log: Option<AccessLog>,
+    access_log: Option<Arc<AccessLog>>,
     tracer: Option<Tracer>,
 }
 
@@ -69,7 +69,7 @@ impl Gate {
     pub(crate) fn new(
         options: &ServerOptions,
         measures: Arc<Measures>,
-        access_log: Option<AccessLog>,
+        access_log: Option<Arc<AccessLog>>,
         tracer: Option<Tracer>,
     ) -> Self {
         Self {
@@ -261,6 +261,7 @@ impl Gate {
                 status: answer.status().as_u16(),
                 grpc_status: (seen.wire == Wire::Grpc).then_some(code),
                 micros: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+                peer: seen.peer.map(|peer| peer.0),
                 client,
                 request_bytes: seen.bytes,
                 trace,
@@ -279,6 +280,7 @@ struct Seen {
     path: String,
     pattern: Option<MatchedPath>,
     bytes: Option<u64>,
+    peer: Option<Peer>,
 }
 
 impl Seen {
@@ -290,6 +292,7 @@ impl Seen {
             path: request.uri().path().to_owned(),
             pattern: request.extensions().get::<MatchedPath>().cloned(),
             bytes: length.and_then(|value| value.to_str().ok()?.parse().ok()),
+            peer: request.extensions().get().copied(),
         }
     }
 

@@ -9,6 +9,7 @@ use ropewalk_store::files;
 use ropewalk_types::{Ambient, ModelName};
 
 use crate::repository::in_one_line;
+use crate::server::Watched;
 use crate::{Environment, InferenceServer, InferenceServerError, Listeners, ModelRepository, ServerOptions};
 
 /// Longest configuration that is read, in bytes.
@@ -58,6 +59,8 @@ pub async fn begin(
     let options = ServerOptions::of(serve, environment)?;
     let listeners = Listeners::bind(&options).await?;
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let watched = Watched::of(&options)?;
+    let log = watched.sink(&serve.log, log);
     let host = Arc::new(ModelHost::new(engines, log, ambient, HostLimits::for_cores(cores)));
     let paths = serve.models.iter().filter_map(|model| match model {
         ModelPlace::Path { name, path } => Some((name.clone(), path.clone())),
@@ -65,7 +68,7 @@ pub async fn begin(
     });
     let repository = ModelRepository::new(Arc::clone(&host), paths.collect(), serve.model.clone(), serve.model_control);
     let repository = Arc::new(repository);
-    let mut server = InferenceServer::start(listeners, &options, host, Some(Arc::clone(&repository)))?;
+    let mut server = InferenceServer::start(listeners, &options, host, Arc::clone(&repository), watched)?;
     let notes = repository.start().await?;
     for (name, settings) in &serve.route {
         // Those of a registry's models are set when these are loaded.

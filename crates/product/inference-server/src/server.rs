@@ -4,16 +4,17 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::http::Extensions;
+use ropewalk_config::ServeLog;
 use ropewalk_listening::{Acceptor, ConnectionCounts, ConnectionTimes, Speaks, descriptors};
 use ropewalk_open_inference::{ClientName, OpenInference};
 use ropewalk_scoring::Scoring;
-use ropewalk_serving::{ModelHost, ModelMetadata};
+use ropewalk_serving::{ModelHost, ModelMetadata, PredictionSink};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
-use crate::access_log::AccessLog;
+use crate::access_log::{AccessLog, PayloadSample};
 use crate::gate::{Gate, Phase, Wire, overflow};
 use crate::measures::Measures;
 use crate::repository::ModelRepository;
@@ -62,6 +63,34 @@ async fn bound(host: IpAddr, port: u16) -> Result<(TcpListener, SocketAddr), Inf
     Ok((listener, address))
 }
 
+/// What is counted and written of requests.
+#[derive(Debug, Default)]
+pub(crate) struct Watched {
+    measures: Arc<Measures>,
+    access: Option<Arc<AccessLog>>,
+}
+
+impl Watched {
+    /// Opens the access log, if there is to be one.
+    pub(crate) fn of(options: &ServerOptions) -> Result<Self, InferenceServerError> {
+        let measures = Arc::new(Measures::default());
+        let access = options.access_log.as_ref();
+        let access = access.map(|to| AccessLog::open(to, Arc::clone(&measures.access_lost))).transpose()?;
+        Ok(Self { measures, access: access.map(Arc::new) })
+    }
+
+    /// The prediction log, and before it the access log where payloads are written there.
+    pub(crate) fn sink(&self, said: &ServeLog, log: Arc<dyn PredictionSink>) -> Arc<dyn PredictionSink> {
+        match &self.access {
+            Some(access) if said.access_payloads > 0.0 => {
+                let redact = said.redact.iter().cloned().collect();
+                Arc::new(PayloadSample::new(Arc::clone(access), said.access_payloads, redact, log))
+            }
+            _ => log,
+        }
+    }
+}
+
 /// An inference server at work.
 #[derive(Debug)]
 pub struct InferenceServer {
@@ -80,16 +109,14 @@ impl InferenceServer {
     /// Begins to answer on ports that are taken. Until [`ready`](Self::ready) only that it lives. Clients load and unload what `repository` has where it is under their control.
     ///
     /// # Errors
-    /// The access log cannot be opened, or spans cannot be sent where they should.
-    pub fn start(
+    /// Spans cannot be sent where they should.
+    pub(crate) fn start(
         listeners: Listeners,
         options: &ServerOptions,
         host: Arc<ModelHost>,
-        repository: Option<Arc<ModelRepository>>,
+        repository: Arc<ModelRepository>,
+        Watched { measures, access }: Watched,
     ) -> Result<Self, InferenceServerError> {
-        let measures = Arc::new(Measures::default());
-        let access = options.access_log.as_ref();
-        let access = access.map(|to| AccessLog::open(to, Arc::clone(&measures.access_lost))).transpose()?;
         let tracer = options.trace.as_ref();
         let tracer = tracer.map(|table| Tracer::start(table, Arc::clone(&measures.spans_lost))).transpose()?;
         let gate = Arc::new(Gate::new(options, Arc::clone(&measures), access, tracer));
@@ -101,7 +128,7 @@ impl InferenceServer {
         };
         let (rest, grpc, secure) = (listeners.rest.1, listeners.grpc.1, listeners.rest.2.is_some());
         let mut protocol = OpenInference::new(Arc::clone(&host), limits);
-        if let Some(repository) = repository.filter(|repository| repository.is_explicit()) {
+        if repository.is_explicit() {
             protocol = protocol.with_repository(repository);
         }
         let client = |extensions: &Extensions| extensions.get::<ClientName>().map(|name| Arc::clone(&name.0));

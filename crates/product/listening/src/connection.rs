@@ -1,10 +1,16 @@
+use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::Request;
+use axum::response::Response;
+use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -46,6 +52,11 @@ pub enum Speaks {
     /// HTTP/2, without the detour over HTTP/1.1: what gRPC needs.
     Http2,
 }
+
+/// Who is at the other end of the connection that a request came over: an extension of each request. Behind a proxy it is the
+/// proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer(pub SocketAddr);
 
 /// How long things may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,6 +140,7 @@ struct Accepted {
 
 /// What is said over one connection.
 struct Talk {
+    peer: Peer,
     speaks: Speaks,
     router: Router,
     keep_alive: bool,
@@ -148,7 +160,7 @@ impl Acceptor {
                 () = &mut stop => break,
                 Some(_) = connections.join_next() => {}
                 accepted = self.listener.accept() => match accepted {
-                    Ok((stream, _)) => if let Some(accepted) = self.admitted(stream, &slots, &spare) {
+                    Ok((stream, peer)) => if let Some(accepted) = self.admitted(stream, Peer(peer), &slots, &spare) {
                         connections.spawn(accepted.serve(Arc::clone(&self.counts)));
                     },
                     // The client is gone again, or there are no descriptors left: that passes.
@@ -163,19 +175,32 @@ impl Acceptor {
     }
 
     /// A place for a connection; without any it is closed.
-    fn admitted(&self, stream: TcpStream, slots: &Arc<Semaphore>, spare: &Arc<Semaphore>) -> Option<Accepted> {
+    fn admitted(
+        &self,
+        stream: TcpStream,
+        peer: Peer,
+        slots: &Arc<Semaphore>,
+        spare: &Arc<Semaphore>,
+    ) -> Option<Accepted> {
         // Small answers are sent at once. Where that cannot be set they are only later.
         let _ = stream.set_nodelay(true);
         if let Ok(slot) = Arc::clone(slots).try_acquire_owned() {
-            return Some(self.accepted(stream, slot, &self.router, true));
+            return Some(self.accepted((stream, peer), slot, &self.router, true));
         }
         self.counts.refused.fetch_add(1, Ordering::Relaxed);
         let slot = Arc::clone(spare).try_acquire_owned().ok()?;
-        Some(self.accepted(stream, slot, &self.overflow, false))
+        Some(self.accepted((stream, peer), slot, &self.overflow, false))
     }
 
-    fn accepted(&self, stream: TcpStream, slot: OwnedSemaphorePermit, router: &Router, keep_alive: bool) -> Accepted {
+    fn accepted(
+        &self,
+        (stream, peer): (TcpStream, Peer),
+        slot: OwnedSemaphorePermit,
+        router: &Router,
+        keep_alive: bool,
+    ) -> Accepted {
         let talk = Talk {
+            peer,
             speaks: self.speaks,
             router: router.clone(),
             keep_alive,
@@ -220,7 +245,7 @@ impl Talk {
         builder.timer(TokioTimer::new()).header_read_timeout(self.head).max_headers(FIELDS).max_buf_size(BUFFER);
         // No `pipeline_flush`: with it an answer that closes the connection before all of its request was read is never sent.
         builder.keep_alive(self.keep_alive);
-        let service = TowerToHyperService::new(self.router);
+        let service = introduced(self.router, self.peer);
         let mut connection = pin!(builder.serve_connection(TokioIo::new(Stalling::new(io)), service));
         tokio::select! {
             // A client that goes away, or speaks something else, is no error of ours.
@@ -240,13 +265,25 @@ impl Talk {
         builder.keep_alive_interval(SILENT).keep_alive_timeout(PONG);
         builder.initial_stream_window_size(STREAM_WINDOW).initial_connection_window_size(CONNECTION_WINDOW);
         let io = TokioIo::new(Stalling::new(io).greeted_within(self.head));
-        let mut connection = pin!(builder.serve_connection(io, TowerToHyperService::new(self.router)));
+        let mut connection = pin!(builder.serve_connection(io, introduced(self.router, self.peer)));
         tokio::select! {
             _ = connection.as_mut() => return,
             () = stop_signal(self.stopped) => connection.as_mut().graceful_shutdown(),
         }
         let _ = connection.await;
     }
+}
+
+/// The router, told with each request who asks.
+fn introduced(
+    router: Router,
+    peer: Peer,
+) -> impl Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send + 'static> {
+    let inner = TowerToHyperService::new(router);
+    service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        inner.call(request)
+    })
 }
 
 /// Ends when the server stops.

@@ -9,7 +9,7 @@ mod secret;
 mod stalling;
 mod tls;
 
-pub use connection::{Acceptor, ConnectionCounts, ConnectionTimes, Present, Speaks, descriptors, stop_signal};
+pub use connection::{Acceptor, ConnectionCounts, ConnectionTimes, Peer, Present, Speaks, descriptors, stop_signal};
 pub use error::ListeningError;
 pub use secret::{Secret, private_text};
 pub use stalling::{Incoming, Rest};

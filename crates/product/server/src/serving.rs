@@ -17,6 +17,9 @@ use crate::{OpenProject, ServerError, SystemAmbient, TrackingHome};
 use following::Following;
 pub(crate) use found::Found;
 
+/// What is said where predictions have nowhere to be kept.
+const NOT_LOGGED: &str = "predictions are not logged: with --data FOLDER, or in a project, they are";
+
 /// A server of registered models.
 #[derive(Debug)]
 pub struct ModelServer {
@@ -33,7 +36,10 @@ pub struct ModelServer {
 /// What keeps the server from what `serve` says. Nothing listens then.
 pub async fn serve_files(serve: &Serve, environment: &Environment) -> Result<ModelServer, ServerError> {
     let (log, ambient) = (Arc::new(NoPredictionLog), Arc::new(SystemAmbient));
-    let Started { server, notes, .. } = begin(serve, environment, engines(environment), log, ambient).await?;
+    let Started { server, mut notes, .. } = begin(serve, environment, engines(environment), log, ambient).await?;
+    if serve.log.predictions {
+        notes.push(NOT_LOGGED.to_owned());
+    }
     server.ready();
     Ok(ModelServer { server, notes, following: None })
 }

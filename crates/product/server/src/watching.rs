@@ -56,7 +56,7 @@ impl OpenProject {
     /// How many answers the monitored model's version has in the log.
     pub async fn prediction_count(&self) -> Result<u64, ServerError> {
         let version = self.registry.resolve(&self.monitor_settings()?.model).await?;
-        Ok(self.answers(&version).await?.len() as u64)
+        self.answer_count(&version).await
     }
 
     /// The first answer of the monitored model's version.

@@ -1,5 +1,5 @@
-use ropewalk_inference::{NamedTensor, TensorData};
-use ropewalk_serving::{Answered, json};
+use ropewalk_inference::TensorData;
+use ropewalk_serving::{Answered, in_sample, json};
 use ropewalk_types::{ModelName, PredictionId};
 
 use crate::journal::frame::{FrameHead, push_frame};
@@ -23,9 +23,7 @@ impl PayloadSettings {
     /// Whether a record is written of this prediction.
     pub(crate) fn takes(&self, model: &ModelName, prediction: PredictionId) -> bool {
         let rate = self.sample_of.get(model).copied().unwrap_or(self.sample);
-        // The lowest 53 bits are random in a UUID of version 7, and are all that a double can tell apart.
-        let share = (prediction.bits() as u64 & ((1 << 53) - 1)) as f64 / (1_u64 << 53) as f64;
-        share < rate
+        in_sample(prediction, rate)
     }
 
     /// Leaves out what is not to be written; says whether inputs and outputs were too large.
@@ -36,7 +34,7 @@ impl PayloadSettings {
                 named.tensor.shape.clear();
             }
         }
-        let cut = payload(answered) > self.limit;
+        let cut = answered.payload_bytes() > self.limit;
         if cut {
             (answered.inputs, answered.outputs) = (Vec::new(), Vec::new());
         }
@@ -48,9 +46,9 @@ impl PayloadSettings {
         text.clear();
         let mut middle = 0;
         if !cut {
-            self.push_columns(&answered.inputs, text);
+            json::push_columns(&answered.inputs, &self.redact, text);
             middle = text.len();
-            self.push_columns(&answered.outputs, text);
+            json::push_columns(&answered.outputs, &self.redact, text);
         }
         let columns = (!cut).then(|| text.split_at(middle));
         let head = FrameHead {
@@ -64,42 +62,11 @@ impl PayloadSettings {
             [answered.request.as_deref(), Some(answered.model.as_str()), answered.client.as_deref(), inputs, outputs];
         push_frame(&head, texts, frames);
     }
-
-    /// As [`json::columns`], with `null` for what is left out by name.
-    fn push_columns(&self, tensors: &[NamedTensor], text: &mut String) {
-        text.push('{');
-        for (position, NamedTensor { name, tensor }) in tensors.iter().enumerate() {
-            if position > 0 {
-                text.push(',');
-            }
-            json::push_text(name, text);
-            text.push(':');
-            if self.redact.contains(name) {
-                text.push_str("null");
-            } else {
-                json::push_column(tensor, text);
-            }
-        }
-        text.push('}');
-    }
-}
-
-/// Bytes of the tensors, about.
-fn payload(answered: &Answered) -> usize {
-    let named = answered.inputs.iter().chain(&answered.outputs);
-    named.map(|named| 64 + named.name.len() + size(&named.tensor.data)).sum()
 }
 
 /// Bytes that the answer holds in memory, about.
 pub(crate) fn weight(answered: &Answered) -> usize {
-    256 + payload(answered) + answered.request.as_ref().map_or(0, String::len)
-}
-
-fn size(data: &TensorData) -> usize {
-    match data {
-        TensorData::Bytes(values) => values.iter().map(|value| size_of_val(value) + value.len()).sum(),
-        other => other.len() * other.element_type().size().unwrap_or(1),
-    }
+    256 + answered.payload_bytes() + answered.request.as_ref().map_or(0, String::len)
 }
 
 #[cfg(test)]

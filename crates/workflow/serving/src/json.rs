@@ -5,6 +5,7 @@
 //!   the infinities are the strings `"Infinity"` and `"-Infinity"`, as in the JSON mapping of Protocol Buffers.
 //! - An element of a BYTES tensor is a string if it is UTF-8, else `{"base64": "…"}`.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use base64::Engine;
@@ -38,17 +39,26 @@ pub fn push_column(tensor: &Tensor, text: &mut String) {
 /// Named tensors as one object of columns, in the order given.
 pub fn columns(tensors: &[NamedTensor]) -> String {
     let mut text = String::with_capacity(32 * tensors.len());
+    push_columns(tensors, &BTreeSet::new(), &mut text);
+    text
+}
+
+/// Appends named tensors as one object of columns, in the order given; those in `redact` are `null`.
+pub fn push_columns(tensors: &[NamedTensor], redact: &BTreeSet<String>, text: &mut String) {
     text.push('{');
     for (position, NamedTensor { name, tensor }) in tensors.iter().enumerate() {
         if position > 0 {
             text.push(',');
         }
-        push_text(name, &mut text);
+        push_text(name, text);
         text.push(':');
-        push_column(tensor, &mut text);
+        if redact.contains(name) {
+            text.push_str("null");
+        } else {
+            push_column(tensor, text);
+        }
     }
     text.push('}');
-    text
 }
 
 /// Appends a string with its quotes.

@@ -55,7 +55,7 @@ pub use routes::{
     TargetStatistics,
 };
 pub use settings::{Batching, ModelSettings};
-pub use sink::{Answered, NoPredictionLog, PredictionSink, SinkCounts};
+pub use sink::{Answered, NoPredictionLog, PredictionSink, SinkCounts, in_sample};
 pub use state::{ModelState, VersionState};
 pub use statistics::{BatchStatistics, Elapsed, FailureCounts, HostStatistics, LatencyHistogram, ModelStatistics};
 pub use target::{AnswerObserver, Target};

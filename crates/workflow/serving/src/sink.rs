@@ -2,7 +2,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use ropewalk_inference::NamedTensor;
+use ropewalk_inference::{NamedTensor, TensorData};
 use ropewalk_types::{ModelName, PredictionId};
 use serde::Serialize;
 
@@ -29,6 +29,28 @@ pub struct Answered {
     pub inputs: Vec<NamedTensor>,
     /// What was answered: all outputs of the model, also those that the client did not ask for.
     pub outputs: Vec<NamedTensor>,
+}
+
+impl Answered {
+    /// Bytes of its tensors, about.
+    pub fn payload_bytes(&self) -> usize {
+        let named = self.inputs.iter().chain(&self.outputs);
+        named.map(|named| 64 + named.name.len() + size(&named.tensor.data)).sum()
+    }
+}
+
+fn size(data: &TensorData) -> usize {
+    match data {
+        TensorData::Bytes(values) => values.iter().map(|value| size_of_val(value) + value.len()).sum(),
+        other => other.len() * other.element_type().size().unwrap_or(1),
+    }
+}
+
+/// Whether a prediction is in a sample of this share, from 0 to 1. Its id decides, so that all who ask decide alike.
+pub fn in_sample(prediction: PredictionId, share: f64) -> bool {
+    // The lowest 53 bits are random in a UUID of version 7, and are all that a double can tell apart.
+    let place = (prediction.bits() as u64 & ((1 << 53) - 1)) as f64 / (1_u64 << 53) as f64;
+    place < share
 }
 
 /// What a sink has done with the answers that it was given.

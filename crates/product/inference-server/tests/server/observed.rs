@@ -6,6 +6,32 @@ use serde_json::Value;
 use crate::world::{World, client, row};
 
 #[tokio::test]
+async fn a_share_of_payloads_is_written_without_what_is_redacted() {
+    let folder = tempfile::tempdir().expect("folder");
+    let log = folder.path().join("access.jsonl");
+    let world = World::start(|serve| {
+        serve.log.access = Some(log.display().to_string());
+        serve.log.access_sample = 0.0;
+        serve.log.access_payloads = 0.5;
+        serve.log.redact = vec!["y".to_owned()];
+    })
+    .await;
+    for _ in 0..200 {
+        let ask = client().post(world.infer_url()).json(&row());
+        assert_eq!(ask.send().await.expect("answer").status(), 200);
+    }
+    world.server.stop().await.expect("stopped");
+    let text = files::read_text(&log, 1 << 20).expect("log");
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert!((60..140).contains(&lines.len()), "{} of 200", lines.len());
+    for line in lines {
+        assert_eq!((&line["model"], &line["version"], &line["rows"]), (&"rope".into(), &1.into(), &1.into()), "{line}");
+        assert!(line["inputs"]["x"].is_array() && line["outputs"] == serde_json::json!({ "y": null }), "{line}");
+        assert!(line["prediction"].is_string() && line["time"].is_string(), "{line}");
+    }
+}
+
+#[tokio::test]
 async fn requests_are_measured_and_written_down() {
     let folder = tempfile::tempdir().expect("folder");
     let log = folder.path().join("access.jsonl");
@@ -33,5 +59,9 @@ async fn requests_are_measured_and_written_down() {
     assert!(!text.contains("secret") && !text.contains("inputs"), "neither queries nor bodies: {text}");
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     assert_eq!(lines[0]["path"], "/v2/models/rope/infer");
+    assert!(
+        lines.iter().all(|line| line["peer"].as_str().is_some_and(|peer| peer.starts_with("127.0.0.1:"))),
+        "{text}"
+    );
     assert!(lines.iter().any(|line| line["listener"] == "grpc" && line["grpc_status"] == 0));
 }

@@ -50,6 +50,18 @@ fn gates_hold_for_clients_on_postgresql() {
     gates_hold_for_clients(Catalog::Postgres);
 }
 
+/// What MLflow's client registers is served from the same home: with weights beside the graph, and only if it answers its own
+/// example as it says; an alias moves under load without a failed request.
+#[test]
+fn registered_models_are_served() {
+    let home = Home::new(Catalog::Sqlite);
+    let server = home.start();
+    let mut client = Command::new(python());
+    client.arg(script("registered_models.py")).args([server.url(), env!("CARGO_BIN_EXE_ropewalk")]).args(home.flags());
+    client.current_dir(home.folder()).stdin(Stdio::null());
+    assert!(checked(&mut client).ends_with("done\n"));
+}
+
 /// `kill -9` under load from several threads, again and again on the same data: nothing acknowledged is lost, no batch
 /// is there by half, and what was never written is not there.
 fn survives_kills(catalog: Catalog) {

@@ -55,14 +55,18 @@ impl<'t> ModelFolder<'t> {
         Ok((artifact.digest, bytes))
     }
 
-    /// All files, written to a folder of this machine, for engines that read them there.
-    pub(super) async fn written(&self) -> Result<TemporaryDirectory, String> {
+    /// All files, but the one at `except`, written to a folder of this machine, for engines that read them there.
+    pub(super) async fn written(&self, except: Option<&str>) -> Result<TemporaryDirectory, String> {
         let kept = files::temporary_directory(&std::env::temp_dir()).map_err(|error| error.to_string())?;
         for artifact in self.list().await? {
             let below = artifact.path.as_str();
             let below = if self.folder.is_empty() { below } else { below.strip_prefix(&self.folder).unwrap_or(below) };
+            let below = below.trim_start_matches('/');
+            if except == Some(below) {
+                continue;
+            }
             // The path of an artifact leaves its root nowhere: `ArtifactPath` says so.
-            let path = kept.path().join(below.trim_start_matches('/'));
+            let path = kept.path().join(below);
             let bytes = self.tracking.store().get_bytes(&artifact.digest).await.map_err(|error| error.to_string())?;
             let written = tokio::task::spawn_blocking(move || {
                 files::create_directories(path.parent().unwrap_or(Path::new(".")))?;

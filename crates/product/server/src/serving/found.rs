@@ -85,10 +85,13 @@ impl TrackingHome {
             String::from_utf8(text.to_vec()).map_err(|error| wrong(format!("its MLmodel is no text: {error}")))?;
         let model = MlModel::parse(&text).map_err(|error| wrong(error.to_string()))?;
         if let Some(path) = model.onnx {
-            let (digest, onnx) = folder.file(&path, ONNX_BYTES).await.map_err(wrong)?;
-            return Ok((digest, onnx.into(), None));
+            let (digest, bytes) = folder.file(&path, ONNX_BYTES).await.map_err(wrong)?;
+            // Beside the graph lie its example and the weights that it keeps outside.
+            let kept = folder.written(Some(&path)).await.map_err(wrong)?;
+            let source = ModelSource::Onnx { bytes, folder: Some(kept.path().to_owned()) };
+            return Ok((digest, source, Some(kept)));
         }
-        let kept = folder.written().await.map_err(wrong)?;
+        let kept = folder.written(None).await.map_err(wrong)?;
         let source = ModelSource::Folder(kept.path().to_owned());
         Ok((described, source, Some(kept)))
     }

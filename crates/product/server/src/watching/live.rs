@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Builder, RecordBatch, StringBuilder};
 use ropewalk_data::AuditAction;
-use ropewalk_predictions::{PredictionFilter, PredictionRecord};
+use ropewalk_predictions::{PredictionFilter, PredictionRecord, PredictionScan};
 use ropewalk_registry::ModelVersion;
 use ropewalk_types::{ElementType, TensorSpec, Timestamp};
 use serde_json::{Value, json};
@@ -35,41 +35,60 @@ pub(super) struct Row {
 }
 
 impl OpenProject {
-    /// Every answer of a version, oldest first.
-    pub(super) async fn answers(&self, version: &ModelVersion) -> Result<Vec<PredictionRecord>, ServerError> {
+    /// A version's answers, oldest first.
+    async fn answers(&self, version: &ModelVersion) -> Result<PredictionScan, ServerError> {
         let model = Some((version.name.clone(), Some(version.version)));
         let filter = PredictionFilter { model, ..PredictionFilter::default() };
-        let mut answers = Vec::new();
-        let mut scan = self.predictions().scan(&filter, None).await?;
+        Ok(self.predictions().scan(&filter, None).await?)
+    }
+
+    /// How many requests a version answered.
+    pub(super) async fn answer_count(&self, version: &ModelVersion) -> Result<u64, ServerError> {
+        let mut scan = self.answers(version).await?;
+        let mut count = 0;
         loop {
             let page = scan.page(PAGE).await?;
-            answers.extend(page.records);
+            count += page.records.len() as u64;
             if page.next.is_none() {
-                return Ok(answers);
+                return Ok(count);
             }
         }
     }
 
+    /// What a version was asked and what it answered. Of the records themselves no more than a page is held.
     pub(super) async fn live(&self, version: &ModelVersion, score: &str) -> Result<Live, ServerError> {
         let details = json!({ "log": PREDICTIONS, "what": "monitor", "model": version.uri() });
         self.audit_predictions(AuditAction::Read, details).await?;
-        let mut answers = self.answers(version).await?;
-        // Of what was too large to be logged nothing is known that could be compared.
-        answers.retain(|record| !record.cut);
-        if answers.is_empty() {
-            return Err(nothing_answered(version));
-        }
-        let (from, to) = (answers.first().map(|one| one.at), answers.last().map(|one| one.at));
-        let inputs = &version.content()?.signature.inputs;
-        let mut live = Live { batches: Vec::new(), rows: Vec::new(), from, to };
-        for page in answers.chunks(PAGE) {
-            let scores: Vec<Vec<f64>> = page.iter().map(|record| scores(record, score)).collect();
-            live.batches.push(batch(page, inputs, &scores)?);
-            for (record, scores) in page.iter().zip(scores) {
-                live.rows.extend(rows(record, &scores));
+        let mut live = Live { batches: Vec::new(), rows: Vec::new(), from: None, to: None };
+        let mut scan = self.answers(version).await?;
+        loop {
+            let page = scan.page(PAGE).await?;
+            live.take(page.records, version, score)?;
+            if page.next.is_none() {
+                break;
             }
         }
-        Ok(live)
+        if live.from.is_none() { Err(nothing_answered(version)) } else { Ok(live) }
+    }
+}
+
+impl Live {
+    fn take(
+        &mut self,
+        mut records: Vec<PredictionRecord>,
+        version: &ModelVersion,
+        score: &str,
+    ) -> Result<(), ServerError> {
+        // Of what was too large to be logged nothing is known that could be compared.
+        records.retain(|record| !record.cut);
+        let (Some(first), Some(last)) = (records.first(), records.last()) else { return Ok(()) };
+        (self.from, self.to) = (self.from.or(Some(first.at)), Some(last.at));
+        let scores: Vec<Vec<f64>> = records.iter().map(|record| scores(record, score)).collect();
+        self.batches.push(batch(&records, &version.content()?.signature.inputs, &scores)?);
+        for (record, scores) in records.iter().zip(scores) {
+            self.rows.extend(rows(record, &scores));
+        }
+        Ok(())
     }
 }
 
