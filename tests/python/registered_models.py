@@ -72,10 +72,12 @@ def serving(*models):
 
 
 def started(process):
-    told = process.stdout.readline()
-    if not told:
-        raise AssertionError(process.communicate())
-    return json.loads(told)["rest_url"]
+    told = ""
+    for line in process.stdout:
+        told += line
+        if line == "}\n":
+            return json.loads(told)["rest_url"]
+    raise AssertionError(process.communicate())
 
 
 def factor(url):
