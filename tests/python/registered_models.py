@@ -4,6 +4,7 @@ Usage: registered_models.py URL ROPEWALK HOME…, where HOME are the flags that 
 """
 
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -16,8 +17,11 @@ import urllib.request
 import mlflow
 import numpy as np
 import onnx
+import pandas as pd
 from mlflow import MlflowClient
+from mlflow.models import infer_signature
 from onnx import TensorProto, helper, numpy_helper
+from sklearn.linear_model import LogisticRegression
 
 URL, ROPEWALK, *HOME = sys.argv[1:]
 NAME = "scaled"
@@ -68,6 +72,8 @@ def serving(*models):
     return subprocess.Popen(
         [ROPEWALK, "serve", *models, *HOME, "--config", settings, "--port", "0", "--grpc-port", "0", "--output", "json"],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # What is no ONNX runs in this environment: another would have to be downloaded.
+        env={**os.environ, "ROPEWALK_PYTHON": sys.executable},
     )
 
 
@@ -80,14 +86,16 @@ def started(process):
     raise AssertionError(process.communicate())
 
 
+def ask(url, path, body):
+    request = urllib.request.Request(f"{url}{path}", json.dumps(body).encode(), {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.load(answer)
+
+
 def factor(url):
     """By how much the model that answers now multiplies."""
     body = {"inputs": [{"name": "x", "shape": [2, 64], "datatype": "FP32", "data": ROWS.ravel().tolist()}]}
-    request = urllib.request.Request(
-        f"{url}/v2/models/{NAME}/infer", json.dumps(body).encode(), {"Content-Type": "application/json"}
-    )
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        data = json.load(answer)["outputs"][0]["data"]
+    data = ask(url, f"/v2/models/{NAME}/infer", body)["outputs"][0]["data"]
     found = {value / given for value, given in zip(data, ROWS.ravel().tolist())}
     assert len(found) == 1, found
     return found.pop()
@@ -113,14 +121,14 @@ try:
     assert factor(url) == 2
     seen, problems, stop = set(), [], threading.Event()
 
-    def ask():
+    def keep_asking():
         while not stop.is_set():
             try:
                 seen.add(factor(url))
             except (OSError, urllib.error.HTTPError, AssertionError) as problem:
                 problems.append(problem)
 
-    asking = [threading.Thread(target=ask) for _ in range(4)]
+    asking = [threading.Thread(target=keep_asking) for _ in range(4)]
     for thread in asking:
         thread.start()
     for version, expected in [(right, 3), (outside, 7)]:
@@ -141,4 +149,40 @@ try:
 finally:
     server.terminate()
     server.wait(30)
+
+
+class Lengths(mlflow.pyfunc.PythonModel):
+    """Something that no graph says."""
+
+    def predict(self, context, model_input, params=None):
+        return model_input["text"].str.len() + model_input["extra"]
+
+
+def flavours():
+    """Models that are no ONNX are served as they were logged."""
+    table = pd.DataFrame({"a": [0.0, 1.0, 2.0, 3.0], "b": [1.0, 0.0, 1.0, 0.0]})
+    fitted = LogisticRegression().fit(table, [0, 0, 1, 1])
+    texts = pd.DataFrame({"text": ["tar", "hemp"], "extra": [1, 2]})
+    with mlflow.start_run():
+        mlflow.sklearn.log_model(
+            fitted, name="classes", input_example=table, registered_model_name="classes", pip_requirements=["scikit-learn"],
+            serialization_format="cloudpickle",
+        )
+        mlflow.pyfunc.log_model(
+            name="lengths", python_model=Lengths(), registered_model_name="lengths", pip_requirements=["pandas"],
+            signature=infer_signature(texts, pd.Series([4, 6])),
+        )
+    server = serving("models:/classes/1", "models:/lengths/1")
+    try:
+        url = started(server)
+        answer = ask(url, "/models/classes/invocations", {"dataframe_split": table.to_dict(orient="split")})
+        assert answer["predictions"] == fitted.predict(table).tolist(), answer
+        answer = ask(url, "/predict/lengths", texts.to_dict(orient="records"))
+        assert [row["output"] for row in answer] == [4, 6], answer
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+flavours()
 print("done")

@@ -19,7 +19,7 @@ pub use append::AppendFile;
 pub use atomic::{AtomicFile, is_leftover, write_atomic};
 pub use directory::{
     Entry, EntryKind, TemporaryDirectory, create_directories, create_ignored_directory, exchange, list,
-    remove_directory, rename_directory, temporary_directory,
+    remove_directory, rename_directory, scratch_directory, temporary_directory,
 };
 pub use error::FileError;
 pub use link::{LinkSupport, link_support};

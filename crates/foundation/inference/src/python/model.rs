@@ -32,7 +32,7 @@ impl PythonModel {
         let example =
             if described.inputs.is_none() || described.outputs.is_none() { Example::read(folder)? } else { None };
         let (form, inputs) = taken(&described, example.as_ref())?;
-        let directory = files::temporary_directory(&settings.cache.join("run")).map_err(|error| failed(&error))?;
+        let directory = files::scratch_directory(&settings.cache.join("run")).map_err(|error| failed(&error))?;
         let recipe = Recipe {
             interpreter: environment::interpreter(settings, folder)?,
             settings: settings.clone(),

@@ -115,6 +115,7 @@ def load(path):
     import pandas
     import mlflow.pyfunc
 
+    path = plain(path)
     with open(os.path.join(path, "MLmodel"), encoding="utf-8") as file:
         has_function = any(line.strip() == "python_function:" for line in file)
     if has_function:
@@ -122,6 +123,16 @@ def load(path):
     import mlflow.sklearn
 
     return mlflow.sklearn.load_model(path)
+
+
+def plain(path):
+    """The model, or a copy of it in this process's own folder where MLflow would read its path as a URL's."""
+    if not any(mark in path for mark in "#%?"):
+        return path
+    import shutil
+
+    copy = os.path.abspath(f"model-{os.getpid()}")
+    return shutil.copytree(path, copy)
 
 
 def is_of_values(error):

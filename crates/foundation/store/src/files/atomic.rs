@@ -10,7 +10,7 @@ use super::error::{Doing as _, FileError};
 use super::link::reflink_part;
 
 /// Files being written are `.tmp#DIGITS`: `object_store` passes over names that end so when it lists a directory.
-const LEFTOVER_PREFIX: &str = ".tmp#";
+pub(super) const LEFTOVER_PREFIX: &str = ".tmp#";
 
 static NEXT: AtomicU64 = AtomicU64::new(0);
 

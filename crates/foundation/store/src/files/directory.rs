@@ -3,7 +3,7 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::time::SystemTime;
 
-use super::atomic::temporary_path;
+use super::atomic::{LEFTOVER_PREFIX, temporary_name};
 use super::error::{Doing as _, FileError};
 
 /// The directory that holds `path`; the working directory for a bare name.
@@ -167,10 +167,27 @@ pub struct TemporaryDirectory {
 
 /// Creates an empty directory inside `parent`, which is created when it is missing.
 pub fn temporary_directory(parent: &Path) -> Result<TemporaryDirectory, FileError> {
+    created(parent, temporary_name, &fs::DirBuilder::new())
+}
+
+/// As [`temporary_directory`], for programs of others, which may take what is special in its names for parts of a URL. Only
+/// this user sees what is inside.
+pub fn scratch_directory(parent: &Path) -> Result<TemporaryDirectory, FileError> {
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    created(parent, || temporary_name().replace(LEFTOVER_PREFIX, "ropewalk-"), &builder)
+}
+
+fn created(
+    parent: &Path,
+    name: impl Fn() -> String,
+    builder: &fs::DirBuilder,
+) -> Result<TemporaryDirectory, FileError> {
     create_directories(parent)?;
     loop {
-        let path = temporary_path(parent);
-        match fs::create_dir(&path) {
+        let path = parent.join(name());
+        match builder.create(&path) {
             // A process that died had our number; the next count is free.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             result => {
@@ -279,6 +296,19 @@ mod tests {
         assert!(rename_directory(inner.path(), &target).is_err());
         assert!(remove_directory(&target).unwrap());
         assert!(!remove_directory(&target).unwrap());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_scratch_directory_is_private_and_plainly_named() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let directory = scratch_directory(&std::env::temp_dir()).unwrap();
+        let name = directory.path().file_name().unwrap().to_str().unwrap();
+        assert!(name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'), "{name}");
+        assert_eq!(fs::metadata(directory.path()).unwrap().permissions().mode() & 0o777, 0o700);
+        let path = directory.path().to_owned();
+        drop(directory);
+        assert!(!exists(&path).unwrap());
     }
 
     #[test]

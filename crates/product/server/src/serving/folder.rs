@@ -57,7 +57,7 @@ impl<'t> ModelFolder<'t> {
 
     /// All files, but the one at `except`, written to a folder of this machine, for engines that read them there.
     pub(super) async fn written(&self, except: Option<&str>) -> Result<TemporaryDirectory, String> {
-        let kept = files::temporary_directory(&std::env::temp_dir()).map_err(|error| error.to_string())?;
+        let kept = files::scratch_directory(&std::env::temp_dir()).map_err(|error| error.to_string())?;
         for artifact in self.list().await? {
             let below = artifact.path.as_str();
             let below = if self.folder.is_empty() { below } else { below.strip_prefix(&self.folder).unwrap_or(below) };
