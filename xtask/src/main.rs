@@ -1,9 +1,10 @@
-//! The project's own chores: `cargo xtask tidy`, `cargo xtask lint`, `cargo xtask test`.
+//! The project's own chores: `cargo xtask tidy`, `cargo xtask lint`, `cargo xtask test`, `cargo xtask static-binary`.
 #![expect(clippy::print_stdout, reason = "a chore talks to the person who runs it")]
 
 mod lint;
 mod process;
 mod services;
+mod static_binary;
 mod test;
 mod tidy;
 mod zoo;
@@ -30,6 +31,8 @@ enum Chore {
         /// Only tests whose name contains this.
         filter: Option<String>,
     },
+    /// Build the static `ropewalk-serve` and check its size, start, memory and answers, as the tests do.
+    StaticBinary,
 }
 
 fn main() -> Result<()> {
@@ -37,5 +40,6 @@ fn main() -> Result<()> {
         Chore::Tidy => tidy::run(),
         Chore::Lint => lint::run(),
         Chore::Test { filter } => test::run(filter.as_deref()),
+        Chore::StaticBinary => test::static_binary(),
     }
 }

@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 
 use crate::process::{cargo, carry_out, output, root, succeeds};
 use crate::services::{AZURITE, Services, install_missing};
-use crate::zoo;
+use crate::{static_binary, zoo};
 
 /// Where the tests find the Python that has the foreign clients.
 const PYTHON_VARIABLE: &str = "ROPEWALK_TEST_PYTHON";
@@ -63,7 +63,20 @@ pub(crate) fn run(filter: Option<&str>) -> Result<()> {
     let python = python_clients()?;
     install_missing(&PACKAGES)?;
     let services = Services::start(&python, &node_packages()?)?;
-    run_tests(filter, &python, &services, &zoo::make()?)
+    let models = zoo::make()?;
+    run_tests(filter, &python, &services, &models)?;
+    // Who picks a test does not mean this.
+    if filter.is_none() { check_static_binary(&python, &models) } else { Ok(()) }
+}
+
+/// Installs what the check of the static binary needs, then runs it alone.
+pub(crate) fn static_binary() -> Result<()> {
+    check_static_binary(&python_clients()?, &zoo::make()?)
+}
+
+fn check_static_binary(python: &Path, models: &[zoo::Made]) -> Result<()> {
+    let zoo = models.iter().find(|made| made.variable == zoo::ZOO).context("the zoo is not among what was made")?;
+    static_binary::check(python, &zoo.folder)
 }
 
 /// A virtual environment with the pinned clients.

@@ -12,9 +12,12 @@ use crate::test::{python_environment, target_folder};
 const SCRIPTS: &str = "tests/python";
 const REQUIREMENTS: &str = "tests/python/zoo-requirements.txt";
 
+/// Where the tests find the models of the exporters.
+pub(crate) const ZOO: &str = "ROPEWALK_ONNX_ZOO";
+
 /// Scripts that write a folder, the modules that each is made of, and where the tests find the folder.
 const MADE: [(&str, &[&str], &str); 2] = [
-    ("onnx_zoo", &["onnx_zoo", "onnx_estimators", "onnx_networks"], "ROPEWALK_ONNX_ZOO"),
+    ("onnx_zoo", &["onnx_zoo", "onnx_estimators", "onnx_networks"], ZOO),
     ("onnx_specification", &["onnx_specification"], "ROPEWALK_ONNX_SPECIFICATION"),
 ];
 

@@ -6,6 +6,7 @@
 
 mod context;
 mod export;
+mod names;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -28,6 +28,10 @@ pub(super) struct Library {
     path: PathBuf,
 }
 
+/// Whether this program is linked statically. The C library in such a program loads no other library: musl's refuses, and
+/// GNU's would bring a second C library into the process.
+const STATIC: bool = cfg!(all(target_os = "linux", target_feature = "crt-static"));
+
 /// A process can have one environment of ONNX Runtime, so this is the one thing here that is not passed.
 static LOADED: Mutex<Option<Library>> = Mutex::new(None);
 
@@ -45,6 +49,12 @@ impl fmt::Debug for Library {
 
 /// The library, loaded; the error says where it was looked for.
 pub(super) fn find(search: &OnnxRuntimeSearch) -> Result<Library, InferenceError> {
+    let absent = |reason| InferenceError::EngineAbsent { engine: EngineName::OnnxRuntime.to_string(), reason };
+    if STATIC {
+        return Err(absent(
+            "this program is linked statically and cannot load its library; use one that is not".to_owned(),
+        ));
+    }
     let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(library) = &*loaded {
         return Ok(library.clone());
@@ -64,7 +74,7 @@ pub(super) fn find(search: &OnnxRuntimeSearch) -> Result<Library, InferenceError
     }
     let reason =
         format!("its library, 1.{} or newer, was found nowhere; looked in {}", ort::MINOR_VERSION, looked.join("; "));
-    Err(InferenceError::EngineAbsent { engine: EngineName::OnnxRuntime.to_string(), reason })
+    Err(absent(reason))
 }
 
 /// Files and folders to look at, in order.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::{Message, SpanId, TraceId};
+use super::{Message, SpanId, TraceId, names};
 use crate::InferenceServerError;
 use crate::gate::Wire;
 
@@ -93,7 +93,10 @@ impl Exporter {
         };
         let base = table.endpoint.trim_end_matches('/');
         let url = if base.ends_with("/v1/traces") { base.to_owned() } else { format!("{base}/v1/traces") };
-        reqwest::Url::parse(&url).map_err(|error| wrong(error.to_string()))?;
+        let parsed = reqwest::Url::parse(&url).map_err(|error| wrong(error.to_string()))?;
+        if parsed.domain().is_some() {
+            names::check().map_err(wrong)?;
+        }
         let client = reqwest::Client::builder().timeout(SENDING).build().map_err(|error| wrong(error.to_string()))?;
         Ok(Self { client, url, service: table.service.clone(), lost })
     }
