@@ -12,6 +12,7 @@ import subprocess
 import time
 
 SECONDS = 60
+SENT = "Network.requestWillBeSent"
 # In containers there is no sandbox for root, and hardly any shared memory; nobody is to be asked what is new.
 FLAGS = [
     "--remote-debugging-pipe",
@@ -147,7 +148,16 @@ class Page:
 
     def asked(self):
         """The addresses that this page has asked for."""
-        return [event["params"]["request"]["url"] for event in self._told("Network.requestWillBeSent")]
+        return [event["params"]["request"]["url"] for event in self._told(SENT)]
+
+    def blocked(self):
+        """The addresses that the page's policy kept it from."""
+        asked = {event["params"]["requestId"]: event["params"]["request"]["url"] for event in self._told(SENT)}
+        failed = [event["params"] for event in self._told("Network.loadingFailed")]
+        return {asked[failure["requestId"]] for failure in failed if failure.get("blockedReason") == "csp"}
+
+    def cookies(self):
+        return self._call("Network.getCookies")["cookies"]
 
     def complaints(self):
         """Errors and warnings of the console, exceptions, and what the browser reports, such as breaches of the policy."""
