@@ -35,11 +35,10 @@ fn walk(words: &[String], found: &mut Vec<Described>) {
         walk(&[words, &[(*name).to_owned()]].concat(), found);
     }
     if names.is_empty() {
-        let options = below(&help, "Options:").filter_map(|line| {
-            let mut parts = line.trim_start().split([' ', ',', '[', '=']).filter(|part| !part.is_empty());
-            parts.find(|part| part.starts_with('-') && part.len() != 2).filter(|_| line.trim_start().starts_with('-'))
-        });
-        let options = options.filter(|option| option.starts_with("--") && !OF_ALL.contains(option));
+        // `  -r, --remote <REMOTE>`; what is indented further describes it.
+        let options = below(&help, "Options:").filter(|line| !line.starts_with("       "));
+        let options = options.filter_map(|line| line.split([' ', '[']).find(|word| word.starts_with("--")));
+        let options = options.filter(|option| !OF_ALL.contains(option));
         found.push(Described { options: options.map(str::to_owned).collect(), words: words.to_vec() });
     }
 }

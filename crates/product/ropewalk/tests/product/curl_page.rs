@@ -51,7 +51,7 @@ impl World {
         let mut server = Running(self.bash(&lines).stdout(Stdio::piped()).spawn().expect("bash"));
         let mut told = Lines::of(server.0.stdout.take().expect("stdout"));
         let object: Value = told.object();
-        self.url = object["rest_url"].as_str().expect("the address of REST").to_owned();
+        object["rest_url"].as_str().expect("the address of REST").clone_into(&mut self.url);
         self.server = Some((server, told));
     }
 

@@ -59,8 +59,9 @@ fn what_the_page_shows_is_compared() {
     assert!(fits("digest 4a55…", "digest 4a5512") && !fits("digest 4a55…", "digest 5a5512") && !fits("a", "ab"));
     assert!(fits("a…c…e", "abcde") && !fits("a…c…e", "abcdf") && !fits("a…x…e", "abcde"));
     assert!(shows("b\nd\n", "a\nb\nc\nd\n") && !shows("d\nb\n", "a\nb\nc\nd\n"));
-    let run =
-        |lines: &str| std::process::Command::new("bash").args(["-eu", "-c", &failing(lines, 1)]).status().expect("bash").success();
+    let run = |lines: &str| {
+        std::process::Command::new("bash").args(["-eu", "-c", &failing(lines, 1)]).status().expect("bash").success()
+    };
     assert!(run("true\nfalse") && run("false # with a word") && !run("true") && !run("false\nfalse"));
     assert!(!run("bash -c 'exit 2'") && !run("no-such-command"));
 }
