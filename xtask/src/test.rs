@@ -11,10 +11,13 @@ use crate::{static_binary, zoo};
 const PYTHON_VARIABLE: &str = "ROPEWALK_TEST_PYTHON";
 
 /// The Debian packages that the tests' servers are or need, each with a program by which it is known to be there.
-const PACKAGES: [(&str, &str); 6] = [
+const PACKAGES: [(&str, &str); 8] = [
     ("postgresql", "pg_ctlcluster"),
     ("mariadb-server", "mariadbd"),
     ("openssl", "openssl"),
+    ("curl", "curl"),
+    // The browser alone, without windows, sound and printing.
+    ("chromium-headless-shell", "chromium-headless-shell"),
     ("xfsprogs", "mkfs.xfs"),
     ("nodejs", "node"),
     ("npm", "npm"),

@@ -179,11 +179,12 @@ fn is_alive(wire: Wire, path: &str) -> bool {
     }
 }
 
-/// What says nothing about anybody's models: answered for every host and without credentials, for health checks.
+/// What says nothing about anybody's models: answered for every host and without credentials, for health checks and for
+/// browsers, which have no key to send with the address of a page.
 fn is_public(wire: Wire, path: &str) -> bool {
     is_alive(wire, path)
         || match wire {
-            Wire::Rest => matches!(path, "/v2/health/ready" | "/health" | "/ping"),
+            Wire::Rest => matches!(path, "/v2/health/ready" | "/health" | "/ping" | "/docs"),
             Wire::Grpc => matches!(
                 path,
                 "/inference.GRPCInferenceService/ServerReady"
@@ -227,7 +228,8 @@ impl Gate {
     async fn answered(&self, wire: Wire, admitted: Admitted, next: Next) -> Response {
         let Admitted { mut request, room, overrun, caller } = admitted;
         if let Some(caller) = caller {
-            request.extensions_mut().insert(ClientName(caller.name));
+            request.extensions_mut().insert(ClientName(Arc::clone(&caller.name)));
+            request.extensions_mut().insert(caller);
         }
         let Some(room) = room else { return next.run(request).await };
         let answer = next.run(request).await;

@@ -73,6 +73,7 @@ fn of_scoring(first: Option<&str>, parts: &[&str]) -> &'static str {
         (Some("version"), []) => "/version",
         (Some("openapi.json"), []) => "/openapi.json",
         (Some("docs"), []) => "/docs",
+        (Some("docs"), ["models"]) => "/docs/models",
         _ => "",
     }
 }

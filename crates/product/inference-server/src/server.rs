@@ -19,7 +19,7 @@ use crate::gate::{Gate, Phase, Wire, overflow};
 use crate::measures::Measures;
 use crate::repository::ModelRepository;
 use crate::traces::Tracer;
-use crate::{InferenceServerError, ServerOptions, routes};
+use crate::{Caller, InferenceServerError, ServerOptions, routes};
 
 /// How long connections may take to close once their last answer is ready.
 const CLOSING: Duration = Duration::from_secs(2);
@@ -132,7 +132,11 @@ impl InferenceServer {
             protocol = protocol.with_repository(repository);
         }
         let client = |extensions: &Extensions| extensions.get::<ClientName>().map(|name| Arc::clone(&name.0));
-        let scoring = Scoring::new(Arc::clone(&host), options.scoring_limits()).with_client(client);
+        let may_ask = |extensions: &Extensions, model: &str| {
+            extensions.get::<Caller>().is_none_or(|caller| caller.may_ask(model))
+        };
+        let scoring = Scoring::new(Arc::clone(&host), options.scoring_limits());
+        let scoring = scoring.with_client(client).with_permission(may_ask);
         let rest_router = routes::rest(&protocol, &scoring, &host, &gate);
         let grpc_router = routes::grpc(&protocol, &gate)?;
         let acceptors = vec![

@@ -1,8 +1,11 @@
 //! A page to try the models: it needs nothing from elsewhere, and runs no script but its own.
+//!
+//! `/docs` itself says nothing of any model, so that a browser, which sends no key by itself, can open it; its script asks
+//! `/docs/models` for the forms, with the key that was filled in.
 
 use axum::extract::State;
-use axum::http::HeaderValue;
 use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{Extensions, HeaderValue};
 use axum::response::{Html, IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -22,17 +25,27 @@ const FIELDS: usize = 500;
 /// About how many bytes one model has.
 const MODEL_BYTES: usize = 4 << 10;
 
-pub(crate) async fn answer(State(scoring): State<Scoring>) -> Result<Response, ScoringError> {
-    let models = defaults(&scoring);
+/// The page without any model.
+pub(crate) async fn answer() -> Result<Response, ScoringError> {
     let nonce = nonce()?;
     let policy = format!(
-        "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; connect-src 'self'; \
+        "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; img-src data:; connect-src 'self'; \
          base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     );
-    let text = off_reactor(models.len().saturating_mul(MODEL_BYTES), move || Ok(page(&models, &nonce).into_string()));
-    let mut response = Html(text.await?).into_response();
+    guarded(&page(&nonce), &policy)
+}
+
+/// The forms of the models that the caller may ask, as a part of the page.
+pub(crate) async fn models(State(scoring): State<Scoring>, extensions: Extensions) -> Result<Response, ScoringError> {
+    let models = defaults(&scoring, &extensions);
+    let made = off_reactor(models.len().saturating_mul(MODEL_BYTES), move || Ok(forms(&models)));
+    guarded(&made.await?, "default-src 'none'; frame-ancestors 'none'")
+}
+
+fn guarded(markup: &Markup, policy: &str) -> Result<Response, ScoringError> {
+    let mut response = Html(markup.0.clone()).into_response();
     let headers = response.headers_mut();
-    let policy = HeaderValue::from_str(&policy).map_err(|_| ScoringError::Failed)?;
+    let policy = HeaderValue::from_str(policy).map_err(|_| ScoringError::Failed)?;
     headers.insert(CONTENT_SECURITY_POLICY, policy);
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
@@ -47,7 +60,7 @@ fn nonce() -> Result<String, ScoringError> {
     Ok(STANDARD.encode(bytes))
 }
 
-fn page(models: &[ModelMetadata], nonce: &str) -> Markup {
+fn page(nonce: &str) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -56,24 +69,35 @@ fn page(models: &[ModelMetadata], nonce: &str) -> Markup {
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
                 title { "Models of this server" }
+                // Browsers would ask for `/favicon.ico`, which there is not.
+                link rel="icon" href="data:,";
                 style nonce=(nonce) { (PreEscaped(include_str!("docs/page.css"))) }
             }
             body {
                 main {
                     h1 { "Models of this server" }
                     p { "Fill in a row and ask. " a href="openapi.json" { "openapi.json" } " describes every request." }
-                    div.key {
+                    form #access .key {
                         label for="key" { "API key, if the server asks for one (it stays on this page)" }
                         input #key type="password" autocomplete="off";
+                        button type="submit" { "Show models" }
                     }
-                    @if models.is_empty() { p role="status" { "No model is loaded." } }
-                    @for (place, model) in models.iter().take(MODELS).enumerate() { (section(place, model)) }
-                    @if models.len() > MODELS {
-                        p { (models.len() - MODELS) " more models are in openapi.json." }
-                    }
+                    p #state role="status" { }
+                    noscript { p { "This page needs JavaScript." } }
+                    div #models {}
                 }
                 script nonce=(nonce) { (PreEscaped(include_str!("docs/page.js"))) }
             }
+        }
+    }
+}
+
+fn forms(models: &[ModelMetadata]) -> Markup {
+    html! {
+        @if models.is_empty() { p { "No model is loaded." } }
+        @for (place, model) in models.iter().take(MODELS).enumerate() { (section(place, model)) }
+        @if models.len() > MODELS {
+            p { (models.len() - MODELS) " more models are in openapi.json." }
         }
     }
 }

@@ -9,7 +9,8 @@
 //!   the header `X-Ropewalk-Model` says which, or `POST /models/{model}/invocations` (`/versions/{version}/`).
 //! - `POST /predict/{model}` (`/versions/{version}`): one object of raw columns or a list of them, answered alike.
 //! - `GET /openapi.json`: both, and the inference of the Open Inference Protocol, for the models that are loaded now.
-//! - `GET /docs`: a page to try them, which needs nothing from elsewhere.
+//! - `GET /docs`: a page to try them, which needs nothing from elsewhere; it says nothing of any model until its script has
+//!   asked `GET /docs/models`.
 //!
 //! # Where MLflow's protocol leaves a choice
 //! - A table becomes inputs in one of two ways: each column is the input of its name; or, where the model has one
@@ -41,7 +42,7 @@ mod table;
 
 pub use error::ScoringError;
 pub use limits::ScoringLimits;
-pub use service::{ClientOf, Scoring, router};
+pub use service::{ClientOf, MayAsk, Scoring, router};
 
 /// The version of MLflow whose scoring protocol is spoken, as `GET /version` says it.
 pub const MLFLOW_VERSION: &str = "3.17.2";

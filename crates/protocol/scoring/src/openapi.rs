@@ -3,6 +3,7 @@
 mod schema;
 
 use axum::extract::State;
+use axum::http::Extensions;
 use axum::response::Response;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use ropewalk_serving::ModelMetadata;
@@ -17,17 +18,17 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 /// About how many bytes describe one model.
 const MODEL_BYTES: usize = 8 << 10;
 
-pub(crate) async fn answer(State(scoring): State<Scoring>) -> Result<Response, ScoringError> {
-    let models = defaults(&scoring);
+pub(crate) async fn answer(State(scoring): State<Scoring>, extensions: Extensions) -> Result<Response, ScoringError> {
+    let models = defaults(&scoring, &extensions);
     let labels = class_labels(&scoring, &models);
     off_reactor(models.len().saturating_mul(MODEL_BYTES), move || Ok(answered(document(&models, &labels).to_string())))
         .await
 }
 
-/// The default version of each model.
-pub(crate) fn defaults(scoring: &Scoring) -> Vec<ModelMetadata> {
-    let models = scoring.host.model_list().into_iter();
-    models.filter(|model| model.version == model.default_version).collect()
+/// The default version of each model that the caller may ask.
+pub(crate) fn defaults(scoring: &Scoring, extensions: &Extensions) -> Vec<ModelMetadata> {
+    let models = scoring.host.model_list().into_iter().filter(|model| model.version == model.default_version);
+    models.filter(|model| scoring.may_ask(extensions, model.name.as_str())).collect()
 }
 
 /// For each model, the outputs that are written as objects by class.

@@ -18,6 +18,8 @@ use crate::{ScoringError, ScoringLimits, body, docs, invocations, off_reactor, o
 
 /// Tells the name of the client that the product has authenticated, from the request's extensions.
 pub type ClientOf = fn(&Extensions) -> Option<Arc<str>>;
+/// Tells whether that client may ask a model, so that others are not described to it.
+pub type MayAsk = fn(&Extensions, &str) -> bool;
 
 /// The scoring protocols on a host.
 #[derive(Clone, Debug)]
@@ -25,6 +27,7 @@ pub struct Scoring {
     pub(crate) host: Arc<ModelHost>,
     pub(crate) limits: ScoringLimits,
     client: ClientOf,
+    may_ask: MayAsk,
     places: Arc<Semaphore>,
 }
 
@@ -37,13 +40,23 @@ impl Scoring {
     /// Scoring for clients without names.
     pub fn new(host: Arc<ModelHost>, limits: ScoringLimits) -> Self {
         let places = Arc::new(Semaphore::new(limits.requests.clamp(1, Semaphore::MAX_PERMITS)));
-        Self { host, limits, client: |_| None, places }
+        Self { host, limits, client: |_| None, may_ask: |_, _| true, places }
     }
 
     /// Logs answers under the name that this finds.
     #[must_use]
     pub fn with_client(self, client: ClientOf) -> Self {
         Self { client, ..self }
+    }
+
+    /// Describes to clients only the models that this lets them ask.
+    #[must_use]
+    pub fn with_permission(self, may_ask: MayAsk) -> Self {
+        Self { may_ask, ..self }
+    }
+
+    pub(crate) fn may_ask(&self, extensions: &Extensions, model: &str) -> bool {
+        (self.may_ask)(extensions, model)
     }
 
     /// All paths, without a fallback.
@@ -59,6 +72,7 @@ impl Scoring {
             .route("/predict/{model}/versions/{version}", post(predict::of_version))
             .route("/openapi.json", get(openapi::answer))
             .route("/docs", get(docs::answer))
+            .route("/docs/models", get(docs::models))
             .method_not_allowed_fallback(other_method)
             .with_state(self.clone())
     }

@@ -112,14 +112,17 @@ fn take(step: &Step, slots: &mut Slots<'_>) -> Result<(), InferenceError> {
 }
 
 /// Types are inferred; shapes are tried, because declared ones are wrong in practice (LightGBM's exporter declares
-/// labels as [1] and returns [N]) or absent (`ZipMap`). A declared shape only counts where the trial cannot be made.
+/// labels as [1] and returns [N]) or absent (`ZipMap`). A declared shape only counts where the trial cannot be made, as with an
+/// encoder that refuses unknown text.
 fn output_specs(graph: &GraphProto, plan: &Plan, inputs: &[InputInfo<'_>]) -> Result<Vec<TensorSpec>, InferenceError> {
     let [one, other] = TRIAL_ROWS.map(|rows| try_out(plan, inputs, rows));
     let tried = one.zip(other);
     let specs = graph.output.iter().zip(&plan.outputs).enumerate().map(|(index, (info, value))| {
         let declared = declared_shape(info, value.element_type)?;
         let tried = tried.as_ref().and_then(|(one, other)| common_shape(one.get(index)?, other.get(index)?));
-        let shape = tried.or(declared).ok_or_else(|| InferenceError::InvalidGraph {
+        // `ZipMap` has one column for each class, which no request changes.
+        let by_class = value.class_labels.as_ref().map(|labels| vec![-1, labels.len() as i64]);
+        let shape = tried.or(declared).or(by_class).ok_or_else(|| InferenceError::InvalidGraph {
             place: format!("output `{}`", info.name),
             reason: "its shape is not declared, and the graph cannot be evaluated on zeros to find it".to_owned(),
         })?;

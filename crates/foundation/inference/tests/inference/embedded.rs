@@ -212,3 +212,38 @@ fn tensors_outside_of_the_file_come_from_its_folder_only() {
         assert!(refused(Some(&folder), "link.bin").contains("a link that leads out"));
     }
 }
+
+/// scikit-learn's encoder refuses text that it has not seen, as long as nobody says otherwise, and so does the trial on zeros.
+#[test]
+fn the_classes_are_known_where_the_graph_cannot_be_tried() {
+    let categories = ["AA", "UA"].map(str::to_owned).to_vec();
+    let builder = GraphBuilder::new("encoded")
+        .opset("ai.onnx.ml", 3)
+        .input("carrier", ElementType::Bytes, &[-1])
+        .node(
+            "ai.onnx.ml",
+            "OneHotEncoder",
+            &["carrier"],
+            &["scores"],
+            vec![Attribute::new("cats_strings", categories.clone()), Attribute::new("zeros", 0_i64)],
+        )
+        .node(
+            "ai.onnx.ml",
+            "ZipMap",
+            &["scores"],
+            &["probability"],
+            vec![Attribute::new("classlabels_strings", categories)],
+        )
+        .output("probability", ElementType::Fp32, &[]);
+    let mut proto = ModelProto::decode(builder.encode().as_slice()).unwrap();
+    // As it is exported: a sequence of maps.
+    proto.graph.as_mut().unwrap().output[0].r#type = None;
+    let bytes = Bytes::from(proto.encode_to_vec());
+    let model = EmbeddedEngine.load(&ModelSource::from(bytes), &LoadOptions::default()).unwrap();
+    assert_eq!(model.signature().outputs[0].to_string(), "probability: FP32[-1, 2]");
+    let ask = |text: &str| {
+        model.predict(&[NamedTensor::new("carrier", tensor([1], vec![Bytes::copy_from_slice(text.as_bytes())]))])
+    };
+    assert_eq!(ask("UA").unwrap()[0].tensor.data, vec![0.0_f32, 1.0].into());
+    assert_eq!(ask("B6").unwrap_err().code(), "inference.evaluation");
+}

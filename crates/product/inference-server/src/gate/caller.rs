@@ -94,7 +94,9 @@ pub(super) async fn permitted(
     let Some(caller) = caller.filter(|caller| caller.models.is_some()) else { return Ok(request) };
     let forbidden = |what: &str| Refusal::Forbidden(format!("this key may not ask {what}"));
     match (wire, request.uri().path()) {
-        (Wire::Rest, "/v2" | "/v2/") | (Wire::Grpc, "/inference.GRPCInferenceService/ServerMetadata") => Ok(request),
+        // The last two describe the models of the caller and no others.
+        (Wire::Rest, "/v2" | "/v2/" | "/openapi.json" | "/docs/models")
+        | (Wire::Grpc, "/inference.GRPCInferenceService/ServerMetadata") => Ok(request),
         (Wire::Rest, path) => match model_of_path(path).filter(|model| caller.may_ask(model)) {
             Some(_) => Ok(request),
             None => Err(Refused::new(forbidden("for this"), request)),

@@ -50,6 +50,22 @@ async fn a_key_reaches_as_far_as_its_models_over_rest() {
 }
 
 #[tokio::test]
+async fn the_page_is_open_and_describes_to_a_key_its_models_only() {
+    for (model, reached) in [("rope", true), ("hemp", false)] {
+        let world = World::start(|serve| with_key(serve, &[model])).await;
+        let page = client().get(world.url("/docs")).send().await.expect("answer");
+        assert_eq!(page.status(), 200, "a browser sends no key by itself");
+        assert!(!page.text().await.expect("text").contains("rope"));
+        for path in ["/docs/models", "/openapi.json"] {
+            assert_eq!(client().get(world.url(path)).send().await.expect("answer").status(), 401, "{path}");
+            let described = client().get(world.url(path)).header("x-api-key", KEY).send().await.expect("answer");
+            assert_eq!(described.status(), 200, "{path}");
+            assert_eq!(described.text().await.expect("text").contains("predict/rope"), reached, "{path}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_key_reaches_as_far_as_its_models_over_grpc() {
     let world = World::start(|serve| with_key(serve, &["rope"])).await;
     let url = format!("http://{}", world.server.grpc_url());

@@ -12,6 +12,7 @@ use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
 use crate::harness::talk;
+use crate::page::{Block, blocks, failing, shows};
 
 const PAGE: &str = include_str!("../../../../../docs/data.md");
 /// What the page has in the place of the reader's own repository, and of the folder that both machines see.
@@ -36,31 +37,6 @@ printf 'version https://git-lfs.github.com/spec/v1\noid sha256:%s\nsize 3\n' $oi
 git add .
 git commit -m 'as it was'
 ";
-
-/// What stands between two fences.
-struct Block {
-    line: usize,
-    words: Vec<&'static str>,
-    text: String,
-}
-
-fn blocks() -> Vec<Block> {
-    let (mut blocks, mut open): (Vec<Block>, _) = (Vec::new(), false);
-    for (number, line) in (1..).zip(PAGE.lines()) {
-        if let Some(words) = line.strip_prefix("```") {
-            open = !open;
-            if open {
-                let words = words.split_whitespace().collect();
-                blocks.push(Block { line: number, words, text: String::new() });
-            }
-        } else if let Some(block) = blocks.last_mut().filter(|_| open) {
-            block.text.push_str(line);
-            block.text.push('\n');
-        }
-    }
-    assert!(!open, "the last block has no end");
-    blocks
-}
 
 /// The machines, what they share, and the folder in which the shell of each stands.
 struct World {
@@ -128,39 +104,12 @@ impl World {
     }
 }
 
-/// The lines, of which the last must end with this exit code, and no other may fail.
-fn failing(lines: &str, code: u8) -> String {
-    let lines = lines.trim_end();
-    let (before, last) = lines.rsplit_once('\n').unwrap_or(("", lines));
-    format!("{before}\nif {last}\nthen echo 'the last command must fail' >&2; exit 64\nelse test $? -eq {code}\nfi\n")
-}
-
-/// Whether all lines that are shown were printed, in their order.
-fn shows(shown: &str, printed: &str) -> bool {
-    let mut printed = printed.lines();
-    shown.lines().all(|line| printed.any(|candidate| fits(line, candidate)))
-}
-
-/// Whether a line is the one that is shown, where `…` stands for anything.
-fn fits(shown: &str, mut line: &str) -> bool {
-    let Some((beginning, rest)) = shown.split_once('…') else { return shown == line };
-    let Some(after) = line.strip_prefix(beginning) else { return false };
-    line = after;
-    let mut parts: Vec<&str> = rest.split('…').collect();
-    let end = parts.pop().unwrap_or_default();
-    for part in parts {
-        let Some((_, after)) = line.split_once(part) else { return false };
-        line = after;
-    }
-    line.ends_with(end)
-}
-
 #[test]
 fn the_page_runs_as_it_stands() {
     let mut world = World::new();
     world.run("dvc", FOREIGN, "the set-up");
     let (mut printed, mut compared) = (None, 0);
-    for Block { line, words, text } in blocks() {
+    for Block { line, words, text } in blocks(PAGE) {
         let at = format!("docs/data.md:{line}");
         match words.as_slice() {
             ["sh", rest @ ..] => {
@@ -195,15 +144,4 @@ fn the_page_runs_as_it_stands() {
     for file in ["data.csv", "images/a.bin"] {
         assert_eq!(world.read(&format!("dvc/foreign/{file}")), "abc");
     }
-}
-
-#[test]
-fn what_the_page_shows_is_compared() {
-    assert!(fits("digest 4a55…", "digest 4a5512") && !fits("digest 4a55…", "digest 5a5512") && !fits("a", "ab"));
-    assert!(fits("a…c…e", "abcde") && !fits("a…c…e", "abcdf") && !fits("a…x…e", "abcde"));
-    assert!(shows("b\nd\n", "a\nb\nc\nd\n") && !shows("d\nb\n", "a\nb\nc\nd\n"));
-    let run =
-        |lines: &str| Command::new("bash").args(["-eu", "-c", &failing(lines, 1)]).status().expect("bash").success();
-    assert!(run("true\nfalse") && run("false # with a word") && !run("true") && !run("false\nfalse"));
-    assert!(!run("bash -c 'exit 2'") && !run("no-such-command"));
 }

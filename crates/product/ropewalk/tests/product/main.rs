@@ -6,7 +6,9 @@
 
 mod batch;
 mod commands;
+mod commands_page;
 mod crash;
+mod curl_page;
 mod data_files;
 mod data_governance;
 mod data_import;
@@ -19,6 +21,7 @@ mod data_travel;
 mod data_versions;
 mod demo;
 mod harness;
+mod page;
 mod reproduce;
 mod server;
 mod serving;

@@ -12,7 +12,11 @@ const cell = (field) => {
     default: return text;
   }
 };
-for (const form of document.querySelectorAll("form")) {
+const key = document.getElementById("key");
+const state = document.getElementById("state");
+const models = document.getElementById("models");
+const headers = () => (key.value === "" ? {} : { "X-Api-Key": key.value });
+const prepare = (form) => {
   const section = form.closest("section");
   const answer = section.querySelector(".answer");
   const curl = section.querySelector(".curl");
@@ -21,27 +25,51 @@ for (const form of document.querySelectorAll("form")) {
   const body = () => "{" + fields.map((field) => JSON.stringify(field.name) + ": " + cell(field)).join(", ") + "}";
   const show = () => {
     try {
-      const key = document.getElementById("key").value === "" ? "" : " -H \"X-Api-Key: $KEY\"";
-      curl.textContent = `curl -H 'Content-Type: application/json'${key} -d ${quoted(body())} ${quoted(url.href)}`;
+      const named = key.value === "" ? "" : " -H \"X-Api-Key: $KEY\"";
+      curl.textContent = `curl -H 'Content-Type: application/json'${named} -d ${quoted(body())} ${quoted(url.href)}`;
     } catch (problem) {
       curl.textContent = String(problem);
     }
   };
   form.addEventListener("input", show);
-  document.getElementById("key").addEventListener("input", show);
+  key.addEventListener("input", show);
   show();
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     try {
-      const headers = { "Content-Type": "application/json" };
-      const key = document.getElementById("key").value;
-      if (key !== "") headers["X-Api-Key"] = key;
+      const asked = body();
       answer.textContent = "…";
-      const response = await fetch(url, { method: "POST", headers, body: body() });
+      const all = { "Content-Type": "application/json", ...headers() };
+      const response = await fetch(url, { method: "POST", headers: all, body: asked });
       const id = response.headers.get("X-Prediction-Id");
       answer.textContent = `${response.status} ${await response.text()}` + (id === null ? "" : `\nprediction ${id}`);
     } catch (problem) {
       answer.textContent = String(problem);
     }
   });
-}
+};
+let newest = 0;
+const load = async () => {
+  const mine = ++newest;
+  try {
+    const response = await fetch(new URL("docs/models", document.baseURI), { headers: headers() });
+    const text = await response.text();
+    if (mine !== newest) return;
+    if (!response.ok) {
+      models.replaceChildren();
+      const asks = key.value === "" ? "This server asks for an API key: fill it in and show the models." : "The key was refused.";
+      state.textContent = response.status === 401 ? asks : `${response.status} ${text}`;
+      return;
+    }
+    state.textContent = "";
+    models.replaceChildren(...new DOMParser().parseFromString(text, "text/html").body.children);
+    models.querySelectorAll("form").forEach(prepare);
+  } catch (problem) {
+    state.textContent = String(problem);
+  }
+};
+document.getElementById("access").addEventListener("submit", (event) => {
+  event.preventDefault();
+  load();
+});
+load();

@@ -1,5 +1,5 @@
 use axum::Router;
-use ropewalk_scoring::{ScoringLimits, router};
+use ropewalk_scoring::{Scoring, ScoringLimits, router};
 use serde_json::{Value, json};
 
 use crate::world::{get, host, load, post_json, routes};
@@ -112,14 +112,25 @@ async fn the_page_has_a_labelled_form_for_each_model_and_no_foreign_content() {
     let nonce = policy.split("'nonce-").nth(1).unwrap().split('\'').next().unwrap();
     assert_eq!(page.text.matches(&format!("nonce=\"{nonce}\"")).count(), 2, "one style and one script");
     assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"));
-    assert!(!page.text.contains("http://") && !page.text.contains("https://") && !page.text.contains("style=\""));
-    assert_eq!(page.text.matches("<form").count(), 4);
-    assert!(page.text.contains("data-path=\"predict/flight%20delays%3F1\""), "{}", page.text);
-    assert!(page.text.contains("This model has no inputs"));
-    for id in page.text.split("<label for=\"").skip(1).map(|rest| rest.split('"').next().unwrap()) {
-        assert_eq!(page.text.matches(&format!(" id=\"{id}\"")).count(), 1, "{id}");
+    assert!(MODELS.iter().all(|model| !page.text.contains(&format!("predict/{model}"))), "it names no model");
+    let forms = get(&router, "/docs/models").await;
+    assert_eq!(forms.status, 200);
+    assert!(forms.headers["content-security-policy"].to_str().unwrap().starts_with("default-src 'none'"));
+    assert_eq!(forms.text.matches("<form").count(), 4);
+    assert!(forms.text.contains("data-path=\"predict/flight%20delays%3F1\""), "{}", forms.text);
+    assert!(forms.text.contains("This model has no inputs"));
+    let whole = format!("{}{}", page.text, forms.text);
+    assert!(!whole.contains("http://") && !whole.contains("https://") && !whole.contains("style=\""));
+    for id in whole.split("<label for=\"").skip(1).map(|rest| rest.split('"').next().unwrap()) {
+        assert_eq!(whole.matches(&format!(" id=\"{id}\"")).count(), 1, "{id}");
     }
     let again = get(&router, "/docs").await;
     assert_ne!(again.headers["content-security-policy"], page.headers["content-security-policy"]);
-    assert!(get(&routes(&[]).await, "/docs").await.text.contains("No model is loaded."));
+    assert!(get(&routes(&[]).await, "/docs/models").await.text.contains("No model is loaded."));
+    let others = Scoring::new(host(&["columns", "matrix"]).await, ScoringLimits::default());
+    let others = others.with_permission(|_, model| model != "matrix").router();
+    for path in ["/docs/models", "/openapi.json"] {
+        let described = get(&others, path).await.text;
+        assert!(described.contains("predict/columns") && !described.contains("matrix"), "{path}");
+    }
 }
