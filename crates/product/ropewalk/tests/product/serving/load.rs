@@ -201,25 +201,30 @@ fn ask_on(seen: &Mutex<Seen>, done: &AtomicBool, name: &str, address: &str, mode
         let body = body(&request, number).to_string();
         let sent = now();
         let answer = connection.ask("POST", &path, &body);
+        let answered = answer.as_ref().is_some_and(|answer| answer.status == 200);
+        seen.lock().expect("no client panicked").note(request, sent, answer);
+        std::thread::park_timeout(if answered { PAUSE } else { LATER });
+    }
+}
+
+impl Seen {
+    /// What became of a request of REST that was sent then.
+    fn note(&mut self, request: String, sent: f64, answer: Option<Answer>) {
         let at = now();
-        let mut seen = seen.lock().expect("no client panicked");
         match answer {
-            None => seen.broken += 1,
-            Some(answer) if answer.status == 503 && answer.head.contains("\r\nretry-after: ") => seen.refused += 1,
+            None => self.broken += 1,
+            Some(answer) if answer.status == 503 && answer.head.contains("\r\nretry-after: ") => self.refused += 1,
             Some(answer) if answer.status == 200 => {
                 let told = answer.json();
                 let prediction = told["parameters"]["prediction_id"].as_str().expect("an id").to_owned();
-                let outputs = told["outputs"].as_array().expect("outputs");
+                let outputs = told["outputs"].as_array().expect("outputs").iter();
                 let outputs =
-                    outputs.iter().map(|one| (one["name"].as_str().expect("a name").to_owned(), one["data"].clone()));
+                    outputs.map(|one| (one["name"].as_str().expect("a name").to_owned(), one["data"].clone()));
                 let outputs = Value::Object(outputs.collect());
-                seen.acknowledged.push(Acknowledged { request, prediction, sent, at, outputs });
+                self.acknowledged.push(Acknowledged { request, prediction, sent, at, outputs });
             }
-            Some(answer) => seen.wrong.push(format!("{request}: {}: {}", answer.status, answer.body)),
+            Some(answer) => self.wrong.push(format!("{request}: {}: {}", answer.status, answer.body)),
         }
-        let answered = seen.acknowledged.last().is_some_and(|last| last.request == request);
-        drop(seen);
-        std::thread::park_timeout(if answered { PAUSE } else { LATER });
     }
 }
 
