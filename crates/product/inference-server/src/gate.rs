@@ -171,6 +171,11 @@ struct Admitted {
     caller: Option<Caller>,
 }
 
+/// Whether a client sends its body only once it is asked to, or can be answered while it sends.
+fn waits(wire: Wire, request: &Request) -> bool {
+    wire == Wire::Grpc || request.headers().contains_key(EXPECT)
+}
+
 /// Whether the process lives, and nothing more.
 fn is_alive(wire: Wire, path: &str) -> bool {
     match wire {
@@ -213,7 +218,8 @@ pub(crate) async fn pass(State((gate, wire)): State<(Arc<Gate>, Wire)>, mut requ
         Err(refused) => {
             let (refusal, request) = *refused.0;
             gate.measures.refused(&refusal);
-            gate.forget(wire, request).await;
+            let waits = waits(wire, &request);
+            gate.forget(waits, Rest::of(request.into_body())).await;
             refusal.response(wire)
         }
     };
@@ -232,7 +238,9 @@ impl Gate {
             request.extensions_mut().insert(caller);
         }
         let Some(room) = room else { return next.run(request).await };
+        let waits = waits(wire, &request);
         let answer = next.run(request).await;
+        self.forget(waits, overrun.rest()).await;
         if overrun.happened() {
             self.measures.refused(&Refusal::Memory);
             return Refusal::Memory.response(wire);
@@ -240,11 +248,11 @@ impl Gate {
         room.held(answer)
     }
 
-    /// Reads what is left of a refused body over HTTP/1.1, where a client that still sends may never see the answer.
-    async fn forget(&self, wire: Wire, request: Request) {
-        let waits = request.headers().contains_key(EXPECT) || wire == Wire::Grpc;
+    /// Reads what is left of a body that was refused, by this layer or by an endpoint, over HTTP/1.1: a client that still
+    /// sends may never see the answer, and its connection is closed.
+    async fn forget(&self, waits: bool, rest: Rest) {
         if let (false, Ok(_place)) = (waits, self.drains.try_acquire()) {
-            Rest::of(request.into_body()).drain().await;
+            rest.drain().await;
         }
     }
 

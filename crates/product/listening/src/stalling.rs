@@ -133,6 +133,11 @@ impl Rest {
         Self(Arc::new(Mutex::new(Some(body))))
     }
 
+    /// Keeps what a handler has left of a body.
+    pub fn keep(&self, body: Body) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(body);
+    }
+
     /// Reads it and forgets it, within [`REST_BYTES`] and [`REST`]: a client that still sends when the connection is
     /// closed may never see why.
     pub async fn drain(self) {
@@ -220,7 +225,7 @@ impl Drop for Incoming {
     fn drop(&mut self) {
         if !self.ended && !self.body.is_end_stream() {
             let left = std::mem::take(&mut self.body);
-            *self.rest.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(left);
+            self.rest.keep(left);
         }
     }
 }

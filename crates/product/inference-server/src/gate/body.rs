@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
 use hyper::body::{Frame, SizeHint};
+use ropewalk_listening::Rest;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Sleep, sleep};
 
@@ -20,6 +21,8 @@ pub(super) struct Overrun(Arc<Extra>);
 
 #[derive(Debug, Default)]
 struct Extra {
+    /// What its endpoint did not read of it.
+    rest: Rest,
     /// There was no room for all of it, and it was cut off.
     cut: AtomicBool,
     room: Mutex<Vec<OwnedSemaphorePermit>>,
@@ -30,6 +33,10 @@ impl Overrun {
         self.0.cut.load(Ordering::Relaxed)
     }
 
+    pub(super) fn rest(&self) -> Rest {
+        self.0.rest.clone()
+    }
+
     fn hold(&self, room: OwnedSemaphorePermit) {
         self.0.room.lock().unwrap_or_else(PoisonError::into_inner).push(room);
     }
@@ -38,6 +45,8 @@ impl Overrun {
 /// A request's body whose bytes are counted, and that must come in time.
 pub(super) struct Metered {
     body: Body,
+    /// Whether there is nothing more to come.
+    ended: bool,
     /// Bytes that have come, and for how many there is room.
     come: usize,
     reserved: usize,
@@ -58,7 +67,7 @@ impl Metered {
         overrun: Overrun,
         longest: usize,
     ) -> Self {
-        Self { body, come: 0, reserved, store, longest, time, timer: None, overrun }
+        Self { body, ended: false, come: 0, reserved, store, longest, time, timer: None, overrun }
     }
 
     /// Room for what has come; past the longest message the reader refuses anyway.
@@ -92,7 +101,9 @@ impl HttpBody for Metered {
     type Error = axum::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Frames {
-        match Pin::new(&mut self.body).poll_frame(context) {
+        let poll = Pin::new(&mut self.body).poll_frame(context);
+        self.ended |= matches!(poll, Poll::Ready(None | Some(Err(_))));
+        match poll {
             Poll::Ready(Some(Ok(frame))) => {
                 self.come += frame.data_ref().map_or(0, Bytes::len);
                 match self.reserve() {
@@ -101,6 +112,7 @@ impl HttpBody for Metered {
                 }
             }
             Poll::Pending if self.is_late(context) => {
+                self.ended = true;
                 let late = Error::new(ErrorKind::TimedOut, "the request body did not come in time");
                 Poll::Ready(Some(Err(axum::Error::new(late))))
             }
@@ -114,6 +126,14 @@ impl HttpBody for Metered {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+impl Drop for Metered {
+    fn drop(&mut self) {
+        if !self.ended && !self.body.is_end_stream() {
+            self.overrun.0.rest.keep(std::mem::take(&mut self.body));
+        }
     }
 }
 

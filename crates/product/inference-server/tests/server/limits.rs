@@ -1,5 +1,9 @@
+use std::time::Duration;
+
 use ropewalk_open_inference::proto::ServerMetadataRequest;
 use ropewalk_open_inference::proto::grpc_inference_service_client::GrpcInferenceServiceClient;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tonic::Code;
 
 use crate::world::{KEY, World, client, key, row};
@@ -72,4 +76,28 @@ async fn a_body_that_does_not_come_is_given_up() {
     let ask = client().post(world.infer_url()).body(reqwest::Body::wrap_stream(never)).send();
     let answer = ask.await.expect("answer");
     assert!(answer.status().is_client_error(), "{}", answer.status());
+}
+
+/// What an endpoint refuses for its head alone is answered when the body has come: a client that still writes when the connection
+/// is closed sees no answer.
+#[tokio::test]
+async fn a_client_that_sends_its_body_later_is_told_what_is_wrong_and_may_go_on() {
+    let world = World::start(|_| {}).await;
+    let address = world.server.rest_url().trim_start_matches("http://").to_owned();
+    let mut stream = TcpStream::connect(&address).await.expect("connected");
+    let body = row().to_string();
+    let head = |model: &str| {
+        let length = body.len();
+        format!("POST /v2/models/{model}/infer HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n")
+    };
+    for (model, status) in [("nobody", "404"), ("rope", "200"), ("nobody", "404")] {
+        stream.write_all(head(model).as_bytes()).await.expect("sent");
+        let early = tokio::time::timeout(Duration::from_millis(100), stream.read_u8()).await;
+        assert!(early.is_err(), "{model}: answered before the body has come");
+        stream.write_all(body.as_bytes()).await.expect("the connection is open");
+        let mut answer = vec![0; 4096];
+        let count = stream.read(&mut answer).await.expect("an answer");
+        let answer = String::from_utf8_lossy(&answer[..count]).into_owned();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{model}: {answer}");
+    }
 }

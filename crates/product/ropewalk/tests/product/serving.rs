@@ -1,22 +1,32 @@
 //! The inference server as its clients meet it: from a folder of models to an endpoint, by the real clients.
 
+#[cfg(target_os = "linux")]
+mod full_disk;
+mod killed;
+mod load;
+mod logged;
+mod soak;
+#[cfg(target_os = "linux")]
+mod workers;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::harness::{Lines, Running, passes, python, script, suite};
+use crate::harness::{Lines, Project, Running, passes, python, script, suite};
 
-/// A server of models on free ports; it ends with the test.
+/// A server of models; it ends with the test.
 struct Served {
     told: Value,
-    _server: Running,
+    server: Running,
     /// Held so that what it prints later has somewhere to go.
     _stdout: Lines,
 }
 
 impl Served {
+    /// A server on free ports, in a folder that is no project.
     fn start(folder: &Path, arguments: &[&str]) -> Self {
         Self::with(folder, arguments, &[])
     }
@@ -24,15 +34,46 @@ impl Served {
     fn with(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ropewalk"));
         command.arg("serve").args(arguments).args(["--port", "0", "--grpc-port", "0", "--output", "json"]);
-        command.current_dir(folder).env_remove("ROPEWALK_PROJECT").stdin(Stdio::null()).stdout(Stdio::piped());
-        command.envs(variables.iter().copied());
-        let mut server = Running(command.spawn().expect("the binary starts"));
+        command.current_dir(folder).env_remove("ROPEWALK_PROJECT").stdin(Stdio::null()).envs(variables.iter().copied());
+        Self::of(command)
+    }
+
+    /// A server of what a project's `[serve]` says, on these ports.
+    fn of_project(project: &Project, [port, grpc_port]: [u16; 2]) -> Self {
+        let (port, grpc_port) = (port.to_string(), grpc_port.to_string());
+        Self::of(project.command(&["serve", "--port", &port, "--grpc-port", &grpc_port, "--output", "json"]))
+    }
+
+    fn of(mut command: Command) -> Self {
+        let mut server = Running(command.stdout(Stdio::piped()).spawn().expect("the binary starts"));
         let mut lines = Lines::of(server.0.stdout.take().expect("stdout"));
-        Self { told: lines.object(), _server: server, _stdout: lines }
+        Self { told: lines.object(), server, _stdout: lines }
     }
 
     fn url(&self, of: &str) -> &str {
         self.told[of].as_str().unwrap_or_else(|| panic!("the server said no {of}: {}", self.told))
+    }
+
+    /// Host and port of REST.
+    fn address(&self) -> &str {
+        self.url("rest_url").strip_prefix("http://").expect("an address")
+    }
+
+    fn id(&self) -> u32 {
+        self.server.0.id()
+    }
+
+    /// `kill -9`.
+    fn kill(mut self) {
+        self.server.0.kill().expect("kill");
+        self.server.0.wait().expect("wait");
+    }
+
+    /// Asks it to end, which it must do well.
+    fn stop(mut self) {
+        assert!(Command::new("kill").args(["-TERM", &self.id().to_string()]).status().expect("kill").success());
+        let ended = self.server.0.wait().expect("wait");
+        assert!(ended.success(), "the server ended with {ended}");
     }
 }
 
