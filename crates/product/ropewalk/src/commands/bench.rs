@@ -2,7 +2,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use ropewalk_batch::{ColumnChoice, TableFormat};
-use ropewalk_load::{Content, Endpoint, EndpointSettings, Latency, LoadPlan, LoadReport, LoadRequests, Transport, load};
+use ropewalk_load::{
+    Content, Endpoint, EndpointSettings, Latency, LoadPlan, LoadReport, LoadRequests, Transport, load,
+};
 use ropewalk_server::ServerError;
 use ropewalk_store::files;
 use tokio::sync::watch;
@@ -114,8 +116,10 @@ fn tell(format: Format, reports: &[LoadReport]) {
     for (status, said) in reports.iter().flat_map(|report| &report.said) {
         terminal::say(&printable(&format!("note: {status}: {said}")));
     }
-    let headings =
-        ["AT ONCE", "ANSWERED", "PER S", "ROWS/S", "FROM", "P50 MS", "P90", "P95", "P99", "P99.9", "MAX", "UNSENT", "ERRORS"];
+    let headings = [
+        "AT ONCE", "ANSWERED", "PER S", "ROWS/S", "FROM", "P50 MS", "P90", "P95", "P99", "P99.9", "MAX", "UNSENT",
+        "ERRORS",
+    ];
     let lines: Vec<Line<'_>> = reports.iter().flat_map(lines).collect();
     table(&lines, &headings, |(report, from, times)| {
         let errors: Vec<String> = report.errors.iter().map(|(status, count)| format!("{status}: {count}")).collect();
