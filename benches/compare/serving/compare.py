@@ -97,6 +97,10 @@ class Server:
             time.sleep(0.002)
         self.startup_ms = (time.perf_counter() - begun) * 1e3
 
+    def errors(self, said: str) -> str:
+        """What the load's generator said, and the server."""
+        return f"{self.name}: the load met errors: {said}\nIts log ends:\n{pathlib.Path(self.log.name).read_text()[-2000:]}"
+
     def stop(self) -> None:
         for how in [signal.SIGTERM, signal.SIGKILL]:
             try:
@@ -125,7 +129,7 @@ def wrk(server: Server, url: str, body: pathlib.Path, connections: int, seconds:
         used = cpu_seconds(server.process.pid) - before
     found = re.search(r"RESULT (\d+) (\d+) ([\d.]+) ([\d.]+) ([\d.]+)", said.stdout)
     if not found or int(found[2]) or not int(found[1]):
-        sys.exit(f"{server.name}: the load met errors: {said.stdout}{said.stderr}")
+        sys.exit(server.errors(said.stdout + said.stderr))
     requests = int(found[1])
     return {
         "cpu_ms": used * 1e3 / requests, "requests_per_second": requests / float(found[3]),
@@ -145,7 +149,7 @@ def paced(options, server: Server, port: int, body: pathlib.Path, rate: float, p
         sys.exit(f"{server.name}: the generator failed: {said.stderr}")
     report = json.loads(said.stdout)[0]
     if report["errors"]:
-        sys.exit(f"{server.name}: the load met errors: {report['errors']} {report['said']}")
+        sys.exit(server.errors(f"{report['errors']} {report['said']}"))
     held = report["unsent"] <= report["answered"] / 100
     if not held:
         print(f"{server.name} did not hold {rate:.0f} a second: {report['unsent']} requests were not sent", file=sys.stderr)
@@ -176,7 +180,7 @@ def grpc(server: Server, port: int, row: np.ndarray, requests: int, folder: path
     used = cpu_seconds(server.process.pid) - before
     good = re.search(r"status codes: (\d+) 2xx", said.stdout)
     if not good or int(good[1]) != requests:
-        sys.exit(f"{server.name}: the load met errors: {said.stdout}{said.stderr}")
+        sys.exit(server.errors(said.stdout + said.stderr))
     return {"cpu_ms": used * 1e3 / requests}
 
 
