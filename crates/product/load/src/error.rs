@@ -1,3 +1,4 @@
+use ropewalk_batch::BatchError;
 use ropewalk_types::Diagnose;
 
 /// Why an endpoint cannot be loaded. What goes wrong under load is counted, and no error.
@@ -12,6 +13,25 @@ pub enum LoadError {
         /// What is wrong.
         reason: String,
     },
+    /// A header cannot be sent.
+    #[error("`{name}` is no header that can be sent: {reason}")]
+    Header {
+        /// Its name; the value may be a secret.
+        name: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The machine refuses threads.
+    #[error("{clients} clients cannot be started: {reason}")]
+    Threads {
+        /// How many there should be.
+        clients: usize,
+        /// What the system says.
+        reason: String,
+    },
+    /// A table cannot be read, or its columns are not the model's inputs.
+    #[error(transparent)]
+    Table(#[from] BatchError),
     /// Nobody answers.
     #[error("{endpoint} does not answer: {reason}")]
     Unreachable {
@@ -46,6 +66,9 @@ impl Diagnose for LoadError {
     fn code(&self) -> &'static str {
         match self {
             Self::Address { .. } => "load.address",
+            Self::Header { .. } => "load.header",
+            Self::Threads { .. } => "load.threads",
+            Self::Table(error) => error.code(),
             Self::Unreachable { .. } => "load.unreachable",
             Self::Refused { .. } => "load.refused",
             Self::Unreadable { .. } => "load.unreadable",
@@ -54,7 +77,12 @@ impl Diagnose for LoadError {
 
     fn hint(&self) -> Option<String> {
         let hint = match self {
-            Self::Address { .. } => "write http://HOST:PORT or HOST:PORT; gRPC is asked without TLS",
+            Self::Address { .. } => {
+                "write http://HOST:PORT, https://HOST:PORT or HOST:PORT, and name certificates with --cacert"
+            }
+            Self::Header { .. } => "write NAME: VALUE; letters, digits and dashes make a name",
+            Self::Threads { .. } => "ask with fewer clients",
+            Self::Table(error) => return error.hint(),
             Self::Unreachable { .. } => "begin `ropewalk serve`, and give its port: REST and gRPC have one each",
             Self::Refused { what: "the request", .. } => "give a request that the model takes with --input BODY.json",
             Self::Refused { .. } => "look at the model's name, and at the key with --key-env",

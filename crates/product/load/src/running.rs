@@ -1,227 +1,225 @@
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use hdrhistogram::Histogram;
-use serde::Serialize;
-use tokio::sync::watch;
+use tokio::runtime::Builder;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
 
-use crate::endpoint::Failed;
-use crate::{Endpoint, LoadRequest};
+use crate::client::{Client, Failed};
+use crate::report::{LoadReport, Seen};
+use crate::{Endpoint, LoadError, LoadRequests, pacing};
 
-/// The longest time that is told apart, in microseconds; longer ones count as this.
-const LONGEST_US: u64 = 600_000_000;
-/// Digits of a latency that are right.
-const DIGITS: u8 = 3;
-/// What is not counted at the beginning, where no rate is given: this part of the time, and at most so long.
-const WARM_UP_PART: u32 = 10;
-const WARM_UP: Duration = Duration::from_secs(1);
 /// A client whose request failed waits so long before the next, so that a refusing server is not the only thing measured.
 const AFTER_FAILURE: Duration = Duration::from_millis(1);
+/// From when all clients are connected until the first request is due: until then each has heard of it.
+const ASSEMBLY: Duration = Duration::from_millis(5);
 
 /// How an endpoint is loaded.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LoadPlan {
-    /// Clients that send at once, one request each.
+    /// Clients that send at once, one request each. With a rate, each is a thread.
     pub concurrency: usize,
-    /// For how long.
+    /// For how long it is loaded before it is measured, in the same way.
+    pub warm_up: Duration,
+    /// For how long it is measured.
     pub seconds: Duration,
     /// Requests a second that are due; none sends as fast as answers come.
     pub rate: Option<f64>,
 }
 
-/// How long answers took, in milliseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-#[expect(missing_docs, reason = "the names are those of the percentiles")]
-pub struct Latency {
-    pub p50: f64,
-    pub p90: f64,
-    pub p95: f64,
-    pub p99: f64,
-    pub p999: f64,
-    pub max: f64,
-}
-
-/// What an endpoint did under load.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct LoadReport {
-    /// Clients at once.
-    pub concurrency: usize,
-    /// Requests a second that were due, where that was given.
-    pub rate: Option<f64>,
-    /// Seconds that were measured.
-    pub seconds: f64,
-    /// Requests that were answered.
-    pub answered: u64,
-    /// Answers a second.
-    pub per_second: f64,
-    /// Rows of answers a second.
-    pub rows_per_second: f64,
-    /// Of answers; from when a request was due, where a rate was given.
-    pub latency_ms: Latency,
-    /// Requests that were not answered, by status of HTTP or gRPC, `connection` or `timeout`.
-    pub errors: BTreeMap<String, u64>,
-    /// Requests that were due and that no client was free to send.
-    pub unsent: u64,
-    /// Whether it was ended early.
-    pub interrupted: bool,
-}
-
 /// What the clients share.
 struct Shared {
     endpoint: Endpoint,
-    request: LoadRequest,
-    begun: Instant,
-    /// From when on is counted.
-    counted: Instant,
-    end: Instant,
-    rate: Option<f64>,
-    /// The next request of a rate.
+    requests: LoadRequests,
+    plan: LoadPlan,
+    /// The next request.
     next: AtomicU64,
 }
 
-/// What one client saw.
-struct Seen {
-    latencies: Option<Histogram<u64>>,
-    errors: BTreeMap<String, u64>,
+/// When the first request is due; none until all are connected.
+type Begun = watch::Receiver<Option<Instant>>;
+
+/// What tells the clients of one thread apart from others.
+struct Crew {
+    shared: Arc<Shared>,
+    clients: usize,
+    connected: mpsc::Sender<()>,
+    begun: Begun,
+    stop: watch::Receiver<bool>,
 }
 
 /// Loads an endpoint until the time is over, or `stop` becomes true.
+///
+/// # Errors
+/// This machine has no room for as many threads.
 pub async fn load(
     endpoint: &Endpoint,
-    request: &LoadRequest,
+    requests: &LoadRequests,
     plan: LoadPlan,
     stop: watch::Receiver<bool>,
-) -> LoadReport {
-    let begun = Instant::now();
-    let warm_up = if plan.rate.is_some() { Duration::ZERO } else { WARM_UP.min(plan.seconds / WARM_UP_PART) };
-    let shared = Arc::new(Shared {
-        endpoint: endpoint.clone(),
-        request: request.clone(),
-        begun,
-        counted: begun + warm_up,
-        end: begun + plan.seconds,
-        rate: plan.rate,
-        next: AtomicU64::new(0),
-    });
-    let mut clients = JoinSet::new();
-    for _ in 0..plan.concurrency.max(1) {
-        clients.spawn(client(Arc::clone(&shared), stop.clone()));
+) -> Result<LoadReport, LoadError> {
+    let (endpoint, requests) = (endpoint.clone(), requests.clone());
+    let shared = Arc::new(Shared { endpoint, requests, plan, next: AtomicU64::new(0) });
+    let clients = plan.concurrency.max(1);
+    let (connected, mut connections) = mpsc::channel(clients);
+    let (begin, begun) = watch::channel(None);
+    let (told, mut seen) = mpsc::channel(clients);
+    for clients in crews(plan) {
+        let (shared, connected, stop) = (Arc::clone(&shared), connected.clone(), stop.clone());
+        let crew = Crew { shared, clients, connected, begun: begun.clone(), stop };
+        let told = told.clone();
+        let thread = thread::Builder::new().name("load".to_owned());
+        // Those that are there already end when nobody is left who could let them begin.
+        let thread = thread.spawn(move || {
+            // Who asked waits for as many as there are.
+            let _ = told.try_send(crew.work());
+        });
+        thread.map_err(|error| LoadError::Threads { clients: plan.concurrency, reason: error.to_string() })?;
     }
+    drop((connected, told));
+    // Ends when each client has a connection or none.
+    while connections.recv().await.is_some() {}
+    let first = Instant::now() + ASSEMBLY;
+    let _ = begin.send(Some(first));
     let mut all = Seen::new();
-    while let Some(seen) = clients.join_next().await {
-        match seen {
-            Ok(seen) => all.add(seen),
-            Err(_) => all.failed("client"),
-        }
+    while let Some(seen) = seen.recv().await {
+        all.join(seen);
     }
     let interrupted = *stop.borrow();
-    report(&shared, plan, all, request.rows, interrupted)
+    Ok(report(&shared, first, &all, interrupted))
 }
 
-async fn client(shared: Arc<Shared>, mut stop: watch::Receiver<bool>) -> Seen {
+/// How many clients each thread has. Who keeps to a rate sleeps to the microsecond, and cannot do so for others.
+fn crews(plan: LoadPlan) -> Vec<usize> {
+    let clients = plan.concurrency.max(1);
+    let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let threads = if plan.rate.is_some() { clients } else { clients.min(cores) };
+    (0..threads).map(|place| clients / threads + usize::from(place < clients % threads)).collect()
+}
+
+impl Crew {
+    fn work(self) -> Seen {
+        pacing::be_precise();
+        let mut all = Seen::new();
+        match Builder::new_current_thread().enable_all().build() {
+            Err(error) => all.failed(Failed::new("client", error.to_string())),
+            Ok(runtime) => runtime.block_on(async {
+                let mut clients = JoinSet::new();
+                for _ in 0..self.clients {
+                    let (shared, connected) = (Arc::clone(&self.shared), self.connected.clone());
+                    clients.spawn(client(shared, connected, self.begun.clone(), self.stop.clone()));
+                }
+                drop(self.connected);
+                while let Some(seen) = clients.join_next().await {
+                    match seen {
+                        Ok(seen) => all.join(seen),
+                        Err(error) => all.failed(Failed::new("client", error.to_string())),
+                    }
+                }
+            }),
+        }
+        all
+    }
+}
+
+async fn client(
+    shared: Arc<Shared>,
+    connected: mpsc::Sender<()>,
+    mut begun: Begun,
+    mut stop: watch::Receiver<bool>,
+) -> Seen {
     let mut seen = Seen::new();
+    let work = async {
+        let client = shared.endpoint.client().await;
+        drop(connected);
+        // Nobody lets it begin: then there is nobody to tell.
+        let Ok(Some(first)) = begun.wait_for(Option::is_some).await.map(|first| *first) else { return };
+        match client {
+            Ok(client) => asks(&shared, client, first, &mut seen).await,
+            Err(failed) => seen.failed(failed),
+        }
+    };
     tokio::select! {
-        () = asks(&shared, &mut seen) => {}
+        () = work => {}
         // Whoever could stop it is gone: then nobody does.
         () = async { if stop.wait_for(|stop| *stop).await.is_err() { std::future::pending::<()>().await } } => {}
     }
     seen
 }
 
-async fn asks(shared: &Shared, seen: &mut Seen) {
-    let Ok(mut client) = shared.endpoint.client().await else {
-        return seen.failed("connection");
-    };
-    while let Some(due) = shared.due() {
-        sleep_until(due).await;
-        let sent = if shared.rate.is_some() { due } else { Instant::now() };
-        let result = shared.endpoint.send(&mut client, &shared.request).await;
-        let is_counted = sent >= shared.counted;
+async fn asks(shared: &Shared, mut client: Client, first: Instant, seen: &mut Seen) {
+    let (counted, has_rate) = (first + shared.plan.warm_up, shared.plan.rate.is_some());
+    let mut free = first;
+    while let Some((number, due)) = shared.next(first) {
+        let Some(request) = shared.requests.at(number) else { return };
+        pacing::until(due).await;
+        let sent = Instant::now();
+        let result = client.send(&request.body).await;
+        let is_counted = (if has_rate { due } else { sent }) >= counted;
         match result {
-            Ok(()) if is_counted => seen.answered(sent.elapsed()),
+            Ok(()) if is_counted => {
+                let answered = Instant::now();
+                seen.rows += request.rows as u64;
+                if has_rate {
+                    seen.latency.add(answered - due);
+                    seen.from_send.add(answered - sent);
+                    seen.lateness.add(sent.saturating_duration_since(due.max(free)));
+                } else {
+                    seen.latency.add(answered - sent);
+                }
+            }
             Ok(()) => {}
-            Err(Failed { status, .. }) => {
+            Err(failed) => {
                 if is_counted {
-                    seen.failed(&status);
+                    seen.failed(failed);
                 }
                 tokio::time::sleep(AFTER_FAILURE).await;
             }
         }
+        free = Instant::now();
     }
 }
 
 impl Shared {
-    /// When the next request is to be sent; none after the end.
-    fn due(&self) -> Option<Instant> {
+    /// The next request and when it is to be sent; none after the end.
+    fn next(&self, first: Instant) -> Option<(u64, Instant)> {
+        let end = first + self.plan.warm_up + self.plan.seconds;
         let now = Instant::now();
-        let due = match self.rate {
-            None => now,
-            Some(rate) => {
-                let number = self.next.fetch_add(1, Ordering::Relaxed);
-                self.begun + Duration::from_secs_f64(number as f64 / rate)
-            }
-        };
-        if now >= self.end || due >= self.end { None } else { Some(due) }
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let due = self.plan.rate.map_or(first.max(now), |rate| first + Duration::from_secs_f64(number as f64 / rate));
+        if now >= end || due >= end { None } else { Some((number, due)) }
     }
 }
 
-impl Seen {
-    fn new() -> Self {
-        // The bounds are right, so there is one.
-        Self { latencies: Histogram::new_with_bounds(1, LONGEST_US, DIGITS).ok(), errors: BTreeMap::new() }
-    }
-
-    fn answered(&mut self, latency: Duration) {
-        let micros = u64::try_from(latency.as_micros()).unwrap_or(LONGEST_US);
-        if let Some(latencies) = &mut self.latencies {
-            latencies.saturating_record(micros.max(1));
-        }
-    }
-
-    fn failed(&mut self, status: &str) {
-        *self.errors.entry(status.to_owned()).or_default() += 1;
-    }
-
-    fn add(&mut self, other: Self) {
-        if let (Some(all), Some(latencies)) = (&mut self.latencies, other.latencies) {
-            // Of the same bounds, so that nothing is refused.
-            let _ = all.add(latencies);
-        }
-        for (status, count) in other.errors {
-            *self.errors.entry(status).or_default() += count;
-        }
-    }
-
-    fn latency(&self) -> Latency {
-        let Some(latencies) = self.latencies.as_ref().filter(|latencies| !latencies.is_empty()) else {
-            return Latency::default();
-        };
-        let at = |quantile: f64| latencies.value_at_quantile(quantile) as f64 / 1000.0;
-        let max = latencies.max() as f64 / 1000.0;
-        Latency { p50: at(0.5), p90: at(0.9), p95: at(0.95), p99: at(0.99), p999: at(0.999), max }
-    }
+/// Requests that are due from after the warm-up until the end.
+fn due(plan: LoadPlan) -> u64 {
+    let until = |time: Duration| plan.rate.map_or(0.0, |rate| (rate * time.as_secs_f64()).ceil()) as u64;
+    until(plan.warm_up + plan.seconds) - until(plan.warm_up)
 }
 
-fn report(shared: &Shared, plan: LoadPlan, seen: Seen, rows: usize, interrupted: bool) -> LoadReport {
-    let seconds = shared.counted.elapsed().as_secs_f64();
-    let answered = seen.latencies.as_ref().map_or(0, Histogram::len);
-    let per_second = if seconds > 0.0 { answered as f64 / seconds } else { 0.0 };
-    let failed: u64 = seen.errors.values().sum();
-    let due = plan.rate.filter(|_| !interrupted).map_or(0.0, |rate| (rate * plan.seconds.as_secs_f64()).ceil());
+fn report(shared: &Shared, first: Instant, seen: &Seen, interrupted: bool) -> LoadReport {
+    let plan = shared.plan;
+    let seconds = Instant::now().saturating_duration_since(first + plan.warm_up).as_secs_f64();
+    let answered = seen.latency.count();
+    let each = |count: u64| if seconds > 0.0 { count as f64 / seconds } else { 0.0 };
+    let unsent = if interrupted { 0 } else { due(plan).saturating_sub(answered + seen.failures()) };
     LoadReport {
         concurrency: plan.concurrency,
         rate: plan.rate,
+        requests: shared.requests.count(),
+        warm_up_seconds: plan.warm_up.as_secs_f64(),
         seconds,
         answered,
-        per_second,
-        rows_per_second: per_second * rows as f64,
-        latency_ms: seen.latency(),
-        errors: seen.errors,
-        unsent: (due as u64).saturating_sub(answered + failed),
+        per_second: each(answered),
+        rows_per_second: each(seen.rows),
+        latency_ms: seen.latency.latency(),
+        from_send_ms: plan.rate.map(|_| seen.from_send.latency()),
+        lateness_ms: plan.rate.map(|_| seen.lateness.latency()),
+        errors: seen.errors.clone(),
+        said: seen.said.clone(),
+        unsent,
         interrupted,
     }
 }

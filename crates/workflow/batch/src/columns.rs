@@ -36,12 +36,16 @@ struct Mapped {
 
 /// How the rows of a table become the inputs of a model.
 #[derive(Clone, Debug)]
-pub(crate) struct Mapping {
+pub struct Mapping {
     inputs: Vec<Mapped>,
 }
 
 impl Mapping {
-    pub(crate) fn new(signature: &Signature, schema: &Schema, choice: &ColumnChoice) -> Result<Self, BatchError> {
+    /// Finds the columns of the inputs of `signature`.
+    ///
+    /// # Errors
+    /// A column is not there, is of a wrong type, or they are not as many as an input takes.
+    pub fn new(signature: &Signature, schema: &Schema, choice: &ColumnChoice) -> Result<Self, BatchError> {
         if let [input] = signature.inputs.as_slice()
             && (!choice.columns.is_empty() || schema.index_of(&input.name).is_err())
             && is_matrix(input)
@@ -58,7 +62,11 @@ impl Mapping {
     }
 
     /// The inputs for the rows of a batch, the first of which is row `first` of the table, counted from 1.
-    pub(crate) fn tensors(
+    /// What is rounded is counted.
+    ///
+    /// # Errors
+    /// A value does not fit its input.
+    pub fn tensors(
         &self,
         batch: &RecordBatch,
         first: u64,

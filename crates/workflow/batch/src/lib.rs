@@ -15,7 +15,7 @@ mod files;
 mod scorer;
 mod stream;
 
-pub use columns::{ColumnChoice, Rounded};
+pub use columns::{ColumnChoice, Mapping, Rounded};
 pub use error::BatchError;
 pub use files::{
     FileTask, INPUT_KEY, MODEL_KEY, ScoreSettings, ScoredFile, TableFile, TableFormat, batches, score_files, tasks,

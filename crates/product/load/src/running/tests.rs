@@ -7,7 +7,7 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{LoadError, Transport};
+use crate::{Content, EndpointSettings, Transport};
 
 /// A server whose every request number `slow` takes `pause`, and whose every third is refused if `refuses`.
 #[derive(Clone)]
@@ -49,61 +49,99 @@ async fn counting_server(slow: usize, pause: Duration, refuses: bool) -> (String
 }
 
 fn plan(concurrency: usize, rate: Option<f64>) -> LoadPlan {
-    LoadPlan { concurrency, seconds: Duration::from_millis(500), rate }
+    LoadPlan { concurrency, warm_up: Duration::ZERO, seconds: Duration::from_millis(500), rate }
+}
+
+fn endpoint(address: &str, transport: Transport, model: &str) -> Result<Endpoint, LoadError> {
+    let (address, model) = (address.to_owned(), model.to_owned());
+    Endpoint::new(EndpointSettings { address, transport, model, version: None, headers: Vec::new(), trusted: None })
+}
+
+async fn loaded(address: &str, transport: Transport, rows: usize, plan: LoadPlan) -> LoadReport {
+    let endpoint = endpoint(address, transport, "m").unwrap();
+    let requests = endpoint.requests(Content::MadeUp { rows }).await.unwrap();
+    let (_stop, stopped) = watch::channel(false);
+    load(&endpoint, &requests, plan, stopped).await.unwrap()
 }
 
 #[tokio::test]
 async fn a_stall_is_seen_by_all_that_were_due_in_it() {
     let address = server(5, Duration::from_millis(200), false).await;
-    let endpoint = Endpoint::new(&address, Transport::RestJson, "m", None, None).unwrap();
-    let request = endpoint.request(3, None).await.unwrap();
-    assert_eq!(request.rows, 3);
-    let (_stop, stopped) = watch::channel(false);
-    let report = load(&endpoint, &request, plan(1, Some(200.0)), stopped).await;
-    // Of the hundred that were due, some forty were so while the one client waited.
+    let report = loaded(&address, Transport::RestJson, 3, plan(1, Some(200.0))).await;
+    // Of the hundred that were due, some forty were so while the one client waited; only one was answered late.
     assert!(report.latency_ms.p90 > 100.0, "{report:?}");
+    let from_send = report.from_send_ms.unwrap();
+    assert!(from_send.max >= 200.0 && from_send.p90 < report.latency_ms.p90, "{report:?}");
     assert!(report.latency_ms.max >= report.latency_ms.p999 && report.errors.is_empty(), "{report:?}");
     assert_eq!(report.answered + report.unsent, 100, "{report:?}");
+    assert!((report.rows_per_second / report.per_second - 3.0).abs() < 1e-9, "{report:?}");
+}
+
+#[tokio::test]
+async fn what_is_due_in_the_warm_up_is_sent_and_not_counted() {
+    let (address, asked) = counting_server(usize::MAX, Duration::ZERO, false).await;
+    let warm_up = Duration::from_millis(250);
+    let report = loaded(&address, Transport::RestJson, 1, LoadPlan { warm_up, ..plan(2, Some(200.0)) }).await;
+    assert_eq!(report.answered + report.unsent, 100, "{report:?}");
+    assert!(asked.load(Ordering::Relaxed) as u64 > report.answered + 40, "{report:?}");
+}
+
+#[tokio::test]
+async fn how_late_it_sends_is_told_apart_from_waits_for_a_client() {
+    let address = server(5, Duration::from_millis(200), false).await;
+    let report = loaded(&address, Transport::RestJson, 1, plan(1, Some(200.0))).await;
+    // The two hundred milliseconds are the server's: the client was not free.
+    let lateness = report.lateness_ms.unwrap();
+    assert!(lateness.p50 < 50.0 && report.latency_ms.p90 > 2.0 * lateness.p50, "{report:?}");
+    assert!(loaded(&address, Transport::RestJson, 1, plan(1, None)).await.lateness_ms.is_none());
 }
 
 #[tokio::test]
 async fn what_is_refused_is_counted_by_status_and_has_no_latency() {
     let address = server(usize::MAX, Duration::ZERO, true).await;
-    let endpoint = Endpoint::new(&address, Transport::RestBinary, "m", None, None).unwrap();
-    let request = endpoint.request(1, None).await.unwrap();
-    let (_stop, stopped) = watch::channel(false);
-    let report = load(&endpoint, &request, plan(4, None), stopped).await;
+    let report = loaded(&address, Transport::RestBinary, 1, plan(4, None)).await;
     let refused = report.errors["503"];
     assert!(refused > 0 && report.answered > refused, "{report:?}");
-    assert_eq!(report.errors.len(), 1, "{report:?}");
+    assert!(report.errors.len() == 1 && report.said["503"].contains("full"), "{report:?}");
 }
 
 #[tokio::test]
 async fn it_can_be_stopped_with_what_there_is() {
     let (address, asked) = counting_server(usize::MAX, Duration::ZERO, false).await;
-    let endpoint = Endpoint::new(&address, Transport::RestJson, "m", None, None).unwrap();
-    let request = endpoint.request(1, None).await.unwrap();
+    let endpoint = endpoint(&address, Transport::RestJson, "m").unwrap();
+    let requests = endpoint.requests(Content::MadeUp { rows: 1 }).await.unwrap();
     let (stop, stopped) = watch::channel(false);
-    let plan = LoadPlan { concurrency: 2, seconds: Duration::from_hours(1), rate: None };
-    let loading = tokio::spawn(async move { load(&endpoint, &request, plan, stopped).await });
+    let plan = LoadPlan { seconds: Duration::from_hours(1), ..plan(2, None) };
+    let loading = tokio::spawn(async move { load(&endpoint, &requests, plan, stopped).await });
     while asked.load(Ordering::Relaxed) < 10 {
         tokio::task::yield_now().await;
     }
     stop.send(true).unwrap();
-    assert!(loading.await.unwrap().interrupted);
+    assert!(loading.await.unwrap().unwrap().interrupted);
 }
 
 #[tokio::test]
 async fn an_endpoint_that_cannot_be_asked_is_an_error_before_the_load() {
     let address = server(0, Duration::ZERO, false).await;
-    let endpoint = |address: &str, model: &str| Endpoint::new(address, Transport::RestJson, model, None, None);
-    let error = endpoint(&address, "other").unwrap().request(1, None).await.unwrap_err();
+    let asked = async |address: &str, model: &str| {
+        endpoint(address, Transport::RestJson, model).unwrap().requests(Content::MadeUp { rows: 1 }).await.unwrap_err()
+    };
+    let error = asked(&address, "other").await;
     assert!(matches!(&error, LoadError::Refused { status, .. } if status == "404"), "{error}");
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let closed = listener.local_addr().unwrap().to_string();
     drop(listener);
-    let error = endpoint(&closed, "m").unwrap().request(1, None).await.unwrap_err();
+    let error = asked(&closed, "m").await;
     assert!(matches!(error, LoadError::Unreachable { .. }), "{error}");
-    assert!(endpoint("ftp://x", "m").is_err());
-    assert!(Endpoint::new("https://x", Transport::Grpc, "m", None, None).is_err());
+    assert!(endpoint("ftp://x", Transport::RestJson, "m").is_err());
+    assert!(endpoint("x", Transport::Path("no-slash".to_owned()), "m").is_err());
+}
+
+#[test]
+fn clients_of_a_rate_are_threads_and_others_share_the_cores() {
+    assert_eq!(crews(plan(5, Some(1.0))), [1; 5]);
+    let shared = crews(plan(1000, None));
+    assert_eq!(shared.iter().sum::<usize>(), 1000);
+    assert!(shared.iter().max().unwrap() - shared.iter().min().unwrap() <= 1);
+    assert_eq!(crews(plan(1, None)), [1]);
 }
