@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::load::{Clients, Connection, until};
 use super::logged::Logged;
-use super::{Served, models};
+use super::{Served, made};
 use crate::harness::{Project, python};
 
 /// What the parent may hold more after workers died than before: bytes.
@@ -46,7 +46,7 @@ fn children(id: u32) -> Vec<u32> {
 fn a_python_worker_that_is_killed_comes_back_and_nobody_sees_more_than_503() {
     let project = Project::in_environment(&[("ROPEWALK_PYTHON", python().display().to_string())]);
     let scratch = tempfile::tempdir().expect("folder");
-    let place = models(&scratch, "mlflow_workers.py").join("odd");
+    let place = made(&scratch, "mlflow_workers.py").join("odd");
     let file = format!("[project]\nname = \"p\"\n[serve]\nmodels = [\"odd={}\"]\n", place.display());
     project.write("ropewalk.toml", &file);
     let server = Served::of_project(&project, [0, 0]);
