@@ -78,15 +78,15 @@ impl Logged {
             let there = last_there.get(&ended).copied().unwrap_or(0.0);
             assert!(one.at >= there, "lost, though what came after it is there: {one:?}");
         }
-        println!(
-            "{} acknowledged, {} logged, {} lost with {} kills, the oldest {:.1} ms before",
+        assert!(
+            oldest <= BOUND,
+            "{} acknowledged, {} logged, {} lost with {} kills, the oldest {:.1} ms before one",
             seen.acknowledged.len(),
             self.count(),
             missing.len(),
             kills.len(),
             oldest * 1e3
         );
-        assert!(oldest <= BOUND, "lost {oldest} s before a kill");
     }
 }
 
