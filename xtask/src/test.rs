@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 
 use crate::process::{cargo, carry_out, output, root, succeeds};
 use crate::services::{AZURITE, Services, install_missing};
@@ -29,15 +29,26 @@ const ON_POSTGRES: [&str; 5] =
 /// Where `Catalog::in_memory` finds a server.
 const CATALOG_VARIABLE: &str = "ROPEWALK_TEST_CATALOG";
 
-fn run_tests(filter: Option<&str>, python: &Path, services: &Services, models: &[zoo::Made]) -> Result<()> {
-    let nextest = succeeds(cargo().args(["nextest", "--version"]));
+/// All tests of the workspace.
+fn everything(nextest: bool) -> Result<Command> {
     let mut everything = cargo();
+    everything.current_dir(root()?);
     if nextest {
         everything.args(["nextest", "run", "--cargo-profile", "release", "--workspace", "--no-fail-fast"]);
     } else {
-        println!("cargo-nextest is not installed: the same tests run under `cargo test`, which is slower");
         everything.args(["test", "--release", "--workspace", "--no-fail-fast", "--lib", "--bins", "--tests"]);
     }
+    Ok(everything)
+}
+
+fn run_tests(
+    nextest: bool,
+    filter: Option<&str>,
+    python: &Path,
+    services: &Services,
+    models: &[zoo::Made],
+) -> Result<()> {
+    let mut everything = everything(nextest)?;
     let mut on_postgres = cargo();
     if nextest {
         // The whole workspace, filtered: another selection would be built anew with other features.
@@ -63,13 +74,26 @@ fn run_tests(filter: Option<&str>, python: &Path, services: &Services, models: &
 
 /// Installs what the tests need, then runs them.
 pub(crate) fn run(filter: Option<&str>) -> Result<()> {
-    let python = python_clients()?;
-    install_missing(&PACKAGES)?;
-    let services = Services::start(&python, &node_packages()?)?;
-    let models = zoo::make()?;
-    run_tests(filter, &python, &services, &models)?;
+    let nextest = succeeds(cargo().args(["nextest", "--version"]));
+    if !nextest {
+        println!("cargo-nextest is not installed: the same tests run under `cargo test`, which is slower");
+    }
+    // The processors compile while downloads are waited for.
+    let built = std::thread::spawn(move || carry_out(everything(nextest)?.arg("--no-run")));
+    let prepared = prepare();
+    built.join().map_err(|_| anyhow!("the build broke off"))??;
+    let (python, modules, models) = prepared?;
+    let services = Services::start(&python, &modules)?;
+    run_tests(nextest, filter, &python, &services, &models)?;
     // Who picks a test does not mean this.
     if filter.is_none() { check_static_binary(&python, &models) } else { Ok(()) }
+}
+
+/// The Python with the clients, the packages of npm, and the models that exporters make.
+fn prepare() -> Result<(PathBuf, PathBuf, Vec<zoo::Made>)> {
+    let python = python_clients()?;
+    install_missing(&PACKAGES)?;
+    Ok((python, node_packages()?, zoo::make()?))
 }
 
 /// Installs what the check of the static binary needs, then runs it alone.
