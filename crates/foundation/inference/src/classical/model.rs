@@ -67,7 +67,11 @@ pub(super) enum Bounds<'a> {
 }
 
 /// Walks the plan over inputs in its order.
-pub(super) fn run<'a>(plan: &'a Plan, inputs: &[&'a Tensor], bounds: Bounds<'_>) -> Result<Vec<Tensor>, InferenceError> {
+pub(super) fn run<'a>(
+    plan: &'a Plan,
+    inputs: &[&'a Tensor],
+    bounds: Bounds<'_>,
+) -> Result<Vec<Tensor>, InferenceError> {
     let mut slots: Slots<'a> = vec![None; plan.slots];
     let given = plan.inputs.iter().copied().zip(inputs.iter().copied());
     let constants = plan.constants.iter().map(|(slot, tensor)| (*slot, tensor));

@@ -8,8 +8,8 @@ use std::collections::HashSet;
 use super::names::own;
 use crate::InferenceError;
 use crate::onnx::{
-    Dimension, DimensionValue, GraphProto, MapType, ModelProto, TensorShapeProto, TensorType, TypeProto,
-    TypeValue, ValueInfoProto,
+    Dimension, DimensionValue, GraphProto, MapType, ModelProto, TensorShapeProto, TensorType, TypeProto, TypeValue,
+    ValueInfoProto,
 };
 
 /// Replaces such inputs; says whether there were any. A map that something else takes stays, and is refused later by

@@ -49,7 +49,10 @@ impl Kind {
             (Self::Model, 25) => Some(Self::Function),
             (Self::Graph, 1) | (Self::Function, 7) => Some(Self::Node),
             (Self::Node, 5) | (Self::Function, 11) => Some(Self::Attribute),
-            (Self::Model, 8 | 14) | (Self::Function, 9) | (Self::Graph, 5 | 11 | 12 | 13 | 15) | (Self::Attribute, 5) => Some(Self::Other),
+            (Self::Model, 8 | 14)
+            | (Self::Function, 9)
+            | (Self::Graph, 5 | 11 | 12 | 13 | 15)
+            | (Self::Attribute, 5) => Some(Self::Other),
             _ => None,
         }
     }

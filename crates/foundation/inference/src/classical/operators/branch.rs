@@ -1,12 +1,13 @@
 use std::sync::Arc;
 
+use ropewalk_types::ElementType;
+
 use super::{Built, Definition, Operator};
 use crate::Tensor;
 use crate::classical::body::Body;
 use crate::classical::fault::Fault;
 use crate::classical::inputs::{Inputs, values};
 use crate::classical::work::Work;
-use ropewalk_types::ElementType;
 
 /// The branches that may be taken: both, unless the condition is known when the model is loaded.
 #[derive(Debug)]
@@ -44,6 +45,10 @@ impl Operator for If {
             return Err(Fault::invalid(format!("its condition has shape {:?}, expected one value", condition.shape)));
         };
         let branch = if *condition { &self.then_branch } else { &self.else_branch };
-        branch.as_ref().ok_or_else(|| Fault::invalid("its condition is not the constant it was"))?.run(&[], around, work)
+        branch.as_ref().ok_or_else(|| Fault::invalid("its condition is not the constant it was"))?.run(
+            &[],
+            around,
+            work,
+        )
     }
 }

@@ -3,9 +3,9 @@ use std::collections::BTreeMap;
 use super::broadcast::Broadcast;
 use super::number::{NUMBERS, Number, for_any_number};
 use super::{Built, Definition, Operator};
+use crate::Tensor;
 use crate::classical::fault::{Fault, checked_count};
 use crate::classical::inputs::{Inputs, values};
-use crate::{Tensor, TensorData};
 
 /// A dimension: by its letter, or by its place from the end among those that an ellipsis stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,7 +40,8 @@ pub(super) fn einsum(definition: &mut Definition<'_>) -> Result<Built, Fault> {
     let equation = equation.ok_or_else(|| Fault::invalid("attribute `equation` is missing"))?;
     let operator = Einsum::parse(&equation)?;
     if operator.terms.len() != definition.inputs.len() {
-        let reason = format!("`{equation}` has {} operands for {} inputs", operator.terms.len(), definition.inputs.len());
+        let reason =
+            format!("`{equation}` has {} operands for {} inputs", operator.terms.len(), definition.inputs.len());
         return Err(Fault::invalid(reason));
     }
     Ok(Built::new(operator, vec![output]))
@@ -96,7 +97,9 @@ impl Einsum {
         let mut seen = Vec::new();
         for letter in &output.letters {
             if !known(letter) || seen.contains(letter) {
-                return Err(Fault::invalid(format!("`{letter}` of the output of `{equation}` is unknown or comes twice")));
+                return Err(Fault::invalid(format!(
+                    "`{letter}` of the output of `{equation}` is unknown or comes twice"
+                )));
             }
             seen.push(*letter);
         }
@@ -113,24 +116,27 @@ impl Einsum {
             None => self.output.labels(self.output.letters.len())?,
         };
         let summed: Vec<Label> = extents.keys().copied().filter(|label| !kept.contains(label)).collect();
-        let lengths = |labels: &[Label]| labels.iter().filter_map(|label| extents.get(label).copied()).collect::<Vec<_>>();
+        let lengths =
+            |labels: &[Label]| labels.iter().filter_map(|label| extents.get(label).copied()).collect::<Vec<_>>();
         let (shape, inner) = (lengths(&kept), lengths(&summed));
         let count = checked_count(&shape)?;
         let turns = checked_turns(count, &inner)?;
-        let operands = labels.iter().zip(tensors).map(|(labels, tensor)| {
-            let steps = |of: &[Label]| of.iter().map(|label| step(*label, labels, &tensor.shape)).collect::<Vec<_>>();
-            let outer = Broadcast::with_strides(&shape, steps(&kept));
-            let inner: Vec<usize> = Broadcast::with_strides(&inner, steps(&summed)).collect();
-            Ok((values::<T>(tensor)?, outer, inner))
-        });
-        let mut operands = operands.collect::<Result<Vec<_>, Fault>>()?;
+        let steps = |labels: &[Label], tensor: &Tensor, of: &[Label]| {
+            of.iter().map(|label| step(*label, labels, &tensor.shape)).collect::<Vec<_>>()
+        };
+        let pairs = || labels.iter().zip(tensors);
+        let elements = tensors.iter().map(|tensor| values::<T>(tensor)).collect::<Result<Vec<_>, _>>()?;
+        let mut starts: Vec<Broadcast> =
+            pairs().map(|(labels, tensor)| Broadcast::with_strides(&shape, steps(labels, tensor, &kept))).collect();
+        let places: Vec<Vec<usize>> = pairs()
+            .map(|(labels, tensor)| Broadcast::with_strides(&inner, steps(labels, tensor, &summed)).collect())
+            .collect();
         let mut out = Vec::with_capacity(count);
-        let mut lines: Vec<(&[T], &[usize])> = Vec::with_capacity(operands.len());
+        let mut lines: Vec<(&[T], &[usize])> = Vec::with_capacity(places.len());
         for _ in 0..count {
             lines.clear();
-            for (elements, outer, inner) in &mut operands {
-                let start = outer.next().unwrap_or(0);
-                lines.push((elements.get(start..).unwrap_or_default(), inner));
+            for ((elements, start), places) in elements.iter().zip(&mut starts).zip(&places) {
+                lines.push((elements.get(start.next().unwrap_or(0)..).unwrap_or_default(), places));
             }
             out.push(sum_of_products(&lines, turns));
         }

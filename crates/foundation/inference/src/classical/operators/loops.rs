@@ -39,8 +39,10 @@ pub(super) fn repetition(definition: &mut Definition<'_>) -> Result<Built, Fault
     }
     let outputs: Vec<ElementType> = made.into_iter().skip(1).collect();
     let stacks = outputs.iter().skip(states).enumerate();
-    let empty = stacks.map(|(index, element_type)| nothing(*element_type, &declared_extents(graph, 1 + states + index)));
-    let empty = empty.collect::<Option<Vec<_>>>().ok_or_else(|| Fault::invalid("its body declares too large outputs"))?;
+    let empty =
+        stacks.map(|(index, element_type)| nothing(*element_type, &declared_extents(graph, 1 + states + index)));
+    let empty =
+        empty.collect::<Option<Vec<_>>>().ok_or_else(|| Fault::invalid("its body declares too large outputs"))?;
     let vectors = [is_vector(graph, 0), is_vector(graph, 1)];
     Ok(Built::new(Loop { body, inputs, vectors, empty }, outputs))
 }

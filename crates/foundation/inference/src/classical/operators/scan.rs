@@ -1,7 +1,5 @@
 use std::sync::Arc;
 
-use ropewalk_types::ElementType;
-
 use super::{Built, Definition, Operator};
 use crate::classical::body::Body;
 use crate::classical::fault::{Fault, checked_count};

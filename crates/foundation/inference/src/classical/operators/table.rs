@@ -2,8 +2,8 @@
 
 use super::{
     Build, activation, arithmetic, arrange, branch, cast, category, category_mapper, compare, constant, cumulative,
-    dictionary, distance, einsum, extreme, fill, gather, layout, linear, loops, matrix, normalization, one_hot, pad, part, reduce, scale, scan, scatter,
-    select, slice, softmax, svm, text, tree, unary, vectorize, zip_map,
+    dictionary, distance, einsum, extreme, fill, gather, layout, linear, loops, matrix, normalization, one_hot, pad,
+    part, reduce, scale, scan, scatter, select, slice, softmax, svm, text, tree, unary, vectorize, zip_map,
 };
 use crate::classical::fault::Fault;
 
