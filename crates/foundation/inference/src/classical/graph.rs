@@ -304,11 +304,8 @@ impl<'a> Compiler<'a> {
 
     fn finish(mut self, graph: &'a GraphProto, inputs: Vec<usize>, ml_opset: i64) -> Result<Plan, InferenceError> {
         let mut outputs: Vec<Value> = Vec::with_capacity(graph.output.len());
-        for (index, output) in graph.output.iter().enumerate() {
+        for output in &graph.output {
             let place = || format!("output `{}`", output.name);
-            if graph.output.iter().take(index).any(|other| other.name == output.name) {
-                return Err(invalid(place(), "the name is given twice"));
-            }
             let value = self.values.get(output.name.as_str());
             outputs.push(value.cloned().ok_or_else(|| invalid(place(), "nothing makes it"))?);
         }

@@ -1,4 +1,5 @@
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use ropewalk_types::{Signature, TensorSpec};
 
@@ -30,6 +31,11 @@ impl ClassicalModel {
             .graph
             .as_ref()
             .ok_or_else(|| InferenceError::Malformed { reason: "the model has no graph".to_owned() })?;
+        let mut names = HashSet::new();
+        if let Some(twice) = graph.output.iter().find(|output| !names.insert(&output.name)) {
+            let (place, reason) = (format!("output `{}`", twice.name), "the name is given twice".to_owned());
+            return Err(InferenceError::InvalidGraph { place, reason });
+        }
         let infos = inputs(graph)?;
         let plan = compile(model, graph, &infos)?;
         let outputs = output_specs(graph, &plan, &infos)?;
