@@ -40,3 +40,17 @@ pub(super) fn check_turns(turns: usize) -> Result<(), Fault> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_ends_at_its_limit() {
+        let work = Work { done: Cell::new(UNITS_LIMIT - UNITS_OF_A_NODE - 3) };
+        let made = Tensor::new(vec![3], vec![0_u8; 3]).unwrap();
+        work.count(std::slice::from_ref(&made)).unwrap();
+        assert!(matches!(work.count(&[]), Err(Fault::TooLarge { .. })));
+        assert!(check_turns(TURNS_LIMIT).is_ok() && check_turns(TURNS_LIMIT + 1).is_err());
+    }
+}

@@ -88,8 +88,12 @@ impl Folding {
         }
         let new = |name: &str| known.get(name).map_or_else(|| name.to_owned(), Clone::clone);
         let (mut constants, mut nodes) = (branch.initializer, branch.node);
-        constants.iter_mut().for_each(|tensor| tensor.name = new(&tensor.name));
-        nodes.iter_mut().for_each(|node| rename(node, &new));
+        for tensor in &mut constants {
+            tensor.name = new(&tensor.name);
+        }
+        for node in &mut nodes {
+            rename(node, &new);
+        }
         nodes.extend(copies.into_iter().map(|(from, to)| NodeProto {
             input: vec![new(&from)],
             output: vec![to],
