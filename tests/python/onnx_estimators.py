@@ -114,7 +114,34 @@ def tfidf_text(data, rows):
     return proto, {"text": np.array(given, dtype=object).reshape(-1, 1)}
 
 
+def dictionaries(data, rows):
+    """Rows as dicts, of which most leave keys out: a map from text to a number for each row."""
+    from skl2onnx import convert_sklearn
+    from skl2onnx.common.data_types import DictionaryType, FloatTensorType, StringTensorType
+    from sklearn.feature_extraction import DictVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
+    random = np.random.default_rng(SEED)
+    given = random.random(data.numbers.shape) < 0.6
+    maps = [{f"n{column}": float(value) for column, value in enumerate(line) if given[row, column]}
+            for row, line in enumerate(data.numbers)]
+    fitted = make_pipeline(DictVectorizer(sparse=False), LogisticRegression()).fit(maps, data.words)
+    types = [("row", DictionaryType(StringTensorType([1]), FloatTensorType([1])))]
+    proto = convert_sklearn(fitted, initial_types=types, options={id(fitted): {"zipmap": False}})
+    return proto, {"row": [*maps[: rows - 2], {"unknown": 7.0, "n0": -1.5}, {"unknown": 1.0}]}
+
+
+def neighbours_imputer(data, rows):
+    """Exported with functions of its own, which use one another, branches, and values from around them."""
+    from sklearn.impute import KNNImputer
+    from skl2onnx import to_onnx
+
+    fitted = KNNImputer(n_neighbors=3).fit(data.missing[:60, :4])
+    return to_onnx(fitted, data.missing[:1, :4]), {"X": data.missing[-rows - 1 : -1, :4]}
+
+
 ESTIMATORS = [
     svc_probability, svc_linear_words, svr, kmeans, isolation_forest, nearest_neighbours, naive_bayes, mlp_classifier,
-    extra_trees, principal_components, voting, tfidf_text,
+    extra_trees, principal_components, voting, tfidf_text, dictionaries, neighbours_imputer,
 ]

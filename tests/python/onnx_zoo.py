@@ -8,7 +8,9 @@ For each model NAME it writes OUTPUT/NAME.onnx and OUTPUT/NAME.json:
      "outputs": [...], "class_labels": {OUTPUT: [...]}}
 
 `data` is row-major. Floats are written as text ("0.1", "NaN") so that NaN and the exact f32 survive JSON. A
-sequence(map) output of ZipMap is written as the tensor of its values, its keys under "class_labels".
+sequence(map) output of ZipMap is written as the tensor of its values, its keys under "class_labels". An input NAME
+of maps (a list of dicts, of which onnxruntime is asked one at a time) is written as NAME_keys and NAME_values, [rows,
+entries], where shorter rows are filled with empty keys.
 OUTPUT/versions.json says which libraries made them. Everything is seeded. More estimators are in
 `onnx_estimators.py` and networks in `onnx_networks.py`; the pins of everything in `zoo-requirements.txt`.
 
@@ -440,11 +442,30 @@ def written(value):
     return {"datatype": DATATYPES[kind], "shape": list(array.shape), "data": data}
 
 
+def entries(name, maps):
+    """Maps as tensors of their keys and their values."""
+    width = max(map(len, maps))
+    keys = [[*one, *[""] * (width - len(one))] for one in maps]
+    values = [[*one.values(), *[0.0] * (width - len(one))] for one in maps]
+    return {f"{name}_keys": np.array(keys, object), f"{name}_values": np.array(values, np.float32)}
+
+
+def answers(session, inputs):
+    """What onnxruntime answers, and the inputs as tensors. It takes one map at a time."""
+    maps = {name: value for name, value in inputs.items() if isinstance(value, list)}
+    if not maps:
+        return session.run(None, inputs), inputs
+    (name, rows), = maps.items()
+    parts = [session.run(None, {name: one}) for one in rows]
+    return [np.concatenate(outputs) for outputs in zip(*parts)], entries(name, rows)
+
+
 def record(proto, inputs):
     session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
     outputs, labels = [], {}
     names = [output.name for output in session.get_outputs()]
-    for name, value in zip(names, session.run(None, inputs)):
+    made, inputs = answers(session, inputs)
+    for name, value in zip(names, made):
         if isinstance(value, list):
             labels[name] = list(value[0])
             value = np.array([list(row.values()) for row in value], np.float32)

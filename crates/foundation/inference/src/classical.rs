@@ -14,10 +14,11 @@ mod inputs;
 pub(crate) mod interface;
 mod model;
 mod operators;
+mod work;
 
 use std::sync::Arc;
 
-use crate::{InferenceError, Model, onnx};
+use crate::{InferenceError, Model, lowering, onnx};
 use model::ClassicalModel;
 
 /// Our own engine for classical ONNX graphs: domain `ai.onnx.ml` 1-5 and the plain operators of `ai.onnx` 7-25.
@@ -34,7 +35,8 @@ impl ClassicalEngine {
     /// [`InferenceError::Malformed`], [`InferenceError::InvalidGraph`], [`InferenceError::Unsupported`] or
     /// [`InferenceError::TooLarge`].
     pub fn load(self, model: &[u8]) -> Result<Arc<dyn Model>, InferenceError> {
-        let proto = onnx::decode_model(model)?;
+        let mut proto = onnx::decode_model(model)?;
+        lowering::lower(&mut proto)?;
         Ok(Arc::new(ClassicalModel::new(&proto)?))
     }
 }

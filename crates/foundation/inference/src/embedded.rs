@@ -5,7 +5,7 @@ use prost::Message as _;
 
 use crate::onnx::{GraphProto, ModelProto, decode_model};
 use crate::{ClassicalEngine, Engine, EngineName, InferenceError, LoadOptions, Model, ModelSource};
-use crate::{external, mixed, networks};
+use crate::{external, lowering, mixed, networks};
 
 /// The engine inside the program: no library is looked for and no process is started.
 ///
@@ -37,7 +37,8 @@ impl Engine for EmbeddedEngine {
             ModelSource::Onnx { bytes, folder } => {
                 let mut model = decode_model(bytes)?;
                 let brought = external::bring_in(&mut model, folder.as_deref())?;
-                let bytes = if brought { Bytes::from(model.encode_to_vec()) } else { bytes.clone() };
+                let lowered = lowering::lower(&mut model)?;
+                let bytes = if brought || lowered { Bytes::from(model.encode_to_vec()) } else { bytes.clone() };
                 choose(&model, &bytes, options)
             }
             ModelSource::Folder(folder) => {

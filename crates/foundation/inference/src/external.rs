@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use ropewalk_store::files;
 
 use crate::InferenceError;
-use crate::onnx::{GraphProto, ModelProto, TensorProto};
+use crate::onnx::{GraphProto, ModelProto, NodeProto, TensorProto};
 
 /// The most bytes that all files of one model may have together.
 const BYTES_LIMIT: u64 = 1 << 30;
@@ -20,12 +20,9 @@ const DEPTH_LIMIT: u32 = 100;
 /// [`InferenceError::InvalidGraph`] names the tensor and what is wrong with its file, [`InferenceError::TooLarge`] if
 /// the files are.
 pub(crate) fn bring_in(model: &mut ModelProto, folder: Option<&Path>) -> Result<bool, InferenceError> {
-    let Some(graph) = model.graph.as_mut() else {
-        return Ok(false);
-    };
     let mut files = Files { folder, root: None, read: HashMap::new(), bytes: 0 };
     let mut found = false;
-    each_tensor(graph, 0, &mut |tensor| {
+    let mut visit = |tensor: &mut TensorProto| {
         if tensor.data_location == 0 {
             return Ok(());
         }
@@ -35,7 +32,13 @@ pub(crate) fn bring_in(model: &mut ModelProto, folder: Option<&Path>) -> Result<
         tensor.data_location = 0;
         tensor.external_data.clear();
         Ok(())
-    })?;
+    };
+    if let Some(graph) = model.graph.as_mut() {
+        each_tensor(graph, 0, &mut visit)?;
+    }
+    for function in &mut model.functions {
+        each_tensor_of_nodes(&mut function.node, 0, &mut visit)?;
+    }
     Ok(found)
 }
 
@@ -48,7 +51,11 @@ fn each_tensor(graph: &mut GraphProto, depth: u32, visit: &mut Visit<'_>) -> Res
     for tensor in &mut graph.initializer {
         visit(tensor)?;
     }
-    for attribute in graph.node.iter_mut().flat_map(|node| &mut node.attribute) {
+    each_tensor_of_nodes(&mut graph.node, depth, visit)
+}
+
+fn each_tensor_of_nodes(nodes: &mut [NodeProto], depth: u32, visit: &mut Visit<'_>) -> Result<(), InferenceError> {
+    for attribute in nodes.iter_mut().flat_map(|node| &mut node.attribute) {
         if let Some(tensor) = &mut attribute.t {
             visit(tensor)?;
         }

@@ -20,6 +20,7 @@ mod engines;
 mod error;
 pub mod example;
 mod external;
+mod lowering;
 mod missing;
 mod mixed;
 mod networks;

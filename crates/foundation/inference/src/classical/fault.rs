@@ -8,7 +8,7 @@ pub(super) enum Fault {
     /// Against the specification, or against the values of this request.
     Invalid(String),
     /// Over a limit.
-    TooLarge { what: &'static str, size: u64, limit: u64 },
+    TooLarge { what: String, size: u64, limit: u64 },
 }
 
 impl Fault {
@@ -59,7 +59,11 @@ pub(super) const ELEMENTS_LIMIT: usize = 1 << 28;
 pub(super) fn checked_count(shape: &[usize]) -> Result<usize, Fault> {
     let count = crate::tensor::element_count(shape).unwrap_or(usize::MAX);
     if count > ELEMENTS_LIMIT {
-        return Err(Fault::TooLarge { what: "output in elements", size: count as u64, limit: ELEMENTS_LIMIT as u64 });
+        return Err(Fault::TooLarge {
+            what: "output in elements".to_owned(),
+            size: count as u64,
+            limit: ELEMENTS_LIMIT as u64,
+        });
     }
     Ok(count)
 }

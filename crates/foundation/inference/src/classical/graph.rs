@@ -1,9 +1,10 @@
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use prost::Message;
 use ropewalk_types::ElementType;
 
 use super::attributes::Attributes;
+use super::body::{Outer, bodies, outer_names};
 use super::fault::Fault;
 use super::fusion::fuse;
 use super::inputs::Inputs;
@@ -143,6 +144,13 @@ fn node_name(node: &NodeProto) -> &str {
     if node.name.is_empty() { first_output() } else { &node.name }
 }
 
+/// The graphs inside a node that may be evaluated: of an `If` on a constant only the branch that it takes.
+fn taken_bodies(node: &NodeProto, condition: Option<bool>) -> impl Iterator<Item = &GraphProto> {
+    let other = condition.map(|condition| if condition { "else_branch" } else { "then_branch" });
+    let other = node.attribute.iter().find(|one| Some(one.name.as_str()) == other).and_then(|one| one.g.as_deref());
+    bodies(node).filter(move |body| !other.is_some_and(|other| std::ptr::eq(other, *body)))
+}
+
 impl<'a> Compiler<'a> {
     fn define(
         &mut self,
@@ -191,7 +199,15 @@ impl<'a> Compiler<'a> {
         node: &'a NodeProto,
         opsets: &HashMap<&str, i64>,
     ) -> Result<(), InferenceError> {
-        let values = node.input.iter().map(|name| self.input(graph, node, name)).collect::<Result<Vec<_>, _>>()?;
+        let mut values = node.input.iter().map(|name| self.input(graph, node, name)).collect::<Result<Vec<_>, _>>()?;
+        let condition = self.condition(node, &values);
+        let names = taken_bodies(node, condition).flat_map(outer_names).collect::<BTreeSet<_>>();
+        let mut around = Vec::with_capacity(names.len());
+        for name in names {
+            let value = self.input(graph, node, name)?;
+            around.extend(value.as_ref().map(|value| Outer { name, element_type: value.element_type }));
+            values.push(value);
+        }
         let key = node_key(node, &values);
         if let Some(made) = key.as_ref().and_then(|key| self.made.get(key)).cloned()
             && node
@@ -214,7 +230,13 @@ impl<'a> Compiler<'a> {
             model,
             attributes,
             outputs: node.output.len(),
-            inputs: values.iter().map(|value| value.as_ref().map(|value| value.element_type)).collect(),
+            inputs: values
+                .iter()
+                .take(node.input.len())
+                .map(|value| value.as_ref().map(|value| value.element_type))
+                .collect(),
+            around,
+            condition,
         });
         let built = definition.and_then(|definition| operators::build(domain, definition)).map_err(at_load)?;
         if node.output.len() > built.outputs.len() {
@@ -232,6 +254,15 @@ impl<'a> Compiler<'a> {
             self.made.insert(key, made.collect());
         }
         self.fold_or_push(step, at_load)
+    }
+
+    /// The first input of an `If`, if it is a constant.
+    fn condition(&self, node: &NodeProto, values: &[Option<Value>]) -> Option<bool> {
+        let slot = values.first().and_then(Option::as_ref).filter(|_| node.op_type == "If")?.slot;
+        match &self.constants.get(&slot)?.data {
+            TensorData::Bool(values) => values.first().copied(),
+            _ => None,
+        }
     }
 
     fn step(&mut self, node: &'a NodeProto, built: Built, values: Vec<Option<Value>>) -> Result<Step, InferenceError> {
@@ -273,11 +304,8 @@ impl<'a> Compiler<'a> {
 
     fn finish(mut self, graph: &'a GraphProto, inputs: Vec<usize>, ml_opset: i64) -> Result<Plan, InferenceError> {
         let mut outputs: Vec<Value> = Vec::with_capacity(graph.output.len());
-        for (index, output) in graph.output.iter().enumerate() {
+        for output in &graph.output {
             let place = || format!("output `{}`", output.name);
-            if graph.output.iter().take(index).any(|other| other.name == output.name) {
-                return Err(invalid(place(), "the name is given twice"));
-            }
             let value = self.values.get(output.name.as_str());
             outputs.push(value.cloned().ok_or_else(|| invalid(place(), "nothing makes it"))?);
         }

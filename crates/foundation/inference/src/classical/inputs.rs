@@ -19,6 +19,12 @@ impl<'a> Inputs<'a> {
         self.optional(index).ok_or_else(|| Fault::invalid(format!("input {index} is missing")))
     }
 
+    /// The first `count`, and the values from outside that follow them.
+    pub(super) fn split(self, count: usize) -> (Self, &'a [Option<&'a Tensor>]) {
+        let (own, around) = self.0.split_at_checked(count).unwrap_or((self.0, &[]));
+        (Self(own), around)
+    }
+
     pub(super) fn tensors(&self) -> Result<Vec<&'a Tensor>, Fault> {
         (0..self.0.len()).map(|index| self.tensor(index)).collect()
     }

@@ -95,8 +95,9 @@ pub(crate) fn trial(input: &InputInfo<'_>, open: usize) -> Option<Tensor> {
     Tensor::zeros(input.element_type, &input.shape, open, TRIAL_ELEMENTS_LIMIT)
 }
 
-/// The shape that two trials of different size agree on; -1 where they don't.
+/// The shape that two trials of different size agree on; -1 where they don't, and where nothing was made: zeros turn no
+/// loop and find nothing.
 pub(crate) fn common_shape(one: &[usize], other: &[usize]) -> Option<Vec<i64>> {
-    let extents = one.iter().zip(other).map(|(one, other)| if one == other { *one as i64 } else { -1 });
+    let extents = one.iter().zip(other).map(|(one, other)| if one == other && *one > 0 { *one as i64 } else { -1 });
     (one.len() == other.len()).then(|| extents.collect())
 }

@@ -1,10 +1,12 @@
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use ropewalk_types::{Signature, TensorSpec};
 
 use super::graph::{Plan, Step, compile};
 use super::inputs::Inputs;
 use super::interface::{InputInfo, common_shape, declared_shape, inputs, trial};
+use super::work::Work;
 use crate::onnx::{GraphProto, ModelProto};
 use crate::request::ordered;
 use crate::{InferenceError, Model, NamedTensor, Tensor, TensorData};
@@ -29,6 +31,11 @@ impl ClassicalModel {
             .graph
             .as_ref()
             .ok_or_else(|| InferenceError::Malformed { reason: "the model has no graph".to_owned() })?;
+        let mut names = HashSet::new();
+        if let Some(twice) = graph.output.iter().find(|output| !names.insert(&output.name)) {
+            let (place, reason) = (format!("output `{}`", twice.name), "the name is given twice".to_owned());
+            return Err(InferenceError::InvalidGraph { place, reason });
+        }
         let infos = inputs(graph)?;
         let plan = compile(model, graph, &infos)?;
         let outputs = output_specs(graph, &plan, &infos)?;
@@ -43,7 +50,7 @@ impl Model for ClassicalModel {
     }
 
     fn predict(&self, inputs: &[NamedTensor]) -> Result<Vec<NamedTensor>, InferenceError> {
-        let tensors = run(&self.plan, &ordered(&self.signature, inputs)?)?;
+        let tensors = run(&self.plan, &ordered(&self.signature, inputs)?, Bounds::Graph(&Work::default()))?;
         let named = self.signature.outputs.iter().zip(tensors);
         Ok(named.map(|(spec, tensor)| NamedTensor { name: spec.name.clone(), tensor }).collect())
     }
@@ -56,8 +63,21 @@ impl Model for ClassicalModel {
 
 type Slots<'a> = Vec<Option<Cow<'a, Tensor>>>;
 
+/// Whose plan is walked.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Bounds<'a> {
+    /// The model's: as long as it is. Its loops count their work.
+    Graph(&'a Work),
+    /// That of a loop or a branch: each step counts.
+    Body(&'a Work),
+}
+
 /// Walks the plan over inputs in its order.
-pub(super) fn run<'a>(plan: &'a Plan, inputs: &[&'a Tensor]) -> Result<Vec<Tensor>, InferenceError> {
+pub(super) fn run<'a>(
+    plan: &'a Plan,
+    inputs: &[&'a Tensor],
+    bounds: Bounds<'_>,
+) -> Result<Vec<Tensor>, InferenceError> {
     let mut slots: Slots<'a> = vec![None; plan.slots];
     let given = plan.inputs.iter().copied().zip(inputs.iter().copied());
     let constants = plan.constants.iter().map(|(slot, tensor)| (*slot, tensor));
@@ -67,7 +87,7 @@ pub(super) fn run<'a>(plan: &'a Plan, inputs: &[&'a Tensor]) -> Result<Vec<Tenso
         }
     }
     for step in &plan.steps {
-        take(step, &mut slots)?;
+        take(step, &mut slots, bounds)?;
     }
     answers(plan, &mut slots).ok_or_else(|| InferenceError::Malformed { reason: "an output was not made".into() })
 }
@@ -87,17 +107,24 @@ fn answers(plan: &Plan, slots: &mut Slots<'_>) -> Option<Vec<Tensor>> {
     Some(tensors)
 }
 
-fn take(step: &Step, slots: &mut Slots<'_>) -> Result<(), InferenceError> {
+fn take(step: &Step, slots: &mut Slots<'_>, bounds: Bounds<'_>) -> Result<(), InferenceError> {
+    let (Bounds::Graph(work) | Bounds::Body(work)) = bounds;
     let input = |slot: &Option<usize>| slot.and_then(|slot| slots.get(slot)).and_then(Option::as_deref);
     let mut few = [None; FEW];
     let made = if let Some(few) = few.get_mut(..step.inputs.len()) {
         few.iter_mut().zip(&step.inputs).for_each(|(place, slot)| *place = input(slot));
-        step.operator.evaluate(Inputs(few))
+        step.operator.evaluate_within(Inputs(few), work)
     } else {
         let inputs: Vec<Option<&Tensor>> = step.inputs.iter().map(input).collect();
-        step.operator.evaluate(Inputs(&inputs))
+        step.operator.evaluate_within(Inputs(&inputs), work)
     };
-    let made = made.map_err(|fault| fault.at_run(&step.node, &step.name))?;
+    let counted = made.and_then(|made| {
+        if let Bounds::Body(work) = bounds {
+            work.count(&made)?;
+        }
+        Ok(made)
+    });
+    let made = counted.map_err(|fault| fault.at_run(&step.node, &step.name))?;
     for slot in &step.released {
         if let Some(place) = slots.get_mut(*slot) {
             *place = None;
@@ -133,6 +160,6 @@ fn output_specs(graph: &GraphProto, plan: &Plan, inputs: &[InputInfo<'_>]) -> Re
 
 fn try_out(plan: &Plan, inputs: &[InputInfo<'_>], rows: usize) -> Option<Vec<Vec<usize>>> {
     let tensors = inputs.iter().map(|input| trial(input, rows)).collect::<Option<Vec<_>>>()?;
-    let outputs = run(plan, &tensors.iter().collect::<Vec<_>>()).ok()?;
+    let outputs = run(plan, &tensors.iter().collect::<Vec<_>>(), Bounds::Graph(&Work::default())).ok()?;
     Some(outputs.into_iter().map(|tensor| tensor.shape).collect())
 }

@@ -3,6 +3,7 @@
 mod activation;
 mod arithmetic;
 mod arrange;
+mod branch;
 mod broadcast;
 mod cast;
 mod category;
@@ -11,12 +12,15 @@ mod classes;
 mod compare;
 mod constant;
 mod cumulative;
+mod dictionary;
 mod distance;
+mod einsum;
 mod extreme;
 mod fill;
 mod gather;
 mod layout;
 mod linear;
+mod loops;
 mod matrix;
 mod normalization;
 mod number;
@@ -48,16 +52,23 @@ pub(super) use tree::{SingleTree, leaf_tables, sum_of_trees};
 use ropewalk_types::ElementType;
 
 use super::attributes::Attributes;
-use super::body::Body;
+use super::body::{Body, Outer};
 use super::fault::Fault;
 use super::inputs::Inputs;
-use crate::onnx::ModelProto;
+use super::work::Work;
+use crate::onnx::{GraphProto, ModelProto};
 use crate::{Tensor, TensorData};
 
 /// One node, compiled.
 pub(super) trait Operator: Send + Sync + Debug {
     /// The outputs for these inputs, as many as were promised when it was built.
     fn evaluate(&self, inputs: Inputs<'_>) -> Result<Vec<Tensor>, Fault>;
+
+    /// The same; one that evaluates graphs of its own counts there what these cost.
+    fn evaluate_within(&self, inputs: Inputs<'_>, work: &Work) -> Result<Vec<Tensor>, Fault> {
+        let _ = work;
+        self.evaluate(inputs)
+    }
 
     /// The tree, if this is one tree that gives one number of finitely many for each row.
     fn single_tree(&self) -> Option<&SingleTree> {
@@ -80,9 +91,13 @@ pub(super) struct Definition<'a> {
     pub(super) outputs: usize,
     /// Types of its inputs; none where one is left out.
     pub(super) inputs: Vec<Option<ElementType>>,
+    /// What its bodies use from outside; the tensors of these follow those of its inputs.
+    pub(super) around: Vec<Outer<'a>>,
+    /// The first input of an `If`, where that is a constant.
+    pub(super) condition: Option<bool>,
 }
 
-impl Definition<'_> {
+impl<'a> Definition<'a> {
     /// The type of an input that must be there.
     pub(super) fn input(&self, index: usize) -> Result<ElementType, Fault> {
         let given = self.inputs.get(index).copied().flatten();
@@ -119,11 +134,14 @@ impl Definition<'_> {
         }
     }
 
-    /// The graph in an attribute, compiled for inputs of these types.
-    pub(super) fn body(&mut self, name: &str, types: &[ElementType]) -> Result<Arc<Body>, Fault> {
-        let graph =
-            self.attributes.graph(name)?.ok_or_else(|| Fault::invalid(format!("attribute `{name}` is missing")))?;
-        Body::new(self.model, graph, types)
+    /// The graph in an attribute.
+    pub(super) fn graph(&mut self, name: &str) -> Result<&'a GraphProto, Fault> {
+        self.attributes.graph(name)?.ok_or_else(|| Fault::invalid(format!("attribute `{name}` is missing")))
+    }
+
+    /// A graph compiled for inputs of these types.
+    pub(super) fn body(&self, graph: &GraphProto, types: &[ElementType]) -> Result<Arc<Body>, Fault> {
+        Body::new(self.model, graph, types, &self.around)
     }
 
     /// Checks how many inputs there are.

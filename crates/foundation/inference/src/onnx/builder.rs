@@ -177,8 +177,8 @@ impl GraphBuilder {
             name: format!("{operator}_{}", self.graph.node.len()),
             op_type: operator.to_owned(),
             attribute: attributes.into_iter().map(Attribute::into_proto).collect(),
-            doc_string: String::new(),
             domain: domain.to_owned(),
+            ..NodeProto::default()
         });
         self
     }

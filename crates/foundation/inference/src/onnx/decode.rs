@@ -35,6 +35,7 @@ fn malformed(error: &impl ToString) -> InferenceError {
 enum Kind {
     Model,
     Graph,
+    Function,
     Node,
     Attribute,
     Other,
@@ -45,9 +46,13 @@ impl Kind {
     fn field(self, number: u32) -> Option<Self> {
         match (self, number) {
             (Self::Model, 7) | (Self::Attribute, 6 | 11) => Some(Self::Graph),
-            (Self::Graph, 1) => Some(Self::Node),
-            (Self::Node, 5) => Some(Self::Attribute),
-            (Self::Model, 8 | 14) | (Self::Graph, 5 | 11 | 12 | 13 | 15) | (Self::Attribute, 5) => Some(Self::Other),
+            (Self::Model, 25) => Some(Self::Function),
+            (Self::Graph, 1) | (Self::Function, 7) => Some(Self::Node),
+            (Self::Node, 5) | (Self::Function, 11) => Some(Self::Attribute),
+            (Self::Model, 8 | 14)
+            | (Self::Function, 9)
+            | (Self::Graph, 5 | 11 | 12 | 13 | 15)
+            | (Self::Attribute, 5) => Some(Self::Other),
             _ => None,
         }
     }

@@ -32,6 +32,41 @@ pub struct ModelProto {
     /// Free key-value pairs.
     #[prost(message, repeated, tag = "14")]
     pub metadata_props: Vec<StringStringEntryProto>,
+    /// Functions of the model's own, which nodes use like operators.
+    #[prost(message, repeated, tag = "25")]
+    pub functions: Vec<FunctionProto>,
+}
+
+/// `FunctionProto`: an operator that is made of others (IR version 8 and later).
+#[derive(Clone, PartialEq, Message)]
+pub struct FunctionProto {
+    /// Name, which is the operator of the nodes that use it.
+    #[prost(string, tag = "1")]
+    pub name: String,
+    /// Names of its inputs.
+    #[prost(string, repeated, tag = "4")]
+    pub input: Vec<String>,
+    /// Names of its outputs.
+    #[prost(string, repeated, tag = "5")]
+    pub output: Vec<String>,
+    /// Names of its attributes without a default.
+    #[prost(string, repeated, tag = "6")]
+    pub attribute: Vec<String>,
+    /// Nodes; each uses only what stands before it.
+    #[prost(message, repeated, tag = "7")]
+    pub node: Vec<NodeProto>,
+    /// The operator sets that its nodes are read against.
+    #[prost(message, repeated, tag = "9")]
+    pub opset_import: Vec<OperatorSetIdProto>,
+    /// Domain, which is that of the nodes that use it.
+    #[prost(string, tag = "10")]
+    pub domain: String,
+    /// Its attributes with a default.
+    #[prost(message, repeated, tag = "11")]
+    pub attribute_proto: Vec<AttributeProto>,
+    /// Tells functions of one name apart (IR version 10 and later).
+    #[prost(string, tag = "13")]
+    pub overload: String,
 }
 
 /// `OperatorSetIdProto`: a domain and its version.
@@ -109,6 +144,9 @@ pub struct NodeProto {
     /// The operator's domain; empty for the main one.
     #[prost(string, tag = "7")]
     pub domain: String,
+    /// Which of several functions of one name it uses.
+    #[prost(string, tag = "8")]
+    pub overload: String,
 }
 
 /// `AttributeProto`: one attribute of a node. Its type says which field counts.

@@ -22,6 +22,39 @@ impl Operator for Identity {
     }
 }
 
+#[derive(Debug)]
+struct Dropout;
+
+/// `Dropout` while nothing is trained: the first output is the input, and the mask keeps all. A request that asks for
+/// training is refused.
+pub(super) fn dropout(definition: &mut Definition<'_>) -> Result<Built, Fault> {
+    definition.input_count(1, if definition.opset < 12 { 1 } else { 3 })?;
+    let output = definition.input(0)?;
+    definition.attributes.float("ratio")?;
+    definition.attributes.int("seed")?;
+    if definition.optional_input(2, ElementType::Bool)? || definition.outputs > 1 {
+        let mask = if definition.opset < 10 { output } else { ElementType::Bool };
+        if mask != ElementType::Bool && definition.outputs > 1 {
+            return Err(Fault::unsupported("its mask before version 10"));
+        }
+        return Ok(Built::new(Dropout, vec![output, mask]));
+    }
+    Ok(Built::unchanged(Identity, output))
+}
+
+impl Operator for Dropout {
+    fn evaluate(&self, inputs: Inputs<'_>) -> Result<Vec<Tensor>, Fault> {
+        let input = inputs.tensor(0)?;
+        if let Some(training) = inputs.optional(2)
+            && values::<bool>(training)?.contains(&true)
+        {
+            return Err(Fault::invalid("it is asked to train"));
+        }
+        let mask = Tensor { shape: input.shape.clone(), data: vec![true; input.data.len()].into() };
+        Ok(vec![input.clone(), mask])
+    }
+}
+
 /// The same elements under another shape.
 fn reshaped(input: &Tensor, shape: Vec<usize>) -> Result<Vec<Tensor>, Fault> {
     if element_count(&shape) != Some(input.data.len()) {

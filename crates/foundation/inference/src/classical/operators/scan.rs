@@ -1,11 +1,10 @@
 use std::sync::Arc;
 
-use ropewalk_types::ElementType;
-
 use super::{Built, Definition, Operator};
 use crate::classical::body::Body;
 use crate::classical::fault::{Fault, checked_count};
 use crate::classical::inputs::{Inputs, around, axis, elements_at, values};
+use crate::classical::work::{Work, check_turns};
 use crate::tensor::for_any_type;
 use crate::{Tensor, TensorData};
 
@@ -13,6 +12,8 @@ use crate::{Tensor, TensorData};
 struct Scan {
     body: Arc<Body>,
     states: usize,
+    /// How many inputs there are before the values from outside.
+    inputs: usize,
     input_axes: Vec<i64>,
     /// Whether each scanned input is read from its end.
     backward_inputs: Vec<bool>,
@@ -21,7 +22,7 @@ struct Scan {
 }
 
 /// `Scan` (version 9 and later): the body is evaluated on one slice of the scanned inputs after another, with the
-/// state that the slice before left; what it makes of each is stacked. A body that uses values from outside is refused.
+/// state that the slice before left; what it makes of each is stacked.
 pub(super) fn scan(definition: &mut Definition<'_>) -> Result<Built, Fault> {
     if definition.opset < 9 {
         return Err(Fault::unsupported("version 8, which has a batch of its own"));
@@ -33,8 +34,9 @@ pub(super) fn scan(definition: &mut Definition<'_>) -> Result<Built, Fault> {
     let states =
         states.ok_or_else(|| Fault::invalid(format!("{scanned} scanned inputs of {}", definition.inputs.len())))?;
     let types = (0..definition.inputs.len()).map(|index| definition.input(index)).collect::<Result<Vec<_>, _>>()?;
-    let body = definition.body("body", &types)?;
-    let outputs: Vec<ElementType> = body.output_types().collect();
+    let graph = definition.graph("body")?;
+    let body = definition.body(graph, &types)?;
+    let outputs = body.output_types();
     if outputs.len() < states || outputs.get(..states) != types.get(..states) {
         return Err(Fault::invalid("the body changes the type of its state"));
     }
@@ -49,7 +51,8 @@ pub(super) fn scan(definition: &mut Definition<'_>) -> Result<Built, Fault> {
     let backward = |list: Vec<i64>| list.into_iter().map(|direction| direction != 0).collect();
     let backward_inputs = backward(list("scan_input_directions", scanned)?);
     let backward_outputs = backward(list("scan_output_directions", stacked)?);
-    let scan = Scan { body, states, input_axes, backward_inputs, output_axes, backward_outputs };
+    let inputs = definition.inputs.len();
+    let scan = Scan { body, states, inputs, input_axes, backward_inputs, output_axes, backward_outputs };
     Ok(Built::new(scan, outputs))
 }
 
@@ -67,7 +70,7 @@ fn slice_of(tensor: &Tensor, axis: usize, at: usize) -> Result<Tensor, Fault> {
 }
 
 /// Equal tensors in a new dimension at `axis`.
-fn stacked(slices: &[Tensor], along: i64) -> Result<Tensor, Fault> {
+pub(super) fn stacked(slices: &[Tensor], along: i64) -> Result<Tensor, Fault> {
     fn interleaved<T: crate::tensor::Element>(
         _type: &[T],
         slices: &[Tensor],
@@ -117,8 +120,14 @@ impl Scan {
 
 impl Operator for Scan {
     fn evaluate(&self, inputs: Inputs<'_>) -> Result<Vec<Tensor>, Fault> {
-        let tensors = inputs.tensors()?;
+        self.evaluate_within(inputs, &Work::default())
+    }
+
+    fn evaluate_within(&self, inputs: Inputs<'_>, work: &Work) -> Result<Vec<Tensor>, Fault> {
+        let (own, around) = inputs.split(self.inputs);
+        let tensors = own.tensors()?;
         let (scanned, steps) = self.scanned(&tensors)?;
+        check_turns(steps)?;
         let mut state: Vec<Tensor> = tensors.iter().take(self.states).map(|tensor| (*tensor).clone()).collect();
         let mut slices: Vec<Vec<Tensor>> = vec![Vec::with_capacity(steps); self.output_axes.len()];
         for step in 0..steps {
@@ -126,7 +135,7 @@ impl Operator for Scan {
             for ((tensor, axis), backward) in scanned.iter().zip(&self.backward_inputs) {
                 given.push(slice_of(tensor, *axis, if *backward { steps - 1 - step } else { step })?);
             }
-            let mut made = self.body.run(&given)?;
+            let mut made = self.body.run(&given.iter().collect::<Vec<_>>(), around, work)?;
             for (list, slice) in slices.iter_mut().zip(made.split_off(self.states)) {
                 list.push(slice);
             }

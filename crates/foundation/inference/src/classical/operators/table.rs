@@ -1,9 +1,9 @@
 //! The operators by domain and name.
 
 use super::{
-    Build, activation, arithmetic, arrange, cast, category, category_mapper, compare, constant, cumulative, distance,
-    extreme, fill, gather, layout, linear, matrix, normalization, one_hot, pad, part, reduce, scale, scan, scatter,
-    select, slice, softmax, svm, text, tree, unary, vectorize, zip_map,
+    Build, activation, arithmetic, arrange, branch, cast, category, category_mapper, compare, constant, cumulative,
+    dictionary, distance, einsum, extreme, fill, gather, layout, linear, loops, matrix, normalization, one_hot, pad,
+    part, reduce, scale, scan, scatter, select, slice, softmax, svm, text, tree, unary, vectorize, zip_map,
 };
 use crate::classical::fault::Fault;
 
@@ -22,8 +22,6 @@ pub(super) fn find(domain: &str, operator: &str, opset: i64) -> Result<Build, Fa
     let found = match domain {
         "" => main(operator).filter(|(_, since)| opset >= *since).map(|(build, _)| build),
         "com.microsoft" => microsoft(operator),
-        // Maps are no tensors, so there is nothing that could be given to it.
-        _ if operator == "DictVectorizer" => return Err(Fault::unsupported("its input is a map, not a tensor")),
         _ => classical(operator),
     };
     found.ok_or_else(|| Fault::unsupported("the operator is not implemented"))
@@ -34,6 +32,7 @@ fn classical(operator: &str) -> Option<Build> {
         "ArrayFeatureExtractor" => select::array_feature_extractor,
         "Binarizer" => scale::binarizer,
         "CategoryMapper" => category_mapper::category_mapper,
+        "DictVectorizer" => dictionary::dict_vectorizer,
         "FeatureVectorizer" => vectorize::feature_vectorizer,
         "Imputer" => scale::imputer,
         "LabelEncoder" => category::label_encoder,
@@ -116,6 +115,7 @@ fn structural(operator: &str) -> Option<(Build, i64)> {
         "Concat" => (arrange::concat, 4),
         "Flatten" => (layout::flatten, 1),
         "Identity" => (layout::identity, 1),
+        "Dropout" => (layout::dropout, 7),
         "Reshape" => (layout::reshape, 5),
         "Squeeze" => (layout::squeeze, 1),
         "Unsqueeze" => (layout::unsqueeze, 1),
@@ -131,6 +131,9 @@ fn structural(operator: &str) -> Option<(Build, i64)> {
         "Compress" => (part::compress, 9),
         "NonZero" => (part::non_zero, 9),
         "Pad" => (pad::pad, 2),
+        "Einsum" => (einsum::einsum, 12),
+        "If" => (branch::branch, 1),
+        "Loop" => (loops::repetition, 1),
         "Scan" => (scan::scan, 8),
         "ArgMax" | "ArgMin" => (extreme::arg_extreme, 1),
         "TopK" => (extreme::top_k, 1),

@@ -128,7 +128,7 @@ pub(in super::super) fn tfidf_vectorizer(definition: &mut Definition<'_>) -> Res
     let columns = columns.iter().max().map_or(0, |last| last.saturating_add(1));
     if columns > COLUMNS_LIMIT {
         let (size, limit) = (columns as u64, COLUMNS_LIMIT as u64);
-        return Err(Fault::TooLarge { what: "output in columns", size, limit });
+        return Err(Fault::TooLarge { what: "output in columns".to_owned(), size, limit });
     }
     let vectorizer = TfIdfVectorizer { pool, lengths, skips, mode, weights, columns };
     Ok(Built::new(vectorizer, vec![ElementType::Fp32]))

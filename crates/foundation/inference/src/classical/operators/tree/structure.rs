@@ -29,7 +29,8 @@ pub(super) fn structure(rows: &[NodeRow]) -> Result<Structure, Fault> {
         return Err(Fault::invalid("the ensemble has no node"));
     }
     if rows.len() > NODES_LIMIT {
-        return Err(Fault::TooLarge { what: "nodes", size: rows.len() as u64, limit: NODES_LIMIT as u64 });
+        let (what, size, limit) = ("nodes".to_owned(), rows.len() as u64, NODES_LIMIT as u64);
+        return Err(Fault::TooLarge { what, size, limit });
     }
     let lines = lines_by_id(rows)?;
     let has_parent = parents(rows, &lines)?;

@@ -1,0 +1,24 @@
+//! What a model says in words that engines need not know, said in those that they do: functions of its own become the
+//! nodes that they are made of, an `If` on a constant becomes the branch that it takes, and a map that a
+//! `DictVectorizer` takes becomes two tensors. Done once, before an engine sees the model.
+
+mod branches;
+mod functions;
+mod generations;
+mod maps;
+mod names;
+
+use crate::InferenceError;
+use crate::onnx::ModelProto;
+
+/// Rewrites a model; says whether anything changed. A second time changes nothing.
+///
+/// # Errors
+/// [`InferenceError::InvalidGraph`] if a function uses itself or is used wrongly, [`InferenceError::Unsupported`] if it
+/// is written for operators of another version, [`InferenceError::TooLarge`] if the graph would be.
+pub(crate) fn lower(model: &mut ModelProto) -> Result<bool, InferenceError> {
+    let inlined = functions::inline(model)?;
+    let folded = branches::fold(model);
+    let replaced = maps::replace(model)?;
+    Ok(inlined || folded || replaced)
+}
