@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use ropewalk_serving::RouteSettings;
+use ropewalk_types::ModelName;
 use serde::{Deserialize, Serialize};
 
 use crate::ConfigError;
@@ -196,6 +197,8 @@ pub struct ServeLog {
     pub predictions: bool,
     /// Share of the answers whose values are kept, from 0 to 1.
     pub sample: f64,
+    /// The share of single models, where it is another.
+    pub sample_of: BTreeMap<ModelName, f64>,
     /// Columns whose values are not kept.
     pub redact: Vec<String>,
     /// Milliseconds that a prediction may wait for others before it is written.
@@ -212,6 +215,7 @@ impl Default for ServeLog {
             access_payloads: 0.0,
             predictions: true,
             sample: 1.0,
+            sample_of: BTreeMap::new(),
             redact: Vec::new(),
             linger_ms: None,
             keep_days: None,
@@ -316,6 +320,9 @@ impl Serve {
                 return wrong(format!("[serve.route.{name}]"), &problem, hint);
             }
         }
+        if self.log.sample_of.values().any(|share| !(0.0..=1.0).contains(share)) {
+            return wrong("[serve.log]".to_owned(), "a `sample_of` is no share", "give numbers from 0 to 1");
+        }
         self.model.iter().try_for_each(|(name, model)| model.check(file, name))
     }
 }
@@ -342,6 +349,8 @@ rate = 10.5
 engine = "embedded"
 batching = { max_rows = 64, max_delay_us = 500 }
 cpus = [0, 1]
+[serve.log]
+sample_of = { flights = 0.1 }
 [serve.trace]
 endpoint = "http://127.0.0.1:4318"
 sample = 0.1
@@ -350,6 +359,7 @@ sample = 0.1
         assert_eq!((serve.port, serve.models.len(), serve.model_control), (0, 3, ModelControl::Explicit));
         assert_eq!(serve.model["flights"].batching.map(|batching| batching.max_rows), Some(64));
         assert_eq!(serve.keys["shop"].rate, Some(10.5));
+        assert_eq!(serve.log.sample_of.values().collect::<Vec<_>>(), [&0.1]);
     }
 
     #[test]
@@ -367,6 +377,7 @@ sample = 0.1
             ("[serve.keys.a]\n", "not one place"),
             ("[serve.keys.a]\nenv = 'A'\nfile = 'a'\n", "not one place"),
             ("[serve.keys.a]\nenv = 'A'\nrate = 0\n", "not above 0"),
+            ("[serve.log]\nsample_of = { m = -0.5 }\n", "no share"),
             ("[serve.limits]\nrate = nan\n", "not above 0"),
             ("[serve.jwt]\naudience = 'a'\n", "not one source"),
             ("[serve.log]\nsample = 1.5\n", "no share"),

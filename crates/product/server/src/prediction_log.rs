@@ -30,6 +30,7 @@ fn settings(said: &ServeLog) -> LogSettings {
         keep: said.keep_days.map(|days| DAY.saturating_mul(days)),
         payload: PayloadSettings {
             sample: said.sample,
+            sample_of: said.sample_of.clone(),
             redact: said.redact.iter().cloned().collect(),
             ..PayloadSettings::default()
         },
