@@ -7,6 +7,7 @@ mod embedded;
 mod ensembles;
 mod foreign;
 mod golden;
+mod integers;
 mod record;
 mod requests;
 mod specification;
