@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""Our evaluator of linear models and trees against onnxruntime: same models, same rows, one thread each, in turns.
+"""Our engines against onnxruntime called from Python: same models, same rows, one thread each, in turns.
 
     cargo build --release -p ropewalk-inference --example time_model
-    engine.py ../../../target/release/examples/time_model [--rounds N] [--only NAME,...] [--keep FOLDER]
+    engine.py ../../../target/release/examples/time_model [--rounds N] [--only NAME,...] [--keep FOLDER] [--zoo FOLDER]
 
-The models are fitted here and written by the real exporters. One JSON line for each model and batch size: medians of
-the CPU microseconds of the process for one call over the rounds, their ratio, and the largest difference of any
-answer (labels and scores), relative where the answer is above 1.
+`embedded` is the engine inside the program, `library` the very library of the `onnxruntime` package, called by our
+ONNX Runtime engine. Linear models and trees are fitted here and written by the real exporters, networks of a common
+size are built here (`networks.py`), and with `--zoo` those of the zoo of `tests/python/onnx_zoo.py` are timed too.
+One JSON line for each model and batch size: medians of the CPU microseconds of the process for one call over the
+rounds, their ratios to Python's, and the largest difference of any answer, relative where the answer is above 1.
 """
 
 import argparse
@@ -20,6 +22,8 @@ import warnings
 
 import numpy as np
 import onnxruntime
+
+from networks import NETWORKS
 
 warnings.filterwarnings("ignore")
 
@@ -120,47 +124,92 @@ def session(path):
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
-def time_onnxruntime(model, rows):
+def library():
+    """The library that Python's package loaded."""
+    return str(next(pathlib.Path(onnxruntime.__file__).parent.glob("capi/libonnxruntime.so.*")))
+
+
+def time_python(model, inputs):
     """CPU microseconds for one call."""
-    inputs = {model.get_inputs()[0].name: rows}
+    once = time.process_time()
     model.run(None, inputs)
+    at_once = 1 if time.process_time() - once > BUDGET_SECONDS / 16 else 16
     start, calls = time.process_time(), 0
     while time.process_time() - start < BUDGET_SECONDS:
-        for _ in range(16):
+        for _ in range(at_once):
             model.run(None, inputs)
-        calls += 16
+        calls += at_once
     return (time.process_time() - start) / calls * 1e6
 
 
-def difference(model, rows, answers):
-    outputs = model.run(None, {model.get_inputs()[0].name: rows})
-    expected = np.concatenate([np.asarray(output, np.float32).ravel() for output in outputs])
+def difference(model, inputs, answers):
+    expected = np.concatenate([np.asarray(output, np.float32).ravel() for output in model.run(None, inputs)])
     found = np.fromfile(answers, "<f4")
     return float(np.max(np.abs(found - expected) / np.maximum(1, np.abs(expected))))
 
 
-def compare(make, program, folder, rounds):
-    data = training_data()
-    rows = np.ascontiguousarray(data[0][: max(BATCHES)]) + np.float32(0.01)
-    path, raw, answers = folder / f"{make.__name__}.onnx", folder / "rows.f32", folder / "answers.f32"
-    if not path.exists():
-        path.write_bytes(make(data).SerializeToString())
-    rows.tofile(raw)
+def compare(name, path, rows, program, rounds):
+    """Times the model at `path` on `rows`, arrays by input of as many rows as the largest batch."""
+    raw = path.with_suffix(".raw")
+    raw.write_bytes(b"".join(np.ascontiguousarray(array).tobytes() for array in rows.values()))
     model = session(path)
-    theirs, ours = {batch: [] for batch in BATCHES}, {batch: [] for batch in BATCHES}
+    engines = {"embedded": "embedded", "library": library()}
+    times = {engine: {batch: [] for batch in BATCHES} for engine in ["python", *engines]}
+    differences = {}
     for _ in range(rounds):
         for batch in BATCHES:
-            theirs[batch].append(time_onnxruntime(model, rows[:batch]))
-        command = [program, path, ",".join(map(str, BATCHES)), raw, answers]
-        figures = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
-        for batch in BATCHES:
-            ours[batch].append(figures[str(batch)])
+            times["python"][batch].append(time_python(model, {key: array[:batch] for key, array in rows.items()}))
+        for engine, argument in engines.items():
+            answers = path.with_suffix(f".{engine}")
+            command = [program, argument, path, ",".join(map(str, BATCHES)), raw, answers]
+            figures = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+            differences[engine] = difference(model, rows, answers)
+            for batch in BATCHES:
+                times[engine][batch].append(figures[str(batch)])
     for batch in BATCHES:
-        one, other = statistics.median(theirs[batch]), statistics.median(ours[batch])
-        print(json.dumps({
-            "model": make.__name__, "batch": batch, "onnxruntime_us": round(one, 2), "ropewalk_us": round(other, 2),
-            "ratio": round(other / one, 3), "difference": difference(model, rows, answers),
-        }), flush=True)
+        medians = {engine: statistics.median(times[engine][batch]) for engine in times}
+        line = {"model": name, "batch": batch, "python_us": round(medians["python"], 2)}
+        for engine in engines:
+            line[f"{engine}_us"] = round(medians[engine], 2)
+            line[f"{engine}_ratio"] = round(medians[engine] / medians["python"], 3)
+            line[f"{engine}_difference"] = differences[engine]
+        print(json.dumps(line), flush=True)
+
+
+def made_here(folder):
+    """(name, how to make (model, rows)) of everything that is built here; a model that is kept is not made again."""
+    def classical(make):
+        data = training_data()
+        rows = np.ascontiguousarray(data[0][: max(BATCHES)]) + np.float32(0.01)
+        path = folder / f"{make.__name__}.onnx"
+        if not path.exists():
+            path.write_bytes(make(data).SerializeToString())
+        return path, {session(path).get_inputs()[0].name: rows}
+
+    def network(make):
+        proto, rows = make(max(BATCHES))
+        path = folder / f"{make.__name__}.onnx"
+        path.write_bytes(proto.SerializeToString())
+        return path, rows
+
+    for kind, makes in [(classical, MODELS), (network, NETWORKS)]:
+        yield from ((make.__name__, lambda kind=kind, make=make: kind(make)) for make in makes)
+
+
+def of_the_zoo(zoo, folder):
+    """The networks of the zoo, their recorded rows repeated."""
+    kinds = {"FP32": np.float32, "INT64": np.int64, "INT32": np.int32}
+
+    def copied(path):
+        (folder / path.name).write_bytes(path.read_bytes())
+        inputs = json.loads(path.with_suffix(".json").read_text())["inputs"]
+        rows = {one["name"]: np.array(one["data"], kinds[one["datatype"]]).reshape(one["shape"]) for one in inputs}
+        return folder / path.name, {name: np.resize(array, (max(BATCHES), *array.shape[1:]))
+                                    for name, array in rows.items()}
+
+    for path in sorted(zoo.glob("*.onnx")):
+        if path.name.startswith(("jax_", "torch_", "quantized_", "mlp_")):
+            yield f"zoo/{path.stem}", lambda path=path: copied(path)
 
 
 def main():
@@ -169,14 +218,17 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", help="names of models, comma-separated")
     parser.add_argument("--keep", type=pathlib.Path, help="folder in which models are kept and looked for")
+    parser.add_argument("--zoo", type=pathlib.Path, help="folder of the zoo")
     arguments = parser.parse_args()
-    only = arguments.only.split(",") if arguments.only else [make.__name__ for make in MODELS]
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.keep or pathlib.Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        for make in MODELS:
-            if make.__name__ in only:
-                compare(make, arguments.program.resolve(), folder, arguments.rounds)
+        models = dict(made_here(folder))
+        if arguments.zoo:
+            models.update(of_the_zoo(arguments.zoo, folder))
+        for name in arguments.only.split(",") if arguments.only else models:
+            path, rows = models[name]()
+            compare(name, path, rows, arguments.program.resolve(), arguments.rounds)
 
 
 if __name__ == "__main__":

@@ -4,8 +4,9 @@
 //! and outputs widened on the way out, so that the signature is the model's own. What it would narrow in silence, or
 //! evaluate otherwise than the ONNX operator specification says, is refused when the model is loaded ([`refusal`]).
 //! FP16 weights are widened exactly, computed with in FP32, and rounded on the way out. Integers that the graph itself
-//! computes are not watched: beyond 2^31 they wrap.
+//! computes must be known to stay within INT32 ([`bounds`]).
 
+mod bounds;
 mod convert;
 mod model;
 mod probe;
@@ -21,6 +22,7 @@ use crate::missing::{Missing, unsupported};
 use crate::onnx::{GraphProto, ModelProto, NodeProto, main_domain_normalized};
 use crate::{InferenceError, LoadOptions, Model};
 
+use bounds::OPEN_LIMITS;
 pub(crate) use probe::probe;
 pub(crate) use refusal::refusal;
 pub(crate) use scope::Scope;
@@ -28,12 +30,8 @@ pub(crate) use scope::Scope;
 /// Loads a graph as a whole; `bytes` are those of `model`.
 pub(crate) fn load(model: &ModelProto, bytes: &[u8], options: &LoadOptions) -> Result<Arc<dyn Model>, InferenceError> {
     let graph = graph(model)?;
-    let scope = Scope::of(model, graph);
-    let refused = missing(graph, &scope, |node| refusal(node, &scope));
-    if let Some(error) = unsupported(&refused) {
-        return Err(error);
-    }
-    match model::NetworkModel::load(graph, &scope, bytes, options) {
+    let (scope, limit) = fitting(model, graph)?;
+    match model::NetworkModel::load(graph, &scope, limit, bytes, options) {
         Ok(model) => Ok(Arc::new(model)),
         Err(whole @ InferenceError::Unsupported { .. }) => {
             let refused = missing(graph, &scope, |node| probe(node, model));
@@ -41,6 +39,21 @@ pub(crate) fn load(model: &ModelProto, bytes: &[u8], options: &LoadOptions) -> R
         }
         Err(error) => Err(error),
     }
+}
+
+/// The values of a graph all of whose nodes are fit for the engine, and how large the open extents of its inputs may
+/// then be.
+fn fitting(model: &ModelProto, graph: &GraphProto) -> Result<(Scope, usize), InferenceError> {
+    let mut refused = Vec::new();
+    for limit in OPEN_LIMITS {
+        let scope = Scope::of(model, graph, limit);
+        refused = missing(graph, &scope, |node| refusal(node, &scope));
+        if refused.is_empty() {
+            return Ok((scope, limit));
+        }
+    }
+    let nothing = || InferenceError::Malformed { reason: "the graph has no node".to_owned() };
+    Err(unsupported(&refused).unwrap_or_else(nothing))
 }
 
 /// The graph of a model.

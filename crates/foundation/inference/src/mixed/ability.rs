@@ -12,6 +12,9 @@ use crate::{ClassicalEngine, InferenceError};
 /// Constants up to so many elements are shown to the classical evaluator when it is asked whether it takes a node.
 const SHOWN_ELEMENTS: i64 = 4096;
 
+/// How large the open extents of inputs are taken to be.
+const OPEN_LIMIT: usize = 1 << 20;
+
 /// Which engines take a node; for each that does not, why.
 #[derive(Debug)]
 pub(super) struct Ability {
@@ -29,13 +32,16 @@ impl Ability {
 
 /// Asks both engines about each node, one at a time, and learns the types of all values on the way.
 pub(super) fn abilities(model: &ModelProto, graph: &GraphProto) -> (Vec<Ability>, Scope) {
-    let mut scope = Scope::declared(model, graph);
+    let mut scope = Scope::declared(model, graph, OPEN_LIMIT);
     let constants: HashMap<&str, &TensorProto> = graph.initializer.iter().map(|one| (one.name.as_str(), one)).collect();
     let mut abilities = Vec::with_capacity(graph.node.len());
     for node in &graph.node {
         scope.learn(node);
         let classical = classical(node, model, &constants, &mut scope).err();
         let network = refusal(node, &scope).or_else(|| probe(node, model));
+        if classical.is_none() || network.is_some() {
+            node.output.iter().for_each(|name| scope.set_handed_over(name));
+        }
         abilities.push(Ability { classical, network });
     }
     (abilities, scope)

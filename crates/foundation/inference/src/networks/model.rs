@@ -5,12 +5,12 @@ use ropewalk_types::{Signature, TensorSpec};
 use rten::{NodeId, RunError, RunErrorKind, RunOptions};
 
 use super::convert::{given, taken};
-use super::probe;
 use super::scope::Scope;
 use super::workers::Workers;
+use super::{probe, refusal};
 use crate::classical::interface::{InputInfo, common_shape, declared_shape, inputs, trial};
 use crate::onnx::{GraphProto, NodeProto, ValueInfoProto};
-use crate::request::ordered;
+use crate::request::{invalid_input, ordered};
 use crate::{EngineName, InferenceError, LoadOptions, Model, NamedTensor, Tensor};
 
 /// A network, loaded.
@@ -20,6 +20,8 @@ pub(super) struct NetworkModel {
     inputs: Vec<NodeId>,
     outputs: Vec<NodeId>,
     workers: Workers,
+    /// The largest that an open extent of an input may be.
+    open_limit: usize,
 }
 
 impl fmt::Debug for NetworkModel {
@@ -36,10 +38,14 @@ impl NetworkModel {
     pub(super) fn load(
         graph: &GraphProto,
         scope: &Scope,
+        open_limit: usize,
         bytes: &[u8],
         options: &LoadOptions,
     ) -> Result<Self, InferenceError> {
         let whole = |reason: String| refused(graph.node.last(), scope, reason);
+        if let Some(reason) = graph.output.iter().find_map(|info| refusal::output(&info.name, scope)) {
+            return Err(whole(reason));
+        }
         let infos = inputs(graph)?;
         let model = probe::load(bytes, true).map_err(whole)?;
         let id = |name: &str| model.node_id(name).map_err(|error| whole(error.to_string()));
@@ -52,7 +58,7 @@ impl NetworkModel {
         let outputs = graph.output.iter().map(|info| typed(info, scope)).collect::<Result<_, _>>()?;
         let signature = Signature { inputs: infos.iter().map(InputInfo::spec).collect(), outputs };
         let workers = Workers::new(options.threads);
-        let mut network = Self { signature, model, inputs: input_ids, outputs: output_ids, workers };
+        let mut network = Self { signature, model, inputs: input_ids, outputs: output_ids, workers, open_limit };
         network.first_run(graph, scope, &infos)?;
         network.shapes(graph, &infos)?;
         Ok(network)
@@ -97,6 +103,18 @@ impl NetworkModel {
         Some(self.run(&tensors.iter().collect::<Vec<_>>()))
     }
 
+    /// Holds the open extents to the limit with which integers were found to stay within INT32.
+    fn check_extents(&self, given: &[&Tensor]) -> Result<(), InferenceError> {
+        for (spec, tensor) in self.signature.inputs.iter().zip(given) {
+            let open = spec.shape.iter().zip(&tensor.shape).filter(|(declared, _)| **declared < 0);
+            if let Some((_, extent)) = open.into_iter().find(|(_, extent)| **extent > self.open_limit) {
+                let expected = format!("extents up to {}, with which no integer is cut", self.open_limit);
+                return Err(invalid_input(&spec.name, expected, extent.to_string()));
+            }
+        }
+        Ok(())
+    }
+
     fn run(&self, tensors: &[&Tensor]) -> Result<Vec<Tensor>, InferenceError> {
         let specs = &self.signature.inputs;
         let values = specs.iter().zip(tensors).map(|(spec, tensor)| given(spec, tensor));
@@ -129,7 +147,9 @@ impl Model for NetworkModel {
     }
 
     fn predict(&self, inputs: &[NamedTensor]) -> Result<Vec<NamedTensor>, InferenceError> {
-        let tensors = self.run(&ordered(&self.signature, inputs)?)?;
+        let given = ordered(&self.signature, inputs)?;
+        self.check_extents(&given)?;
+        let tensors = self.run(&given)?;
         let named = self.signature.outputs.iter().zip(tensors);
         Ok(named.map(|(spec, tensor)| NamedTensor { name: spec.name.clone(), tensor }).collect())
     }

@@ -1,15 +1,13 @@
 use ropewalk_types::ElementType;
 
 use super::rules::operator_rule;
-use super::scope::{Scope, beyond};
+use super::scope::{DEPTH_LIMIT, Scope, beyond};
 use super::types::attribute;
 use super::{bodies, node_name};
 use crate::onnx::{NodeProto, main_domain_normalized};
 
 /// The versions of the main domain whose operators were held against the specification.
 const OPSETS: std::ops::RangeInclusive<i64> = 7..=25;
-/// How deep bodies may be nested.
-const DEPTH_LIMIT: u32 = 16;
 
 /// Why a node must not be given to the engine although it would take it; none if it may.
 pub(crate) fn refusal(node: &NodeProto, scope: &Scope) -> Option<String> {
@@ -21,6 +19,7 @@ fn refusal_inside(node: &NodeProto, scope: &Scope, depth: u32) -> Option<String>
         .or_else(|| types(node, scope))
         .or_else(|| constants(node, scope))
         .or_else(|| operator_rule(node, scope))
+        .or_else(|| scope.bounds().beyond(node))
         .or_else(|| inner(node, scope, depth))
 }
 
@@ -64,15 +63,24 @@ fn constants(node: &NodeProto, scope: &Scope) -> Option<String> {
     node.input.iter().enumerate().find_map(beyond_int32).or_else(own)
 }
 
+/// Why a value must not leave a graph: a constant that does, as it is, would be cut.
+pub(super) fn output(name: &str, scope: &Scope) -> Option<String> {
+    let value = scope.facts(name)?.beyond?;
+    Some(format!("the output `{name}` holds {value}, which the engine for networks would cut to 32 bits"))
+}
+
 fn inner(node: &NodeProto, scope: &Scope, depth: u32) -> Option<String> {
     if depth >= DEPTH_LIMIT {
         return Some("its bodies are nested too deeply".to_owned());
     }
     bodies(node).find_map(|body| {
-        let inside = scope.inside(body);
-        body.node.iter().find_map(|inner| {
-            let reason = refusal_inside(inner, &inside, depth + 1)?;
-            Some(format!("in its body, {} of node `{}`: {reason}", inner.op_type, node_name(inner)))
+        let inside = scope.inside(node, body);
+        let output = body.output.iter().find_map(|info| output(&info.name, &inside));
+        output.or_else(|| {
+            body.node.iter().find_map(|inner| {
+                let reason = refusal_inside(inner, &inside, depth + 1)?;
+                Some(format!("in its body, {} of node `{}`: {reason}", inner.op_type, node_name(inner)))
+            })
         })
     })
 }

@@ -19,6 +19,8 @@ pub(super) fn operator_rule(node: &NodeProto, scope: &Scope) -> Option<String> {
         "Cast" if int(node, "to") == Some(9) && first_type(node, scope) != Some(ElementType::Bool) => {
             "numbers are not turned into BOOL"
         }
+        "ArgMax" | "ArgMin" => "of equal values it takes the last, not the first",
+        "Pow" if is_whole(node, scope) && second_is_real(node, scope) => "whole numbers to a real power lose digits",
         "CastLike" => "the type that it casts to is not followed",
         "BitCast" => "bits of 64-bit types are not kept",
         "QuantizeLinear" if attribute(node, "axis").is_none() && !single_scale(node, scope) => {
@@ -35,6 +37,15 @@ pub(super) fn operator_rule(node: &NodeProto, scope: &Scope) -> Option<String> {
 
 fn first_type(node: &NodeProto, scope: &Scope) -> Option<ElementType> {
     node.input.first().and_then(|name| scope.element_type(name))
+}
+
+fn is_whole(node: &NodeProto, scope: &Scope) -> bool {
+    matches!(first_type(node, scope), Some(ElementType::Int32 | ElementType::Int64))
+}
+
+fn second_is_real(node: &NodeProto, scope: &Scope) -> bool {
+    let second = node.input.get(1).and_then(|name| scope.element_type(name));
+    !matches!(second, Some(ElementType::Int32 | ElementType::Int64))
 }
 
 fn last_axis(node: &NodeProto, scope: &Scope) -> bool {
@@ -69,7 +80,7 @@ mod tests {
             .node("", operator, inputs, &["y"], attributes)
             .into_model();
         let graph = model.graph.as_ref().unwrap();
-        operator_rule(&graph.node[0], &Scope::of(&model, graph))
+        operator_rule(&graph.node[0], &Scope::of(&model, graph, 1 << 20))
     }
 
     #[test]

@@ -2,11 +2,13 @@ use std::collections::HashMap;
 
 use ropewalk_types::ElementType;
 
+use super::bodies;
+use super::bounds::Bounds;
 use super::types::{attribute, output_type};
 use crate::TensorData;
 use crate::onnx::{
-    GraphProto, ModelProto, NodeProto, TensorProto, TypeValue, ValueInfoProto, element_type_of, main_domain_normalized,
-    tensor_from_proto,
+    Dimension, DimensionValue, GraphProto, ModelProto, NodeProto, TensorProto, TypeValue, ValueInfoProto,
+    element_type_of, main_domain_normalized, tensor_from_proto,
 };
 
 /// What matters of a constant.
@@ -18,19 +20,23 @@ pub(super) struct ConstantFacts {
     pub(super) single: bool,
 }
 
+/// How deep bodies are looked into.
+pub(super) const DEPTH_LIMIT: u32 = 16;
+
 /// What is known of a graph's values by name.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Scope {
     opsets: HashMap<String, i64>,
-    types: HashMap<String, ElementType>,
+    bounds: Bounds,
+    depth: u32,
     ranks: HashMap<String, usize>,
     constants: HashMap<String, ConstantFacts>,
 }
 
 impl Scope {
-    /// All values of a graph.
-    pub(crate) fn of(model: &ModelProto, graph: &GraphProto) -> Self {
-        let mut scope = Self::declared(model, graph);
+    /// All values of a graph, the open extents of whose inputs are at most `limit`.
+    pub(crate) fn of(model: &ModelProto, graph: &GraphProto, limit: usize) -> Self {
+        let mut scope = Self::declared(model, graph, limit);
         for node in &graph.node {
             scope.learn(node);
         }
@@ -38,32 +44,44 @@ impl Scope {
     }
 
     /// What a graph declares, before its nodes are looked at.
-    pub(crate) fn declared(model: &ModelProto, graph: &GraphProto) -> Self {
+    pub(crate) fn declared(model: &ModelProto, graph: &GraphProto, limit: usize) -> Self {
         let imports = model.opset_import.iter();
         let opsets = imports.map(|one| (main_domain_normalized(&one.domain).to_owned(), one.version)).collect();
         let mut scope = Self { opsets, ..Self::default() };
-        scope.declare(graph);
+        scope.declare(graph, Some(limit));
         scope
     }
 
     /// The values inside a node's body, which sees those around it.
-    pub(super) fn inside(&self, body: &GraphProto) -> Self {
+    pub(super) fn inside(&self, node: &NodeProto, body: &GraphProto) -> Self {
         let mut scope = self.clone();
-        scope.declare(body);
+        scope.depth += 1;
+        scope.declare(body, None);
+        if let (true, Some(number)) = (node.op_type == "Loop", body.input.first()) {
+            let count = node.input.first().filter(|name| !name.is_empty());
+            scope.bounds.iteration(&number.name, count.map(String::as_str));
+        }
         for node in &body.node {
             scope.learn(node);
         }
         scope
     }
 
-    fn declare(&mut self, graph: &GraphProto) {
+    /// What is declared of shapes counts for inputs that are held to it, those of the whole graph: `limit` is theirs.
+    fn declare(&mut self, graph: &GraphProto, limit: Option<usize>) {
         for info in graph.value_info.iter().chain(&graph.output).chain(&graph.input) {
-            let (element_type, rank) = declaration(info);
+            let (element_type, shape) = declaration(info);
             if let Some(element_type) = element_type {
-                self.types.insert(info.name.clone(), element_type);
+                self.bounds.set_type(&info.name, element_type);
             }
-            if let Some(rank) = rank {
-                self.ranks.insert(info.name.clone(), rank);
+            if let Some(shape) = shape {
+                self.ranks.insert(info.name.clone(), shape.len());
+            }
+        }
+        for info in &graph.input {
+            match (limit, declaration(info).1) {
+                (Some(limit), Some(shape)) => self.bounds.input(&info.name, &shape, limit),
+                _ => self.bounds.unknown(&info.name),
             }
         }
         for tensor in &graph.initializer {
@@ -73,8 +91,9 @@ impl Scope {
 
     fn constant(&mut self, name: &str, tensor: &TensorProto) {
         if let Some(element_type) = element_type_of(tensor.data_type) {
-            self.types.insert(name.to_owned(), element_type);
+            self.bounds.set_type(name, element_type);
         }
+        self.bounds.constant(name, tensor);
         self.ranks.insert(name.to_owned(), tensor.dims.len());
         let facts = ConstantFacts { beyond: beyond(tensor), single: tensor.dims.iter().all(|extent| *extent == 1) };
         self.constants.insert(name.to_owned(), facts);
@@ -91,29 +110,55 @@ impl Scope {
             }
         }
         let inputs: Vec<_> = node.input.iter().map(|name| self.element_type(name)).collect();
+        let made = self.made_inside(node);
         for (index, name) in node.output.iter().enumerate() {
-            if let Some(element_type) = output_type(node, index, &inputs) {
+            let inside = made.get(index).copied().flatten();
+            if let Some(element_type) = output_type(node, index, &inputs).or(inside) {
                 self.set_type(name, element_type);
             }
         }
+        self.bounds.learn(node);
+    }
+
+    /// The types of the outputs of control flow: those of its body's, of which a loop's first says whether it goes on.
+    fn made_inside(&self, node: &NodeProto) -> Vec<Option<ElementType>> {
+        let Some(body) = bodies(node).next().filter(|_| self.depth < DEPTH_LIMIT) else { return Vec::new() };
+        let inside = self.inside(node, body);
+        let skipped = usize::from(node.op_type == "Loop");
+        body.output.iter().skip(skipped).map(|info| inside.element_type(&info.name)).collect()
     }
 
     fn constant_numbers(&mut self, name: &str, node: &NodeProto) {
-        let mut numbers = node.attribute.iter().flat_map(|one| one.ints.iter().copied().chain(std::iter::once(one.i)));
-        let beyond = numbers.find(|value| i32::try_from(*value).is_err());
+        let numbers = node.attribute.iter().flat_map(|one| match one.name.as_str() {
+            "value_int" => vec![one.i],
+            "value_ints" => one.ints.clone(),
+            _ => Vec::new(),
+        });
+        let numbers: Vec<i64> = numbers.collect();
+        let beyond = numbers.iter().copied().find(|value| i32::try_from(*value).is_err());
+        self.bounds.integers(name, numbers);
         self.constants.insert(name.to_owned(), ConstantFacts { beyond, single: false });
     }
 
     /// Says what a value is.
     pub(crate) fn set_type(&mut self, name: &str, element_type: ElementType) {
         if !name.is_empty() {
-            self.types.insert(name.to_owned(), element_type);
+            self.bounds.set_type(name, element_type);
         }
+    }
+
+    /// Says that a value may be handed over between engines: it is checked there, and no more than its type is known.
+    pub(crate) fn set_handed_over(&mut self, name: &str) {
+        self.bounds.forget_range(name);
+    }
+
+    pub(super) fn bounds(&self) -> &Bounds {
+        &self.bounds
     }
 
     /// The type of a value, as far as it is known.
     pub(crate) fn element_type(&self, name: &str) -> Option<ElementType> {
-        self.types.get(name).copied()
+        self.bounds.element_type(name)
     }
 
     pub(super) fn rank(&self, name: &str) -> Option<usize> {
@@ -141,11 +186,17 @@ pub(super) fn beyond(tensor: &TensorProto) -> Option<i64> {
     }
 }
 
-fn declaration(info: &ValueInfoProto) -> (Option<ElementType>, Option<usize>) {
+/// The type and the extents that are declared, none for an open one.
+fn declaration(info: &ValueInfoProto) -> (Option<ElementType>, Option<Vec<Option<i64>>>) {
+    let extent = |dimension: &Dimension| match dimension.value {
+        Some(DimensionValue::DimValue(extent @ 0..)) => Some(extent),
+        _ => None,
+    };
     match info.r#type.as_ref().and_then(|one| one.value.as_ref()) {
-        Some(TypeValue::TensorType(tensor)) => {
-            (element_type_of(tensor.elem_type), tensor.shape.as_ref().map(|shape| shape.dim.len()))
-        }
+        Some(TypeValue::TensorType(tensor)) => (
+            element_type_of(tensor.elem_type),
+            tensor.shape.as_ref().map(|shape| shape.dim.iter().map(extent).collect()),
+        ),
         _ => (None, None),
     }
 }

@@ -51,7 +51,9 @@ pub(super) fn output_type(node: &NodeProto, index: usize, inputs: &[Option<Eleme
         ("DynamicQuantizeLinear", 1) => Some(ElementType::Fp32),
         ("DynamicQuantizeLinear", _) => Some(ElementType::Uint8),
         ("If" | "Loop" | "Scan", _) => None,
-        (operator, _) if operator.contains("Sequence") && operator != "ReverseSequence" => None,
+        // Of a sequence, the type of its elements.
+        ("SequenceEmpty", _) => named_type(node, "dtype").or(Some(ElementType::Fp32)),
+        ("SequenceInsert", _) => input(0).or(input(1)),
         _ => input(0),
     }
 }

@@ -8,6 +8,7 @@ mod ensembles;
 mod foreign;
 mod golden;
 mod lowered;
+mod integers;
 mod record;
 mod requests;
 mod specification;
