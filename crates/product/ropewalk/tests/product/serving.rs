@@ -62,3 +62,19 @@ fn mlflows_clients_score() {
     let mut suite = suite("scoring_suite", scratch.path());
     passes(suite.env("SCORING_URL", served.url("rest_url")).env("SCORING_ONNX", &model).env_remove("SCORING_MODEL"));
 }
+
+/// The same suite on a server of several models, each with a signature of its own.
+#[test]
+fn several_models_are_scored_and_described() {
+    let scratch = tempfile::tempdir().expect("folder");
+    let several = models(&scratch, "triton_suite/make_models.py");
+    let model = models(&scratch, "scoring_suite/make_models.py").join("zipmap.onnx");
+    let named = format!("zipmap={}", model.display());
+    // Apart from the folder of the others, which would take it for a model that is in no folder.
+    let folders = [several.join("iris"), several.join("mixed"), several.join("text"), several.join("wide")];
+    let mut arguments: Vec<&str> = folders.iter().map(|folder| folder.to_str().expect("text")).collect();
+    arguments.push(&named);
+    let served = Served::start(scratch.path(), &arguments);
+    let mut suite = suite("scoring_suite", scratch.path());
+    passes(suite.env("SCORING_URL", served.url("rest_url")).env("SCORING_ONNX", &model).env("SCORING_MODEL", "zipmap"));
+}
