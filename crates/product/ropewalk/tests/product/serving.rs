@@ -67,11 +67,14 @@ fn mlflows_clients_score() {
 #[test]
 fn several_models_are_scored_and_described() {
     let scratch = tempfile::tempdir().expect("folder");
-    let several = models(&scratch, "triton_suite/make_models.py");
-    let model = models(&scratch, "scoring_suite/make_models.py").join("zipmap.onnx");
+    let made = scratch.path().join("several");
+    for of in ["triton_suite/make_models.py", "scoring_suite/make_models.py"] {
+        let making = Command::new(python()).arg(script(of)).arg(&made).stdin(Stdio::null()).output().expect("python");
+        assert!(making.status.success(), "{}", String::from_utf8_lossy(&making.stderr));
+    }
+    let model = made.join("zipmap.onnx");
     let named = format!("zipmap={}", model.display());
-    // Apart from the folder of the others, which would take it for a model that is in no folder.
-    let folders = [several.join("iris"), several.join("mixed"), several.join("text"), several.join("wide")];
+    let folders = ["iris", "mixed", "text", "wide"].map(|name| made.join(name));
     let mut arguments: Vec<&str> = folders.iter().map(|folder| folder.to_str().expect("text")).collect();
     arguments.push(&named);
     let served = Served::start(scratch.path(), &arguments);
