@@ -13,6 +13,9 @@ const STATISTICS: [&str; 6] = [
     "ModelStatistics",
 ];
 
+/// Reads no message that would take much more memory than it has bytes.
+const CODEC: &str = "crate::grpc::bounded::BoundedCodec";
+
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");
     let mut compiler = protox::Compiler::new(["proto"])?;
@@ -22,7 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out = std::env::var("OUT_DIR")?;
     std::fs::write(Path::new(&out).join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
     // Tensors arrive as slices of the message, not as copies.
-    let mut build = tonic_prost_build::configure().bytes(".inference");
+    let mut build = tonic_prost_build::configure().bytes(".inference").codec_path(CODEC);
     for message in STATISTICS {
         build = build.message_attribute(format!(".inference.{message}"), "#[derive(serde::Serialize)]");
     }

@@ -1,6 +1,6 @@
 """MLflow's own clients against a scoring server: `mlflow models serve`, or ours with the same models.
 
-Needs mlflow, onnxruntime, numpy, pandas, pyarrow and pytest, and in the environment:
+Needs mlflow, onnxruntime, numpy, openapi-spec-validator, pandas, pyarrow and pytest, and in the environment:
   SCORING_URL   for example http://127.0.0.1:8080
   SCORING_MODEL name of the model, where the server has several; none with `mlflow models serve`
   SCORING_ONNX  path of the model: a classifier with one input of three values and a ZipMap (`make_models.py`)

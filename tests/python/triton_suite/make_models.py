@@ -105,8 +105,34 @@ def identities(folder):
         write(folder, f"identity_{name}", model, {"x": array})
 
 
+#: How Triton would serve `labelled`.
+CONFIG = """
+name: "labelled"
+platform: "onnxruntime_onnx"
+max_batch_size: 8
+output [ { name: "y" data_type: TYPE_FP32 dims: [ 3 ] label_filename: "labels.txt" } ]
+dynamic_batching {
+  preferred_batch_size: [ 2, 4 ]
+  max_queue_delay_microseconds: 2000
+  priority_levels: 2
+  default_priority_level: 1
+  priority_queue_policy { key: 2 value { default_timeout_microseconds: 5000000 max_queue_size: 16 } }
+}
+"""
+
+
+def labelled(folder):
+    """Numbers as they are, of three classes of which a file names two; requests are joined."""
+    nodes = [helper.make_node("Identity", ["x"], ["y"])]
+    shape = ["batch", 3]
+    model = graph_of("labelled", nodes, [("x", TensorProto.FLOAT, shape)], [("y", TensorProto.FLOAT, shape)])
+    write(folder, "labelled", model, {"x": np.array([[0.25, 2, -1], [7, 0, 3]], dtype=np.float32)})
+    (folder / "labelled" / "config.pbtxt").write_text(CONFIG)
+    (folder / "labelled" / "labels.txt").write_text("cat\ndog\n")
+
+
 def make(folder):
-    for one in (iris, wide, text, mixed, identities):
+    for one in (iris, wide, text, mixed, identities, labelled):
         one(folder)
 
 

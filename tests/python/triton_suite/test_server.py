@@ -9,7 +9,7 @@ import tritonclient.grpc as triton_grpc
 import tritonclient.grpc.aio as aio_grpc
 import tritonclient.http as triton_http
 import tritonclient.http.aio as aio_http
-from conftest import CONTROL, GRPC_URL, MODELS, REST_URL, given, run
+from conftest import CONTROL, GRPC_URL, MODELS, REST_URL, given, run, texts
 from google.protobuf import descriptor_pb2
 from tritonclient.grpc import service_pb2
 from tritonclient.utils import InferenceServerException
@@ -143,6 +143,33 @@ def test_classes(case, http, grpc, classes):
                 value, place = text.decode().split(":")[:2]
                 assert float(value) == pytest.approx(expected[index], abs=2e-6)
                 assert int(place) == index or expected[int(place)] == pytest.approx(expected[index], abs=2e-6)
+
+
+def test_classes_have_the_labels_of_the_models_file(case, http, grpc):
+    inputs = case("labelled").inputs
+    wanted = [
+        (http, triton_http, triton_http.InferRequestedOutput("y", class_count=2)),
+        (http, triton_http, triton_http.InferRequestedOutput("y", binary_data=False, class_count=2)),
+        (grpc, triton_grpc, triton_grpc.InferRequestedOutput("y", class_count=2)),
+    ]
+    for client, library, output in wanted:
+        found = client.infer("labelled", given(library, inputs), outputs=[output]).as_numpy("y")
+        said = [texts(row) for row in found]
+        assert said == [["2.000000:1:dog", "0.250000:0:cat"], ["7.000000:0:cat", "3.000000:2"]]
+
+
+def test_what_config_pbtxt_says_of_batches_is_told_and_holds(case, http, grpc):
+    batching = http.get_model_config("labelled")["dynamic_batching"]
+    assert batching["preferred_batch_size"] == [2, 4]
+    assert (batching["priority_levels"], batching["default_priority_level"]) == (2, 1)
+    own = batching["priority_queue_policy"]["2"]
+    assert (own["max_queue_size"], own["default_timeout_microseconds"]) == (16, 5000000)
+    message = grpc.get_model_config("labelled").config.dynamic_batching
+    assert list(message.preferred_batch_size) == [2, 4] and message.priority_queue_policy[2].max_queue_size == 16
+    one = case("labelled")
+    pending = [http.async_infer("labelled", given(triton_http, one.inputs), priority=1 + at % 2) for at in range(30)]
+    for request in pending:
+        one.check(request.get_result())
 
 
 def test_large_answers_are_compressed_on_request_and_read_by_every_client(case):

@@ -1,9 +1,32 @@
 //! The classification extension: the highest values of an output instead of all of them.
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use ropewalk_inference::{Tensor, TensorData};
+use ropewalk_serving::ModelHost;
+
+/// The names of an output's classes, by position.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Labels {
+    /// From the model's settings, which is Triton's `label_filename`.
+    Set(Arc<[String]>),
+    /// The model's own.
+    Own(TensorData),
+}
+
+impl Labels {
+    /// Those of a loaded version, if it has any; what is set counts more.
+    pub(crate) fn of(host: &ModelHost, model: &str, version: u64, output: &str) -> Option<Self> {
+        let version = version.to_string();
+        let settings = host.settings(model, Some(&version)).ok()?;
+        if let Some(set) = settings.labels.get(output) {
+            return Some(Self::Set(Arc::clone(set)));
+        }
+        host.class_labels(model, Some(&version), output).ok().flatten().map(Self::Own)
+    }
+}
 
 /// The `count` highest values of each row as text, `value:index` or `value:index:label`, highest first, with the
 /// lower index first among equals; NaN is the lowest. `batched` says that the first extent counts rows. Gives
@@ -15,7 +38,7 @@ pub(crate) fn classify(
     tensor: &Tensor,
     batched: bool,
     count: usize,
-    labels: Option<&TensorData>,
+    labels: Option<&Labels>,
 ) -> Result<Tensor, &'static str> {
     let values = values(&tensor.data)?;
     let rows = if batched { tensor.shape.first().copied().unwrap_or(1) } else { 1 };
@@ -45,21 +68,17 @@ fn descending(a: f64, b: f64) -> Ordering {
     b.partial_cmp(&a).unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
 }
 
-fn spelled(value: &str, index: usize, labels: Option<&TensorData>) -> Bytes {
+fn spelled(value: &str, index: usize, labels: Option<&Labels>) -> Bytes {
     let mut text = format!("{value}:{index}").into_bytes();
-    match labels {
-        Some(TensorData::Bytes(labels)) => {
-            if let Some(label) = labels.get(index) {
-                text.push(b':');
-                text.extend_from_slice(label);
-            }
-        }
-        Some(TensorData::Int64(labels)) => {
-            if let Some(label) = labels.get(index) {
-                text.extend_from_slice(format!(":{label}").as_bytes());
-            }
-        }
-        _ => {}
+    let label = match labels {
+        Some(Labels::Set(labels)) => labels.get(index).map(|label| Bytes::copy_from_slice(label.as_bytes())),
+        Some(Labels::Own(TensorData::Bytes(labels))) => labels.get(index).cloned(),
+        Some(Labels::Own(TensorData::Int64(labels))) => labels.get(index).map(|label| label.to_string().into()),
+        _ => None,
+    };
+    if let Some(label) = label {
+        text.push(b':');
+        text.extend_from_slice(&label);
     }
     text.into()
 }
@@ -116,7 +135,7 @@ mod tests {
     #[test]
     fn each_row_gives_its_highest_values_first() {
         let tensor = Tensor::new(vec![2, 3], vec![0.1_f32, 0.7, 0.2, 0.5, f32::NAN, 0.5]).unwrap();
-        let labels = TensorData::Bytes(vec!["cat".into(), "dog".into(), "cow".into()]);
+        let labels = Labels::Own(TensorData::Bytes(vec!["cat".into(), "dog".into(), "cow".into()]));
         let top = classify(&tensor, true, 2, Some(&labels)).unwrap();
         assert_eq!(top.shape, [2, 2]);
         assert_eq!(texts(&top), ["0.700000:1:dog", "0.200000:2:cow", "0.500000:0:cat", "0.500000:2:cow"]);
@@ -128,9 +147,12 @@ mod tests {
     #[test]
     fn a_tensor_without_a_batch_is_one_row() {
         let tensor = Tensor::new(vec![3], vec![7_i64, -1, 9]).unwrap();
-        let labels = TensorData::Int64(vec![10, 20]);
+        let labels = Labels::Own(TensorData::Int64(vec![10, 20]));
         let top = classify(&tensor, false, 2, Some(&labels)).unwrap();
         assert_eq!((top.shape.as_slice(), texts(&top)), (&[2][..], vec!["9:2".to_owned(), "7:0:10".to_owned()]));
+        // A file may name fewer classes than there are.
+        let labels = Labels::Set(["a".to_owned()].into());
+        assert_eq!(texts(&classify(&tensor, false, 2, Some(&labels)).unwrap()), ["9:2", "7:0:a"]);
         let empty = Tensor::new(vec![0, 3], Vec::<f32>::new()).unwrap();
         assert_eq!(classify(&empty, true, 2, None).unwrap().data.len(), 0);
         assert!(classify(&Tensor::new(vec![1], vec![true]).unwrap(), true, 1, None).is_err());

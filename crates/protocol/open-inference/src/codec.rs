@@ -11,7 +11,7 @@ pub use binary::{decode_binary, encode_binary};
 pub use json::decode_json;
 pub(crate) use shape::{extents, wire_shape};
 
-/// The parameter of the classification extension, which is not spoken here.
+/// The parameter of the classification extension.
 pub(crate) const CLASSIFICATION: &str = "classification";
 /// The parameter of the shared memory extension, which is not spoken here.
 pub(crate) const SHARED_MEMORY: &str = "shared_memory_region";

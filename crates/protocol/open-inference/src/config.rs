@@ -1,5 +1,7 @@
 //! The model configuration extension: how a model is served, in Triton's words.
 
+use std::time::Duration;
+
 use ropewalk_inference::EngineName;
 use ropewalk_serving::{ModelMetadata, ModelSettings};
 use ropewalk_types::{ElementType, TensorSpec};
@@ -33,14 +35,15 @@ pub(crate) fn model_config(metadata: &ModelMetadata, settings: &ModelSettings) -
     let dynamic = batching.map(|batching| ModelDynamicBatching {
         max_queue_delay_microseconds: batching.max_delay_us,
         preserve_ordering: false,
-        preferred_batch_size: Vec::new(),
+        preferred_batch_size: settings.preferred_rows.iter().filter_map(|rows| i32::try_from(*rows).ok()).collect(),
         priority_levels: settings.priority_levels.into(),
-        default_priority_level: 0,
-        default_queue_policy: Some(ModelQueuePolicy {
-            default_timeout_microseconds: settings.timeout.map_or(0, |timeout| timeout.as_micros() as u64),
-            allow_timeout_override: true,
-            max_queue_size: u32::try_from(settings.queue).unwrap_or(u32::MAX),
-        }),
+        default_priority_level: settings.default_priority.into(),
+        default_queue_policy: Some(queue_policy(settings.queue, settings.timeout)),
+        priority_queue_policy: settings
+            .queues
+            .iter()
+            .map(|(level, policy)| (u64::from(*level), queue_policy(policy.queue, policy.timeout)))
+            .collect(),
     });
     let count = settings.concurrency.unwrap_or_else(|| settings.cpus.len().max(1));
     ModelConfig {
@@ -63,6 +66,14 @@ pub(crate) fn model_config(metadata: &ModelMetadata, settings: &ModelSettings) -
         default_model_filename: "model.onnx".to_owned(),
         model_transaction_policy: Some(ModelTransactionPolicy { decoupled: false }),
         scheduling_choice: dynamic.map(SchedulingChoice::DynamicBatching),
+    }
+}
+
+fn queue_policy(queue: usize, timeout: Option<Duration>) -> ModelQueuePolicy {
+    ModelQueuePolicy {
+        default_timeout_microseconds: timeout.map_or(0, |timeout| timeout.as_micros() as u64),
+        allow_timeout_override: true,
+        max_queue_size: u32::try_from(queue).unwrap_or(u32::MAX),
     }
 }
 
@@ -169,29 +180,36 @@ fn output_json(output: &ModelOutput) -> Value {
 }
 
 fn dynamic_batching_json(batching: &ModelDynamicBatching) -> Value {
-    let policy = batching.default_queue_policy.unwrap_or_default();
+    let levels = batching.priority_queue_policy.iter();
+    let levels: serde_json::Map<_, _> =
+        levels.map(|(level, policy)| (level.to_string(), queue_policy_json(policy))).collect();
     json!({
         "preferred_batch_size": batching.preferred_batch_size,
         "max_queue_delay_microseconds": batching.max_queue_delay_microseconds,
         "preserve_ordering": batching.preserve_ordering,
         "priority_levels": batching.priority_levels,
         "default_priority_level": batching.default_priority_level,
-        "default_queue_policy": {
-            "timeout_action": "REJECT",
-            "default_timeout_microseconds": policy.default_timeout_microseconds,
-            "allow_timeout_override": policy.allow_timeout_override,
-            "max_queue_size": policy.max_queue_size,
-        },
-        "priority_queue_policy": {},
+        "default_queue_policy": queue_policy_json(&batching.default_queue_policy.unwrap_or_default()),
+        "priority_queue_policy": levels,
+    })
+}
+
+fn queue_policy_json(policy: &ModelQueuePolicy) -> Value {
+    json!({
+        "timeout_action": "REJECT",
+        "default_timeout_microseconds": policy.default_timeout_microseconds,
+        "allow_timeout_override": policy.allow_timeout_override,
+        "max_queue_size": policy.max_queue_size,
     })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::sync::Arc;
 
     use ropewalk_inference::EngineName;
-    use ropewalk_serving::Batching;
+    use ropewalk_serving::{Batching, QueuePolicy};
     use ropewalk_types::{Digest, ModelName, Signature};
 
     use super::*;
@@ -229,10 +247,22 @@ mod tests {
     #[test]
     fn what_is_set_is_told() {
         let batching = Some(Batching { max_rows: 64, max_delay_us: 500 });
-        let settings = ModelSettings { batching, concurrency: Some(3), ..ModelSettings::default() };
+        let queues = BTreeMap::from([(1, QueuePolicy { queue: 7, timeout: Some(Duration::from_millis(2)) })]);
+        let settings = ModelSettings {
+            batching,
+            concurrency: Some(3),
+            preferred_rows: vec![4, 8],
+            default_priority: 2,
+            queues,
+            ..ModelSettings::default()
+        };
         let json = config_json(&model_config(&metadata(&[&[-1, 4]], &[&[-1, 3]]), &settings));
         assert_eq!((&json["max_batch_size"], &json["instance_group"][0]["count"]), (&json!(64), &json!(3)));
         assert_eq!(json["dynamic_batching"]["max_queue_delay_microseconds"], 500);
+        let dynamic = &json["dynamic_batching"];
+        assert_eq!((&dynamic["preferred_batch_size"], &dynamic["default_priority_level"]), (&json!([4, 8]), &json!(2)));
+        let own = &dynamic["priority_queue_policy"]["1"];
+        assert_eq!((&own["max_queue_size"], &own["default_timeout_microseconds"]), (&json!(7), &json!(2000)));
         assert_eq!((&json["input"][0]["data_type"], &json["input"][0]["dims"]), (&json!("TYPE_FP32"), &json!([4])));
         assert_eq!(json["version_policy"]["specific"]["versions"], json!([1, 2]));
     }

@@ -5,7 +5,7 @@ use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use ropewalk_serving::json::push_text;
-use ropewalk_serving::{Fault, ServingError};
+use ropewalk_serving::{Fault, ServingError, whole_seconds};
 use ropewalk_types::Diagnose;
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
@@ -185,13 +185,7 @@ impl ProtocolError {
             (Self::Encoding { .. }, _) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             (Self::Slow(_), _) => StatusCode::REQUEST_TIMEOUT,
             (Self::Method { .. }, _) => StatusCode::METHOD_NOT_ALLOWED,
-            (_, Fault::Request) => StatusCode::BAD_REQUEST,
-            (_, Fault::NotFound) => StatusCode::NOT_FOUND,
-            (_, Fault::TooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
-            (_, Fault::Overloaded) => StatusCode::TOO_MANY_REQUESTS,
-            (_, Fault::Late) => StatusCode::GATEWAY_TIMEOUT,
-            (_, Fault::Unavailable) => StatusCode::SERVICE_UNAVAILABLE,
-            (_, Fault::Server) => StatusCode::INTERNAL_SERVER_ERROR,
+            (_, fault) => StatusCode::from_u16(fault.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
         }
     }
 
@@ -234,11 +228,6 @@ impl IntoResponse for ProtocolError {
         }
         response
     }
-}
-
-/// As `Retry-After` has it (RFC 9110 section 10.2.3): rounded up, for a client that comes early is refused again.
-fn whole_seconds(wait: Duration) -> u64 {
-    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }
 
 impl From<ProtocolError> for Status {

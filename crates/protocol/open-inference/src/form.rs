@@ -1,10 +1,10 @@
 //! In which form a client wants the outputs.
 
-use ropewalk_inference::{NamedTensor, TensorData};
+use ropewalk_inference::NamedTensor;
 use ropewalk_types::Signature;
 
 use crate::ProtocolError;
-use crate::classification::classify;
+use crate::classification::{Labels, classify};
 
 /// In which form a client wants each output.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -21,7 +21,7 @@ struct OutputForm {
     binary: bool,
     /// Classes wanted of each row; 0 for the values themselves.
     classes: usize,
-    labels: Option<TensorData>,
+    labels: Option<Labels>,
 }
 
 impl ResponseForm {
@@ -57,7 +57,7 @@ impl ResponseForm {
     }
 
     /// Finds the labels of the classes that are wanted.
-    pub(crate) fn set_labels(&mut self, labels: impl Fn(&str) -> Option<TensorData>) {
+    pub(crate) fn set_labels(&mut self, labels: impl Fn(&str) -> Option<Labels>) {
         for form in self.named.iter_mut().filter(|form| form.classes > 0) {
             form.labels = labels(&form.output);
         }

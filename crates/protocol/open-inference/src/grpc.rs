@@ -1,5 +1,6 @@
 //! gRPC: the services and their messages.
 
+mod bounded;
 mod compression;
 mod describe;
 mod health;
@@ -17,6 +18,7 @@ use futures::Stream;
 use tonic::codec::CompressionEncoding;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::classification::Labels;
 use crate::codec::encoded_length;
 use crate::context::{context, grpc_timeout, shorter};
 use crate::{OpenInference, ProtocolError, off_reactor};
@@ -29,7 +31,7 @@ pub use health::{HealthServer, HealthService};
 pub use proto::grpc_inference_service_server::GrpcInferenceServiceServer as GrpcServer;
 pub(crate) use reflection::add_reflection;
 #[cfg(any(test, fuzzing))]
-pub(crate) use {request::read, response::write};
+pub(crate) use {bounded::is_bounded, request::read, response::write};
 
 /// Messages, client and server of package `inference`, made from `proto/open_inference.proto`.
 pub mod proto {
@@ -80,7 +82,7 @@ impl GrpcService {
         request.context.client = context.client;
         request.context.labels = context.labels;
         let answer = host.infer(&model, version, request).await?;
-        form.set_labels(|output| host.class_labels(&model, Some(&answer.version.to_string()), output).ok().flatten());
+        form.set_labels(|output| Labels::of(host, &model, answer.version, output));
         let length = answer.outputs.iter().map(|output| encoded_length(&output.tensor.data)).sum();
         let (name, number) = (answer.model.clone(), answer.version);
         let began = Instant::now();

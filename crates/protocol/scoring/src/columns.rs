@@ -67,7 +67,8 @@ fn unfit(expected: String, found: String) -> ScoringError {
 /// One input from one column, whose cells are values or lists of them.
 fn column(cells: &[Json], name: &str, spec: &TensorSpec, table: &Table) -> Result<Tensor, ScoringError> {
     let extents = cells.first().map_or_else(|| known_extents(spec), extents);
-    let width = extents.iter().product::<usize>().max(1);
+    // Lists that are deep and wide at once come to more than a number can say, but have no such rows.
+    let width = extents.iter().fold(1_usize, |width, extent| width.saturating_mul(*extent)).max(1);
     let refused = |row: usize, expected: String, cell: Option<&Json>| ScoringError::Cell {
         column: name.to_owned(),
         row: row + 1,
@@ -77,7 +78,8 @@ fn column(cells: &[Json], name: &str, spec: &TensorSpec, table: &Table) -> Resul
     let data = if extents.is_empty() {
         elements(spec.datatype, cells.iter(), table.reading)
     } else {
-        let mut leaves = Vec::with_capacity(cells.len().saturating_mul(width));
+        // Not as many as the first row promises for all: the others need not keep it.
+        let mut leaves = Vec::new();
         for (row, cell) in cells.iter().enumerate() {
             if !push_leaves(cell, &extents, &mut leaves) {
                 return Err(refused(row, format!("a list of shape {extents:?}, as in row 1"), Some(cell)));
@@ -257,6 +259,17 @@ mod tests {
         assert_eq!(wrong, "column `x`, row 2: expected a number (FP32), found the text \"4x\"");
         let flat = bound(r#"[{"x": [1, 2, 3]}]"#, &input).unwrap_err();
         assert!(flat.contains("values of shape [2, 2]"), "{flat}");
+    }
+
+    #[test]
+    fn what_the_first_row_promises_takes_no_memory() {
+        let input = [spec("x", ElementType::Fp32, &[-1, -1])];
+        let wide = format!(r#"[{{"x": [{}0]}}{}]"#, "0,".repeat(20_000), r#",{"x": 1}"#.repeat(20_000));
+        assert!(bound(&wide, &input).unwrap_err().starts_with("column `x`, row 2: expected a list of shape [20001]"));
+        // Five levels of 8192 come to more than 2^64.
+        let deep = (0..5).fold("0".to_owned(), |inner, _| format!("[{inner}{}]", ",0".repeat(8191)));
+        let deep = bound(&format!(r#"[{{"x": {deep}}}]"#), &input).unwrap_err();
+        assert!(deep.contains("as in row 1"), "{deep}");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use ropewalk_serving::{Fault, ServingError};
+use ropewalk_serving::{Fault, ServingError, whole_seconds};
 use ropewalk_types::Diagnose;
 use serde_json::json;
 
@@ -32,7 +32,10 @@ pub enum ScoringError {
         found: String,
     },
     /// The content type is none of those that are read.
-    #[error("this endpoint reads {accepted}; found content type `{found}`")]
+    #[error(
+        "this endpoint reads {accepted}; found content type `{found}`: for JSON add the header `Content-Type: \
+         application/json`"
+    )]
     ContentType {
         /// Those that are read.
         accepted: &'static str,
@@ -183,15 +186,11 @@ impl ScoringError {
             Self::Method { .. } => (StatusCode::METHOD_NOT_ALLOWED, "BAD_REQUEST"),
             Self::NoModel | Self::Busy { .. } => (StatusCode::SERVICE_UNAVAILABLE, "TEMPORARILY_UNAVAILABLE"),
             Self::Failed => (StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR"),
-            Self::Serving(problem) => match problem.fault() {
-                Fault::Request => (StatusCode::BAD_REQUEST, "BAD_REQUEST"),
-                Fault::NotFound => (StatusCode::NOT_FOUND, "RESOURCE_DOES_NOT_EXIST"),
-                Fault::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "BAD_REQUEST"),
-                Fault::Overloaded => (StatusCode::TOO_MANY_REQUESTS, "REQUEST_LIMIT_EXCEEDED"),
-                Fault::Late => (StatusCode::GATEWAY_TIMEOUT, "DEADLINE_EXCEEDED"),
-                Fault::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "TEMPORARILY_UNAVAILABLE"),
-                Fault::Server => (StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR"),
-            },
+            Self::Serving(problem) => {
+                let fault = problem.fault();
+                let status = StatusCode::from_u16(fault.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+                (status, mlflow_code(fault))
+            }
             _ => (StatusCode::BAD_REQUEST, "BAD_REQUEST"),
         }
     }
@@ -206,14 +205,24 @@ impl ScoringError {
     }
 }
 
+/// MLflow's name of what is wrong.
+fn mlflow_code(fault: Fault) -> &'static str {
+    match fault {
+        Fault::Request | Fault::TooLarge => "BAD_REQUEST",
+        Fault::NotFound => "RESOURCE_DOES_NOT_EXIST",
+        Fault::Overloaded => "REQUEST_LIMIT_EXCEEDED",
+        Fault::Late => "DEADLINE_EXCEEDED",
+        Fault::Unavailable => "TEMPORARILY_UNAVAILABLE",
+        Fault::Server => "INTERNAL_ERROR",
+    }
+}
+
 impl IntoResponse for ScoringError {
     fn into_response(self) -> Response {
         let (status, code) = self.status();
         let mut response = (status, Json(json!({"error_code": code, "message": self.to_string()}))).into_response();
         if let Some(wait) = self.retry_after() {
-            // Rounded up: a client that comes early is refused again.
-            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
         }
         response
     }

@@ -11,7 +11,7 @@ use ropewalk_inference::EngineName;
 use crate::answer::Answer;
 use crate::columns::tensors;
 use crate::forms::{Asked, Asking, Kind};
-use crate::service::{Place, Scoring, answered};
+use crate::service::{Named, Place, Scoring, answered};
 use crate::table::listed;
 use crate::{MLFLOW_VERSION, ScoringError, off_reactor};
 
@@ -20,20 +20,12 @@ pub(crate) async fn of_header(State(scoring): State<Scoring>, request: Request) 
     answer(&scoring, Place { model: &model, version: None }, request).await
 }
 
-pub(crate) async fn of_model(
+pub(crate) async fn of_path(
     State(scoring): State<Scoring>,
-    Path(model): Path<String>,
+    Path(named): Path<Named>,
     request: Request,
 ) -> Result<Response, ScoringError> {
-    answer(&scoring, Place { model: &model, version: None }, request).await
-}
-
-pub(crate) async fn of_version(
-    State(scoring): State<Scoring>,
-    Path((model, version)): Path<(String, String)>,
-    request: Request,
-) -> Result<Response, ScoringError> {
-    answer(&scoring, Place { model: &model, version: Some(&version) }, request).await
+    answer(&scoring, named.place(), request).await
 }
 
 /// The model that the header names, or the only one. With several none is guessed.

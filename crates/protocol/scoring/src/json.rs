@@ -5,6 +5,9 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use crate::ScoringError;
 
+/// The name of the form in messages.
+pub(crate) const JSON: &str = "JSON";
+
 /// A JSON value in which objects keep the order of their keys: it is the order of a table's columns.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Json {
@@ -22,7 +25,12 @@ impl Json {
     /// Reads a text, as Python's `json` does also with `NaN` (which becomes null) and `Infinity`.
     pub(crate) fn read(bytes: &[u8]) -> Result<Self, ScoringError> {
         let plain = plain_numbers(bytes);
-        serde_json::from_slice(&plain).map_err(|problem| ScoringError::malformed("JSON", &problem))
+        serde_json::from_slice(&plain).map_err(|problem| ScoringError::malformed(JSON, &problem))
+    }
+
+    /// How many entries it has, if it is an object.
+    pub(crate) fn entries(&self) -> usize {
+        if let Self::Object(entries) = self { entries.len() } else { 0 }
     }
 
     /// What it is, for a message; texts are cut.

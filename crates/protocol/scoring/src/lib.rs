@@ -31,6 +31,8 @@ mod columns;
 mod docs;
 mod error;
 mod forms;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod invocations;
 mod json;
 mod limits;

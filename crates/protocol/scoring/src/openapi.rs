@@ -87,8 +87,9 @@ fn reference(schema: &str) -> Value {
     json!({"$ref": format!("#/components/schemas/{schema}")})
 }
 
-fn responses(description: &str, schema: &Value) -> Value {
-    let problem = |description: &str| json!({"description": description, "content": {"application/json": {"schema": reference("Error")}}});
+/// `error` is the schema of what is refused: each protocol has its own.
+fn responses(description: &str, schema: &Value, error: &str) -> Value {
+    let problem = |description: &str| json!({"description": description, "content": {"application/json": {"schema": reference(error)}}});
     json!({
         "200": {
             "description": description,
@@ -128,7 +129,7 @@ fn server_paths(models: &[ModelMetadata]) -> Map<String, Value> {
             "tags": ["server"],
             "parameters": [header],
             "requestBody": schema::invocations_body(&reference("Invocations"), None),
-            "responses": responses("The predictions", &reference("Predictions")),
+            "responses": responses("The predictions", &reference("Predictions"), "Error"),
         }},
         "/ping": plain("ping", "Whether the models can answer (MLflow, SageMaker)"),
         "/health": plain("health", "Whether the models can answer (MLflow)"),
@@ -159,6 +160,7 @@ fn model_paths(key: &str, model: &ModelMetadata) -> Map<String, Value> {
             "responses": responses(
                 "One object, or as many as came",
                 &json!({"oneOf": [answer, {"type": "array", "items": answer}]}),
+                "Error",
             ),
         }})
     };
@@ -168,14 +170,14 @@ fn model_paths(key: &str, model: &ModelMetadata) -> Map<String, Value> {
         "tags": [name],
         "requestBody":
             schema::invocations_body(&reference("Invocations"), Some(&schema::example_invocation(model))),
-        "responses": responses("The predictions", &reference("Predictions")),
+        "responses": responses("The predictions", &reference("Predictions"), "Error"),
     }});
     let infer = json!({"post": {
         "operationId": format!("{key}.infer"),
         "summary": format!("Open Inference Protocol version 2 for {name}"),
         "tags": [name],
         "requestBody": schema::json_body(&reference(&format!("{key}.InferRequest")), &schema::example_infer(model)),
-        "responses": responses("The outputs as tensors", &reference("InferResponse")),
+        "responses": responses("The outputs as tensors", &reference("InferResponse"), "InferError"),
     }});
     Map::from_iter([
         (format!("/predict/{path}"), predict("predict", json!([labels]))),

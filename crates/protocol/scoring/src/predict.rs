@@ -10,30 +10,23 @@ use axum::response::Response;
 use crate::answer::Answer;
 use crate::cells::Reading;
 use crate::columns::tensors;
-use crate::service::{Place, Scoring, answered};
+use crate::json::JSON;
+use crate::service::{Named, Place, Scoring, answered};
 use crate::table::Table;
 use crate::{ScoringError, off_reactor, records};
 
-pub(crate) async fn of_model(
+pub(crate) async fn of_path(
     State(scoring): State<Scoring>,
-    Path(model): Path<String>,
+    Path(named): Path<Named>,
     request: Request,
 ) -> Result<Response, ScoringError> {
-    answer(&scoring, Place { model: &model, version: None }, request).await
-}
-
-pub(crate) async fn of_version(
-    State(scoring): State<Scoring>,
-    Path((model, version)): Path<(String, String)>,
-    request: Request,
-) -> Result<Response, ScoringError> {
-    answer(&scoring, Place { model: &model, version: Some(&version) }, request).await
+    answer(&scoring, named.place(), request).await
 }
 
 async fn answer(scoring: &Scoring, place: Place<'_>, request: Request) -> Result<Response, ScoringError> {
     let _entered = scoring.enter()?;
     let request = request.into_parts();
-    check_type(&request.0)?;
+    let foreign = foreign_type(&request.0);
     let by_label = by_label(&request.0)?;
     let read = scoring.score(place, request, 0, |body, model, limits| {
         let (records, alone) = records::read(&body)?;
@@ -41,7 +34,7 @@ async fn answer(scoring: &Scoring, place: Place<'_>, request: Request) -> Result
         let table = Table::of_records(records, Reading::Typed, limits)?;
         Ok((tensors(&table, model.name.as_str(), &model.signature)?, (alone, table.rows)))
     });
-    let (answer, (alone, rows), told) = read.await?;
+    let (answer, (alone, rows), told) = read.await.map_err(|error| no_json(error, foreign))?;
     let started = Instant::now();
     let whole = Answer::new(&scoring.host, answer, by_label);
     let (whole, text) = off_reactor(whole.size(), move || {
@@ -59,15 +52,22 @@ async fn answer(scoring: &Scoring, place: Place<'_>, request: Request) -> Result
     answered(&whole.response, text)
 }
 
-/// JSON; a request that does not say what it is is taken for it.
-fn check_type(parts: &Parts) -> Result<(), ScoringError> {
-    let Some(value) = parts.headers.get(CONTENT_TYPE) else { return Ok(()) };
-    let found = value.to_str().unwrap_or("?");
-    let kind = found.split(';').next().unwrap_or_default().trim();
-    if kind.eq_ignore_ascii_case("application/json") {
-        return Ok(());
+/// The content type, where it names another form than JSON. It does not decide: what sends JSON by hand often says
+/// nothing of it, or the wrong thing (`curl -d` says `application/x-www-form-urlencoded`).
+fn foreign_type(parts: &Parts) -> Option<String> {
+    let found = parts.headers.get(CONTENT_TYPE)?.to_str().unwrap_or("?");
+    let kind = found.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    (kind != "application/json" && !kind.ends_with("+json")).then(|| found.to_owned())
+}
+
+/// What is no JSON and does not say that it is is of a form that is not read here.
+fn no_json(error: ScoringError, foreign: Option<String>) -> ScoringError {
+    match (error, foreign) {
+        (ScoringError::Malformed { form: JSON, .. }, Some(found)) => {
+            ScoringError::ContentType { accepted: "application/json", found }
+        }
+        (error, _) => error,
     }
-    Err(ScoringError::ContentType { accepted: "application/json", found: found.to_owned() })
 }
 
 /// Whether probabilities are objects by class, where the model names its classes: yes, if the query has no

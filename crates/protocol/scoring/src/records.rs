@@ -79,11 +79,13 @@ fn check_keys(row: usize, entries: &[(String, Json)], known: &[&str], set: &Hash
 
 /// The known name that is nearest, if it is near.
 fn suggestion(name: &str, known: &[&str]) -> String {
-    // Longer names are no slips of the pen, and would cost their product.
+    // Longer names are no slips of the pen, and would cost their product; so would thousands of names.
+    const NAMES: usize = 256;
     let short = |text: &str| text.len() <= 128;
     let lower = name.to_lowercase();
     let nearest = known
         .iter()
+        .take(NAMES)
         .filter(|_| short(name))
         .filter(|one| short(one))
         .map(|one| (strsim::damerau_levenshtein(&lower, &one.to_lowercase()), one))

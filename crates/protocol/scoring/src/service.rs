@@ -12,6 +12,7 @@ use axum::routing::{get, post};
 use bytes::Bytes;
 use ropewalk_inference::NamedTensor;
 use ropewalk_serving::{InferenceRequest, InferenceResponse, ModelHost, ModelMetadata, RequestContext};
+use serde::Deserialize;
 use tokio::sync::Semaphore;
 
 use crate::{ScoringError, ScoringLimits, body, docs, invocations, off_reactor, openapi, predict};
@@ -63,13 +64,13 @@ impl Scoring {
     pub fn router(&self) -> Router {
         Router::new()
             .route("/invocations", post(invocations::of_header))
-            .route("/models/{model}/invocations", post(invocations::of_model))
-            .route("/models/{model}/versions/{version}/invocations", post(invocations::of_version))
+            .route("/models/{model}/invocations", post(invocations::of_path))
+            .route("/models/{model}/versions/{version}/invocations", post(invocations::of_path))
             .route("/ping", get(invocations::ping))
             .route("/health", get(invocations::ping))
             .route("/version", get(invocations::version))
-            .route("/predict/{model}", post(predict::of_model))
-            .route("/predict/{model}/versions/{version}", post(predict::of_version))
+            .route("/predict/{model}", post(predict::of_path))
+            .route("/predict/{model}/versions/{version}", post(predict::of_path))
             .route("/openapi.json", get(openapi::answer))
             .route("/docs", get(docs::answer))
             .route("/docs/models", get(docs::models))
@@ -122,6 +123,19 @@ impl Scoring {
 pub(crate) struct Place<'a> {
     pub(crate) model: &'a str,
     pub(crate) version: Option<&'a str>,
+}
+
+/// Who is to answer, as a path names it.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Named {
+    model: String,
+    version: Option<String>,
+}
+
+impl Named {
+    pub(crate) fn place(&self) -> Place<'_> {
+        Place { model: &self.model, version: self.version.as_deref() }
+    }
 }
 
 /// What is known of an answer beside it.

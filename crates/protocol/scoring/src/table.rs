@@ -4,6 +4,11 @@ use crate::cells::Reading;
 use crate::json::Json;
 use crate::{ScoringError, ScoringLimits};
 
+/// Cells of a table that objects may leave empty whatever they hold, and for each that they do hold: an object takes
+/// two bytes and may leave thousands of cells empty.
+const SPARSE: usize = 1 << 16;
+const FILLED: usize = 16;
+
 /// Cells by column.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Table {
@@ -45,12 +50,13 @@ impl Table {
         let width = names.as_ref().map_or_else(|| rows.first().map_or(0, Vec::len), Vec::len);
         within(rows.len(), width, limits)?;
         let count = rows.len();
+        // Before there is room for all of them, which a short body could promise.
+        if let Some((row, cells)) = rows.iter().enumerate().find(|(_, cells)| cells.len() != width) {
+            let (expected, found) = (format!("{width} cells"), format!("{} cells", cells.len()));
+            return Err(ScoringError::Row { row: row + 1, expected, found });
+        }
         let mut columns: Vec<Vec<Json>> = (0..width).map(|_| Vec::with_capacity(count)).collect();
-        for (row, cells) in rows.into_iter().enumerate() {
-            if cells.len() != width {
-                let (expected, found) = (format!("{width} cells"), format!("{} cells", cells.len()));
-                return Err(ScoringError::Row { row: row + 1, expected, found });
-            }
+        for cells in rows {
             for (column, cell) in columns.iter_mut().zip(cells) {
                 column.push(cell);
             }
@@ -68,6 +74,8 @@ impl Table {
         let mut places: HashMap<String, usize> = HashMap::new();
         let (mut names, mut columns): (Vec<String>, Vec<Vec<Json>>) = (Vec::new(), Vec::new());
         let rows = records.len();
+        let sparse = SPARSE + FILLED.saturating_mul(records.iter().map(Json::entries).sum());
+        let limits = &ScoringLimits { cells: limits.cells.min(sparse), ..*limits };
         for (row, record) in records.into_iter().enumerate() {
             let Json::Object(entries) = record else {
                 let (expected, found) = ("an object of columns".to_owned(), record.described());
@@ -81,7 +89,7 @@ impl Table {
                     within(rows, names.len() + 1, limits)?;
                     places.insert(name.clone(), place);
                     names.push(name);
-                    columns.push(Vec::with_capacity(rows));
+                    columns.push(Vec::new());
                 }
                 if let Some(column) = columns.get_mut(place) {
                     // Of a key that stands twice the last counts, as in Python.

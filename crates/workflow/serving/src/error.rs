@@ -148,7 +148,7 @@ pub enum ServingError {
     },
 }
 
-/// Who has to act on an error; each protocol maps it to its own status in one place.
+/// Who has to act on an error; each protocol maps it to its own words in one place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// The request is wrong and will be wrong again.
@@ -201,6 +201,27 @@ impl ServingError {
             _ => None,
         }
     }
+}
+
+impl Fault {
+    /// The status by which HTTP says it (RFC 9110 section 15, RFC 6585 section 4), in every protocol alike.
+    pub fn http_status(self) -> u16 {
+        match self {
+            Self::Request => 400,
+            Self::NotFound => 404,
+            Self::TooLarge => 413,
+            Self::Overloaded => 429,
+            Self::Late => 504,
+            Self::Unavailable => 503,
+            Self::Server => 500,
+        }
+    }
+}
+
+/// A wait as `Retry-After` has it (RFC 9110 section 10.2.3): rounded up, for a client that comes early is refused
+/// again.
+pub fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }
 
 /// When a client may try again that could not be answered for a reason that passes.

@@ -1,7 +1,9 @@
 mod evaluate;
+mod plan;
 mod queue;
 mod turn;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,7 +16,7 @@ use crate::batch::{Joins, has_rows};
 use crate::cost::Costs;
 use crate::pool::Pool;
 use crate::statistics::Counters;
-use crate::{Batching, ModelSettings, ServingError};
+use crate::{Batching, ModelSettings, QueuePolicy, ServingError};
 use evaluate::Slot;
 use queue::{Job, Queue};
 use turn::Turn;
@@ -43,8 +45,14 @@ pub(crate) struct Lane {
     limit: usize,
     /// Least urgent priority; 0 if there are none.
     levels: u32,
+    /// The level of a request that names no priority.
+    default_level: u32,
     timeout: Option<Duration>,
+    /// Levels with a queue of their own.
+    queues: BTreeMap<u32, QueuePolicy>,
     batching: Option<(Batching, Joins)>,
+    /// Rows at which a batch goes at once.
+    preferred: Vec<usize>,
     /// Whether evaluations may run on the caller's task, and whether they are bounded there.
     here: Option<Bound>,
     waiting: AtomicUsize,
@@ -140,8 +148,14 @@ impl Lane {
             concurrency,
             limit: settings.queue,
             levels: settings.priority_levels,
+            default_level: match settings.default_priority {
+                0 => settings.priority_levels,
+                level => level.min(settings.priority_levels),
+            },
             timeout: settings.timeout,
+            queues: settings.queues.clone(),
             batching,
+            preferred: settings.preferred_rows.clone(),
             here: (!threads_only).then_some(bound),
             waiting: AtomicUsize::new(0),
             state: Mutex::default(),
@@ -182,7 +196,9 @@ impl Lane {
     async fn evaluate_in_turn(self: &Arc<Self>, asked: Asked) -> Result<Evaluated, ServingError> {
         // Tokio's clock, so that a test that stops it stops this one, too. What no clock can tell is no deadline.
         let now = tokio::time::Instant::now();
-        let deadline = asked.timeout.or(self.timeout).and_then(|timeout| now.checked_add(timeout));
+        let level = self.level(asked.priority);
+        let standard = self.queues.get(&level).map_or(self.timeout, |policy| policy.timeout);
+        let deadline = asked.timeout.or(standard).and_then(|timeout| now.checked_add(timeout));
         let (reply, mut answer) = oneshot::channel();
         let joinable = self
             .batching
@@ -196,7 +212,7 @@ impl Lane {
             deadline: deadline.map(tokio::time::Instant::into_std),
             reply,
         };
-        let turn = self.enter(self.level(asked.priority), job)?;
+        let turn = self.enter(level, job)?;
         let answered = match deadline {
             None => answer.await,
             Some(deadline) => match tokio::time::timeout_at(deadline, &mut answer).await {
@@ -217,8 +233,8 @@ impl Lane {
     fn enter(self: &Arc<Self>, level: u32, job: Job) -> Result<Turn, ServingError> {
         let mut state = self.lock();
         let free = self.concurrency.saturating_sub(state.evaluating);
-        let waiting = state.queue.len();
-        if waiting >= self.limit.saturating_add(free) {
+        let (waiting, limit) = self.waiting_beside(level, &state.queue);
+        if waiting >= limit.saturating_add(free) {
             let retry_after = self.retry_after(waiting, job.bytes);
             return Err(ServingError::Overloaded { model: self.name.to_string(), waiting, retry_after });
         }
@@ -229,6 +245,15 @@ impl Lane {
             self.arrived.notify_all();
         }
         Ok(Turn::new(self, key))
+    }
+
+    /// How many requests share a queue with those of a level, and how many may.
+    fn waiting_beside(&self, level: u32, queue: &Queue) -> (usize, usize) {
+        if let Some(own) = self.queues.get(&level) {
+            return (queue.len_of(level), own.queue);
+        }
+        let elsewhere: usize = self.queues.keys().map(|level| queue.len_of(*level)).sum();
+        (queue.len().saturating_sub(elsewhere), self.limit)
     }
 
     /// Calls as many threads as there are requests and free places. A thread that gathers takes what arrives.
@@ -258,9 +283,9 @@ impl Lane {
         Some(Slot::of(self))
     }
 
-    /// The level in the queue of a priority: 0 is the default, which is the least urgent, as is all past the last.
+    /// The level in the queue of a priority: 0 is the default, and all past the last is the least urgent.
     fn level(&self, priority: u32) -> u32 {
-        if priority == 0 { self.levels } else { priority.min(self.levels) }
+        if priority == 0 { self.default_level } else { priority.min(self.levels) }
     }
 
     /// When a request of that size would have its turn if it came now.

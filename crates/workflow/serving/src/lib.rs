@@ -45,7 +45,7 @@ mod target;
 mod trial;
 
 pub use aliases::{AliasWatcher, WatchAction, WatchedAlias, WatchedUri, run_alias_watch};
-pub use error::{Fault, ServingError};
+pub use error::{Fault, ServingError, whole_seconds};
 pub use host::ModelHost;
 pub use limits::HostLimits;
 pub use request::{HostedModel, InferenceRequest, InferenceResponse, ModelMetadata, Readiness, RequestContext};
@@ -54,7 +54,7 @@ pub use routes::{
     RouteStatistics, RouteTarget, RoutingStatistics, ShadowSettings, ShadowStatistics, SideStatistics, SplitPart,
     TargetStatistics,
 };
-pub use settings::{Batching, ModelSettings};
+pub use settings::{Batching, ModelSettings, QueuePolicy};
 pub use sink::{Answered, NoPredictionLog, PredictionSink, SinkCounts, in_sample};
 pub use state::{ModelState, VersionState};
 pub use statistics::{BatchStatistics, Elapsed, FailureCounts, HostStatistics, LatencyHistogram, ModelStatistics};

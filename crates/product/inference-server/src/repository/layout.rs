@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ropewalk_store::files::{self, Entry, EntryKind};
 use ropewalk_types::ModelName;
@@ -19,6 +20,8 @@ const MODEL_FILE: &str = "model.onnx";
 const CONFIG_FILE: &str = "config.pbtxt";
 /// Longest configuration that is read, in bytes.
 const LONGEST_CONFIG: u64 = 1 << 20;
+/// Longest file of labels that is read, in bytes.
+const LONGEST_LABELS: u64 = 4 << 20;
 /// Most models of a folder.
 const MODELS: usize = 4096;
 
@@ -164,17 +167,28 @@ impl Looking<'_> {
         }
         let name = name?;
         let model = named(folder, &name)?;
-        let config = if has(CONFIG_FILE) {
+        let mut config = TritonConfig::default();
+        if has(CONFIG_FILE) {
             let path = self.inside(&folder.join(CONFIG_FILE))?;
-            TritonConfig::read(&path, &files::read_text(&path, LONGEST_CONFIG)?, &name)?
-        } else {
-            TritonConfig::default()
-        };
+            config = TritonConfig::read(&path, &files::read_text(&path, LONGEST_CONFIG)?, &name)?;
+        }
+        for (output, file) in &config.label_files {
+            config.settings.labels.insert(output.clone(), self.labels(&folder.join(file))?);
+        }
         let versions = match single {
             Some(file) => BTreeMap::from([(1, self.checked(file)?)]),
             None => self.versions(folder, &config, &numbered)?,
         };
         Ok(Some(FoundModel { name: model, versions, config }))
+    }
+
+    /// The labels of an output's classes, one a line.
+    fn labels(&self, path: &Path) -> Result<Arc<[String]>, InferenceServerError> {
+        let real = self.inside(path)?;
+        if !real.is_file() {
+            return Err(wrong(path, "it is no file", "write a label for each class there, one a line"));
+        }
+        Ok(files::read_text(&real, LONGEST_LABELS)?.lines().map(str::to_owned).collect())
     }
 
     /// The folders whose names are numbers, which is what versions have.

@@ -24,13 +24,17 @@ pub fn model_settings(
     Ok(ModelSettings {
         engine: engine.or(base.engine),
         batching: batching.or(base.batching),
+        preferred_rows: base.preferred_rows,
         concurrency: table.concurrency.or(base.concurrency),
         queue: table.queue.unwrap_or(base.queue),
         timeout: table.timeout_ms.map(Duration::from_millis).or(base.timeout),
         priority_levels: table.priority_levels.unwrap_or(base.priority_levels),
+        default_priority: base.default_priority,
+        queues: base.queues,
         warm_up: table.warm_up.unwrap_or(base.warm_up),
         cpus: table.cpus.clone().unwrap_or(base.cpus),
         threads: table.threads.unwrap_or(base.threads),
+        labels: base.labels,
     })
 }
 

@@ -1,17 +1,18 @@
 //! `config.pbtxt` of a Triton model repository, as far as it says how a model is served
 //! (<https://github.com/triton-inference-server/common/blob/main/protobuf/model_config.proto>).
 
+mod batching;
 mod fields;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::time::Duration;
 
-use ropewalk_serving::{Batching, ModelSettings};
+use ropewalk_serving::ModelSettings;
 use ropewalk_types::ElementType;
 
 use super::text_format::{self, Field, Message, Value};
 use crate::InferenceServerError;
+use batching::Delay;
 use fields::{number, numbers, sub, text, word};
 
 /// The file that a version's folder holds where nothing else is said.
@@ -44,6 +45,8 @@ pub(crate) struct TritonConfig {
     pub(crate) inputs: Vec<ConfiguredTensor>,
     pub(crate) outputs: Vec<ConfiguredTensor>,
     pub(crate) settings: ModelSettings,
+    /// The files that name the classes of outputs, in the model's folder.
+    pub(crate) label_files: BTreeMap<String, String>,
     /// What is written there and has no effect here, each once.
     pub(crate) without_effect: BTreeSet<String>,
 }
@@ -56,6 +59,7 @@ impl Default for TritonConfig {
             inputs: Vec::new(),
             outputs: Vec::new(),
             settings: ModelSettings::default(),
+            label_files: BTreeMap::new(),
             without_effect: BTreeSet::new(),
         }
     }
@@ -78,15 +82,15 @@ impl TritonConfig {
         let message = text_format::read(text).map_err(said)?;
         let mut config = Self::default();
         let mut rows = 0;
-        let mut batching = None;
+        let mut delay = None;
         for field in &message.fields {
-            config.take(field, model, &mut rows, &mut batching).map_err(said)?;
+            config.take(field, model, &mut rows, &mut delay).map_err(said)?;
         }
-        config.batch(rows, batching);
+        config.batch(rows, delay).map_err(said)?;
         Ok(config)
     }
 
-    fn take(&mut self, field: &Field, model: &str, rows: &mut usize, batching: &mut Option<u64>) -> Result<(), Wrong> {
+    fn take(&mut self, field: &Field, model: &str, rows: &mut usize, delay: &mut Option<Delay>) -> Result<(), Wrong> {
         match field.name.as_str() {
             "name" => check_name(field, model)?,
             "platform" | "backend" => check_engine(field)?,
@@ -94,14 +98,18 @@ impl TritonConfig {
             "max_batch_size" => *rows = number(field)?,
             "version_policy" => self.policy = policy(sub(field)?)?,
             "input" => {
-                let tensor = self.tensor(field)?;
+                let (tensor, labels) = self.tensor(field)?;
+                if labels.is_some() {
+                    self.no_effect("input.label_filename");
+                }
                 self.inputs.push(tensor);
             }
             "output" => {
-                let tensor = self.tensor(field)?;
+                let (tensor, labels) = self.tensor(field)?;
+                self.label_files.extend(labels.map(|file| (tensor.name.clone(), file)));
                 self.outputs.push(tensor);
             }
-            "dynamic_batching" => *batching = Some(self.dynamic_batching(sub(field)?)?),
+            "dynamic_batching" => *delay = Some(self.dynamic_batching(field)?),
             "instance_group" => self.instances(sub(field)?)?,
             "model_warmup" => self.warm_up(sub(field)?)?,
             "parameters" => self.parameter(sub(field)?)?,
@@ -112,52 +120,6 @@ impl TritonConfig {
 
     fn no_effect(&mut self, name: &str) {
         self.without_effect.insert(name.to_owned());
-    }
-
-    /// Requests are joined where the model takes more than one row and says so.
-    fn batch(&mut self, rows: usize, delay: Option<u64>) {
-        let Some(max_delay_us) = delay else { return };
-        if rows == 0 {
-            self.no_effect("dynamic_batching (max_batch_size is 0)");
-            return;
-        }
-        self.settings.batching = Some(Batching { max_rows: rows, max_delay_us });
-    }
-
-    /// How long a batch waits, in microseconds.
-    fn dynamic_batching(&mut self, message: &Message) -> Result<u64, Wrong> {
-        let mut delay = 0;
-        for field in &message.fields {
-            match field.name.as_str() {
-                "max_queue_delay_microseconds" => delay = number(field)?,
-                "priority_levels" => self.settings.priority_levels = number(field)?,
-                "default_queue_policy" => self.queue_policy(sub(field)?)?,
-                // Batches are as full as they get; the host has no preference among sizes.
-                "preferred_batch_size" => drop(numbers::<u64>(message, "preferred_batch_size")?),
-                name => self.no_effect(&format!("dynamic_batching.{name}")),
-            }
-        }
-        Ok(delay)
-    }
-
-    fn queue_policy(&mut self, message: &Message) -> Result<(), Wrong> {
-        for field in &message.fields {
-            match field.name.as_str() {
-                "max_queue_size" => {
-                    let size: usize = number(field)?;
-                    // 0 means no bound, which nothing has here.
-                    if size > 0 {
-                        self.settings.queue = size;
-                    }
-                }
-                "default_timeout_microseconds" => {
-                    let micros: u64 = number(field)?;
-                    self.settings.timeout = (micros > 0).then(|| Duration::from_micros(micros));
-                }
-                name => self.no_effect(&format!("default_queue_policy.{name}")),
-            }
-        }
-        Ok(())
     }
 
     fn instances(&mut self, message: &Message) -> Result<(), Wrong> {
@@ -205,22 +167,23 @@ impl TritonConfig {
         Ok(())
     }
 
-    fn tensor(&mut self, field: &Field) -> Result<ConfiguredTensor, Wrong> {
+    /// A tensor, and the file of its labels if it has one.
+    fn tensor(&mut self, field: &Field) -> Result<(ConfiguredTensor, Option<String>), Wrong> {
         let mut tensor = ConfiguredTensor { name: String::new(), datatype: None };
+        let mut labels = None;
         for field in &sub(field)?.fields {
             match field.name.as_str() {
                 "name" => tensor.name = text(field)?,
                 "data_type" => tensor.datatype = datatype(field)?,
                 "dims" => drop(number::<i64>(field)?),
-                name => {
-                    self.no_effect(&format!("{}.{name}", if name == "label_filename" { "output" } else { "tensor" }));
-                }
+                "label_filename" => labels = Some(text(field)?).filter(|file| !file.is_empty()),
+                name => self.no_effect(&format!("tensor.{name}")),
             }
         }
         if tensor.name.is_empty() {
             return Err(fields::wrong(field, "a tensor with a name"));
         }
-        Ok(tensor)
+        Ok((tensor, labels))
     }
 }
 

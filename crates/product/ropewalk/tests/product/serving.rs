@@ -124,3 +124,22 @@ fn mlflows_clients_score() {
     let mut suite = suite("scoring_suite", scratch.path());
     passes(suite.env("SCORING_URL", served.url("rest_url")).env("SCORING_ONNX", &model).env_remove("SCORING_MODEL"));
 }
+
+/// The same suite on a server of several models, each with a signature of its own.
+#[test]
+fn several_models_are_scored_and_described() {
+    let scratch = tempfile::tempdir().expect("folder");
+    let made = scratch.path().join("several");
+    for of in ["triton_suite/make_models.py", "scoring_suite/make_models.py"] {
+        let making = Command::new(python()).arg(script(of)).arg(&made).stdin(Stdio::null()).output().expect("python");
+        assert!(making.status.success(), "{}", String::from_utf8_lossy(&making.stderr));
+    }
+    let model = made.join("zipmap.onnx");
+    let named = format!("zipmap={}", model.display());
+    let folders = ["iris", "mixed", "text", "wide"].map(|name| made.join(name));
+    let mut arguments: Vec<&str> = folders.iter().map(|folder| folder.to_str().expect("text")).collect();
+    arguments.push(&named);
+    let served = Served::start(scratch.path(), &arguments);
+    let mut suite = suite("scoring_suite", scratch.path());
+    passes(suite.env("SCORING_URL", served.url("rest_url")).env("SCORING_ONNX", &model).env("SCORING_MODEL", "zipmap"));
+}

@@ -7,6 +7,7 @@ use axum::http::request::Parts;
 use axum::response::Response;
 
 use super::{body, compression, request, response};
+use crate::classification::Labels;
 use crate::codec::encoded_length;
 use crate::context::context;
 use crate::{OpenInference, ProtocolError, off_reactor};
@@ -37,7 +38,7 @@ pub(super) async fn infer(
     request.context.client = context.client;
     request.context.labels = context.labels;
     let answer = host.infer(model, version, request).await?;
-    form.set_labels(|output| host.class_labels(model, Some(&answer.version.to_string()), output).ok().flatten());
+    form.set_labels(|output| Labels::of(host, model, answer.version, output));
     let length = answer.outputs.iter().map(|output| encoded_length(&output.tensor.data)).sum();
     let (name, number) = (answer.model.clone(), answer.version);
     let encoding = compression::accepted(&parts.headers);

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ropewalk_open_inference::proto::infer_parameter::ParameterChoice;
-use ropewalk_open_inference::proto::model_infer_request::InferRequestedOutputTensor;
+use ropewalk_open_inference::proto::model_infer_request::{InferInputTensor, InferRequestedOutputTensor};
 use ropewalk_open_inference::proto::{
     CudaSharedMemoryStatusRequest, InferParameter, LogSettingsRequest, ModelConfigRequest, ModelInferRequest,
     ModelRepositoryParameter, ModelStatisticsRequest, RepositoryIndexRequest, RepositoryModelLoadRequest,
@@ -104,7 +104,7 @@ async fn configuration_and_statistics_are_told() {
 }
 
 #[tokio::test]
-async fn classes_are_told_by_value_and_index() {
+async fn classes_are_told_by_value_index_and_label() {
     let mut client = server(host().await).await;
     let two = InferParameter { parameter_choice: Some(ParameterChoice::Int64Param(2)) };
     let parameters = HashMap::from([("classification".to_owned(), two)]);
@@ -112,7 +112,16 @@ async fn classes_are_told_by_value_and_index() {
     let answer = client.model_infer(ModelInferRequest { outputs, ..typed() }).await.unwrap().into_inner();
     assert_eq!((answer.outputs[0].datatype.as_str(), &answer.outputs[0].shape), ("BYTES", &vec![2, 2]));
     let classes = &answer.outputs[0].contents.as_ref().unwrap().bytes_contents;
-    assert_eq!(classes, &["0.750000:0", "0.250000:1", "1.000000:1", "0.000000:0"]);
+    assert_eq!(classes, &["0.750000:0:late", "0.250000:1", "1.000000:1", "0.000000:0:late"]);
+}
+
+#[tokio::test]
+async fn a_message_that_would_take_more_memory_than_it_has_bytes_is_refused() {
+    let mut client = connect_to(&OpenInference::new(host().await, ProtocolLimits::default())).await.0;
+    let inputs = vec![InferInputTensor::default(); 1 << 17];
+    let refused = client.model_infer(ModelInferRequest { inputs, ..raw() }).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    assert!(refused.message().contains("more than 65536 fields"), "{}", refused.message());
 }
 
 #[tokio::test]

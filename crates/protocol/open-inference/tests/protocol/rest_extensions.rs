@@ -119,14 +119,14 @@ async fn no_memory_is_shared() {
 }
 
 #[tokio::test]
-async fn classes_are_told_by_value_and_index() {
+async fn classes_are_told_by_value_index_and_label() {
     let server = server().await;
     let mut body = request();
     body["outputs"] = json!([{"name": "probability", "parameters": {"classification": 1}}, {"name": "label"}]);
     let (status, answer) = post(&server, INFER, body).await;
     assert_eq!(status, StatusCode::OK, "{answer}");
     let expected =
-        json!({"name": "probability", "datatype": "BYTES", "shape": [2, 1], "data": ["0.750000:0", "1.000000:1"]});
+        json!({"name": "probability", "datatype": "BYTES", "shape": [2, 1], "data": ["0.750000:0:late", "1.000000:1"]});
     assert_eq!(output(&answer, "probability"), &expected);
     assert_eq!(output(&answer, "label")["data"], json!([7, 23]));
 }

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -125,7 +126,9 @@ pub(crate) async fn host_on(log: Arc<dyn PredictionSink>) -> Arc<ModelHost> {
 
 async fn load(host: &ModelHost, name: &str, version: u64) {
     let name = ModelName::new(name).unwrap();
-    let settings = ModelSettings { warm_up: 0, ..ModelSettings::default() };
+    // Of its two classes one has a name.
+    let labels = BTreeMap::from([("probability".to_owned(), ["late".to_owned()].into())]);
+    let settings = ModelSettings { warm_up: 0, labels, ..ModelSettings::default() };
     let model = HostedModel { name, version, digest: Digest::of(b""), source: Bytes::new().into(), settings };
     host.load(model).await.unwrap();
 }

@@ -177,6 +177,10 @@ fn mistakes_in_parquet_are_named() {
     assert!(wrong(Bytes::from_static(b"PAR1 and no more")).starts_with("cannot read the request as Parquet"));
     let times = file(vec![("at", Arc::new(TimestampSecondArray::from(vec![1])))]);
     assert!(wrong(times).contains("column `at` has type Timestamp"));
+    // The schema of a DataFrame in which one type is of a number that Arrow does not have.
+    let unknown = include_bytes!("../../../../../fuzz/inference/seeds/invocations/parquet_unknown_arrow_type");
+    let unknown = Bytes::from_static(unknown).slice(1..);
+    assert_eq!(wrong(unknown), "cannot read the request as Parquet: its schema or data is damaged");
     let long = file(vec![("a", Arc::new(Int64Array::from(vec![1; 6])))]);
     assert_eq!(wrong(long), "the table has more than 5 rows");
     let texts = file(vec![("a", Arc::new(StringArray::from(vec!["x".repeat(11), "y".repeat(11)])))]);
@@ -193,4 +197,15 @@ proptest::proptest! {
             let _ = read(kind, body.clone());
         }
     }
+}
+
+#[test]
+fn a_short_body_makes_no_large_table() {
+    let refused = |text: String| Kind::Json.read(text.into(), &ScoringLimits::default()).unwrap_err().to_string();
+    // 200 KiB of empty objects, each of which would be a row of a hundred cells.
+    let keys: Vec<String> = (0..100).map(|key| format!("\"c{key}\":1")).collect();
+    let sparse = format!(r#"{{"dataframe_records": [{{{}}}{}]}}"#, keys.join(","), ",{}".repeat(70_000));
+    assert_eq!(refused(sparse), format!("the table has more than {} cells", (1 << 16) + 16 * 100));
+    let narrow = r#"{"dataframe_split": {"columns": ["a", "b"], "data": [[1, 2], 3]}}"#;
+    assert_eq!(refused(narrow.to_owned()), "row 2: expected 2 cells, found 1 cells");
 }

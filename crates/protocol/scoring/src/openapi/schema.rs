@@ -15,6 +15,9 @@ pub(super) fn shared() -> Map<String, Value> {
             "required": ["error_code", "message"],
             "properties": {"error_code": {"type": "string"}, "message": {"type": "string"}},
         },
+        "InferError": {
+            "type": "object", "required": ["error"], "properties": {"error": {"type": "string"}},
+        },
         "Invocations": {
             "type": "object",
             "description": "Exactly one of the four forms of a table",

@@ -46,6 +46,29 @@ async fn each_mistake_says_which_row_and_column() {
     assert!(ask("/predict/columns/versions/x", good).await.contains("`x` is not a model version"));
     let absent = post_json(&router, "/predict/colums", good).await.refusal(404, "RESOURCE_DOES_NOT_EXIST");
     assert!(absent.contains("loaded: columns, matrix, nothing"), "{absent}");
-    let csv = post(&router, "/predict/columns", "text/csv", good).await.refusal(415, "BAD_REQUEST");
-    assert!(csv.contains("application/json"), "{csv}");
+}
+
+#[tokio::test]
+async fn json_is_read_whatever_the_content_type_says() {
+    let router = routes(&["columns"]).await;
+    let good = r#"{"hour": 7, "carrier": "UA", "distance": 250}"#;
+    // What `curl -d` says, what a page's `fetch` says of a text, and what is right.
+    for kind in
+        ["application/x-www-form-urlencoded", "text/plain;charset=UTF-8", "Application/JSON", "application/a+json"]
+    {
+        assert_eq!(post(&router, "/predict/columns", kind, good).await.json()["label"], 7, "{kind}");
+        // Wrong objects are refused for what is wrong with them.
+        let wrong = post(&router, "/predict/columns", kind, "{}").await.refusal(400, "BAD_REQUEST");
+        assert!(wrong.contains("is missing"), "{wrong}");
+    }
+    for (kind, body) in [("text/csv", "hour\n7\n"), ("application/x-www-form-urlencoded", "hour=7")] {
+        let refused = post(&router, "/predict/columns", kind, body).await.refusal(415, "BAD_REQUEST");
+        assert!(refused.contains("add the header `Content-Type: application/json`"), "{refused}");
+    }
+    let broken = post(&router, "/predict/columns", "application/json", "hour=7").await.refusal(400, "BAD_REQUEST");
+    assert!(broken.starts_with("cannot read the request as JSON"), "{broken}");
+    // As MLflow has it.
+    let strict = post(&router, "/invocations", "application/x-www-form-urlencoded", r#"{"inputs": []}"#).await;
+    let strict = strict.refusal(415, "BAD_REQUEST");
+    assert!(strict.contains("add the header `Content-Type: application/json`"), "{strict}");
 }

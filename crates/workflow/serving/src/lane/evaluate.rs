@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use ropewalk_inference::NamedTensor;
 use tokio::sync::oneshot;
 
-use super::queue::{Job, Key};
+use super::plan::plan;
+use super::queue::Job;
 use super::{Evaluated, Lane, State, Timing};
 use crate::batch::{Joins, join, split};
 use crate::pool::Work;
@@ -153,7 +154,7 @@ impl Lane {
         loop {
             let now = Instant::now();
             late.extend(state.queue.take_late(now));
-            let plan = plan(state.queue.iter(), batching, joins);
+            let plan = plan(state.queue.iter(), batching, &self.preferred, joins, now);
             let wait = plan.until.and_then(|until| until.checked_duration_since(now)).filter(|wait| !wait.is_zero());
             let Some(wait) = wait else {
                 let jobs = plan.keys.into_iter().filter_map(|key| state.queue.remove(key)).collect();
@@ -205,47 +206,4 @@ impl Lane {
         };
         Ok(jobs.into_iter().zip(parts).map(answer).collect())
     }
-}
-
-/// The requests of the next batch.
-#[derive(Debug, PartialEq, Eq)]
-struct Plan {
-    keys: Vec<Key>,
-    /// Until when it is worth to wait for more; none if they go at once.
-    until: Option<Instant>,
-}
-
-/// The first in the queue and those after it that can be joined with it. A request that would make it too long ends
-/// the batch; one of another shape waits for the next.
-fn plan<'a>(mut queue: impl Iterator<Item = (Key, &'a Job)>, batching: Batching, joins: Joins) -> Plan {
-    let Some((key, first)) = queue.next() else {
-        return Plan { keys: Vec::new(), until: None };
-    };
-    let mut plan = Plan { keys: vec![key], until: None };
-    if !first.joinable {
-        return plan;
-    }
-    let (mut rows, mut oldest, mut deadline) = (first.rows, first.queued, first.deadline);
-    for (key, job) in queue {
-        if rows >= batching.max_rows {
-            return plan;
-        }
-        if !job.joinable || !joins.fit(&first.inputs, &job.inputs) {
-            continue;
-        }
-        if rows + job.rows > batching.max_rows {
-            return plan;
-        }
-        rows += job.rows;
-        oldest = oldest.min(job.queued);
-        deadline = deadline.into_iter().chain(job.deadline).min();
-        plan.keys.push(key);
-    }
-    if rows >= batching.max_rows {
-        return plan;
-    }
-    let until = oldest.checked_add(Duration::from_micros(batching.max_delay_us));
-    // Who would be late at the end of the wait is not made to wait.
-    plan.until = until.filter(|until| deadline.is_none_or(|deadline| deadline > *until));
-    plan
 }

@@ -42,6 +42,11 @@ impl Queue {
         self.jobs.len()
     }
 
+    /// Requests of one level.
+    pub(super) fn len_of(&self, level: u32) -> usize {
+        self.jobs.range((level, 0)..=(level, u64::MAX)).count()
+    }
+
     pub(super) fn remove(&mut self, key: Key) -> Option<Job> {
         self.jobs.remove(&key)
     }

@@ -50,6 +50,17 @@ async fn a_full_batch_does_not_wait_for_the_delay() {
 }
 
 #[tokio::test]
+async fn a_batch_of_a_preferred_size_does_not_wait_for_the_delay() {
+    let batching = Some(Batching { max_rows: 8, max_delay_us: 3_600_000_000 });
+    let mut world = World::new(WAITS, ModelSettings { batching, preferred_rows: vec![3], ..joins() }).await;
+    world.controls.open(1);
+    let two = world.ask_and_wait(request(&[1.0, 2.0]), 1).await;
+    let one = world.ask(request(&[3.0]));
+    assert_eq!(world.evaluation().await.x, [1.0, 2.0, 3.0]);
+    assert!(two.await.unwrap().is_ok() && one.await.unwrap().is_ok());
+}
+
+#[tokio::test]
 async fn a_batch_is_never_longer_than_it_may_be() {
     let mut world = World::new(WAITS, joins()).await;
     let first = world.ask(request(&[0.0]));

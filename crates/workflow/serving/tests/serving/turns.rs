@@ -1,6 +1,7 @@
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ropewalk_serving::{Fault, InferenceRequest, ModelSettings, ServingError};
+use ropewalk_serving::{Fault, InferenceRequest, ModelSettings, QueuePolicy, ServingError};
 
 use crate::world::{DOUBLES, FOREIGN, UNMEASURED, WAITS, World, request, until};
 
@@ -80,6 +81,54 @@ async fn the_urgent_come_first_and_equals_in_the_order_of_their_arrival() {
         assert_eq!(world.evaluation().await.x, [x]);
     }
     for asking in asking {
+        assert!(asking.await.unwrap().is_ok());
+    }
+}
+
+#[tokio::test]
+async fn who_names_no_priority_has_the_models_default() {
+    let settings = ModelSettings { priority_levels: 3, default_priority: 2, ..one_place() };
+    let mut world = World::new(WAITS, settings).await;
+    let mut asking = vec![world.ask(request(&[0.0]))];
+    world.evaluation().await;
+    for (at, (x, priority)) in [(30.0, 3), (20.0, 0), (10.0, 1), (21.0, 2)].into_iter().enumerate() {
+        asking.push(world.ask_and_wait(urgent(x, priority), at as u64 + 1).await);
+    }
+    world.controls.open(5);
+    for x in [10.0, 20.0, 21.0, 30.0] {
+        assert_eq!(world.evaluation().await.x, [x]);
+    }
+    for asking in asking {
+        assert!(asking.await.unwrap().is_ok());
+    }
+}
+
+#[tokio::test]
+async fn a_priority_may_have_a_queue_and_a_timeout_of_its_own() {
+    let own = QueuePolicy { queue: 1, timeout: Some(Duration::from_millis(2)) };
+    let queues = BTreeMap::from([(2, own)]);
+    let settings = ModelSettings { priority_levels: 2, queue: 2, queues, ..one_place() };
+    let mut world = World::new(WAITS, settings).await;
+    let first = world.ask(request(&[0.0]));
+    world.evaluation().await;
+    // Level 1 shares the model's queue of two, level 2 has room for one.
+    let mut urgent_ones = Vec::new();
+    for at in 1..=2 {
+        urgent_ones.push(world.ask_and_wait(urgent(1.0, 1), at).await);
+    }
+    let mut patient = urgent(2.0, 2);
+    patient.context.timeout = Some(Duration::from_hours(1));
+    let patient = world.ask_and_wait(patient, 3).await;
+    for priority in [1, 2] {
+        let error = world.ask(urgent(3.0, priority)).await.unwrap().unwrap_err();
+        assert!(matches!(error, ServingError::Overloaded { .. }), "{error}");
+    }
+    patient.abort();
+    assert!(patient.await.unwrap_err().is_cancelled());
+    let error = world.ask(urgent(4.0, 2)).await.unwrap().unwrap_err();
+    assert!(matches!(error, ServingError::DeadlineExceeded { .. }), "{error}");
+    world.controls.open(3);
+    for asking in urgent_ones.into_iter().chain([first]) {
         assert!(asking.await.unwrap().is_ok());
     }
 }

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
@@ -255,13 +256,17 @@ pub(crate) fn name() -> ModelName {
 pub(crate) const UNMEASURED: ModelSettings = ModelSettings {
     engine: None,
     batching: None,
+    preferred_rows: Vec::new(),
     concurrency: None,
     queue: 100,
     timeout: None,
     priority_levels: 0,
+    default_priority: 0,
+    queues: BTreeMap::new(),
     warm_up: 0,
     cpus: Vec::new(),
     threads: 1,
+    labels: BTreeMap::new(),
 };
 
 pub(crate) fn model(version: u64, bytes: &'static [u8]) -> HostedModel {

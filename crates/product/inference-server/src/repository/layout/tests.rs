@@ -70,6 +70,26 @@ fn what_is_missing_is_said() {
     assert!(fails(&at("broken")).contains("no MLmodel"));
 }
 
+#[test]
+fn labels_are_the_lines_of_a_file_in_the_models_folder() {
+    let labelled = "output { name: \"y\" data_type: TYPE_FP32 dims: 3 label_filename: \"labels.txt\" }";
+    let all = folder(&[
+        ("right/m/config.pbtxt", labelled),
+        ("right/m/1/model.onnx", ""),
+        ("right/m/labels.txt", "cat\r\nd\u{f6}g\n\ncow\n"),
+        ("lost/m/config.pbtxt", labelled),
+        ("lost/m/1/model.onnx", ""),
+        ("away/m/config.pbtxt", &labelled.replace("labels.txt", "../../right/m/labels.txt")),
+        ("away/m/1/model.onnx", ""),
+    ]);
+    let at = |path: &str| all.path().join(path);
+    let found = find(&at("right"), None).expect("repository");
+    assert_eq!(*found.models[0].config.settings.labels["y"], ["cat", "d\u{f6}g", "", "cow"]);
+    assert!(found.models[0].config.without_effect.is_empty());
+    assert!(fails(&at("lost")).contains("labels.txt"));
+    assert!(fails(&at("away")).contains("leaves the folder"));
+}
+
 #[cfg(unix)]
 #[test]
 fn links_are_followed_inside_and_not_out() {

@@ -1,3 +1,7 @@
+use std::time::Duration;
+
+use ropewalk_serving::{Batching, QueuePolicy};
+
 use super::*;
 
 fn read(text: &str, model: &str) -> Result<TritonConfig, String> {
@@ -34,7 +38,8 @@ output [
     assert_eq!(config.inputs, [ConfiguredTensor { name: "data_0".to_owned(), datatype: Some(ElementType::Fp32) }]);
     assert_eq!((config.outputs.len(), config.settings.batching), (1, None));
     let without: Vec<&str> = config.without_effect.iter().map(String::as_str).collect();
-    assert_eq!(without, ["output.label_filename", "tensor.format", "tensor.reshape"]);
+    assert_eq!(config.label_files["fc6_1"], "densenet_labels.txt");
+    assert_eq!(without, ["tensor.format", "tensor.reshape"]);
 
     let batched = r#"
 backend: "onnxruntime"
@@ -44,7 +49,9 @@ dynamic_batching {
   max_queue_delay_microseconds: 100
   priority_levels: 3
   default_priority_level: 2
-  default_queue_policy { timeout_action: REJECT default_timeout_microseconds: 5000 max_queue_size: 32 }
+  default_queue_policy { timeout_action: DELAY default_timeout_microseconds: 5000 max_queue_size: 32 }
+  priority_queue_policy { key: 1 value { timeout_action: REJECT allow_timeout_override: true max_queue_size: 4 } }
+  priority_queue_policy { key: 3 value { default_timeout_microseconds: 70 } }
 }
 instance_group [ { count: 2 kind: KIND_CPU }, { count: 1 kind: KIND_GPU gpus: [ 0 ] } ]
 version_policy: { specific: { versions: [ 1, 3 ] } }
@@ -58,9 +65,15 @@ input { name: "x" data_type: TYPE_STRING dims: -1 }
     assert_eq!(settings.batching, Some(Batching { max_rows: 64, max_delay_us: 100 }));
     assert_eq!((settings.priority_levels, settings.queue, settings.concurrency), (3, 32, Some(3)));
     assert_eq!((settings.timeout, settings.warm_up, settings.threads), (Some(Duration::from_millis(5)), 5, 4));
+    assert_eq!((settings.preferred_rows.as_slice(), settings.default_priority), (&[4, 8][..], 2));
+    let own = |level| settings.queues.get(&level).map(|policy: &QueuePolicy| (policy.queue, policy.timeout));
+    assert_eq!((own(1), own(2), own(3)), (Some((4, None)), None, Some((1024, Some(Duration::from_micros(70))))));
+    assert!(!config.without_effect.iter().any(|said| said.starts_with("priority_queue_policy")));
     assert_eq!(config.policy, VersionPolicy::Specific(BTreeSet::from([1, 3])));
     assert_eq!(config.inputs[0].datatype, Some(ElementType::Bytes));
-    for said in ["instance_group.kind: KIND_GPU", "parameters.execution_mode", "default_queue_policy.timeout_action"] {
+    for said in
+        ["instance_group.kind: KIND_GPU", "parameters.execution_mode", "default_queue_policy.timeout_action: DELAY"]
+    {
         assert!(config.without_effect.contains(said), "{said} is not in {:?}", config.without_effect);
     }
 }
@@ -89,6 +102,15 @@ fn what_does_not_fit_is_said() {
         ("input { name: \"x\" data_type: FP32 }", "TYPE_FP32"),
         ("dynamic_batching: 3", "a message"),
         ("input [", "line 1"),
+        ("max_batch_size: 4\ndynamic_batching { preferred_batch_size: [ 2, 8 ] }", "8 is no size from 1 to"),
+        (
+            "dynamic_batching { priority_levels: 2 default_priority_level: 3 }",
+            "priority 3 is none of 1 to priority_levels, which is 2",
+        ),
+        (
+            "dynamic_batching { priority_queue_policy { key: 1 value { } } }",
+            "priority 1 is none of 1 to priority_levels, which is 0",
+        ),
     ] {
         let error = read(text, "m").expect_err(text);
         assert!(error.contains(says), "{text}: {error}");
