@@ -39,10 +39,7 @@ const ROOMS: [(&str, &[&str]); 10] = [
     ("anyhow", &["product/ropewalk"]),
     // DataFusion reads its Parquet through an object store of its own.
     ("object_store", &["foundation/connectors", "foundation/store", "workflow/data"]),
-    (
-        "reqwest",
-        &["foundation/connectors", "product/inference-server", "product/load", "product/ropewalk", "product/server"],
-    ),
+    ("reqwest", &["foundation/connectors", "product/inference-server", "product/ropewalk", "product/server"]),
 ];
 
 struct Package {

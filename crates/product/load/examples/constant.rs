@@ -1,7 +1,7 @@
 //! The floor of a comparison: a server that reads a request and answers a constant, on the same threads and the same HTTP as the
 //! inference server. What it costs, and how long it takes under the same load, is what the machine and the generator add.
 //!
-//! `cargo run --release -p ropewalk-load --example constant -- 127.0.0.1:PORT`; ends with the process that it was begun by.
+//! `cargo run --release -p ropewalk-load --example constant -- 127.0.0.1:PORT`; it runs until it is killed.
 
 use axum::Router;
 use axum::body::Bytes;

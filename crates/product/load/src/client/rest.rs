@@ -22,11 +22,11 @@ impl RestClient {
 
     /// The body of the answer.
     pub(crate) async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Bytes, Failed> {
-        let answer = timeout(LONGEST, self.answered(request)).await;
-        answer.unwrap_or_else(|_| {
-            self.connection = None;
-            Err(Failed::new("timeout", format!("there was no answer in {} s", LONGEST.as_secs())))
-        })
+        if let Ok(answer) = timeout(LONGEST, self.answered(request)).await {
+            return answer;
+        }
+        self.connection = None;
+        Err(Failed::new("timeout", format!("there was no answer in {} s", LONGEST.as_secs())))
     }
 
     async fn answered(&mut self, request: Request<Full<Bytes>>) -> Result<Bytes, Failed> {
