@@ -31,6 +31,6 @@ pub use keys::{ApiKeys, Caller, Environment};
 pub use options::ServerOptions;
 pub use rate::Rate;
 pub use repository::{ModelRepository, NamedPath, RepositoryEntry, model_at, model_settings};
-pub use running::{Ended, Started, begin, route_set, serve_file, until_stopped};
+pub use running::{Ended, Signals, Started, begin, route_set, serve_file, until_signalled, until_stopped};
 pub use server::{InferenceServer, Listeners};
 pub use system::SystemAmbient;

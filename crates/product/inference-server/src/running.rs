@@ -87,11 +87,19 @@ pub async fn begin(
 ///
 /// # Errors
 /// A listener breaks, or the log cannot be written at the end.
-pub async fn until_stopped(
+pub async fn until_stopped(server: InferenceServer, told: impl FnOnce() + Send) -> Result<Ended, InferenceServerError> {
+    until_signalled(Signals::new()?, server, told).await
+}
+
+/// As [`until_stopped`], with signals that are watched already: who says that it is ready must not miss one.
+///
+/// # Errors
+/// As [`until_stopped`].
+pub async fn until_signalled(
+    mut signals: Signals,
     mut server: InferenceServer,
     told: impl FnOnce() + Send,
 ) -> Result<Ended, InferenceServerError> {
-    let mut signals = Signals::new()?;
     tokio::select! {
         error = server.broken() => return Err(error),
         () = signals.next() => told(),
@@ -102,8 +110,9 @@ pub async fn until_stopped(
     }
 }
 
-/// What ends a server.
-struct Signals {
+/// What ends a server: Ctrl-C and SIGTERM.
+#[derive(Debug)]
+pub struct Signals {
     #[cfg(unix)]
     terminate: tokio::signal::unix::Signal,
     #[cfg(unix)]
@@ -111,8 +120,12 @@ struct Signals {
 }
 
 impl Signals {
+    /// Watches from now on; until then they end the process. Needs a runtime.
+    ///
+    /// # Errors
+    /// The system does not let them be watched.
     #[cfg(unix)]
-    fn new() -> Result<Self, InferenceServerError> {
+    pub fn new() -> Result<Self, InferenceServerError> {
         use tokio::signal::unix::{SignalKind, signal};
         let failed = |error| InferenceServerError::Serve(format!("cannot wait for signals: {error}"));
         let terminate = signal(SignalKind::terminate()).map_err(failed)?;
@@ -127,8 +140,12 @@ impl Signals {
         }
     }
 
+    /// Nothing to watch.
+    ///
+    /// # Errors
+    /// None.
     #[cfg(not(unix))]
-    fn new() -> Result<Self, InferenceServerError> {
+    pub fn new() -> Result<Self, InferenceServerError> {
         Ok(Self {})
     }
 

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use clap::Parser;
 use ropewalk_config::{ModelPlace, Serve};
 use ropewalk_inference_server::{
-    Ended, InferenceServerError, ServeArguments, Started, SystemAmbient, begin, engines, serve_file, until_stopped,
+    Ended, InferenceServerError, ServeArguments, Signals, Started, SystemAmbient, begin, engines, serve_file,
+    until_signalled,
 };
 use ropewalk_serving::NoPredictionLog;
 use tokio::runtime::Builder;
@@ -66,6 +67,7 @@ async fn run(arguments: &ServeArguments) -> Result<Ended, InferenceServerError> 
     check(&serve)?;
     let (log, ambient) = (Arc::new(NoPredictionLog), Arc::new(SystemAmbient));
     let Started { server, notes, .. } = begin(&serve, &environment, engines(&environment), log, ambient).await?;
+    let signals = Signals::new()?;
     server.ready();
     for note in &notes {
         say(&format!("note: {note}"));
@@ -74,7 +76,7 @@ async fn run(arguments: &ServeArguments) -> Result<Ended, InferenceServerError> 
     say(&format!("serving {}", if models.is_empty() { "no model yet".to_owned() } else { models.join(", ") }));
     say(&format!("REST  {}/v2", server.rest_url()));
     say(&format!("gRPC  {}", server.grpc_url()));
-    until_stopped(server, || say("stopping")).await
+    until_signalled(signals, server, || say("stopping")).await
 }
 
 fn check(serve: &Serve) -> Result<(), InferenceServerError> {
