@@ -15,6 +15,21 @@ pub(crate) use sealer::{Finished, Sealer};
 
 pub use compaction::{Pruned, prune};
 
+use crate::PredictionsError;
+
+/// Runs what fills much memory on a thread that ends with it, and that follows such a thread, in place of one of a pool: the
+/// C library's allocator keeps for each living thread what it once needed, and gives what an ended one had to the next.
+async fn apart<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, PredictionsError> + Send + 'static,
+) -> Result<T, PredictionsError> {
+    let (done, waits) = tokio::sync::oneshot::channel();
+    // Who waited for it may be gone.
+    let run = move || drop(done.send(work()));
+    let thread = std::thread::Builder::new().name("prediction-seal".to_owned());
+    thread.spawn(run).map_err(|error| PredictionsError::Broken(format!("cannot start a thread: {error}")))?;
+    waits.await.map_err(|_| PredictionsError::Broken("the thread that seals broke off".to_owned()))?
+}
+
 /// What was sealed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sealed {

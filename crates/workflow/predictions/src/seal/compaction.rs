@@ -6,6 +6,7 @@ use ropewalk_catalog::{CatalogError, query};
 use ropewalk_store::Store;
 use ropewalk_types::{Ambient, PredictionId, Timestamp};
 
+use super::apart;
 use super::presence::{writer_begin, writer_end};
 use crate::journal::WriterName;
 use crate::reader::PredictionScan;
@@ -120,7 +121,7 @@ async fn join(
     wanted: Wanted,
 ) -> Result<Option<Segment>, PredictionsError> {
     let path = sealer.scratch(&home.folder).join("joined");
-    let mut writer = tokio::task::spawn_blocking(move || SegmentWriter::create(&path)).await??;
+    let mut writer = apart(move || SegmentWriter::create(&path)).await?;
     let mut scan = PredictionScan::of_segments(home, gone, wanted);
     loop {
         let (mut records, mut text) = (Vec::with_capacity(HANDED), 0);
@@ -136,13 +137,13 @@ async fn join(
             records.iter().try_for_each(|record| writer.push(record))?;
             Ok::<_, PredictionsError>(writer)
         };
-        writer = tokio::task::spawn_blocking(push).await??;
+        writer = apart(push).await?;
     }
     stored(writer, &home.store).await
 }
 
 async fn stored(writer: SegmentWriter, store: &Store) -> Result<Option<Segment>, PredictionsError> {
-    match tokio::task::spawn_blocking(move || writer.finish()).await?? {
+    match apart(move || writer.finish()).await? {
         Some(draft) => Ok(Some(draft.store(store).await?)),
         None => Ok(None),
     }

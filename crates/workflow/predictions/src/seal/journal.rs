@@ -5,7 +5,7 @@ use ropewalk_catalog::{CatalogError, query};
 use ropewalk_store::files;
 use ropewalk_types::Timestamp;
 
-use super::Sealed;
+use super::{Sealed, apart};
 use crate::journal::{JournalName, Tail, WriterName, read_journal};
 use crate::segment::{SegmentWriter, segment_register};
 use crate::{PredictionHome, PredictionsError};
@@ -26,12 +26,13 @@ pub(super) async fn journal_seal(
         records.sort_by_key(|record| record.prediction);
         records.dedup_by_key(|record| record.prediction);
         let mut writer = SegmentWriter::create(&scratch)?;
-        for record in &records {
-            writer.push(record)?;
+        let count = records.len() as u64;
+        for record in records {
+            writer.push(&record)?;
         }
-        Ok::<_, PredictionsError>(Some((writer.finish()?, tail, records.len() as u64)))
+        Ok(Some((writer.finish()?, tail, count)))
     };
-    let Some((draft, tail, records)) = tokio::task::spawn_blocking(draft).await?? else { return Ok(Sealed::default()) };
+    let Some((draft, tail, records)) = apart(draft).await? else { return Ok(Sealed::default()) };
     if let Some(draft) = draft {
         let segment = draft.store(&home.store).await?;
         segment_register(&home.catalog, name.to_string(), Arc::new(segment), at).await?;

@@ -2,6 +2,7 @@ use futures::FutureExt as _;
 use ropewalk_catalog::{CatalogError, query};
 use ropewalk_types::Timestamp;
 
+use super::apart;
 use crate::journal::WriterName;
 use crate::reader::{OldRows, old_rows};
 use crate::segment::{SegmentWriter, insert};
@@ -51,14 +52,14 @@ async fn segment_move(
             rows.iter().try_for_each(|row| writer.push(row))?;
             Ok::<_, PredictionsError>(writer)
         };
-        writer = Some(tokio::task::spawn_blocking(write).await??);
+        writer = Some(apart(write).await?);
         match next {
             Some(next) if count < SEGMENT_ROWS => low = next,
             _ => break,
         }
     }
     let Some(writer) = writer else { return Ok(None) };
-    let Some(draft) = tokio::task::spawn_blocking(move || writer.finish()).await?? else { return Ok(None) };
+    let Some(draft) = apart(move || writer.finish()).await? else { return Ok(None) };
     let segment = draft.store(&home.store).await?;
     let list = home.catalog.write(move |connection| {
         async move {
