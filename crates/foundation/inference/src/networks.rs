@@ -13,6 +13,8 @@ mod probe;
 mod refusal;
 mod rules;
 mod scope;
+#[cfg(test)]
+mod specification;
 mod types;
 mod workers;
 

@@ -20,6 +20,13 @@ pub(super) fn operator_rule(node: &NodeProto, scope: &Scope) -> Option<String> {
             "numbers are not turned into BOOL"
         }
         "ArgMax" | "ArgMin" => "of equal values it takes the last, not the first",
+        "Sign" => "it has no zero",
+        "MatMul" if node.input.get(1).is_some_and(|name| scope.rank(name) == Some(1)) => {
+            "a vector on the right leaves a dimension too many"
+        }
+        "ReduceMax" | "ReduceMin" if first_type(node, scope) == Some(ElementType::Bool) => {
+            "of no BOOL at all it gives the wrong value"
+        }
         "Pow" if is_whole(node, scope) && second_is_real(node, scope) => "whole numbers to a real power lose digits",
         "CastLike" => "the type that it casts to is not followed",
         "BitCast" => "bits of 64-bit types are not kept",
