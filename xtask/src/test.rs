@@ -29,15 +29,16 @@ const ON_POSTGRES: [&str; 5] =
 /// Where `Catalog::in_memory` finds a server.
 const CATALOG_VARIABLE: &str = "ROPEWALK_TEST_CATALOG";
 
-/// All tests of the workspace.
-fn everything(nextest: bool) -> Result<Command> {
+/// All tests of the workspace, to be run, or only compiled.
+fn everything(nextest: bool, run: bool) -> Result<Command> {
     let mut everything = cargo();
     everything.current_dir(root()?);
     if nextest {
-        everything.args(["nextest", "run", "--cargo-profile", "release", "--workspace", "--no-fail-fast"]);
+        everything.args(["nextest", "run", "--cargo-profile", "release", "--workspace"]);
     } else {
-        everything.args(["test", "--release", "--workspace", "--no-fail-fast", "--lib", "--bins", "--tests"]);
+        everything.args(["test", "--release", "--workspace", "--lib", "--bins", "--tests"]);
     }
+    everything.arg(if run { "--no-fail-fast" } else { "--no-run" });
     Ok(everything)
 }
 
@@ -48,7 +49,7 @@ fn run_tests(
     services: &Services,
     models: &[zoo::Made],
 ) -> Result<()> {
-    let mut everything = everything(nextest)?;
+    let mut everything = everything(nextest, true)?;
     let mut on_postgres = cargo();
     if nextest {
         // The whole workspace, filtered: another selection would be built anew with other features.
@@ -79,7 +80,7 @@ pub(crate) fn run(filter: Option<&str>) -> Result<()> {
         println!("cargo-nextest is not installed: the same tests run under `cargo test`, which is slower");
     }
     // The processors compile while downloads are waited for.
-    let built = std::thread::spawn(move || carry_out(everything(nextest)?.arg("--no-run")));
+    let built = std::thread::spawn(move || carry_out(&mut everything(nextest, false)?));
     let prepared = prepare();
     built.join().map_err(|_| anyhow!("the build broke off"))??;
     let (python, modules, models) = prepared?;
