@@ -10,24 +10,43 @@ mod old_table;
 mod presence;
 mod sealer;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::LazyLock;
+use std::sync::mpsc::{Sender, channel};
+
+use crate::PredictionsError;
+
 pub(crate) use presence::{writer_begin, writer_end};
 pub(crate) use sealer::{Finished, Sealer};
 
 pub use compaction::{Pruned, prune};
 
-use crate::PredictionsError;
+type Work = Box<dyn FnOnce() + Send>;
 
-/// Runs what fills much memory on a thread that ends with it, and that follows such a thread, in place of one of a pool: the
-/// C library's allocator keeps for each living thread what it once needed, and gives what an ended one had to the next.
+/// The thread of [`apart`], for the life of the process.
+static THREAD: LazyLock<Result<Sender<Work>, String>> = LazyLock::new(|| {
+    let (sender, works) = channel::<Work>();
+    let run = move || works.into_iter().for_each(|work| work());
+    let thread = std::thread::Builder::new().name("prediction-seal".to_owned()).spawn(run);
+    thread.map(|_| sender).map_err(|error| error.to_string())
+});
+
+/// Runs what fills much memory on one thread for all of it, in place of those of a pool: the C library's allocator keeps for
+/// each thread what it once needed.
 async fn apart<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, PredictionsError> + Send + 'static,
 ) -> Result<T, PredictionsError> {
+    let broken = |why: &str| PredictionsError::Broken(format!("the thread that seals: {why}"));
     let (done, waits) = tokio::sync::oneshot::channel();
-    // Who waited for it may be gone.
-    let run = move || drop(done.send(work()));
-    let thread = std::thread::Builder::new().name("prediction-seal".to_owned());
-    thread.spawn(run).map_err(|error| PredictionsError::Broken(format!("cannot start a thread: {error}")))?;
-    waits.await.map_err(|_| PredictionsError::Broken("the thread that seals broke off".to_owned()))?
+    let run = move || {
+        // Who waited for it may be gone; who waits for what broke off hears of it by the lost channel.
+        if let Ok(result) = catch_unwind(AssertUnwindSafe(work)) {
+            drop(done.send(result));
+        }
+    };
+    let thread = THREAD.as_ref().map_err(|error| broken(error))?;
+    thread.send(Box::new(run)).map_err(|_| broken("it is gone"))?;
+    waits.await.map_err(|_| broken("the work broke off"))?
 }
 
 /// What was sealed.

@@ -135,3 +135,12 @@ async fn what_cannot_be_read_is_put_aside_and_what_is_torn_is_told() {
     files::remove_file(&other.path(&home.folder)).unwrap();
     assert_eq!(ids(&home).await, [1, 2]);
 }
+
+#[tokio::test]
+async fn what_seals_has_one_thread_whatever_breaks_off() {
+    let here = || super::apart(|| Ok(std::thread::current().id()));
+    let first = here().await.unwrap();
+    let broken = super::apart::<()>(|| panic!("a rope broke")).await.unwrap_err();
+    assert!(broken.to_string().contains("the work broke off"), "{broken}");
+    assert_eq!(here().await.unwrap(), first);
+}
