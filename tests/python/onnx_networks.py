@@ -66,19 +66,24 @@ def convolution(graph, x, wide, narrow, kernel, stride=1):
                  group=1, kernel_shape=[kernel, kernel], pads=pads, strides=[stride, stride])
 
 
-def torch_resnet18(data, rows):
-    """The shape of ResNet-18 (eight blocks of two convolutions), an eighth as wide."""
-    graph = Graph()
-    x = graph("Relu", convolution(graph, "input", 8, 3, 7, 2))
+def residual(graph, width):
+    """The shape of ResNet-18 (eight blocks of two convolutions) up to its last layer, from `width` to 8 times as wide."""
+    x = graph("Relu", convolution(graph, "input", width, 3, 7, 2))
     x = graph("MaxPool", x, ceil_mode=0, kernel_shape=[3, 3], pads=[1, 1, 1, 1], strides=[2, 2])
-    narrow = 8
-    for wide, first_stride in [(8, 1), (16, 2), (32, 2), (64, 2)]:
+    narrow = width
+    for wide, first_stride in [(width, 1), (2 * width, 2), (4 * width, 2), (8 * width, 2)]:
         for stride in (first_stride, 1):
             inner = graph("Relu", convolution(graph, x, wide, narrow, 3, stride))
             inner = convolution(graph, inner, wide, wide, 3)
             shortcut = x if (stride, narrow) == (1, wide) else convolution(graph, x, wide, narrow, 1, stride)
             x, narrow = graph("Relu", graph("Add", inner, shortcut)), wide
-    x = graph("Flatten", graph("GlobalAveragePool", x), axis=1)
+    return graph("Flatten", graph("GlobalAveragePool", x), axis=1)
+
+
+def torch_resnet18(data, rows):
+    """ResNet-18, an eighth as wide."""
+    graph = Graph()
+    x = residual(graph, 8)
     x = graph("Gemm", x, graph.weight(10, 64), graph.weight(10, scale=0.1), alpha=1.0, beta=1.0, transB=1)
     return graph.model({"input": images(min(rows, 3), 3, 32)}, x, [10])
 

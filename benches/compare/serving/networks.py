@@ -10,7 +10,7 @@ import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[3] / "tests/python"))
 
-from onnx_networks import SEED, Graph, attention, convolution, images, linear  # noqa: E402
+from onnx_networks import SEED, Graph, attention, convolution, images, linear, residual  # noqa: E402
 
 
 def numbers(*shape):
@@ -38,16 +38,7 @@ def cnn(rows):
 def resnet18(rows):
     """ResNet-18 in its own width over 64 x 64 pixels."""
     graph = Graph()
-    x = graph("Relu", convolution(graph, "input", 64, 3, 7, 2))
-    x = graph("MaxPool", x, ceil_mode=0, kernel_shape=[3, 3], pads=[1, 1, 1, 1], strides=[2, 2])
-    narrow = 64
-    for wide, first_stride in [(64, 1), (128, 2), (256, 2), (512, 2)]:
-        for stride in (first_stride, 1):
-            inner = graph("Relu", convolution(graph, x, wide, narrow, 3, stride))
-            inner = convolution(graph, inner, wide, wide, 3)
-            shortcut = x if (stride, narrow) == (1, wide) else convolution(graph, x, wide, narrow, 1, stride)
-            x, narrow = graph("Relu", graph("Add", inner, shortcut)), wide
-    x = graph("Flatten", graph("GlobalAveragePool", x), axis=1)
+    x = residual(graph, 64)
     return graph.model({"input": images(rows, 3, 64)}, linear(graph, x, 512, 10), [10])
 
 
