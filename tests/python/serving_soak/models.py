@@ -1,6 +1,8 @@
 """Models for the soak, the rows that they are asked with, and what onnxruntime answers for them."""
 
 import dataclasses
+import pathlib
+import sys
 
 import mlflow
 import numpy as np
@@ -8,9 +10,16 @@ import onnx
 import onnxruntime
 from mlflow.models.signature import ModelSignature
 from mlflow.types.schema import ColSpec, Schema
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 from skl2onnx import to_onnx
 from sklearn.ensemble import RandomForestClassifier
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+from onnx_graphs import columns_of, graph_of  # noqa: E402
+
+#: Beside the main domain.
+ML = [("ai.onnx.ml", 3)]
 
 #: Rows that requests are taken from.
 ROWS = 32
@@ -43,21 +52,6 @@ class Model:
     is_table: bool = False
 
 
-def graph_of(name, nodes, inputs, outputs, constants=()):
-    value = helper.make_tensor_value_info
-    graph = helper.make_graph(
-        nodes,
-        name,
-        [value(key, kind, shape) for key, kind, shape in inputs],
-        [value(key, kind, shape) for key, kind, shape in outputs],
-        [numpy_helper.from_array(array, key) for key, array in dict(constants).items()],
-    )
-    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)]
-    model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
-    onnx.checker.check_model(model)
-    return model
-
-
 def answers(model, inputs):
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     return dict(zip([one.name for one in session.get_outputs()], session.run(None, inputs), strict=True))
@@ -70,7 +64,7 @@ def line(factor):
         "LinearRegressor", ["x"], ["y"], domain="ai.onnx.ml", coefficients=coefficients, intercepts=[factor], targets=1
     )
     shape = ["batch", 4]
-    return graph_of("line", [node], [("x", TensorProto.FLOAT, shape)], [("y", TensorProto.FLOAT, ["batch", 1])])
+    return graph_of("line", [node], [("x", TensorProto.FLOAT, shape)], [("y", TensorProto.FLOAT, ["batch", 1])], domains=ML)
 
 
 def trees(rng):
@@ -97,19 +91,7 @@ def network(rng):
     ]
     constants = {"filters": weights(8, 1, 3, 3), "w1": weights(800, 128), "b1": weights(128), "w2": weights(128, 4), "b2": weights(4)}
     inputs = [("x", TensorProto.FLOAT, ["batch", 1, 12, 12])]
-    return graph_of("network", nodes, inputs, [("p", TensorProto.FLOAT, ["batch", 4])], constants)
-
-
-def table():
-    """A text, a whole number and a number: the text comes back, the numbers in a sum."""
-    nodes = [
-        helper.make_node("Identity", ["name"], ["same"]),
-        helper.make_node("Cast", ["count"], ["count_f"], to=TensorProto.FLOAT),
-        helper.make_node("Add", ["count_f", "amount"], ["sum"]),
-    ]
-    column = ["batch", 1]
-    inputs = [("name", TensorProto.STRING, column), ("count", TensorProto.INT64, column), ("amount", TensorProto.FLOAT, column)]
-    return graph_of("table", nodes, inputs, [("same", TensorProto.STRING, column), ("sum", TensorProto.FLOAT, column)])
+    return graph_of("network", nodes, inputs, [("p", TensorProto.FLOAT, ["batch", 4])], constants, ML)
 
 
 def place(folder, name, model):
@@ -143,7 +125,7 @@ def make(folder):
         "guest": (line(5.0), four, {}),
         "trees": (trees(rng), {"X": rng.normal(size=(ROWS, 6)).astype(np.float32)}, {}),
         "network": (network(rng), {"x": rng.normal(size=(ROWS, 1, 12, 12)).astype(np.float32)}, {"tolerance": 1e-4}),
-        "table": (table(), columns(rng), {"is_table": True}),
+        "table": (columns_of("table"), columns(rng), {"is_table": True}),
     }
     for name, (graph, inputs, more) in single.items():
         place(folder, name, graph)

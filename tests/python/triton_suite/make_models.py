@@ -16,7 +16,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-OPSET, IR = 17, 8
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from onnx_graphs import OPSET, columns_of, graph_of  # noqa: E402
 
 
 def write(folder, name, model, inputs):
@@ -40,19 +42,6 @@ def iris(folder):
     write(folder, "iris", graph, {"X": features[::10]})
 
 
-def graph_of(name, nodes, inputs, outputs):
-    value = helper.make_tensor_value_info
-    graph = helper.make_graph(
-        nodes,
-        name,
-        [value(key, kind, shape) for key, kind, shape in inputs],
-        [value(key, kind, shape) for key, kind, shape in outputs],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR)
-    onnx.checker.check_model(model)
-    return model
-
-
 def wide(folder):
     """Rows of 1000 numbers and their doubles: what is large enough to be compressed."""
     nodes = [helper.make_node("Add", ["x", "x"], ["y"])]
@@ -71,20 +60,12 @@ def text(folder):
 
 def mixed(folder):
     """A text, a whole number and two numbers: each comes back, the numbers in a sum."""
-    nodes = [
-        helper.make_node("Identity", ["name"], ["same"]),
-        helper.make_node("Cast", ["count"], ["count_f"], to=TensorProto.FLOAT),
-        helper.make_node("Add", ["count_f", "amount"], ["sum"]),
-    ]
-    column = ["batch", 1]
-    inputs = [("name", TensorProto.STRING, column), ("count", TensorProto.INT64, column), ("amount", TensorProto.FLOAT, column)]
-    outputs = [("same", TensorProto.STRING, column), ("sum", TensorProto.FLOAT, column)]
     given = {
         "name": np.array([["x"], ["y"]], dtype=object),
         "count": np.array([[1], [-2]], dtype=np.int64),
         "amount": np.array([[0.5], [4.25]], dtype=np.float32),
     }
-    write(folder, "mixed", graph_of("mixed", nodes, inputs, outputs), given)
+    write(folder, "mixed", columns_of("mixed"), given)
 
 
 #: What the protocol calls each type whose numbers come back as they were, in the model `identity_TYPE`.
