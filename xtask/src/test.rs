@@ -34,10 +34,12 @@ fn everything(nextest: bool, run: bool) -> Result<Command> {
     let mut everything = cargo();
     everything.current_dir(root()?);
     if nextest {
-        everything.args(["nextest", "run", "--cargo-profile", "release", "--workspace"]);
+        everything.args(["nextest", "run", "--cargo-profile", "release"]);
     } else {
-        everything.args(["test", "--release", "--workspace", "--lib", "--bins", "--tests"]);
+        everything.args(["test", "--release"]);
     }
+    // The examples are for benches/compare; that they compile is seen by clippy.
+    everything.args(["--workspace", "--lib", "--bins", "--tests"]);
     everything.arg(if run { "--no-fail-fast" } else { "--no-run" });
     Ok(everything)
 }
@@ -55,6 +57,7 @@ fn run_tests(
         // The whole workspace, filtered: another selection would be built anew with other features.
         let packages = ON_POSTGRES.map(|package| format!("package({package})")).join(" + ");
         on_postgres.args(["nextest", "run", "--cargo-profile", "release", "--workspace", "--no-fail-fast"]);
+        on_postgres.args(["--lib", "--bins", "--tests"]);
         // What somebody picks need not be among these; without a filter no test at all is a fault of ours.
         on_postgres
             .args(["--no-tests", if filter.is_some() { "pass" } else { "fail" }, "--filterset"])

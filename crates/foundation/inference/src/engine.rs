@@ -104,6 +104,13 @@ pub trait Engine: Send + Sync + Debug {
     /// Whether it takes this kind of definition at all.
     fn takes(&self, source: &ModelSource) -> bool;
 
+    /// Whether it is here and was measured to be faster at such a model than those that are tried before it: then it comes
+    /// first where no engine is asked for. Blocks.
+    fn suits(&self, source: &ModelSource) -> bool {
+        let _ = source;
+        false
+    }
+
     /// Reads and checks a model; what loads can be evaluated, and what cannot be is refused here. Blocks.
     ///
     /// # Errors

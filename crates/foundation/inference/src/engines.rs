@@ -24,8 +24,9 @@ impl Engines {
         &self.engines
     }
 
-    /// Loads a model with the engine that is asked for, or else with the first that takes it. One that lies in an MLflow
-    /// folder with an input example must answer it, as it is said there if it is said. Blocks.
+    /// Loads a model with the engine that is asked for, or else with the first that takes it: those first that suit it
+    /// ([`Engine::suits`]). One that lies in an MLflow folder with an input example must answer it, as it is said there if it
+    /// is said. Blocks.
     ///
     /// # Errors
     /// What the engine that was asked for says; or what the first says that takes this kind of model, if none can.
@@ -35,13 +36,17 @@ impl Engines {
         wanted: Option<EngineName>,
         options: &LoadOptions,
     ) -> Result<Arc<dyn Model>, InferenceError> {
+        let named = |engine: &&Arc<dyn Engine>| wanted.is_none_or(|wanted| engine.name() == wanted);
+        let engines = || self.engines.iter().filter(named).filter(|engine| engine.takes(source));
+        let load = |engine: &Arc<dyn Engine>| engine.load(source, options).and_then(|model| agreeing(model, source));
+        // Whatever one says that was only preferred: the others are asked in their order, and it among them.
+        let suited = engines().filter(|engine| wanted.is_none() && engine.suits(source));
+        if let Some(model) = suited.map(load).find_map(Result::ok) {
+            return Ok(model);
+        }
         let mut refusal = None;
-        for engine in self.engines.iter().filter(|engine| wanted.is_none_or(|wanted| engine.name() == wanted)) {
-            if !engine.takes(source) {
-                continue;
-            }
-            let loaded = engine.load(source, options).and_then(|model| agreeing(model, source));
-            match loaded {
+        for engine in engines() {
+            match load(engine) {
                 Ok(model) => return Ok(model),
                 // What one cannot evaluate, or evaluates to something else, another may; what is damaged is so for all.
                 Err(

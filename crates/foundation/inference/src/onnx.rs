@@ -6,9 +6,11 @@
 mod builder;
 mod decode;
 mod messages;
+mod outline;
 mod tensor;
 
 pub use builder::{Attribute, AttributeValue, GraphBuilder};
 pub use decode::decode_model;
 pub use messages::*;
+pub(crate) use outline::uses_any;
 pub use tensor::{element_type_of, onnx_type_of, tensor_from_proto, tensor_to_proto};

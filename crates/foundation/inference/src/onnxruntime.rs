@@ -13,9 +13,12 @@ mod wire;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use crate::{Engine, EngineName, InferenceError, LoadOptions, Model, ModelSource};
+use crate::{Engine, EngineName, InferenceError, LoadOptions, Model, ModelSource, onnx};
 use library::Library;
 use model::OnnxRuntimeModel;
+
+/// Operators whose loops in the library were measured to be 1.7 to 4 times as fast as the embedded engine's: `docs/benchmarks.md`.
+const SUITING: [&str; 6] = ["Conv", "ConvTranspose", "ConvInteger", "LSTM", "GRU", "RNN"];
 
 /// Where the library of ONNX Runtime is looked for. The first that loads is taken.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -60,6 +63,12 @@ impl Engine for OnnxRuntimeEngine {
 
     fn takes(&self, source: &ModelSource) -> bool {
         matches!(source, ModelSource::Onnx { .. })
+    }
+
+    fn suits(&self, source: &ModelSource) -> bool {
+        // The library is looked for only for a model that gains by it.
+        let gains = |bytes| onnx::uses_any(bytes, &SUITING).unwrap_or(false);
+        matches!(source, ModelSource::Onnx { bytes, .. } if gains(bytes)) && self.library().is_ok()
     }
 
     fn load(&self, source: &ModelSource, options: &LoadOptions) -> Result<Arc<dyn Model>, InferenceError> {

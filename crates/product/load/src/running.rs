@@ -8,8 +8,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::client::{Client, Failed};
+use crate::pacing::Pacer;
 use crate::report::{LoadReport, Seen};
-use crate::{Endpoint, LoadError, LoadRequests, pacing};
+use crate::{Endpoint, LoadError, LoadRequests};
 
 /// A client whose request failed waits so long before the next, so that a refusing server is not the only thing measured.
 const AFTER_FAILURE: Duration = Duration::from_millis(1);
@@ -19,7 +20,7 @@ const ASSEMBLY: Duration = Duration::from_millis(5);
 /// How an endpoint is loaded.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LoadPlan {
-    /// Clients that send at once, one request each. With a rate, each is a thread.
+    /// Clients that send at once, one request each.
     pub concurrency: usize,
     /// For how long it is loaded before it is measured, in the same way.
     pub warm_up: Duration,
@@ -91,17 +92,16 @@ pub async fn load(
     Ok(report(&shared, first, &all, interrupted))
 }
 
-/// How many clients each thread has. Who keeps to a rate sleeps to the microsecond, and cannot do so for others.
+/// How many clients each thread has: a thread for each core, so that no client waits for another's turn.
 fn crews(plan: LoadPlan) -> Vec<usize> {
     let clients = plan.concurrency.max(1);
     let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let threads = if plan.rate.is_some() { clients } else { clients.min(cores) };
+    let threads = clients.min(cores);
     (0..threads).map(|place| clients / threads + usize::from(place < clients % threads)).collect()
 }
 
 impl Crew {
     fn work(self) -> Seen {
-        pacing::be_precise();
         let mut all = Seen::new();
         match Builder::new_current_thread().enable_all().build() {
             Err(error) => all.failed(Failed::new("client", error.to_string())),
@@ -151,10 +151,10 @@ async fn client(
 
 async fn asks(shared: &Shared, mut client: Client, first: Instant, seen: &mut Seen) {
     let (counted, has_rate) = (first + shared.plan.warm_up, shared.plan.rate.is_some());
-    let mut free = first;
+    let (mut pacer, mut free) = (Pacer::new(), first);
     while let Some((number, due)) = shared.next(first) {
         let Some(request) = shared.requests.at(number) else { return };
-        pacing::until(due).await;
+        pacer.until(due).await;
         let sent = Instant::now();
         let result = client.send(&request.body).await;
         let is_counted = (if has_rate { due } else { sent }) >= counted;

@@ -18,12 +18,17 @@ const DEPTH_LIMIT: u32 = 100;
 /// [`InferenceError::TooLarge`] over 1 GiB or 262,144 nodes, attributes, constants and declarations together,
 /// [`InferenceError::Malformed`] if the bytes are no `ModelProto`.
 pub fn decode_model(bytes: &[u8]) -> Result<ModelProto, InferenceError> {
+    check(bytes)?;
+    ModelProto::decode(bytes).map_err(|error| malformed(&error))
+}
+
+/// Whether a model may be decoded, with the errors of [`decode_model`].
+pub(super) fn check(bytes: &[u8]) -> Result<(), InferenceError> {
     let size = bytes.len() as u64;
     if size > MODEL_BYTES_LIMIT {
         return Err(InferenceError::TooLarge { what: "model in bytes".into(), size, limit: MODEL_BYTES_LIMIT });
     }
-    count_messages(bytes, Kind::Model, 0, &mut 0)?;
-    ModelProto::decode(bytes).map_err(|error| malformed(&error))
+    count_messages(bytes, Kind::Model, 0, &mut 0)
 }
 
 fn malformed(error: &impl ToString) -> InferenceError {

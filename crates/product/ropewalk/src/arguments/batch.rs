@@ -35,7 +35,7 @@ pub(crate) struct Predict {
     /// Threads that score; by default as many as there are cores
     #[arg(long, short, value_name = "N")]
     pub(crate) jobs: Option<NonZeroUsize>,
-    /// The engine: embedded, onnxruntime or python; by default the first that takes the model
+    /// The engine: embedded, onnxruntime or python; by default the one that suits the model
     #[arg(long)]
     pub(crate) engine: Option<EngineName>,
     /// Score again what was made already by the same model of the same input

@@ -57,12 +57,15 @@ fn tell(format: Format, server: &ModelServer) {
         terminal::say(&printable(&format!("note: {note}")));
     }
     let server = server.server();
-    let models: Vec<String> = server.models().iter().map(|model| format!("{}/{}", model.name, model.version)).collect();
+    let models = server.models();
+    let named = models.iter().map(|model| (format!("{}/{}", model.name, model.version), model.engine.as_str()));
     if format == Format::Json {
+        let (models, engines): (Vec<String>, Vec<&str>) = named.unzip();
         return output::json(&json!({
-            "rest_url": server.rest_url(), "grpc_url": server.grpc_url(), "models": models,
+            "rest_url": server.rest_url(), "grpc_url": server.grpc_url(), "models": models, "engines": engines,
         }));
     }
+    let models: Vec<String> = named.map(|(model, engine)| format!("{model} ({engine})")).collect();
     terminal::say(&format!(
         "serving {}",
         if models.is_empty() { "no model yet".to_owned() } else { models.join(", ") }

@@ -5,8 +5,8 @@ use std::time::Instant;
 use bytes::Bytes;
 use ropewalk_inference::onnx::{Attribute, GraphBuilder};
 use ropewalk_inference::{
-    Engine, EngineName, InferenceError, LoadOptions, Model, ModelSource, NamedTensor, OnnxRuntimeEngine,
-    OnnxRuntimeSearch, Tensor, TensorData,
+    EmbeddedEngine, Engine, EngineName, Engines, InferenceError, LoadOptions, Model, ModelSource, NamedTensor,
+    OnnxRuntimeEngine, OnnxRuntimeSearch, Tensor, TensorData,
 };
 use ropewalk_types::{Diagnose, ElementType};
 
@@ -66,6 +66,32 @@ fn a_request_is_checked_before_the_library_sees_it() {
     assert!(error.to_string().contains("found FP32[1, 77]"), "{error}");
     assert!(refusal(Tensor::new(vec![1, 4], vec![0_i64; 4]).unwrap()).to_string().contains("found INT64[1, 4]"));
     assert!(model.predict(&[]).unwrap_err().to_string().ends_with("found nothing"));
+}
+
+fn convolution(kernel: &str) -> Vec<u8> {
+    let weights = Tensor::new(vec![1, 1, 2, 2], vec![0.5_f32; 4]).unwrap();
+    GraphBuilder::new("convolution")
+        .opset("", 16)
+        .initializer("weights", &weights)
+        .input("x", ElementType::Fp32, &[-1, 1, 4, 4])
+        .node("", "Conv", &["x", kernel], &["y"], vec![])
+        .output("y", ElementType::Fp32, &[-1, 1, 3, 3])
+        .encode()
+}
+
+#[test]
+fn convolutions_come_here_unless_another_engine_is_asked_for() {
+    let engines = Engines::new(vec![Arc::new(EmbeddedEngine), Arc::new(engine())]);
+    let load = |bytes: Vec<u8>, wanted| {
+        engines.load(&Bytes::from(bytes).into(), wanted, &LoadOptions::default()).map(|model| model.engine())
+    };
+    assert_eq!(load(convolution("weights"), None).unwrap(), EngineName::OnnxRuntime);
+    assert_eq!(load(convolution("weights"), Some(EngineName::Embedded)).unwrap(), EngineName::Embedded);
+    assert_eq!(load(passing(ElementType::Fp32), None).unwrap(), EngineName::Embedded);
+    // What it cannot load is told by the engine that comes first by itself.
+    let error = load(convolution("absent"), None).unwrap_err();
+    let embedded = load(convolution("absent"), Some(EngineName::Embedded)).unwrap_err();
+    assert_eq!(error.to_string(), embedded.to_string());
 }
 
 fn passing(element_type: ElementType) -> Vec<u8> {
