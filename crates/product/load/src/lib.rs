@@ -3,8 +3,8 @@
 //! [`Endpoint::requests`] makes the requests, of the model's metadata, a body or a table, and sees whether the first is
 //! answered; [`load`] sends them from several clients at once and tells throughput, latency and errors. With a rate, latency
 //! counts from the moment at which a request was due, not only from when a client was free to send it: a server that stalls
-//! cannot hide what waited meanwhile ("coordinated omission"). Each client then is a thread that sleeps by the kernel's own
-//! timer, and how late it was by its own fault is told beside it. This crate prints nothing.
+//! cannot hide what waited meanwhile ("coordinated omission"). Clients then wait by the kernel's own timers, and how late they
+//! were by their own fault is told beside it. This crate prints nothing.
 
 mod address;
 mod client;

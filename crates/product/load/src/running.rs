@@ -92,7 +92,7 @@ pub async fn load(
     Ok(report(&shared, first, &all, interrupted))
 }
 
-/// How many clients each thread has: a thread for each core, so that no client waits for another's turn.
+/// How many clients each thread has: there is a thread for each core.
 fn crews(plan: LoadPlan) -> Vec<usize> {
     let clients = plan.concurrency.max(1);
     let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -151,7 +151,7 @@ async fn client(
 
 async fn asks(shared: &Shared, mut client: Client, first: Instant, seen: &mut Seen) {
     let (counted, has_rate) = (first + shared.plan.warm_up, shared.plan.rate.is_some());
-    let (mut pacer, mut free) = (Pacer::new(), first);
+    let (pacer, mut free) = (if has_rate { Pacer::precise() } else { Pacer::default() }, first);
     while let Some((number, due)) = shared.next(first) {
         let Some(request) = shared.requests.at(number) else { return };
         pacer.until(due).await;

@@ -9,7 +9,7 @@ mod name;
 mod read;
 
 pub(crate) use name::{JournalName, WriterName, list_journals, list_writers};
-pub(crate) use read::{Frames, Tail, read_journal};
+pub(crate) use read::{Frames, Sorted, Tail, record_at};
 
 /// First bytes of a journal: what it is, and of which version (4 bytes, little-endian).
 pub(crate) const MARK: [u8; 8] = *b"RWPJ\x01\0\0\0";
@@ -22,12 +22,15 @@ pub(crate) fn is_other_version(mark: &[u8]) -> bool {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::path::Path;
+
     use proptest::prelude::*;
     use ropewalk_store::files::{self, AppendFile};
     use ropewalk_types::PredictionId;
 
     use super::frame::{FrameHead, push_frame};
     use super::*;
+    use crate::PredictionsError;
     use crate::record::StoredRecord;
 
     /// Appends the frame of a record.
@@ -54,6 +57,12 @@ pub(crate) mod tests {
         (bytes, ends)
     }
 
+    /// What is sealed of a journal, and what is behind it.
+    fn read_journal(path: &Path) -> Result<Option<(Vec<StoredRecord>, Tail)>, PredictionsError> {
+        let Some((records, tail)) = Sorted::open(path)? else { return Ok(None) };
+        Ok(Some((records.collect::<Result<_, _>>()?, tail)))
+    }
+
     fn texts() -> impl Strategy<Value = Option<String>> {
         proptest::option::of(".{0,40}")
     }
@@ -71,11 +80,15 @@ pub(crate) mod tests {
 
     proptest! {
         #[test]
-        fn records_read_back_as_they_were(records in proptest::collection::vec(any_record(), 0..6)) {
+        fn records_read_back_in_order_as_they_were(records in proptest::collection::vec(any_record(), 0..6)) {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("journal");
             AppendFile::create(&path).unwrap().append(&journal(&records).0).unwrap();
-            prop_assert_eq!(read_journal(&path).unwrap(), Some((records, Tail::Whole)));
+            // In the order of ids, of which each counts once.
+            let mut sorted = records;
+            sorted.sort_by_key(|record| record.prediction);
+            sorted.dedup_by_key(|record| record.prediction);
+            prop_assert_eq!(read_journal(&path).unwrap(), Some((sorted, Tail::Whole)));
         }
     }
 

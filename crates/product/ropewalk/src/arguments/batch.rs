@@ -117,6 +117,6 @@ fn seconds(text: &str) -> Result<Duration, String> {
 }
 
 fn rate(text: &str) -> Result<f64, String> {
-    let rate = text.parse::<f64>().ok().filter(|rate| *rate > 0.0 && *rate <= 1e7);
-    rate.ok_or_else(|| "give requests a second, above 0".to_owned())
+    let rate = text.parse::<f64>().ok().filter(|rate| (1e-3..=1e7).contains(rate));
+    rate.ok_or_else(|| "give requests a second, from 0.001 to 10000000".to_owned())
 }

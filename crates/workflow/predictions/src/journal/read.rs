@@ -1,7 +1,9 @@
-use std::io::{BufReader, Read};
+use std::fs::File;
+use std::io::{BufReader, Read, Seek as _, SeekFrom};
 use std::path::Path;
 
 use ropewalk_store::files;
+use ropewalk_types::PredictionId;
 
 use super::frame::{LONGEST, PREFIX, parse, prefix};
 use super::{MARK, is_other_version};
@@ -86,30 +88,69 @@ impl<R: Read> Frames<R> {
     }
 }
 
-/// All records of the journal at `path`, in the order in which they were written, and what is behind them.
-///
-/// None where there is no such file. It holds the whole journal in memory, whose size is bounded where it is written.
-pub(crate) fn read_journal(path: &Path) -> Result<Option<(Vec<StoredRecord>, Tail)>, PredictionsError> {
-    let file = match files::open(path) {
-        Err(error) if error.is_not_found() => return Ok(None),
-        opened => opened?,
-    };
-    let failed = |source| PredictionsError::Broken(format!("cannot read `{}`: {source}", path.display()));
-    let mut frames = match Frames::begin(BufReader::new(file)).map_err(failed)? {
-        Ok(frames) => frames,
-        Err(mark) if MARK.starts_with(&mark) => {
-            let bytes = mark.len() as u64;
-            return Ok(Some((Vec::new(), if bytes == 0 { Tail::Whole } else { Tail::Torn { bytes } })));
-        }
-        Err(mark) if is_other_version(&mark) => return Err(PredictionsError::OtherVersion(path.to_owned())),
-        Err(_) => return Ok(Some((Vec::new(), Tail::Damaged { bytes: files::size(path)? }))),
-    };
-    let mut records = Vec::new();
-    loop {
-        match frames.next() {
-            Ok(Some(found)) => records.push(found.record),
-            Ok(None) => return Ok(Some((records, frames.tail()))),
-            Err(error) => return Err(failed(error)),
-        }
+/// The records of one journal in the order of their ids, each once: in memory is where they lie, not what they are.
+pub(crate) struct Sorted {
+    file: File,
+    places: std::vec::IntoIter<(PredictionId, u64)>,
+}
+
+impl Sorted {
+    /// Finds the records of the journal at `path`, to which nobody appends any more, and what is behind them. Of several with one
+    /// id the first that was written counts.
+    ///
+    /// None where there is no such file.
+    pub(crate) fn open(path: &Path) -> Result<Option<(Self, Tail)>, PredictionsError> {
+        let file = match files::open(path) {
+            Err(error) if error.is_not_found() => return Ok(None),
+            opened => opened?,
+        };
+        let failed = |source| PredictionsError::Broken(format!("cannot read `{}`: {source}", path.display()));
+        let mut places = Vec::new();
+        let tail = match Frames::begin(BufReader::new(&file)).map_err(failed)? {
+            Ok(mut frames) => {
+                while let Some(found) = frames.next().map_err(failed)? {
+                    places.push((found.record.prediction, found.offset));
+                }
+                frames.tail()
+            }
+            Err(mark) if MARK.starts_with(&mark) => {
+                let bytes = mark.len() as u64;
+                if bytes == 0 { Tail::Whole } else { Tail::Torn { bytes } }
+            }
+            Err(mark) if is_other_version(&mark) => return Err(PredictionsError::OtherVersion(path.to_owned())),
+            Err(_) => Tail::Damaged { bytes: files::size(path)? },
+        };
+        places.sort_unstable();
+        places.dedup_by_key(|(prediction, _)| *prediction);
+        Ok(Some((Self { file, places: places.into_iter() }, tail)))
     }
+}
+
+impl Iterator for Sorted {
+    type Item = Result<StoredRecord, PredictionsError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (prediction, offset) = self.places.next()?;
+        Some(record_at(&self.file, prediction, offset))
+    }
+}
+
+/// The record `prediction`, whose frame begins at `offset`.
+pub(crate) fn record_at(
+    mut file: &File,
+    prediction: PredictionId,
+    offset: u64,
+) -> Result<StoredRecord, PredictionsError> {
+    let damaged = |problem: String| PredictionsError::DamagedRecord { prediction: prediction.to_string(), problem };
+    let mut read = || {
+        file.seek(SeekFrom::Start(offset))?;
+        let mut head = [0; PREFIX];
+        file.read_exact(&mut head)?;
+        let (length, checksum) = prefix(head);
+        let mut body = vec![0; length.min(LONGEST)];
+        file.read_exact(&mut body)?;
+        Ok::<_, std::io::Error>(parse(&body, checksum))
+    };
+    let record = read().map_err(|problem| damaged(problem.to_string()))?;
+    record.ok_or_else(|| damaged("its journal changed while it was read".to_owned()))
 }

@@ -6,7 +6,7 @@ use ropewalk_store::files;
 use ropewalk_types::Timestamp;
 
 use super::{Sealed, apart};
-use crate::journal::{JournalName, Tail, WriterName, read_journal};
+use crate::journal::{JournalName, Sorted, Tail, WriterName};
 use crate::segment::{SegmentWriter, segment_register};
 use crate::{PredictionHome, PredictionsError};
 
@@ -22,13 +22,12 @@ pub(super) async fn journal_seal(
 ) -> Result<Sealed, PredictionsError> {
     let (path, scratch) = (name.path(&home.folder), sealer.scratch(&home.folder).join(name.to_string()));
     let draft = move || {
-        let Some((mut records, tail)) = read_journal(&path)? else { return Ok(None) };
-        records.sort_by_key(|record| record.prediction);
-        records.dedup_by_key(|record| record.prediction);
+        let Some((records, tail)) = Sorted::open(&path)? else { return Ok(None) };
         let mut writer = SegmentWriter::create(&scratch)?;
-        let count = records.len() as u64;
+        let mut count = 0;
         for record in records {
-            writer.push(&record)?;
+            writer.push(&record?)?;
+            count += 1;
         }
         Ok(Some((writer.finish()?, tail, count)))
     };
