@@ -9,7 +9,7 @@ use axum::response::Response;
 use super::{body, compression, request, response};
 use crate::classification::Labels;
 use crate::codec::encoded_length;
-use crate::context::context;
+use crate::context::{came_with, context};
 use crate::{OpenInference, ProtocolError, off_reactor};
 
 /// Length of the JSON with which a body with binary tensors begins.
@@ -35,8 +35,7 @@ pub(super) async fn infer(
     let read = off_reactor(length, move || request::read(&body, header_length, &input_signature));
     let (mut request, mut form) = read.await?;
     let reading = began.elapsed();
-    request.context.client = context.client;
-    request.context.labels = context.labels;
+    came_with(&mut request.context, context);
     let answer = host.infer(model, version, request).await?;
     form.set_labels(|output| Labels::of(host, model, answer.version, output));
     let length = answer.outputs.iter().map(|output| encoded_length(&output.tensor.data)).sum();

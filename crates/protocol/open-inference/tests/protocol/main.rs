@@ -1,6 +1,7 @@
 //! Both sides of the protocol, asked as clients ask, with a model made for the test.
 #![expect(clippy::unwrap_used, reason = "tests may")]
 
+mod deadlines;
 mod grpc;
 mod grpc_extensions;
 mod rest;
