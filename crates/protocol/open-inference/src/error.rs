@@ -11,6 +11,7 @@ use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 
 use crate::TensorError;
+use crate::grpc::carried;
 
 /// When to come again, where nobody knows better.
 const RETRY: Duration = Duration::from_secs(1);
@@ -232,7 +233,7 @@ impl IntoResponse for ProtocolError {
 
 impl From<ProtocolError> for Status {
     fn from(error: ProtocolError) -> Self {
-        let mut status = Self::new(error.grpc_code(), error.to_string());
+        let mut status = Self::new(error.grpc_code(), carried(error.to_string()));
         if let Some(wait) = error.retry_after() {
             // What gRPC's clients heed (proposal A6, "Pushback").
             let wait = MetadataValue::from(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));

@@ -4,6 +4,7 @@ mod bounded;
 mod compression;
 mod describe;
 mod health;
+mod message;
 mod operations;
 mod reflection;
 mod request;
@@ -28,6 +29,7 @@ use ropewalk_serving::RequestContext;
 pub use compression::AsAsked;
 pub(crate) use health::health_service;
 pub use health::{HealthServer, HealthService};
+pub(crate) use message::carried;
 pub use proto::grpc_inference_service_server::GrpcInferenceServiceServer as GrpcServer;
 pub(crate) use reflection::add_reflection;
 #[cfg(any(test, fuzzing))]
