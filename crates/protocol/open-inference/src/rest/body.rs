@@ -1,4 +1,5 @@
 use std::error::Error;
+use std::io;
 
 use axum::body::{Body, to_bytes};
 use axum::http::HeaderMap;
@@ -14,16 +15,25 @@ pub(super) async fn read(headers: &HeaderMap, body: Body, limits: &ProtocolLimit
     let encoding = compression::of_request(headers)?;
     let limit = limits.message_bytes;
     let body = timeout(limits.body_time, to_bytes(body, limit)).await;
-    let body = body.map_err(|_| ProtocolError::Slow(limits.body_time))?.map_err(|problem| {
-        if problem.source().is_some_and(<dyn Error>::is::<LengthLimitError>) {
-            ProtocolError::TooLarge { limit }
-        } else {
-            ProtocolError::malformed(&problem)
-        }
-    })?;
+    let body = body.map_err(|_| ProtocolError::Slow(limits.body_time))?.map_err(|problem| broken(&problem, limits))?;
     match encoding {
         None => Ok(body),
         // A body can grow by a thousand times, so its length says little about the work.
         Some(encoding) => off_reactor(usize::MAX, move || encoding.decompress(&body, limit)).await,
     }
+}
+
+/// Why a body was not read. Who listens may give it up before we do, in the same time.
+fn broken(problem: &(dyn Error + 'static), limits: &ProtocolLimits) -> ProtocolError {
+    let mut cause = Some(problem);
+    while let Some(error) = cause {
+        if error.is::<LengthLimitError>() {
+            return ProtocolError::TooLarge { limit: limits.message_bytes };
+        }
+        if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::TimedOut) {
+            return ProtocolError::Slow(limits.body_time);
+        }
+        cause = error.source();
+    }
+    ProtocolError::malformed(&problem)
 }
