@@ -27,13 +27,18 @@ pub(super) async fn infer(
     let host = &server.host;
     let signature = host.signature(model, version)?;
     let header_length = request::header_length(&parts.headers)?;
-    let body = body::read(&parts.headers, body, &server.limits).await?;
+    let (body, room) = body::read(server, &parts.headers, body).await?;
     let context = context(&parts.headers, &parts.extensions, &host.watched_labels());
     let length = body.len();
     let began = Instant::now();
     let input_signature = Arc::clone(&signature);
-    let read = off_reactor(length, move || request::read(&body, header_length, &input_signature));
-    let (mut request, mut form) = read.await?;
+    let read = off_reactor(length, move || {
+        let (request, form) = request::read(&body, header_length, &input_signature)?;
+        // Given back from here, so that it is held also where the client has gone away meanwhile.
+        Ok((request, form, room))
+    });
+    // What was read of the body takes as much as the body did, until it is answered.
+    let (mut request, mut form, _room) = read.await?;
     let reading = began.elapsed();
     came_with(&mut request.context, context);
     let answer = host.infer(model, version, request).await?;

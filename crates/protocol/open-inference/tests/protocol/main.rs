@@ -6,5 +6,6 @@ mod grpc;
 mod grpc_extensions;
 mod rest;
 mod rest_extensions;
+mod rest_memory;
 mod rest_mistakes;
 mod world;
