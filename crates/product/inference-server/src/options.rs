@@ -80,6 +80,7 @@ impl ServerOptions {
             message_bytes: self.limits.body_bytes,
             body_time: Duration::from_secs(self.limits.body_seconds),
             requests: self.limits.requests,
+            memory_bytes: self.limits.memory_bytes,
         }
     }
 
@@ -120,6 +121,14 @@ mod tests {
         assert!(options.check().is_ok());
         options.host = IpAddr::from([0, 0, 0, 0]);
         assert!(matches!(options.check(), Err(InferenceServerError::CredentialsAbsent(_))));
+    }
+
+    #[test]
+    fn the_protocol_has_the_limits_that_are_set() {
+        let mut serve = Serve::default();
+        (serve.limits.body_bytes, serve.limits.memory_bytes, serve.limits.requests) = (1, 2, 3);
+        let limits = ServerOptions::of(&serve, &Environment::new()).expect("options").protocol_limits();
+        assert_eq!((limits.message_bytes, limits.memory_bytes, limits.requests), (1, 2, 3));
     }
 
     #[test]

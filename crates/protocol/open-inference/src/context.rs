@@ -75,12 +75,11 @@ pub(crate) fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
     }
 }
 
-/// The shorter of two times, where there are two.
-pub(crate) fn shorter(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
-    match (one, other) {
-        (Some(one), Some(other)) => Some(one.min(other)),
-        (one, other) => one.or(other),
-    }
+/// Adds what came with the call to what a request says itself: its priority and timeout stay.
+pub(crate) fn came_with(said: &mut RequestContext, call: RequestContext) {
+    said.client = call.client;
+    said.labels = call.labels;
+    said.deadline = call.deadline;
 }
 
 #[cfg(test)]
@@ -120,10 +119,20 @@ mod tests {
     }
 
     #[test]
-    fn the_shorter_time_holds() {
+    fn a_calls_deadline_is_no_timeout_that_was_asked_for() {
         let (one, two) = (Duration::from_secs(1), Duration::from_secs(2));
-        assert_eq!(shorter(Some(two), Some(one)), Some(one));
-        assert_eq!((shorter(None, Some(two)), shorter(Some(one), None)), (Some(two), Some(one)));
+        let call = RequestContext { client: Some("ann".into()), deadline: Some(two), ..RequestContext::default() };
+        let mut said = RequestContext { priority: 3, timeout: Some(one), ..RequestContext::default() };
+        came_with(&mut said, call.clone());
+        assert_eq!((said.priority, said.timeout, said.deadline), (3, Some(one), Some(two)));
+        assert_eq!(said.client.as_deref(), Some("ann"));
+        let mut silent = RequestContext::default();
+        came_with(&mut silent, call);
+        assert_eq!((silent.timeout, silent.deadline), (None, Some(two)));
+    }
+
+    #[test]
+    fn a_timeout_is_in_microseconds_and_0_is_none() {
         let mut scheduling = Scheduling::default();
         assert!(scheduling.set_timeout(-1).is_err());
         scheduling.set_timeout(1_500).unwrap();

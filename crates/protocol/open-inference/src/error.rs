@@ -11,6 +11,7 @@ use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 
 use crate::TensorError;
+use crate::grpc::carried;
 
 /// When to come again, where nobody knows better.
 const RETRY: Duration = Duration::from_secs(1);
@@ -124,6 +125,12 @@ pub enum ProtocolError {
         /// Requests that are taken at once.
         requests: usize,
     },
+    /// As much memory is taken by bodies that were compressed as may be.
+    #[error("compressed requests take up the {bytes} bytes that there are for them, no more are taken")]
+    NoRoom {
+        /// Bytes that they may take at once.
+        bytes: usize,
+    },
     /// There is nothing at that path.
     #[error("no such path: {path}")]
     UnknownPath {
@@ -174,7 +181,7 @@ impl ProtocolError {
             | Self::Method { .. } => Fault::Request,
             Self::UnknownPath { .. } | Self::UnknownInRepository { .. } | Self::UnknownRegion { .. } => Fault::NotFound,
             Self::TooLarge { .. } => Fault::TooLarge,
-            Self::Busy { .. } | Self::NotReady { .. } | Self::NoControl => Fault::Unavailable,
+            Self::Busy { .. } | Self::NoRoom { .. } | Self::NotReady { .. } | Self::NoControl => Fault::Unavailable,
             Self::Failed => Fault::Server,
         }
     }
@@ -232,7 +239,7 @@ impl IntoResponse for ProtocolError {
 
 impl From<ProtocolError> for Status {
     fn from(error: ProtocolError) -> Self {
-        let mut status = Self::new(error.grpc_code(), error.to_string());
+        let mut status = Self::new(error.grpc_code(), carried(error.to_string()));
         if let Some(wait) = error.retry_after() {
             // What gRPC's clients heed (proposal A6, "Pushback").
             let wait = MetadataValue::from(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
@@ -261,6 +268,7 @@ impl Diagnose for ProtocolError {
             Self::TooLarge { .. } => "open_inference.too_large",
             Self::Slow(_) => "open_inference.slow",
             Self::Busy { .. } => "open_inference.busy",
+            Self::NoRoom { .. } => "open_inference.no_room",
             Self::UnknownPath { .. } => "open_inference.unknown_path",
             Self::Method { .. } => "open_inference.method",
             Self::NotReady { .. } => "open_inference.not_ready",
@@ -286,6 +294,7 @@ impl Diagnose for ProtocolError {
             Self::Encoding { .. } => "compress with gzip or deflate, or not at all",
             Self::TooLarge { .. } => "send the rows in several requests",
             Self::Slow(_) | Self::Busy { .. } | Self::NotReady { .. } => "try again after a moment",
+            Self::NoRoom { .. } => "try again after a moment, or send the request as it is",
             Self::UnknownPath { .. } | Self::Method { .. } => "paths begin with /v2; see the protocol's specification",
             Self::Failed => "this is a defect: report it with the request",
         };

@@ -4,6 +4,7 @@ mod bounded;
 mod compression;
 mod describe;
 mod health;
+mod message;
 mod operations;
 mod reflection;
 mod request;
@@ -20,7 +21,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::classification::Labels;
 use crate::codec::encoded_length;
-use crate::context::{context, grpc_timeout, shorter};
+use crate::context::{came_with, context, grpc_timeout};
 use crate::{OpenInference, ProtocolError, off_reactor};
 use proto::grpc_inference_service_server::GrpcInferenceService;
 use ropewalk_serving::RequestContext;
@@ -28,6 +29,7 @@ use ropewalk_serving::RequestContext;
 pub use compression::AsAsked;
 pub(crate) use health::health_service;
 pub use health::{HealthServer, HealthService};
+pub(crate) use message::carried;
 pub use proto::grpc_inference_service_server::GrpcInferenceServiceServer as GrpcServer;
 pub(crate) use reflection::add_reflection;
 #[cfg(any(test, fuzzing))]
@@ -78,9 +80,7 @@ impl GrpcService {
         let began = Instant::now();
         let (mut request, mut form) = off_reactor(length, move || request::read(request)).await?;
         let reading = began.elapsed();
-        request.context.timeout = shorter(request.context.timeout, context.timeout);
-        request.context.client = context.client;
-        request.context.labels = context.labels;
+        came_with(&mut request.context, context);
         let answer = host.infer(&model, version, request).await?;
         form.set_labels(|output| Labels::of(host, &model, answer.version, output));
         let length = answer.outputs.iter().map(|output| encoded_length(&output.tensor.data)).sum();
@@ -109,7 +109,7 @@ impl GrpcInferenceService for GrpcService {
 
     async fn model_infer(&self, request: Request<proto::ModelInferRequest>) -> Answer<proto::ModelInferResponse> {
         let mut context = self.context(&request);
-        context.timeout = grpc_timeout(request.metadata().as_ref());
+        context.deadline = grpc_timeout(request.metadata().as_ref());
         answer(self.infer(request.into_inner(), context).await)
     }
 

@@ -40,6 +40,7 @@ mod grpc;
 mod limits;
 mod repository;
 mod rest;
+mod room;
 mod service;
 mod settings;
 mod statistics;

@@ -9,10 +9,13 @@ pub struct ProtocolLimits {
     pub body_time: Duration,
     /// HTTP inference requests that are read, answered or written at the same time; past that, 503.
     pub requests: usize,
+    /// Bytes that the bodies of HTTP requests take together once they are decompressed; past that, 503. Those that
+    /// come as they are are counted by who listens.
+    pub memory_bytes: usize,
 }
 
 impl Default for ProtocolLimits {
     fn default() -> Self {
-        Self { message_bytes: 16 << 20, body_time: Duration::from_secs(30), requests: 1024 }
+        Self { message_bytes: 16 << 20, body_time: Duration::from_secs(30), requests: 1024, memory_bytes: 256 << 20 }
     }
 }

@@ -50,7 +50,7 @@ async fn answer(server: &OpenInference, request: Request) -> Result<Response, Pr
         Route::AllStatistics => model::statistics(server, "", None),
         other => {
             // Bounded also where nothing is to be read from it.
-            let body = body::read(&parts.headers, body, &server.limits).await?;
+            let (body, _room) = body::read(server, &parts.headers, body).await?;
             operations::answer(server, other, &body).await
         }
     }

@@ -7,6 +7,7 @@ use tonic::service::Routes;
 
 use crate::grpc::{self, GrpcService, HealthService};
 use crate::grpc::{GrpcServer, HealthServer};
+use crate::room::Rooms;
 use crate::{AsAsked, ProtocolError, ProtocolLimits, Repository, rest};
 
 /// The protocol on a host.
@@ -16,13 +17,15 @@ pub struct OpenInference {
     pub(crate) limits: ProtocolLimits,
     pub(crate) repository: Option<Arc<dyn Repository>>,
     pub(crate) places: Arc<Semaphore>,
+    pub(crate) rooms: Rooms,
 }
 
 impl OpenInference {
     /// A server whose models no client loads or unloads.
     pub fn new(host: Arc<ModelHost>, limits: ProtocolLimits) -> Self {
         let places = Arc::new(Semaphore::new(limits.requests.clamp(1, Semaphore::MAX_PERMITS)));
-        Self { host, limits, repository: None, places }
+        let rooms = Rooms::new(&limits);
+        Self { host, limits, repository: None, places, rooms }
     }
 
     /// Lets clients load and unload what this repository has.

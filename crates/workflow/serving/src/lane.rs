@@ -16,7 +16,7 @@ use crate::batch::{Joins, has_rows};
 use crate::cost::Costs;
 use crate::pool::Pool;
 use crate::statistics::Counters;
-use crate::{Batching, ModelSettings, QueuePolicy, ServingError};
+use crate::{Batching, ModelSettings, QueuePolicy, RequestContext, ServingError};
 use evaluate::Slot;
 use queue::{Job, Queue};
 use turn::Turn;
@@ -88,9 +88,9 @@ pub(crate) struct Asked {
     pub(crate) inputs: Vec<NamedTensor>,
     pub(crate) rows: usize,
     pub(crate) bytes: u64,
-    /// As in [`RequestContext`](crate::RequestContext).
+    /// As in [`RequestContext`].
     pub(crate) priority: u32,
-    /// As in [`RequestContext`](crate::RequestContext).
+    /// How long it may wait; none takes the model's own.
     pub(crate) timeout: Option<Duration>,
 }
 
@@ -181,6 +181,17 @@ impl Lane {
         self.waiting.load(Ordering::Relaxed)
     }
 
+    /// How long a request waits for its turn at most: its own timeout stands in the place of the model's, and its
+    /// deadline shortens either.
+    pub(crate) fn timeout(&self, context: &RequestContext) -> Option<Duration> {
+        let timeout = context.timeout.or_else(|| self.standard_timeout(self.level(context.priority)));
+        [timeout, context.deadline].into_iter().flatten().min()
+    }
+
+    fn standard_timeout(&self, level: u32) -> Option<Duration> {
+        self.queues.get(&level).map_or(self.timeout, |policy| policy.timeout)
+    }
+
     /// Evaluates a request here and now, or in its turn.
     pub(crate) async fn evaluate(self: &Arc<Self>, asked: Asked) -> Result<Evaluated, ServingError> {
         match self.place_here(asked.bytes) {
@@ -197,7 +208,7 @@ impl Lane {
         // Tokio's clock, so that a test that stops it stops this one, too. What no clock can tell is no deadline.
         let now = tokio::time::Instant::now();
         let level = self.level(asked.priority);
-        let standard = self.queues.get(&level).map_or(self.timeout, |policy| policy.timeout);
+        let standard = self.standard_timeout(level);
         let deadline = asked.timeout.or(standard).and_then(|timeout| now.checked_add(timeout));
         let (reply, mut answer) = oneshot::channel();
         let joinable = self

@@ -44,6 +44,8 @@ pub struct RequestContext {
     pub priority: u32,
     /// How long the request may wait for its turn; none takes the model's own.
     pub timeout: Option<Duration>,
+    /// How long the client waits for the answer: the request waits no longer for its turn, whatever timeout it has.
+    pub deadline: Option<Duration>,
     /// The request's headers (metadata in gRPC) that routes look at, with names in lower case.
     pub labels: Vec<(String, String)>,
 }

@@ -75,7 +75,9 @@ async fn a_body_that_does_not_come_is_given_up() {
     let never = futures::stream::pending::<Result<String, std::io::Error>>();
     let ask = client().post(world.infer_url()).body(reqwest::Body::wrap_stream(never)).send();
     let answer = ask.await.expect("answer");
-    assert!(answer.status().is_client_error(), "{}", answer.status());
+    assert_eq!(answer.status(), 408);
+    let said: serde_json::Value = answer.json().await.expect("the protocol's error");
+    assert!(said["error"].as_str().is_some_and(|error| error.contains("did not arrive within 1s")), "{said}");
 }
 
 /// What an endpoint refuses for its head alone is answered when the body has come: a client that still writes when the connection

@@ -7,6 +7,7 @@ use ropewalk_serving::ModelHost;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tonic::{Request, Response, Status};
 
+use super::carried;
 use health_check_response::ServingStatus;
 use health_proto::health_check_response;
 use health_proto::health_server::Health;
@@ -79,7 +80,8 @@ impl Health for HealthService {
     ) -> Result<Response<health_proto::HealthCheckResponse>, Status> {
         let service = request.into_inner().service;
         if !is_here(&service) {
-            return Err(Status::not_found(format!("no service `{service}` here; there is `{SERVICE}`")));
+            let problem = format!("no service `{service}` here; there is `{SERVICE}`");
+            return Err(Status::not_found(carried(problem)));
         }
         Ok(Response::new(health_proto::HealthCheckResponse { status: self.status(&service).into() }))
     }

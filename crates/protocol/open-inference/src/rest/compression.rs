@@ -8,9 +8,13 @@ use flate2::read::{MultiGzDecoder, ZlibDecoder};
 use flate2::write::{GzEncoder, ZlibEncoder};
 
 use crate::ProtocolError;
+use crate::room::Room;
 
 /// Answers below this many bytes are not compressed: that would cost more than it spares.
 pub(super) const SMALLEST: usize = 4096;
+
+/// The memory that a body is decompressed into at first.
+const STEP: usize = 64 << 10;
 
 /// How a body is compressed. `deflate` is the zlib format (RFC 9110 section 8.4.1.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,20 +47,36 @@ impl Encoding {
         compressed.map_err(|_| ProtocolError::Failed)
     }
 
-    /// Decompresses, up to a bound.
-    pub(super) fn decompress(self, body: &[u8], limit: usize) -> Result<Bytes, ProtocolError> {
-        let bound = limit as u64 + 1;
-        let mut plain = Vec::new();
-        let read = match self {
-            Self::Gzip => MultiGzDecoder::new(body).take(bound).read_to_end(&mut plain),
-            Self::Deflate => ZlibDecoder::new(body).take(bound).read_to_end(&mut plain),
-        };
-        read.map_err(|problem| ProtocolError::malformed(&format!("the body cannot be decompressed: {problem}")))?;
+    /// Decompresses, up to a bound and as far as there is room.
+    pub(super) fn decompress(self, body: &[u8], limit: usize, room: &mut Room) -> Result<Bytes, ProtocolError> {
+        match self {
+            Self::Gzip => grow(MultiGzDecoder::new(body), limit, room),
+            Self::Deflate => grow(ZlibDecoder::new(body), limit, room),
+        }
+    }
+}
+
+/// Reads to the end, in steps that double; each has its room before it has its memory.
+fn grow(mut decoder: impl Read, limit: usize, room: &mut Room) -> Result<Bytes, ProtocolError> {
+    let mut plain = Vec::new();
+    loop {
+        // By one byte beyond the limit it is known that there are more than that.
+        let step = plain.len().max(STEP).min(limit.saturating_add(1).saturating_sub(plain.len()));
+        room.grow(step)?;
+        plain.reserve_exact(step);
+        let read = decoder.by_ref().take(step as u64).read_to_end(&mut plain);
+        let read =
+            read.map_err(|problem| ProtocolError::malformed(&format!("the body cannot be decompressed: {problem}")))?;
         if plain.len() > limit {
             return Err(ProtocolError::TooLarge { limit });
         }
-        Ok(plain.into())
+        if read < step {
+            break;
+        }
     }
+    plain.shrink_to_fit();
+    room.shrink(plain.len());
+    Ok(plain.into())
 }
 
 /// How a request's body is compressed.
@@ -111,6 +131,8 @@ mod tests {
     use axum::http::HeaderValue;
 
     use super::*;
+    use crate::ProtocolLimits;
+    use crate::room::Rooms;
 
     fn accept(text: &'static str) -> Option<Encoding> {
         let mut headers = HeaderMap::new();
@@ -136,8 +158,42 @@ mod tests {
         for encoding in [Encoding::Gzip, Encoding::Deflate] {
             let packed = encoding.compress(&body).unwrap();
             assert!(packed.len() < body.len() / 10);
-            assert_eq!(encoding.decompress(&packed, body.len()).unwrap(), body);
-            assert!(matches!(encoding.decompress(&packed, 100), Err(ProtocolError::TooLarge { limit: 100 })));
+            let rooms = Rooms::new(&ProtocolLimits::default());
+            assert_eq!(encoding.decompress(&packed, body.len(), &mut rooms.room()).unwrap(), body);
+            let refused = encoding.decompress(&packed, 100, &mut rooms.room());
+            assert!(matches!(refused, Err(ProtocolError::TooLarge { limit: 100 })));
         }
+    }
+
+    #[test]
+    fn bodies_of_every_length_have_the_room_that_they_take() {
+        for length in [0, 1, STEP - 1, STEP, STEP + 1, 2 * STEP, 5 * STEP, 5 * STEP + 1] {
+            let body = vec![b'x'; length];
+            let packed = Encoding::Gzip.compress(&body).unwrap();
+            // For one such body, and the byte by which a longer one is known.
+            let limits = ProtocolLimits { message_bytes: length, memory_bytes: 0, ..ProtocolLimits::default() };
+            let rooms = Rooms::new(&limits);
+            let mut room = rooms.room();
+            assert_eq!(Encoding::Gzip.decompress(&packed, length, &mut room).unwrap(), body);
+            assert!(length == 0 || rooms.room().grow(limits.message_bytes + 1).is_err(), "{length} bytes are held");
+            drop(room);
+            rooms.room().grow(limits.message_bytes + 1).unwrap();
+        }
+    }
+
+    #[test]
+    fn without_room_nothing_is_decompressed() {
+        let body = vec![b'x'; 3 * STEP];
+        let packed = Encoding::Deflate.compress(&body).unwrap();
+        let rooms =
+            Rooms::new(&ProtocolLimits { message_bytes: 0, memory_bytes: 5 * STEP, ..ProtocolLimits::default() });
+        let mut held = rooms.room();
+        // Its steps are 1, 1 and 2; what it does not need of the last is given back.
+        assert_eq!(Encoding::Deflate.decompress(&packed, usize::MAX, &mut held).unwrap(), body);
+        let refused = Encoding::Deflate.decompress(&packed, usize::MAX, &mut rooms.room());
+        assert!(matches!(refused, Err(ProtocolError::NoRoom { .. })));
+        rooms.room().grow(2 * STEP).unwrap();
+        drop(held);
+        assert!(Encoding::Deflate.decompress(&packed, usize::MAX, &mut rooms.room()).is_ok());
     }
 }

@@ -9,7 +9,7 @@ use axum::response::Response;
 use super::{body, compression, request, response};
 use crate::classification::Labels;
 use crate::codec::encoded_length;
-use crate::context::context;
+use crate::context::{came_with, context};
 use crate::{OpenInference, ProtocolError, off_reactor};
 
 /// Length of the JSON with which a body with binary tensors begins.
@@ -27,16 +27,20 @@ pub(super) async fn infer(
     let host = &server.host;
     let signature = host.signature(model, version)?;
     let header_length = request::header_length(&parts.headers)?;
-    let body = body::read(&parts.headers, body, &server.limits).await?;
+    let (body, room) = body::read(server, &parts.headers, body).await?;
     let context = context(&parts.headers, &parts.extensions, &host.watched_labels());
     let length = body.len();
     let began = Instant::now();
     let input_signature = Arc::clone(&signature);
-    let read = off_reactor(length, move || request::read(&body, header_length, &input_signature));
-    let (mut request, mut form) = read.await?;
+    let read = off_reactor(length, move || {
+        let (request, form) = request::read(&body, header_length, &input_signature)?;
+        // Given back from here, so that it is held also where the client has gone away meanwhile.
+        Ok((request, form, room))
+    });
+    // What was read of the body takes as much as the body did, until it is answered.
+    let (mut request, mut form, _room) = read.await?;
     let reading = began.elapsed();
-    request.context.client = context.client;
-    request.context.labels = context.labels;
+    came_with(&mut request.context, context);
     let answer = host.infer(model, version, request).await?;
     form.set_labels(|output| Labels::of(host, model, answer.version, output));
     let length = answer.outputs.iter().map(|output| encoded_length(&output.tensor.data)).sum();

@@ -1,9 +1,11 @@
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
+use bytes::Bytes;
 use futures_body::pending;
 use ropewalk_open_inference::{ProtocolLimits, router};
 use serde_json::{Value, json};
@@ -157,6 +159,22 @@ async fn a_body_that_does_not_come_is_408_and_takes_a_place_until_then() {
     assert_eq!(post(&server, INFER, request()).await.0, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(slow.await.unwrap(), StatusCode::REQUEST_TIMEOUT);
     assert_eq!(post(&server, INFER, request()).await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_body_that_is_given_up_by_who_listens_is_408_and_one_that_breaks_off_400() {
+    let server = server().await;
+    for (kind, expected) in
+        [(ErrorKind::TimedOut, StatusCode::REQUEST_TIMEOUT), (ErrorKind::ConnectionReset, StatusCode::BAD_REQUEST)]
+    {
+        for path in [INFER, "/v2/repository/index"] {
+            // As a layer before us gives it.
+            let error = axum::Error::new(std::io::Error::from(kind));
+            let body = Body::from_stream(tokio_stream::once(Err::<Bytes, _>(error)));
+            let (status, _, _) = send(&server, Request::post(path).body(body).unwrap()).await;
+            assert_eq!(status, expected, "{kind:?} {path}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -51,7 +51,7 @@ impl ModelHost {
         loaded.check_inputs(&request.inputs)?;
         loaded.check_outputs(&request.outputs)?;
         let InferenceRequest { id, inputs, outputs: wanted, context } = request;
-        let asked = Asked { inputs, rows, bytes, priority: context.priority, timeout: context.timeout };
+        let asked = Asked { inputs, rows, bytes, priority: context.priority, timeout: loaded.lane.timeout(&context) };
         let Evaluated { inputs, outputs, timing } = loaded.lane.evaluate(asked).await?;
         let latency = started.elapsed();
         let prediction = routed.prediction.unwrap_or_else(|| PredictionId::new(&self.ambient));

@@ -11,6 +11,9 @@ use crate::pool::Pool;
 use crate::statistics::Counters;
 use crate::{ModelSettings, ModelStatistics, ServingError};
 
+/// Names that a message lists: a model may have thousands of inputs, and a host as many models.
+const LISTED: usize = 30;
+
 /// One loaded version.
 #[derive(Debug)]
 pub(crate) struct Loaded {
@@ -151,6 +154,24 @@ fn invalid_input(input: &str, expected: impl Into<String>, found: impl Into<Stri
     ServingError::Inference(InferenceError::InvalidInput { input, expected, found })
 }
 
-pub(super) fn list(items: impl Iterator<Item = impl Display>) -> String {
-    items.map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
+/// Names in a message: the first of them, if there are many.
+pub(super) fn list(mut names: impl Iterator<Item = impl Display>) -> String {
+    let first: Vec<String> = names.by_ref().take(LISTED).map(|name| name.to_string()).collect();
+    let first = first.join(", ");
+    match names.count() {
+        0 => first,
+        more => format!("{first} and {more} more"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::list;
+
+    #[test]
+    fn of_many_names_the_first_are_listed() {
+        let numbers: Vec<String> = (1..=30).map(|number| number.to_string()).collect();
+        assert_eq!((list(0..0), list(1..=2), list(1..=30)), (String::new(), "1, 2".to_owned(), numbers.join(", ")));
+        assert_eq!(list(1..=33), format!("{} and 3 more", numbers.join(", ")));
+    }
 }

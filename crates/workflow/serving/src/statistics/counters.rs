@@ -41,6 +41,8 @@ pub(crate) struct Counters {
     other: AtomicU64,
     unjoined: AtomicU64,
     buckets: [AtomicU64; BOUNDS_US.len() + 1],
+    /// Of what is in the buckets, which is less than `success_ns`: protocols add their own time to that.
+    latency_ns: AtomicU64,
     batches: Box<[Batches; SIZES]>,
 }
 
@@ -85,6 +87,7 @@ impl Default for Counters {
             other: zero(),
             unjoined: zero(),
             buckets: Default::default(),
+            latency_ns: zero(),
             batches: Box::new(std::array::from_fn(|_| Batches::default())),
         }
     }
@@ -111,6 +114,7 @@ impl Counters {
         let micros = micros(latency);
         if let Some(bucket) = self.buckets.get(BOUNDS_US.partition_point(|bound| *bound < micros)) {
             add(bucket, 1);
+            add(&self.latency_ns, nanos(latency));
         }
     }
 
@@ -171,7 +175,7 @@ impl Counters {
             latency: LatencyHistogram {
                 bounds_us: BOUNDS_US.to_vec(),
                 counts: self.buckets.iter().map(load).collect(),
-                sum_us: load(&self.success_ns) / 1000,
+                sum_us: load(&self.latency_ns) / 1000,
             },
             inference_count: load(&self.inferences),
             execution_count: batches.iter().map(|batch| batch.compute_infer.count).sum(),

@@ -158,8 +158,9 @@ async fn protocols_add_the_time_that_they_take() {
     let world = World::new(DOUBLES, ModelSettings { warm_up: 1, ..UNMEASURED }).await;
     world.host.infer("m", None, request(&[1.0])).await.unwrap();
     let before = world.statistics();
-    world.host.count_codec(&name(), 1, Duration::from_nanos(30), Duration::from_nanos(12));
+    world.host.count_codec(&name(), 1, Duration::from_millis(30), Duration::from_millis(12));
     let after = world.statistics();
-    assert_eq!((after.compute_input.ns, after.compute_output.ns), (30, 12));
-    assert_eq!(after.success.ns - before.success.ns, 42);
+    assert_eq!((after.compute_input.ns, after.compute_output.ns), (30_000_000, 12_000_000));
+    assert_eq!(after.success.ns - before.success.ns, 42_000_000);
+    assert_eq!(after.latency, before.latency, "the histogram's sum is that of its buckets");
 }

@@ -154,6 +154,27 @@ async fn who_waits_too_long_is_told_so_and_never_evaluated() {
 }
 
 #[tokio::test]
+async fn a_deadline_shortens_the_wait_and_never_lengthens_it() {
+    let (short, long) = (Duration::from_millis(2), Duration::from_hours(1));
+    let mut world = World::new(WAITS, ModelSettings { timeout: Some(short), ..one_place() }).await;
+    let first = world.ask(within(1.0, Duration::MAX));
+    world.evaluation().await;
+    let with = |timeout: Option<Duration>, deadline: Duration| {
+        let mut request = request(&[2.0]);
+        (request.context.timeout, request.context.deadline) = (timeout, Some(deadline));
+        request
+    };
+    for late in [with(None, long), with(Some(short), long), with(Some(long), short)] {
+        let error = world.ask(late).await.unwrap().unwrap_err();
+        assert!(matches!(error, ServingError::DeadlineExceeded { .. }), "{error}");
+    }
+    // A request's own timeout may be longer than the model's, as long as its deadline is.
+    let patient = world.ask_and_wait(with(Some(long), long), 1).await;
+    world.controls.open(2);
+    assert!(first.await.unwrap().is_ok() && patient.await.unwrap().is_ok());
+}
+
+#[tokio::test]
 async fn a_full_queue_refuses_and_says_when_to_come_again() {
     let mut world = World::new(WAITS, ModelSettings { queue: 1, ..one_place() }).await;
     let running = world.ask(request(&[1.0]));
