@@ -1,3 +1,4 @@
+use super::chance::levels;
 use super::outputs::{Binning, Observation, drift};
 use super::statistics::{CanaryState, CanaryStatistics, SideStatistics};
 use super::window::{Totals, Went, Window};
@@ -5,6 +6,9 @@ use crate::CanarySettings;
 
 /// Every so many requests of the canary it is judged, and after each that failed.
 const JUDGED: u64 = 16;
+
+/// The quantile of the latency that is compared.
+const P95: f64 = 0.95;
 
 /// A latency that is longer by less than this, in microseconds, is no complaint: so much the scheduler makes.
 const JITTER_US: f64 = 100.0;
@@ -177,33 +181,46 @@ impl Canary {
         (before == CanaryState::OnTrial).then_some(Verdict::Passed)
     }
 
-    /// Why the canary is to be taken back. Without enough of the stable version only what failed is judged.
+    /// Why the canary is to be taken back: only what chance does not explain. Without enough of the stable version only
+    /// what failed is judged.
     fn complaint(&self, canary: &Totals, stable: Option<&Totals>) -> Option<String> {
-        let settings = &self.settings;
-        let errors = error_rate(canary, stable);
-        if errors > settings.max_error_rate {
-            let (rate, limit) = (errors * 100.0, settings.max_error_rate * 100.0);
-            return Some(format!("{rate:.2} % of its {} requests failed, the limit is {limit} %", canary.requests));
-        }
-        let stable = stable?;
-        if let (Some(slow), Some(usual)) = (canary.p95_us(), stable.p95_us())
-            && slow > usual * settings.max_latency_ratio
-            && slow - usual > JITTER_US
-        {
-            let (ratio, limit) = (slow / usual, settings.max_latency_ratio);
-            return Some(format!(
-                "its 95th percentile of latency is {slow:.0} us, {ratio:.2} times that of the stable version, the limit \
-                 is {limit} times"
-            ));
-        }
-        let enough = canary.observed().min(stable.observed()) >= settings.min_requests;
-        let drift = drift(&canary.outputs, &stable.outputs);
-        (enough && drift > settings.max_drift).then(|| {
+        self.of_errors(canary, stable).or_else(|| {
+            let stable = stable?;
+            self.of_latency(canary, stable).or_else(|| self.of_drift(canary, stable))
+        })
+    }
+
+    fn of_errors(&self, canary: &Totals, stable: Option<&Totals>) -> Option<String> {
+        let least = least_error_rate(canary, stable);
+        (least > self.settings.max_error_rate).then(|| {
+            let (rate, least) = (error_rate(canary, stable) * 100.0, least * 100.0);
+            let (requests, limit) = (canary.requests, self.settings.max_error_rate * 100.0);
             format!(
-                "its outputs drift from those of the stable version by {drift:.3}, the limit is {}",
-                settings.max_drift
+                "{rate:.2} % of its {requests} requests failed, chance allowed for at least {least:.2} %, the limit is \
+                 {limit} %"
             )
         })
+    }
+
+    fn of_latency(&self, canary: &Totals, stable: &Totals) -> Option<String> {
+        let (low, high) = levels(P95, canary.answered(), stable.answered());
+        let (slow, usual) = (canary.latency_us(low)?, stable.latency_us(high)?);
+        let limit = self.settings.max_latency_ratio;
+        (slow > usual * limit && slow - usual > JITTER_US).then(|| {
+            let ratio = slow / usual;
+            format!(
+                "its 95th percentile of latency is, chance allowed for, at least {slow:.0} us, {ratio:.2} times that of \
+                 the stable version, the limit is {limit} times"
+            )
+        })
+    }
+
+    fn of_drift(&self, canary: &Totals, stable: &Totals) -> Option<String> {
+        let limit = self.settings.max_drift;
+        let enough = canary.observed().min(stable.observed()) >= self.settings.min_requests;
+        let drift = drift(&canary.outputs, &stable.outputs);
+        (enough && drift > limit)
+            .then(|| format!("its outputs drift from those of the stable version by {drift:.3}, the limit is {limit}"))
     }
 
     fn side(&mut self, side: Side) -> &mut Tried {
@@ -231,13 +248,20 @@ impl Canary {
 /// a version that refuses what the other takes is found.
 fn error_rate(canary: &Totals, stable: Option<&Totals>) -> f64 {
     let refused = |totals: &Totals| totals.share(totals.refused);
-    let beyond = stable.map_or(0.0, |stable| refused(canary) - refused(stable));
-    canary.share(canary.failed) + beyond.max(0.0)
+    let beyond = stable.map_or(0.0, |stable| refused(canary).above(refused(stable)));
+    canary.share(canary.failed).value() + beyond
+}
+
+/// The same, less what chance explains: by this the canary is judged.
+fn least_error_rate(canary: &Totals, stable: Option<&Totals>) -> f64 {
+    let refused = |totals: &Totals| totals.share(totals.refused);
+    let beyond = stable.map_or(0.0, |stable| refused(canary).at_least_above(refused(stable)));
+    canary.share(canary.failed).at_least() + beyond
 }
 
 fn side_statistics(totals: &Totals) -> SideStatistics {
     let (requests, failed, refused) = (totals.requests, totals.failed, totals.refused);
-    SideStatistics { requests, failed, refused, p95_us: totals.p95_us().unwrap_or_default() }
+    SideStatistics { requests, failed, refused, p95_us: totals.latency_us(P95).unwrap_or_default() }
 }
 
 #[cfg(test)]

@@ -74,7 +74,8 @@ pub struct CanaryStatistics {
     pub canary: SideStatistics,
     /// The one that it is compared with.
     pub stable: SideStatistics,
-    /// Share of its requests that failed, as it is judged.
+    /// Share of its requests that failed, and by which more were refused than by the stable version; what chance may
+    /// have done is taken off only where it is judged.
     pub error_rate: f64,
     /// How far its outputs are from the stable version's, as it is judged.
     pub drift: f64,

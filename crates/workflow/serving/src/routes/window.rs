@@ -1,5 +1,6 @@
 use std::collections::VecDeque;
 
+use super::chance::Share;
 use super::outputs::BINS;
 
 /// Parts of a window; the oldest goes as a whole.
@@ -58,20 +59,23 @@ impl Totals {
         }
     }
 
-    /// The 95th percentile of the answers' latency in microseconds: the upper bound of its bucket.
-    pub(super) fn p95_us(&self) -> Option<f64> {
-        let answered: u64 = self.latencies.iter().copied().map(u64::from).sum();
-        let rank = (answered * 95).div_ceil(100);
+    /// The quantile at `level` of the answers' latency in microseconds: the upper bound of its bucket.
+    pub(super) fn latency_us(&self, level: f64) -> Option<f64> {
+        let rank = ((level * self.answered() as f64).ceil() as u64).max(1);
         let mut seen = 0;
         let bucket = self.latencies.iter().position(|count| {
             seen += u64::from(*count);
-            seen >= rank && seen > 0
+            seen >= rank
         })?;
         Some(((bucket + 1) as f64 / PER_DOUBLING).exp2())
     }
 
-    pub(super) fn share(&self, count: u64) -> f64 {
-        if self.requests == 0 { 0.0 } else { count as f64 / self.requests as f64 }
+    pub(super) fn answered(&self) -> u64 {
+        self.latencies.iter().copied().map(u64::from).sum()
+    }
+
+    pub(super) fn share(&self, count: u64) -> Share {
+        Share { count, all: self.requests }
     }
 
     /// Values of which the outputs' distribution consists.
@@ -169,8 +173,10 @@ mod tests {
         for micros in 1..=1000 {
             window.count(0, Went::Answered(micros));
         }
-        let p95 = window.total(0).p95_us().unwrap();
-        assert!((950.0..=950.0 * 1.0906).contains(&p95), "{p95}");
-        assert_eq!(Totals::default().p95_us(), None);
+        for (level, exact) in [(0.95, 950.0), (1.0, 1000.0), (0.0, 1.0)] {
+            let found = window.total(0).latency_us(level).unwrap();
+            assert!((exact..=exact * 1.0906).contains(&found), "{level}: {found}");
+        }
+        assert_eq!(Totals::default().latency_us(0.95), None);
     }
 }
