@@ -1,4 +1,4 @@
-use super::chance::levels;
+use super::chance::{Share, levels};
 use super::outputs::{Binning, Observation, drift};
 use super::statistics::{CanaryState, CanaryStatistics, SideStatistics};
 use super::window::{Totals, Went, Window};
@@ -196,8 +196,8 @@ impl Canary {
             let (rate, least) = (error_rate(canary, stable) * 100.0, least * 100.0);
             let (requests, limit) = (canary.requests, self.settings.max_error_rate * 100.0);
             format!(
-                "{rate:.2} % of its {requests} requests failed, chance allowed for at least {least:.2} %, the limit is \
-                 {limit} %"
+                "{rate:.2} % of its {requests} requests failed, or were refused or abandoned beyond those of the stable \
+                 version, with chance allowed for at least {least:.2} %; the limit is {limit} %"
             )
         })
     }
@@ -244,24 +244,36 @@ impl Canary {
     }
 }
 
-/// The share of requests that failed, and that by which callers were wrong more often than with the stable version: so
-/// a version that refuses what the other takes is found.
+/// The share of requests that failed, and those by which callers were wrong, and clients gave up, more often than with
+/// the stable version: so a version is found that refuses what the other takes, or that nobody waits for.
 fn error_rate(canary: &Totals, stable: Option<&Totals>) -> f64 {
-    let refused = |totals: &Totals| totals.share(totals.refused);
-    let beyond = stable.map_or(0.0, |stable| refused(canary).above(refused(stable)));
-    canary.share(canary.failed).value() + beyond
+    let above = |(canary, stable): (Share, Share)| canary.above(stable);
+    canary.share(canary.failed).value() + compared(canary, stable).map(above).sum::<f64>()
 }
 
 /// The same, less what chance explains: by this the canary is judged.
 fn least_error_rate(canary: &Totals, stable: Option<&Totals>) -> f64 {
-    let refused = |totals: &Totals| totals.share(totals.refused);
-    let beyond = stable.map_or(0.0, |stable| refused(canary).at_least_above(refused(stable)));
-    canary.share(canary.failed).at_least() + beyond
+    let above = |(canary, stable): (Share, Share)| canary.at_least_above(stable);
+    canary.share(canary.failed).at_least() + compared(canary, stable).map(above).sum::<f64>()
+}
+
+/// The shares that are no fault by themselves.
+fn compared(canary: &Totals, stable: Option<&Totals>) -> impl Iterator<Item = (Share, Share)> {
+    let pairs = stable.map(|stable| {
+        let pair = |count: fn(&Totals) -> u64| (canary.share(count(canary)), stable.share(count(stable)));
+        [pair(|totals| totals.refused), pair(|totals| totals.abandoned)]
+    });
+    pairs.into_iter().flatten()
 }
 
 fn side_statistics(totals: &Totals) -> SideStatistics {
-    let (requests, failed, refused) = (totals.requests, totals.failed, totals.refused);
-    SideStatistics { requests, failed, refused, p95_us: totals.latency_us(P95).unwrap_or_default() }
+    SideStatistics {
+        requests: totals.requests,
+        failed: totals.failed,
+        refused: totals.refused,
+        abandoned: totals.abandoned,
+        p95_us: totals.latency_us(P95).unwrap_or_default(),
+    }
 }
 
 #[cfg(test)]

@@ -18,6 +18,8 @@ pub(super) enum Went {
     Refused,
     /// The version failed it: an error of the engine, no worker, a full queue, a deadline.
     Failed,
+    /// The client went away before there was an answer.
+    Abandoned,
 }
 
 /// What went on in a stretch of time, in a fixed size.
@@ -26,13 +28,15 @@ pub(super) struct Totals {
     pub(super) requests: u64,
     pub(super) failed: u64,
     pub(super) refused: u64,
+    pub(super) abandoned: u64,
     latencies: Box<[u32; BUCKETS]>,
     pub(super) outputs: [u32; BINS],
 }
 
 impl Default for Totals {
     fn default() -> Self {
-        Self { requests: 0, failed: 0, refused: 0, latencies: Box::new([0; BUCKETS]), outputs: [0; BINS] }
+        let latencies = Box::new([0; BUCKETS]);
+        Self { requests: 0, failed: 0, refused: 0, abandoned: 0, latencies, outputs: [0; BINS] }
     }
 }
 
@@ -42,6 +46,7 @@ impl Totals {
         match went {
             Went::Refused => self.refused += 1,
             Went::Failed => self.failed += 1,
+            Went::Abandoned => self.abandoned += 1,
             Went::Answered(micros) => {
                 let bucket = (PER_DOUBLING * (micros.max(1) as f64).log2()) as usize;
                 add(self.latencies.as_mut_slice(), bucket.min(BUCKETS - 1));
@@ -53,6 +58,7 @@ impl Totals {
         self.requests -= old.requests;
         self.failed -= old.failed;
         self.refused -= old.refused;
+        self.abandoned -= old.abandoned;
         let pairs = self.latencies.iter_mut().zip(old.latencies.iter());
         for (count, gone) in pairs.chain(self.outputs.iter_mut().zip(&old.outputs)) {
             *count = count.saturating_sub(*gone);
@@ -149,11 +155,12 @@ mod tests {
     fn what_is_older_than_the_window_is_forgotten() {
         let mut window = Window::new(1000);
         for at in 0..2000 {
-            window.count(at, if at < 1000 { Went::Failed } else { Went::Answered(100) });
+            let old = if at % 2 == 0 { Went::Failed } else { Went::Abandoned };
+            window.count(at, if at < 1000 { old } else { Went::Answered(100) });
             window.observe(at, 3);
         }
         let total = window.total(1999);
-        assert_eq!((total.requests, total.failed, total.observed()), (1000, 0, 1000));
+        assert_eq!((total.requests, total.failed, total.abandoned, total.observed()), (1000, 0, 0, 1000));
         assert_eq!(window.total(2899).requests, 100);
         assert_eq!(window.total(1_000_000).requests, 0);
         assert_eq!(window.slots.len(), 0);

@@ -25,7 +25,7 @@ impl Trial {
         self.at_ms += 1;
         self.tried += u64::from(side == Side::Canary);
         let version = if side == Side::Canary { 2 } else { 1 };
-        let output = (went != Went::Failed).then_some(Observation::Number(output));
+        let output = matches!(went, Went::Answered(_)).then_some(Observation::Number(output));
         let verdict = self.canary.record(Outcome { side, version, at_ms: self.at_ms, went, output });
         self.verdicts.extend(verdict);
     }
@@ -151,6 +151,21 @@ fn callers_mistakes_count_beyond_those_of_the_stable_version() {
     let mut trial = Trial::new(|_| {});
     trial.run(20_000, |_| (Went::Refused, 0.0));
     assert!(trial.reason().starts_with("100.00 %"), "{}", trial.reason());
+}
+
+#[test]
+fn clients_that_go_away_count_beyond_those_of_the_stable_version() {
+    let mut trial = Trial::new(|_| {});
+    for i in 0..4000 {
+        let went = if i % 2 == 0 { Went::Abandoned } else { Went::Answered(100) };
+        trial.ask(Side::Stable, went, 0.5);
+        trial.ask(Side::Canary, went, 0.5);
+    }
+    assert_eq!(trial.verdicts, []);
+    assert_eq!(trial.canary.statistics().canary.abandoned, 2000);
+    let mut trial = Trial::new(|_| {});
+    trial.run(20_000, |i| if i % 4 == 0 { (Went::Abandoned, 0.0) } else { like_the_stable(i) });
+    assert!(trial.reason().contains("abandoned") && trial.tried <= 216, "{}", trial.reason());
 }
 
 #[test]
