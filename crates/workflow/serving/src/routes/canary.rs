@@ -58,8 +58,11 @@ pub(super) struct Canary {
     tried: Tried,
     stable: Tried,
     binning: Binning,
-    /// The last window in which the stable version had enough requests, for when it has none any more.
-    baseline: Option<Totals>,
+    /// The last window in which the stable version had enough requests, for when it has few, and when that was; none
+    /// when it is so long ago that the world may have changed.
+    baseline: Option<(i64, Totals)>,
+    /// Whether there ever was one.
+    compared: bool,
     requests: u64,
 }
 
@@ -73,8 +76,7 @@ impl Canary {
     pub(super) fn new(settings: CanarySettings) -> Self {
         let greater = settings.steps.iter().copied().filter(|step| *step > settings.weight);
         let shares = std::iter::once(settings.weight).chain(greater).collect();
-        let window_ms = i64::try_from(settings.window_seconds.saturating_mul(1000)).unwrap_or(i64::MAX);
-        let tried = || Tried { version: None, window: Window::new(window_ms) };
+        let tried = || Tried { version: None, window: Window::new(window_ms(&settings)) };
         Self {
             shares,
             step: 0,
@@ -84,6 +86,7 @@ impl Canary {
             stable: tried(),
             binning: Binning::default(),
             baseline: None,
+            compared: false,
             requests: 0,
             settings,
         }
@@ -151,25 +154,31 @@ impl Canary {
         self.tried.window.total(at_ms);
         let stable = self.stable.window.total(at_ms);
         if stable.requests >= least {
-            self.baseline = Some(stable.clone());
+            self.baseline = Some((at_ms, stable.clone()));
+            self.compared = true;
         }
+        let oldest = at_ms.saturating_sub(window_ms(&self.settings));
+        self.baseline.take_if(|(taken_ms, _)| *taken_ms < oldest);
         let canary = self.tried.window.last();
         if canary.requests < least {
             return None;
         }
-        if let Some(reason) = self.complaint(canary, self.baseline.as_ref()) {
+        if let Some(reason) = self.complaint(canary, self.baseline()) {
             self.state = CanaryState::RolledBack { reason: reason.clone(), at_ms };
             return Some(Verdict::RolledBack(reason));
         }
         self.go_on(at_ms)
     }
 
+    fn baseline(&self) -> Option<&Totals> {
+        self.baseline.as_ref().map(|(_, totals)| totals)
+    }
+
     /// The next step, after a whole window at this one.
     fn go_on(&mut self, at_ms: i64) -> Option<Verdict> {
-        let window_ms = i64::try_from(self.settings.window_seconds.saturating_mul(1000)).unwrap_or(i64::MAX);
         let since = self.since_ms.unwrap_or(at_ms);
-        let compared = self.baseline.is_some();
-        if self.settings.steps.is_empty() || !compared || at_ms.saturating_sub(since) < window_ms {
+        let whole = at_ms.saturating_sub(since) >= window_ms(&self.settings);
+        if self.settings.steps.is_empty() || !self.compared || !whole {
             return None;
         }
         if self.step + 1 < self.shares.len() {
@@ -232,7 +241,7 @@ impl Canary {
 
     pub(super) fn statistics(&self) -> CanaryStatistics {
         let (canary, stable) = (self.tried.window.last(), self.stable.window.last());
-        let known = Some(stable).filter(|totals| totals.requests > 0).or(self.baseline.as_ref());
+        let known = Some(stable).filter(|totals| totals.requests > 0).or(self.baseline());
         CanaryStatistics {
             share: self.share(),
             state: self.state.clone(),
@@ -242,6 +251,10 @@ impl Canary {
             drift: known.map_or(0.0, |stable| drift(&canary.outputs, &stable.outputs)),
         }
     }
+}
+
+fn window_ms(settings: &CanarySettings) -> i64 {
+    i64::try_from(settings.window_seconds.saturating_mul(1000)).unwrap_or(i64::MAX)
 }
 
 /// The share of requests that failed, and those by which callers were wrong, and clients gave up, more often than with

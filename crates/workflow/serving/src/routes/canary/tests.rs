@@ -207,6 +207,28 @@ fn it_goes_up_in_steps_and_is_judged_at_the_last_too() {
 }
 
 #[test]
+fn at_the_last_step_it_is_not_compared_with_times_gone_by() {
+    let mut trial = Trial::new(|settings| settings.steps = vec![1.0]);
+    trial.run(60_000, like_the_stable);
+    let passed = [Verdict::Promoted(1.0), Verdict::Passed];
+    assert_eq!(trial.verdicts, passed);
+    // Load and inputs are others by now: slower, refused more often, of other outputs.
+    trial.run(30_000, |i| if i % 10 == 0 { (Went::Refused, 0.0) } else { (Went::Answered(5000), 0.4) });
+    assert_eq!(trial.verdicts, passed);
+    trial.run(1000, |_| (Went::Failed, 0.0));
+    assert!(matches!(trial.verdicts.last(), Some(Verdict::RolledBack(_))));
+}
+
+#[test]
+fn just_after_the_last_step_it_is_compared_with_the_window_before() {
+    let mut trial = Trial::new(|settings| settings.steps = vec![1.0]);
+    trial.run(15_000, like_the_stable);
+    assert_eq!(trial.verdicts, [Verdict::Promoted(1.0)]);
+    trial.run(5000, |i| (Went::Answered(5000 + i % 100), 0.0));
+    assert!(matches!(trial.verdicts.last(), Some(Verdict::RolledBack(_))), "{:?}", trial.verdicts);
+}
+
+#[test]
 fn a_new_version_begins_anew_and_late_answers_of_the_old_do_not_count() {
     let mut trial = Trial::new(|settings| settings.steps = vec![1.0]);
     trial.run(15_000, like_the_stable);
