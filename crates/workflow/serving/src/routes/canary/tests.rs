@@ -104,7 +104,8 @@ fn errors_take_it_back_for_good() {
 
 #[test]
 fn chance_takes_back_no_version_that_does_as_well() {
-    let kinds: [(&str, fn(f64) -> Went); 3] = [
+    type Going = fn(f64) -> Went;
+    let kinds: [(&str, Going); 3] = [
         ("refusals", |value| if value < 0.05 { Went::Refused } else { Went::Answered(1000) }),
         ("failures", |value| if value < 0.004 { Went::Failed } else { Went::Answered(1000) }),
         ("slow answers", |value| Went::Answered(if value < 0.06 { 100_000 } else { 1000 })),
