@@ -1,6 +1,7 @@
 //! Which version answers where none is asked for: by header, by share, on trial, with a shadow beside it.
 
 mod canary;
+mod chance;
 mod compare;
 mod events;
 mod live;

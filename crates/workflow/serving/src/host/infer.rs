@@ -13,7 +13,8 @@ use crate::{Answered, InferenceRequest, InferenceResponse, RouteTarget, ServingE
 impl ModelHost {
     /// Answers one request, and hands a record of it to the log.
     ///
-    /// If the future is dropped, the request leaves the queue; an evaluation that has begun is carried to its end.
+    /// If the future is dropped, the request leaves the queue, and counts as abandoned for its route; an evaluation that
+    /// has begun is carried to its end.
     ///
     /// # Errors
     /// [`InferenceError::InvalidInput`](ropewalk_inference::InferenceError::InvalidInput) where the inputs do not fit
@@ -29,7 +30,9 @@ impl ModelHost {
         let bytes = tensor_bytes(&request.inputs);
         let _inside = self.admission.enter(bytes)?;
         let routed = self.routed(name, version, request.id.as_deref(), &request.context)?;
+        let awaited = Awaited { host: self, routed: &routed, is_over: false };
         let result = self.answer(&routed, request, bytes, started).await;
+        awaited.over();
         self.count_way(&routed, &result, started);
         let result = result.map(|(response, _)| response);
         self.answered(&routed.target, &result, started);
@@ -98,6 +101,30 @@ impl ModelHost {
         }
         if let Some(observer) = self.observer.get() {
             observer.answered(target, result.as_ref(), started.elapsed());
+        }
+    }
+}
+
+/// A request on whose answer somebody waits. It is dropped before it is over if the client goes away: that also says
+/// something about the version, which may be so slow that nobody waits to the end.
+struct Awaited<'a> {
+    host: &'a ModelHost,
+    routed: &'a Routed,
+    is_over: bool,
+}
+
+impl Awaited<'_> {
+    fn over(mut self) {
+        self.is_over = true;
+    }
+}
+
+impl Drop for Awaited<'_> {
+    fn drop(&mut self) {
+        if !self.is_over
+            && let Some(way) = &self.routed.way
+        {
+            way.abandoned(self.routed.target.version(), self.host.ambient.now().millis());
         }
     }
 }

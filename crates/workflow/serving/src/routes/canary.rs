@@ -1,3 +1,4 @@
+use super::chance::{Share, levels};
 use super::outputs::{Binning, Observation, drift};
 use super::statistics::{CanaryState, CanaryStatistics, SideStatistics};
 use super::window::{Totals, Went, Window};
@@ -5,6 +6,9 @@ use crate::CanarySettings;
 
 /// Every so many requests of the canary it is judged, and after each that failed.
 const JUDGED: u64 = 16;
+
+/// The quantile of the latency that is compared.
+const P95: f64 = 0.95;
 
 /// A latency that is longer by less than this, in microseconds, is no complaint: so much the scheduler makes.
 const JITTER_US: f64 = 100.0;
@@ -54,8 +58,11 @@ pub(super) struct Canary {
     tried: Tried,
     stable: Tried,
     binning: Binning,
-    /// The last window in which the stable version had enough requests, for when it has none any more.
-    baseline: Option<Totals>,
+    /// The last window in which the stable version had enough requests, for when it has few, and when that was; none
+    /// when it is so long ago that the world may have changed.
+    baseline: Option<(i64, Totals)>,
+    /// Whether there ever was one.
+    compared: bool,
     requests: u64,
 }
 
@@ -69,8 +76,7 @@ impl Canary {
     pub(super) fn new(settings: CanarySettings) -> Self {
         let greater = settings.steps.iter().copied().filter(|step| *step > settings.weight);
         let shares = std::iter::once(settings.weight).chain(greater).collect();
-        let window_ms = i64::try_from(settings.window_seconds.saturating_mul(1000)).unwrap_or(i64::MAX);
-        let tried = || Tried { version: None, window: Window::new(window_ms) };
+        let tried = || Tried { version: None, window: Window::new(window_ms(&settings)) };
         Self {
             shares,
             step: 0,
@@ -80,6 +86,7 @@ impl Canary {
             stable: tried(),
             binning: Binning::default(),
             baseline: None,
+            compared: false,
             requests: 0,
             settings,
         }
@@ -147,25 +154,31 @@ impl Canary {
         self.tried.window.total(at_ms);
         let stable = self.stable.window.total(at_ms);
         if stable.requests >= least {
-            self.baseline = Some(stable.clone());
+            self.baseline = Some((at_ms, stable.clone()));
+            self.compared = true;
         }
+        let oldest = at_ms.saturating_sub(window_ms(&self.settings));
+        self.baseline.take_if(|(taken_ms, _)| *taken_ms < oldest);
         let canary = self.tried.window.last();
         if canary.requests < least {
             return None;
         }
-        if let Some(reason) = self.complaint(canary, self.baseline.as_ref()) {
+        if let Some(reason) = self.complaint(canary, self.baseline()) {
             self.state = CanaryState::RolledBack { reason: reason.clone(), at_ms };
             return Some(Verdict::RolledBack(reason));
         }
         self.go_on(at_ms)
     }
 
+    fn baseline(&self) -> Option<&Totals> {
+        self.baseline.as_ref().map(|(_, totals)| totals)
+    }
+
     /// The next step, after a whole window at this one.
     fn go_on(&mut self, at_ms: i64) -> Option<Verdict> {
-        let window_ms = i64::try_from(self.settings.window_seconds.saturating_mul(1000)).unwrap_or(i64::MAX);
         let since = self.since_ms.unwrap_or(at_ms);
-        let compared = self.baseline.is_some();
-        if self.settings.steps.is_empty() || !compared || at_ms.saturating_sub(since) < window_ms {
+        let whole = at_ms.saturating_sub(since) >= window_ms(&self.settings);
+        if self.settings.steps.is_empty() || !self.compared || !whole {
             return None;
         }
         if self.step + 1 < self.shares.len() {
@@ -177,33 +190,46 @@ impl Canary {
         (before == CanaryState::OnTrial).then_some(Verdict::Passed)
     }
 
-    /// Why the canary is to be taken back. Without enough of the stable version only what failed is judged.
+    /// Why the canary is to be taken back: only what chance does not explain. Without enough of the stable version only
+    /// what failed is judged.
     fn complaint(&self, canary: &Totals, stable: Option<&Totals>) -> Option<String> {
-        let settings = &self.settings;
-        let errors = error_rate(canary, stable);
-        if errors > settings.max_error_rate {
-            let (rate, limit) = (errors * 100.0, settings.max_error_rate * 100.0);
-            return Some(format!("{rate:.2} % of its {} requests failed, the limit is {limit} %", canary.requests));
-        }
-        let stable = stable?;
-        if let (Some(slow), Some(usual)) = (canary.p95_us(), stable.p95_us())
-            && slow > usual * settings.max_latency_ratio
-            && slow - usual > JITTER_US
-        {
-            let (ratio, limit) = (slow / usual, settings.max_latency_ratio);
-            return Some(format!(
-                "its 95th percentile of latency is {slow:.0} us, {ratio:.2} times that of the stable version, the limit \
-                 is {limit} times"
-            ));
-        }
-        let enough = canary.observed().min(stable.observed()) >= settings.min_requests;
-        let drift = drift(&canary.outputs, &stable.outputs);
-        (enough && drift > settings.max_drift).then(|| {
+        self.of_errors(canary, stable).or_else(|| {
+            let stable = stable?;
+            self.of_latency(canary, stable).or_else(|| self.of_drift(canary, stable))
+        })
+    }
+
+    fn of_errors(&self, canary: &Totals, stable: Option<&Totals>) -> Option<String> {
+        let least = least_error_rate(canary, stable);
+        (least > self.settings.max_error_rate).then(|| {
+            let (rate, least) = (error_rate(canary, stable) * 100.0, least * 100.0);
+            let (requests, limit) = (canary.requests, self.settings.max_error_rate * 100.0);
             format!(
-                "its outputs drift from those of the stable version by {drift:.3}, the limit is {}",
-                settings.max_drift
+                "{rate:.2} % of its {requests} requests failed, or were refused or abandoned beyond those of the stable \
+                 version, with chance allowed for at least {least:.2} %; the limit is {limit} %"
             )
         })
+    }
+
+    fn of_latency(&self, canary: &Totals, stable: &Totals) -> Option<String> {
+        let (low, high) = levels(P95, canary.answered(), stable.answered());
+        let (slow, usual) = (canary.latency_us(low)?, stable.latency_us(high)?);
+        let limit = self.settings.max_latency_ratio;
+        (slow > usual * limit && slow - usual > JITTER_US).then(|| {
+            let ratio = slow / usual;
+            format!(
+                "its 95th percentile of latency is, chance allowed for, at least {slow:.0} us, {ratio:.2} times that of \
+                 the stable version, the limit is {limit} times"
+            )
+        })
+    }
+
+    fn of_drift(&self, canary: &Totals, stable: &Totals) -> Option<String> {
+        let limit = self.settings.max_drift;
+        let enough = canary.observed().min(stable.observed()) >= self.settings.min_requests;
+        let drift = drift(&canary.outputs, &stable.outputs);
+        (enough && drift > limit)
+            .then(|| format!("its outputs drift from those of the stable version by {drift:.3}, the limit is {limit}"))
     }
 
     fn side(&mut self, side: Side) -> &mut Tried {
@@ -215,7 +241,7 @@ impl Canary {
 
     pub(super) fn statistics(&self) -> CanaryStatistics {
         let (canary, stable) = (self.tried.window.last(), self.stable.window.last());
-        let known = Some(stable).filter(|totals| totals.requests > 0).or(self.baseline.as_ref());
+        let known = Some(stable).filter(|totals| totals.requests > 0).or(self.baseline());
         CanaryStatistics {
             share: self.share(),
             state: self.state.clone(),
@@ -227,17 +253,40 @@ impl Canary {
     }
 }
 
-/// The share of requests that failed, and that by which callers were wrong more often than with the stable version: so
-/// a version that refuses what the other takes is found.
+fn window_ms(settings: &CanarySettings) -> i64 {
+    i64::try_from(settings.window_seconds.saturating_mul(1000)).unwrap_or(i64::MAX)
+}
+
+/// The share of requests that failed, and those by which callers were wrong, and clients gave up, more often than with
+/// the stable version: so a version is found that refuses what the other takes, or that nobody waits for.
 fn error_rate(canary: &Totals, stable: Option<&Totals>) -> f64 {
-    let refused = |totals: &Totals| totals.share(totals.refused);
-    let beyond = stable.map_or(0.0, |stable| refused(canary) - refused(stable));
-    canary.share(canary.failed) + beyond.max(0.0)
+    let above = |(canary, stable): (Share, Share)| canary.above(stable);
+    canary.share(canary.failed).value() + compared(canary, stable).map(above).sum::<f64>()
+}
+
+/// The same, less what chance explains: by this the canary is judged.
+fn least_error_rate(canary: &Totals, stable: Option<&Totals>) -> f64 {
+    let above = |(canary, stable): (Share, Share)| canary.at_least_above(stable);
+    canary.share(canary.failed).at_least() + compared(canary, stable).map(above).sum::<f64>()
+}
+
+/// The shares that are no fault by themselves.
+fn compared(canary: &Totals, stable: Option<&Totals>) -> impl Iterator<Item = (Share, Share)> {
+    let pairs = stable.map(|stable| {
+        let pair = |count: fn(&Totals) -> u64| (canary.share(count(canary)), stable.share(count(stable)));
+        [pair(|totals| totals.refused), pair(|totals| totals.abandoned)]
+    });
+    pairs.into_iter().flatten()
 }
 
 fn side_statistics(totals: &Totals) -> SideStatistics {
-    let (requests, failed, refused) = (totals.requests, totals.failed, totals.refused);
-    SideStatistics { requests, failed, refused, p95_us: totals.p95_us().unwrap_or_default() }
+    SideStatistics {
+        requests: totals.requests,
+        failed: totals.failed,
+        refused: totals.refused,
+        abandoned: totals.abandoned,
+        p95_us: totals.latency_us(P95).unwrap_or_default(),
+    }
 }
 
 #[cfg(test)]

@@ -157,11 +157,6 @@ impl Way {
         went: Result<u64, &ServingError>,
         output: Option<Observation>,
     ) {
-        if let Some(counts) = self.counts() {
-            counts.requests.fetch_add(1, Ordering::Relaxed);
-            counts.failed.fetch_add(u64::from(went.is_err()), Ordering::Relaxed);
-        }
-        let (Some((canary, ..)), Some(side)) = (&self.live.canary, self.side) else { return };
         let went = match went {
             Ok(latency_us) => Went::Answered(latency_us),
             Err(error) => match error.fault() {
@@ -169,6 +164,20 @@ impl Way {
                 Fault::Overloaded | Fault::Late | Fault::Unavailable | Fault::Server => Went::Failed,
             },
         };
+        self.record(version, at_ms, went, output);
+    }
+
+    /// Counts a request whose client went away, as [`count`](Self::count) does one that is over.
+    pub(crate) fn abandoned(&self, version: u64, at_ms: i64) {
+        self.record(version, at_ms, Went::Abandoned, None);
+    }
+
+    fn record(&self, version: u64, at_ms: i64, went: Went, output: Option<Observation>) {
+        if let Some(counts) = self.counts() {
+            counts.requests.fetch_add(1, Ordering::Relaxed);
+            counts.failed.fetch_add(u64::from(!matches!(went, Went::Answered(_))), Ordering::Relaxed);
+        }
+        let (Some((canary, ..)), Some(side)) = (&self.live.canary, self.side) else { return };
         let verdict = lock(canary).record(Outcome { side, version, at_ms, went, output });
         let what = match verdict {
             None => return,

@@ -37,7 +37,7 @@ pub struct TargetStatistics {
     pub to: Option<RouteTarget>,
     /// The version that it is now, if it is loaded.
     pub version: Option<u64>,
-    /// Requests that were meant for it.
+    /// Requests that were meant for it, also those whose client went away.
     pub requests: u64,
     /// Those of them that were not answered, whoever's fault.
     pub failed: u64,
@@ -74,7 +74,8 @@ pub struct CanaryStatistics {
     pub canary: SideStatistics,
     /// The one that it is compared with.
     pub stable: SideStatistics,
-    /// Share of its requests that failed, as it is judged.
+    /// Share of its requests that failed, and by which more were refused or abandoned than with the stable version;
+    /// what chance may have done is taken off only where it is judged.
     pub error_rate: f64,
     /// How far its outputs are from the stable version's, as it is judged.
     pub drift: f64,
@@ -106,6 +107,8 @@ pub struct SideStatistics {
     pub failed: u64,
     /// Those that were the caller's mistake.
     pub refused: u64,
+    /// Those whose client went away before there was an answer.
+    pub abandoned: u64,
     /// The 95th percentile of the answers' latency, in microseconds; 0 if there are none.
     pub p95_us: f64,
 }

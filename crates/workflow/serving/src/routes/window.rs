@@ -1,5 +1,6 @@
 use std::collections::VecDeque;
 
+use super::chance::Share;
 use super::outputs::BINS;
 
 /// Parts of a window; the oldest goes as a whole.
@@ -17,6 +18,8 @@ pub(super) enum Went {
     Refused,
     /// The version failed it: an error of the engine, no worker, a full queue, a deadline.
     Failed,
+    /// The client went away before there was an answer.
+    Abandoned,
 }
 
 /// What went on in a stretch of time, in a fixed size.
@@ -25,13 +28,15 @@ pub(super) struct Totals {
     pub(super) requests: u64,
     pub(super) failed: u64,
     pub(super) refused: u64,
+    pub(super) abandoned: u64,
     latencies: Box<[u32; BUCKETS]>,
     pub(super) outputs: [u32; BINS],
 }
 
 impl Default for Totals {
     fn default() -> Self {
-        Self { requests: 0, failed: 0, refused: 0, latencies: Box::new([0; BUCKETS]), outputs: [0; BINS] }
+        let latencies = Box::new([0; BUCKETS]);
+        Self { requests: 0, failed: 0, refused: 0, abandoned: 0, latencies, outputs: [0; BINS] }
     }
 }
 
@@ -41,6 +46,7 @@ impl Totals {
         match went {
             Went::Refused => self.refused += 1,
             Went::Failed => self.failed += 1,
+            Went::Abandoned => self.abandoned += 1,
             Went::Answered(micros) => {
                 let bucket = (PER_DOUBLING * (micros.max(1) as f64).log2()) as usize;
                 add(self.latencies.as_mut_slice(), bucket.min(BUCKETS - 1));
@@ -52,26 +58,30 @@ impl Totals {
         self.requests -= old.requests;
         self.failed -= old.failed;
         self.refused -= old.refused;
+        self.abandoned -= old.abandoned;
         let pairs = self.latencies.iter_mut().zip(old.latencies.iter());
         for (count, gone) in pairs.chain(self.outputs.iter_mut().zip(&old.outputs)) {
             *count = count.saturating_sub(*gone);
         }
     }
 
-    /// The 95th percentile of the answers' latency in microseconds: the upper bound of its bucket.
-    pub(super) fn p95_us(&self) -> Option<f64> {
-        let answered: u64 = self.latencies.iter().copied().map(u64::from).sum();
-        let rank = (answered * 95).div_ceil(100);
+    /// The quantile at `level` of the answers' latency in microseconds: the upper bound of its bucket.
+    pub(super) fn latency_us(&self, level: f64) -> Option<f64> {
+        let rank = ((level * self.answered() as f64).ceil() as u64).max(1);
         let mut seen = 0;
         let bucket = self.latencies.iter().position(|count| {
             seen += u64::from(*count);
-            seen >= rank && seen > 0
+            seen >= rank
         })?;
         Some(((bucket + 1) as f64 / PER_DOUBLING).exp2())
     }
 
-    pub(super) fn share(&self, count: u64) -> f64 {
-        if self.requests == 0 { 0.0 } else { count as f64 / self.requests as f64 }
+    pub(super) fn answered(&self) -> u64 {
+        self.latencies.iter().copied().map(u64::from).sum()
+    }
+
+    pub(super) fn share(&self, count: u64) -> Share {
+        Share { count, all: self.requests }
     }
 
     /// Values of which the outputs' distribution consists.
@@ -145,11 +155,12 @@ mod tests {
     fn what_is_older_than_the_window_is_forgotten() {
         let mut window = Window::new(1000);
         for at in 0..2000 {
-            window.count(at, if at < 1000 { Went::Failed } else { Went::Answered(100) });
+            let old = if at % 2 == 0 { Went::Failed } else { Went::Abandoned };
+            window.count(at, if at < 1000 { old } else { Went::Answered(100) });
             window.observe(at, 3);
         }
         let total = window.total(1999);
-        assert_eq!((total.requests, total.failed, total.observed()), (1000, 0, 1000));
+        assert_eq!((total.requests, total.failed, total.abandoned, total.observed()), (1000, 0, 0, 1000));
         assert_eq!(window.total(2899).requests, 100);
         assert_eq!(window.total(1_000_000).requests, 0);
         assert_eq!(window.slots.len(), 0);
@@ -169,8 +180,10 @@ mod tests {
         for micros in 1..=1000 {
             window.count(0, Went::Answered(micros));
         }
-        let p95 = window.total(0).p95_us().unwrap();
-        assert!((950.0..=950.0 * 1.0906).contains(&p95), "{p95}");
-        assert_eq!(Totals::default().p95_us(), None);
+        for (level, exact) in [(0.95, 950.0), (1.0, 1000.0), (0.0, 1.0)] {
+            let found = window.total(0).latency_us(level).unwrap();
+            assert!((exact..=exact * 1.0906).contains(&found), "{level}: {found}");
+        }
+        assert_eq!(Totals::default().latency_us(0.95), None);
     }
 }

@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures::FutureExt;
 use ropewalk_serving::{
     AliasWatcher, CanaryState, Fault, HostedModel, InferenceRequest, ModelHost, ModelSettings, Route, RouteChange,
     ServingError, ShadowStatistics, WatchedUri, run_alias_watch,
@@ -89,6 +90,35 @@ async fn a_canary_that_fails_is_taken_back() {
     assert!(matches!(canary.state, CanaryState::RolledBack { .. }) && canary.share == 0.0, "{canary:?}");
     assert!(matches!(routing.events.last().unwrap().what, RouteChange::RolledBack { .. }));
     assert_eq!((routing.routes[0].roll_backs, routing.events.len()), (1, 2));
+}
+
+#[tokio::test]
+async fn a_canary_for_which_nobody_waits_is_taken_back() {
+    let world = versions(&[DOUBLES, DOUBLES, WAITS]).await;
+    // The way of an id is the same for the split as for the canary.
+    world.host.route_set(route(r#"{"split": [{"to": 2, "weight": 0.5}, {"to": 1, "weight": 0.5}]}"#)).unwrap();
+    let (mut tried, mut others) = (Vec::new(), Vec::new());
+    for number in 0..200 {
+        let id = number.to_string();
+        let version = world.host.infer("m", None, with_id(&id)).await.unwrap().version;
+        if version == 2 { tried.push(id) } else { others.push(id) }
+    }
+    let json = r#"{"canary": {"to": 3, "stable": 1, "weight": 0.5, "min_requests": 10}}"#;
+    world.host.route_set(route(json)).unwrap();
+    for id in &others[..40] {
+        assert_eq!(world.host.infer("m", None, with_id(id)).await.unwrap().version, 1);
+    }
+    for id in &tried[..16] {
+        // Asked for once, and dropped.
+        assert!(world.host.infer("m", None, with_id(id)).now_or_never().is_none());
+    }
+    let routes = world.host.routes();
+    let canary = routes[0].canary.as_ref().unwrap();
+    assert!(matches!(canary.state, CanaryState::RolledBack { .. }), "{canary:?}");
+    assert_eq!((canary.canary.requests, canary.canary.abandoned, canary.stable.abandoned), (16, 16, 0));
+    let target = routes[0].targets.iter().find(|target| target.version == Some(3)).unwrap();
+    assert_eq!((target.requests, target.failed), (16, 16));
+    world.controls.open(16);
 }
 
 fn shadow(world: &World) -> ShadowStatistics {
