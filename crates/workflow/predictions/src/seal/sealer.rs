@@ -6,7 +6,7 @@ use tokio::sync::Notify;
 
 use super::Sealed;
 use super::compaction::{compact, prune_as};
-use super::journal::journal_seal;
+use super::journal::{journal_seal, noted};
 use super::old_table::old_table_move;
 use super::presence::{journals_of, lock_of, writer_end};
 use crate::journal::{JournalName, WriterName, list_writers};
@@ -131,7 +131,10 @@ impl Sealer {
         let mut sealed = Sealed::default();
         for writer in writers.into_iter().filter(|writer| *writer != self.writer) {
             let Some(lock) = lock_of(&self.home, writer).await? else { continue };
-            for name in journals_of(&self.home, writer).await? {
+            // Whoever was killed before a note was removed left the lock here: on another machine are notes of others.
+            let mut names = journals_of(&self.home, writer).await?;
+            names.extend(noted(&self.home, writer).await?);
+            for name in names {
                 sealed.add(journal_seal(&self.home, name, self.writer, at).await?);
             }
             writer_end(&self.home, writer, lock).await?;
