@@ -15,7 +15,7 @@ const OLD_ROWS: usize = 256;
 /// Records of segments and journals, merged in the order of their ids, each id once.
 ///
 /// A segment is opened when its first record may be the next one, and of it a row group is held; of a journal it is known
-/// where its records lie.
+/// where its records lie, and some of them are held.
 pub struct PredictionScan {
     home: PredictionHome,
     wanted: Wanted,
@@ -154,7 +154,7 @@ impl PredictionScan {
                     let next = cursor.next().await;
                     break next.inspect_err(|_| self.unreadable = Some(cursor.digest()))?;
                 }
-                Rest::Journal(cursor) => break cursor.next()?,
+                Rest::Journal(cursor) => break cursor.next().await?,
                 Rest::Old { rows, next } => match (rows.next(), *next) {
                     // Of those that were read none was wanted.
                     (None, Some(low)) => {
