@@ -32,7 +32,7 @@ pub struct Pruned {
     pub records: u64,
 }
 
-/// Lets go of all records of requests that came in before a moment.
+/// Lets go of all records whose [`at`](crate::PredictionRecord::at) is before a moment.
 ///
 /// Their bytes go from the store when it is collected. What is in journals still is let go after it was sealed.
 ///

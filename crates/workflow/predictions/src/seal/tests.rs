@@ -244,8 +244,7 @@ async fn notes_go_that_a_killed_process_left_and_those_of_other_machines_stay() 
     note(JournalName { writer: WriterName(3), number: 1 }).await;
     files::write_atomic(&FIRST.lock_path(&home.folder), b"").unwrap();
     assert_eq!(sealer(&home).work(true, &mut HashSet::new()).await, Went::Well);
-    let left: Vec<String> =
-        query("SELECT name FROM prediction_journal").read_all(&home.catalog).await.unwrap();
+    let left: Vec<String> = query("SELECT name FROM prediction_journal").read_all(&home.catalog).await.unwrap();
     assert_eq!(left, [JournalName { writer: WriterName(3), number: 1 }.to_string()]);
     assert!(!FIRST.lock_path(&home.folder).exists());
 }
