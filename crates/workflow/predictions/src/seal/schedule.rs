@@ -2,7 +2,7 @@ use std::time::{Duration, Instant};
 
 /// How often the sealer looks for journals of the dead and for what is old.
 const ROUND: Duration = Duration::from_mins(15);
-/// The longest pause while the store or the catalogue cannot be reached: journals pile up until then.
+/// The longest pause while journals of this process cannot be sealed: they pile up until then.
 const OUTAGE: Duration = Duration::from_secs(30);
 
 /// How one go went.
@@ -12,8 +12,8 @@ pub(super) enum Went {
     Well,
     /// Something was passed over.
     Partly,
-    /// What all of it needs failed.
-    Nowhere,
+    /// Journals of this process could not be sealed, or what all of it needs failed.
+    Stuck,
 }
 
 /// When all is looked after again: every round, and after trouble sooner, with pauses that grow.
@@ -41,7 +41,7 @@ impl Schedule {
 
     /// Takes in how a go went that ended `now`; `round` says whether all was looked after.
     pub(super) fn after(&mut self, went: Went, round: bool, now: Instant) {
-        let most = if went == Went::Nowhere { OUTAGE } else { ROUND };
+        let most = if went == Went::Stuck { OUTAGE } else { ROUND };
         let pause = self.pause.min(most);
         match (went, round) {
             (Went::Well, true) => (self.pause, self.due) = (self.retry, now + ROUND),
@@ -75,7 +75,7 @@ mod tests {
         let partly = pauses(Went::Partly, 14);
         assert_eq!(partly[..4], [1, 2, 4, 8].map(|times| RETRY * times));
         assert_eq!(partly[11..], [ROUND; 3]);
-        assert_eq!(pauses(Went::Nowhere, 9)[6..], [OUTAGE; 3]);
+        assert_eq!(pauses(Went::Stuck, 9)[6..], [OUTAGE; 3]);
         assert_eq!(pauses(Went::Well, 3), [ROUND; 3]);
     }
 
@@ -95,7 +95,7 @@ mod tests {
         schedule.after(Went::Partly, true, later);
         assert_eq!(schedule.left(later), RETRY * 2);
         schedule.after(Went::Well, true, later);
-        schedule.after(Went::Nowhere, false, later);
+        schedule.after(Went::Stuck, false, later);
         assert_eq!(schedule.left(later), RETRY);
     }
 }

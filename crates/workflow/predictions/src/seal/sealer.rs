@@ -135,10 +135,10 @@ impl Sealer {
             }
         };
         let (own, rest) = (own.told(), rest.told());
-        let went = match (worked, own.is_some() || rest.is_some()) {
-            (Err(()), _) => Went::Nowhere,
-            (Ok(()), true) => Went::Partly,
-            (Ok(()), false) => Went::Well,
+        let went = match (&own, &rest) {
+            (None, None) => Went::Well,
+            (None, Some(_)) if worked.is_ok() => Went::Partly,
+            _ => Went::Stuck,
         };
         if round || rest.is_some() {
             self.finished.tell(rest);

@@ -198,7 +198,7 @@ async fn what_cannot_be_sealed_keeps_nothing_else_from_being_sealed() {
     let own = write_other(&home, SECOND, 1);
     finished.push(own, 8);
     finished.push(write_as(&home, JournalName { writer: SECOND, number: 2 }, &[4]), 8);
-    assert_eq!(sealer.work(false, &mut passed).await, Went::Partly);
+    assert_eq!(sealer.work(false, &mut passed).await, Went::Stuck);
     assert_eq!((finished.sealed().records, finished.waiting()), (4, (1, 8)));
     assert!(finished.unsealed().unwrap().contains("another version"));
     for bad in [dead, own] {
