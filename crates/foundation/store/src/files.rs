@@ -117,6 +117,15 @@ pub fn remove_file(path: &Path) -> Result<bool, FileError> {
     }
 }
 
+/// As [`remove_file`], and durably: the file does not come back after a loss of power, also where another removed it.
+pub fn remove_file_durably(path: &Path) -> Result<bool, FileError> {
+    let removed = remove_file(path)?;
+    match sync_directory(parent(path)) {
+        Err(error) if error.is_not_found() => Ok(removed),
+        synced => synced.map(|()| removed),
+    }
+}
+
 /// Renames `from` to `to`, replacing a file that is there, and makes the new name durable.
 pub fn rename(from: &Path, to: &Path) -> Result<(), FileError> {
     fs::rename(from, to).doing("rename to this name", to)?;
@@ -146,6 +155,17 @@ mod tests {
         assert!(error.to_string().starts_with("cannot read `/no/such/rope`"), "{error}");
         assert!(!exists(Path::new("/no/such/rope")).unwrap());
         assert!(!remove_file(Path::new("/no/such/rope")).unwrap());
+    }
+
+    #[test]
+    fn what_is_removed_durably_may_be_gone_already_with_its_folder() {
+        let directory = temporary_directory(&std::env::temp_dir()).unwrap();
+        let path = directory.path().join("twine");
+        write_atomic(&path, b"hemp").unwrap();
+        assert!(remove_file_durably(&path).unwrap());
+        assert!(!exists(&path).unwrap());
+        assert!(!remove_file_durably(&path).unwrap());
+        assert!(!remove_file_durably(&directory.path().join("none/twine")).unwrap());
     }
 
     #[test]

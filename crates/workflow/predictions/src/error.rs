@@ -56,6 +56,15 @@ impl PredictionsError {
     pub(crate) fn of_segment(digest: &Digest, problem: &dyn std::fmt::Display) -> Self {
         Self::DamagedSegment { segment: digest.short(), problem: problem.to_string() }
     }
+
+    /// Whether it is no matter of one journal or segment: the catalogue or the store cannot be asked.
+    pub(crate) fn concerns_all(&self) -> bool {
+        match self {
+            Self::Catalog(_) => true,
+            Self::Store(problem) => !problem.is_of_content(),
+            _ => false,
+        }
+    }
 }
 
 impl From<ParquetError> for PredictionsError {

@@ -52,7 +52,8 @@ pub struct LogReport {
     pub unsealed: (u64, u64),
     /// What was sealed.
     pub sealed: Sealed,
-    /// Why the last attempt to seal failed, if it did; the records are in the journals.
+    /// What could not be sealed, joined or let go the last time, if something could not; it was passed over and is tried again.
+    /// Records that are not sealed are in their journals.
     pub sealing_problem: Option<String>,
 }
 
@@ -131,11 +132,15 @@ impl PredictionLog {
         let done = Arc::clone(&finished);
         tokio::spawn(async move {
             sealer.run().await;
-            let sealed = match done.problem() {
-                Some(problem) => Err(problem),
-                None => writer_end(&home, writer, lock).await.map_err(|problem| problem.to_string()),
-            };
-            end.send_replace(Some(sealed));
+            let unsealed = done.unsealed();
+            if unsealed.is_some() {
+                // Before it is told: whoever opens the log then finds a dead writer.
+                drop(lock);
+            } else if let Err(problem) = writer_end(&home, writer, lock).await {
+                // Whoever opens the log next removes what is left.
+                done.tell(Some(problem.to_string()));
+            }
+            end.send_replace(Some(unsealed.map_or(Ok(()), Err)));
         });
         Ok(Self { shared: Arc::new(Shared { settings, buffer, counts, progress, finished, ended }) })
     }
@@ -176,7 +181,8 @@ impl PredictionLog {
     /// Takes no more records, writes those that it has, and seals its journals.
     ///
     /// Errors: [`ServingError::LogLost`] if the journal could not be written after several tries; [`ServingError::LogBroken`]
-    /// if it could not be sealed: no record is lost then, and whoever opens the log next seals it.
+    /// if it could not be sealed: no record is lost then, and whoever opens the log next seals it. What else could not be done
+    /// is in [`LogReport::sealing_problem`].
     pub async fn close(&self) -> Result<(), ServingError> {
         self.shared.buffer.close();
         let mut ended = self.shared.ended.clone();

@@ -28,9 +28,9 @@ pub struct PredictionReader {
 pub struct PredictionFilter {
     /// Only those of this model, and of this version of it if one is given.
     pub model: Option<(ModelName, Option<u64>)>,
-    /// Only those that came in at this moment or later.
+    /// Only those whose [`at`](PredictionRecord::at) is this moment or later.
     pub from: Option<Timestamp>,
-    /// Only those that came in before this moment.
+    /// Only those whose [`at`](PredictionRecord::at) is before this moment.
     pub to: Option<Timestamp>,
 }
 
@@ -80,8 +80,10 @@ impl PredictionReader {
 
     /// The records that `filter` wants, after the prediction `after`, as they are now, page by page.
     ///
-    /// Ids are given when a request comes in, so at the end that is still being written a record can appear before
-    /// one that was read already; up to a moment that has passed, the pages are complete.
+    /// An id is given between the arrival of a request and its answer, so at the end that is still being written a record can
+    /// appear before one that was read already: pages up to a moment lack those whose requests were under way at that moment,
+    /// or had been answered no longer than [`linger`](crate::LogSettings::linger) before. Whoever goes on later from the last
+    /// one that was read misses them for good, and must begin as far before it as a request can take.
     pub async fn scan(
         &self,
         filter: &PredictionFilter,

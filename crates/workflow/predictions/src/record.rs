@@ -15,7 +15,8 @@ pub struct PredictionRecord {
     pub model: ModelName,
     /// The version that answered.
     pub version: u64,
-    /// When the request came in.
+    /// The moment in its id: not before the request came in, and not after it was answered. It is that of the arrival where a
+    /// share of a route was drawn by the id, and that of the answer else.
     pub at: Timestamp,
     /// Waiting for a turn and evaluation, in microseconds.
     pub latency_us: u64,

@@ -1,14 +1,18 @@
 //! What becomes of journals: segments, which grow larger, and are let go when they are old.
 //!
 //! A journal is sealed in steps: a Parquet file is made of it, the file becomes a blob, the catalogue lists the blob and notes
-//! the journal, the journal is removed, the note is removed. A process may be killed before or after each: the next one begins
-//! anew, makes the same bytes and so the same blob, and sees by the note what was listed.
+//! the journal, the journal is removed, the note is removed. A process may be killed before or after each, by a loss of power,
+//! too: the next one begins anew, makes the same bytes and so the same blob, and sees by the note what was listed.
+//!
+//! What cannot be read is passed over, told and tried again later, and keeps nothing else from being done.
 
 mod compaction;
 mod journal;
 mod old_table;
 mod presence;
+mod schedule;
 mod sealer;
+mod troubles;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::LazyLock;

@@ -17,7 +17,9 @@ pub struct LogSettings {
     pub waiting_bytes: usize,
     /// How often a journal is forced to the disk: what a loss of power can lose, at most, beside `linger`.
     pub sync: Duration,
-    /// Pause before what could not be written is tried again.
+    /// Pause before what could not be written is tried again. Where something could not be sealed the pauses grow: each is twice
+    /// the one before, up to half a minute while journals of this process cannot be sealed or the catalogue or the store cannot
+    /// be asked, and up to 15 minutes else.
     pub retry: Duration,
     /// Records of a journal, at which it is sealed.
     pub journal_records: u64,

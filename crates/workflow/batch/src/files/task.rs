@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use globset::GlobBuilder;
@@ -29,8 +29,9 @@ pub struct FileTask {
 pub fn tasks(input: &Path, output: &Path) -> Result<Vec<FileTask>, BatchError> {
     let inputs = tables(input)?;
     if TableFormat::of(output) == Some(TableFormat::Parquet) {
-        if inputs.iter().any(|one| is_same(one, output)) {
-            return Err(places("the output would take the place of an input", "write it somewhere else"));
+        let taken = location(output);
+        if inputs.iter().any(|input| location(input) == taken) {
+            return Err(over_an_input(output));
         }
         return Ok(vec![FileTask { inputs, output: output.to_owned() }]);
     }
@@ -42,13 +43,18 @@ pub fn tasks(input: &Path, output: &Path) -> Result<Vec<FileTask>, BatchError> {
 
 fn one_each(inputs: Vec<PathBuf>, folder: &Path) -> Result<Vec<FileTask>, BatchError> {
     let mut outputs: BTreeMap<PathBuf, PathBuf> = BTreeMap::new();
+    let (there, read) = (location(folder), inputs.iter().map(|input| location(input)).collect::<HashSet<_>>());
     for input in inputs {
         let stem = input.file_stem().unwrap_or_default().to_owned();
         let mut name = stem;
         name.push(".parquet");
-        let output = folder.join(name);
-        if input.parent().is_some_and(|parent| is_same(parent, folder)) {
+        let output = folder.join(&name);
+        if input.parent().is_some_and(|parent| location(parent) == there) {
             return Err(places("the outputs would lie among the inputs", "write them to another folder"));
+        }
+        // A link leads to an input in another folder, too.
+        if read.contains(&resolved(&there.join(&name))) {
+            return Err(over_an_input(&output));
         }
         if let Some(other) = outputs.get(&output) {
             let what = format!("{} and {} would both be {}", other.display(), input.display(), output.display());
@@ -102,12 +108,28 @@ fn tables(input: &Path) -> Result<Vec<PathBuf>, BatchError> {
     }
 }
 
-/// Whether two paths are one place, as far as both are there.
-fn is_same(one: &Path, other: &Path) -> bool {
-    match (one.canonicalize(), other.canonicalize()) {
-        (Ok(one), Ok(other)) => one == other,
-        _ => one == other,
+/// Where a path leads, so that two paths can be compared; no path, as the folder of a bare name, is the working directory.
+fn location(path: &Path) -> PathBuf {
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    resolved(&std::path::absolute(path).unwrap_or_else(|_| path.to_owned()))
+}
+
+/// A path without links and `..`: as the file system has it as far as it is there, and by its words from there on.
+fn resolved(path: &Path) -> PathBuf {
+    match (path.canonicalize(), path.parent(), path.file_name()) {
+        (Ok(found), _, _) => found,
+        (Err(_), Some(parent), Some(name)) => resolved(parent).join(name),
+        (Err(_), Some(parent), None) => {
+            let mut above = resolved(parent);
+            above.pop();
+            above
+        }
+        (Err(_), None, _) => path.to_owned(),
     }
+}
+
+fn over_an_input(output: &Path) -> BatchError {
+    places(&format!("{} would take the place of an input", output.display()), "write it somewhere else")
 }
 
 fn places(what: &str, hint: &str) -> BatchError {

@@ -170,3 +170,39 @@ fn places_that_do_not_go_together_are_refused() {
     let other = scored(&at("a.*"), &at("o.parquet"), &settings()).unwrap_err();
     assert!(matches!(other, BatchError::OtherColumns { .. }), "{other}");
 }
+
+/// Cargo runs tests in the folder of their package, where this name is a file.
+#[test]
+fn a_bare_name_is_in_the_working_directory() {
+    let input = Path::new("Cargo.toml");
+    assert!(input.is_file());
+    for output in [".", "", "src/..", "../batch", "new/.."] {
+        let error = tasks(input, Path::new(output)).unwrap_err().to_string();
+        assert!(error.contains("among the inputs"), "{output}: {error}");
+    }
+    assert_eq!(tasks(input, Path::new("src")).unwrap()[0].output, Path::new("src/Cargo.parquet"));
+}
+
+#[cfg(unix)]
+#[test]
+fn no_output_takes_the_place_of_an_input_through_a_link() {
+    use std::os::unix::fs::symlink;
+    let folder = folder(&[("in/other.parquet", "x"), ("out/data.parquet", "x"), ("real/kept.parquet", "x")]);
+    let at = |name: &str| folder.path().join(name);
+    let says = |input: &str, output: &str| tasks(&at(input), &at(output)).unwrap_err().to_string();
+    // The input is a link to what would be its own output.
+    symlink(at("out/data.parquet"), at("in/data.parquet")).unwrap();
+    assert!(says("in", "out").contains("take the place"));
+    assert!(says("in/data.parquet", "out").contains("take the place"));
+    assert!(says("in/data.parquet", "out/data.parquet").contains("take the place"));
+    // The output is a link to an input.
+    symlink(at("real/kept.parquet"), at("out/kept.parquet")).unwrap();
+    assert!(says("real", "out").contains("take the place"));
+    assert!(says("real/kept.parquet", "out/kept.parquet").contains("take the place"));
+    // The folder is a link, or is not there yet.
+    symlink(at("real"), at("way")).unwrap();
+    assert!(says("real", "way").contains("among the inputs"));
+    assert!(says("real/kept.parquet", "way/kept.parquet").contains("take the place"));
+    assert!(says("real", "new/../real").contains("among the inputs"));
+    assert_eq!(tasks(&at("real"), &at("new")).unwrap()[0].output, at("new/kept.parquet"));
+}

@@ -211,8 +211,10 @@ impl Writer {
     fn begin(&mut self) -> Result<Journal, String> {
         let (journals, bytes) = self.finished.waiting();
         // What is left at the end fitted into memory: it is written rather than lost.
-        if bytes >= self.settings.unsealed_bytes && !self.buffer.is_closed() {
-            let why = self.finished.problem().unwrap_or_else(|| "they come faster than they are sealed".to_owned());
+        if bytes >= self.settings.unsealed_bytes
+            && !self.buffer.is_closed()
+            && let Some(why) = self.finished.unsealed()
+        {
             return Err(format!("{journals} journals of {bytes} bytes wait to be sealed: {why}"));
         }
         let name = JournalName { writer: self.name, number: self.next };

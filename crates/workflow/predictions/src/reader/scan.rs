@@ -15,7 +15,7 @@ const OLD_ROWS: usize = 256;
 /// Records of segments and journals, merged in the order of their ids, each id once.
 ///
 /// A segment is opened when its first record may be the next one, and of it a row group is held; of a journal it is known
-/// where its records lie.
+/// where its records lie, and some of them are held.
 pub struct PredictionScan {
     home: PredictionHome,
     wanted: Wanted,
@@ -27,6 +27,8 @@ pub struct PredictionScan {
     last: Option<PredictionId>,
     /// A record that did not fit into the page before.
     over: Option<StoredRecord>,
+    /// The segment that could not be read.
+    unreadable: Option<Digest>,
 }
 
 /// Where records come from, and the next one of there.
@@ -57,6 +59,7 @@ impl PredictionScan {
             sources: Vec::new(),
             last: None,
             over: None,
+            unreadable: None,
         }
     }
 
@@ -117,6 +120,11 @@ impl PredictionScan {
         }
     }
 
+    /// The segment because of which there is no next record.
+    pub(crate) fn unreadable(&self) -> Option<Digest> {
+        self.unreadable
+    }
+
     fn wait_for(&mut self, listed: Vec<Segment>) {
         let last = self.last.map_or(0, PredictionId::bits);
         let (wanted, known) = (&self.wanted, &mut self.known);
@@ -132,26 +140,32 @@ impl PredictionScan {
             let first = self.waiting.last().map(|segment| segment.first.bits().max(self.wanted.low));
             let due = first.is_some_and(|first| next.is_none_or(|next| first <= next.bits()));
             let Some(segment) = self.waiting.pop_if(|_| due) else { return Ok(()) };
-            let cursor = SegmentCursor::open(&self.home.store, &segment, &self.wanted).await?;
+            let opened = SegmentCursor::open(&self.home.store, &segment, &self.wanted).await;
+            let cursor = opened.inspect_err(|_| self.unreadable = Some(segment.digest))?;
             self.add(Rest::Segment(Box::new(cursor))).await?;
         }
     }
 
     /// Takes the next record of a source, and lets go of the source if it has none.
     async fn add(&mut self, mut rest: Rest) -> Result<(), PredictionsError> {
-        let head = match &mut rest {
-            Rest::Segment(cursor) => cursor.next().await?,
-            Rest::Journal(cursor) => cursor.next()?,
-            Rest::Old { rows, next } => match (rows.next(), *next) {
-                (None, Some(low)) => {
-                    // Whoever moves rows into a segment takes them away here: that segment is listed when they are gone.
-                    let (old, listed) = old(&self.home, self.wanted.clone(), low).await?;
-                    self.wait_for(listed);
-                    rest = Rest::Old { rows: old.rows.into_iter(), next: old.next };
-                    return Box::pin(self.add(rest)).await;
+        let head = loop {
+            match &mut rest {
+                Rest::Segment(cursor) => {
+                    let next = cursor.next().await;
+                    break next.inspect_err(|_| self.unreadable = Some(cursor.digest()))?;
                 }
-                (row, _) => row,
-            },
+                Rest::Journal(cursor) => break cursor.next().await?,
+                Rest::Old { rows, next } => match (rows.next(), *next) {
+                    // Of those that were read none was wanted.
+                    (None, Some(low)) => {
+                        // Whoever moves rows into a segment takes them away here: that segment is listed when they are gone.
+                        let (old, listed) = old(&self.home, self.wanted.clone(), low).await?;
+                        self.wait_for(listed);
+                        (*rows, *next) = (old.rows.into_iter(), old.next);
+                    }
+                    (row, _) => break row,
+                },
+            }
         };
         if let Some(head) = head {
             self.sources.push(Source { head, rest });

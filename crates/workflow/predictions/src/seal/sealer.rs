@@ -1,19 +1,19 @@
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use ropewalk_types::{Ambient, Timestamp};
+use ropewalk_types::{Ambient, Digest, Timestamp};
 use tokio::sync::Notify;
 
 use super::Sealed;
 use super::compaction::{compact, prune_as};
-use super::journal::journal_seal;
+use super::journal::{journal_seal, noted};
 use super::old_table::old_table_move;
 use super::presence::{journals_of, lock_of, writer_end};
+use super::schedule::{Schedule, Went};
+use super::troubles::Troubles;
 use crate::journal::{JournalName, WriterName, list_writers};
 use crate::{PredictionHome, PredictionsError};
-
-/// How often the sealer looks for journals of the dead and for what is old.
-const ROUND: Duration = Duration::from_mins(15);
 
 /// Journals of this process to which nothing is appended any more, and what became of those before them.
 #[derive(Debug, Default)]
@@ -27,6 +27,9 @@ struct Inner {
     waiting: Vec<(JournalName, u64)>,
     ended: bool,
     sealed: Sealed,
+    /// What keeps journals of this process from being sealed.
+    unsealed: Option<String>,
+    /// What else went wrong.
     problem: Option<String>,
 }
 
@@ -64,13 +67,31 @@ impl Finished {
         self.lock().sealed
     }
 
-    /// Why the last attempt failed, if it did.
+    /// What went wrong the last time, if something did.
     pub(crate) fn problem(&self) -> Option<String> {
-        self.lock().problem.clone()
+        let inner = self.lock();
+        inner.unsealed.clone().or_else(|| inner.problem.clone())
     }
 
-    fn first(&self) -> Option<JournalName> {
-        self.lock().waiting.first().map(|(name, _)| *name)
+    /// Why journals wait to be sealed; none if none do.
+    pub(crate) fn unsealed(&self) -> Option<String> {
+        let inner = self.lock();
+        let why = || inner.unsealed.clone().unwrap_or_else(|| "they come faster than they are sealed".to_owned());
+        (!inner.waiting.is_empty()).then(why)
+    }
+
+    /// Tells of what went wrong beside the sealing of this process's journals.
+    pub(crate) fn tell(&self, problem: Option<String>) {
+        self.lock().problem = problem;
+    }
+
+    /// The first journal that waits behind `last`: they come in the order of their names.
+    fn after(&self, last: Option<JournalName>) -> Option<JournalName> {
+        self.lock().waiting.iter().map(|(name, _)| *name).find(|name| Some(*name) > last)
+    }
+
+    fn add(&self, sealed: Sealed) {
+        self.lock().sealed.add(sealed);
     }
 
     fn done(&self, name: JournalName, sealed: Sealed) {
@@ -87,56 +108,118 @@ impl Finished {
 impl Sealer {
     /// Ends when no more journals come and those that came are sealed, or cannot be.
     pub(crate) async fn run(self) {
-        let mut round = true;
+        let mut schedule = Schedule::new(self.retry, Instant::now());
+        let mut passed = HashSet::new();
         loop {
-            let worked = self.work(round).await;
+            // Before the work: what came until then was tried by it.
             let ended = self.finished.lock().ended;
-            self.finished.lock().problem = worked.as_ref().err().map(ToString::to_string);
-            round = worked.is_err();
-            if ended && (worked.is_err() || self.finished.first().is_none()) {
+            let round = schedule.is_due(Instant::now());
+            let went = self.work(round, &mut passed).await;
+            if ended {
                 return;
             }
-            let pause = if worked.is_err() { self.retry } else { ROUND };
-            if worked.is_ok() && self.finished.first().is_some() {
-                continue;
-            }
-            let more = tokio::time::timeout(pause, self.finished.more.notified()).await;
-            round |= more.is_err();
+            schedule.after(went, round, Instant::now());
+            // A journal that came, or a round that is due: the next go sees which.
+            let _ = tokio::time::timeout(schedule.left(Instant::now()), self.finished.more.notified()).await;
         }
     }
 
-    /// Seals what waits; in a `round` also does all else that there is to do.
-    async fn work(&self, round: bool) -> Result<(), PredictionsError> {
+    /// Seals what waits; in a `round` also does all else that there is to do. Segments in `passed` are not joined with others.
+    pub(super) async fn work(&self, round: bool, passed: &mut HashSet<Digest>) -> Went {
+        let (mut own, mut rest) = (Troubles::default(), Troubles::default());
+        let worked = match self.seal_own(&mut own).await {
+            Ok(()) => self.work_on(round, passed, &mut rest).await.map_err(|problem| rest.note(problem)),
+            Err(problem) => {
+                own.note(problem);
+                Err(())
+            }
+        };
+        let (own, rest) = (own.told(), rest.told());
+        let went = match (&own, &rest) {
+            (None, None) => Went::Well,
+            (None, Some(_)) if worked.is_ok() => Went::Partly,
+            _ => Went::Stuck,
+        };
+        if round || rest.is_some() {
+            self.finished.tell(rest);
+        }
+        self.finished.lock().unsealed = own;
+        went
+    }
+
+    async fn seal_own(&self, troubles: &mut Troubles) -> Result<(), PredictionsError> {
+        let mut last = None;
+        while let Some(name) = self.finished.after(last) {
+            last = Some(name);
+            match journal_seal(&self.home, name, self.writer, self.ambient.now()).await {
+                Ok(sealed) => self.finished.done(name, sealed),
+                Err(problem) => troubles.pass(problem)?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn work_on(
+        &self,
+        round: bool,
+        passed: &mut HashSet<Digest>,
+        troubles: &mut Troubles,
+    ) -> Result<(), PredictionsError> {
         let now = || self.ambient.now();
-        while let Some(name) = self.finished.first() {
-            let sealed = journal_seal(&self.home, name, self.writer, now()).await?;
-            self.finished.done(name, sealed);
-        }
         if round {
-            let mut sealed = self.seal_dead(now()).await?;
-            sealed.moved = old_table_move(&self.home, self.writer, now()).await?;
-            self.finished.lock().sealed.add(sealed);
+            passed.clear();
+            if let Err(problem) = self.seal_dead(now(), troubles).await {
+                troubles.pass(problem)?;
+            }
+            match old_table_move(&self.home, self.writer, now()).await {
+                Ok(moved) => self.finished.add(Sealed { moved, ..Sealed::default() }),
+                Err(problem) => troubles.pass(problem)?,
+            }
+            if let Some(before) = self.keep.map(|keep| before(now(), keep)) {
+                prune_as(&self.home, self.writer, before, now(), troubles).await?;
+            }
         }
-        if let Some(before) = self.keep.map(|keep| before(now(), keep)).filter(|_| round) {
-            prune_as(&self.home, self.writer, before, now()).await?;
-        }
-        compact(&self.home, self.writer, now()).await?;
+        compact(&self.home, self.writer, now(), passed, troubles).await?;
         Ok(())
     }
 
     /// Seals the journals of writers that have died, and removes what else they left.
-    async fn seal_dead(&self, at: Timestamp) -> Result<Sealed, PredictionsError> {
+    async fn seal_dead(&self, at: Timestamp, troubles: &mut Troubles) -> Result<(), PredictionsError> {
         let folder = self.home.folder.clone();
         let writers = tokio::task::spawn_blocking(move || list_writers(&folder)).await??;
-        let mut sealed = Sealed::default();
         for writer in writers.into_iter().filter(|writer| *writer != self.writer) {
-            let Some(lock) = lock_of(&self.home, writer).await? else { continue };
-            for name in journals_of(&self.home, writer).await? {
-                sealed.add(journal_seal(&self.home, name, self.writer, at).await?);
+            if let Err(problem) = self.seal_writer(writer, at, troubles).await {
+                troubles.pass(problem)?;
             }
+        }
+        Ok(())
+    }
+
+    /// As [`Self::seal_dead`], of one writer. One that has a journal that cannot be sealed stays.
+    async fn seal_writer(
+        &self,
+        writer: WriterName,
+        at: Timestamp,
+        troubles: &mut Troubles,
+    ) -> Result<(), PredictionsError> {
+        let Some(lock) = lock_of(&self.home, writer).await? else { return Ok(()) };
+        let mut names = journals_of(&self.home, writer).await?;
+        // Whoever was killed before a note was removed left the lock here: other notes may be of journals on other machines.
+        names.extend(noted(&self.home, writer).await?);
+        let mut whole = true;
+        for name in names {
+            match journal_seal(&self.home, name, self.writer, at).await {
+                Ok(sealed) => self.finished.add(sealed),
+                Err(problem) => {
+                    troubles.pass(problem)?;
+                    whole = false;
+                }
+            }
+        }
+        if whole {
             writer_end(&self.home, writer, lock).await?;
         }
-        Ok(sealed)
+        Ok(())
     }
 }
 

@@ -1,5 +1,8 @@
+use std::collections::HashSet;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use ropewalk_catalog::{Catalog, query};
 use ropewalk_store::{Store, files};
@@ -7,12 +10,15 @@ use tempfile::TempDir;
 
 use super::compaction::compact;
 use super::journal::journal_seal;
+use super::schedule::Went;
+use super::troubles::Troubles;
 use super::*;
 use crate::journal::tests::{journal, record};
 use crate::journal::{JournalName, WriterName, list_journals};
-use crate::segment::segments;
+use crate::segment::{Segment, segment_register, segments};
 use crate::{MIGRATIONS, PredictionFilter, PredictionHome, PredictionReader};
-use ropewalk_types::Timestamp;
+use bytes::Bytes;
+use ropewalk_types::{Digest, ManualAmbient, PredictionId, Timestamp};
 
 const AT: Timestamp = Timestamp(7);
 const FIRST: WriterName = WriterName(1);
@@ -49,12 +55,40 @@ async fn home(folder: &TempDir) -> PredictionHome {
     PredictionHome { folder: folder.path().to_owned(), store: Store::open("memory:").await.unwrap(), catalog }
 }
 
-/// Writes the journal `number` of a writer with the records of these ids.
+/// Writes the journal `number` of the first writer with the records of these ids.
 fn write(home: &PredictionHome, number: u64, ids: &[u128]) -> JournalName {
-    let name = JournalName { writer: FIRST, number };
+    write_as(home, JournalName { writer: FIRST, number }, ids)
+}
+
+fn write_as(home: &PredictionHome, name: JournalName, ids: &[u128]) -> JournalName {
     let records: Vec<_> = ids.iter().map(|id| record(*id)).collect();
     files::write_atomic(&name.path(&home.folder), &journal(&records).0).unwrap();
     name
+}
+
+/// Writes a journal of another version, which cannot be read.
+fn write_other(home: &PredictionHome, writer: WriterName, number: u64) -> JournalName {
+    let name = JournalName { writer, number };
+    files::write_atomic(&name.path(&home.folder), b"RWPJ\x02\0\0\0").unwrap();
+    name
+}
+
+/// Lists a segment that is this blob, whatever is in it.
+async fn list_blob(home: &PredictionHome, digest: Digest, bytes: u64, first: u128, last: u128) {
+    let [first, last] = [first, last].map(PredictionId::from_bits);
+    let segment = Segment { digest, first, last, rows: 2, bytes, models: None };
+    segment_register(&home.catalog, digest.to_string(), Arc::new(segment), AT).await.unwrap();
+}
+
+fn sealer(home: &PredictionHome) -> Sealer {
+    Sealer {
+        home: home.clone(),
+        writer: SECOND,
+        ambient: Arc::new(ManualAmbient::default()),
+        keep: None,
+        retry: Duration::from_millis(1),
+        finished: Arc::default(),
+    }
 }
 
 async fn ids(home: &PredictionHome) -> Vec<u128> {
@@ -62,6 +96,10 @@ async fn ids(home: &PredictionHome) -> Vec<u128> {
     let page = reader.prediction_list(&PredictionFilter::default(), None, 1000).await.unwrap();
     assert_eq!(page.next, None);
     page.records.iter().map(|record| record.prediction.bits()).collect()
+}
+
+async fn notes(home: &PredictionHome) -> i64 {
+    query("SELECT COUNT(*) FROM prediction_journal").read_one(&home.catalog).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
@@ -78,11 +116,10 @@ async fn a_journal_is_sealed_once_whatever_step_it_is_killed_at() {
         let listed = segments(&home.catalog).await.unwrap();
         assert_eq!((listed.len(), listed[0].rows), (1, 4), "{steps}");
         assert!(list_journals(&home.folder).unwrap().is_empty(), "{steps}");
+        assert_eq!(notes(&home).await, 0, "{steps}");
         if let Some(sealed) = ended {
             assert_eq!(sealed.unwrap(), Sealed { journals: 1, records: 4, ..Sealed::default() });
             assert_eq!(again, Sealed::default(), "there was nothing left to do");
-            let notes: i64 = query("SELECT COUNT(*) FROM prediction_journal").read_one(&home.catalog).await.unwrap();
-            assert_eq!(notes, 0);
             assert!(steps > 5, "{steps}: it was killed at no step");
             return;
         }
@@ -99,9 +136,11 @@ async fn segments_are_joined_or_not_whatever_step_that_is_killed_at() {
             let name = write(&home, number, &[u128::from(number), u128::from(number) + 8]);
             journal_seal(&home, name, FIRST, AT).await.unwrap();
         }
-        let ended = killed(compact(&home, FIRST, AT), steps).await;
+        let (mut passed, mut troubles) = (HashSet::new(), Troubles::default());
+        let ended = killed(compact(&home, FIRST, AT, &mut passed, &mut troubles), steps).await;
         assert_eq!(ids(&home).await, all, "{steps}");
-        compact(&home, SECOND, AT).await.unwrap();
+        compact(&home, SECOND, AT, &mut passed, &mut troubles).await.unwrap();
+        assert_eq!((passed.len(), troubles.told()), (0, None), "{steps}");
         assert_eq!(ids(&home).await, all, "{steps}");
         let listed = segments(&home.catalog).await.unwrap();
         assert_eq!((listed.len(), listed[0].rows, listed[0].first.bits(), listed[0].last.bits()), (1, 16, 1, 16));
@@ -134,6 +173,116 @@ async fn what_cannot_be_read_is_put_aside_and_what_is_torn_is_told() {
     assert!(error.to_string().contains("another version"), "{error}");
     files::remove_file(&other.path(&home.folder)).unwrap();
     assert_eq!(ids(&home).await, [1, 2]);
+}
+
+#[tokio::test]
+async fn what_cannot_be_sealed_keeps_nothing_else_from_being_sealed() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = home(&folder).await;
+    let sealer = sealer(&home);
+    let finished = Arc::clone(&sealer.finished);
+    // Of the dead: one journal cannot be read, another of the same writer and that of a third can.
+    let dead = write_other(&home, FIRST, 1);
+    write(&home, 2, &[1, 2]);
+    write_as(&home, JournalName { writer: WriterName(3), number: 1 }, &[3]);
+    let mut passed = HashSet::new();
+    assert_eq!(sealer.work(true, &mut passed).await, Went::Partly);
+    assert!(finished.problem().unwrap().contains("another version"));
+    assert_eq!((finished.unsealed(), finished.sealed().records), (None, 3));
+    assert_eq!(list_journals(&home.folder).unwrap(), [dead]);
+    assert!(FIRST.lock_path(&home.folder).exists(), "it is looked for again");
+    // What is not tried again is told still.
+    assert_eq!(sealer.work(false, &mut passed).await, Went::Well);
+    assert!(finished.problem().is_some());
+
+    let own = write_other(&home, SECOND, 1);
+    finished.push(own, 8);
+    finished.push(write_as(&home, JournalName { writer: SECOND, number: 2 }, &[4]), 8);
+    assert_eq!(sealer.work(false, &mut passed).await, Went::Stuck);
+    assert_eq!((finished.sealed().records, finished.waiting()), (4, (1, 8)));
+    assert!(finished.unsealed().unwrap().contains("another version"));
+    for bad in [dead, own] {
+        files::remove_file(&bad.path(&home.folder)).unwrap();
+    }
+    finished.end();
+    sealer.run().await;
+    assert_eq!((finished.unsealed(), finished.problem()), (None, None));
+    assert_eq!(ids(&home).await, [1, 2, 3, 4]);
+}
+
+#[tokio::test]
+async fn a_sealer_that_ends_tries_all_its_journals() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = home(&folder).await;
+    let sealer = sealer(&home);
+    let finished = Arc::clone(&sealer.finished);
+    finished.push(write_other(&home, SECOND, 1), 8);
+    finished.push(write_as(&home, JournalName { writer: SECOND, number: 2 }, &[4]), 8);
+    finished.end();
+    sealer.run().await;
+    assert_eq!((finished.sealed().records, finished.waiting()), (1, (1, 8)));
+    assert!(finished.unsealed().is_some());
+}
+
+#[tokio::test]
+async fn notes_go_that_a_killed_process_left_and_those_of_other_machines_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = home(&folder).await;
+    let note = async |name: JournalName| {
+        let segment = Segment {
+            digest: Digest::of(name.to_string().as_bytes()),
+            first: PredictionId::from_bits(1),
+            last: PredictionId::from_bits(1),
+            rows: 1,
+            bytes: 1,
+            models: None,
+        };
+        segment_register(&home.catalog, name.to_string(), Arc::new(segment), AT).await.unwrap();
+    };
+    // The first was killed when its journal was gone; of the other there is nothing in this folder.
+    note(JournalName { writer: FIRST, number: 1 }).await;
+    note(JournalName { writer: WriterName(3), number: 1 }).await;
+    files::write_atomic(&FIRST.lock_path(&home.folder), b"").unwrap();
+    assert_eq!(sealer(&home).work(true, &mut HashSet::new()).await, Went::Well);
+    let left: Vec<String> = query("SELECT name FROM prediction_journal").read_all(&home.catalog).await.unwrap();
+    assert_eq!(left, [JournalName { writer: WriterName(3), number: 1 }.to_string()]);
+    assert!(!FIRST.lock_path(&home.folder).exists());
+}
+
+#[tokio::test]
+async fn segments_that_cannot_be_read_are_passed_over_when_others_are_joined() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = home(&folder).await;
+    let absent = Digest::of(b"nobody has it");
+    list_blob(&home, absent, 100, 1, 2).await;
+    let damaged = home.store.put_bytes(Bytes::from_static(b"this is no table of predictions")).await.unwrap();
+    list_blob(&home, damaged.digest, damaged.size, 3, 4).await;
+    for number in 1..=8 {
+        let name = write(&home, number, &[u128::from(number) + 10]);
+        journal_seal(&home, name, FIRST, AT).await.unwrap();
+    }
+    let (mut passed, mut troubles) = (HashSet::new(), Troubles::default());
+    assert_eq!(compact(&home, FIRST, AT, &mut passed, &mut troubles).await.unwrap(), 8);
+    assert_eq!(passed, HashSet::from([absent, damaged.digest]));
+    assert!(troubles.told().unwrap().ends_with("; and 1 more"));
+    let rows: Vec<u64> = segments(&home.catalog).await.unwrap().iter().map(|segment| segment.rows).collect();
+    assert_eq!(rows, [2, 2, 8]);
+}
+
+#[tokio::test]
+async fn what_is_old_goes_past_a_segment_that_cannot_be_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = home(&folder).await;
+    let at = |millis: u128| millis << 80;
+    // One that is old as a whole need not be read to be let go; of the other it is not known what is in it.
+    list_blob(&home, Digest::of(b"all of it is old"), 100, at(1), at(2)).await;
+    list_blob(&home, Digest::of(b"a part of it is old"), 100, at(3), at(20)).await;
+    let name = write(&home, 1, &[at(4), at(5), at(12)]);
+    journal_seal(&home, name, FIRST, AT).await.unwrap();
+    prune(&home, Timestamp(10), &ManualAmbient::default()).await.unwrap_err();
+    let left: Vec<_> =
+        segments(&home.catalog).await.unwrap().iter().map(|segment| (segment.first.bits(), segment.rows)).collect();
+    assert_eq!(left, [(at(3), 2), (at(12), 1)]);
 }
 
 #[tokio::test]

@@ -55,6 +55,11 @@ impl SegmentCursor {
         Ok(Self { source, decoder: Some(decoder), batch: None })
     }
 
+    /// The segment.
+    pub(crate) fn digest(&self) -> Digest {
+        self.source.digest
+    }
+
     /// The next record, in the order of ids; none after the last one.
     pub(crate) async fn next(&mut self) -> Result<Option<StoredRecord>, PredictionsError> {
         loop {

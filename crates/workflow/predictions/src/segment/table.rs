@@ -30,12 +30,12 @@ pub struct Segment {
 }
 
 impl Segment {
-    /// When the first request in it came in.
+    /// The earliest [`at`](crate::PredictionRecord::at) in it.
     pub fn from(&self) -> Timestamp {
         Timestamp(self.first.millis())
     }
 
-    /// When the last request in it came in.
+    /// The latest [`at`](crate::PredictionRecord::at) in it.
     pub fn to(&self) -> Timestamp {
         Timestamp(self.last.millis())
     }

@@ -118,6 +118,23 @@ async fn what_a_dead_process_left_is_sealed_by_the_next() {
 }
 
 #[tokio::test]
+async fn a_log_closes_well_beside_a_dead_ones_journal_that_cannot_be_read() {
+    let world = World::new().await;
+    std::fs::create_dir_all(&world.home.folder).unwrap();
+    let other = world.home.folder.join(format!("{:032x}.000000001.journal", 1));
+    std::fs::write(&other, b"RWPJ\x02\0\0\0").unwrap();
+    let log = world.log(hasty()).await;
+    let ids = world.fill(&log, 1, 5);
+    crate::world::until("it is told", || log.report().sealing_problem.is_some()).await;
+    log.close().await.unwrap();
+    let report = log.report();
+    assert!(report.sealing_problem.unwrap().contains("another version"));
+    assert_eq!((report.sealed.records, report.unsealed), (5, (0, 0)));
+    std::fs::remove_file(&other).unwrap();
+    assert_eq!(world.ids().await, ids);
+}
+
+#[tokio::test]
 async fn a_log_that_is_dropped_writes_what_it_has() {
     let world = World::new().await;
     let log = world.log(hasty()).await;

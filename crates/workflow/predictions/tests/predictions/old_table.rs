@@ -63,3 +63,22 @@ async fn two_that_move_the_same_rows_lose_none_and_double_none() {
     assert_eq!(world.ids().await, ids);
     assert_eq!(world.count("prediction").await, 0);
 }
+
+/// Reads many rows that are not wanted.
+async fn skip_many() {
+    let world = World::new().await;
+    let columns = "id, request_id, model, version, at, latency_us, rows, inputs, outputs";
+    let numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200000)";
+    let values = "SELECT printf('%032x', i), NULL, 'm', 1, 0, 12, 1, '{}', '{}' FROM n";
+    world.statement(&format!("INSERT INTO prediction ({columns}) {numbers} {values}")).await;
+    let filter = PredictionFilter { model: Some(("other".parse().unwrap(), None)), ..PredictionFilter::default() };
+    assert!(world.all(&filter, 10).await.is_empty());
+}
+
+/// On a small stack, so that it is noticed if each reading of some rows is made within the one before.
+#[test]
+fn many_rows_of_earlier_versions_that_nobody_wants_are_skipped() {
+    let run = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(skip_many());
+    let thread = std::thread::Builder::new().stack_size(1 << 20).spawn(run).unwrap();
+    thread.join().unwrap();
+}
