@@ -77,8 +77,9 @@ struct Compiler<'a> {
     made: HashMap<NodeKey<'a>, Vec<Option<Value>>>,
 }
 
-/// What two nodes that make the same agree in: operator, domain, attributes as written, slots of the inputs.
-type NodeKey<'a> = (&'a str, &'a str, Vec<u8>, Vec<Option<usize>>);
+/// What two nodes that make the same agree in: operator, domain, attributes as written, slots of the inputs, and how
+/// many outputs they name: `Split` makes as many parts.
+type NodeKey<'a> = (&'a str, &'a str, Vec<u8>, Vec<Option<usize>>, usize);
 
 /// The most bytes of attributes that are compared; trees are larger, and are not written twice.
 const KEY_LIMIT: usize = 1 << 10;
@@ -94,7 +95,7 @@ fn node_key<'a>(node: &'a NodeProto, values: &[Option<Value>]) -> Option<NodeKey
     }
     let attributes = node.attribute.iter().flat_map(Message::encode_length_delimited_to_vec).collect();
     let slots = values.iter().map(|value| value.as_ref().map(|value| value.slot)).collect();
-    Some((&node.op_type, main_domain_normalized(&node.domain), attributes, slots))
+    Some((&node.op_type, main_domain_normalized(&node.domain), attributes, slots, node.output.len()))
 }
 
 fn invalid(place: String, reason: impl Into<String>) -> InferenceError {
