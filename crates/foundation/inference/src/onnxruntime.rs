@@ -18,7 +18,7 @@ use library::Library;
 use model::OnnxRuntimeModel;
 
 /// Operators at which the library is faster than the embedded engine: networks with Conv and with LSTM were measured, at 1.7 to
-/// 4 times as fast (`docs/benchmarks.md`); the others are alike. The embedded engine has no RNN: such a network comes here
+/// 4 times as fast a row at a time (`docs/benchmarks.md`); the others are alike. The embedded engine has no RNN: such a network comes here
 /// in the ordinary order.
 const SUITING: [&str; 5] = ["Conv", "ConvTranspose", "ConvInteger", "LSTM", "GRU"];
 
