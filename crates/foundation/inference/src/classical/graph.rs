@@ -10,6 +10,7 @@ use super::fusion::fuse;
 use super::inputs::Inputs;
 use super::interface::InputInfo;
 use super::operators::{self, Built, Definition, Operator};
+use super::work::Folding;
 use crate::onnx::{GraphProto, ModelProto, NodeProto, main_domain_normalized, tensor_from_proto};
 use crate::{InferenceError, Tensor, TensorData};
 
@@ -67,8 +68,8 @@ impl Plan {
     }
 }
 
-#[derive(Default)]
 struct Compiler<'a> {
+    folding: &'a Folding,
     values: HashMap<&'a str, Value>,
     constants: HashMap<usize, Tensor>,
     steps: Vec<Step>,
@@ -103,7 +104,12 @@ fn invalid(place: String, reason: impl Into<String>) -> InferenceError {
 }
 
 /// Checks and compiles the graph of a model for these inputs.
-pub(super) fn compile(model: &ModelProto, graph: &GraphProto, inputs: &[InputInfo]) -> Result<Plan, InferenceError> {
+pub(super) fn compile(
+    model: &ModelProto,
+    graph: &GraphProto,
+    inputs: &[InputInfo],
+    folding: &Folding,
+) -> Result<Plan, InferenceError> {
     if graph.node.len() > NODES_LIMIT {
         let (size, limit) = (graph.node.len() as u64, NODES_LIMIT as u64);
         return Err(InferenceError::TooLarge { what: "graph in nodes".into(), size, limit });
@@ -112,7 +118,7 @@ pub(super) fn compile(model: &ModelProto, graph: &GraphProto, inputs: &[InputInf
         return Err(invalid("the graph".into(), "sparse initializers are not supported"));
     }
     let opsets = opsets(model)?;
-    let mut compiler = Compiler::default();
+    let mut compiler = Compiler::new(folding);
     for proto in &graph.initializer {
         let tensor = tensor_from_proto(proto)?;
         let slot = compiler.define(&proto.name, tensor.element_type(), None, "initializer")?;
@@ -153,6 +159,11 @@ fn taken_bodies(node: &NodeProto, condition: Option<bool>) -> impl Iterator<Item
 }
 
 impl<'a> Compiler<'a> {
+    fn new(folding: &'a Folding) -> Self {
+        let (values, constants, made) = (HashMap::new(), HashMap::new(), HashMap::new());
+        Self { folding, values, constants, steps: Vec::new(), slots: 0, made }
+    }
+
     fn define(
         &mut self,
         name: &'a str,
@@ -238,6 +249,7 @@ impl<'a> Compiler<'a> {
                 .collect(),
             around,
             condition,
+            folding: self.folding,
         });
         let built = definition.and_then(|definition| operators::build(domain, definition)).map_err(at_load)?;
         if node.output.len() > built.outputs.len() {
@@ -286,18 +298,18 @@ impl<'a> Compiler<'a> {
         })
     }
 
-    /// A step whose inputs are all constants is taken once, now.
+    /// A step whose inputs are all constants is taken once, now, if what it makes can be kept.
     fn fold_or_push(&mut self, step: Step, at_load: impl Fn(Fault) -> InferenceError) -> Result<(), InferenceError> {
         let constants: Option<Vec<Option<&Tensor>>> = step
             .inputs
             .iter()
             .map(|slot| slot.map_or(Some(None), |slot| self.constants.get(&slot).map(Some)))
             .collect();
-        let Some(constants) = constants else {
+        let folded = constants.map(|constants| self.folding.evaluate(&*step.operator, Inputs(&constants)));
+        let Some(made) = folded.transpose().map_err(at_load)?.flatten() else {
             self.steps.push(step);
             return Ok(());
         };
-        let made = step.operator.evaluate(Inputs(&constants)).map_err(at_load)?;
         let named = step.outputs.iter().zip(made).filter_map(|(slot, tensor)| slot.map(|slot| (slot, tensor)));
         self.constants.extend(named);
         Ok(())
@@ -314,7 +326,7 @@ impl<'a> Compiler<'a> {
             return Err(invalid("the graph".into(), "it has no output"));
         }
         let answered: Vec<usize> = outputs.iter().map(|value| value.slot).collect();
-        self.steps = fuse(std::mem::take(&mut self.steps), &self.constants, &answered, ml_opset)?;
+        self.steps = fuse(std::mem::take(&mut self.steps), &self.constants, &answered, ml_opset, self.folding)?;
         let last_uses = self.prune(&outputs);
         for (slot, step) in last_uses {
             if let Some(step) = self.steps.get_mut(step) {

@@ -125,6 +125,10 @@ fn combined(kept: &[Kept], shape: &[usize]) -> Vec<usize> {
 }
 
 impl Operator for Slice {
+    fn cost(&self, inputs: Inputs<'_>) -> u64 {
+        inputs.count_after_first()
+    }
+
     fn evaluate(&self, inputs: Inputs<'_>) -> Result<Vec<Tensor>, Fault> {
         let input = inputs.tensor(0)?;
         let kept = self.kept(inputs, &input.shape)?;
