@@ -17,9 +17,9 @@ use crate::{Engine, EngineName, InferenceError, LoadOptions, Model, ModelSource,
 use library::Library;
 use model::OnnxRuntimeModel;
 
-/// Operators at which the library is faster than the embedded engine: networks with Conv and with LSTM were measured, at 1.7 to
-/// 4 times as fast a row at a time (`docs/benchmarks.md`); the others are alike. The embedded engine has no RNN: such a network comes here
-/// in the ordinary order.
+/// Operators at which the library is faster than the embedded engine. Networks with Conv and with LSTM were measured, at
+/// 1.7 to 4 times as fast a row at a time (`docs/benchmarks.md`); the others are alike. The embedded engine has no RNN:
+/// such a network comes here in the ordinary order.
 const SUITING: [&str; 5] = ["Conv", "ConvTranspose", "ConvInteger", "LSTM", "GRU"];
 
 /// Where the library of ONNX Runtime is looked for. The first that loads is taken.
