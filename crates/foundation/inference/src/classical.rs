@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use crate::{InferenceError, Model, lowering, onnx};
 use model::ClassicalModel;
+pub(crate) use work::Folding;
 
 /// Our own engine for classical ONNX graphs: domain `ai.onnx.ml` 1-5 and the plain operators of `ai.onnx` 7-25.
 #[derive(Clone, Copy, Debug, Default)]
@@ -35,8 +36,13 @@ impl ClassicalEngine {
     /// [`InferenceError::Malformed`], [`InferenceError::InvalidGraph`], [`InferenceError::Unsupported`] or
     /// [`InferenceError::TooLarge`].
     pub fn load(self, model: &[u8]) -> Result<Arc<dyn Model>, InferenceError> {
+        Self::load_within(model, &Folding::default())
+    }
+
+    /// The same for one of several models that are loaded together, and may not do more at that than one.
+    pub(crate) fn load_within(model: &[u8], folding: &Folding) -> Result<Arc<dyn Model>, InferenceError> {
         let mut proto = onnx::decode_model(model)?;
         lowering::lower(&mut proto)?;
-        Ok(Arc::new(ClassicalModel::new(&proto)?))
+        Ok(Arc::new(ClassicalModel::new(&proto, folding)?))
     }
 }

@@ -104,8 +104,8 @@ pub trait Engine: Send + Sync + Debug {
     /// Whether it takes this kind of definition at all.
     fn takes(&self, source: &ModelSource) -> bool;
 
-    /// Whether it is here and was measured to be faster at such a model than those that are tried before it: then it comes
-    /// first where no engine is asked for. Blocks.
+    /// Whether it is here and faster at such a model than those that are tried before it, as models like it were measured: then
+    /// it comes first where no engine is asked for. Blocks.
     fn suits(&self, source: &ModelSource) -> bool {
         let _ = source;
         false

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::path::{Component, Path, PathBuf};
 
-use ropewalk_store::files;
+use ropewalk_store::files::{self, EntryKind};
 
 use crate::InferenceError;
 use crate::onnx::{GraphProto, ModelProto, NodeProto, TensorProto};
 
 /// The most bytes that all files of one model may have together.
-const BYTES_LIMIT: u64 = 1 << 30;
+pub(crate) const BYTES_LIMIT: u64 = 1 << 30;
 /// How deep graphs are nested at most: a model that was decoded is nested less.
 const DEPTH_LIMIT: u32 = 100;
 
@@ -66,6 +66,32 @@ fn each_tensor_of_nodes(nodes: &mut [NodeProto], depth: u32, visit: &mut Visit<'
     Ok(())
 }
 
+/// Where a folder or a file really is.
+pub(crate) fn real(path: &Path) -> Result<PathBuf, String> {
+    path.canonicalize().map_err(|error| format!("cannot find `{}`: {error}", path.display()))
+}
+
+/// Where a model's file really is, if that is inside `root`, which is where the model's folder really is.
+pub(crate) fn located(root: &Path, location: &str) -> Result<PathBuf, String> {
+    let plain = |part: Component<'_>| matches!(part, Component::Normal(_) | Component::CurDir);
+    if location.is_empty() || !Path::new(location).components().all(plain) {
+        return Err(format!("its data lies in `{location}`, which is not inside the model's folder"));
+    }
+    let path = real(&root.join(location))?;
+    if !path.starts_with(root) {
+        return Err(format!("its data lies in `{location}`, a link that leads out of the model's folder"));
+    }
+    match files::kind(&path) {
+        Ok(Some(EntryKind::File)) => Ok(path),
+        _ => Err(format!("its data lies in `{location}`, which is no file")),
+    }
+}
+
+/// Data that is over [`BYTES_LIMIT`].
+pub(crate) fn too_large(size: u64) -> InferenceError {
+    InferenceError::TooLarge { what: "data of the model in other files, in bytes".to_owned(), size, limit: BYTES_LIMIT }
+}
+
 struct Files<'a> {
     folder: Option<&'a Path>,
     /// The folder as it really is.
@@ -91,11 +117,7 @@ impl Files<'_> {
         if !self.read.contains_key(&path) {
             self.read_file(&path, location).map_err(|error| match error {
                 ReadError::File(reason) => invalid(reason),
-                ReadError::TooLarge(size) => InferenceError::TooLarge {
-                    what: "data of the model in other files, in bytes".into(),
-                    size,
-                    limit: BYTES_LIMIT,
-                },
+                ReadError::TooLarge(size) => too_large(size),
             })?;
         }
         let bytes = self.read.get(&path).map_or(&[][..], Vec::as_slice);
@@ -110,21 +132,11 @@ impl Files<'_> {
     /// Where the file really is, if that is inside the folder.
     fn path(&mut self, location: &str) -> Result<PathBuf, String> {
         let folder = self.folder.ok_or("its data lies in another file, and the model came without its folder")?;
-        let plain = |part: Component<'_>| matches!(part, Component::Normal(_) | Component::CurDir);
-        if location.is_empty() || !Path::new(location).components().all(plain) {
-            return Err(format!("its data lies in `{location}`, which is not inside the model's folder"));
-        }
-        let real =
-            |path: &Path| path.canonicalize().map_err(|error| format!("cannot find `{}`: {error}", path.display()));
         let root = match &self.root {
             Some(root) => root.clone(),
             None => self.root.insert(real(folder)?).clone(),
         };
-        let path = real(&root.join(location))?;
-        if path.starts_with(&root) {
-            return Ok(path);
-        }
-        Err(format!("its data lies in `{location}`, a link that leads out of the model's folder"))
+        located(&root, location)
     }
 
     fn read_file(&mut self, path: &Path, location: &str) -> Result<(), ReadError> {

@@ -7,6 +7,7 @@ mod model;
 
 use std::sync::Arc;
 
+use crate::classical::Folding;
 use crate::missing::unsupported;
 use crate::networks::{graph, missing_node};
 use crate::onnx::ModelProto;
@@ -18,7 +19,8 @@ use crate::{InferenceError, LoadOptions, Model};
 /// [`InferenceError::Unsupported`] names every operator that neither engine takes.
 pub(crate) fn load(model: &ModelProto, options: &LoadOptions) -> Result<Arc<dyn Model>, InferenceError> {
     let graph = graph(model)?;
-    let (abilities, scope) = ability::abilities(model, graph);
+    let folding = Folding::default();
+    let (abilities, scope) = ability::abilities(model, graph, &folding);
     let missing: Vec<_> = graph
         .node
         .iter()

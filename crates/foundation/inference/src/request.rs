@@ -7,6 +7,9 @@ use crate::{InferenceError, NamedTensor, Tensor};
 /// So many extents of a shape need no memory of their own.
 const FEW: usize = 8;
 
+/// The most that the other extents of an input without elements may come to: evaluation walks over them.
+const EMPTY_LIMIT: usize = 1 << 31;
+
 /// The given tensors in the order of the signature, none left out.
 pub(crate) fn ordered<'a>(signature: &Signature, given: &'a [NamedTensor]) -> Result<Vec<&'a Tensor>, InferenceError> {
     let specs = &signature.inputs;
@@ -79,6 +82,14 @@ fn check(spec: &TensorSpec, tensor: &Tensor, fits: impl Fn(&TensorSpec, &[i64]) 
         let found = format!("{} with {} elements", found(), tensor.data.len());
         return Err(invalid_input(&spec.name, expected(spec), found));
     }
+    if tensor.data.is_empty() {
+        let others = tensor.shape.iter().filter(|extent| **extent > 0);
+        let others = others.fold(1_usize, |product, extent| product.saturating_mul(*extent));
+        if others > EMPTY_LIMIT {
+            let expected = format!("other extents than 0 whose product is at most {EMPTY_LIMIT}");
+            return Err(invalid_input(&spec.name, expected, found()));
+        }
+    }
     Ok(())
 }
 
@@ -107,6 +118,20 @@ mod tests {
                 let named = given.iter().find(|named| named.name == spec.name).unwrap();
                 assert!(std::ptr::eq(tensor, &raw const named.tensor), "{names:?}");
             }
+        }
+    }
+
+    #[test]
+    fn an_input_without_elements_is_not_endless() {
+        let spec = TensorSpec { name: "a".to_owned(), datatype: ElementType::Int64, shape: vec![-1, -1, -1] };
+        let signature = Signature { inputs: vec![spec], outputs: Vec::new() };
+        let fits = |shape: [usize; 3]| {
+            let given = [NamedTensor::new("a", Tensor::new(shape.to_vec(), Vec::<i64>::new()).unwrap())];
+            ordered(&signature, &given).map(drop).map_err(|error| error.to_string())
+        };
+        assert_eq!(fits([0, 1 << 31, 1]), Ok(()));
+        for endless in [[1 << 31, 2, 0], [1 << 62, 0, 0], [0, 1 << 62, 1 << 62]] {
+            assert!(fits(endless).unwrap_err().contains("at most 2147483648"), "{endless:?}");
         }
     }
 

@@ -9,7 +9,7 @@ use super::fault::Fault;
 use super::graph::{Plan, compile};
 use super::interface::InputInfo;
 use super::model::{Bounds, run};
-use super::work::Work;
+use super::work::{Folding, Work};
 use crate::onnx::{DimensionValue, GraphProto, ModelProto, NodeProto, TypeValue};
 use crate::{InferenceError, Tensor};
 
@@ -84,6 +84,7 @@ impl Body {
         graph: &GraphProto,
         types: &[ElementType],
         around: &[Outer<'_>],
+        folding: &Folding,
     ) -> Result<Arc<Self>, Fault> {
         if graph.input.len() != types.len() {
             let reason = format!("its body has {} inputs, expected {}", graph.input.len(), types.len());
@@ -101,7 +102,7 @@ impl Body {
                 outer.push(place);
             }
         }
-        let plan = compile(model, graph, &infos).map_err(fault)?;
+        let plan = compile(model, graph, &infos, folding).map_err(fault)?;
         Ok(Arc::new(Self { plan, outer }))
     }
 
@@ -122,8 +123,9 @@ impl Body {
             let tensor = around.get(*place).copied().flatten();
             given.push(tensor.ok_or_else(|| Fault::invalid("a value from outside is missing"))?);
         }
+        work.begin(self.plan.slots as u64)?;
         let made = run(&self.plan, &given, Bounds::Body(work)).map_err(fault)?;
-        work.count(&made)?;
+        work.made(&made)?;
         Ok(made)
     }
 }

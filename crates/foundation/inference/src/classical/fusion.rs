@@ -8,6 +8,7 @@ use super::fault::Fault;
 use super::graph::Step;
 use super::inputs::Inputs;
 use super::operators::{leaf_tables, sum_of_trees};
+use super::work::Folding;
 use crate::{InferenceError, Tensor, TensorData};
 
 /// Operators that make each element of an output from the elements at the same place, and nothing else.
@@ -65,6 +66,7 @@ enum Kept {
 
 struct Fusion<'a> {
     constants: &'a HashMap<usize, Tensor>,
+    folding: &'a Folding,
     trees: Vec<Step>,
     tabled: HashMap<usize, Tabled>,
     kept: Vec<Kept>,
@@ -79,8 +81,9 @@ pub(super) fn fuse(
     constants: &HashMap<usize, Tensor>,
     outputs: &[usize],
     opset: i64,
+    folding: &Folding,
 ) -> Result<Vec<Step>, InferenceError> {
-    let mut fusion = Fusion { constants, trees: Vec::new(), tabled: HashMap::new(), kept: Vec::new() };
+    let mut fusion = Fusion { constants, folding, trees: Vec::new(), tabled: HashMap::new(), kept: Vec::new() };
     for step in steps {
         fusion.step(step);
     }
@@ -134,7 +137,7 @@ impl Fusion<'_> {
         }
         let tree = tree?;
         let shape = vec![self.trees.get(tree)?.operator.single_tree()?.table().data.len(), 1];
-        let made = step.operator.evaluate(Inputs(&inputs)).ok()?;
+        let made = self.folding.evaluate(&*step.operator, Inputs(&inputs)).ok()??;
         if made.iter().any(|table| table.shape != shape) {
             return None;
         }

@@ -10,6 +10,7 @@ use super::fusion::fuse;
 use super::inputs::Inputs;
 use super::interface::InputInfo;
 use super::operators::{self, Built, Definition, Operator};
+use super::work::Folding;
 use crate::onnx::{GraphProto, ModelProto, NodeProto, main_domain_normalized, tensor_from_proto};
 use crate::{InferenceError, Tensor, TensorData};
 
@@ -67,8 +68,8 @@ impl Plan {
     }
 }
 
-#[derive(Default)]
 struct Compiler<'a> {
+    folding: &'a Folding,
     values: HashMap<&'a str, Value>,
     constants: HashMap<usize, Tensor>,
     steps: Vec<Step>,
@@ -77,8 +78,9 @@ struct Compiler<'a> {
     made: HashMap<NodeKey<'a>, Vec<Option<Value>>>,
 }
 
-/// What two nodes that make the same agree in: operator, domain, attributes as written, slots of the inputs.
-type NodeKey<'a> = (&'a str, &'a str, Vec<u8>, Vec<Option<usize>>);
+/// What two nodes that make the same agree in: operator, domain, attributes as written, slots of the inputs, and how
+/// many outputs they name: `Split` makes as many parts.
+type NodeKey<'a> = (&'a str, &'a str, Vec<u8>, Vec<Option<usize>>, usize);
 
 /// The most bytes of attributes that are compared; trees are larger, and are not written twice.
 const KEY_LIMIT: usize = 1 << 10;
@@ -94,7 +96,7 @@ fn node_key<'a>(node: &'a NodeProto, values: &[Option<Value>]) -> Option<NodeKey
     }
     let attributes = node.attribute.iter().flat_map(Message::encode_length_delimited_to_vec).collect();
     let slots = values.iter().map(|value| value.as_ref().map(|value| value.slot)).collect();
-    Some((&node.op_type, main_domain_normalized(&node.domain), attributes, slots))
+    Some((&node.op_type, main_domain_normalized(&node.domain), attributes, slots, node.output.len()))
 }
 
 fn invalid(place: String, reason: impl Into<String>) -> InferenceError {
@@ -102,7 +104,12 @@ fn invalid(place: String, reason: impl Into<String>) -> InferenceError {
 }
 
 /// Checks and compiles the graph of a model for these inputs.
-pub(super) fn compile(model: &ModelProto, graph: &GraphProto, inputs: &[InputInfo]) -> Result<Plan, InferenceError> {
+pub(super) fn compile(
+    model: &ModelProto,
+    graph: &GraphProto,
+    inputs: &[InputInfo],
+    folding: &Folding,
+) -> Result<Plan, InferenceError> {
     if graph.node.len() > NODES_LIMIT {
         let (size, limit) = (graph.node.len() as u64, NODES_LIMIT as u64);
         return Err(InferenceError::TooLarge { what: "graph in nodes".into(), size, limit });
@@ -111,7 +118,7 @@ pub(super) fn compile(model: &ModelProto, graph: &GraphProto, inputs: &[InputInf
         return Err(invalid("the graph".into(), "sparse initializers are not supported"));
     }
     let opsets = opsets(model)?;
-    let mut compiler = Compiler::default();
+    let mut compiler = Compiler::new(folding);
     for proto in &graph.initializer {
         let tensor = tensor_from_proto(proto)?;
         let slot = compiler.define(&proto.name, tensor.element_type(), None, "initializer")?;
@@ -152,6 +159,11 @@ fn taken_bodies(node: &NodeProto, condition: Option<bool>) -> impl Iterator<Item
 }
 
 impl<'a> Compiler<'a> {
+    fn new(folding: &'a Folding) -> Self {
+        let (values, constants, made) = (HashMap::new(), HashMap::new(), HashMap::new());
+        Self { folding, values, constants, steps: Vec::new(), slots: 0, made }
+    }
+
     fn define(
         &mut self,
         name: &'a str,
@@ -237,6 +249,7 @@ impl<'a> Compiler<'a> {
                 .collect(),
             around,
             condition,
+            folding: self.folding,
         });
         let built = definition.and_then(|definition| operators::build(domain, definition)).map_err(at_load)?;
         if node.output.len() > built.outputs.len() {
@@ -285,18 +298,18 @@ impl<'a> Compiler<'a> {
         })
     }
 
-    /// A step whose inputs are all constants is taken once, now.
+    /// A step whose inputs are all constants is taken once, now, if what it makes can be kept.
     fn fold_or_push(&mut self, step: Step, at_load: impl Fn(Fault) -> InferenceError) -> Result<(), InferenceError> {
         let constants: Option<Vec<Option<&Tensor>>> = step
             .inputs
             .iter()
             .map(|slot| slot.map_or(Some(None), |slot| self.constants.get(&slot).map(Some)))
             .collect();
-        let Some(constants) = constants else {
+        let folded = constants.map(|constants| self.folding.evaluate(&*step.operator, Inputs(&constants)));
+        let Some(made) = folded.transpose().map_err(at_load)?.flatten() else {
             self.steps.push(step);
             return Ok(());
         };
-        let made = step.operator.evaluate(Inputs(&constants)).map_err(at_load)?;
         let named = step.outputs.iter().zip(made).filter_map(|(slot, tensor)| slot.map(|slot| (slot, tensor)));
         self.constants.extend(named);
         Ok(())
@@ -313,7 +326,7 @@ impl<'a> Compiler<'a> {
             return Err(invalid("the graph".into(), "it has no output"));
         }
         let answered: Vec<usize> = outputs.iter().map(|value| value.slot).collect();
-        self.steps = fuse(std::mem::take(&mut self.steps), &self.constants, &answered, ml_opset)?;
+        self.steps = fuse(std::mem::take(&mut self.steps), &self.constants, &answered, ml_opset, self.folding)?;
         let last_uses = self.prune(&outputs);
         for (slot, step) in last_uses {
             if let Some(step) = self.steps.get_mut(step) {

@@ -25,6 +25,16 @@ impl<'a> Inputs<'a> {
         (Self(own), around)
     }
 
+    /// How many elements there are, and one more for each input.
+    pub(super) fn count(&self) -> u64 {
+        self.0.iter().map(|one| one.map_or(0, |tensor| tensor.data.len() as u64) + 1).sum()
+    }
+
+    /// The same without the first, for who only looks up in that what it makes.
+    pub(super) fn count_after_first(&self) -> u64 {
+        Self(self.0.get(1..).unwrap_or_default()).count()
+    }
+
     pub(super) fn tensors(&self) -> Result<Vec<&'a Tensor>, Fault> {
         (0..self.0.len()).map(|index| self.tensor(index)).collect()
     }

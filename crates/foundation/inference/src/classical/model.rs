@@ -6,7 +6,7 @@ use ropewalk_types::{Signature, TensorSpec};
 use super::graph::{Plan, Step, compile};
 use super::inputs::Inputs;
 use super::interface::{InputInfo, common_shape, declared_shape, inputs, trial};
-use super::work::Work;
+use super::work::{Folding, Work};
 use crate::onnx::{GraphProto, ModelProto};
 use crate::request::ordered;
 use crate::{InferenceError, Model, NamedTensor, Tensor, TensorData};
@@ -26,7 +26,7 @@ const TRIAL_ROWS: [usize; 2] = [2, 3];
 const FEW: usize = 8;
 
 impl ClassicalModel {
-    pub(super) fn new(model: &ModelProto) -> Result<Self, InferenceError> {
+    pub(super) fn new(model: &ModelProto, folding: &Folding) -> Result<Self, InferenceError> {
         let graph = model
             .graph
             .as_ref()
@@ -37,8 +37,8 @@ impl ClassicalModel {
             return Err(InferenceError::InvalidGraph { place, reason });
         }
         let infos = inputs(graph)?;
-        let plan = compile(model, graph, &infos)?;
-        let outputs = output_specs(graph, &plan, &infos)?;
+        let plan = compile(model, graph, &infos, folding)?;
+        let outputs = output_specs(graph, &plan, &infos, folding.work())?;
         let signature = Signature { inputs: infos.iter().map(InputInfo::spec).collect(), outputs };
         Ok(Self { signature, plan })
     }
@@ -68,7 +68,7 @@ type Slots<'a> = Vec<Option<Cow<'a, Tensor>>>;
 pub(super) enum Bounds<'a> {
     /// The model's: as long as it is. Its loops count their work.
     Graph(&'a Work),
-    /// That of a loop or a branch: each step counts.
+    /// That of a loop or a branch, or a trial: each step counts.
     Body(&'a Work),
 }
 
@@ -108,23 +108,20 @@ fn answers(plan: &Plan, slots: &mut Slots<'_>) -> Option<Vec<Tensor>> {
 }
 
 fn take(step: &Step, slots: &mut Slots<'_>, bounds: Bounds<'_>) -> Result<(), InferenceError> {
-    let (Bounds::Graph(work) | Bounds::Body(work)) = bounds;
+    let evaluate = |inputs: Inputs<'_>| match bounds {
+        Bounds::Graph(work) => step.operator.evaluate_within(inputs, work),
+        Bounds::Body(work) => work.evaluate(&*step.operator, inputs),
+    };
     let input = |slot: &Option<usize>| slot.and_then(|slot| slots.get(slot)).and_then(Option::as_deref);
     let mut few = [None; FEW];
     let made = if let Some(few) = few.get_mut(..step.inputs.len()) {
         few.iter_mut().zip(&step.inputs).for_each(|(place, slot)| *place = input(slot));
-        step.operator.evaluate_within(Inputs(few), work)
+        evaluate(Inputs(few))
     } else {
         let inputs: Vec<Option<&Tensor>> = step.inputs.iter().map(input).collect();
-        step.operator.evaluate_within(Inputs(&inputs), work)
+        evaluate(Inputs(&inputs))
     };
-    let counted = made.and_then(|made| {
-        if let Bounds::Body(work) = bounds {
-            work.count(&made)?;
-        }
-        Ok(made)
-    });
-    let made = counted.map_err(|fault| fault.at_run(&step.node, &step.name))?;
+    let made = made.map_err(|fault| fault.at_run(&step.node, &step.name))?;
     for slot in &step.released {
         if let Some(place) = slots.get_mut(*slot) {
             *place = None;
@@ -141,8 +138,13 @@ fn take(step: &Step, slots: &mut Slots<'_>, bounds: Bounds<'_>) -> Result<(), In
 /// Types are inferred; shapes are tried, because declared ones are wrong in practice (LightGBM's exporter declares
 /// labels as [1] and returns [N]) or absent (`ZipMap`). A declared shape only counts where the trial cannot be made, as with an
 /// encoder that refuses unknown text.
-fn output_specs(graph: &GraphProto, plan: &Plan, inputs: &[InputInfo<'_>]) -> Result<Vec<TensorSpec>, InferenceError> {
-    let [one, other] = TRIAL_ROWS.map(|rows| try_out(plan, inputs, rows));
+fn output_specs(
+    graph: &GraphProto,
+    plan: &Plan,
+    inputs: &[InputInfo<'_>],
+    work: &Work,
+) -> Result<Vec<TensorSpec>, InferenceError> {
+    let [one, other] = TRIAL_ROWS.map(|rows| try_out(plan, inputs, rows, work));
     let tried = one.zip(other);
     let specs = graph.output.iter().zip(&plan.outputs).enumerate().map(|(index, (info, value))| {
         let declared = declared_shape(info, value.element_type)?;
@@ -158,8 +160,8 @@ fn output_specs(graph: &GraphProto, plan: &Plan, inputs: &[InputInfo<'_>]) -> Re
     specs.collect()
 }
 
-fn try_out(plan: &Plan, inputs: &[InputInfo<'_>], rows: usize) -> Option<Vec<Vec<usize>>> {
+fn try_out(plan: &Plan, inputs: &[InputInfo<'_>], rows: usize, work: &Work) -> Option<Vec<Vec<usize>>> {
     let tensors = inputs.iter().map(|input| trial(input, rows)).collect::<Option<Vec<_>>>()?;
-    let outputs = run(plan, &tensors.iter().collect::<Vec<_>>(), Bounds::Graph(&Work::default())).ok()?;
+    let outputs = run(plan, &tensors.iter().collect::<Vec<_>>(), Bounds::Body(work)).ok()?;
     Some(outputs.into_iter().map(|tensor| tensor.shape).collect())
 }

@@ -55,7 +55,7 @@ use super::attributes::Attributes;
 use super::body::{Body, Outer};
 use super::fault::Fault;
 use super::inputs::Inputs;
-use super::work::Work;
+use super::work::{Folding, Work};
 use crate::onnx::{GraphProto, ModelProto};
 use crate::{Tensor, TensorData};
 
@@ -68,6 +68,11 @@ pub(super) trait Operator: Send + Sync + Debug {
     fn evaluate_within(&self, inputs: Inputs<'_>, work: &Work) -> Result<Vec<Tensor>, Fault> {
         let _ = work;
         self.evaluate(inputs)
+    }
+
+    /// What it reads of these inputs or does with them, in units of [`Work`]: an element each, or a product.
+    fn cost(&self, inputs: Inputs<'_>) -> u64 {
+        inputs.count()
     }
 
     /// The tree, if this is one tree that gives one number of finitely many for each row.
@@ -95,6 +100,8 @@ pub(super) struct Definition<'a> {
     pub(super) around: Vec<Outer<'a>>,
     /// The first input of an `If`, where that is a constant.
     pub(super) condition: Option<bool>,
+    /// What is evaluated while the model is loaded.
+    pub(super) folding: &'a Folding,
 }
 
 impl<'a> Definition<'a> {
@@ -141,7 +148,7 @@ impl<'a> Definition<'a> {
 
     /// A graph compiled for inputs of these types.
     pub(super) fn body(&self, graph: &GraphProto, types: &[ElementType]) -> Result<Arc<Body>, Fault> {
-        Body::new(self.model, graph, types, &self.around)
+        Body::new(self.model, graph, types, &self.around, self.folding)
     }
 
     /// Checks how many inputs there are.

@@ -1,35 +1,96 @@
-//! What the bodies of loops and branches may cost while one request is answered.
+//! What the bodies of loops and branches may cost while one request is answered, and what is evaluated when a model is
+//! loaded.
 
 use std::cell::Cell;
 
 use super::fault::Fault;
-use crate::Tensor;
+use super::inputs::Inputs;
+use super::operators::Operator;
+use crate::{Tensor, TensorData};
 
 /// The most units of work that all bodies may do together: a second or so for each 2^31, by what they do.
 const UNITS_LIMIT: u64 = 1 << 34;
-/// Units of the evaluation of a node, whatever it makes; each element that it makes is one more.
+/// Units of the evaluation of a node, whatever it reads and makes; each element of that is one more, and each product of
+/// matrices' elements.
 const UNITS_OF_A_NODE: u64 = 64;
 /// The most turns of one loop.
 pub(super) const TURNS_LIMIT: usize = 1 << 20;
+/// The most bytes of tensors made of constants that a model keeps.
+const FOLDED_LIMIT: u64 = 1 << 30;
 
-/// Counts the work of one request.
+/// Counts the work of one request, or of the loading of a model.
 #[derive(Debug, Default)]
 pub(super) struct Work {
     done: Cell<u64>,
 }
 
 impl Work {
-    /// Counts a node, or one turn of a body, that made these tensors.
-    pub(super) fn count(&self, made: &[Tensor]) -> Result<(), Fault> {
-        let elements: u64 = made.iter().map(|tensor| tensor.data.len() as u64).sum();
-        let done = self.done.get().saturating_add(elements).saturating_add(UNITS_OF_A_NODE);
+    /// Evaluates a node: what it reads is counted before, so that too much is not begun, and what it makes after.
+    pub(super) fn evaluate(&self, operator: &dyn Operator, inputs: Inputs<'_>) -> Result<Vec<Tensor>, Fault> {
+        self.begin(operator.cost(inputs))?;
+        let made = operator.evaluate_within(inputs, self)?;
+        self.made(&made)?;
+        Ok(made)
+    }
+
+    /// Counts a node, or a turn of a body, that is about to cost so much.
+    pub(super) fn begin(&self, cost: u64) -> Result<(), Fault> {
+        self.add(cost.saturating_add(UNITS_OF_A_NODE))
+    }
+
+    /// Counts what a node, or a turn of a body, has made.
+    pub(super) fn made(&self, tensors: &[Tensor]) -> Result<(), Fault> {
+        self.add(tensors.iter().map(|tensor| tensor.data.len() as u64 + 1).sum())
+    }
+
+    fn add(&self, units: u64) -> Result<(), Fault> {
+        let done = self.done.get().saturating_add(units);
         self.done.set(done);
         if done > UNITS_LIMIT {
-            let what = "work in loops (elements made, and 64 for each node evaluated)".to_owned();
+            let what =
+                "work in loops or on constants (elements and products, and 64 for each node evaluated)".to_owned();
             return Err(Fault::TooLarge { what, size: done, limit: UNITS_LIMIT });
         }
         Ok(())
     }
+}
+
+/// What is evaluated once, when a model is loaded: nodes on constants alone, and a trial. It is shared by the graph, all
+/// bodies in it, and all parts into which it is cut.
+#[derive(Debug, Default)]
+pub(crate) struct Folding {
+    work: Work,
+    bytes: Cell<u64>,
+}
+
+impl Folding {
+    pub(super) fn work(&self) -> &Work {
+        &self.work
+    }
+
+    /// What a node makes of constants; none if that is too much to keep, and is to be made for each request.
+    pub(super) fn evaluate(&self, operator: &dyn Operator, inputs: Inputs<'_>) -> Result<Option<Vec<Tensor>>, Fault> {
+        let made = self.work.evaluate(operator, inputs)?;
+        let bytes = made.iter().map(bytes_of).fold(self.bytes.get(), u64::saturating_add);
+        if bytes > FOLDED_LIMIT {
+            return Ok(None);
+        }
+        self.bytes.set(bytes);
+        Ok(Some(made))
+    }
+}
+
+fn bytes_of(tensor: &Tensor) -> u64 {
+    let bytes = match (&tensor.data, tensor.element_type().size()) {
+        (TensorData::Bytes(texts), _) => texts.iter().map(|text| size_of_val(text) + text.len()).sum(),
+        (data, size) => data.len() * size.unwrap_or(1),
+    };
+    bytes as u64
+}
+
+/// How many elements a shape has, or products are added up, whatever can be counted.
+pub(super) fn product<'a>(extents: impl IntoIterator<Item = &'a usize>) -> u64 {
+    extents.into_iter().fold(1_u64, |product, extent| product.saturating_mul(*extent as u64))
 }
 
 /// Refuses a loop that turns more often than [`TURNS_LIMIT`].
@@ -43,14 +104,83 @@ pub(super) fn check_turns(turns: usize) -> Result<(), Fault> {
 
 #[cfg(test)]
 mod tests {
+    use ropewalk_types::ElementType;
+
     use super::*;
+    use crate::classical::graph::{Plan, compile};
+    use crate::classical::interface::inputs;
+    use crate::classical::model::{Bounds, run};
+    use crate::onnx::GraphBuilder;
+
+    fn plan(builder: GraphBuilder, folding: &Folding) -> Plan {
+        let model = builder.into_model();
+        let graph = model.graph.as_ref().unwrap();
+        compile(&model, graph, &inputs(graph).unwrap(), folding).unwrap()
+    }
+
+    fn spent_but(left: u64) -> Work {
+        Work { done: Cell::new(UNITS_LIMIT - left) }
+    }
+
+    fn zeros(shape: &[usize]) -> Tensor {
+        Tensor::new(shape.to_vec(), vec![0.0_f32; shape.iter().product()]).unwrap()
+    }
 
     #[test]
     fn work_ends_at_its_limit() {
-        let work = Work { done: Cell::new(UNITS_LIMIT - UNITS_OF_A_NODE - 3) };
-        let made = Tensor::new(vec![3], vec![0_u8; 3]).unwrap();
-        work.count(std::slice::from_ref(&made)).unwrap();
-        assert!(matches!(work.count(&[]), Err(Fault::TooLarge { .. })));
+        let work = spent_but(UNITS_OF_A_NODE + 4);
+        work.begin(0).unwrap();
+        work.made(&[zeros(&[3])]).unwrap();
+        assert!(matches!(work.begin(0), Err(Fault::TooLarge { .. })));
+        assert!(matches!(Work::default().begin(u64::MAX), Err(Fault::TooLarge { .. })));
         assert!(check_turns(TURNS_LIMIT).is_ok() && check_turns(TURNS_LIMIT + 1).is_err());
+    }
+
+    /// Whether a body of this node, on these inputs, does no more than `left` units.
+    fn fits(left: u64, operator: &str, tensors: &[Tensor]) -> bool {
+        let names: &[&str] = &["a", "b"];
+        let names = &names[..tensors.len()];
+        let mut builder = GraphBuilder::new("body").opset("", 17).opset("com.microsoft", 1);
+        for (name, tensor) in names.iter().zip(tensors) {
+            builder = builder.input(*name, tensor.element_type(), &vec![-1; tensor.shape.len()]);
+        }
+        let domain = if operator == "CDist" { "com.microsoft" } else { "" };
+        let builder = builder.node(domain, operator, names, &["y"], vec![]).output("y", ElementType::Fp32, &[-1]);
+        let plan = plan(builder, &Folding::default());
+        run(&plan, &tensors.iter().collect::<Vec<_>>(), Bounds::Body(&spent_but(left))).is_ok()
+    }
+
+    #[test]
+    fn what_a_node_reads_counts_and_what_it_multiplies() {
+        assert!(fits(4000, "ReduceSum", &[zeros(&[2000])]) && !fits(2000, "ReduceSum", &[zeros(&[2000])]));
+        let square = || [zeros(&[20, 20]), zeros(&[20, 20])];
+        for operator in ["MatMul", "Gemm", "CDist"] {
+            assert!(fits(10_000, operator, &square()), "{operator}");
+            assert!(!fits(8000, operator, &square()), "{operator}");
+        }
+        assert!(!fits(2000, "MatMul", &[zeros(&[10, 10, 10]), zeros(&[10])]));
+        // What is only looked up, or not even that, costs what is made.
+        assert!(fits(200, "Shape", &[zeros(&[2000])]));
+        let index = Tensor::new(vec![1], vec![7_i64]).unwrap();
+        assert!(fits(200, "Gather", &[zeros(&[2000]), index]));
+    }
+
+    #[test]
+    fn more_than_can_be_kept_is_made_for_each_request() {
+        let ones = || {
+            GraphBuilder::new("folded")
+                .opset("", 17)
+                .initializer("shape", &Tensor::new(vec![1], vec![4_i64]).unwrap())
+                .node("", "ConstantOfShape", &["shape"], &["y"], vec![])
+                .output("y", ElementType::Fp32, &[-1])
+        };
+        let folding = Folding { bytes: Cell::new(FOLDED_LIMIT - 16), ..Folding::default() };
+        let kept = plan(ones(), &folding);
+        assert!(kept.steps.is_empty());
+        let made = plan(ones(), &folding);
+        assert_eq!(made.steps.len(), 1);
+        for plan in [kept, made] {
+            assert_eq!(run(&plan, &[], Bounds::Graph(&Work::default())).unwrap(), [zeros(&[4])]);
+        }
     }
 }

@@ -2,6 +2,7 @@ use std::collections::HashMap;
 
 use prost::Message as _;
 
+use crate::classical::Folding;
 use crate::networks::{Scope, bodies, probe, refusal};
 use crate::onnx::{
     Dimension, GraphProto, ModelProto, NodeProto, TensorProto, TensorShapeProto, TensorType, TypeProto, TypeValue,
@@ -31,13 +32,13 @@ impl Ability {
 }
 
 /// Asks both engines about each node, one at a time, and learns the types of all values on the way.
-pub(super) fn abilities(model: &ModelProto, graph: &GraphProto) -> (Vec<Ability>, Scope) {
+pub(super) fn abilities(model: &ModelProto, graph: &GraphProto, folding: &Folding) -> (Vec<Ability>, Scope) {
     let mut scope = Scope::declared(model, graph, OPEN_LIMIT);
     let constants: HashMap<&str, &TensorProto> = graph.initializer.iter().map(|one| (one.name.as_str(), one)).collect();
     let mut abilities = Vec::with_capacity(graph.node.len());
     for node in &graph.node {
         scope.learn(node);
-        let classical = classical(node, model, &constants, &mut scope).err();
+        let classical = classical(node, model, &constants, &mut scope, folding).err();
         let network = refusal(node, &scope).or_else(|| probe(node, model));
         if classical.is_none() || network.is_some() {
             node.output.iter().for_each(|name| scope.set_handed_over(name));
@@ -53,6 +54,7 @@ fn classical(
     model: &ModelProto,
     constants: &HashMap<&str, &TensorProto>,
     scope: &mut Scope,
+    folding: &Folding,
 ) -> Result<(), String> {
     if bodies(node).next().is_some() {
         return Err("it has a body".to_owned());
@@ -72,7 +74,7 @@ fn classical(
     }
     let outputs: Vec<&String> = node.output.iter().filter(|name| !name.is_empty()).collect();
     alone.output = outputs.iter().map(|name| value_info(name, 0, Some(&[-1]))).collect();
-    let loaded = ClassicalEngine.load(&with_graph(model, alone).encode_to_vec()).map_err(reason)?;
+    let loaded = ClassicalEngine::load_within(&with_graph(model, alone).encode_to_vec(), folding).map_err(reason)?;
     for spec in &loaded.signature().outputs {
         scope.set_type(&spec.name, spec.datatype);
     }

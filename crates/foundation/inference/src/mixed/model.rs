@@ -6,6 +6,7 @@ use ropewalk_types::{Signature, TensorSpec};
 
 use super::ability::{value_info, with_graph};
 use super::cut::{Part, Side};
+use crate::classical::Folding;
 use crate::classical::interface::{InputInfo, common_shape, declared_shape, inputs, trial};
 use crate::missing::unsupported;
 use crate::networks::{self, Scope, missing_node, names_used};
@@ -47,6 +48,7 @@ impl MixedModel {
         let infos = inputs(graph)?;
         let mut trials = TRIALS.map(|open| zeros(&infos, open)).into_iter().collect::<Result<Vec<_>, _>>()?;
         let mut stages = Vec::with_capacity(parts.len());
+        let folding = Folding::default();
         for (index, part) in parts.iter().enumerate() {
             let later = needed_later(graph, parts.get(index + 1..).unwrap_or_default());
             let piece = piece(graph, scope, part, &later, &trials)?;
@@ -54,7 +56,9 @@ impl MixedModel {
                 continue;
             }
             let names = piece.input.iter().map(|info| (info.name.clone(), !later.contains(info.name.as_str())));
-            let stage = Stage { inputs: names.collect(), model: load(&with_graph(model, piece), part.side, options)? };
+            let inputs = names.collect();
+            let model = load(&with_graph(model, piece), part.side, options, &folding)?;
+            let stage = Stage { model, inputs };
             for (values, open) in trials.iter_mut().zip(TRIALS) {
                 match (stage.run(values), part.side) {
                     (Ok(()), _) => {}
@@ -187,10 +191,15 @@ fn output(info: &ValueInfoProto, trials: &[Values]) -> Result<TensorSpec, Infere
     Ok(TensorSpec { name: info.name.clone(), datatype, shape })
 }
 
-fn load(model: &ModelProto, side: Side, options: &LoadOptions) -> Result<Arc<dyn Model>, InferenceError> {
+fn load(
+    model: &ModelProto,
+    side: Side,
+    options: &LoadOptions,
+    folding: &Folding,
+) -> Result<Arc<dyn Model>, InferenceError> {
     let bytes = model.encode_to_vec();
     match side {
-        Side::Classical => ClassicalEngine.load(&bytes),
+        Side::Classical => ClassicalEngine::load_within(&bytes, folding),
         Side::Network => networks::load(model, &bytes, options),
     }
 }

@@ -77,12 +77,15 @@ impl Bounds {
         if let Some(TensorData::Int64(values)) = integers(tensor) {
             self.integers(name, values);
         } else if let Some(TensorData::Fp32(values)) = reals(tensor) {
-            let range = values.iter().fold(None::<Range>, |range, value| {
-                let one = Range::new(f64::from(*value), f64::from(*value));
-                Some(range.map_or(one, |range| range.union(one)))
-            });
-            self.ranges.extend(range.map(|range| (name.to_owned(), range)));
+            self.reals(name, &values);
         }
+    }
+
+    /// An FP32 constant; nothing is said of one without elements.
+    pub(super) fn reals(&mut self, name: &str, values: &[f32]) {
+        let one = |value: &f32| Range::new(f64::from(*value), f64::from(*value));
+        let range = values.iter().map(one).reduce(Range::union);
+        self.ranges.extend(range.map(|range| (name.to_owned(), range)));
     }
 
     /// An INT64 constant of one dimension or none.

@@ -129,14 +129,25 @@ impl Scope {
     }
 
     fn constant_numbers(&mut self, name: &str, node: &NodeProto) {
-        let numbers = node.attribute.iter().flat_map(|one| match one.name.as_str() {
-            "value_int" => vec![one.i],
-            "value_ints" => one.ints.clone(),
-            _ => Vec::new(),
-        });
-        let numbers: Vec<i64> = numbers.collect();
-        let beyond = numbers.iter().copied().find(|value| i32::try_from(*value).is_err());
-        self.bounds.integers(name, numbers);
+        self.bounds.unknown(name);
+        let mut beyond = None;
+        for one in &node.attribute {
+            let numbers = match one.name.as_str() {
+                "value_int" => vec![one.i],
+                "value_ints" => one.ints.clone(),
+                "value_float" => {
+                    self.bounds.reals(name, &[one.f]);
+                    continue;
+                }
+                "value_floats" => {
+                    self.bounds.reals(name, &one.floats);
+                    continue;
+                }
+                _ => continue,
+            };
+            beyond = numbers.iter().copied().find(|value| i32::try_from(*value).is_err());
+            self.bounds.integers(name, numbers);
+        }
         self.constants.insert(name.to_owned(), ConstantFacts { beyond, single: false });
     }
 
@@ -198,5 +209,48 @@ fn declaration(info: &ValueInfoProto) -> (Option<ElementType>, Option<Vec<Option
             tensor.shape.as_ref().map(|shape| shape.dim.iter().map(extent).collect()),
         ),
         _ => (None, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::networks::refusal;
+    use crate::onnx::{Attribute, GraphBuilder};
+
+    /// Why the last node of a graph is not given to the engine.
+    fn last_refusal(builder: GraphBuilder) -> Option<String> {
+        let model = builder.into_model();
+        let graph = model.graph.as_ref().unwrap();
+        refusal(graph.node.last().unwrap(), &Scope::of(&model, graph, 1 << 20))
+    }
+
+    #[test]
+    fn a_real_constant_is_as_large_as_it_says() {
+        let cast = |value: Attribute| {
+            let builder = GraphBuilder::new("cast").opset("", 17).node("", "Constant", &[], &["c"], vec![value]);
+            last_refusal(builder.node("", "Cast", &["c"], &["y"], vec![Attribute::new("to", 7_i64)]))
+        };
+        assert!(cast(Attribute::new("value_float", 3e9_f32)).unwrap().contains("beyond 2^31"));
+        assert!(cast(Attribute::new("value_floats", vec![1.0_f32, -3e9])).unwrap().contains("beyond 2^31"));
+        assert!(cast(Attribute::new("value_float", f32::NAN)).is_some());
+        assert_eq!(cast(Attribute::new("value_floats", vec![1.5_f32, -7.0])), None);
+        assert_eq!(cast(Attribute::new("value_ints", vec![1_i64, -7])), None);
+    }
+
+    #[test]
+    fn a_box_that_is_kept_says_its_class_too() {
+        let product = |classes: i64| {
+            let factor = crate::Tensor::new(vec![], vec![i64::from(i32::MAX) / 50]).unwrap();
+            let builder = GraphBuilder::new("boxes")
+                .opset("", 17)
+                .input("boxes", ElementType::Fp32, &[1, 4, 4])
+                .input("scores", ElementType::Fp32, &[1, classes, 4])
+                .initializer("factor", &factor)
+                .node("", "NonMaxSuppression", &["boxes", "scores"], &["kept"], vec![]);
+            last_refusal(builder.node("", "Mul", &["kept", "factor"], &["y"], vec![]))
+        };
+        assert_eq!(product(40), None);
+        assert!(product(100).unwrap().contains("beyond 2^31"));
     }
 }

@@ -6,7 +6,7 @@ use super::{DataType, TensorProto};
 use crate::tensor::element_count;
 use crate::{InferenceError, Tensor, TensorData};
 
-/// The element type that an ONNX type is called here; none if we do not know the type (complex, bfloat16, 8-bit floats…).
+/// The element type that an ONNX type is called here; none if we do not know the type (complex, 8-bit floats…).
 pub fn element_type_of(data_type: i32) -> Option<ElementType> {
     Some(match DataType::try_from(data_type).ok()? {
         DataType::Float => ElementType::Fp32,
@@ -202,7 +202,8 @@ mod tests {
         assert_eq!(read(DataType::Bool).unwrap().data, vec![true, true].into());
         assert!(read(DataType::Uint8).is_err(), "-1 is no UINT8");
         assert!(read(DataType::Float).is_err(), "the elements stand in another field");
-        assert!(read(DataType::Bfloat16).is_err(), "a type that is not supported");
+        assert!(read(DataType::Bfloat16).is_err(), "-1 is not the bits of a BF16");
+        assert!(read(DataType::Complex64).is_err(), "a type that is not supported");
     }
 
     #[test]

@@ -111,6 +111,11 @@ fn a_tree_may_be_one_leaf_and_no_node_may_have_two_parents() {
     assert_eq!(answers(&with(&[0], &[1]), input()), [real(kind, &[2.5, 2.5])]);
     let cycle = ClassicalEngine.load(&with(&[0], &[0])).unwrap_err();
     assert!(cycle.to_string().contains("reached twice"), "{cycle}");
+    // A root without any node, though there is a leaf of its number; then a child that is said to be a node.
+    for model in [with(&[], &[]), with(&[1], &[0])] {
+        let absent = ClassicalEngine.load(&model).unwrap_err();
+        assert!(absent.to_string().contains("does not exist"), "{absent}");
+    }
 }
 
 /// A tree whose leaves say their numbers, as the exporter of isolation forests writes it.

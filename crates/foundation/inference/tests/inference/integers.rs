@@ -147,3 +147,18 @@ fn a_constant_that_leaves_a_network_is_not_cut() {
         assert_eq!(outputs[1].tensor, tensor([], vec![1_i64 << 40]));
     }
 }
+
+#[test]
+fn a_real_constant_beyond_2_31_is_not_cut() {
+    let builder = GraphBuilder::new("real").opset("", 17).input("x", ElementType::Fp32, &[-1, 1, 4]);
+    let builder = doubled(builder, "x", "y")
+        .node("", "Constant", &[], &["real"], vec![Attribute::new("value_float", 3e9_f32)])
+        .node("", "Cast", &["real"], &["much"], vec![Attribute::new("to", DataType::Int64 as i64)])
+        .output("y", ElementType::Fp32, &[-1, 1, 4])
+        .output("much", ElementType::Int64, &[]);
+    let source = ModelSource::from(Bytes::from(builder.encode()));
+    if let Ok(model) = EmbeddedEngine.load(&source, &LoadOptions::default()) {
+        let outputs = model.predict(&[NamedTensor::new("x", tensor([1, 1, 4], vec![0_f32; 4]))]).unwrap();
+        assert_eq!(outputs[1].tensor, tensor([], vec![3_000_000_000_i64]));
+    }
+}

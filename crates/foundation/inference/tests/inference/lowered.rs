@@ -167,6 +167,59 @@ fn a_loop_that_turns_without_end_is_an_error() {
     assert!(matches!(&error, InferenceError::TooLarge { what, .. } if what.contains("turns")), "{error}");
 }
 
+/// Two matrices of 2^20 ones between whose rows and columns there are 2^34 products.
+fn matrices(builder: GraphBuilder) -> GraphBuilder {
+    builder
+        .initializer("tall", &tensor(&[2], vec![1_i64 << 14, 1 << 6]))
+        .initializer("wide", &tensor(&[2], vec![1_i64 << 6, 1 << 14]))
+        .node("", "ConstantOfShape", &["tall"], &["a"], vec![])
+        .node("", "ConstantOfShape", &["wide"], &["b"], vec![])
+}
+
+/// Whether it is too much work, which was said before the product was begun: it takes longer than a test may.
+fn is_too_much_work(error: &InferenceError) -> bool {
+    matches!(error, InferenceError::TooLarge { what, .. } if what.contains("work in loops or on constants"))
+}
+
+#[test]
+fn the_products_of_a_loop_are_counted_before_they_are_made() {
+    let own = body(
+        vec![
+            node("", "MatMul", &["a", "b"], &["product"], vec![]),
+            node("", "ReduceSum", &["product"], &["sum"], vec![]),
+            node("", "Add", &["state", "sum"], &["next"], vec![]),
+            node("", "Identity", &["go"], &["on"], vec![]),
+        ],
+        &["i", "go", "state"],
+        &["on", "next"],
+    );
+    let builder = GraphBuilder::new("loop")
+        .opset("", 17)
+        .input("x", ElementType::Int64, &[1])
+        .initializer("zero", &tensor(&[1, 1], vec![0.0_f32]))
+        .output("y", ElementType::Fp32, &[1, 1]);
+    let mut model = matrices(builder).into_model();
+    let attribute = vec![graph_attribute("body", own)];
+    model.graph.as_mut().unwrap().node.push(node("", "Loop", &["x", "", "zero"], &["y"], attribute));
+    let model = load(&model).unwrap();
+    assert_eq!(answer(&*model, tensor(&[1], vec![0_i64])).unwrap(), vec![0.0_f32].into());
+    let error = answer(&*model, tensor(&[1], vec![1_i64])).unwrap_err();
+    assert!(is_too_much_work(&error), "{error}");
+}
+
+#[test]
+fn constants_that_take_too_much_work_are_refused_by_name() {
+    let builder = GraphBuilder::new("constants").opset("", 17).input("x", ElementType::Fp32, &[-1]);
+    let model = matrices(builder)
+        .node("", "MatMul", &["a", "b"], &["product"], vec![])
+        .node("", "ReduceSum", &["product"], &["sum"], vec![])
+        .node("", "Add", &["x", "sum"], &["y"], vec![])
+        .output("y", ElementType::Fp32, &[1, -1])
+        .into_model();
+    let error = load(&model).unwrap_err();
+    assert!(is_too_much_work(&error) && error.to_string().contains("(MatMul)"), "{error}");
+}
+
 /// `DictVectorizer` over a map from texts to numbers.
 fn dictionary() -> ModelProto {
     let mut model = GraphBuilder::new("dictionary")

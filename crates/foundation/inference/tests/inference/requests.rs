@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ropewalk_inference::onnx::GraphBuilder;
+use ropewalk_inference::onnx::{Attribute, GraphBuilder};
 use ropewalk_inference::{ClassicalEngine, InferenceError, Model, NamedTensor, Tensor, TensorData};
 use ropewalk_types::{Diagnose, ElementType};
 
@@ -108,16 +108,7 @@ fn shapes_follow_the_batch_whatever_is_declared() {
     let bytes = GraphBuilder::new("lightgbm")
         .opset("", 13)
         .input("x", ElementType::Fp32, &[-1, 2])
-        .node(
-            "",
-            "ArgMax",
-            &["x"],
-            &["label"],
-            vec![
-                ropewalk_inference::onnx::Attribute::new("axis", 1_i64),
-                ropewalk_inference::onnx::Attribute::new("keepdims", 0_i64),
-            ],
-        )
+        .node("", "ArgMax", &["x"], &["label"], vec![Attribute::new("axis", 1_i64), Attribute::new("keepdims", 0_i64)])
         .output("label", ElementType::Int64, &[1])
         .encode();
     let model = load(&bytes);
@@ -126,6 +117,25 @@ fn shapes_follow_the_batch_whatever_is_declared() {
         model.predict(&[floats("x", &[2, 2], &[1.0, 2.0, 4.0, 3.0])]).unwrap()[0].tensor.data,
         vec![1_i64, 0].into()
     );
+}
+
+/// Nodes that are written alike make the same, unless they name another number of outputs.
+#[test]
+fn a_split_in_two_is_not_one_in_three() {
+    let split = |outputs: &'static [&'static str]| {
+        move |graph: GraphBuilder| graph.node("", "Split", &["x"], outputs, vec![Attribute::new("axis", 1_i64)])
+    };
+    let (three, two) = (split(&["a", "b", "c"]), split(&["d", "e"]));
+    let graph = GraphBuilder::new("splits").opset("", 13).input("x", ElementType::Fp32, &[-1, 6]);
+    let graph = two(three(graph))
+        .output("a", ElementType::Fp32, &[-1, -1])
+        .output("d", ElementType::Fp32, &[-1, -1])
+        .output("e", ElementType::Fp32, &[-1, -1]);
+    let made = load(&graph.encode()).predict(&[floats("x", &[1, 6], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0])]).unwrap();
+    let expected: [&[f32]; 3] = [&[1.0, 2.0], &[1.0, 2.0, 3.0], &[4.0, 5.0, 6.0]];
+    for (one, expected) in made.iter().zip(expected) {
+        assert_eq!(one.tensor, Tensor::new(vec![1, expected.len()], expected.to_vec()).unwrap(), "{}", one.name);
+    }
 }
 
 #[test]
@@ -148,7 +158,7 @@ fn values_that_cannot_be_evaluated_name_the_node() {
     let bytes = GraphBuilder::new("cast")
         .opset("", 13)
         .input("text", ElementType::Bytes, &[-1])
-        .node("", "Cast", &["text"], &["number"], vec![ropewalk_inference::onnx::Attribute::new("to", 1_i64)])
+        .node("", "Cast", &["text"], &["number"], vec![Attribute::new("to", 1_i64)])
         .output("number", ElementType::Fp32, &[-1])
         .encode();
     let text = |value: &'static str| NamedTensor::new("text", Tensor::new(vec![1], vec![Bytes::from(value)]).unwrap());

@@ -38,6 +38,10 @@ impl Operator for If {
         self.evaluate_within(inputs, &Work::default())
     }
 
+    fn cost(&self, inputs: Inputs<'_>) -> u64 {
+        inputs.split(1).0.count()
+    }
+
     fn evaluate_within(&self, inputs: Inputs<'_>, work: &Work) -> Result<Vec<Tensor>, Fault> {
         let (own, around) = inputs.split(1);
         let condition = own.tensor(0)?;

@@ -60,6 +60,13 @@ impl CDist {
 }
 
 impl Operator for CDist {
+    fn cost(&self, inputs: Inputs<'_>) -> u64 {
+        // Each row of the first with each of the second.
+        let elements = inputs.optional(0).map_or(0, |tensor| tensor.data.len() as u64);
+        let rows = inputs.optional(1).and_then(|tensor| tensor.shape.first()).map_or(0, |rows| *rows as u64);
+        inputs.count().saturating_add(elements.saturating_mul(rows))
+    }
+
     fn evaluate(&self, inputs: Inputs<'_>) -> Result<Vec<Tensor>, Fault> {
         let (left, right) = (inputs.tensor(0)?, inputs.tensor(1)?);
         let single = left.element_type() == ElementType::Fp32;

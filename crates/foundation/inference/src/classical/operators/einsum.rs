@@ -6,6 +6,7 @@ use super::{Built, Definition, Operator};
 use crate::Tensor;
 use crate::classical::fault::{Fault, checked_count};
 use crate::classical::inputs::{Inputs, values};
+use crate::classical::work::product;
 
 /// A dimension: by its letter, or by its place from the end among those that an ellipsis stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -106,9 +107,19 @@ impl Einsum {
         Ok(Self { terms, output })
     }
 
+    /// The labels of each operand's dimensions.
+    fn labels(&self, tensors: &[&Tensor]) -> Result<Vec<Vec<Label>>, Fault> {
+        self.terms.iter().zip(tensors).map(|(term, tensor)| term.labels(tensor.shape.len())).collect()
+    }
+
+    /// How many elements are multiplied in all.
+    fn products(&self, tensors: &[&Tensor]) -> Result<u64, Fault> {
+        let extents = extents(&self.labels(tensors)?, tensors)?;
+        Ok(product(extents.values()).saturating_mul(tensors.len() as u64))
+    }
+
     fn compute<T: Number>(&self, _type: &[T], tensors: &[&Tensor]) -> Result<Tensor, Fault> {
-        let labels = self.terms.iter().zip(tensors).map(|(term, tensor)| term.labels(tensor.shape.len()));
-        let labels = labels.collect::<Result<Vec<_>, _>>()?;
+        let labels = self.labels(tensors)?;
         let extents = extents(&labels, tensors)?;
         let open = extents.keys().filter(|label| matches!(label, Label::Broadcast(_))).count();
         let kept = match self.output.ellipsis {
@@ -198,6 +209,11 @@ fn sum_of_products<T: Number>(lines: &[(&[T], &[usize])], turns: usize) -> T {
 }
 
 impl Operator for Einsum {
+    fn cost(&self, inputs: Inputs<'_>) -> u64 {
+        let products = inputs.tensors().and_then(|tensors| self.products(&tensors));
+        inputs.count().saturating_add(products.unwrap_or(0))
+    }
+
     fn evaluate(&self, inputs: Inputs<'_>) -> Result<Vec<Tensor>, Fault> {
         let tensors = inputs.tensors()?;
         let first = inputs.tensor(0)?;

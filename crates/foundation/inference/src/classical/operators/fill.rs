@@ -79,8 +79,13 @@ fn steps<T: Number>(_type: &[T], inputs: Inputs<'_>) -> Result<Tensor, Fault> {
         return Err(Fault::invalid("a range by steps of 0 or NaN"));
     }
     let count = checked_count(&[length.max(0.0) as usize])?;
-    let value = |index: usize| start.plus(delta.times(T::from_f64(index as f64)));
-    Ok(Tensor { shape: vec![count], data: T::wrap((0..count).map(value).collect()) })
+    let values = if T::REAL {
+        (0..count).map(|index| start.plus(delta.times(T::from_f64(index as f64)))).collect()
+    } else {
+        // A narrow type cannot hold each index. Each value lies before the limit, so none wraps.
+        std::iter::successors(Some(start), |value| Some(value.plus(delta))).take(count).collect()
+    };
+    Ok(Tensor { shape: vec![count], data: T::wrap(values) })
 }
 
 impl Operator for Range {
@@ -231,5 +236,24 @@ impl Operator for OneHot {
         });
         let data: TensorData = for_any_type!(&values.data, pair => elements_at(pair, hot))?;
         Ok(vec![Tensor { shape, data }])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ranged(bounds: [TensorData; 3]) -> TensorData {
+        let bounds = bounds.map(|data| Tensor { shape: Vec::new(), data });
+        Range.evaluate(Inputs(&bounds.each_ref().map(Some))).unwrap().remove(0).data
+    }
+
+    #[test]
+    fn a_range_of_narrow_integers_may_have_more_values_than_the_largest_of_them() {
+        let all = |start: i16, limit: i16, delta: i16| ranged([start, limit, delta].map(|one| vec![one].into()));
+        assert_eq!(all(i16::MIN, i16::MAX, 1), (i16::MIN..i16::MAX).collect::<Vec<_>>().into());
+        assert_eq!(all(i16::MAX, i16::MIN, -32_767), vec![i16::MAX, 0, -32_767].into());
+        let bytes = ranged([vec![0_u8].into(), vec![u8::MAX].into(), vec![100_u8].into()]);
+        assert_eq!(bytes, vec![0_u8, 100, 200].into());
     }
 }

@@ -46,6 +46,10 @@ pub(super) fn element_places(shape: &[usize], indices: &Tensor, axis: usize) -> 
 }
 
 impl Operator for GatherElements {
+    fn cost(&self, inputs: Inputs<'_>) -> u64 {
+        inputs.count_after_first()
+    }
+
     fn evaluate(&self, inputs: Inputs<'_>) -> Result<Vec<Tensor>, Fault> {
         let (input, indices) = (inputs.tensor(0)?, inputs.tensor(1)?);
         let axis = axis(self.axis, input.shape.len())?;
@@ -98,6 +102,10 @@ fn outside(index: i64, extent: usize) -> Fault {
 }
 
 impl Operator for GatherNd {
+    fn cost(&self, inputs: Inputs<'_>) -> u64 {
+        inputs.count_after_first()
+    }
+
     fn evaluate(&self, inputs: Inputs<'_>) -> Result<Vec<Tensor>, Fault> {
         let (input, indices) = (inputs.tensor(0)?, inputs.tensor(1)?);
         let batch = usize::try_from(self.batch).map_err(|_| Fault::invalid("a negative `batch_dims`"))?;

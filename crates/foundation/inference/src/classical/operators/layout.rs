@@ -236,6 +236,10 @@ pub(super) fn shape(definition: &mut Definition<'_>) -> Result<Built, Fault> {
 }
 
 impl Operator for Shape {
+    fn cost(&self, _inputs: Inputs<'_>) -> u64 {
+        1
+    }
+
     fn evaluate(&self, inputs: Inputs<'_>) -> Result<Vec<Tensor>, Fault> {
         let shape = &inputs.tensor(0)?.shape;
         let rank = shape.len() as i64;
@@ -258,6 +262,10 @@ pub(super) fn size(definition: &mut Definition<'_>) -> Result<Built, Fault> {
 }
 
 impl Operator for Size {
+    fn cost(&self, _inputs: Inputs<'_>) -> u64 {
+        1
+    }
+
     fn evaluate(&self, inputs: Inputs<'_>) -> Result<Vec<Tensor>, Fault> {
         let count = inputs.tensor(0)?.data.len() as i64;
         Ok(vec![Tensor { shape: Vec::new(), data: vec![count].into() }])

@@ -67,6 +67,10 @@ pub(super) fn linear_regressor(definition: &mut Definition<'_>) -> Result<Built,
 }
 
 impl Operator for LinearRegressor {
+    fn cost(&self, inputs: Inputs<'_>) -> u64 {
+        inputs.count().saturating_mul(self.0.targets() as u64)
+    }
+
     fn evaluate(&self, inputs: Inputs<'_>) -> Result<Vec<Tensor>, Fault> {
         let (rows, mut scores) = self.0.scores(inputs.tensor(0)?)?;
         let targets = self.0.targets();
@@ -117,6 +121,10 @@ impl LinearClassifier {
 }
 
 impl Operator for LinearClassifier {
+    fn cost(&self, inputs: Inputs<'_>) -> u64 {
+        inputs.count().saturating_mul(self.linear.targets() as u64)
+    }
+
     fn evaluate(&self, inputs: Inputs<'_>) -> Result<Vec<Tensor>, Fault> {
         let (rows, sums) = self.linear.scores(inputs.tensor(0)?)?;
         let classes = self.labels.len();

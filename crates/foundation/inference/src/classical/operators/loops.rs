@@ -70,6 +70,10 @@ impl Operator for Loop {
         self.evaluate_within(inputs, &Work::default())
     }
 
+    fn cost(&self, inputs: Inputs<'_>) -> u64 {
+        inputs.split(self.inputs).0.count()
+    }
+
     fn evaluate_within(&self, inputs: Inputs<'_>, work: &Work) -> Result<Vec<Tensor>, Fault> {
         let (own, around) = inputs.split(self.inputs);
         let turns = first::<i64>(own.optional(0))?.map_or(usize::MAX, |turns| usize::try_from(turns).unwrap_or(0));

@@ -4,6 +4,7 @@ use super::broadcast::{Broadcast, broadcast_shape};
 use super::{Built, Definition, Operator};
 use crate::classical::fault::{Fault, checked_count};
 use crate::classical::inputs::{Inputs, values};
+use crate::classical::work::product as product_of;
 use crate::tensor::Element;
 use crate::{Tensor, TensorData};
 
@@ -158,6 +159,13 @@ impl Gemm {
 }
 
 impl Operator for Gemm {
+    fn cost(&self, inputs: Inputs<'_>) -> u64 {
+        // Each element of the first with one of each column of the second.
+        let elements = inputs.optional(0).map_or(0, |tensor| tensor.data.len() as u64);
+        let columns = inputs.optional(1).and_then(|tensor| tensor.shape.get(usize::from(!self.right_transposed)));
+        inputs.count().saturating_add(elements.saturating_mul(columns.map_or(0, |columns| *columns as u64)))
+    }
+
     fn evaluate(&self, inputs: Inputs<'_>) -> Result<Vec<Tensor>, Fault> {
         let single = inputs.tensor(0)?.element_type() == ElementType::Fp32;
         Ok(vec![if single { self.compute::<f32>(inputs)? } else { self.compute::<f64>(inputs)? }])
@@ -230,6 +238,17 @@ impl MatMul {
         Ok(Tensor { shape, data: out.into() })
     }
 
+    /// How many products are added up; none where the shapes do not fit, which is told when they are multiplied.
+    fn products(left: &Tensor, right: &Tensor) -> Option<u64> {
+        let (left_stack, rows_and_columns) = Self::as_stack(&left.shape).ok()?;
+        let (right_stack, width) = match right.shape.as_slice() {
+            [_] => (&[][..], 1),
+            other => Self::as_stack(other).ok().map(|(stack, [_, width])| (stack, width))?,
+        };
+        let stack = broadcast_shape(&[left_stack, right_stack]).ok()?;
+        Some(product_of(stack.iter().chain(&rows_and_columns).chain([&width])))
+    }
+
     /// The extents before the last two, and those; a vector is one row.
     fn as_stack(shape: &[usize]) -> Result<(&[usize], [usize; 2]), Fault> {
         match shape {
@@ -241,6 +260,11 @@ impl MatMul {
 }
 
 impl Operator for MatMul {
+    fn cost(&self, inputs: Inputs<'_>) -> u64 {
+        let products = inputs.optional(0).zip(inputs.optional(1)).and_then(|(left, right)| Self::products(left, right));
+        inputs.count().saturating_add(products.unwrap_or(0))
+    }
+
     fn evaluate(&self, inputs: Inputs<'_>) -> Result<Vec<Tensor>, Fault> {
         let (left, right) = (inputs.tensor(0)?, inputs.tensor(1)?);
         let single = left.element_type() == ElementType::Fp32;

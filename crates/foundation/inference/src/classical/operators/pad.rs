@@ -106,17 +106,32 @@ impl Pad {
         }
     }
 
-    /// Sources of the places of one dimension.
-    fn sources(&self, extent: usize, (start, end): (i64, i64)) -> Result<Vec<Option<usize>>, Fault> {
-        let extent = extent as i64;
-        let stop = extent.saturating_add(end);
-        let length = stop.saturating_add(start).max(0);
-        checked_count(&[usize::try_from(length).unwrap_or(usize::MAX)])?;
-        if extent == 0 && length > 0 && !matches!(self.mode, Mode::Constant) {
+    /// The places of one padded dimension, counted from the start of the input's.
+    fn places(&self, extent: usize, (start, end): (i64, i64)) -> Result<std::ops::Range<i64>, Fault> {
+        let extent = i64::try_from(extent).unwrap_or(i64::MAX);
+        let (first, stop) = (start.saturating_neg(), extent.saturating_add(end));
+        if extent == 0 && stop > first && !matches!(self.mode, Mode::Constant) {
             return Err(Fault::invalid("nothing to pad with in a dimension of extent 0"));
         }
-        Ok((start.saturating_neg()..stop).map(|at| self.mode.source(at, extent)).collect())
+        Ok(first..stop)
     }
+
+    /// Where each element of the output comes from; none where it is the constant.
+    fn sources(&self, places: &[std::ops::Range<i64>], shape: &[usize]) -> Vec<Option<usize>> {
+        let mut indices = vec![Some(0_usize)];
+        for (places, extent) in places.iter().zip(shape) {
+            let source = |at: i64| self.mode.source(at, *extent as i64);
+            let place = |index: Option<usize>, at: i64| Some(index? * extent + source(at)?);
+            let place = &place;
+            indices = indices.iter().flat_map(|index| places.clone().map(move |at| place(*index, at))).collect();
+        }
+        indices
+    }
+}
+
+/// How many places there are.
+fn length(places: &std::ops::Range<i64>) -> usize {
+    usize::try_from(places.end.saturating_sub(places.start)).unwrap_or(0)
 }
 
 impl Operator for Pad {
@@ -124,16 +139,10 @@ impl Operator for Pad {
         let input = inputs.tensor(0)?;
         let amounts = self.amounts(inputs, input.shape.len())?;
         let dimensions = input.shape.iter().zip(amounts);
-        let sources =
-            dimensions.map(|(extent, amount)| self.sources(*extent, amount)).collect::<Result<Vec<_>, _>>()?;
-        let shape: Vec<usize> = sources.iter().map(Vec::len).collect();
-        checked_count(&shape)?;
-        let mut indices = vec![Some(0_usize)];
-        for (sources, extent) in sources.iter().zip(&input.shape) {
-            let place =
-                |index: &Option<usize>, source: &Option<usize>| Some(index.as_ref()? * extent + source.as_ref()?);
-            indices = indices.iter().flat_map(|index| sources.iter().map(move |source| place(index, source))).collect();
-        }
+        let places = dimensions.map(|(extent, amount)| self.places(*extent, amount)).collect::<Result<Vec<_>, _>>()?;
+        let shape: Vec<usize> = places.iter().map(length).collect();
+        // Without an element nothing is written out: a dimension may then be of any length.
+        let indices = if checked_count(&shape)? == 0 { Vec::new() } else { self.sources(&places, &input.shape) };
         let fallback = super::cast::converted(&vec![self.value.unwrap_or(0.0)].into(), input.element_type());
         let data = for_any_type!(&input.data, elements => {
             let constant = match Self::constant(inputs)? {
@@ -157,4 +166,34 @@ fn default_of<T: Element>(_type: &[T], zero: Result<TensorData, Fault>) -> Resul
 fn picked<T: Element>(elements: &[T], indices: &[Option<usize>], constant: &T) -> TensorData {
     let pick = |index: &Option<usize>| index.and_then(|index| elements.get(index)).unwrap_or(constant).clone();
     T::wrap(indices.iter().map(pick).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn padded(mode: Mode, input: &Tensor, pads: &[i64]) -> Result<Tensor, Fault> {
+        let pads = Tensor { shape: vec![pads.len()], data: pads.to_vec().into() };
+        let pad = Pad { mode, pads: None, value: None };
+        Ok(pad.evaluate(Inputs(&[Some(input), Some(&pads)]))?.remove(0))
+    }
+
+    #[test]
+    fn the_places_of_no_elements_are_not_written_out() {
+        let none = |shape: [usize; 2]| Tensor::new(shape.to_vec(), Vec::<f32>::new()).unwrap();
+        assert_eq!(padded(Mode::Edge, &none([0, 1 << 31]), &[0, 1, 0, 1]).unwrap(), none([0, (1 << 31) + 2]));
+        assert_eq!(padded(Mode::Constant, &none([0, 1 << 28]), &[0; 4]).unwrap(), none([0, 1 << 28]));
+        assert!(padded(Mode::Constant, &none([0, 1 << 31]), &[1, 0, 0, 0]).is_err());
+        assert!(padded(Mode::Edge, &none([0, 2]), &[1, 0, 0, 0]).is_err());
+    }
+
+    #[test]
+    fn places_before_and_after_come_from_within() {
+        let row = || Tensor::new(vec![3], vec![1_i64, 2, 3]).unwrap();
+        let of = |mode, pads: [i64; 2]| padded(mode, &row(), &pads).unwrap().data;
+        assert_eq!(of(Mode::Constant, [1, 1]), vec![0_i64, 1, 2, 3, 0].into());
+        assert_eq!(of(Mode::Reflect, [2, 1]), vec![3_i64, 2, 1, 2, 3, 2].into());
+        assert_eq!(of(Mode::Edge, [1, -2]), vec![1_i64, 1].into());
+        assert_eq!(of(Mode::Wrap, [-1, 2]), vec![2_i64, 3, 1, 2].into());
+    }
 }

@@ -123,6 +123,10 @@ impl Operator for Scan {
         self.evaluate_within(inputs, &Work::default())
     }
 
+    fn cost(&self, inputs: Inputs<'_>) -> u64 {
+        inputs.split(self.inputs).0.count()
+    }
+
     fn evaluate_within(&self, inputs: Inputs<'_>, work: &Work) -> Result<Vec<Tensor>, Fault> {
         let (own, around) = inputs.split(self.inputs);
         let tensors = own.tensors()?;

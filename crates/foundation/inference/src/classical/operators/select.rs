@@ -48,6 +48,10 @@ pub(super) fn gather(definition: &mut Definition<'_>) -> Result<Built, Fault> {
 }
 
 impl Operator for Gather {
+    fn cost(&self, inputs: Inputs<'_>) -> u64 {
+        inputs.count_after_first()
+    }
+
     fn evaluate(&self, inputs: Inputs<'_>) -> Result<Vec<Tensor>, Fault> {
         let (input, indices) = (inputs.tensor(0)?, inputs.tensor(1)?);
         let axis = axis(self.axis, input.shape.len())?;
@@ -78,6 +82,10 @@ pub(super) fn array_feature_extractor(definition: &mut Definition<'_>) -> Result
 }
 
 impl Operator for ArrayFeatureExtractor {
+    fn cost(&self, inputs: Inputs<'_>) -> u64 {
+        inputs.count_after_first()
+    }
+
     fn evaluate(&self, inputs: Inputs<'_>) -> Result<Vec<Tensor>, Fault> {
         let (input, indices) = (inputs.tensor(0)?, inputs.tensor(1)?);
         let Some((extent, stack)) = input.shape.split_last() else {

@@ -57,9 +57,9 @@ pub(super) fn range(node: &NodeProto, index: usize, bounds: &Bounds) -> Option<R
     let extents = |at: usize| bounds.extents_of(name(at));
     let zero = Range::new(0.0, 0.0);
     let range = match (node.op_type.as_str(), index) {
-        ("TopK", 1) | ("ArgMax" | "ArgMin" | "NonMaxSuppression" | "NonZero" | "Shape", _) => {
-            Range::new(0.0, largest(&extents(0)))
-        }
+        ("TopK", 1) | ("ArgMax" | "ArgMin" | "NonZero" | "Shape", _) => Range::new(0.0, largest(&extents(0))),
+        // Batch and box are places in the boxes, the class is one in the scores.
+        ("NonMaxSuppression", _) => Range::new(0.0, largest(&extents(0)).max(largest(&extents(1)))),
         ("MaxPool", 1) | ("Size", _) => Range::new(0.0, count(&extents(0))),
         ("SequenceLength", _) => Range::new(0.0, MOST_ELEMENTS),
         (operator, _) if MOVES.contains(&operator) => input(0),

@@ -12,6 +12,10 @@ use crate::Tensor;
 use crate::classical::fault::{Fault, checked_count};
 use crate::classical::inputs::{Inputs, values};
 
+/// The most bytes that joined strings may have together: a string that is joined with itself again and again would be
+/// bounded by nothing.
+const JOINED_LIMIT: u64 = 1 << 30;
+
 #[derive(Debug)]
 struct StringConcat;
 
@@ -28,10 +32,16 @@ impl Operator for StringConcat {
         let shape = broadcast_shape(&[&left.shape, &right.shape])?;
         checked_count(&shape)?;
         let (lefts, rights) = (values::<Bytes>(left)?, values::<Bytes>(right)?);
-        let indices = Broadcast::new(&left.shape, &shape).zip(Broadcast::new(&right.shape, &shape));
+        let indices = || Broadcast::new(&left.shape, &shape).zip(Broadcast::new(&right.shape, &shape));
+        let length = |texts: &[Bytes], index: usize| texts.get(index).map_or(0, |text| text.len() as u64);
+        let lengths = indices().map(|(left, right)| length(lefts, left).saturating_add(length(rights, right)));
+        let size = lengths.fold(0, u64::saturating_add);
+        if size > JOINED_LIMIT {
+            return Err(Fault::TooLarge { what: "output in bytes".to_owned(), size, limit: JOINED_LIMIT });
+        }
         let join =
             |(left, right): (usize, usize)| Some(Bytes::from([&**lefts.get(left)?, &**rights.get(right)?].concat()));
-        let joined: Option<Vec<Bytes>> = indices.map(join).collect();
+        let joined: Option<Vec<Bytes>> = indices().map(join).collect();
         let joined = joined.ok_or_else(|| Fault::invalid("an element is out of range"))?;
         Ok(vec![Tensor { shape, data: joined.into() }])
     }
@@ -126,5 +136,24 @@ impl Operator for RegexFullMatch {
         let matches = values::<Bytes>(input)?.iter().map(|bytes| Ok(self.0.is_match(utf8(bytes)?)));
         let matches = matches.collect::<Result<Vec<bool>, Fault>>()?;
         Ok(vec![Tensor { shape: input.shape.clone(), data: matches.into() }])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn joined(left: &[Bytes], right: &[Bytes]) -> Result<Tensor, Fault> {
+        let [left, right] = [left, right].map(|texts| Tensor::new(vec![texts.len()], texts.to_vec()).unwrap());
+        Ok(StringConcat.evaluate(Inputs(&[Some(&left), Some(&right)]))?.remove(0))
+    }
+
+    #[test]
+    fn joined_strings_are_bounded_before_they_are_made() {
+        let long = [Bytes::from(vec![b'x'; 1 << 20])];
+        let ends = vec![Bytes::from_static(b"y"); 1024];
+        assert!(matches!(joined(&long, &ends), Err(Fault::TooLarge { .. })));
+        let made = joined(&[Bytes::from_static(b"x")], &ends).unwrap();
+        assert_eq!(made, Tensor::new(vec![1024], vec![Bytes::from_static(b"xy"); 1024]).unwrap());
     }
 }

@@ -218,7 +218,8 @@ impl Table {
             self.tree(tree as i64, root, (&splits, &weights, targets), &mut walked)?;
         }
         if walked.seen.len() != self.modes.len() {
-            return Err(Fault::invalid(format!("{} nodes lie on no tree", self.modes.len() - walked.seen.len())));
+            let lost = self.modes.len().saturating_sub(walked.seen.len());
+            return Err(Fault::invalid(format!("{lost} nodes lie on no tree")));
         }
         let reals = |values: Vec<f64>, like: &Reals| match like {
             Reals::Double(_) => Reals::Double(values),
@@ -245,6 +246,9 @@ impl Table {
         let mut next = 1;
         let mut pending = vec![(0, Child { leaf: false, index: root })];
         while let Some((node, child)) = pending.pop() {
+            if !child.leaf && child.index >= self.modes.len() {
+                return Err(Fault::invalid(format!("node {} does not exist", child.index)));
+            }
             let leaf = NodeRow { tree, node, ..NodeRow::LEAF };
             // A tree of nothing but a leaf is a node both of whose children are that leaf.
             let both = self.children.get(child.index).copied().filter(|_| !child.leaf);
