@@ -31,7 +31,7 @@ pub(crate) async fn read(headers: &HeaderMap, body: Body, limits: &ScoringLimits
 
 /// Whether who hands the body on has waited for it as long as it may: the product's gate has a timer of the same length.
 fn is_late(problem: &(dyn Error + 'static)) -> bool {
-    let mut causes = successors(Some(problem), |problem| problem.source());
+    let mut causes = successors(Some(problem), |&problem| problem.source());
     causes.any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|cause| cause.kind() == io::ErrorKind::TimedOut))
 }
 

@@ -78,8 +78,7 @@ fn json(body: &[u8], limits: &ScoringLimits) -> Result<Asking, ScoringError> {
     };
     let has_params = entries.iter().any(|(key, value)| key == "params" && *value != Json::Null);
     // Other keys are not looked at, as MLflow has it.
-    let (found, others): (Vec<_>, Vec<_>) =
-        entries.into_iter().partition(|(key, _)| FORMATS.contains(&key.as_str()));
+    let (found, others): (Vec<_>, Vec<_>) = entries.into_iter().partition(|(key, _)| FORMATS.contains(&key.as_str()));
     let [(format, value)] = <[(String, Json); 1]>::try_from(found).map_err(|found| {
         let keys = found.iter().chain(&others).map(|(key, _)| key.as_str());
         ScoringError::Format { found: listed(keys) }
