@@ -122,6 +122,8 @@ fn tables_are_bounded() {
     assert_eq!(long, "the table has more than 5 rows");
     // The line of names alone, of which each would take some hundred bytes.
     assert_eq!(read(Kind::Csv, ",".repeat(1 << 20)).unwrap_err(), "the table has more than 8 columns");
+    // Nothing after it is read, nor is the line itself.
+    assert_eq!(read(Kind::Csv, &b",,,,,,,,\xff\n1\n"[..]).unwrap_err(), "the table has more than 8 columns");
     let quoted = read(Kind::Csv, "\r\n\"a,\"\"b\"\",c,d,e,f,g,h,i,j\",k\n1,2\n").unwrap();
     assert_eq!(names(&quoted.table), ["a,\"b\",c,d,e,f,g,h,i,j", "k"]);
 }
