@@ -14,7 +14,7 @@ use ropewalk_serving::ModelMetadata;
 use ropewalk_types::{ElementType, TensorSpec};
 
 use crate::columns::{holds_one, row_shape};
-use crate::openapi::{defaults, example_cell, segment};
+use crate::openapi::{defaults, example_cell, has_example, segment, size};
 use crate::service::Scoring;
 use crate::{ScoringError, off_reactor};
 
@@ -22,8 +22,6 @@ use crate::{ScoringError, off_reactor};
 const MODELS: usize = 100;
 /// Fields of one form; a model with more is asked with JSON.
 const FIELDS: usize = 500;
-/// About how many bytes one model has.
-const MODEL_BYTES: usize = 4 << 10;
 
 /// The page without any model.
 pub(crate) async fn answer() -> Result<Response, ScoringError> {
@@ -37,8 +35,10 @@ pub(crate) async fn answer() -> Result<Response, ScoringError> {
 
 /// The forms of the models that the caller may ask, as a part of the page.
 pub(crate) async fn models(State(scoring): State<Scoring>, extensions: Extensions) -> Result<Response, ScoringError> {
+    let _entered = scoring.enter()?;
     let models = defaults(&scoring, &extensions);
-    let made = off_reactor(models.len().saturating_mul(MODEL_BYTES), move || Ok(forms(&models)));
+    let bytes = models.iter().take(MODELS).map(size).fold(0, usize::saturating_add);
+    let made = off_reactor(bytes, move || Ok(forms(&models)));
     guarded(&made.await?, "default-src 'none'; frame-ancestors 'none'")
 }
 
@@ -105,6 +105,7 @@ fn forms(models: &[ModelMetadata]) -> Markup {
 fn section(place: usize, model: &ModelMetadata) -> Markup {
     let inputs = &model.signature.inputs;
     let title = format!("m{place}");
+    let has_example = has_example(model);
     html! {
         section aria-labelledby=(title) {
             h2 id=(title) { (model.name) }
@@ -115,7 +116,7 @@ fn section(place: usize, model: &ModelMetadata) -> Markup {
                 p { "This model has " (inputs.len()) " inputs, too many for a form: ask it with JSON." }
             } @else {
                 form data-path={ "predict/" (segment(model.name.as_str())) } {
-                    @for (input, spec) in inputs.iter().enumerate() { (field(&format!("m{place}i{input}"), spec)) }
+                    @for (input, spec) in inputs.iter().enumerate() { (field(&format!("m{place}i{input}"), spec, has_example)) }
                     button type="submit" { "Ask" }
                 }
                 h3 { "Answer" }
@@ -128,8 +129,8 @@ fn section(place: usize, model: &ModelMetadata) -> Markup {
     }
 }
 
-fn field(id: &str, spec: &TensorSpec) -> Markup {
-    let example = example_cell(spec).to_string();
+fn field(id: &str, spec: &TensorSpec, has_example: bool) -> Markup {
+    let example = if has_example || holds_one(spec) { example_cell(spec).to_string() } else { String::new() };
     let kind = kind(spec);
     let plain = example.trim_matches('"');
     html! {

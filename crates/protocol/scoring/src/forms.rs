@@ -78,12 +78,11 @@ fn json(body: &[u8], limits: &ScoringLimits) -> Result<Asking, ScoringError> {
     };
     let has_params = entries.iter().any(|(key, value)| key == "params" && *value != Json::Null);
     // Other keys are not looked at, as MLflow has it.
-    let (mut found, others): (Vec<_>, Vec<_>) =
-        entries.into_iter().partition(|(key, _)| FORMATS.contains(&key.as_str()));
-    let (Some((format, value)), true) = (found.pop(), found.is_empty()) else {
+    let (found, others): (Vec<_>, Vec<_>) = entries.into_iter().partition(|(key, _)| FORMATS.contains(&key.as_str()));
+    let [(format, value)] = <[(String, Json); 1]>::try_from(found).map_err(|found| {
         let keys = found.iter().chain(&others).map(|(key, _)| key.as_str());
-        return Err(ScoringError::Format { found: listed(keys) });
-    };
+        ScoringError::Format { found: listed(keys) }
+    })?;
     let (table, asked) = match format.as_str() {
         "dataframe_split" => (split(value, limits)?, Asked::Frame),
         "dataframe_records" => {

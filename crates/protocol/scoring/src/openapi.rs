@@ -11,18 +11,17 @@ use serde_json::{Map, Value, json};
 
 use crate::service::{Scoring, json as answered};
 use crate::{ScoringError, off_reactor};
-pub(crate) use schema::example_cell;
+pub(crate) use schema::{example_cell, has_example, size};
 
 /// What stands in a segment of a path as it is (RFC 3986, section 2.3).
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-/// About how many bytes describe one model.
-const MODEL_BYTES: usize = 8 << 10;
 
 pub(crate) async fn answer(State(scoring): State<Scoring>, extensions: Extensions) -> Result<Response, ScoringError> {
+    let _entered = scoring.enter()?;
     let models = defaults(&scoring, &extensions);
     let labels = class_labels(&scoring, &models);
-    off_reactor(models.len().saturating_mul(MODEL_BYTES), move || Ok(answered(document(&models, &labels).to_string())))
-        .await
+    let bytes = models.iter().map(size).fold(0, usize::saturating_add);
+    off_reactor(bytes, move || Ok(answered(document(&models, &labels).to_string()))).await
 }
 
 /// The default version of each model that the caller may ask.
@@ -156,7 +155,7 @@ fn model_paths(key: &str, model: &ModelMetadata) -> Map<String, Value> {
             "summary": format!("Predictions of {name} for objects of columns"),
             "tags": [name],
             "parameters": parameters,
-            "requestBody": schema::objects_body(&reference(&format!("{key}.Row")), &schema::example_row(model)),
+            "requestBody": schema::objects_body(&reference(&format!("{key}.Row")), schema::example_row(model)),
             "responses": responses(
                 "One object, or as many as came",
                 &json!({"oneOf": [answer, {"type": "array", "items": answer}]}),
@@ -169,14 +168,14 @@ fn model_paths(key: &str, model: &ModelMetadata) -> Map<String, Value> {
         "summary": format!("MLflow's scoring protocol for {name}"),
         "tags": [name],
         "requestBody":
-            schema::invocations_body(&reference("Invocations"), Some(&schema::example_invocation(model))),
+            schema::invocations_body(&reference("Invocations"), schema::example_invocation(model)),
         "responses": responses("The predictions", &reference("Predictions"), "Error"),
     }});
     let infer = json!({"post": {
         "operationId": format!("{key}.infer"),
         "summary": format!("Open Inference Protocol version 2 for {name}"),
         "tags": [name],
-        "requestBody": schema::json_body(&reference(&format!("{key}.InferRequest")), &schema::example_infer(model)),
+        "requestBody": schema::json_body(&reference(&format!("{key}.InferRequest")), schema::example_infer(model)),
         "responses": responses("The outputs as tensors", &reference("InferResponse"), "InferError"),
     }});
     Map::from_iter([
@@ -185,4 +184,37 @@ fn model_paths(key: &str, model: &ModelMetadata) -> Map<String, Value> {
         (format!("/models/{path}/invocations"), invocations),
         (format!("/v2/models/{path}/infer"), infer),
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use axum::body::Body;
+    use axum::http::Request;
+    use ropewalk_inference::Engines;
+    use ropewalk_serving::{HostLimits, ModelHost, NoPredictionLog};
+    use ropewalk_types::ManualAmbient;
+    use tower::ServiceExt as _;
+
+    use super::*;
+    use crate::ScoringLimits;
+
+    #[tokio::test]
+    async fn a_description_takes_a_place() {
+        let ambient = Arc::new(ManualAmbient::default());
+        let host =
+            ModelHost::new(Engines::new(Vec::new()), Arc::new(NoPredictionLog), ambient, HostLimits::for_cores(1));
+        let scoring = Scoring::new(Arc::new(host), ScoringLimits { requests: 1, ..ScoringLimits::default() });
+        let status = async |path: &str| {
+            let request = Request::get(path).body(Body::empty()).unwrap();
+            scoring.router().oneshot(request).await.unwrap().status().as_u16()
+        };
+        let statuses = async || [status("/openapi.json").await, status("/docs/models").await];
+        assert_eq!(statuses().await, [200, 200]);
+        let entered = scoring.enter().unwrap();
+        assert_eq!(statuses().await, [503, 503]);
+        drop(entered);
+        assert_eq!(statuses().await, [200, 200]);
+    }
 }

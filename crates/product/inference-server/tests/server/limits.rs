@@ -103,3 +103,11 @@ async fn a_client_that_sends_its_body_later_is_told_what_is_wrong_and_may_go_on(
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{model}: {answer}");
     }
 }
+
+#[tokio::test]
+async fn a_table_that_does_not_come_is_late() {
+    let world = World::start(|serve| serve.limits.body_seconds = 1).await;
+    let never = futures::stream::pending::<Result<String, std::io::Error>>();
+    let ask = client().post(world.url("/predict/rope")).body(reqwest::Body::wrap_stream(never)).send();
+    assert_eq!(ask.await.expect("answer").status(), 408);
+}

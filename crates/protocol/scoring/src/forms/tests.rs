@@ -96,7 +96,8 @@ fn mistakes_in_json_are_named() {
     assert!(wrong("[1]").ends_with("found no object"));
     assert!(wrong(r#"{"data": []}"#).ends_with("found `data`"));
     assert!(wrong("{}").ends_with("found none"));
-    assert!(wrong(r#"{"inputs": [1], "instances": [1]}"#).contains("exactly one of"));
+    let two = wrong(r#"{"instances": [1], "id": 7, "inputs": [2]}"#);
+    assert!(two.contains("exactly one of") && two.ends_with("found `instances`, `inputs`, `id`"), "{two}");
     assert!(wrong(r#"{"inputs": [1"#).starts_with("cannot read the request as JSON: EOF"));
     assert!(wrong(r#"{"dataframe_split": []}"#).contains("`dataframe_split` must be an object, found a list of 0"));
     assert!(wrong(r#"{"dataframe_split": {"columns": ["a"]}}"#).contains("`data` must be a list, found null"));
@@ -119,6 +120,12 @@ fn tables_are_bounded() {
     assert_eq!(wrong(large), "the table has more than 20 cells");
     let long = read(Kind::Csv, "a\n1\n2\n3\n4\n5\n6\n").unwrap_err();
     assert_eq!(long, "the table has more than 5 rows");
+    // The line of names alone, of which each would take some hundred bytes.
+    assert_eq!(read(Kind::Csv, ",".repeat(1 << 20)).unwrap_err(), "the table has more than 8 columns");
+    // Nothing after it is read, nor is the line itself.
+    assert_eq!(read(Kind::Csv, &b",,,,,,,,\xff\n1\n"[..]).unwrap_err(), "the table has more than 8 columns");
+    let quoted = read(Kind::Csv, "\r\n\"a,\"\"b\"\",c,d,e,f,g,h,i,j\",k\n1,2\n").unwrap();
+    assert_eq!(names(&quoted.table), ["a,\"b\",c,d,e,f,g,h,i,j", "k"]);
 }
 
 #[test]

@@ -6,6 +6,42 @@ use serde_json::{Map, Value, json};
 
 use crate::columns::{holds_one, row_shape, row_width};
 
+/// Values that all lists of an example have together: one as long as an image would be of no use to read.
+const EXAMPLE: usize = 4096;
+/// Lists in each other.
+const DEPTH: usize = 32;
+/// About how many bytes describe a model, beside its inputs and outputs, and each of those.
+const MODEL_BYTES: usize = 8 << 10;
+const SPEC_BYTES: usize = 512;
+/// About how many bytes all examples have for a value.
+const VALUE_BYTES: usize = 24;
+
+/// About how many bytes describe a model.
+pub(crate) fn size(model: &ModelMetadata) -> usize {
+    let specs = model.signature.inputs.iter().chain(&model.signature.outputs);
+    let named = specs.fold(0_usize, |size, spec| size.saturating_add(SPEC_BYTES + 4 * spec.name.len()));
+    let values = beyond_one(model.signature.inputs.iter().map(row_shape)).min(EXAMPLE);
+    named.saturating_add(MODEL_BYTES + VALUE_BYTES * values)
+}
+
+/// How many values tensors of these shapes have beside the first of each; what a shape leaves open is one.
+fn beyond_one<'a>(mut shapes: impl Iterator<Item = &'a [i64]>) -> usize {
+    shapes
+        .try_fold(0_usize, |sum, shape| {
+            let shape = Some(shape).filter(|shape| shape.len() <= DEPTH)?;
+            let values = shape
+                .iter()
+                .try_fold(1_usize, |values, extent| values.checked_mul(usize::try_from(*extent).unwrap_or(1).max(1)));
+            sum.checked_add(values? - 1)
+        })
+        .unwrap_or(usize::MAX)
+}
+
+/// Whether an example of a row is short enough to be given. A shorter one than the model takes would be refused.
+pub(crate) fn has_example(model: &ModelMetadata) -> bool {
+    beyond_one(model.signature.inputs.iter().map(row_shape)) <= EXAMPLE
+}
+
 /// Schemas that all models share.
 pub(super) fn shared() -> Map<String, Value> {
     let list = json!({"type": "array"});
@@ -135,6 +171,9 @@ fn value(spec: &TensorSpec) -> Value {
     if holds_one(spec) {
         return element(spec.datatype);
     }
+    if row_shape(spec).len() > DEPTH {
+        return json!({"type": "array"});
+    }
     row_shape(spec).iter().rev().fold(element(spec.datatype), |items, extent| match u64::try_from(*extent) {
         Ok(extent) => json!({"type": "array", "items": items, "minItems": extent, "maxItems": extent}),
         Err(_) => json!({"type": "array", "items": items}),
@@ -159,15 +198,16 @@ fn element(datatype: ElementType) -> Value {
     }
 }
 
-/// A value that the model can read, though it may mean nothing.
+/// A value that the model can read, though it may mean nothing. It has as many values as the model says: see
+/// [`has_example`].
 pub(crate) fn example_cell(spec: &TensorSpec) -> Value {
     if holds_one(spec) {
         return example(spec.datatype);
     }
-    row_shape(spec).iter().rev().fold(example(spec.datatype), |inner, extent| {
-        // An example as long as an image would be of no use to read, but a shorter one would be refused.
-        Value::Array(vec![inner; usize::try_from(*extent).unwrap_or(1).min(4096)])
-    })
+    row_shape(spec)
+        .iter()
+        .rev()
+        .fold(example(spec.datatype), |inner, extent| Value::Array(vec![inner; usize::try_from(*extent).unwrap_or(1)]))
 }
 
 fn example(datatype: ElementType) -> Value {
@@ -179,41 +219,48 @@ fn example(datatype: ElementType) -> Value {
     }
 }
 
-pub(super) fn example_row(model: &ModelMetadata) -> Value {
-    model.signature.inputs.iter().map(|spec| (spec.name.clone(), example_cell(spec))).collect::<Map<_, _>>().into()
+pub(super) fn example_row(model: &ModelMetadata) -> Option<Value> {
+    let cells = model.signature.inputs.iter().map(|spec| (spec.name.clone(), example_cell(spec)));
+    has_example(model).then(|| cells.collect::<Map<_, _>>().into())
 }
 
-pub(super) fn example_invocation(model: &ModelMetadata) -> Value {
+pub(super) fn example_invocation(model: &ModelMetadata) -> Option<Value> {
     let names: Vec<&str> = model.signature.inputs.iter().map(|spec| spec.name.as_str()).collect();
-    let cells: Vec<Value> = model.signature.inputs.iter().map(example_cell).collect();
-    json!({"dataframe_split": {"columns": names, "data": [cells]}})
+    let cells = model.signature.inputs.iter().map(example_cell);
+    has_example(model).then(|| json!({"dataframe_split": {"columns": names, "data": [cells.collect::<Vec<Value>>()]}}))
 }
 
-pub(super) fn example_infer(model: &ModelMetadata) -> Value {
+pub(super) fn example_infer(model: &ModelMetadata) -> Option<Value> {
+    let inputs = &model.signature.inputs;
+    if beyond_one(inputs.iter().map(|spec| spec.shape.as_slice())) > EXAMPLE {
+        return None;
+    }
     let tensor = |spec: &TensorSpec| {
         let shape: Vec<usize> = spec.shape.iter().map(|extent| usize::try_from(*extent).unwrap_or(1)).collect();
-        let length = shape.iter().fold(1_usize, |length, extent| length.saturating_mul(*extent));
-        let data = vec![example(spec.datatype); length.min(4096)];
+        let data = vec![example(spec.datatype); shape.iter().product()];
         json!({"name": spec.name, "datatype": spec.datatype.as_str(), "shape": shape, "data": data})
     };
-    json!({"inputs": model.signature.inputs.iter().map(tensor).collect::<Vec<_>>()})
+    Some(json!({"inputs": inputs.iter().map(tensor).collect::<Vec<_>>()}))
 }
 
-pub(super) fn json_body(schema: &Value, example: &Value) -> Value {
-    json!({"required": true, "content": {"application/json": {"schema": schema, "example": example}}})
+pub(super) fn json_body(schema: &Value, example: Option<Value>) -> Value {
+    json!({"required": true, "content": {"application/json": json_media(schema, example)}})
 }
 
-pub(super) fn objects_body(row: &Value, example: &Value) -> Value {
+fn json_media(schema: &Value, example: Option<Value>) -> Value {
+    match example {
+        Some(example) => json!({"schema": schema, "example": example}),
+        None => json!({"schema": schema}),
+    }
+}
+
+pub(super) fn objects_body(row: &Value, example: Option<Value>) -> Value {
     json_body(&json!({"oneOf": [row, {"type": "array", "minItems": 1, "items": row}]}), example)
 }
 
-pub(super) fn invocations_body(schema: &Value, example: Option<&Value>) -> Value {
-    let mut json = json!({"schema": schema});
-    if let (Some(example), Some(media)) = (example, json.as_object_mut()) {
-        media.insert("example".to_owned(), example.clone());
-    }
+pub(super) fn invocations_body(schema: &Value, example: Option<Value>) -> Value {
     json!({"required": true, "content": {
-        "application/json": json,
+        "application/json": json_media(schema, example),
         "text/csv": {"schema": {"type": "string"}},
         "application/vnd.apache.parquet": {"schema": {"type": "string", "contentEncoding": "binary"}},
     }})

@@ -134,3 +134,22 @@ async fn the_page_has_a_labelled_form_for_each_model_and_no_foreign_content() {
         assert!(described.contains("predict/columns") && !described.contains("matrix"), "{path}");
     }
 }
+
+#[tokio::test]
+async fn a_model_of_images_has_no_example() {
+    let router = routes(&["image", "matrix"]).await;
+    let whole = get(&router, "/openapi.json").await;
+    assert!(whole.text.len() < 100_000, "{}", whole.text.len());
+    let document = whole.json();
+    let example =
+        |path: &str| document["paths"][path]["post"]["requestBody"]["content"]["application/json"].get("example");
+    for path in ["/predict/MODEL", "/models/MODEL/invocations", "/v2/models/MODEL/infer"] {
+        assert_eq!(example(&path.replace("MODEL", "image")), None, "{path}");
+        assert!(example(&path.replace("MODEL", "matrix")).is_some(), "{path}");
+    }
+    let items = document["components"]["schemas"]["model.image.Row"]["properties"]["x"]["items"].clone();
+    assert_eq!((&items["minItems"], &items["items"]["maxItems"]), (&json!(224), &json!(224)));
+    let forms = get(&router, "/docs/models").await.text;
+    assert!(forms.len() < 20_000, "{}", forms.len());
+    assert!(forms.contains("[3, 224, 224]") && forms.contains("[0.5,0.5,0.5]"), "{forms}");
+}

@@ -38,6 +38,9 @@ fn signature(kind: &str) -> Signature {
         ),
         "matrix" => (vec![spec("x", Fp32, &[-1, 3])], vec![spec("sum", Fp32, &[-1, 1]), spec("y", Fp32, &[-1, 3])]),
         "python" => (vec![spec("a", Fp64, &[-1]), spec("b", Fp64, &[-1])], vec![spec("prediction", Fp64, &[-1])]),
+        "image" => {
+            (vec![spec("x", Fp32, &[-1, 3, 224, 224]), spec("y", Fp32, &[-1])], vec![spec("label", Int64, &[-1])])
+        }
         "whole" => (vec![spec("x", Fp32, &[-1])], vec![spec("mean", Fp32, &[])]),
         _ => (vec![], vec![spec("constant", Fp32, &[1])]),
     };
