@@ -1,5 +1,5 @@
 use std::fs::File;
-use std::io::{BufReader, Read as _, Seek as _, SeekFrom};
+use std::io::BufReader;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -7,8 +7,7 @@ use ropewalk_store::files;
 use ropewalk_types::PredictionId;
 
 use crate::PredictionsError;
-use crate::journal::frame::{LONGEST, PREFIX, parse, prefix};
-use crate::journal::{Frames, is_other_version, list_journals};
+use crate::journal::{Frames, is_other_version, list_journals, record_at};
 use crate::record::StoredRecord;
 use crate::segment::Wanted;
 
@@ -88,8 +87,8 @@ impl JournalCursor {
 /// The records at the first of `places`; one that is damaged is an error when it is the first.
 fn some(file: &File, places: &[Place]) -> Result<Vec<StoredRecord>, PredictionsError> {
     let (mut records, mut text) = (Vec::with_capacity(places.len()), 0);
-    for place in places {
-        match one(file, *place) {
+    for (prediction, offset) in places {
+        match record_at(file, *prediction, *offset) {
             Ok(record) => {
                 text += record.text();
                 records.push(record);
@@ -103,21 +102,6 @@ fn some(file: &File, places: &[Place]) -> Result<Vec<StoredRecord>, PredictionsE
         }
     }
     Ok(records)
-}
-
-fn one(mut file: &File, (prediction, offset): Place) -> Result<StoredRecord, PredictionsError> {
-    let damaged = |problem: String| PredictionsError::DamagedRecord { prediction: prediction.to_string(), problem };
-    let mut read = || {
-        file.seek(SeekFrom::Start(offset))?;
-        let mut head = [0; PREFIX];
-        file.read_exact(&mut head)?;
-        let (length, checksum) = prefix(head);
-        let mut body = vec![0; length.min(LONGEST)];
-        file.read_exact(&mut body)?;
-        Ok::<_, std::io::Error>(parse(&body, checksum))
-    };
-    let record = read().map_err(|problem| damaged(problem.to_string()))?;
-    record.ok_or_else(|| damaged("its journal changed while it was read".to_owned()))
 }
 
 #[cfg(test)]
