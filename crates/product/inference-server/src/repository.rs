@@ -9,14 +9,14 @@ mod triton;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use ropewalk_config::{ModelControl, ModelSettingsTable};
 use ropewalk_inference::ModelSource;
 use ropewalk_serving::{HostedModel, ModelHost};
 use ropewalk_store::files;
-use ropewalk_types::{Diagnose as _, Digest, ModelName};
+use ropewalk_types::{Diagnose as _, Digest, ModelName, Signature};
 use tokio::sync::Mutex;
 
 use crate::InferenceServerError;
@@ -117,13 +117,12 @@ impl ModelRepository {
         self.model_load(&mut state, &model, true).await
     }
 
-    /// Unloads all versions of a model; says whether there were any.
+    /// Unloads all versions of a model that were loaded from here; says whether there were any.
     pub async fn unload(&self, name: &str) -> bool {
         let Ok(name) = ModelName::new(name) else { return false };
         let mut state = self.state.lock().await;
-        state.loaded.retain(|(loaded, _), _| *loaded != name);
         state.failures.remove(&name);
-        self.host.unload(&name, None)
+        self.unload_those(&mut state, |loaded, _| *loaded == name)
     }
 
     /// Every version that the files and folders hold, loaded or not.
@@ -160,12 +159,7 @@ impl ModelRepository {
             }
         }
         let there: BTreeSet<&ModelName> = found.models.iter().map(|model| &model.name).collect();
-        let gone: BTreeSet<ModelName> =
-            state.loaded.keys().map(|(name, _)| name).filter(|name| !there.contains(name)).cloned().collect();
-        for name in gone {
-            self.host.unload(&name, None);
-            state.loaded.retain(|(loaded, _), _| *loaded != name);
-        }
+        self.unload_those(&mut state, |name, _| !there.contains(name));
         problems
     }
 
@@ -220,27 +214,44 @@ impl ModelRepository {
             };
             let hosted =
                 HostedModel { name: model.name.clone(), version: *version, digest, source, settings: settings.clone() };
-            let loaded = self.host.load(hosted).await?;
-            let inputs = disagreement("input", &model.config.inputs, &loaded.signature.inputs);
-            let wrongly = inputs.or_else(|| disagreement("output", &model.config.outputs, &loaded.signature.outputs));
-            if let Some(reason) = wrongly {
-                self.host.unload(&model.name, Some(*version));
-                state.loaded.remove(&key);
-                return Err(wrong(file.path(), &reason, "correct config.pbtxt, or leave its input and output out"));
-            }
+            self.version_load(model, file, hosted).await?;
             state.loaded.insert(key, stamp);
         }
-        let gone: Vec<(ModelName, u64)> = state
-            .loaded
-            .keys()
-            .filter(|(name, version)| *name == model.name && !model.versions.contains_key(version))
-            .cloned()
-            .collect();
-        for key in gone {
-            self.host.unload(&key.0, Some(key.1));
-            state.loaded.remove(&key);
-        }
+        self.unload_those(state, |name, version| *name == model.name && !model.versions.contains_key(&version));
         Ok(())
+    }
+
+    /// Loads a version if it is as `config.pbtxt` says; else what was loaded before stays.
+    async fn version_load(
+        &self,
+        model: &FoundModel,
+        file: &ModelFile,
+        hosted: HostedModel,
+    ) -> Result<(), InferenceServerError> {
+        let (inputs, outputs) = (model.config.inputs.clone(), model.config.outputs.clone());
+        let refused = Arc::new(OnceLock::new());
+        let said = Arc::clone(&refused);
+        let check = move |signature: &Signature| {
+            let reason = disagreement("input", &inputs, &signature.inputs)
+                .or_else(|| disagreement("output", &outputs, &signature.outputs));
+            reason.map_or(Ok(()), |reason| Err(said.get_or_init(|| reason).clone()))
+        };
+        let hint = "correct config.pbtxt, or leave its input and output out";
+        match (self.host.load_checked(hosted, check).await, refused.get()) {
+            (Ok(_), _) => Ok(()),
+            (Err(_), Some(reason)) => Err(wrong(file.path(), reason, hint)),
+            (Err(error), None) => Err(error.into()),
+        }
+    }
+
+    /// Unloads those versions of its own: others of the host are not the repository's. Says whether there were any.
+    fn unload_those(&self, state: &mut State, those: impl Fn(&ModelName, u64) -> bool) -> bool {
+        let keys: Vec<_> = state.loaded.keys().filter(|(name, version)| those(name, *version)).cloned().collect();
+        for key in &keys {
+            self.host.unload(&key.0, Some(key.1));
+            state.loaded.remove(key);
+        }
+        !keys.is_empty()
     }
 }
 

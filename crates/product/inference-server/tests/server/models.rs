@@ -1,5 +1,8 @@
+use bytes::Bytes;
 use ropewalk_config::{ModelControl, ModelPlace};
+use ropewalk_serving::{HostedModel, ModelSettings};
 use ropewalk_store::files;
+use ropewalk_types::{Digest, ModelName};
 use serde_json::Value;
 
 use crate::world::{World, client, doubling, row};
@@ -97,4 +100,52 @@ async fn a_configuration_that_disagrees_with_its_model_is_refused() {
     let place = ModelPlace::Path { name: None, path: folder.path().to_owned() };
     let error = World::of(folder, |serve| serve.models = vec![place]).await.err().expect("refused").to_string();
     assert!(error.contains("declares input `z`"), "{error}");
+}
+
+/// The version that answers is not given up for one that is refused.
+#[tokio::test]
+async fn a_configuration_that_disagrees_later_leaves_what_was_loaded() {
+    let folder = tempfile::tempdir().expect("folder");
+    let place = ModelPlace::Path { name: None, path: folder.path().join("models") };
+    let model = folder.path().join("models/rope");
+    files::create_directories(&model.join("1")).expect("folders");
+    files::write_atomic(&model.join("1/model.onnx"), &doubling()).expect("model");
+    let change = |serve: &mut ropewalk_config::Serve| {
+        serve.models = vec![place];
+        serve.model_control = ModelControl::Poll;
+        serve.poll_seconds = 3600;
+    };
+    let world = World::of(folder, change).await.expect("server");
+    world.server.ready();
+    write(&world, "models/rope/config.pbtxt", b"input { name: \"z\" data_type: TYPE_FP32 dims: 1 }");
+    let error = world.repository.load("rope").await.expect_err("refused").to_string();
+    assert!(error.contains("declares input `z`") && error.contains("model.onnx"), "{error}");
+    assert_eq!(client().post(world.infer_url()).json(&row()).send().await.expect("answer").status(), 200);
+    let entry = world.repository.index().await.expect("index").remove(0);
+    assert!(entry.loaded, "{entry:?}");
+}
+
+#[tokio::test]
+async fn clients_unload_what_the_repository_has_and_nothing_else() {
+    let folder = tempfile::tempdir().expect("folder");
+    let world = World::of(folder, |serve| serve.model_control = ModelControl::Explicit).await.expect("server");
+    world.server.ready();
+    // As a model of the registry gets there.
+    let name = ModelName::new("champion").expect("name");
+    let (digest, settings) = (Digest::of(b""), ModelSettings::default());
+    let source = Bytes::from(doubling()).into();
+    world.server.host().load(HostedModel { name, version: 3, digest, source, settings }).await.expect("loaded");
+    world.repository.load("rope").await.expect("loaded");
+    let unload = async |name: &str| {
+        let ask = client().post(world.url(&format!("/v2/repository/models/{name}/unload")));
+        let answer = ask.send().await.expect("answer");
+        (answer.status().as_u16(), answer.text().await.expect("text"))
+    };
+    let (status, said) = unload("champion").await;
+    assert_eq!(status, 400, "{said}");
+    assert!(said.contains("failed to unload 'champion'") && said.contains("follows its alias"), "{said}");
+    assert_eq!(unload("nobody").await.0, 200, "what is not loaded is no error, as with Triton");
+    assert_eq!(unload("rope").await.0, 200);
+    let names: Vec<_> = world.server.models().iter().map(|model| model.name.to_string()).collect();
+    assert_eq!(names, ["champion"]);
 }
