@@ -32,8 +32,8 @@ impl Repository for ModelRepository {
         Box::pin(async move {
             let entries = self.index().await.map_err(|error| failed("load", "", &error))?;
             let entry = |entry: super::RepositoryEntry| IndexEntry {
-                name: entry.name.to_string(),
-                version: Some(entry.version),
+                name: entry.name,
+                version: entry.version,
                 state: if entry.loaded { ModelState::Ready } else { ModelState::Unavailable },
                 reason: entry.reason,
             };
