@@ -76,7 +76,7 @@ async fn a_stream_that_stays_open_does_not_hold_the_end_up() {
     let answer = answers.message().await.expect("answered").expect("an answer");
     assert_eq!(answer.error_message, "");
     assert!(answers.message().await.expect("a good end").is_none());
-    let stopped = tokio::time::timeout(Duration::from_secs(60), stopping).await;
+    let stopped = tokio::time::timeout(Duration::from_mins(1), stopping).await;
     stopped.expect("the client still has its end open").expect("joined").expect("stopped");
     drop(requests);
 }
