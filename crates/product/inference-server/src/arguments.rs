@@ -103,7 +103,9 @@ impl ServeArguments {
             None => {}
         }
         for key in &self.keys {
-            serve.keys.insert(key.name.clone(), key.key.clone());
+            // Only where it is: what the configuration lets it ask, and how often, holds on.
+            let configured = serve.keys.entry(key.name.clone()).or_default();
+            (configured.env, configured.file) = (key.key.env.clone(), key.key.file.clone());
         }
         if let (Some(certificate), Some(key)) = (&self.tls_cert, &self.tls_key) {
             serve.tls = Some(ServeTls { certificate: certificate.clone(), key: key.clone() });
@@ -155,6 +157,20 @@ mod tests {
         assert_eq!(serve.model_control, ModelControl::Poll);
         assert_eq!(serve.keys["shop"].env.as_deref(), Some("SHOP_KEY"));
         assert!(read(&["--rest-port", "9"]).port == Some(9), "the old name");
+    }
+
+    #[test]
+    fn a_flag_says_where_a_key_is_and_not_what_it_may_ask() {
+        let configured = ServeKey {
+            file: Some(PathBuf::from("shop.key")),
+            models: vec!["flights".to_owned()],
+            rate: Some(5.0),
+            burst: Some(9),
+            ..ServeKey::default()
+        };
+        let serve = Serve { keys: [("shop".to_owned(), configured.clone())].into(), ..Serve::default() };
+        let serve = read(&["m.onnx", "--key", "shop=env:NEW"]).over(serve);
+        assert_eq!(serve.keys["shop"], ServeKey { env: Some("NEW".to_owned()), file: None, ..configured });
     }
 
     #[test]

@@ -108,7 +108,7 @@ impl Diagnose for InferenceServerError {
     fn hint(&self) -> Option<String> {
         let text = match self {
             Self::CredentialsAbsent(_) => {
-                "name a key: --key NAME=ENV:VARIABLE, or [serve.keys.NAME] env = \"VARIABLE\""
+                "name a key: --key NAME=env:VARIABLE, or [serve.keys.NAME] env = \"VARIABLE\""
             }
             Self::Listen { .. } => "choose another port; 0 takes a free one",
             Self::Key { .. } => "make one by `openssl rand -hex 32`",
@@ -125,5 +125,17 @@ impl Diagnose for InferenceServerError {
             Self::File(error) => return error.hint(),
         };
         Some(text.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_flag_that_the_hint_names_is_one() {
+        let hint = InferenceServerError::CredentialsAbsent(IpAddr::from([0, 0, 0, 0])).hint().expect("hint");
+        let flag = hint.split("--key ").nth(1).and_then(|rest| rest.split(',').next()).expect("a flag");
+        assert!(flag.parse::<crate::KeyArgument>().is_ok(), "{flag}");
     }
 }

@@ -9,6 +9,7 @@ mod caller;
 mod refusal;
 mod room;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
@@ -20,13 +21,13 @@ use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use ropewalk_listening::{Peer, Present, Rest};
-use ropewalk_open_inference::ClientName;
+use ropewalk_open_inference::{ClientName, OpenInference};
 use tokio::sync::Semaphore;
 
 use crate::access_log::{AccessLine, AccessLog};
 use crate::measures::Measures;
 use crate::traces::{Span, Tracer};
-use crate::{Caller, ServerOptions};
+use crate::{Caller, InferenceServerError, ServerOptions};
 use address::Addresses;
 use body::Overrun;
 use caller::Callers;
@@ -35,6 +36,8 @@ use room::Rooms;
 
 /// Refused bodies that are read and forgotten at once.
 const DRAINS: usize = 64;
+/// Longest message that is read of who need not say who asks.
+const PUBLIC_BYTES: usize = 4 << 10;
 
 /// What a listener speaks above HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,6 +63,8 @@ pub(crate) struct Gate {
     rooms: Rooms,
     drains: Semaphore,
     phase: AtomicU8,
+    /// The paths of gRPC's methods, each its own name in the measures.
+    methods: HashSet<String>,
     pub(crate) measures: Arc<Measures>,
     access_log: Option<Arc<AccessLog>>,
     tracer: Option<Tracer>,
@@ -71,21 +76,26 @@ impl Gate {
         measures: Arc<Measures>,
         access_log: Option<Arc<AccessLog>>,
         tracer: Option<Tracer>,
-    ) -> Self {
-        Self {
+    ) -> Result<Self, InferenceServerError> {
+        let methods = OpenInference::grpc_paths().map_err(|error| InferenceServerError::Serve(error.to_string()))?;
+        Ok(Self {
             addresses: Addresses::new(options),
             callers: Callers::new(options),
             rooms: Rooms::new(&options.limits),
             drains: Semaphore::new(DRAINS),
             phase: AtomicU8::new(Phase::Starting as u8),
+            methods: methods.into_iter().collect(),
             measures,
             access_log,
             tracer,
-        }
+        })
     }
 
     pub(crate) fn phase_set(&self, phase: Phase) {
         self.phase.store(phase as u8, Ordering::SeqCst);
+        if phase == Phase::Draining {
+            self.rooms.close();
+        }
     }
 
     fn phase(&self) -> Phase {
@@ -119,7 +129,7 @@ impl Gate {
             return Err(Refused::new(refusal, request));
         }
         if public {
-            return Ok(Admitted { request, room: None, overrun: Overrun::default(), caller: None });
+            return self.admitted_freely(wire, request).await;
         }
         if let Err(refusal) = self.addresses.check(&request) {
             return Err(Refused::new(refusal, request));
@@ -137,11 +147,32 @@ impl Gate {
             }
         };
         let (request, overrun) = match &room {
-            Some(room) => room.meter(wire, request),
+            Some(room) => self.rooms.meter(room, wire, request),
             None => (request, Overrun::default()),
         };
         let request = caller::permitted(wire, caller.as_ref(), request, self.rooms.longest(), &overrun).await?;
         Ok(Admitted { request, room, overrun, caller })
+    }
+
+    /// A request that anybody may send takes no room, so that next to nothing is read of it.
+    async fn admitted_freely(&self, wire: Wire, request: Request) -> Result<Admitted, Refused> {
+        let (request, overrun) = match wire {
+            // None of these endpoints has a use for a body.
+            Wire::Rest => {
+                let overrun = Overrun::default();
+                let request = request.map(|body| {
+                    overrun.rest().keep(body);
+                    Body::empty()
+                });
+                (request, overrun)
+            }
+            Wire::Grpc => {
+                let (request, overrun) = self.rooms.timed(request);
+                let (head, body) = caller::collected(request, PUBLIC_BYTES, &overrun).await?;
+                (Request::from_parts(head, Body::from(body)), overrun)
+            }
+        };
+        Ok(Admitted { request, room: None, overrun, caller: None })
     }
 
     fn wrong_time(&self, wire: Wire, path: &str) -> Option<Refusal> {
@@ -237,10 +268,10 @@ impl Gate {
             request.extensions_mut().insert(ClientName(Arc::clone(&caller.name)));
             request.extensions_mut().insert(caller);
         }
-        let Some(room) = room else { return next.run(request).await };
         let waits = waits(wire, &request);
         let answer = next.run(request).await;
         self.forget(waits, overrun.rest()).await;
+        let Some(room) = room else { return answer };
         if overrun.happened() {
             self.measures.refused(&Refusal::Memory);
             return Refusal::Memory.response(wire);
@@ -259,7 +290,7 @@ impl Gate {
     fn note(&self, seen: &Seen, client: Option<&str>, answer: &Response, began: Instant, span: Option<&Span>) {
         let took = began.elapsed();
         let code = seen.code(answer);
-        let route = seen.route(code);
+        let route = seen.route(&self.methods);
         self.measures.answered(seen.wire, route, code, took);
         if let Some(log) = &self.access_log {
             let failed = seen.failed(code);
@@ -319,13 +350,13 @@ impl Seen {
     }
 
     /// A name of which there are as many as there are endpoints, whatever clients ask for.
-    fn route(&self, code: u16) -> &str {
+    fn route(&self, methods: &HashSet<String>) -> &str {
         match (self.wire, &self.pattern) {
             (Wire::Rest, Some(pattern)) => pattern.as_str(),
             // The paths of the Open Inference Protocol are read by its own crate.
             (Wire::Rest, None) => crate::routes::pattern(&self.path),
-            (Wire::Grpc, Some(_)) if code != tonic::Code::Unimplemented as u16 => &self.path,
-            _ => "",
+            (Wire::Grpc, _) if methods.contains(&self.path) => &self.path,
+            (Wire::Grpc, _) => "",
         }
     }
 

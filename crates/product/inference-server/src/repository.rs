@@ -4,25 +4,26 @@ mod control;
 mod layout;
 mod mlflow;
 mod settings;
+mod stamp;
 mod text_format;
 mod triton;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use ropewalk_config::{ModelControl, ModelSettingsTable};
 use ropewalk_inference::ModelSource;
 use ropewalk_serving::{HostedModel, ModelHost};
 use ropewalk_store::files;
-use ropewalk_types::{Diagnose as _, Digest, ModelName};
+use ropewalk_types::{Diagnose as _, Digest, ModelName, Signature};
 use tokio::sync::Mutex;
 
 use crate::InferenceServerError;
 use layout::{Found, FoundModel, ModelFile, disagreement, wrong};
-use mlflow::MLMODEL;
 pub use settings::model_settings;
+use stamp::{Stamp, described};
 
 /// Largest graph that is loaded: a file of ONNX cannot be larger, whose format is Protocol Buffers.
 const ONNX_BYTES: u64 = 2 << 30;
@@ -30,19 +31,16 @@ const ONNX_BYTES: u64 = 2 << 30;
 /// A file or folder of models, and the name that it was given.
 pub type NamedPath = (Option<ModelName>, PathBuf);
 
-/// What a version was when it was loaded: a change is seen by it.
-type Stamp = (PathBuf, u64, Option<std::time::SystemTime>);
-
 /// One version of a model in the index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RepositoryEntry {
-    /// The model.
-    pub name: ModelName,
-    /// Its version.
-    pub version: u64,
+    /// The model, by the name of its folder where that is not right.
+    pub name: String,
+    /// Its version; none of a model that cannot be read and is not loaded.
+    pub version: Option<u64>,
     /// Whether it is loaded.
     pub loaded: bool,
-    /// Why it is not, where that is known.
+    /// Why it is not, or not anew, where that is known.
     pub reason: String,
 }
 
@@ -89,7 +87,7 @@ impl ModelRepository {
     /// # Errors
     /// A file or folder holds no model, or one of them cannot be loaded.
     pub async fn start(&self) -> Result<Vec<String>, InferenceServerError> {
-        let found = self.find().await?;
+        let found = self.find().await?.whole()?;
         let mut notes = found.passed_over;
         for model in &found.models {
             let all: Vec<&str> = model.config.without_effect.iter().map(String::as_str).collect();
@@ -117,19 +115,18 @@ impl ModelRepository {
         self.model_load(&mut state, &model, true).await
     }
 
-    /// Unloads all versions of a model; says whether there were any.
+    /// Unloads all versions of a model that were loaded from here; says whether there were any.
     pub async fn unload(&self, name: &str) -> bool {
         let Ok(name) = ModelName::new(name) else { return false };
         let mut state = self.state.lock().await;
-        state.loaded.retain(|(loaded, _), _| *loaded != name);
         state.failures.remove(&name);
-        self.host.unload(&name, None)
+        self.unload_those(&mut state, |loaded, _| *loaded == name)
     }
 
-    /// Every version that the files and folders hold, loaded or not.
+    /// Every version that the files and folders hold, loaded or not, and every model of theirs that cannot be read.
     ///
     /// # Errors
-    /// They cannot be read.
+    /// The look at them failed as a whole.
     pub async fn index(&self) -> Result<Vec<RepositoryEntry>, InferenceServerError> {
         let found = self.find().await?;
         let state = self.state.lock().await;
@@ -139,7 +136,22 @@ impl ModelRepository {
                 let loaded = state.loaded.contains_key(&(model.name.clone(), *version));
                 let failure = state.failures.get(&model.name).filter(|_| !loaded);
                 let reason = failure.cloned().unwrap_or_else(|| if loaded { "" } else { "unloaded" }.to_owned());
-                entries.push(RepositoryEntry { name: model.name.clone(), version: *version, loaded, reason });
+                let name = model.name.to_string();
+                entries.push(RepositoryEntry { name, version: Some(*version), loaded, reason });
+            }
+        }
+        for (name, error) in &found.failures {
+            let entry = |version: Option<u64>| RepositoryEntry {
+                name: name.clone(),
+                version,
+                loaded: version.is_some(),
+                reason: error.to_string(),
+            };
+            let loaded = state.loaded.keys().filter(|(loaded, _)| loaded.as_str() == name);
+            let before = entries.len();
+            entries.extend(loaded.map(|(_, version)| entry(Some(*version))));
+            if entries.len() == before {
+                entries.push(entry(None));
             }
         }
         Ok(entries)
@@ -153,46 +165,38 @@ impl ModelRepository {
             Err(error) => return vec![error.to_string()],
         };
         let mut state = self.state.lock().await;
-        let mut problems = Vec::new();
+        let unreadable = found.unread.iter().chain(found.failures.iter().map(|(_, error)| error));
+        let mut problems: Vec<String> = unreadable.map(ToString::to_string).collect();
         for model in &found.models {
             if let Err(error) = self.model_load(&mut state, model, false).await {
                 problems.push(error.to_string());
             }
         }
-        let there: BTreeSet<&ModelName> = found.models.iter().map(|model| &model.name).collect();
-        let gone: BTreeSet<ModelName> =
-            state.loaded.keys().map(|(name, _)| name).filter(|name| !there.contains(name)).cloned().collect();
-        for name in gone {
-            self.host.unload(&name, None);
-            state.loaded.retain(|(loaded, _), _| *loaded != name);
+        // What cannot be looked at may still be there.
+        if !found.partial {
+            let there = found.models.iter().map(|model| model.name.as_str());
+            let there: BTreeSet<&str> = there.chain(found.failures.iter().map(|(name, _)| name.as_str())).collect();
+            self.unload_those(&mut state, |name, _| !there.contains(name.as_str()));
         }
         problems
     }
 
+    /// Looks at all files and folders; what of them is not right is among what was found.
     async fn find(&self) -> Result<Found, InferenceServerError> {
         let paths = self.paths.clone();
-        let finding = tokio::task::spawn_blocking(move || {
-            let mut all = Found::default();
-            for (name, path) in &paths {
-                let found = layout::find(path, name.as_ref())?;
-                all.passed_over.extend(found.passed_over);
-                for model in found.models {
-                    if all.models.iter().any(|other| other.name == model.name) {
-                        let hint = "give one of them another name: NAME=PATH";
-                        return Err(wrong(path, &format!("there are two models called `{}`", model.name), hint));
-                    }
-                    all.models.push(model);
-                }
-            }
-            Ok(all)
-        });
-        finding.await.map_err(|error| InferenceServerError::Serve(error.to_string()))?
+        let finding = tokio::task::spawn_blocking(move || look_at_all(&paths));
+        finding.await.map_err(|error| InferenceServerError::Serve(error.to_string()))
     }
 
     async fn model(&self, name: &str) -> Result<FoundModel, InferenceServerError> {
         let found = self.find().await?;
-        let model = found.models.into_iter().find(|model| model.name.as_str() == name);
-        model.ok_or_else(|| InferenceServerError::UnknownModel(name.to_owned()))
+        if let Some(model) = found.models.into_iter().find(|model| model.name.as_str() == name) {
+            return Ok(model);
+        }
+        let failure = found.failures.into_iter().find(|(failed, _)| failed == name).map(|(_, error)| error);
+        // Where something could not be looked at, nobody knows whether it is there.
+        let why = failure.or_else(|| found.unread.into_iter().next());
+        Err(why.unwrap_or_else(|| InferenceServerError::UnknownModel(name.to_owned())))
     }
 
     /// Loads the versions of a model, those that are loaded and unchanged only if `again`.
@@ -214,33 +218,48 @@ impl ModelRepository {
         let settings = model_settings(model.config.settings.clone(), self.tables.get(model.name.as_str()))?;
         for (version, file) in &model.versions {
             let key = (model.name.clone(), *version);
-            let Some((stamp, digest, source)) = read(file.clone(), state.loaded.get(&key).cloned(), again).await?
-            else {
-                continue;
-            };
+            let before = state.loaded.get(&key).filter(|_| !again).cloned();
+            let Some((stamp, digest, source)) = read(model.clone(), file.clone(), before).await? else { continue };
             let hosted =
                 HostedModel { name: model.name.clone(), version: *version, digest, source, settings: settings.clone() };
-            let loaded = self.host.load(hosted).await?;
-            let inputs = disagreement("input", &model.config.inputs, &loaded.signature.inputs);
-            let wrongly = inputs.or_else(|| disagreement("output", &model.config.outputs, &loaded.signature.outputs));
-            if let Some(reason) = wrongly {
-                self.host.unload(&model.name, Some(*version));
-                state.loaded.remove(&key);
-                return Err(wrong(file.path(), &reason, "correct config.pbtxt, or leave its input and output out"));
-            }
+            self.version_load(model, file, hosted).await?;
             state.loaded.insert(key, stamp);
         }
-        let gone: Vec<(ModelName, u64)> = state
-            .loaded
-            .keys()
-            .filter(|(name, version)| *name == model.name && !model.versions.contains_key(version))
-            .cloned()
-            .collect();
-        for key in gone {
-            self.host.unload(&key.0, Some(key.1));
-            state.loaded.remove(&key);
-        }
+        self.unload_those(state, |name, version| *name == model.name && !model.versions.contains_key(&version));
         Ok(())
+    }
+
+    /// Loads a version if it is as `config.pbtxt` says; else what was loaded before stays.
+    async fn version_load(
+        &self,
+        model: &FoundModel,
+        file: &ModelFile,
+        hosted: HostedModel,
+    ) -> Result<(), InferenceServerError> {
+        let (inputs, outputs) = (model.config.inputs.clone(), model.config.outputs.clone());
+        let refused = Arc::new(OnceLock::new());
+        let said = Arc::clone(&refused);
+        let check = move |signature: &Signature| {
+            let reason = disagreement("input", &inputs, &signature.inputs)
+                .or_else(|| disagreement("output", &outputs, &signature.outputs));
+            reason.map_or(Ok(()), |reason| Err(said.get_or_init(|| reason).clone()))
+        };
+        let hint = "correct config.pbtxt, or leave its input and output out";
+        match (self.host.load_checked(hosted, check).await, refused.get()) {
+            (Ok(_), _) => Ok(()),
+            (Err(_), Some(reason)) => Err(wrong(file.path(), reason, hint)),
+            (Err(error), None) => Err(error.into()),
+        }
+    }
+
+    /// Unloads those versions of its own: others of the host are not the repository's. Says whether there were any.
+    fn unload_those(&self, state: &mut State, those: impl Fn(&ModelName, u64) -> bool) -> bool {
+        let keys: Vec<_> = state.loaded.keys().filter(|(name, version)| those(name, *version)).cloned().collect();
+        for key in &keys {
+            self.host.unload(&key.0, Some(key.1));
+            state.loaded.remove(key);
+        }
+        !keys.is_empty()
     }
 }
 
@@ -257,50 +276,66 @@ pub fn model_at(path: &Path) -> Result<(ModelName, Digest, ModelSource), Inferen
     };
     let newest = model.versions.values().next_back();
     let file = newest.ok_or_else(|| wrong(path, "it holds no version of a model", "name a file of ONNX"))?;
-    let (_, digest, source) = read_file(file.clone())?;
+    let (digest, source) = read_file(file.clone())?;
     Ok((model.name.clone(), digest, source))
 }
 
-/// Reads a version; none if it is as it was when it was loaded, and is not wanted again.
+/// Everything that these files and folders hold. Blocks.
+fn look_at_all(paths: &[NamedPath]) -> Found {
+    let (mut all, mut names) = (Found::default(), BTreeSet::new());
+    for (name, path) in paths {
+        let found = match layout::look(path, name.as_ref()) {
+            Ok(found) => found,
+            Err(error) => {
+                all.unread.push(error);
+                all.partial = true;
+                continue;
+            }
+        };
+        all.partial |= found.partial;
+        all.passed_over.extend(found.passed_over);
+        all.failures.extend(found.failures);
+        for model in found.models {
+            if names.insert(model.name.clone()) {
+                all.models.push(model);
+                continue;
+            }
+            // Neither: which of them is meant is not known.
+            all.models.retain(|other| other.name != model.name);
+            let hint = "give one of them another name: NAME=PATH";
+            let error = wrong(path, &format!("there are two models called `{}`", model.name), hint);
+            all.failures.push((model.name.to_string(), error));
+        }
+    }
+    all
+}
+
+/// Reads a version; none if it is as it was before.
 async fn read(
+    model: FoundModel,
     file: ModelFile,
     before: Option<Stamp>,
-    again: bool,
 ) -> Result<Option<(Stamp, Digest, ModelSource)>, InferenceServerError> {
     let reading = tokio::task::spawn_blocking(move || {
-        if !again && before.is_some() && before == Some(stamp(&file)?) {
+        // Before the bytes, so that a change while they are read is seen the next time.
+        let stamp = Stamp::of(&model, &file)?;
+        if before.as_ref() == Some(&stamp) {
             return Ok(None);
         }
-        read_file(file).map(Some)
+        let (digest, source) = read_file(file)?;
+        Ok(Some((stamp, digest, source)))
     });
     reading.await.map_err(|error| InferenceServerError::Serve(error.to_string()))?
 }
 
-/// The file that describes a version.
-fn described(file: &ModelFile) -> PathBuf {
-    match file {
-        ModelFile::Onnx(path) => path.clone(),
-        ModelFile::Folder(folder) => folder.join(MLMODEL),
-    }
-}
-
-fn stamp(file: &ModelFile) -> Result<Stamp, InferenceServerError> {
-    let path = described(file);
-    let metadata = files::open(&path)?.metadata();
-    let metadata = metadata.map_err(|error| wrong(&path, &error.to_string(), "make it readable"))?;
-    Ok((path, metadata.len(), metadata.modified().ok()))
-}
-
-fn read_file(file: ModelFile) -> Result<(Stamp, Digest, ModelSource), InferenceServerError> {
-    // Before the bytes, so that a change while they are read is seen the next time.
-    let stamp = stamp(&file)?;
-    let bytes = Bytes::from(files::read_bounded(&stamp.0, ONNX_BYTES)?);
+fn read_file(file: ModelFile) -> Result<(Digest, ModelSource), InferenceServerError> {
+    let bytes = Bytes::from(files::read_bounded(&described(&file), ONNX_BYTES)?);
     let digest = Digest::of(&bytes);
     let source = match file {
         ModelFile::Onnx(path) => ModelSource::Onnx { bytes, folder: path.parent().map(Path::to_owned) },
         ModelFile::Folder(folder) => ModelSource::Folder(folder),
     };
-    Ok((stamp, digest, source))
+    Ok((digest, source))
 }
 
 /// An error with what to do about it, in one line.

@@ -95,6 +95,7 @@ impl Watched {
 #[derive(Debug)]
 pub struct InferenceServer {
     host: Arc<ModelHost>,
+    protocol: OpenInference,
     gate: Arc<Gate>,
     rest: SocketAddr,
     grpc: SocketAddr,
@@ -109,7 +110,7 @@ impl InferenceServer {
     /// Begins to answer on ports that are taken. Until [`ready`](Self::ready) only that it lives. Clients load and unload what `repository` has where it is under their control.
     ///
     /// # Errors
-    /// Spans cannot be sent where they should.
+    /// Spans cannot be sent where they should, or the descriptors of gRPC are damaged.
     pub(crate) fn start(
         listeners: Listeners,
         options: &ServerOptions,
@@ -119,7 +120,7 @@ impl InferenceServer {
     ) -> Result<Self, InferenceServerError> {
         let tracer = options.trace.as_ref();
         let tracer = tracer.map(|table| Tracer::start(table, Arc::clone(&measures.spans_lost))).transpose()?;
-        let gate = Arc::new(Gate::new(options, Arc::clone(&measures), access, tracer));
+        let gate = Arc::new(Gate::new(options, Arc::clone(&measures), access, tracer)?);
         let limits = options.protocol_limits();
         let (stop, stopped) = watch::channel(false);
         let acceptor = |(listener, _, tls): (TcpListener, SocketAddr, Option<TlsAcceptor>), wire, router, counts| {
@@ -143,7 +144,7 @@ impl InferenceServer {
             acceptor(listeners.rest, Wire::Rest, rest_router, Arc::clone(&measures.rest)),
             acceptor(listeners.grpc, Wire::Grpc, grpc_router, Arc::clone(&measures.grpc)),
         ];
-        Ok(Self { host, gate, rest, grpc, secure, drain: options.drain, stop, acceptors, watcher: None })
+        Ok(Self { host, protocol, gate, rest, grpc, secure, drain: options.drain, stop, acceptors, watcher: None })
     }
 
     /// The models are loaded: from now on requests are answered.
@@ -206,6 +207,7 @@ impl InferenceServer {
     /// The log cannot be written.
     pub async fn stop(mut self) -> Result<(), InferenceServerError> {
         self.gate.phase_set(Phase::Draining);
+        self.protocol.end();
         let deadline = Instant::now() + self.drain;
         if !self.gate.drained(self.drain).await {
             tracing::warn!("requests were cut off after {} s", self.drain.as_secs());

@@ -26,12 +26,12 @@ use crate::{OpenInference, ProtocolError, off_reactor};
 use proto::grpc_inference_service_server::GrpcInferenceService;
 use ropewalk_serving::RequestContext;
 
-pub use compression::AsAsked;
+pub use compression::{AsAsked, message_decompressed};
 pub(crate) use health::health_service;
 pub use health::{HealthServer, HealthService};
 pub(crate) use message::carried;
 pub use proto::grpc_inference_service_server::GrpcInferenceServiceServer as GrpcServer;
-pub(crate) use reflection::add_reflection;
+pub(crate) use reflection::{add_reflection, paths};
 #[cfg(any(test, fuzzing))]
 pub(crate) use {bounded::is_bounded, request::read, response::write};
 

@@ -48,7 +48,7 @@ mod statistics;
 pub use codec::{TensorError, decode_binary, decode_json, encode_binary};
 pub use context::ClientName;
 pub use error::ProtocolError;
-pub use grpc::{AsAsked, GrpcServer, GrpcService, HealthServer, HealthService, proto};
+pub use grpc::{AsAsked, GrpcServer, GrpcService, HealthServer, HealthService, message_decompressed, proto};
 pub use limits::ProtocolLimits;
 pub use repository::{IndexEntry, Repository};
 pub use service::{OpenInference, grpc_service, health_service, router};

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use ropewalk_serving::ModelHost;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tonic::service::Routes;
 
 use crate::grpc::{self, GrpcService, HealthService};
@@ -17,15 +17,23 @@ pub struct OpenInference {
     pub(crate) limits: ProtocolLimits,
     pub(crate) repository: Option<Arc<dyn Repository>>,
     pub(crate) places: Arc<Semaphore>,
+<<<<<<< HEAD
     pub(crate) rooms: Rooms,
+=======
+    ending: Arc<watch::Sender<bool>>,
+>>>>>>> fix-d
 }
 
 impl OpenInference {
     /// A server whose models no client loads or unloads.
     pub fn new(host: Arc<ModelHost>, limits: ProtocolLimits) -> Self {
         let places = Arc::new(Semaphore::new(limits.requests.clamp(1, Semaphore::MAX_PERMITS)));
+<<<<<<< HEAD
         let rooms = Rooms::new(&limits);
         Self { host, limits, repository: None, places, rooms }
+=======
+        Self { host, limits, repository: None, places, ending: Arc::new(watch::Sender::new(false)) }
+>>>>>>> fix-d
     }
 
     /// Lets clients load and unload what this repository has.
@@ -44,9 +52,15 @@ impl OpenInference {
         grpc::service(Arc::new(self.clone()))
     }
 
-    /// `grpc.health.v1.Health`: serving when the host is ready.
+    /// `grpc.health.v1.Health`: serving when the host is ready, until [`end`](Self::end).
     pub fn health_service(&self) -> HealthServer<HealthService> {
-        grpc::health_service(Arc::clone(&self.host))
+        grpc::health_service(Arc::clone(&self.host), Arc::clone(&self.ending))
+    }
+
+    /// Tells who watches the health at once, and who asks for it from now on, that the server does not serve any more.
+    /// Requests are answered as before.
+    pub fn end(&self) {
+        self.ending.send_replace(true);
     }
 
     /// All of gRPC: inference, health, and reflection in both of its versions.
@@ -57,6 +71,14 @@ impl OpenInference {
         let mut routes = Routes::new(self.grpc_service()).add_service(self.health_service());
         routes = grpc::add_reflection(routes)?;
         Ok(routes.prepare())
+    }
+
+    /// The path of each method of [`grpc_routes`](Self::grpc_routes), as the descriptors have it: `/PACKAGE.SERVICE/METHOD`.
+    ///
+    /// # Errors
+    /// The descriptors that are built in cannot be read, which is a defect.
+    pub fn grpc_paths() -> Result<Vec<String>, ProtocolError> {
+        grpc::paths()
     }
 }
 
@@ -72,5 +94,5 @@ pub fn grpc_service(host: Arc<ModelHost>, limits: ProtocolLimits) -> AsAsked<Grp
 
 /// [`OpenInference::health_service`] of a host.
 pub fn health_service(host: Arc<ModelHost>) -> HealthServer<HealthService> {
-    grpc::health_service(host)
+    OpenInference::new(host, ProtocolLimits::default()).health_service()
 }

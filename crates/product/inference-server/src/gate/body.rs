@@ -1,3 +1,5 @@
+mod messages;
+
 use std::io::{Error, ErrorKind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,6 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Sleep, sleep};
 
 use super::room::UNIT;
+use messages::Messages;
 
 type Frames = Poll<Option<Result<Frame<Bytes>, axum::Error>>>;
 
@@ -42,6 +45,26 @@ impl Overrun {
     }
 }
 
+/// Ends a stream of messages between two of them, once a signal is given and nothing of the next has come.
+pub(super) struct Closing {
+    /// None once it was given.
+    signal: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    messages: Messages,
+}
+
+impl Closing {
+    pub(super) fn new(signal: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self { signal: Some(Box::pin(signal)), messages: Messages::default() }
+    }
+
+    fn is_due(&mut self, context: &mut Context<'_>) -> bool {
+        if self.signal.as_mut().is_some_and(|signal| signal.as_mut().poll(context).is_ready()) {
+            self.signal = None;
+        }
+        self.signal.is_none() && self.messages.is_between()
+    }
+}
+
 /// A request's body whose bytes are counted, and that must come in time.
 pub(super) struct Metered {
     body: Body,
@@ -56,6 +79,8 @@ pub(super) struct Metered {
     time: Option<Duration>,
     timer: Option<Pin<Box<Sleep>>>,
     overrun: Overrun,
+    /// With it the body ends before its client ends it.
+    closing: Option<Closing>,
 }
 
 impl Metered {
@@ -66,8 +91,9 @@ impl Metered {
         time: Option<Duration>,
         overrun: Overrun,
         longest: usize,
+        closing: Option<Closing>,
     ) -> Self {
-        Self { body, ended: false, come: 0, reserved, store, longest, time, timer: None, overrun }
+        Self { body, ended: false, come: 0, reserved, store, longest, time, timer: None, overrun, closing }
     }
 
     /// Room for what has come; past the longest message the reader refuses anyway.
@@ -106,10 +132,17 @@ impl HttpBody for Metered {
         match poll {
             Poll::Ready(Some(Ok(frame))) => {
                 self.come += frame.data_ref().map_or(0, Bytes::len);
+                if let (Some(closing), Some(bytes)) = (&mut self.closing, frame.data_ref()) {
+                    closing.messages.pass(bytes);
+                }
                 match self.reserve() {
                     Ok(()) => Poll::Ready(Some(Ok(frame))),
                     Err(error) => Poll::Ready(Some(Err(axum::Error::new(error)))),
                 }
+            }
+            Poll::Pending if self.closing.as_mut().is_some_and(|closing| closing.is_due(context)) => {
+                self.ended = true;
+                Poll::Ready(None)
             }
             Poll::Pending if self.is_late(context) => {
                 self.ended = true;

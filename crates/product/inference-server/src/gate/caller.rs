@@ -2,10 +2,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::Request;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use ropewalk_open_inference::{ProtocolError, message_decompressed};
 
 use super::body::Overrun;
 use super::{Refusal, Refused, Wire};
@@ -137,25 +139,66 @@ async fn message_checked(
     longest: usize,
     overrun: &Overrun,
 ) -> Result<Request, Refused> {
+    let (head, body) = collected(request, longest, overrun).await?;
+    let body = match plain(&head.headers, body, longest).await {
+        Ok(body) => body,
+        Err(refusal) => return Err(Refused::new(refusal, Request::from_parts(head, Body::empty()))),
+    };
+    let forbidden = match message(&body).filter(|_| body.first() == Some(&0)).and_then(first_text) {
+        Some(model) if caller.may_ask(model) => None,
+        Some(_) => Some("this key may not ask for this model"),
+        None => Some("a key that is limited to models must name the model first in its message, and once"),
+    };
+    let request = Request::from_parts(head, Body::from(body));
+    match forbidden {
+        None => Ok(request),
+        Some(why) => Err(Refused::new(Refusal::Forbidden(why.to_owned()), request)),
+    }
+}
+
+/// A request whose body has come as a whole, of one message with so many bytes at most.
+pub(super) async fn collected(request: Request, longest: usize, overrun: &Overrun) -> Result<(Parts, Bytes), Refused> {
     let (head, body) = request.into_parts();
-    let bytes = match Limited::new(body, longest.saturating_add(PREFIX)).collect().await {
-        Ok(collected) => collected.to_bytes(),
+    match Limited::new(body, longest.saturating_add(PREFIX)).collect().await {
+        Ok(collected) => Ok((head, collected.to_bytes())),
         Err(error) => {
             let refusal = match error {
                 _ if overrun.happened() => Refusal::Memory,
                 error if error.is::<LengthLimitError>() => Refusal::TooLong(longest),
                 _ => Refusal::Late,
             };
-            return Err(Refused::new(refusal, Request::from_parts(head, Body::empty())));
+            Err(Refused::new(refusal, Request::from_parts(head, Body::empty())))
         }
-    };
-    let model = bytes.split_at_checked(PREFIX).filter(|(prefix, _)| prefix.first() == Some(&0));
-    let may = model.and_then(|(_, message)| first_text(message)).is_some_and(|model| caller.may_ask(model));
-    let request = Request::from_parts(head, Body::from(bytes));
-    if may {
-        return Ok(request);
     }
-    Err(Refused::new(Refusal::Forbidden("this key may not ask for this model".to_owned()), request))
+}
+
+/// The message of a body.
+fn message(body: &[u8]) -> Option<&[u8]> {
+    let (prefix, rest) = body.split_at_checked(PREFIX)?;
+    let length = u32::from_be_bytes(prefix.get(1..)?.try_into().ok()?);
+    rest.get(..usize::try_from(length).ok()?)
+}
+
+/// The body with its message as it was before it was compressed: the endpoint then reads what was read here.
+async fn plain(headers: &HeaderMap, body: Bytes, longest: usize) -> Result<Bytes, Refusal> {
+    if body.first() != Some(&1) {
+        return Ok(body);
+    }
+    let encoding = headers.get("grpc-encoding").and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+    // A message can grow by a thousand times, so its length says little about the work.
+    let decompressing = tokio::task::spawn_blocking(move || {
+        message_decompressed(&encoding, message(&body).unwrap_or_default(), longest)
+    });
+    let unreadable =
+        "a key that is limited to models must send whole messages, compressed by gzip or deflate or not at all";
+    match decompressing.await {
+        Ok(Ok(plain)) => {
+            let length = u32::try_from(plain.len()).map_err(|_| Refusal::TooLong(longest))?;
+            Ok([[0].as_slice(), &length.to_be_bytes(), &plain].concat().into())
+        }
+        Ok(Err(ProtocolError::TooLarge { limit })) => Err(Refusal::TooLong(limit)),
+        Ok(Err(_)) | Err(_) => Err(Refusal::Forbidden(unreadable.to_owned())),
+    }
 }
 
 /// The value of field 1 of a message of Protocol Buffers, where it stands first, as all writers have it, and only once.
@@ -219,6 +262,13 @@ mod tests {
         assert_eq!(model_of_path("/v2/models/a%2Fb").as_deref(), Some("a/b"));
         assert_eq!(model_of_path("/v2/repository/index"), None);
         assert_eq!(model_of_path("/v2/models/%zz"), None);
+    }
+
+    #[test]
+    fn a_message_ends_where_its_length_says() {
+        assert_eq!(message(b"\0\0\0\0\x03abcd"), Some(b"abc".as_slice()));
+        assert_eq!(message(b"\0\0\0\0\x03ab"), None);
+        assert_eq!(message(b"\0\0"), None);
     }
 
     #[test]

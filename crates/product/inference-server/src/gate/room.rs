@@ -6,14 +6,16 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use ropewalk_config::ServeLimits;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use ropewalk_listening::stop_signal;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use super::body::{Held, Metered, Overrun};
+use super::body::{Closing, Held, Metered, Overrun};
 use super::{Refusal, Wire};
 
 /// What is set aside for a body that does not say how long it is; more is taken as it comes.
 const UNSAID: usize = 64 << 10;
-/// Shorter answers are not counted: of them there are not more than requests.
+/// Shorter answers give their room back once they are made, and are not counted while they wait to be sent. A connection has one
+/// of them over HTTP/1.1 and as many as it may have streams over HTTP/2, so that the bound of connections is theirs, too.
 const LONG_ANSWER: u64 = 1 << 20;
 /// Bytes that one permit stands for.
 pub(super) const UNIT: usize = 1 << 10;
@@ -26,6 +28,8 @@ pub(super) struct Rooms {
     memory: Arc<Semaphore>,
     longest: usize,
     body_time: Duration,
+    /// Becomes true when no more is taken.
+    closed: watch::Sender<bool>,
 }
 
 /// What one request has, until its answer is sent.
@@ -33,9 +37,6 @@ pub(super) struct Rooms {
 pub(super) struct Room {
     place: OwnedSemaphorePermit,
     memory: OwnedSemaphorePermit,
-    store: Arc<Semaphore>,
-    longest: usize,
-    body_time: Duration,
 }
 
 impl Rooms {
@@ -50,6 +51,7 @@ impl Rooms {
             memory: Arc::new(Semaphore::new(memory)),
             longest: limits.body_bytes,
             body_time: Duration::from_secs(limits.body_seconds),
+            closed: watch::Sender::new(false),
         }
     }
 
@@ -69,7 +71,38 @@ impl Rooms {
         let bytes = said.unwrap_or(unsaid).min(self.longest);
         let permits = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
         let memory = Arc::clone(&self.memory).try_acquire_many_owned(permits).map_err(|_| Refusal::Memory)?;
-        Ok(Room { place, memory, store: Arc::clone(&self.memory), longest: self.longest, body_time: self.body_time })
+        Ok(Room { place, memory })
+    }
+
+    /// A body that takes more memory as it comes, and does not come for ever.
+    pub(super) fn meter(&self, room: &Room, wire: Wire, request: Request) -> (Request, Overrun) {
+        let overrun = Overrun::default();
+        if request.body().is_end_stream() {
+            return (request, overrun);
+        }
+        let calls = |method: &str| wire == Wire::Grpc && request.uri().path().ends_with(method);
+        let infers = calls("/ModelStreamInfer");
+        let streams = infers || calls("/ServerReflectionInfo");
+        let reserved = room.memory.num_permits() * UNIT;
+        let time = (!infers).then_some(self.body_time);
+        // A stream's messages are let go one by one, each bounded by the protocol.
+        let store = (!infers).then(|| Arc::clone(&self.memory));
+        let closing = streams.then(|| Closing::new(stop_signal(self.closed.subscribe())));
+        let noted = overrun.clone();
+        let metered = |body| Body::new(Metered::new(body, reserved, store, time, noted, self.longest, closing));
+        (request.map(metered), overrun)
+    }
+
+    /// The body of a request that takes no room, which must come in time, too.
+    pub(super) fn timed(&self, request: Request) -> (Request, Overrun) {
+        let overrun = Overrun::default();
+        let (time, noted) = (Some(self.body_time), overrun.clone());
+        (request.map(|body| Body::new(Metered::new(body, 0, None, time, noted, 0, None))), overrun)
+    }
+
+    /// Ends streams as if their clients had ended them, each once it is idle; what was asked is answered.
+    pub(super) fn close(&self) {
+        self.closed.send_replace(true);
     }
 
     /// Waits until no request has a place.
@@ -80,21 +113,6 @@ impl Rooms {
 }
 
 impl Room {
-    /// A body that takes more memory as it comes, and does not come for ever.
-    pub(super) fn meter(&self, wire: Wire, request: Request) -> (Request, Overrun) {
-        let overrun = Overrun::default();
-        if request.body().is_end_stream() {
-            return (request, overrun);
-        }
-        let streams = wire == Wire::Grpc && request.uri().path().ends_with("/ModelStreamInfer");
-        let reserved = self.memory.num_permits() * UNIT;
-        let time = (!streams).then_some(self.body_time);
-        // A stream's messages are let go one by one, each bounded by the protocol.
-        let store = (!streams).then(|| Arc::clone(&self.store));
-        let noted = overrun.clone();
-        (request.map(|body| Body::new(Metered::new(body, reserved, store, time, noted, self.longest))), overrun)
-    }
-
     /// The answer, with this room until it is sent if it is long.
     pub(super) fn held(self, answer: Response) -> Response {
         let short = answer.body().size_hint().exact().is_some_and(|length| length <= LONG_ANSWER);

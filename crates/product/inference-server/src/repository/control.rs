@@ -20,8 +20,11 @@ impl Repository for ModelRepository {
     fn unload<'a>(&'a self, model: &'a str, _dependents: bool) -> BoxFuture<'a, Result<(), ProtocolError>> {
         Box::pin(async move {
             // No model of ours needs another; one that is not loaded is no error.
-            self.unload(model).await;
-            Ok(())
+            if self.unload(model).await || self.host.metadata(model, None).is_err() {
+                return Ok(());
+            }
+            let reason = "it is served from the registry, not from the repository, and follows its alias".to_owned();
+            Err(ProtocolError::Control { action: "unload", model: model.to_owned(), reason })
         })
     }
 
@@ -29,8 +32,8 @@ impl Repository for ModelRepository {
         Box::pin(async move {
             let entries = self.index().await.map_err(|error| failed("load", "", &error))?;
             let entry = |entry: super::RepositoryEntry| IndexEntry {
-                name: entry.name.to_string(),
-                version: Some(entry.version),
+                name: entry.name,
+                version: entry.version,
                 state: if entry.loaded { ModelState::Ready } else { ModelState::Unavailable },
                 reason: entry.reason,
             };

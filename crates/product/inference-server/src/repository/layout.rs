@@ -50,24 +50,53 @@ pub(crate) struct FoundModel {
     pub(crate) versions: BTreeMap<u64, ModelFile>,
     /// How, as the folder itself says.
     pub(crate) config: TritonConfig,
+    /// The files that say so.
+    pub(crate) configured: Vec<PathBuf>,
+    /// Whether it is a file that was named, whose folder may hold anything.
+    pub(crate) alone: bool,
 }
 
-/// Everything that was found, and what was passed over, each for a reason.
-#[derive(Clone, Debug, Default)]
+/// Everything that was found, what was passed over, each for a reason, and what is wrong.
+#[derive(Debug, Default)]
 pub(crate) struct Found {
     pub(crate) models: Vec<FoundModel>,
     pub(crate) passed_over: Vec<String>,
+    /// Models that are not right, by the name of their folder.
+    pub(crate) failures: Vec<(String, InferenceServerError)>,
+    /// Why a file or folder that was named could not be looked at.
+    pub(crate) unread: Vec<InferenceServerError>,
+    /// Whether there may be more than could be looked at.
+    pub(crate) partial: bool,
+}
+
+impl Found {
+    /// Everything, if all of it is right.
+    ///
+    /// # Errors
+    /// The first thing that is not.
+    pub(crate) fn whole(mut self) -> Result<Self, InferenceServerError> {
+        self.unread.extend(self.failures.drain(..).map(|(_, error)| error));
+        if self.unread.is_empty() { Ok(self) } else { Err(self.unread.swap_remove(0)) }
+    }
 }
 
 pub(crate) fn wrong(path: &Path, reason: &str, hint: &str) -> InferenceServerError {
     InferenceServerError::Place { path: path.to_owned(), reason: reason.to_owned(), hint: hint.to_owned() }
 }
 
-/// Looks at a file or folder. Blocks.
+/// Looks at a file or folder, of whose models all have to be right. Blocks.
 ///
 /// # Errors
-/// There is nothing, nothing of it is a model, or one of its models cannot be read; all of them have to be right.
+/// As those of [`look`], or one of its models cannot be read.
 pub(crate) fn find(path: &Path, name: Option<&ModelName>) -> Result<Found, InferenceServerError> {
+    look(path, name)?.whole()
+}
+
+/// Looks at a file or folder; a model that is not right hides no other. Blocks.
+///
+/// # Errors
+/// There is nothing, or nothing of it is a model.
+pub(crate) fn look(path: &Path, name: Option<&ModelName>) -> Result<Found, InferenceServerError> {
     let root =
         path.canonicalize().map_err(|error| wrong(path, &error.to_string(), "name a file or folder that is there"))?;
     if !root.is_dir() {
@@ -76,11 +105,16 @@ pub(crate) fn find(path: &Path, name: Option<&ModelName>) -> Result<Found, Infer
     }
     let looking = Looking { root: &root };
     let entries = files::list(&root)?;
-    if let Some(mut model) = looking.model(&root, file_name(path, &root), &entries)? {
-        if let Some(name) = name {
-            model.name = name.clone();
+    match looking.model(&root, file_name(path, &root), &entries) {
+        Ok(None) => {}
+        Ok(Some(mut model)) => {
+            model.name = name.cloned().unwrap_or(model.name);
+            return Ok(Found { models: vec![model], ..Found::default() });
         }
-        return Ok(Found { models: vec![model], passed_over: Vec::new() });
+        Err(error) => {
+            let called = name.map_or_else(|| file_name(path, &root), |name| Ok(name.to_string()))?;
+            return Ok(Found { failures: vec![(called, error)], partial: true, ..Found::default() });
+        }
     }
     if let Some(name) = name {
         let hint = "leave the name out: each model of a folder has that of its own folder";
@@ -111,8 +145,8 @@ fn alone(name: ModelName, file: ModelFile, path: &Path) -> Found {
     if path.extension().is_none_or(|extension| extension != "onnx") {
         found.passed_over.push(format!("{} is read as ONNX, whatever its name says", path.display()));
     }
-    let versions = BTreeMap::from([(1, file)]);
-    found.models.push(FoundModel { name, versions, config: TritonConfig::default() });
+    let (versions, config) = (BTreeMap::from([(1, file)]), TritonConfig::default());
+    found.models.push(FoundModel { name, versions, config, configured: Vec::new(), alone: true });
     found
 }
 
@@ -126,24 +160,27 @@ impl Looking<'_> {
     fn models(&self, path: &Path, entries: &[Entry]) -> Result<Found, InferenceServerError> {
         let mut found = Found::default();
         for entry in entries.iter().filter(|entry| !entry.name.starts_with('.')) {
-            let Some(folder) = self.folder(entry)? else {
-                found.passed_over.push(format!("{} is no folder", entry.path.display()));
-                continue;
-            };
-            let name = entry.name.clone();
-            match self.model(&folder, Ok(name), &files::list(&folder)?)? {
-                Some(_) if found.models.len() >= MODELS => {
-                    return Err(wrong(path, &format!("it holds more than {MODELS} models"), "serve parts of it"));
-                }
-                Some(model) => found.models.push(model),
-                None => found.passed_over.push(format!("{} holds no model", entry.path.display())),
+            match self.one_of_several(entry) {
+                Ok(Ok(model)) => found.models.push(model),
+                Ok(Err(why)) => found.passed_over.push(format!("{} {why}", entry.path.display())),
+                Err(error) => found.failures.push((entry.name.clone(), error)),
+            }
+            if found.models.len() + found.failures.len() > MODELS {
+                return Err(wrong(path, &format!("it holds more than {MODELS} models"), "serve parts of it"));
             }
         }
-        if found.models.is_empty() {
+        if found.models.is_empty() && found.failures.is_empty() {
             let hint = "a model is a file of ONNX, a folder with model.onnx, with MLmodel, or with numbered folders of versions";
             return Err(wrong(path, "it holds no model", hint));
         }
         Ok(found)
+    }
+
+    /// The model that an entry is, or why it is none.
+    fn one_of_several(&self, entry: &Entry) -> Result<Result<FoundModel, &'static str>, InferenceServerError> {
+        let Some(folder) = self.folder(entry)? else { return Ok(Err("is no folder")) };
+        let model = self.model(&folder, Ok(entry.name.clone()), &files::list(&folder)?)?;
+        Ok(model.ok_or("holds no model"))
     }
 
     /// The one model that a folder is, if it is one.
@@ -175,11 +212,14 @@ impl Looking<'_> {
         for (output, file) in &config.label_files {
             config.settings.labels.insert(output.clone(), self.labels(&folder.join(file))?);
         }
+        let said = [CONFIG_FILE, MLMODEL].into_iter().filter(|name| has(name));
+        let configured = said.chain(config.label_files.values().map(String::as_str)).map(|name| folder.join(name));
+        let configured = configured.collect();
         let versions = match single {
             Some(file) => BTreeMap::from([(1, self.checked(file)?)]),
             None => self.versions(folder, &config, &numbered)?,
         };
-        Ok(Some(FoundModel { name: model, versions, config }))
+        Ok(Some(FoundModel { name: model, versions, config, configured, alone: false }))
     }
 
     /// The labels of an output's classes, one a line.

@@ -2,6 +2,7 @@ use ropewalk_config::Serve;
 use ropewalk_open_inference::proto::ModelInferRequest;
 use ropewalk_open_inference::proto::grpc_inference_service_client::GrpcInferenceServiceClient;
 use ropewalk_open_inference::proto::{ModelMetadataRequest, ServerReadyRequest};
+use tonic::codec::CompressionEncoding;
 use tonic::{Code, Request};
 
 use crate::world::{KEY, World, client, key, row};
@@ -86,6 +87,26 @@ async fn a_key_reaches_as_far_as_its_models_over_grpc() {
     let mut infer = Request::new(ModelInferRequest { model_name: "hemp".to_owned(), ..Default::default() });
     infer.metadata_mut().insert("x-api-key", KEY.parse().expect("ASCII"));
     assert_eq!(grpc.model_infer(infer).await.expect_err("another model").code(), Code::PermissionDenied);
+}
+
+#[tokio::test]
+async fn a_key_reaches_its_models_in_compressed_messages_too() {
+    let world = World::start(|serve| with_key(serve, &["rope"])).await;
+    let url = format!("http://{}", world.server.grpc_url());
+    let grpc = GrpcInferenceServiceClient::connect(url).await.expect("connected");
+    for encoding in [CompressionEncoding::Gzip, CompressionEncoding::Deflate] {
+        let mut grpc = grpc.clone().send_compressed(encoding).accept_compressed(encoding);
+        let mut metadata = async |name: &str| {
+            let mut request = Request::new(ModelMetadataRequest { name: name.to_owned(), ..Default::default() });
+            request.metadata_mut().insert("x-api-key", KEY.parse().expect("ASCII"));
+            grpc.model_metadata(request).await
+        };
+        assert_eq!(metadata("rope").await.expect("its model").into_inner().name, "rope");
+        let other = metadata("hemp").await.expect_err("another model");
+        assert_eq!((other.code(), other.message()), (Code::PermissionDenied, "this key may not ask for this model"));
+        let none = metadata("").await.expect_err("no model");
+        assert!(none.message().contains("name the model first"), "{none}");
+    }
 }
 
 #[tokio::test]

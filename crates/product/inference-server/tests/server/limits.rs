@@ -1,11 +1,13 @@
 use std::time::Duration;
 
+use bytes::Bytes;
 use ropewalk_open_inference::proto::ServerMetadataRequest;
 use ropewalk_open_inference::proto::grpc_inference_service_client::GrpcInferenceServiceClient;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tonic::Code;
 
+use crate::raw;
 use crate::world::{KEY, World, client, key, row};
 
 #[tokio::test]
@@ -40,6 +42,31 @@ async fn a_body_that_is_too_long_is_refused() {
     // Without a length it is found out on the way.
     let pieces = futures::stream::iter([Ok::<_, std::io::Error>(long)]);
     assert_eq!(ask(reqwest::Body::wrap_stream(pieces)).await.expect("answer").status(), 413);
+}
+
+/// Whoever needs no key has no room either: of what it sends next to nothing is kept.
+#[tokio::test]
+async fn of_a_request_without_credentials_next_to_nothing_is_read() {
+    let world = World::start(|serve| {
+        serve.keys.insert("shop".to_owned(), key(&[]));
+        serve.limits.body_bytes = 100_000;
+    })
+    .await;
+    // A field that no message has: the fifteenth, whose length has two bytes.
+    let message = |head: [u8; 3], length: usize| Bytes::from([head.as_slice(), &vec![0; length]].concat());
+    for path in [
+        "/inference.GRPCInferenceService/ServerLive",
+        "/inference.GRPCInferenceService/ServerReady",
+        "/grpc.health.v1.Health/Check",
+    ] {
+        assert!(raw::call(&world, path, message([0x7a, 0xe8, 0x07], 1000)).await.is_ok(), "{path}");
+        let refused = raw::call(&world, path, message([0x7a, 0x88, 0x27], 5000)).await.expect_err(path);
+        assert_eq!(refused.code(), Code::OutOfRange, "{path}");
+    }
+    for path in ["/v2/health/live", "/v2/health/ready", "/ping", "/health"] {
+        let ask = client().get(world.url(path)).body(" ".repeat(200_000)).send();
+        assert_eq!(ask.await.expect("answer").status(), 200, "{path} has no use for a body");
+    }
 }
 
 #[tokio::test]

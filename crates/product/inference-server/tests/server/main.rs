@@ -6,5 +6,6 @@ mod drain;
 mod limits;
 mod models;
 mod observed;
+mod raw;
 mod tls;
 mod world;

@@ -1,9 +1,11 @@
+use bytes::Bytes;
 use ropewalk_open_inference::proto::ServerMetadataRequest;
 use ropewalk_open_inference::proto::grpc_inference_service_client::GrpcInferenceServiceClient;
 use ropewalk_store::files;
 use serde_json::Value;
 
-use crate::world::{World, client, row};
+use crate::raw;
+use crate::world::{KEY, World, client, key, row};
 
 #[tokio::test]
 async fn a_share_of_payloads_is_written_without_what_is_redacted() {
@@ -64,4 +66,20 @@ async fn requests_are_measured_and_written_down() {
         "{text}"
     );
     assert!(lines.iter().any(|line| line["listener"] == "grpc" && line["grpc_status"] == 0));
+}
+
+#[tokio::test]
+async fn a_method_that_is_none_has_no_name_in_the_measures() {
+    let world = World::start(|serve| drop(serve.keys.insert("shop".to_owned(), key(&[])))).await;
+    for path in ["/inference.GRPCInferenceService/Marline", "/grpc.health.v1.Health/Marline", "/Marline/Marline"] {
+        raw::call(&world, path, Bytes::new()).await.expect_err(path);
+    }
+    let known = "/inference.GRPCInferenceService/ServerMetadata";
+    raw::call(&world, known, Bytes::new()).await.expect_err("no key");
+    let metrics = client().get(world.url("/metrics")).header("x-api-key", KEY).send().await.expect("answer");
+    let text = metrics.text().await.expect("text");
+    assert!(!text.contains("Marline"), "{text}");
+    let refused = "rpc_server_requests_total{rpc_method=\"inference.GRPCInferenceService/ServerMetadata\",\
+                   rpc_grpc_status_code=\"16\"} 1\n";
+    assert!(text.contains(refused), "{refused} is not in\n{text}");
 }

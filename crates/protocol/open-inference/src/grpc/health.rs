@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures::Stream;
 use ropewalk_serving::ModelHost;
+use tokio::sync::watch;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tonic::{Request, Response, Status};
 
@@ -24,15 +25,17 @@ const SERVICE: &str = "inference.GRPCInferenceService";
 /// How soon a watcher is told of a change.
 const WATCH: Duration = Duration::from_millis(250);
 
-/// `grpc.health.v1.Health` on a host: serving when the host is ready.
+/// `grpc.health.v1.Health` on a host: serving when the host is ready and the server does not end.
 #[derive(Clone, Debug)]
 pub struct HealthService {
     host: Arc<ModelHost>,
+    /// Becomes true when the server begins to end.
+    ending: Arc<watch::Sender<bool>>,
 }
 
 /// The health service for a tonic server.
-pub(crate) fn health_service(host: Arc<ModelHost>) -> HealthServer<HealthService> {
-    HealthServer::new(HealthService { host })
+pub(crate) fn health_service(host: Arc<ModelHost>, ending: Arc<watch::Sender<bool>>) -> HealthServer<HealthService> {
+    HealthServer::new(HealthService { host, ending })
 }
 
 fn is_here(service: &str) -> bool {
@@ -41,7 +44,7 @@ fn is_here(service: &str) -> bool {
 
 impl HealthService {
     fn status(&self, service: &str) -> ServingStatus {
-        match (is_here(service), self.host.readiness().is_ready()) {
+        match (is_here(service), !*self.ending.borrow() && self.host.readiness().is_ready()) {
             (false, _) => ServingStatus::ServiceUnknown,
             (true, true) => ServingStatus::Serving,
             (true, false) => ServingStatus::NotServing,
@@ -55,12 +58,17 @@ struct Watcher {
     service: String,
     last: Option<ServingStatus>,
     ticks: Interval,
+    ending: watch::Receiver<bool>,
 }
 
 impl Watcher {
     async fn next(mut self) -> Option<(Result<health_proto::HealthCheckResponse, Status>, Self)> {
         loop {
-            self.ticks.tick().await;
+            tokio::select! {
+                _ = self.ticks.tick() => {}
+                // The health service holds the other end, so that it is not gone before.
+                _ = self.ending.changed() => {}
+            }
             let status = self.health.status(&self.service);
             if self.last != Some(status) {
                 self.last = Some(status);
@@ -92,7 +100,8 @@ impl Health for HealthService {
     ) -> Result<Response<Self::WatchStream>, Status> {
         let mut ticks = interval(WATCH);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let watcher = Watcher { health: self.clone(), service: request.into_inner().service, last: None, ticks };
+        let (health, service, ending) = (self.clone(), request.into_inner().service, self.ending.subscribe());
+        let watcher = Watcher { health, service, last: None, ticks, ending };
         Ok(Response::new(Box::pin(futures::stream::unfold(watcher, Watcher::next))))
     }
 }

@@ -213,3 +213,35 @@ async fn a_probe_is_told_whether_the_host_is_ready() {
     assert!(!client.server_ready(ServerReadyRequest {}).await.unwrap().into_inner().ready);
     assert_eq!(client.model_infer(raw()).await.unwrap_err().code(), Code::NotFound);
 }
+
+#[tokio::test]
+async fn who_watches_is_told_at_once_that_the_server_ends() {
+    const SERVING: i32 = 1;
+    const NOT_SERVING: i32 = 2;
+    let server = OpenInference::new(host().await, ProtocolLimits::default());
+    let (mut inference, channel) = connect_to(&server).await;
+    let mut client = tonic::client::Grpc::new(channel.clone());
+    client.ready().await.unwrap();
+    let path = PathAndQuery::from_static("/grpc.health.v1.Health/Watch");
+    let codec = ProstCodec::<HealthCheckRequest, HealthCheckResponse>::default();
+    let asked = Request::new(HealthCheckRequest::default());
+    let mut watched = client.server_streaming(asked, path, codec).await.unwrap().into_inner();
+    assert_eq!(watched.message().await.unwrap().unwrap().status, SERVING);
+    server.end();
+    assert_eq!(watched.message().await.unwrap().unwrap().status, NOT_SERVING);
+    assert_eq!(probe(&channel, "").await, Ok(NOT_SERVING));
+    assert!(inference.model_infer(raw()).await.is_ok(), "what is asked is answered still");
+}
+
+#[test]
+fn the_paths_of_all_methods_are_known() {
+    let paths = OpenInference::grpc_paths().unwrap();
+    for path in [
+        "/inference.GRPCInferenceService/ModelInfer",
+        "/inference.GRPCInferenceService/ModelStreamInfer",
+        "/grpc.health.v1.Health/Watch",
+        "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    ] {
+        assert_eq!(paths.iter().filter(|known| *known == path).count(), 1, "{path} in {paths:?}");
+    }
+}

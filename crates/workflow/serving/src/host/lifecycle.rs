@@ -2,8 +2,8 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use futures::future::join_all;
-use ropewalk_inference::LoadOptions;
-use ropewalk_types::ModelName;
+use ropewalk_inference::{InferenceError, LoadOptions};
+use ropewalk_types::{ModelName, Signature};
 
 use super::models::Models;
 use super::versions::Absence;
@@ -19,23 +19,44 @@ impl ModelHost {
     /// # Errors
     /// [`ServingError::Load`] with what the engine said; it is remembered for [`state_list`](Self::state_list).
     pub async fn load(&self, model: HostedModel) -> Result<ModelMetadata, ServingError> {
+        self.load_checked(model, |_| Ok(())).await
+    }
+
+    /// As [`load`](Self::load), but only a model whose signature `check` lets pass takes a place; it says why not.
+    ///
+    /// # Errors
+    /// [`ServingError::Load`] with what the engine or `check` said.
+    pub async fn load_checked(
+        &self,
+        model: HostedModel,
+        check: impl FnOnce(&Signature) -> Result<(), String> + Send + 'static,
+    ) -> Result<ModelMetadata, ServingError> {
         let (name, version) = (model.name.clone(), model.version);
         let mut attempt = Attempt::begin(&self.models, name.clone(), version);
-        let result = self.load_now(model).await;
+        let result = self.load_now(model, check).await;
         attempt.end(result.as_ref().err());
         let replaced = self.models.insert(Arc::new(result?));
         retire(replaced.into_iter().collect());
         self.metadata(name.as_str(), Some(&version.to_string()))
     }
 
-    async fn load_now(&self, model: HostedModel) -> Result<Loaded, ServingError> {
+    async fn load_now(
+        &self,
+        model: HostedModel,
+        check: impl FnOnce(&Signature) -> Result<(), String> + Send + 'static,
+    ) -> Result<Loaded, ServingError> {
         let HostedModel { name, version, digest, source, settings } = model;
         let (engines, pool) = (self.engines.clone(), self.pool()?);
         let counters = self.models.counters(&name, version);
         let options = LoadOptions { threads: settings.threads, workers: settings.concurrency.unwrap_or(1) };
         let failed = ServingError::EngineFailed { model: name.to_string() };
         let loading = tokio::task::spawn_blocking(move || {
-            let model = engines.load(&source, settings.engine, &options).map_err(|problem| {
+            let loaded = engines.load(&source, settings.engine, &options).and_then(|model| {
+                let place = "the signature".to_owned();
+                check(model.signature()).map_err(|reason| InferenceError::InvalidGraph { place, reason })?;
+                Ok(model)
+            });
+            let model = loaded.map_err(|problem| {
                 let problem = Box::new(problem);
                 ServingError::Load { model: name.to_string(), version, problem }
             })?;

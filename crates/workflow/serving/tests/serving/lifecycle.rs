@@ -6,6 +6,7 @@ use ropewalk_serving::{
     AnswerObserver, Batching, Fault, HostedModel, InferenceResponse, ModelSettings, ModelState, Readiness,
     ServingError, Target,
 };
+use ropewalk_types::Signature;
 
 use crate::world::{DOUBLES, FOREIGN, LOADS_SLOWLY, SPOILS, UNMEASURED, WAITS, World, model, name, request, until};
 
@@ -155,6 +156,19 @@ async fn why_a_version_could_not_be_loaded_is_remembered() {
     let states = world.host.state_list();
     assert_eq!((states.len(), states[0].state), (2, ModelState::Ready));
     assert!(states[0].reason.contains("not a test's model"), "{}", states[0].reason);
+}
+
+#[tokio::test]
+async fn a_model_that_is_not_what_was_said_replaces_nothing() {
+    let world = World::empty();
+    world.host.load(model(1, DOUBLES)).await.unwrap();
+    let check = |signature: &Signature| Err(format!("{} inputs are too many", signature.inputs.len()));
+    let error = world.host.load_checked(model(1, DOUBLES), check).await.unwrap_err();
+    assert!(error.to_string().contains("2 inputs are too many"), "{error}");
+    assert!(world.host.infer("m", Some("1"), request(&[1.0])).await.is_ok(), "the one before answers");
+    assert!(world.host.state_list()[0].reason.contains("too many"));
+    world.host.load_checked(model(1, DOUBLES), |_| Ok(())).await.unwrap();
+    assert_eq!(world.host.state_list()[0].reason, "");
 }
 
 #[tokio::test]

@@ -71,6 +71,18 @@ fn what_is_missing_is_said() {
 }
 
 #[test]
+fn a_model_that_is_not_right_hides_no_other() {
+    let all = folder(&[("good/model.onnx", ""), ("half/1/weights.bin", ""), ("a:b/model.onnx", "")]);
+    let found = look(all.path(), None).expect("a look");
+    assert_eq!(said(&found), ["good:1"]);
+    let failures: Vec<&str> = found.failures.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(failures, ["a:b", "half"]);
+    assert!(fails(all.path()).contains("a:b"), "at the start all have to be right");
+    let found = look(&all.path().join("half"), None).expect("a look");
+    assert_eq!(found.failures[0].0, "half");
+}
+
+#[test]
 fn labels_are_the_lines_of_a_file_in_the_models_folder() {
     let labelled = "output { name: \"y\" data_type: TYPE_FP32 dims: 3 label_filename: \"labels.txt\" }";
     let all = folder(&[
