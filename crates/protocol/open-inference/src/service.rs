@@ -17,23 +17,16 @@ pub struct OpenInference {
     pub(crate) limits: ProtocolLimits,
     pub(crate) repository: Option<Arc<dyn Repository>>,
     pub(crate) places: Arc<Semaphore>,
-<<<<<<< HEAD
     pub(crate) rooms: Rooms,
-=======
     ending: Arc<watch::Sender<bool>>,
->>>>>>> fix-d
 }
 
 impl OpenInference {
     /// A server whose models no client loads or unloads.
     pub fn new(host: Arc<ModelHost>, limits: ProtocolLimits) -> Self {
         let places = Arc::new(Semaphore::new(limits.requests.clamp(1, Semaphore::MAX_PERMITS)));
-<<<<<<< HEAD
         let rooms = Rooms::new(&limits);
-        Self { host, limits, repository: None, places, rooms }
-=======
-        Self { host, limits, repository: None, places, ending: Arc::new(watch::Sender::new(false)) }
->>>>>>> fix-d
+        Self { host, limits, repository: None, places, rooms, ending: Arc::new(watch::Sender::new(false)) }
     }
 
     /// Lets clients load and unload what this repository has.

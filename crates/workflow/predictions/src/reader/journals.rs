@@ -107,6 +107,7 @@ fn some(file: &File, places: &[Place]) -> Result<Vec<StoredRecord>, PredictionsE
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::journal::frame::PREFIX;
     use crate::journal::tests::{journal, record};
 
     /// The ids that a cursor gives before its end, and whether that is an error.
