@@ -1,10 +1,11 @@
 //! What a model says in words that engines need not know, said in those that they do: functions of its own become the
-//! nodes that they are made of, an `If` on a constant becomes the branch that it takes, and a map that a
-//! `DictVectorizer` takes becomes two tensors. Done once, before an engine sees the model.
+//! nodes that they are made of, an `If` on a constant becomes the branch that it takes, a map that a
+//! `DictVectorizer` takes becomes two tensors, and a convolution says how large its kernel is. Done once, before an engine sees the model.
 
 mod branches;
 mod functions;
 mod generations;
+mod kernels;
 mod maps;
 mod names;
 
@@ -20,5 +21,6 @@ pub(crate) fn lower(model: &mut ModelProto) -> Result<bool, InferenceError> {
     let inlined = functions::inline(model)?;
     let folded = branches::fold(model);
     let replaced = maps::replace(model)?;
-    Ok(inlined || folded || replaced)
+    let completed = kernels::complete(model);
+    Ok(inlined || folded || replaced || completed)
 }

@@ -39,7 +39,7 @@ impl Attribute {
         Self { name: name.into(), value: value.into() }
     }
 
-    fn into_proto(self) -> AttributeProto {
+    pub(crate) fn into_proto(self) -> AttributeProto {
         let mut proto = AttributeProto { name: self.name, ..AttributeProto::default() };
         let kind = match self.value {
             AttributeValue::Float(value) => {

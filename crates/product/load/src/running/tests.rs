@@ -138,10 +138,12 @@ async fn an_endpoint_that_cannot_be_asked_is_an_error_before_the_load() {
 }
 
 #[test]
-fn clients_of_a_rate_are_threads_and_others_share_the_cores() {
-    assert_eq!(crews(plan(5, Some(1.0))), [1; 5]);
-    let shared = crews(plan(1000, None));
-    assert_eq!(shared.iter().sum::<usize>(), 1000);
-    assert!(shared.iter().max().unwrap() - shared.iter().min().unwrap() <= 1);
-    assert_eq!(crews(plan(1, None)), [1]);
+fn clients_share_the_cores() {
+    for rate in [None, Some(1.0)] {
+        let shared = crews(plan(1000, rate));
+        assert_eq!(shared.len(), thread::available_parallelism().unwrap().get().min(1000));
+        assert_eq!(shared.iter().sum::<usize>(), 1000);
+        assert!(shared.iter().max().unwrap() - shared.iter().min().unwrap() <= 1);
+        assert_eq!(crews(plan(1, rate)), [1]);
+    }
 }
