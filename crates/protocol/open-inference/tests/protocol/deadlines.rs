@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ropewalk_inference::{Engine, EngineName, Engines, InferenceError, LoadOptions, Model, ModelSource, NamedTensor};
+use ropewalk_inference::{Engines, InferenceError, Model, NamedTensor};
 use ropewalk_open_inference::proto::infer_parameter::ParameterChoice;
 use ropewalk_open_inference::proto::model_infer_request::InferInputTensor;
 use ropewalk_open_inference::proto::{InferParameter, ModelInferRequest};
@@ -13,6 +13,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tonic::{Code, Request};
 
 use crate::grpc::connect;
+use crate::world::OneModel;
 
 /// Tells that an evaluation has begun, and ends it when the test says so or is over.
 #[derive(Debug)]
@@ -20,27 +21,6 @@ struct Held {
     signature: Signature,
     begun: UnboundedSender<()>,
     go: Mutex<Receiver<()>>,
-}
-
-#[derive(Debug)]
-struct HeldEngine(Arc<Held>);
-
-impl Engine for HeldEngine {
-    fn name(&self) -> EngineName {
-        EngineName::Embedded
-    }
-
-    fn available(&self) -> Result<String, InferenceError> {
-        Ok("test".to_owned())
-    }
-
-    fn takes(&self, _source: &ModelSource) -> bool {
-        true
-    }
-
-    fn load(&self, _source: &ModelSource, _options: &LoadOptions) -> Result<Arc<dyn Model>, InferenceError> {
-        Ok(Arc::clone(&self.0) as Arc<dyn Model>)
-    }
 }
 
 impl Model for Held {
@@ -60,7 +40,7 @@ impl Model for Held {
 async fn impatient(begun: UnboundedSender<()>, go: Receiver<()>) -> Arc<ModelHost> {
     let x = vec![TensorSpec { name: "x".to_owned(), datatype: ElementType::Fp32, shape: vec![-1] }];
     let signature = Signature { inputs: x.clone(), outputs: x };
-    let engines = Engines::new(vec![Arc::new(HeldEngine(Arc::new(Held { signature, begun, go: Mutex::new(go) })))]);
+    let engines = Engines::new(vec![Arc::new(OneModel(Arc::new(Held { signature, begun, go: Mutex::new(go) })))]);
     let (log, ambient) = (Arc::new(NoPredictionLog), Arc::new(ManualAmbient::default()));
     let host = ModelHost::new(engines, log, ambient, HostLimits::for_cores(2));
     let timeout = Some(Duration::from_millis(2));

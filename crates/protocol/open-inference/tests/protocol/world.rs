@@ -13,14 +13,11 @@ use ropewalk_serving::{
 };
 use ropewalk_types::{Digest, ElementType, ManualAmbient, ModelName, Signature, TensorSpec};
 
-/// Answers with what it was asked: a probability from `distance`, a label from `hour`, a note from `carrier`.
+/// An engine that has one model, whatever it is asked to load.
 #[derive(Debug)]
-struct TestEngine;
+pub(crate) struct OneModel(pub(crate) Arc<dyn Model>);
 
-#[derive(Debug)]
-struct TestModel(Signature);
-
-impl Engine for TestEngine {
+impl Engine for OneModel {
     fn name(&self) -> EngineName {
         EngineName::Embedded
     }
@@ -34,9 +31,19 @@ impl Engine for TestEngine {
     }
 
     fn load(&self, _source: &ModelSource, _options: &LoadOptions) -> Result<Arc<dyn Model>, InferenceError> {
+        Ok(Arc::clone(&self.0))
+    }
+}
+
+/// Answers with what it was asked: a probability from `distance`, a label from `hour`, a note from `carrier`.
+#[derive(Debug)]
+struct TestModel(Signature);
+
+impl TestModel {
+    fn new() -> Self {
         let spec =
             |name: &str, datatype, shape: &[i64]| TensorSpec { name: name.into(), datatype, shape: shape.into() };
-        Ok(Arc::new(TestModel(Signature {
+        Self(Signature {
             inputs: vec![
                 spec("carrier", ElementType::Bytes, &[-1, 1]),
                 spec("distance", ElementType::Fp32, &[-1, 1]),
@@ -47,7 +54,7 @@ impl Engine for TestEngine {
                 spec("probability", ElementType::Fp32, &[-1, 2]),
                 spec("note", ElementType::Bytes, &[-1]),
             ],
-        })))
+        })
     }
 }
 
@@ -116,7 +123,7 @@ pub(crate) async fn host() -> Arc<ModelHost> {
 /// The same host on a log that is given.
 pub(crate) async fn host_on(log: Arc<dyn PredictionSink>) -> Arc<ModelHost> {
     let limits = HostLimits { rows: 1000, ..HostLimits::for_cores(2) };
-    let engines = Engines::new(vec![Arc::new(TestEngine)]);
+    let engines = Engines::new(vec![Arc::new(OneModel(Arc::new(TestModel::new())))]);
     let host = ModelHost::new(engines, log, Arc::new(ManualAmbient::default()), limits);
     for version in [1, 3] {
         load(&host, "flight delays", version).await;
