@@ -48,6 +48,8 @@ pub struct RepositoryEntry {
 struct State {
     loaded: BTreeMap<(ModelName, u64), Stamp>,
     failures: BTreeMap<ModelName, String>,
+    /// What is to be told of what was loaded.
+    notes: Vec<String>,
 }
 
 /// The models of files and folders behind a host.
@@ -102,6 +104,7 @@ impl ModelRepository {
         for model in &found.models {
             self.model_load(&mut state, model, true).await?;
         }
+        notes.append(&mut state.notes);
         Ok(notes)
     }
 
@@ -158,7 +161,7 @@ impl ModelRepository {
     }
 
     /// Looks at the folders again: loads what is new or was changed, unloads what is gone. What cannot be loaded is told
-    /// and tried again the next time; what was loaded before then stays.
+    /// and tried again the next time; what was loaded before then stays. What is loaded and watched in part is told, too.
     pub async fn poll(&self) -> Vec<String> {
         let found = match self.find().await {
             Ok(found) => found,
@@ -172,6 +175,7 @@ impl ModelRepository {
                 problems.push(error.to_string());
             }
         }
+        problems.append(&mut state.notes);
         // What cannot be looked at may still be there.
         if !found.partial {
             let there = found.models.iter().map(|model| model.name.as_str());
@@ -223,6 +227,7 @@ impl ModelRepository {
             let hosted =
                 HostedModel { name: model.name.clone(), version: *version, digest, source, settings: settings.clone() };
             self.version_load(model, file, hosted).await?;
+            state.notes.extend(stamp.note(model, *version).filter(|_| self.is_polled()));
             state.loaded.insert(key, stamp);
         }
         self.unload_those(state, |name, version| *name == model.name && !model.versions.contains_key(&version));

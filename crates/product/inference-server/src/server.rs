@@ -162,7 +162,7 @@ impl InferenceServer {
                     () = tokio::time::sleep(period) => {}
                 }
                 for problem in repository.poll().await {
-                    tracing::warn!("models are not as their folder has them: {problem}");
+                    tracing::warn!("a look at the folders of models: {problem}");
                 }
             }
         }));

@@ -82,16 +82,16 @@ struct State {
     gathering: bool,
 }
 
-/// A request on its way to the engine; its inputs were checked.
+/// A request on its way to the engine, as [`Lane::asked`] makes it; its inputs were checked.
 #[derive(Debug)]
 pub(crate) struct Asked {
-    pub(crate) inputs: Vec<NamedTensor>,
-    pub(crate) rows: usize,
-    pub(crate) bytes: u64,
-    /// As in [`RequestContext`].
-    pub(crate) priority: u32,
-    /// How long it may wait; none takes the model's own.
-    pub(crate) timeout: Option<Duration>,
+    inputs: Vec<NamedTensor>,
+    rows: usize,
+    bytes: u64,
+    /// Its place in the queue.
+    level: u32,
+    /// How long it waits for its turn at most; none for as long as it takes.
+    timeout: Option<Duration>,
 }
 
 /// The inputs given back, what the engine made of them, and how long it took.
@@ -181,15 +181,13 @@ impl Lane {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    /// How long a request waits for its turn at most: its own timeout stands in the place of the model's, and its
-    /// deadline shortens either.
-    pub(crate) fn timeout(&self, context: &RequestContext) -> Option<Duration> {
-        let timeout = context.timeout.or_else(|| self.standard_timeout(self.level(context.priority)));
-        [timeout, context.deadline].into_iter().flatten().min()
-    }
-
-    fn standard_timeout(&self, level: u32) -> Option<Duration> {
-        self.queues.get(&level).map_or(self.timeout, |policy| policy.timeout)
+    /// A request for this lane. How long it waits is settled here: its own timeout stands in the place of the model's,
+    /// and its deadline shortens either.
+    pub(crate) fn asked(&self, inputs: Vec<NamedTensor>, rows: usize, bytes: u64, context: &RequestContext) -> Asked {
+        let level = self.level(context.priority);
+        let standard = self.queues.get(&level).map_or(self.timeout, |policy| policy.timeout);
+        let timeout = [context.timeout.or(standard), context.deadline].into_iter().flatten().min();
+        Asked { inputs, rows, bytes, level, timeout }
     }
 
     /// Evaluates a request here and now, or in its turn.
@@ -207,9 +205,7 @@ impl Lane {
     async fn evaluate_in_turn(self: &Arc<Self>, asked: Asked) -> Result<Evaluated, ServingError> {
         // Tokio's clock, so that a test that stops it stops this one, too. What no clock can tell is no deadline.
         let now = tokio::time::Instant::now();
-        let level = self.level(asked.priority);
-        let standard = self.standard_timeout(level);
-        let deadline = asked.timeout.or(standard).and_then(|timeout| now.checked_add(timeout));
+        let deadline = asked.timeout.and_then(|timeout| now.checked_add(timeout));
         let (reply, mut answer) = oneshot::channel();
         let joinable = self
             .batching
@@ -223,7 +219,7 @@ impl Lane {
             deadline: deadline.map(tokio::time::Instant::into_std),
             reply,
         };
-        let turn = self.enter(level, job)?;
+        let turn = self.enter(asked.level, job)?;
         let answered = match deadline {
             None => answer.await,
             Some(deadline) => match tokio::time::timeout_at(deadline, &mut answer).await {

@@ -3,6 +3,7 @@ use std::borrow::Cow;
 use ropewalk_types::ElementType;
 
 use super::fault::Fault;
+use super::work::units;
 use crate::tensor::Element;
 use crate::{Tensor, TensorData};
 
@@ -25,9 +26,17 @@ impl<'a> Inputs<'a> {
         (Self(own), around)
     }
 
-    /// How many elements there are, and one more for each input.
+    /// How many elements and bytes of text there are, and one more for each input.
     pub(super) fn count(&self) -> u64 {
-        self.0.iter().map(|one| one.map_or(0, |tensor| tensor.data.len() as u64) + 1).sum()
+        self.0.iter().map(|one| one.map_or(0, units) + 1).sum()
+    }
+
+    /// The same, and so much more for each row of the first.
+    pub(super) fn count_with_rows(&self, of_row: u64) -> u64 {
+        // A shape that is not right is told when the node is evaluated.
+        let shape = self.optional(0).and_then(|tensor| rows_and_columns(&tensor.shape).ok());
+        let rows = shape.map_or(0, |(rows, _)| rows as u64);
+        self.count().saturating_add(rows.saturating_mul(of_row))
     }
 
     /// The same without the first, for who only looks up in that what it makes.

@@ -221,3 +221,20 @@ async fn a_change_of_what_belongs_to_a_model_is_seen() {
     assert_eq!(world.repository.poll().await, Vec::<String>::new());
     assert!(!Arc::ptr_eq(&before, &served()), "it was loaded again");
 }
+
+#[tokio::test]
+async fn a_change_in_a_folder_of_mlflows_model_is_seen_and_what_is_not_watched_is_told() {
+    let world = watching(ModelControl::Poll, &["hemp"]).await;
+    write(&world, "models/jute/MLmodel", b"flavors: {onnx: {data: model.onnx}}");
+    write(&world, "models/jute/model.onnx", &doubling());
+    write(&world, "models/jute/a/b/c/d/e/f/g/h/i/rope", b"");
+    let told = world.repository.poll().await;
+    assert!(told.len() == 1 && told[0].contains("jute has more than is watched"), "{told:?}");
+    let served = || world.server.host().settings("jute", None).expect("loaded");
+    let before = served();
+    assert_eq!(world.repository.poll().await, Vec::<String>::new());
+    assert!(Arc::ptr_eq(&before, &served()), "nothing has changed");
+    write(&world, "models/jute/code/rope.py", b"hemp");
+    assert_eq!(world.repository.poll().await, told);
+    assert!(!Arc::ptr_eq(&before, &served()), "it was loaded again");
+}

@@ -4,7 +4,7 @@ use ropewalk_types::{Ambient, PredictionId};
 
 use super::ModelHost;
 use super::routing::Routed;
-use crate::lane::{Asked, Evaluated};
+use crate::lane::Evaluated;
 use crate::measure::{rows, tensor_bytes};
 use crate::routes::Observation;
 use crate::statistics::{Answer, micros};
@@ -54,7 +54,7 @@ impl ModelHost {
         loaded.check_inputs(&request.inputs)?;
         loaded.check_outputs(&request.outputs)?;
         let InferenceRequest { id, inputs, outputs: wanted, context } = request;
-        let asked = Asked { inputs, rows, bytes, priority: context.priority, timeout: loaded.lane.timeout(&context) };
+        let asked = loaded.lane.asked(inputs, rows, bytes, &context);
         let Evaluated { inputs, outputs, timing } = loaded.lane.evaluate(asked).await?;
         let latency = started.elapsed();
         let prediction = routed.prediction.unwrap_or_else(|| PredictionId::new(&self.ambient));

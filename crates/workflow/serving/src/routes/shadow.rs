@@ -6,8 +6,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use super::compare::compare;
 use super::statistics::ShadowStatistics;
-use crate::lane::Asked;
-use crate::{ShadowSettings, Target};
+use crate::{RequestContext, ShadowSettings, Target};
 
 /// Copies that wait for the shadow.
 const COPIES: usize = 64;
@@ -101,7 +100,7 @@ async fn ask(copied: Copied, counts: &Counts, tolerance: f64) {
     if loaded.check_inputs(&inputs).is_err() {
         return one_more(&counts.failed);
     }
-    let asked = Asked { inputs, rows, bytes, priority: 0, timeout: None };
+    let asked = loaded.lane.asked(inputs, rows, bytes, &RequestContext::default());
     let Ok(evaluated) = loaded.lane.evaluate(asked).await else { return one_more(&counts.failed) };
     let compared = compare(&outputs, &evaluated.outputs, tolerance);
     one_more(if compared.is_equal { &counts.equal } else { &counts.different });

@@ -154,6 +154,23 @@ async fn a_shadow_that_hangs_holds_nobody_up() {
     until(|| shadow(&world).equal + shadow(&world).dropped == 200).await;
 }
 
+#[tokio::test]
+async fn a_copy_waits_no_longer_for_the_shadow_than_a_request_would() {
+    let mut world = versions(&[DOUBLES]).await;
+    let settings = ModelSettings { timeout: Some(Duration::from_millis(2)), ..UNMEASURED };
+    world.host.load(HostedModel { settings, ..model(2, WAITS) }).await.unwrap();
+    world.host.route_set(route(r#"{"shadow": {"to": 2}}"#)).unwrap();
+    let mut patient = request(&[7.0]);
+    patient.context.timeout = Some(Duration::MAX);
+    let host = Arc::clone(&world.host);
+    let first = tokio::spawn(async move { host.infer("m", Some("2"), patient).await });
+    while world.evaluation().await.x != [7.0] {}
+    world.host.infer("m", None, request(&[1.0])).await.unwrap();
+    until(|| shadow(&world).failed == 1).await;
+    world.controls.open(1);
+    assert!(first.await.unwrap().is_ok());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_alias_moves_under_load_and_no_request_fails() {
     let world = versions(&[DOUBLES]).await;

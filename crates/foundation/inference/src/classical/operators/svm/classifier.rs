@@ -4,7 +4,7 @@ use super::super::classes::{labels_at, top_class};
 use super::super::post_transform::PostTransform;
 use super::super::{Built, Definition, Operator};
 use super::kernel::Kernel;
-use super::probability::{coupled, pair_probability};
+use super::probability::{ROUNDS, coupled, pair_probability};
 use crate::classical::fault::{Fault, checked_count};
 use crate::classical::inputs::{Inputs, ML_NUMBERS, as_f32, rows_and_columns};
 use crate::{Tensor, TensorData};
@@ -144,6 +144,11 @@ impl SvmClassifier {
 }
 
 impl Operator for SvmClassifier {
+    fn cost(&self, inputs: Inputs<'_>) -> u64 {
+        let coupling = if self.platt.is_empty() { 0 } else { ROUNDS * self.classes() * self.classes() };
+        inputs.count_with_rows(self.kernel.products() + (self.coefficients.len() + coupling) as u64)
+    }
+
     fn evaluate(&self, inputs: Inputs<'_>) -> Result<Vec<Tensor>, Fault> {
         let input = inputs.tensor(0)?;
         let (rows, columns) = rows_and_columns(&input.shape)?;

@@ -48,6 +48,11 @@ impl Kernel {
         Ok(Self { function, vectors, features })
     }
 
+    /// Products for one row.
+    pub(super) fn products(&self) -> u64 {
+        self.vectors.len() as u64
+    }
+
     /// The kernel of each row with each support vector, [rows, vectors].
     pub(super) fn compare(&self, rows: &[f32], columns: usize) -> Result<Vec<f32>, Fault> {
         if columns != self.features {

@@ -3,7 +3,7 @@
 use super::super::post_transform::PostTransform;
 
 /// Rounds after which the iteration stops, as in LIBSVM.
-const ROUNDS: usize = 100;
+pub(super) const ROUNDS: usize = 100;
 
 /// Platt's sigmoid: the probability that the first class of a pair wins.
 pub(super) fn pair_probability(score: f32, slope: f32, offset: f32) -> f32 {

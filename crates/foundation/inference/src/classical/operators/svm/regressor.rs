@@ -49,6 +49,11 @@ pub(in super::super) fn svm_regressor(definition: &mut Definition<'_>) -> Result
 }
 
 impl Operator for SvmRegressor {
+    fn cost(&self, inputs: Inputs<'_>) -> u64 {
+        let products = self.kernel.as_ref().map_or(0, Kernel::products);
+        inputs.count_with_rows(products + self.coefficients.len() as u64)
+    }
+
     fn evaluate(&self, inputs: Inputs<'_>) -> Result<Vec<Tensor>, Fault> {
         let input = inputs.tensor(0)?;
         let (rows, columns) = rows_and_columns(&input.shape)?;

@@ -7,7 +7,7 @@ use ropewalk_types::ElementType;
 use super::super::broadcast::{Broadcast, broadcast_shape};
 use super::super::{Built, Definition, Operator};
 use super::pattern::translated;
-use super::utf8;
+use super::{checked_table, utf8};
 use crate::Tensor;
 use crate::classical::fault::{Fault, checked_count};
 use crate::classical::inputs::{Inputs, values};
@@ -104,7 +104,7 @@ impl Operator for StringSplit {
         let width = lines.iter().map(Vec::len).max().unwrap_or(0);
         let mut shape = input.shape.clone();
         shape.push(width);
-        let mut out = Vec::with_capacity(checked_count(&shape)?);
+        let mut out = Vec::with_capacity(checked_table(&shape)?);
         for line in lines {
             let end = out.len() + width;
             out.extend(line);
@@ -146,6 +146,19 @@ mod tests {
     fn joined(left: &[Bytes], right: &[Bytes]) -> Result<Tensor, Fault> {
         let [left, right] = [left, right].map(|texts| Tensor::new(vec![texts.len()], texts.to_vec()).unwrap());
         Ok(StringConcat.evaluate(Inputs(&[Some(&left), Some(&right)]))?.remove(0))
+    }
+
+    #[test]
+    fn one_long_line_does_not_make_a_table_of_any_size() {
+        let split = StringSplit { delimiter: Some(",".to_owned()), cuts: usize::MAX };
+        let table = |rows: usize| {
+            let mut texts = vec![Bytes::new(); rows];
+            texts[0] = Bytes::from(",".repeat((1 << 13) - 1));
+            let input = Tensor::new(vec![rows], texts).unwrap();
+            split.evaluate(Inputs(&[Some(&input)])).map(|made| made[0].shape.clone())
+        };
+        assert_eq!(table(2).unwrap(), [2, 1 << 13]);
+        assert!(matches!(table((1 << 12) + 1), Err(Fault::TooLarge { .. })));
     }
 
     #[test]

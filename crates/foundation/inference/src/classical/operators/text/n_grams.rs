@@ -184,6 +184,14 @@ impl TfIdfVectorizer {
 }
 
 impl Operator for TfIdfVectorizer {
+    fn cost(&self, inputs: Inputs<'_>) -> u64 {
+        // From each word the longest n-gram, at each distance; one word has none.
+        let width = inputs.optional(0).and_then(|tensor| tensor.shape.last()).copied().unwrap_or(0);
+        let most = self.lengths.1;
+        let distances = if most > 1 { self.skips.saturating_add(1).min(width.max(1)) } else { 1 };
+        inputs.count().saturating_mul(distances as u64).saturating_mul(most as u64)
+    }
+
     fn evaluate(&self, inputs: Inputs<'_>) -> Result<Vec<Tensor>, Fault> {
         let input = inputs.tensor(0)?;
         let (rows, width, shape) = match input.shape.as_slice() {

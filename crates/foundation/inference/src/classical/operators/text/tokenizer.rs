@@ -1,13 +1,14 @@
 use bytes::Bytes;
-use regex_automata::nfa::thompson::pikevm::Cache;
+use regex_automata::hybrid::dfa::Cache;
 use ropewalk_types::ElementType;
 
 use super::super::{Built, Definition, Operator};
 use super::pattern::Pattern;
-use super::utf8;
+use super::{checked_table, utf8};
 use crate::Tensor;
-use crate::classical::fault::{Fault, checked_count};
+use crate::classical::fault::Fault;
 use crate::classical::inputs::{Inputs, values};
+use crate::classical::work::Work;
 
 /// How a text becomes tokens.
 #[derive(Debug)]
@@ -68,47 +69,62 @@ impl Tokenizer {
         text.chars().count() >= self.least
     }
 
-    fn tokens<'a>(&self, text: &'a str, caches: &mut [Option<Cache>]) -> Vec<&'a str> {
+    fn tokens<'a>(&self, text: &'a str, caches: &mut [Option<Cache>], work: &Work) -> Result<Vec<&'a str>, Fault> {
         match &self.rule {
             Rule::Characters => {
-                text.char_indices().filter_map(|(at, _)| text.get(at..after_character(text, at))).collect()
+                Ok(text.char_indices().filter_map(|(at, _)| text.get(at..after_character(text, at))).collect())
             }
             Rule::Separators(separators) => {
                 let mut tokens = vec![text];
                 for (separator, cache) in separators.iter().zip(caches) {
-                    tokens =
-                        tokens.into_iter().flat_map(|text| self.between(separator, cache.as_mut(), text)).collect();
+                    let mut parts = Vec::new();
+                    for text in tokens {
+                        self.between(separator, cache.as_mut(), text, work, &mut parts)?;
+                    }
+                    tokens = parts;
                 }
-                tokens
+                Ok(tokens)
             }
             Rule::Expression(expression) => {
                 let cache = caches.first_mut().and_then(Option::as_mut);
-                self.matching(expression, cache, text)
+                self.matching(expression, cache, text, work)
             }
         }
     }
 
-    /// What stands between the matches of a separator; an empty match takes a character away.
-    fn between<'a>(&self, separator: &Pattern, mut cache: Option<&mut Cache>, text: &'a str) -> Vec<&'a str> {
-        let mut tokens = Vec::new();
+    /// Adds what stands between the matches of a separator; an empty match takes a character away.
+    fn between<'a>(
+        &self,
+        separator: &Pattern,
+        mut cache: Option<&mut Cache>,
+        text: &'a str,
+        work: &Work,
+        tokens: &mut Vec<&'a str>,
+    ) -> Result<(), Fault> {
         let mut start = 0;
-        while let Some((from, to)) = separator.find(cache.as_deref_mut(), text, start) {
+        while let Some((from, to)) = separator.find(cache.as_deref_mut(), text, start, work)? {
             tokens.extend(text.get(start..from).filter(|token| self.is_token(token)));
             start = if to > from { to } else { after_character(text, from) };
             if start > text.len() {
-                return tokens;
+                return Ok(());
             }
         }
         tokens.extend(text.get(start..).filter(|token| self.is_token(token)));
-        tokens
+        Ok(())
     }
 
     /// All matches that are long enough; after one that is not, the search goes on one character later.
-    fn matching<'a>(&self, expression: &Pattern, mut cache: Option<&mut Cache>, text: &'a str) -> Vec<&'a str> {
+    fn matching<'a>(
+        &self,
+        expression: &Pattern,
+        mut cache: Option<&mut Cache>,
+        text: &'a str,
+        work: &Work,
+    ) -> Result<Vec<&'a str>, Fault> {
         let mut tokens = Vec::new();
         let mut start = 0;
         while start <= text.len()
-            && let Some((from, to)) = expression.find(cache.as_deref_mut(), text, start)
+            && let Some((from, to)) = expression.find(cache.as_deref_mut(), text, start, work)?
         {
             match text.get(from..to).filter(|token| self.is_token(token)) {
                 Some(token) => {
@@ -118,7 +134,7 @@ impl Tokenizer {
                 None => start = after_character(text, from),
             }
         }
-        tokens
+        Ok(tokens)
     }
 
     fn caches(&self) -> Vec<Option<Cache>> {
@@ -132,6 +148,15 @@ impl Tokenizer {
 
 impl Operator for Tokenizer {
     fn evaluate(&self, inputs: Inputs<'_>) -> Result<Vec<Tensor>, Fault> {
+        self.evaluate_within(inputs, &Work::default())
+    }
+
+    fn cost(&self, inputs: Inputs<'_>) -> u64 {
+        let passes = if let Rule::Separators(separators) = &self.rule { separators.len() } else { 1 };
+        inputs.count().saturating_mul(passes as u64)
+    }
+
+    fn evaluate_within(&self, inputs: Inputs<'_>, work: &Work) -> Result<Vec<Tensor>, Fault> {
         let input = inputs.tensor(0)?;
         let mut shape = input.shape.clone();
         if !(1..=2).contains(&shape.len()) {
@@ -141,7 +166,7 @@ impl Operator for Tokenizer {
         let texts = values::<Bytes>(input)?;
         let mut lines = Vec::with_capacity(texts.len());
         for bytes in texts {
-            let tokens = self.tokens(utf8(bytes)?, &mut caches);
+            let tokens = self.tokens(utf8(bytes)?, &mut caches, work)?;
             lines.push(tokens.into_iter().map(|token| bytes.slice_ref(token.as_bytes())).collect::<Vec<Bytes>>());
         }
         let most = lines.iter().map(Vec::len).max().unwrap_or(0);
@@ -149,7 +174,7 @@ impl Operator for Tokenizer {
         if !texts.is_empty() {
             shape.push(width);
         }
-        let mut out = Vec::with_capacity(checked_count(&shape)?);
+        let mut out = Vec::with_capacity(checked_table(&shape)?);
         for line in lines.into_iter().filter(|_| width > 0) {
             let end = out.len() + width;
             let [first, last] = MARKS.map(|mark| self.mark.then_some(Bytes::from_static(mark)));
@@ -157,5 +182,28 @@ impl Operator for Tokenizer {
             out.resize(end, self.padding.clone());
         }
         Ok(vec![Tensor { shape, data: out.into() }])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tokens(rule: Rule, texts: Vec<Bytes>) -> Result<Tensor, Fault> {
+        let tokenizer = Tokenizer { rule, least: 1, mark: false, padding: Bytes::from_static(b"#") };
+        let input = Tensor::new(vec![texts.len()], texts).unwrap();
+        Ok(tokenizer.evaluate(Inputs(&[Some(&input)]))?.remove(0))
+    }
+
+    #[test]
+    fn one_long_text_does_not_make_a_table_of_any_size() {
+        let texts = |rows: usize| {
+            let mut texts = vec![Bytes::new(); rows];
+            texts[0] = Bytes::from(vec![b'x'; 1 << 13]);
+            texts
+        };
+        assert_eq!(tokens(Rule::Characters, texts(2)).unwrap().shape, [2, 1 << 13]);
+        let refused = tokens(Rule::Characters, texts((1 << 12) + 1));
+        assert!(matches!(refused, Err(Fault::TooLarge { .. })), "96 KiB would be a gigabyte");
     }
 }

@@ -54,6 +54,10 @@ struct DoubleEnsemble {
 }
 
 impl Operator for DoubleEnsemble {
+    fn cost(&self, inputs: Inputs<'_>) -> u64 {
+        inputs.count_with_rows(self.forest.row_cost)
+    }
+
     fn evaluate(&self, inputs: Inputs<'_>) -> Result<Vec<Tensor>, Fault> {
         let input = inputs.tensor(0)?;
         let (rows, columns) = rows_and_columns(&input.shape)?;
@@ -68,6 +72,10 @@ impl Operator for DoubleEnsemble {
 struct HalfEnsemble(TreeRegressor<f32>);
 
 impl Operator for HalfEnsemble {
+    fn cost(&self, inputs: Inputs<'_>) -> u64 {
+        self.0.cost(inputs)
+    }
+
     fn evaluate(&self, inputs: Inputs<'_>) -> Result<Vec<Tensor>, Fault> {
         let input = inputs.tensor(0)?;
         let wide: Vec<f32> = values::<f16>(input)?.iter().map(|value| value.to_f32()).collect();

@@ -97,6 +97,8 @@ pub(super) struct Forest<W> {
     pub(super) leaves: Leaves<W>,
     /// The number of columns that the input must at least have.
     pub(super) features: usize,
+    /// What a row costs at most, in units of work.
+    pub(super) row_cost: u64,
 }
 
 impl<W: Real> Forest<W> {
@@ -123,9 +125,11 @@ impl<W: Real> Forest<W> {
         }
         let features = tests.iter().map(|test| test.feature + 1).max().unwrap_or(1);
         let leaves = leaves(attributes, &laid, summed)?;
-        let roots = laid.roots.iter().map(|(place, depth)| Root { place: *place, depth: *depth }).collect();
+        let roots = laid.roots.iter().map(|(place, depth)| Root { place: *place, depth: *depth }).collect::<Vec<_>>();
         let bits = bit_trees(&laid, &compared, layout);
-        Ok(Self { columns: builder.finish(), nodes: nodes(&laid, &compared, layout)?, roots, bits, leaves, features })
+        let (columns, nodes, row_cost) =
+            (builder.finish(), nodes(&laid, &compared, layout)?, row_cost(&roots, &leaves));
+        Ok(Self { columns, nodes, roots, bits, leaves, features, row_cost })
     }
 
     /// Whether an input has the columns that the nodes look at.
@@ -135,6 +139,18 @@ impl<W: Real> Forest<W> {
         }
         Ok(())
     }
+}
+
+/// The longest path of each tree, and the most votes at the end of one.
+fn row_cost<W>(roots: &[Root], leaves: &Leaves<W>) -> u64 {
+    let votes = match leaves {
+        Leaves::One { .. } => 1,
+        Leaves::Many { starts, .. } => {
+            let cast = starts.array_windows().map(|[start, end]| u64::from(end - start));
+            cast.max().unwrap_or(0)
+        }
+    };
+    roots.iter().map(|root| u64::from(root.depth) + votes).sum()
 }
 
 /// What a node asks, brought to `<=` where it asks for order.

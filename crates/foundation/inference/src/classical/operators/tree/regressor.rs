@@ -82,6 +82,10 @@ impl<W: Real> Operator for TreeRegressor<W> {
         self.single.as_ref()
     }
 
+    fn cost(&self, inputs: Inputs<'_>) -> u64 {
+        inputs.count_with_rows(self.forest.row_cost)
+    }
+
     fn evaluate(&self, inputs: Inputs<'_>) -> Result<Vec<Tensor>, Fault> {
         let input = inputs.tensor(0)?;
         let (rows, columns) = rows_and_columns(&input.shape)?;

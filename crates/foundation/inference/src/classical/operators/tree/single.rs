@@ -106,6 +106,10 @@ pub(in super::super::super) fn leaf_tables(
 }
 
 impl Operator for LeafTables {
+    fn cost(&self, inputs: Inputs<'_>) -> u64 {
+        inputs.count_with_rows(self.forest.row_cost)
+    }
+
     fn evaluate(&self, inputs: Inputs<'_>) -> Result<Vec<Tensor>, Fault> {
         let input = inputs.tensor(0)?;
         let (rows, columns) = rows_and_columns(&input.shape)?;
