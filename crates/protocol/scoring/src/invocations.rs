@@ -57,9 +57,9 @@ async fn answer(scoring: &Scoring, place: Place<'_>, request: Request) -> Result
     // A Parquet file may grow by a thousand times, so its length says little about the work.
     let work = if kind == Kind::Parquet { usize::MAX } else { 0 };
     let (answer, read, told) = scoring
-        .score(place, request, work, move |body, model, limits| {
+        .score(place, request, work, move |body, target, limits| {
             let Asking { table, asked, has_params } = kind.read(body, limits)?;
-            let inputs = tensors(&table, model.name.as_str(), &model.signature)?;
+            let inputs = tensors(&table, target.model().as_str(), target.signature())?;
             Ok((inputs, Read { asked, rows: table.rows, has_params }))
         })
         .await?;

@@ -28,11 +28,11 @@ async fn answer(scoring: &Scoring, place: Place<'_>, request: Request) -> Result
     let request = request.into_parts();
     let foreign = foreign_type(&request.0);
     let by_label = by_label(&request.0)?;
-    let read = scoring.score(place, request, 0, |body, model, limits| {
+    let read = scoring.score(place, request, 0, |body, target, limits| {
         let (records, alone) = records::read(&body)?;
-        records::check(&records, &model.signature)?;
+        records::check(&records, target.signature())?;
         let table = Table::of_records(records, Reading::Typed, limits)?;
-        Ok((tensors(&table, model.name.as_str(), &model.signature)?, (alone, table.rows)))
+        Ok((tensors(&table, target.model().as_str(), target.signature())?, (alone, table.rows)))
     });
     let (answer, (alone, rows), told) = read.await.map_err(|error| no_json(error, foreign))?;
     let started = Instant::now();

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
 use ropewalk_inference::NamedTensor;
-use ropewalk_serving::{InferenceRequest, InferenceResponse, ModelHost, ModelMetadata, RequestContext};
+use ropewalk_serving::{InferenceRequest, InferenceResponse, ModelHost, RequestContext, Target};
 use serde::Deserialize;
 use tokio::sync::Semaphore;
 
@@ -78,25 +78,31 @@ impl Scoring {
             .with_state(self.clone())
     }
 
-    /// Reads a body, asks the model and writes the answer; the middle is the host's.
-    pub(crate) async fn score<Form: Send + 'static>(
+    /// Reads a body for the version that it goes to, and asks that version; the middle is the host's.
+    pub(crate) async fn score<Form, Read>(
         &self,
         place: Place<'_>,
         request: (Parts, Body),
         work: usize,
-        read: impl FnOnce(Bytes, &ModelMetadata, &ScoringLimits) -> Result<(Vec<NamedTensor>, Form), ScoringError>
-        + Send
-        + 'static,
-    ) -> Result<(InferenceResponse, Form, Told), ScoringError> {
+        read: Read,
+    ) -> Result<(InferenceResponse, Form, Told), ScoringError>
+    where
+        Form: Send + 'static,
+        Read: FnOnce(Bytes, &Target, &ScoringLimits) -> Result<(Vec<NamedTensor>, Form), ScoringError> + Send + 'static,
+    {
         let (parts, body) = request;
-        let metadata = self.host.metadata(place.model, place.version)?;
+        // What is not here is refused before its body is waited for, during which no version is held.
+        self.host.signature(place.model, place.version)?;
         let body = body::read(&parts.headers, body, &self.limits).await?;
         let (started, length, limits) = (Instant::now(), body.len().max(work), self.limits);
-        let engine = metadata.engine;
-        let (inputs, form) = off_reactor(length, move || read(body, &metadata, &limits)).await?;
-        let reading = started.elapsed();
-        let request = InferenceRequest { inputs, context: self.context(&parts), ..InferenceRequest::default() };
-        let answer = self.host.infer(place.model, place.version, request).await?;
+        let context = self.context(&parts);
+        let entered = self.host.enter(place.model, place.version, None, &context)?;
+        let target = entered.target().clone();
+        let read = off_reactor(length, move || read(body, &target, &limits)).await;
+        let (inputs, form) = read.inspect_err(|_| self.host.count_unread(&entered))?;
+        let (reading, engine) = (started.elapsed(), entered.target().engine());
+        let request = InferenceRequest { inputs, context, ..InferenceRequest::default() };
+        let answer = self.host.infer_entered(entered, request).await?;
         Ok((answer, form, Told { engine, reading }))
     }
 

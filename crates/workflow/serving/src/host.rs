@@ -21,6 +21,7 @@ use crate::{
 };
 pub(crate) use loaded::Loaded;
 use models::Models;
+pub use routing::Entered;
 
 /// Holds the models and answers for them: the one data plane behind every inference protocol.
 ///
@@ -79,7 +80,7 @@ impl ModelHost {
         id: Option<&str>,
         context: &RequestContext,
     ) -> Result<Target, ServingError> {
-        self.routed(name, version, id, context).map(|routed| routed.target)
+        self.enter(name, version, id, context).map(|entered| entered.target)
     }
 
     /// All loaded versions, by name and version.

@@ -46,7 +46,7 @@ mod trial;
 
 pub use aliases::{AliasWatcher, WatchAction, WatchedAlias, WatchedUri, run_alias_watch};
 pub use error::{Fault, ServingError, whole_seconds};
-pub use host::ModelHost;
+pub use host::{Entered, ModelHost};
 pub use limits::HostLimits;
 pub use request::{HostedModel, InferenceRequest, InferenceResponse, ModelMetadata, Readiness, RequestContext};
 pub use routes::{

@@ -2,7 +2,8 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ropewalk_types::ModelName;
+use ropewalk_inference::EngineName;
+use ropewalk_types::{ModelName, Signature};
 
 use crate::host::Loaded;
 use crate::{InferenceResponse, ServingError};
@@ -32,6 +33,16 @@ impl Target {
     /// Its version.
     pub fn version(&self) -> u64 {
         self.loaded.version
+    }
+
+    /// What it takes and gives.
+    pub fn signature(&self) -> &Arc<Signature> {
+        &self.loaded.signature
+    }
+
+    /// The engine that runs it.
+    pub fn engine(&self) -> EngineName {
+        self.loaded.lane.model().engine()
     }
 }
 

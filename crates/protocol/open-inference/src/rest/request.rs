@@ -91,23 +91,61 @@ pub(super) fn header_length(headers: &HeaderMap) -> Result<Option<usize>, Protoc
     header(headers, &HEADER_LENGTH)?.map(read).transpose()
 }
 
+/// A request whose tensors are not read yet: its id decides which version it goes to, and that one's signature how they
+/// are read.
+#[derive(Debug)]
+pub(super) struct Unread<'a> {
+    /// None is a body that is one tensor.
+    json: Option<Body<'a>>,
+    /// What comes after the JSON.
+    binary: &'a [u8],
+}
+
+impl<'a> Unread<'a> {
+    /// Reads a body but for its tensors.
+    pub(super) fn new(body: &'a [u8], header_length: Option<usize>) -> Result<Self, ProtocolError> {
+        if header_length == Some(0) {
+            return Ok(Self { json: None, binary: body });
+        }
+        let split = body.split_at_checked(header_length.unwrap_or(body.len()));
+        let (json, binary) = split.ok_or_else(|| {
+            let length = header_length.unwrap_or_default();
+            ProtocolError::malformed(&format!("{HEADER_LENGTH} is {length}, but the body has {} bytes", body.len()))
+        })?;
+        let json = serde_json::from_slice(json).map_err(|problem| ProtocolError::malformed(&problem))?;
+        Ok(Self { json: Some(json), binary })
+    }
+
+    pub(super) fn id(&self) -> Option<&str> {
+        self.json.as_ref()?.id.as_deref()
+    }
+
+    /// Reads the tensors for a version of this signature, and all that is left.
+    pub(super) fn read(self, signature: &Signature) -> Result<(InferenceRequest, ResponseForm), ProtocolError> {
+        if let Some(json) = self.json {
+            return read_body(json, self.binary, signature);
+        }
+        let inputs = vec![raw::read(self.binary, signature)?];
+        Ok((InferenceRequest { inputs, ..InferenceRequest::default() }, ResponseForm::binary()))
+    }
+}
+
 /// Reads the body of a request for a model of this signature.
+#[cfg(any(test, fuzzing))]
 pub(crate) fn read(
     body: &[u8],
     header_length: Option<usize>,
     signature: &Signature,
 ) -> Result<(InferenceRequest, ResponseForm), ProtocolError> {
-    if header_length == Some(0) {
-        let inputs = vec![raw::read(body, signature)?];
-        return Ok((InferenceRequest { inputs, ..InferenceRequest::default() }, ResponseForm::binary()));
-    }
-    let split = body.split_at_checked(header_length.unwrap_or(body.len()));
-    let (json, mut binary) = split.ok_or_else(|| {
-        let length = header_length.unwrap_or_default();
-        ProtocolError::malformed(&format!("{HEADER_LENGTH} is {length}, but the body has {} bytes", body.len()))
-    })?;
-    let Body { id, parameters, inputs, outputs } =
-        serde_json::from_slice(json).map_err(|problem| ProtocolError::malformed(&problem))?;
+    Unread::new(body, header_length)?.read(signature)
+}
+
+fn read_body(
+    body: Body<'_>,
+    mut binary: &[u8],
+    signature: &Signature,
+) -> Result<(InferenceRequest, ResponseForm), ProtocolError> {
+    let Body { id, parameters, inputs, outputs } = body;
     let inputs = inputs.into_iter().map(|input| read_input(&input, &mut binary, signature));
     let inputs = inputs.collect::<Result<_, ProtocolError>>()?;
     if !binary.is_empty() {

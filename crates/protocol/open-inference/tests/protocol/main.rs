@@ -8,4 +8,5 @@ mod rest;
 mod rest_extensions;
 mod rest_memory;
 mod rest_mistakes;
+mod routes;
 mod world;

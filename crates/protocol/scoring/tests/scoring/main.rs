@@ -4,4 +4,5 @@
 mod described;
 mod invocations;
 mod predict;
+mod routed;
 mod world;

@@ -126,11 +126,15 @@ pub(crate) async fn host(models: &[&str]) -> Arc<ModelHost> {
 }
 
 pub(crate) async fn load(host: &ModelHost, model: &str) {
+    load_version(host, model, 1).await;
+}
+
+pub(crate) async fn load_version(host: &ModelHost, model: &str, version: u64) {
     let (name, kind) = model.split_once('=').unwrap_or((model, model));
     let settings = ModelSettings { warm_up: 0, ..ModelSettings::default() };
     let source = Bytes::copy_from_slice(kind.as_bytes()).into();
     let name = ModelName::new(name).unwrap();
-    host.load(HostedModel { name, version: 1, digest: Digest::of(b""), source, settings }).await.unwrap();
+    host.load(HostedModel { name, version, digest: Digest::of(b""), source, settings }).await.unwrap();
 }
 
 pub(crate) async fn routes(models: &[&str]) -> Router {

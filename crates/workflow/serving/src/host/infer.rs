@@ -2,8 +2,7 @@ use std::time::Instant;
 
 use ropewalk_types::{Ambient, PredictionId};
 
-use super::ModelHost;
-use super::routing::Routed;
+use super::{Entered, ModelHost};
 use crate::lane::Evaluated;
 use crate::measure::{rows, tensor_bytes};
 use crate::routes::Observation;
@@ -26,27 +25,48 @@ impl ModelHost {
         version: Option<&str>,
         request: InferenceRequest,
     ) -> Result<InferenceResponse, ServingError> {
+        let entered = self.enter(name, version, request.id.as_deref(), &request.context)?;
+        self.infer_entered(entered, request).await
+    }
+
+    /// As [`infer`](Self::infer), for a request that was sent on its way before its inputs were read: under the same id
+    /// and with the same headers. One that the host does not let in counts for nobody.
+    ///
+    /// # Errors
+    /// As [`infer`](Self::infer).
+    pub async fn infer_entered(
+        &self,
+        entered: Entered,
+        request: InferenceRequest,
+    ) -> Result<InferenceResponse, ServingError> {
         let started = Instant::now();
         let bytes = tensor_bytes(&request.inputs);
         let _inside = self.admission.enter(bytes)?;
-        let routed = self.routed(name, version, request.id.as_deref(), &request.context)?;
-        let awaited = Awaited { host: self, routed: &routed, is_over: false };
-        let result = self.answer(&routed, request, bytes, started).await;
+        let awaited = Awaited { host: self, entered: &entered, is_over: false };
+        let result = self.answer(&entered, request, bytes, started).await;
         awaited.over();
-        self.count_way(&routed, &result, started);
+        self.count_way(&entered, &result, started);
         let result = result.map(|(response, _)| response);
-        self.answered(&routed.target, &result, started);
+        self.answered(&entered.target, &result, started);
         result
+    }
+
+    /// Counts, for the route by which it came, a request that cannot be read for the version that it goes to: its
+    /// caller was wrong, or that version takes other inputs than those beside it. It is in no count of that version.
+    pub fn count_unread(&self, entered: &Entered) {
+        if let Some(way) = &entered.way {
+            way.unread(entered.target.version(), self.ambient.now().millis());
+        }
     }
 
     async fn answer(
         &self,
-        routed: &Routed,
+        entered: &Entered,
         request: InferenceRequest,
         bytes: u64,
         started: Instant,
     ) -> Result<(InferenceResponse, Option<Observation>), ServingError> {
-        let (loaded, way) = (routed.target.loaded(), routed.way.as_ref());
+        let (loaded, way) = (entered.target.loaded(), entered.way.as_ref());
         let rows = rows(&request.inputs);
         if rows > self.limits.rows {
             return Err(ServingError::TooManyRows { rows, limit: self.limits.rows });
@@ -57,7 +77,7 @@ impl ModelHost {
         let asked = loaded.lane.asked(inputs, rows, bytes, &context);
         let Evaluated { inputs, outputs, timing } = loaded.lane.evaluate(asked).await?;
         let latency = started.elapsed();
-        let prediction = routed.prediction.unwrap_or_else(|| PredictionId::new(&self.ambient));
+        let prediction = entered.prediction.unwrap_or_else(|| PredictionId::new(&self.ambient));
         let observation = way.filter(|way| way.observes()).and_then(|_| Observation::of(&loaded.signature, &outputs));
         if let Some(way) = way {
             let find = |to: &RouteTarget| self.route_target(loaded.name.as_str(), to);
@@ -82,16 +102,16 @@ impl ModelHost {
     /// Counts for the route by which the request came.
     fn count_way(
         &self,
-        routed: &Routed,
+        entered: &Entered,
         result: &Result<(InferenceResponse, Option<Observation>), ServingError>,
         started: Instant,
     ) {
-        let Some(way) = &routed.way else { return };
+        let Some(way) = &entered.way else { return };
         let (went, output) = match result {
             Ok((_, output)) => (Ok(micros(started.elapsed())), *output),
             Err(error) => (Err(error), None),
         };
-        way.count(routed.target.version(), self.ambient.now().millis(), went, output);
+        way.count(entered.target.version(), self.ambient.now().millis(), went, output);
     }
 
     /// Counts a failure, and tells the observer.
@@ -109,7 +129,7 @@ impl ModelHost {
 /// something about the version, which may be so slow that nobody waits to the end.
 struct Awaited<'a> {
     host: &'a ModelHost,
-    routed: &'a Routed,
+    entered: &'a Entered,
     is_over: bool,
 }
 
@@ -122,9 +142,9 @@ impl Awaited<'_> {
 impl Drop for Awaited<'_> {
     fn drop(&mut self) {
         if !self.is_over
-            && let Some(way) = &self.routed.way
+            && let Some(way) = &self.entered.way
         {
-            way.abandoned(self.routed.target.version(), self.host.ambient.now().millis());
+            way.abandoned(self.entered.target.version(), self.host.ambient.now().millis());
         }
     }
 }

@@ -4,14 +4,22 @@ use super::ModelHost;
 use crate::routes::{LiveRoute, Way};
 use crate::{RequestContext, Route, RouteStatistics, RouteTarget, ServingError, Target, WatchedAlias};
 
-/// Where a request goes.
+/// A request that was sent on its way, and is to be read for the version that it goes to. Dropped, it counts for
+/// nobody.
 #[derive(Debug)]
-pub(super) struct Routed {
+pub struct Entered {
     pub(super) target: Target,
     /// By which route, if by any.
     pub(super) way: Option<Way>,
     /// The id of its answer, if the way hangs on it.
     pub(super) prediction: Option<PredictionId>,
+}
+
+impl Entered {
+    /// The version that will answer.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
 }
 
 impl ModelHost {
@@ -73,17 +81,21 @@ impl ModelHost {
         self.routes.watched_set(watched);
     }
 
-    /// The version that a request goes to. All requests are sent on their way here and nowhere else.
-    pub(super) fn routed(
+    /// Sends a request with that id on its way: to the version whose signature says how its inputs are read, and that
+    /// answers them with [`infer_entered`](Self::infer_entered). All requests are sent here and nowhere else.
+    ///
+    /// # Errors
+    /// As [`resolve`](Self::resolve).
+    pub fn enter(
         &self,
         name: &str,
         version: Option<&str>,
         id: Option<&str>,
         context: &RequestContext,
-    ) -> Result<Routed, ServingError> {
+    ) -> Result<Entered, ServingError> {
         let unasked = version.is_none_or(str::is_empty);
         let Some(live) = unasked.then(|| self.routes.get(name)).flatten() else {
-            return Ok(Routed { target: self.models.target(name, version)?, way: None, prediction: None });
+            return Ok(Entered { target: self.models.target(name, version)?, way: None, prediction: None });
         };
         let (way, prediction) = if let Some(id) = id.filter(|id| !id.is_empty()) {
             (live.way(&context.labels, id.as_bytes()), None)
@@ -92,7 +104,7 @@ impl ModelHost {
             (live.way(&context.labels, prediction.to_string().as_bytes()), Some(prediction))
         };
         let (target, way) = self.follow(name, way)?;
-        Ok(Routed { target, way: Some(way), prediction })
+        Ok(Entered { target, way: Some(way), prediction })
     }
 
     /// The version at the end of the way; the default one if that is not loaded.

@@ -167,6 +167,11 @@ impl Way {
         self.record(version, at_ms, went, output);
     }
 
+    /// Counts a request that could not be read for the version, as [`count`](Self::count) does a wrong one.
+    pub(crate) fn unread(&self, version: u64, at_ms: i64) {
+        self.record(version, at_ms, Went::Refused, None);
+    }
+
     /// Counts a request whose client went away, as [`count`](Self::count) does one that is over.
     pub(crate) fn abandoned(&self, version: u64, at_ms: i64) {
         self.record(version, at_ms, Went::Abandoned, None);

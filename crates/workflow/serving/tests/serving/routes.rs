@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use ropewalk_serving::{
-    AliasWatcher, CanaryState, Fault, HostedModel, InferenceRequest, ModelHost, ModelSettings, Route, RouteChange,
-    ServingError, ShadowStatistics, WatchedUri, run_alias_watch,
+    AliasWatcher, CanaryState, Fault, HostedModel, InferenceRequest, ModelHost, ModelSettings, RequestContext, Route,
+    RouteChange, ServingError, ShadowStatistics, WatchedUri, run_alias_watch,
 };
 use ropewalk_types::{ModelName, Uri};
 
@@ -119,6 +119,32 @@ async fn a_canary_for_which_nobody_waits_is_taken_back() {
     let target = routes[0].targets.iter().find(|target| target.version == Some(3)).unwrap();
     assert_eq!((target.requests, target.failed), (16, 16));
     world.controls.open(16);
+}
+
+#[tokio::test]
+async fn what_is_not_read_for_the_version_it_entered_is_refused_and_what_is_not_let_in_counts_for_nobody() {
+    let world = versions(&[DOUBLES, DOUBLES]).await;
+    world.host.route_set(route(r#"{"canary": {"to": 2, "stable": 1, "weight": 1}}"#)).unwrap();
+    let enter = || world.host.enter("m", None, Some("mine"), &RequestContext::default()).unwrap();
+    let counts = || {
+        let routes = world.host.routes();
+        let canary = routes[0].canary.as_ref().unwrap().canary;
+        (canary.requests, canary.refused, canary.abandoned)
+    };
+    assert_eq!((enter().target().version(), counts()), (2, (0, 0, 0)));
+    world.host.count_unread(&enter());
+    assert_eq!(counts(), (1, 1, 0));
+    let (first, second) = (enter(), enter());
+    let refused = world.host.statistics().models.iter().map(|model| model.refused).sum::<u64>();
+    assert_eq!(refused, 0, "no version was asked");
+    // What was read by its signature it answers, though it is unloaded meanwhile.
+    world.host.unload(&name(), Some(2));
+    assert_eq!(world.host.infer_entered(first, request(&[1.0])).await.unwrap().version, 2);
+    assert_eq!(counts(), (2, 1, 0));
+    world.host.drain(Duration::from_secs(30)).await;
+    let error = world.host.infer_entered(second, request(&[1.0])).await.unwrap_err();
+    assert!(matches!(error, ServingError::Draining), "{error}");
+    assert_eq!(counts(), (2, 1, 0));
 }
 
 fn shadow(world: &World) -> ShadowStatistics {
