@@ -21,7 +21,7 @@ use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use ropewalk_listening::{Peer, Present, Rest};
-use ropewalk_open_inference::{ClientName, OpenInference};
+use ropewalk_open_inference::{ClientName, OpenInference, Rooms as Decompressed};
 use tokio::sync::Semaphore;
 
 use crate::access_log::{AccessLine, AccessLog};
@@ -61,6 +61,8 @@ pub(crate) struct Gate {
     addresses: Addresses,
     callers: Callers,
     rooms: Rooms,
+    /// What the protocol has for messages that are decompressed.
+    decompressed: Decompressed,
     drains: Semaphore,
     phase: AtomicU8,
     /// The paths of gRPC's methods, each its own name in the measures.
@@ -73,6 +75,7 @@ pub(crate) struct Gate {
 impl Gate {
     pub(crate) fn new(
         options: &ServerOptions,
+        decompressed: Decompressed,
         measures: Arc<Measures>,
         access_log: Option<Arc<AccessLog>>,
         tracer: Option<Tracer>,
@@ -82,6 +85,7 @@ impl Gate {
             addresses: Addresses::new(options),
             callers: Callers::new(options),
             rooms: Rooms::new(&options.limits),
+            decompressed,
             drains: Semaphore::new(DRAINS),
             phase: AtomicU8::new(Phase::Starting as u8),
             methods: methods.into_iter().collect(),
@@ -150,7 +154,8 @@ impl Gate {
             Some(room) => self.rooms.meter(room, wire, request),
             None => (request, Overrun::default()),
         };
-        let request = caller::permitted(wire, caller.as_ref(), request, self.rooms.longest(), &overrun).await?;
+        let (longest, decompressed) = (self.rooms.longest(), &self.decompressed);
+        let request = caller::permitted(wire, caller.as_ref(), request, longest, decompressed, &overrun).await?;
         Ok(Admitted { request, room, overrun, caller })
     }
 

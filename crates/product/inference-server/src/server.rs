@@ -120,15 +120,14 @@ impl InferenceServer {
     ) -> Result<Self, InferenceServerError> {
         let tracer = options.trace.as_ref();
         let tracer = tracer.map(|table| Tracer::start(table, Arc::clone(&measures.spans_lost))).transpose()?;
-        let gate = Arc::new(Gate::new(options, Arc::clone(&measures), access, tracer)?);
-        let limits = options.protocol_limits();
+        let mut protocol = OpenInference::new(Arc::clone(&host), options.protocol_limits());
+        let gate = Arc::new(Gate::new(options, protocol.rooms(), Arc::clone(&measures), access, tracer)?);
         let (stop, stopped) = watch::channel(false);
         let acceptor = |(listener, _, tls): (TcpListener, SocketAddr, Option<TlsAcceptor>), wire, router, counts| {
             let speaks = if wire == Wire::Rest { Speaks::Http1 } else { Speaks::Http2 };
             tokio::spawn(acceptor(listener, tls, speaks, wire, router, counts, options, stopped.clone()).run())
         };
         let (rest, grpc, secure) = (listeners.rest.1, listeners.grpc.1, listeners.rest.2.is_some());
-        let mut protocol = OpenInference::new(Arc::clone(&host), limits);
         if repository.is_explicit() {
             protocol = protocol.with_repository(repository);
         }

@@ -8,10 +8,11 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::Request;
 use axum::response::Response;
+use futures::TryFutureExt as _;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::{Service, service_fn};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -20,7 +21,8 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
-use crate::stalling::Stalling;
+use crate::stalling::{Stalling, WRITE};
+use crate::unread::{Streams, watched};
 
 /// How long the beginning of TLS may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -145,6 +147,8 @@ struct Talk {
     router: Router,
     keep_alive: bool,
     head: Duration,
+    /// How long a client may take nothing of an answer over HTTP/2.
+    unread: Duration,
     stopped: watch::Receiver<bool>,
 }
 
@@ -205,6 +209,7 @@ impl Acceptor {
             router: router.clone(),
             keep_alive,
             head: self.times.head,
+            unread: WRITE,
             stopped: self.stopped.clone(),
         };
         Accepted { stream, tls: self.tls.clone(), talk, _slot: slot }
@@ -260,12 +265,14 @@ impl Talk {
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let mut builder = http2::Builder::new(TokioExecutor::new());
+        let mut builder = http2::Builder::new(Streams::reset_after(self.unread));
         builder.timer(TokioTimer::new()).max_concurrent_streams(STREAMS).max_header_list_size(HEAD_LIST);
         builder.keep_alive_interval(SILENT).keep_alive_timeout(PONG);
         builder.initial_stream_window_size(STREAM_WINDOW).initial_connection_window_size(CONNECTION_WINDOW);
         let io = TokioIo::new(Stalling::new(io).greeted_within(self.head));
-        let mut connection = pin!(builder.serve_connection(io, introduced(self.router, self.peer)));
+        let inner = introduced(self.router, self.peer);
+        let service = service_fn(move |request| inner.call(request).map_ok(watched));
+        let mut connection = pin!(builder.serve_connection(io, service));
         tokio::select! {
             _ = connection.as_mut() => return,
             () = stop_signal(self.stopped) => connection.as_mut().graceful_shutdown(),
@@ -290,4 +297,111 @@ fn introduced(
 pub async fn stop_signal(mut stopped: watch::Receiver<bool>) {
     // An error says that the server was dropped: that is a stop, too.
     let _ = stopped.wait_for(|stopped| *stopped).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::routing::get;
+    use bytes::Bytes;
+    use futures::{StreamExt as _, stream};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+    use tokio::sync::Notify;
+
+    use super::*;
+
+    // RFC 9113, section 6.
+    const DATA: u8 = 0;
+    const HEADERS: u8 = 1;
+    const RST_STREAM: u8 = 3;
+    const SETTINGS: u8 = 4;
+    const END_STREAM: u8 = 1;
+    const END_HEADERS: u8 = 4;
+
+    fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+        let length = (payload.len() as u32).to_be_bytes();
+        [&length[1..], [kind, flags].as_slice(), stream.to_be_bytes().as_slice(), payload].concat()
+    }
+
+    /// What begins a connection on which no stream may send more than so many bytes.
+    fn greeting(window: u32) -> Vec<u8> {
+        // The fourth setting is the initial window.
+        let settings = frame(SETTINGS, 0, 0, &[[0, 4].as_slice(), window.to_be_bytes().as_slice()].concat());
+        [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".as_slice(), &settings].concat()
+    }
+
+    /// GET, whose fields stand as literals with the names of HPACK's table (RFC 7541, appendix A).
+    fn request(stream: u32, path: &str) -> Vec<u8> {
+        let literal = |name: u8, value: &str| [[name, value.len() as u8].as_slice(), value.as_bytes()].concat();
+        let fields = [vec![0x82, 0x86], literal(4, path), literal(1, "localhost")].concat();
+        frame(HEADERS, END_STREAM | END_HEADERS, stream, &fields)
+    }
+
+    /// Kind, flags, stream and payload of the next frame.
+    async fn next_frame(client: &mut DuplexStream) -> (u8, u8, u32, Vec<u8>) {
+        let mut head = [0; 9];
+        client.read_exact(&mut head).await.expect("a frame");
+        let [a, b, c, kind, flags, stream @ ..] = head;
+        let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
+        client.read_exact(&mut payload).await.expect("its payload");
+        (kind, flags, u32::from_be_bytes(stream), payload)
+    }
+
+    /// `/long` has a place until its answer is sent; the answer of `/later` ends when it is told to.
+    fn router(places: &Arc<Semaphore>, told: &Arc<Notify>) -> Router {
+        let (places, told) = (Arc::clone(places), Arc::clone(told));
+        let long = async move || {
+            let place = Arc::clone(&places).try_acquire_owned().expect("a place");
+            let pieces = stream::iter([Ok::<_, Infallible>(Bytes::from(vec![0; 1 << 20]))]);
+            Body::from_stream(pieces.inspect(move |_| assert_eq!(place.num_permits(), 1)))
+        };
+        let later = async move || {
+            let end = stream::once(async move { told.notified().await });
+            Body::from_stream(end.map(|()| Ok::<_, Infallible>(Bytes::new())))
+        };
+        Router::new().route("/long", get(long)).route("/later", get(later))
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_is_not_read_is_reset_and_no_other() {
+        for window in [0, 1] {
+            let (places, told) = (Arc::new(Semaphore::new(1)), Arc::new(Notify::new()));
+            let (ours, mut client) = duplex(1 << 16);
+            let (_stop, stopped) = watch::channel(false);
+            let talk = Talk {
+                peer: Peer(SocketAddr::from(([127, 0, 0, 1], 1))),
+                speaks: Speaks::Http2,
+                router: router(&places, &told),
+                keep_alive: true,
+                head: Duration::from_mins(1),
+                unread: Duration::from_millis(50),
+                stopped,
+            };
+            tokio::spawn(talk.over(ours));
+            let said = [greeting(window), request(1, "/later"), request(3, "/long")].concat();
+            client.write_all(&said).await.expect("sent");
+            let mut sent = 0;
+            let reset = async {
+                loop {
+                    match next_frame(&mut client).await {
+                        (RST_STREAM, _, stream, _) => return stream,
+                        (DATA, _, 3, payload) => sent += payload.len(),
+                        _ => {}
+                    }
+                }
+            };
+            assert_eq!(timeout(Duration::from_mins(1), reset).await.expect("reset"), 3);
+            assert_eq!((sent, places.available_permits()), (window as usize, 1));
+            // The other one has had nothing to send for as long.
+            told.notify_one();
+            let ended = async {
+                loop {
+                    if let (DATA, END_STREAM, 1, _) = next_frame(&mut client).await {
+                        return;
+                    }
+                }
+            };
+            timeout(Duration::from_mins(1), ended).await.expect("the connection goes on");
+        }
+    }
 }

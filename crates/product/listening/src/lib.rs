@@ -8,6 +8,7 @@ mod error;
 mod secret;
 mod stalling;
 mod tls;
+mod unread;
 
 pub use connection::{Acceptor, ConnectionCounts, ConnectionTimes, Peer, Present, Speaks, descriptors, stop_signal};
 pub use error::ListeningError;

@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep, timeout};
 
 /// How long a client may take to accept more of an answer.
-const WRITE: Duration = Duration::from_mins(1);
+pub(crate) const WRITE: Duration = Duration::from_mins(1);
 /// How long the next piece of a large body may take.
 const PIECE: Duration = Duration::from_secs(30);
 /// How much is read of a body that nobody wants, and for how long.
@@ -25,16 +25,16 @@ const MESSAGE: Duration = Duration::from_mins(1);
 
 /// A timer that is only made where something has to be waited for, which is rare.
 #[derive(Debug, Default)]
-struct Patience(Option<Pin<Box<Sleep>>>);
+pub(crate) struct Patience(Option<Pin<Box<Sleep>>>);
 
 impl Patience {
     /// Whether it has run out; it begins when it is first asked.
-    fn is_over(&mut self, after: Duration, context: &mut Context<'_>) -> bool {
+    pub(crate) fn is_over(&mut self, after: Duration, context: &mut Context<'_>) -> bool {
         let timer = self.0.get_or_insert_with(|| Box::pin(sleep(after)));
         timer.as_mut().poll(context).is_ready()
     }
 
-    fn renew(&mut self) {
+    pub(crate) fn renew(&mut self) {
         self.0 = None;
     }
 }

@@ -125,7 +125,7 @@ pub enum ProtocolError {
         /// Requests that are taken at once.
         requests: usize,
     },
-    /// As much memory is taken by bodies that were compressed as may be.
+    /// As much memory is taken by bodies and messages that were compressed as may be.
     #[error("compressed requests take up the {bytes} bytes that there are for them, no more are taken")]
     NoRoom {
         /// Bytes that they may take at once.
@@ -207,13 +207,15 @@ impl ProtocolError {
 
     /// The status over gRPC.
     pub fn grpc_code(&self) -> Code {
-        match self.fault() {
-            Fault::Request | Fault::TooLarge => Code::InvalidArgument,
-            Fault::NotFound => Code::NotFound,
+        match (self, self.fault()) {
+            // What tonic says of a message that becomes too large, too: it would be read if it came as it is.
+            (Self::NoRoom { .. }, _) => Code::ResourceExhausted,
+            (_, Fault::Request | Fault::TooLarge) => Code::InvalidArgument,
+            (_, Fault::NotFound) => Code::NotFound,
             // Not RESOURCE_EXHAUSTED: Triton's clients, and gRPC's own retries, come again on UNAVAILABLE.
-            Fault::Overloaded | Fault::Unavailable => Code::Unavailable,
-            Fault::Late => Code::DeadlineExceeded,
-            Fault::Server => Code::Internal,
+            (_, Fault::Overloaded | Fault::Unavailable) => Code::Unavailable,
+            (_, Fault::Late) => Code::DeadlineExceeded,
+            (_, Fault::Server) => Code::Internal,
         }
     }
 }
@@ -324,5 +326,7 @@ mod tests {
         assert_eq!((late.status(), late.grpc_code()), (StatusCode::GATEWAY_TIMEOUT, Code::DeadlineExceeded));
         let large = ProtocolError::TooLarge { limit: 1 };
         assert_eq!((large.status(), large.grpc_code()), (StatusCode::PAYLOAD_TOO_LARGE, Code::InvalidArgument));
+        let packed = ProtocolError::NoRoom { bytes: 1 };
+        assert_eq!((packed.status(), packed.grpc_code()), (StatusCode::SERVICE_UNAVAILABLE, Code::ResourceExhausted));
     }
 }

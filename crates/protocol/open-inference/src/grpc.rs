@@ -5,6 +5,7 @@ mod compression;
 mod describe;
 mod health;
 mod message;
+mod messages;
 mod operations;
 mod reflection;
 mod request;
@@ -23,6 +24,7 @@ use crate::classification::Labels;
 use crate::codec::encoded_length;
 use crate::context::{came_with, context, grpc_timeout};
 use crate::{OpenInference, ProtocolError, off_reactor};
+use messages::Taken;
 use proto::grpc_inference_service_server::GrpcInferenceService;
 use ropewalk_serving::RequestContext;
 
@@ -49,13 +51,13 @@ pub struct GrpcService {
 
 /// The service for a tonic server; messages are bounded in both directions.
 pub(crate) fn service(server: Arc<OpenInference>) -> AsAsked<GrpcServer<GrpcService>> {
-    let limit = server.limits.message_bytes;
+    let (limit, rooms) = (server.limits.message_bytes, server.rooms.clone());
     let mut service =
         GrpcServer::new(GrpcService { server }).max_decoding_message_size(limit).max_encoding_message_size(limit);
     for encoding in [CompressionEncoding::Gzip, CompressionEncoding::Deflate] {
         service = service.accept_compressed(encoding).send_compressed(encoding);
     }
-    AsAsked::new(service)
+    AsAsked::new(service, limit, rooms)
 }
 
 /// The protocol writes an absent version as an empty text.
@@ -64,11 +66,12 @@ fn version(text: &str) -> Option<&str> {
 }
 
 impl GrpcService {
-    /// One inference request.
+    /// One inference request; `room` is what it takes if it came compressed.
     async fn infer(
         &self,
         mut request: proto::ModelInferRequest,
         context: RequestContext,
+        room: impl Send + 'static,
     ) -> Result<proto::ModelInferResponse, ProtocolError> {
         let host = &self.server.host;
         let model = std::mem::take(&mut request.model_name);
@@ -79,8 +82,12 @@ impl GrpcService {
         let length = request.raw_input_contents.iter().map(bytes::Bytes::len).sum::<usize>();
         let length = if length > 0 { length } else { prost::Message::encoded_len(&request) };
         let began = Instant::now();
-        let read = off_reactor(length, move || request::read(request)).await;
-        let (mut request, mut form) = read.inspect_err(|_| host.count_unread(&entered))?;
+        let read = off_reactor(length, move || {
+            let (request, form) = request::read(request)?;
+            // Given back from here, so that it is held also where the client has gone away meanwhile.
+            Ok((request, form, room))
+        });
+        let (mut request, mut form, _room) = read.await.inspect_err(|_| host.count_unread(&entered))?;
         let reading = began.elapsed();
         came_with(&mut request.context, context);
         let answer = host.infer_entered(entered, request).await?;
@@ -112,7 +119,8 @@ impl GrpcInferenceService for GrpcService {
     async fn model_infer(&self, request: Request<proto::ModelInferRequest>) -> Answer<proto::ModelInferResponse> {
         let mut context = self.context(&request);
         context.deadline = grpc_timeout(request.metadata().as_ref());
-        answer(self.infer(request.into_inner(), context).await)
+        let taken = request.extensions().get::<Taken>().cloned();
+        answer(self.infer(request.into_inner(), context, taken).await)
     }
 
     async fn model_stream_infer(
@@ -121,7 +129,8 @@ impl GrpcInferenceService for GrpcService {
     ) -> Answer<Self::ModelStreamInferStream> {
         // The call's deadline is that of the whole stream, not of one of its requests.
         let context = self.context(&request);
-        Ok(Response::new(Box::pin(stream::answers(self.clone(), context, request.into_inner()))))
+        let taken = request.extensions().get::<Taken>().cloned();
+        Ok(Response::new(Box::pin(stream::answers(self.clone(), context, taken, request.into_inner()))))
     }
 
     async fn server_live(&self, _request: Request<proto::ServerLiveRequest>) -> Answer<proto::ServerLiveResponse> {

@@ -1,6 +1,7 @@
-//! Memory for bodies that are decompressed. Who listens counts what comes over the wire, of which a body may make a
-//! thousand times as much.
+//! Memory for bodies and messages that are decompressed. Who listens counts what comes over the wire, of which a body
+//! may make a thousand times as much.
 
+use std::io::Read;
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -9,17 +10,19 @@ use crate::{ProtocolError, ProtocolLimits};
 
 /// Bytes that one permit stands for.
 const UNIT: usize = 1 << 10;
+/// The memory that a body is decompressed into at first.
+pub(crate) const STEP: usize = 64 << 10;
 
-/// How much of decompressed bodies there may be at once.
+/// How much of decompressed bodies and messages there may be at once.
 #[derive(Clone, Debug)]
-pub(crate) struct Rooms {
+pub struct Rooms {
     units: Arc<Semaphore>,
     bytes: usize,
 }
 
-/// What one body has of it, given back when dropped.
+/// What one body or message has of it, given back when dropped.
 #[derive(Debug)]
-pub(crate) struct Room {
+pub struct Room {
     of: Rooms,
     held: Option<OwnedSemaphorePermit>,
 }
@@ -33,7 +36,7 @@ impl Rooms {
     }
 
     /// A room of nothing yet.
-    pub(crate) fn room(&self) -> Room {
+    pub fn room(&self) -> Room {
         Room { of: self.clone(), held: None }
     }
 }
@@ -49,6 +52,36 @@ impl Room {
             None => self.held = Some(more),
         }
         Ok(())
+    }
+
+    /// Reads to the end, up to a bound, in steps that double; each has its room before it has its memory. `what` is
+    /// read, in the words of an error.
+    pub(crate) fn read(&mut self, mut decoder: impl Read, limit: usize, what: &str) -> Result<Vec<u8>, ProtocolError> {
+        let mut plain = Vec::new();
+        loop {
+            // By one byte beyond the limit it is known that there are more than that.
+            let step = plain.len().max(STEP).min(limit.saturating_add(1).saturating_sub(plain.len()));
+            self.grow(step)?;
+            plain.reserve_exact(step);
+            let read = decoder.by_ref().take(step as u64).read_to_end(&mut plain);
+            let read = read.map_err(|problem| {
+                ProtocolError::malformed(&format!("the {what} cannot be decompressed: {problem}"))
+            })?;
+            if plain.len() > limit {
+                return Err(ProtocolError::TooLarge { limit });
+            }
+            if read < step {
+                break;
+            }
+        }
+        plain.shrink_to_fit();
+        self.shrink(plain.len());
+        Ok(plain)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn units(&self) -> usize {
+        self.held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits)
     }
 
     /// Gives back what is not needed for so many bytes.

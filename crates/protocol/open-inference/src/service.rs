@@ -35,6 +35,11 @@ impl OpenInference {
         Self { repository: Some(repository), ..self }
     }
 
+    /// What compressed bodies and messages take in memory, for who decompresses them before the protocol does.
+    pub fn rooms(&self) -> Rooms {
+        self.rooms.clone()
+    }
+
     /// REST: every path below `/v2`, and the protocol's errors for all others.
     pub fn router(&self) -> Router {
         rest::router(Arc::new(self.clone()))

@@ -13,7 +13,7 @@ pub struct ScoringLimits {
     pub columns: usize,
     /// Cells of one table, and bytes of the texts in it: a Parquet file of some kilobytes may hold any number of them.
     pub cells: usize,
-    /// Bytes of a Parquet file without its compression, as its pages say it.
+    /// Bytes of a Parquet file without its compression, as its pages say it. Its footer may become half as many.
     pub parquet_bytes: usize,
     /// Requests that are read, answered or written at the same time; past that, 503.
     pub requests: usize,

@@ -29,6 +29,8 @@ struct Extra {
     /// There was no room for all of it, and it was cut off.
     cut: AtomicBool,
     room: Mutex<Vec<OwnedSemaphorePermit>>,
+    /// What a message became that was decompressed here.
+    decompressed: Mutex<Option<ropewalk_open_inference::Room>>,
 }
 
 impl Overrun {
@@ -38,6 +40,10 @@ impl Overrun {
 
     pub(super) fn rest(&self) -> Rest {
         self.0.rest.clone()
+    }
+
+    pub(super) fn hold_decompressed(&self, room: ropewalk_open_inference::Room) {
+        *self.0.decompressed.lock().unwrap_or_else(PoisonError::into_inner) = Some(room);
     }
 
     fn hold(&self, room: OwnedSemaphorePermit) {

@@ -7,7 +7,7 @@ use axum::extract::Request;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use ropewalk_open_inference::{ProtocolError, message_decompressed};
+use ropewalk_open_inference::{ProtocolError, Rooms, message_decompressed};
 
 use super::body::Overrun;
 use super::{Refusal, Refused, Wire};
@@ -91,6 +91,7 @@ pub(super) async fn permitted(
     caller: Option<&Caller>,
     request: Request,
     longest: usize,
+    decompressed: &Rooms,
     overrun: &Overrun,
 ) -> Result<Request, Refused> {
     let Some(caller) = caller.filter(|caller| caller.models.is_some()) else { return Ok(request) };
@@ -108,7 +109,7 @@ pub(super) async fn permitted(
             if !matches!(method, "ModelInfer" | "ModelReady" | "ModelMetadata" | "ModelConfig" | "ModelStatistics") {
                 return Err(Refused::new(forbidden("for this: it is limited to single calls for its models"), request));
             }
-            message_checked(caller, request, longest, overrun).await
+            message_checked(caller, request, longest, decompressed, overrun).await
         }
     }
 }
@@ -137,10 +138,11 @@ async fn message_checked(
     caller: &Caller,
     request: Request,
     longest: usize,
+    decompressed: &Rooms,
     overrun: &Overrun,
 ) -> Result<Request, Refused> {
     let (head, body) = collected(request, longest, overrun).await?;
-    let body = match plain(&head.headers, body, longest).await {
+    let body = match plain(&head.headers, body, longest, decompressed, overrun).await {
         Ok(body) => body,
         Err(refusal) => return Err(Refused::new(refusal, Request::from_parts(head, Body::empty()))),
     };
@@ -180,23 +182,33 @@ fn message(body: &[u8]) -> Option<&[u8]> {
 }
 
 /// The body with its message as it was before it was compressed: the endpoint then reads what was read here.
-async fn plain(headers: &HeaderMap, body: Bytes, longest: usize) -> Result<Bytes, Refusal> {
+async fn plain(
+    headers: &HeaderMap,
+    body: Bytes,
+    longest: usize,
+    decompressed: &Rooms,
+    overrun: &Overrun,
+) -> Result<Bytes, Refusal> {
     if body.first() != Some(&1) {
         return Ok(body);
     }
     let encoding = headers.get("grpc-encoding").and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
     // A message can grow by a thousand times, so its length says little about the work.
+    let mut room = decompressed.room();
     let decompressing = tokio::task::spawn_blocking(move || {
-        message_decompressed(&encoding, message(&body).unwrap_or_default(), longest)
+        let message = message(&body).unwrap_or_default();
+        message_decompressed(&encoding, message, longest, &mut room).map(|plain| (plain, room))
     });
     let unreadable =
         "a key that is limited to models must send whole messages, compressed by gzip or deflate or not at all";
     match decompressing.await {
-        Ok(Ok(plain)) => {
+        Ok(Ok((plain, room))) => {
+            overrun.hold_decompressed(room);
             let length = u32::try_from(plain.len()).map_err(|_| Refusal::TooLong(longest))?;
             Ok([[0].as_slice(), &length.to_be_bytes(), &plain].concat().into())
         }
         Ok(Err(ProtocolError::TooLarge { limit })) => Err(Refusal::TooLong(limit)),
+        Ok(Err(ProtocolError::NoRoom { bytes })) => Err(Refusal::Decompressed(bytes)),
         Ok(Err(_)) | Err(_) => Err(Refusal::Forbidden(unreadable.to_owned())),
     }
 }

@@ -5,6 +5,7 @@ use axum::Router;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
+use ropewalk_open_inference::ProtocolError;
 use serde_json::json;
 use tonic::{Code, Status};
 
@@ -36,6 +37,8 @@ pub(crate) enum Refusal {
     Requests,
     /// The bodies of others fill the memory.
     Memory,
+    /// What others sent compressed fills the memory that there is for it, of so many bytes.
+    Decompressed(usize),
     /// The body is longer than may be.
     TooLong(usize),
     /// The body did not come in time, or was broken off.
@@ -56,7 +59,7 @@ impl Refusal {
             Self::Forbidden(_) => "forbidden",
             Self::Rate(_) => "rate",
             Self::Requests => "requests",
-            Self::Memory => "memory",
+            Self::Memory | Self::Decompressed(_) => "memory",
             Self::TooLong(_) => "length",
             Self::Late => "late",
             Self::Connections => "connections",
@@ -70,6 +73,7 @@ impl Refusal {
             }
             Self::Host(_) | Self::Origin(_) | Self::Forbidden(_) => (StatusCode::FORBIDDEN, Code::PermissionDenied),
             Self::Unknown | Self::Wrong(_) => (StatusCode::UNAUTHORIZED, Code::Unauthenticated),
+            Self::Decompressed(bytes) => no_room(*bytes),
             Self::Rate(_) => (StatusCode::TOO_MANY_REQUESTS, Code::ResourceExhausted),
             Self::TooLong(_) => (StatusCode::PAYLOAD_TOO_LARGE, Code::OutOfRange),
             Self::Late => (StatusCode::REQUEST_TIMEOUT, Code::DeadlineExceeded),
@@ -90,6 +94,7 @@ impl Refusal {
             Self::Rate(_) => "this key has used up its requests; try again later".to_owned(),
             Self::Requests => "too many requests are being answered; try again".to_owned(),
             Self::Memory => "too many long requests are being read; try again".to_owned(),
+            Self::Decompressed(bytes) => ProtocolError::NoRoom { bytes: *bytes }.to_string(),
             Self::TooLong(limit) => format!("the request is longer than {limit} bytes"),
             Self::Late => "the request did not come in time".to_owned(),
             Self::Connections => "too many connections are open; try again".to_owned(),
@@ -100,7 +105,12 @@ impl Refusal {
     fn retry_after(&self) -> Option<u64> {
         match self {
             Self::Rate(wait) => Some(wait.as_secs_f64().ceil().max(1.0) as u64),
-            Self::Starting | Self::Stopping | Self::Requests | Self::Memory | Self::Connections => Some(SOON),
+            Self::Starting
+            | Self::Stopping
+            | Self::Requests
+            | Self::Memory
+            | Self::Decompressed(_)
+            | Self::Connections => Some(SOON),
             _ => None,
         }
     }
@@ -124,6 +134,12 @@ impl Refusal {
         }
         response
     }
+}
+
+/// As the protocol itself has it.
+fn no_room(bytes: usize) -> (StatusCode, Code) {
+    let refused = ProtocolError::NoRoom { bytes };
+    (refused.status(), refused.grpc_code())
 }
 
 /// What is answered where there are more connections than may be: that the server lives, and nothing else.

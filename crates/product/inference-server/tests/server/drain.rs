@@ -52,7 +52,7 @@ async fn a_drain_has_an_end() {
     world.latch.open();
 }
 
-fn one_row() -> ModelInferRequest {
+pub(crate) fn one_row() -> ModelInferRequest {
     let contents = Some(InferTensorContents { fp32_contents: vec![21.0], ..Default::default() });
     let (name, datatype) = ("x".to_owned(), "FP32".to_owned());
     let input = InferInputTensor { name, datatype, shape: vec![1, 1], contents, ..Default::default() };

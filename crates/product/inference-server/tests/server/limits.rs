@@ -1,12 +1,16 @@
+use std::collections::HashMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ropewalk_open_inference::proto::ServerMetadataRequest;
 use ropewalk_open_inference::proto::grpc_inference_service_client::GrpcInferenceServiceClient;
+use ropewalk_open_inference::proto::infer_parameter::ParameterChoice;
+use ropewalk_open_inference::proto::{InferParameter, ModelInferRequest, ModelMetadataRequest, ServerMetadataRequest};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tonic::Code;
+use tonic::codec::CompressionEncoding;
 
+use crate::drain::one_row;
 use crate::raw;
 use crate::world::{KEY, World, client, key, row};
 
@@ -82,6 +86,39 @@ async fn more_requests_than_there_are_places_are_refused_at_once() {
     assert_eq!(health.status(), 200, "health needs no place");
     world.latch.open();
     assert_eq!(first.await.expect("joined").expect("answer").status(), 200);
+}
+
+/// Of a key that is limited to models, messages are decompressed before the protocol sees them.
+#[tokio::test]
+async fn what_compressed_messages_of_a_limited_key_become_is_bounded_in_sum() {
+    let world = World::start(|serve| {
+        serve.keys.insert("shop".to_owned(), key(&["rope"]));
+        (serve.limits.body_bytes, serve.limits.memory_bytes) = (150_000, 200_000);
+    })
+    .await;
+    let url = format!("http://{}", world.server.grpc_url());
+    let grpc = GrpcInferenceServiceClient::connect(url).await.expect("connected");
+    let grpc = grpc.send_compressed(CompressionEncoding::Gzip);
+    let infer = || {
+        let mut grpc = grpc.clone();
+        let blank = InferParameter { parameter_choice: Some(ParameterChoice::StringParam(" ".repeat(140_000))) };
+        let message = ModelInferRequest { parameters: HashMap::from([("note".to_owned(), blank)]), ..one_row() };
+        let mut request = tonic::Request::new(message);
+        request.metadata_mut().insert("x-api-key", KEY.parse().expect("ASCII"));
+        async move { grpc.model_infer(request).await }
+    };
+    world.latch.close();
+    let first = tokio::spawn(infer());
+    world.latch.holds(1).await;
+    let message = ModelMetadataRequest { name: "rope".to_owned(), version: " ".repeat(140_000) };
+    let mut second = tonic::Request::new(message);
+    second.metadata_mut().insert("x-api-key", KEY.parse().expect("ASCII"));
+    let refused = grpc.clone().model_metadata(second).await.expect_err("no room");
+    assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
+    assert!(refused.message().starts_with("compressed requests take up the 200000 bytes"), "{refused}");
+    world.latch.open();
+    first.await.expect("joined").expect("an answer");
+    infer().await.expect("what was answered gave its room back");
 }
 
 #[tokio::test]

@@ -5,8 +5,10 @@ use ropewalk_serving::RequestContext;
 use tonic::{Status, Streaming};
 
 use super::GrpcService;
+use super::messages::Taken;
 use super::proto::infer_parameter::ParameterChoice;
 use super::proto::{InferParameter, ModelInferRequest, ModelInferResponse, ModelStreamInferResponse};
+use crate::room::Room;
 
 /// Requests of one stream that are answered at the same time; a client that sends more waits to be read.
 const IN_FLIGHT: usize = 16;
@@ -19,20 +21,27 @@ const FINAL: &str = "triton_final_response";
 pub(super) fn answers(
     service: GrpcService,
     context: RequestContext,
+    taken: Option<Taken>,
     requests: Streaming<ModelInferRequest>,
 ) -> impl Stream<Item = Result<ModelStreamInferResponse, Status>> + Send + 'static {
     requests
         .map(move |request| {
             let (service, context) = (service.clone(), context.clone());
-            async move { Ok(one(&service, context, request?).await) }
+            let room = taken.as_ref().and_then(Taken::pop);
+            async move { Ok(one(&service, context, request?, room).await) }
         })
         .buffered(IN_FLIGHT)
 }
 
-async fn one(service: &GrpcService, context: RequestContext, request: ModelInferRequest) -> ModelStreamInferResponse {
+async fn one(
+    service: &GrpcService,
+    context: RequestContext,
+    request: ModelInferRequest,
+    room: Option<Room>,
+) -> ModelStreamInferResponse {
     let (id, model_name, model_version) =
         (request.id.clone(), request.model_name.clone(), request.model_version.clone());
-    let (error_message, mut response) = match service.infer(request, context).await {
+    let (error_message, mut response) = match service.infer(request, context, room).await {
         Ok(response) => (String::new(), response),
         Err(error) => {
             let response = ModelInferResponse { id, model_name, model_version, ..ModelInferResponse::default() };

@@ -1,4 +1,4 @@
-use std::io::{Read, Write};
+use std::io::Write;
 
 use axum::http::header::{ACCEPT_ENCODING, CONTENT_ENCODING};
 use axum::http::{HeaderMap, HeaderName};
@@ -12,9 +12,6 @@ use crate::room::Room;
 
 /// Answers below this many bytes are not compressed: that would cost more than it spares.
 pub(super) const SMALLEST: usize = 4096;
-
-/// The memory that a body is decompressed into at first.
-const STEP: usize = 64 << 10;
 
 /// How a body is compressed. `deflate` is the zlib format (RFC 9110 section 8.4.1.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,33 +47,11 @@ impl Encoding {
     /// Decompresses, up to a bound and as far as there is room.
     pub(super) fn decompress(self, body: &[u8], limit: usize, room: &mut Room) -> Result<Bytes, ProtocolError> {
         match self {
-            Self::Gzip => grow(MultiGzDecoder::new(body), limit, room),
-            Self::Deflate => grow(ZlibDecoder::new(body), limit, room),
+            Self::Gzip => room.read(MultiGzDecoder::new(body), limit, "body"),
+            Self::Deflate => room.read(ZlibDecoder::new(body), limit, "body"),
         }
+        .map(Bytes::from)
     }
-}
-
-/// Reads to the end, in steps that double; each has its room before it has its memory.
-fn grow(mut decoder: impl Read, limit: usize, room: &mut Room) -> Result<Bytes, ProtocolError> {
-    let mut plain = Vec::new();
-    loop {
-        // By one byte beyond the limit it is known that there are more than that.
-        let step = plain.len().max(STEP).min(limit.saturating_add(1).saturating_sub(plain.len()));
-        room.grow(step)?;
-        plain.reserve_exact(step);
-        let read = decoder.by_ref().take(step as u64).read_to_end(&mut plain);
-        let read =
-            read.map_err(|problem| ProtocolError::malformed(&format!("the body cannot be decompressed: {problem}")))?;
-        if plain.len() > limit {
-            return Err(ProtocolError::TooLarge { limit });
-        }
-        if read < step {
-            break;
-        }
-    }
-    plain.shrink_to_fit();
-    room.shrink(plain.len());
-    Ok(plain.into())
 }
 
 /// How a request's body is compressed.
@@ -132,7 +107,7 @@ mod tests {
 
     use super::*;
     use crate::ProtocolLimits;
-    use crate::room::Rooms;
+    use crate::room::{Rooms, STEP};
 
     fn accept(text: &'static str) -> Option<Encoding> {
         let mut headers = HeaderMap::new();

@@ -4,6 +4,7 @@
 mod deadlines;
 mod grpc;
 mod grpc_extensions;
+mod grpc_memory;
 mod rest;
 mod rest_extensions;
 mod rest_memory;

@@ -16,9 +16,15 @@ use crate::world::host;
 
 /// A repository whose index is told when the test says so.
 #[derive(Debug)]
-struct Waiting {
-    asked: Semaphore,
-    told: Semaphore,
+pub(crate) struct Waiting {
+    pub(crate) asked: Semaphore,
+    pub(crate) told: Semaphore,
+}
+
+impl Waiting {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self { asked: Semaphore::new(0), told: Semaphore::new(0) })
+    }
 }
 
 impl Repository for Waiting {
@@ -57,7 +63,7 @@ async fn ask(server: &Router, path: &str, json: &str) -> (StatusCode, Option<Str
 
 #[tokio::test]
 async fn what_compressed_bodies_take_in_memory_is_bounded_over_all_requests() {
-    let repository = Arc::new(Waiting { asked: Semaphore::new(0), told: Semaphore::new(0) });
+    let repository = Waiting::new();
     let limits = ProtocolLimits { message_bytes: 100_000, memory_bytes: 100_000, ..ProtocolLimits::default() };
     let server = OpenInference::new(host().await, limits)
         .with_repository(Arc::clone(&repository) as Arc<dyn Repository>)

@@ -1,7 +1,13 @@
-//! A file's footer, looked at before the `parquet` crate reads it: the crate calls itself once for each group in a group, and
-//! makes room for as many children and row groups as the file promises. Both end the process, not the request.
+//! A file's footer, looked at before the `parquet` crate reads it: the crate calls itself once for each group in a
+//! group, and makes room for as many children and row groups as the file promises. Both end the process, not the request.
+//! And it makes hundreds of bytes of each column in a row group, which twenty are enough to say, and repeats a group's
+//! name for each column in it.
 //!
 //! <https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift>
+
+use arrow::datatypes::Field;
+use parquet::file::metadata::{ColumnChunkMetaData, KeyValue, RowGroupMetaData};
+use parquet::schema::types::{ColumnDescriptor, Type};
 
 use super::thrift::Wire::{Binary, Bool, Byte, Double, I16, I32, I64, List, Struct};
 use super::thrift::{Fields, Walk, Wire, damaged};
@@ -17,6 +23,17 @@ const FOOTER: usize = 64 << 10;
 const FOOTER_OF_COLUMN: usize = 1 << 10;
 /// The crate counts them in 16 bits.
 const ROW_GROUPS: usize = i16::MAX as usize;
+
+/// The part of [`ScoringLimits::parquet_bytes`] that a footer may take in memory.
+const SHARE: usize = 2;
+/// A text, beside its bytes: itself and what the allocator takes for it.
+const TEXT: usize = size_of::<String>() + 32;
+/// An element of the schema: as it is read, as a type of Parquet's and as a field of Arrow's, and as a column.
+const ELEMENT: usize = 2 * size_of::<Type>() + 2 * size_of::<Field>() + size_of::<ColumnDescriptor>();
+/// A column in a row group: with its file's path, the least and the greatest of its values and its bounding box.
+const CHUNK: usize = size_of::<ColumnChunkMetaData>() + 256;
+/// An element of any other list, as of a histogram.
+const OTHER: usize = 16;
 
 const EMPTY: Wire = Struct(&[]);
 const TIME: Wire = Struct(&[(1, Bool), (2, Struct(&[(1, EMPTY), (2, EMPTY), (3, EMPTY)]))]);
@@ -78,29 +95,31 @@ const COLUMN_METADATA: Wire = Struct(&[
 ]);
 const COLUMN_CHUNK: Wire =
     Struct(&[(1, Binary), (2, I64), (3, COLUMN_METADATA), (4, I64), (5, I32), (6, I64), (7, I32)]);
-const ROW_GROUP: Wire = Struct(&[
-    (1, List(&COLUMN_CHUNK)),
+const ROW_GROUP: Fields = &[
+    (COLUMNS, List(&COLUMN_CHUNK)),
     (2, I64),
     (3, I64),
     (4, List(&Struct(&[(1, I32), (2, Bool), (3, Bool)]))),
     (5, I64),
     (6, I64),
     (7, I16),
-]);
+];
+const COLUMNS: i16 = 1;
 const FILE_METADATA: Fields = &[
     (1, I32),
     (SCHEMA, List(&Struct(SCHEMA_ELEMENT))),
     (3, I64),
-    (ROW_GROUP_LIST, List(&ROW_GROUP)),
-    (5, List(&KEY_VALUE)),
+    (ROW_GROUP_LIST, List(&Struct(ROW_GROUP))),
+    (KEY_VALUES, List(&KEY_VALUE)),
     (6, Binary),
     (7, List(&Struct(&[(1, EMPTY)]))),
 ];
 const SCHEMA: i16 = 2;
 const ROW_GROUP_LIST: i16 = 4;
+const KEY_VALUES: i16 = 5;
 
-/// Refuses a footer that the `parquet` crate should not read.
-pub(super) fn check(body: &[u8], limits: &ScoringLimits) -> Result<(), ScoringError> {
+/// Refuses a footer that the `parquet` crate should not read. Returns about how many bytes the others take in memory.
+pub(super) fn check(body: &[u8], limits: &ScoringLimits) -> Result<usize, ScoringError> {
     let (rest, [a, b, c, d, mark @ ..]) = body.split_last_chunk::<8>().ok_or_else(|| wrong(&"it has no footer"))?;
     if mark != b"PAR1" {
         return Err(wrong(&"it does not end with a footer"));
@@ -112,52 +131,93 @@ pub(super) fn check(body: &[u8], limits: &ScoringLimits) -> Result<(), ScoringEr
     }
     let start = rest.len().checked_sub(length).ok_or_else(damaged)?;
     let mut walk = Walk::new(rest.get(start..).unwrap_or_default());
+    let mut memory = Memory(length);
     walk.fields(FILE_METADATA, |walk, id, wire| match id {
-        SCHEMA => schema(walk, limits),
-        ROW_GROUP_LIST => row_groups(walk),
+        SCHEMA => schema(walk, limits, &mut memory),
+        ROW_GROUP_LIST => row_groups(walk, &mut memory),
+        KEY_VALUES => {
+            let count = walk.list(KEY_VALUE)?;
+            memory.add(count, size_of::<KeyValue>() + 2 * TEXT);
+            (0..count).try_for_each(|_| walk.pass(KEY_VALUE))
+        }
         _ => walk.pass(wire),
-    })
+    })?;
+    memory.add(walk.elements(), OTHER);
+    let most = limits.parquet_bytes / SHARE;
+    if memory.0 > most {
+        let problem =
+            format!("its footer takes more than {most} bytes in memory: write it with fewer columns or row groups");
+        return Err(wrong(&problem));
+    }
+    Ok(memory.0)
 }
 
-fn row_groups(walk: &mut Walk<'_>) -> Result<(), ScoringError> {
-    let count = walk.list(ROW_GROUP)?;
+/// About how many bytes a footer becomes.
+struct Memory(usize);
+
+impl Memory {
+    fn add(&mut self, count: usize, size: usize) {
+        self.0 = self.0.saturating_add(count.saturating_mul(size));
+    }
+}
+
+fn row_groups(walk: &mut Walk<'_>, memory: &mut Memory) -> Result<(), ScoringError> {
+    let count = walk.list(Struct(ROW_GROUP))?;
     if count > ROW_GROUPS {
         return Err(wrong(&format!("it has {count} row groups, the limit is {ROW_GROUPS}")));
     }
-    (0..count).try_for_each(|_| walk.pass(ROW_GROUP))
+    memory.add(count, size_of::<RowGroupMetaData>());
+    (0..count).try_for_each(|_| {
+        walk.fields(ROW_GROUP, |walk, id, wire| {
+            if id != COLUMNS {
+                return walk.pass(wire);
+            }
+            let count = walk.list(COLUMN_CHUNK)?;
+            memory.add(count, CHUNK);
+            (0..count).try_for_each(|_| walk.pass(COLUMN_CHUNK))
+        })
+    })
 }
 
 /// The schema is a tree, written down depth first as a flat list in which each group says how many children follow.
-fn schema(walk: &mut Walk<'_>, limits: &ScoringLimits) -> Result<(), ScoringError> {
+fn schema(walk: &mut Walk<'_>, limits: &ScoringLimits, memory: &mut Memory) -> Result<(), ScoringError> {
     let count = walk.list(Struct(SCHEMA_ELEMENT))?;
     // A column is one value or lists of it.
     within(0, count.saturating_sub(1).div_ceil(DEPTH), limits)?;
-    // How many children are still to come of each group that is open.
-    let mut open: Vec<usize> = Vec::new();
+    // How many children are still to come of each group that is open, and what the names take in a column's path.
+    let mut open: Vec<(usize, usize)> = Vec::new();
     for place in 0..count {
-        let children = children(walk)?;
-        match open.last_mut() {
-            Some(left) => *left -= 1,
-            None if place == 0 => within(0, children, limits)?,
+        let (children, name) = children(walk)?;
+        let path = match open.last_mut() {
+            Some((left, path)) => {
+                *left -= 1;
+                path.saturating_add(TEXT + name)
+            }
+            None if place == 0 => {
+                within(0, children, limits)?;
+                0
+            }
             None => return Err(damaged()),
-        }
+        };
+        // Its name as a type's, as a field's and in its path.
+        memory.add(1, (ELEMENT + 2 * (TEXT + name)).saturating_add(path));
         if children > count - place - 1 {
             return Err(damaged());
         }
         if children > 0 && open.len() == DEPTH {
             return Err(wrong(&format!("its columns are nested more than {DEPTH} deep")));
         }
-        open.push(children);
-        while open.last() == Some(&0) {
+        open.push((children, path));
+        while open.last().is_some_and(|(left, _)| *left == 0) {
             open.pop();
         }
     }
     if open.is_empty() { Ok(()) } else { Err(damaged()) }
 }
 
-/// How many children the next element of the schema has.
-fn children(walk: &mut Walk<'_>) -> Result<usize, ScoringError> {
-    let mut children = 0;
+/// How many children the next element of the schema has, and about how many bytes its name.
+fn children(walk: &mut Walk<'_>) -> Result<(usize, usize), ScoringError> {
+    let (mut children, before) = (0, walk.left());
     walk.fields(SCHEMA_ELEMENT, |walk, id, wire| {
         if id != NUM_CHILDREN {
             return walk.pass(wire);
@@ -165,16 +225,19 @@ fn children(walk: &mut Walk<'_>) -> Result<usize, ScoringError> {
         children = walk.count()?;
         Ok(())
     })?;
-    Ok(children)
+    // The rest of it is some bytes.
+    Ok((children, before - walk.left()))
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use parquet::file::metadata::ParquetMetaDataReader;
+
     use super::*;
 
-    /// A number below 2^31 as a varint in zigzag.
-    fn number(value: u32) -> Vec<u8> {
-        let (mut rest, mut bytes) = (u64::from(value) * 2, Vec::new());
+    fn varint(mut rest: u64) -> Vec<u8> {
+        let mut bytes = Vec::new();
         while rest > 0x7f {
             bytes.push(rest as u8 | 0x80);
             rest >>= 7;
@@ -183,35 +246,41 @@ mod tests {
         bytes
     }
 
-    /// A required element named `x`; without children it is an INT32.
-    fn element(children: u32) -> Vec<u8> {
+    /// A number below 2^31 in zigzag.
+    fn number(value: u32) -> Vec<u8> {
+        varint(u64::from(value) * 2)
+    }
+
+    /// A required element; without children it is an INT32.
+    fn element(children: u32, name: &str) -> Vec<u8> {
+        let name = [varint(name.len() as u64), name.as_bytes().to_vec()].concat();
         match children {
-            0 => vec![0x15, 2, 0x25, 0, 0x18, 1, b'x', 0],
-            _ => [vec![0x35, 0, 0x18, 1, b'x', 0x15], number(children), vec![0]].concat(),
+            0 => [vec![0x15, 2, 0x25, 0, 0x18], name, vec![0]].concat(),
+            _ => [vec![0x35, 0, 0x18], name, vec![0x15], number(children), vec![0]].concat(),
         }
     }
 
     /// A list's head: of structs, with so many.
     fn structs(count: u32) -> Vec<u8> {
-        let (mut rest, mut bytes) = (count, vec![0xfc]);
-        while rest > 0x7f {
-            bytes.push(rest as u8 | 0x80);
-            rest >>= 7;
-        }
-        bytes.push(rest as u8);
-        bytes
+        [vec![0xfc], varint(u64::from(count))].concat()
     }
 
     fn file(elements: &[u32], row_groups: u32) -> Vec<u8> {
-        let schema: Vec<u8> = elements.iter().flat_map(|children| element(*children)).collect();
+        let elements: Vec<(u32, &str)> = elements.iter().map(|children| (*children, "x")).collect();
+        file_of(&elements, &structs(row_groups))
+    }
+
+    /// A file without data; `row_groups` is their list.
+    fn file_of(elements: &[(u32, &str)], row_groups: &[u8]) -> Vec<u8> {
+        let schema: Vec<u8> = elements.iter().flat_map(|(children, name)| element(*children, name)).collect();
         let head = [vec![0x15, 2, 0x19], structs(elements.len() as u32), schema].concat();
-        let footer = [head, vec![0x16, 0, 0x19], structs(row_groups), vec![0]].concat();
+        let footer = [head.as_slice(), [0x16, 0, 0x19].as_slice(), row_groups, &[0]].concat();
         let length = (footer.len() as u32).to_le_bytes();
         [b"PAR1".as_slice(), &footer, &length, b"PAR1"].concat()
     }
 
     fn checked(body: &[u8]) -> Result<(), String> {
-        check(body, &ScoringLimits::default()).map_err(|error| error.to_string())
+        check(body, &ScoringLimits::default()).map(|_| ()).map_err(|error| error.to_string())
     }
 
     /// The refusal by the form as a whole, which reads the file with the crate where the footer passes.
@@ -243,6 +312,47 @@ mod tests {
         assert_eq!(refused(file(&[1, 0, 0], 0)), damaged);
         assert_eq!(refused(file(&[1, 0], i32::MAX as u32)), damaged);
         assert_eq!(refused(file(&[20_000], 0)), "the table has more than 16384 columns");
+    }
+
+    /// So many row groups of so many columns, of which each is all that the crate asks for.
+    fn row_groups(groups: u32, columns: u32) -> Vec<u8> {
+        let numbers = [0x16, 0, 0x16, 0, 0x16, 0, 0x26, 0, 0];
+        let chunk = [[0x26, 0, 0x1c, 0x15, 0, 0x19, 0x05, 0x25, 0].as_slice(), &numbers, &[0]].concat();
+        let group = [vec![0x19], structs(columns), chunk.repeat(columns as usize), vec![0x16, 0, 0x16, 0, 0]].concat();
+        [structs(groups), group.repeat(groups as usize)].concat()
+    }
+
+    fn taken(body: &[u8], parquet_bytes: usize) -> Result<usize, String> {
+        let limits = ScoringLimits { parquet_bytes, ..ScoringLimits::default() };
+        check(body, &limits).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_row_groups_become_is_bounded() {
+        let flat = [vec![(100, "x")], vec![(0, "x"); 100]].concat();
+        let refusal = "cannot read the request as Parquet: its footer takes more than 524288 bytes in memory: \
+                       write it with fewer columns or row groups";
+        let few = file_of(&flat, &row_groups(2, 100));
+        // The crate takes it for what it says.
+        let read = ParquetMetaDataReader::new().parse_and_finish(&Bytes::from(few.clone())).unwrap();
+        assert_eq!((read.num_row_groups(), read.row_group(1).num_columns()), (2, 100));
+        assert!(taken(&few, 1 << 20).unwrap() >= read.memory_size());
+        let many = file_of(&flat, &row_groups(10, 100));
+        assert!(many.len() < 30_000);
+        assert_eq!(taken(&many, 1 << 20).unwrap_err(), refusal);
+        assert!(taken(&many, 4 << 20).unwrap() > 10 * 100 * size_of::<ColumnChunkMetaData>());
+    }
+
+    #[test]
+    fn a_groups_name_is_counted_for_each_of_its_columns() {
+        let name = "x".repeat(10_000);
+        for (name, fits) in [("x", true), (name.as_str(), false)] {
+            let nested = [vec![(1, "root"), (1000, name)], vec![(0, "x"); 1000]].concat();
+            assert_eq!(taken(&file_of(&nested, &structs(0)), 8 << 20).is_ok(), fits);
+        }
+        // The root's is in no path.
+        let flat = [vec![(1000, name.as_str())], vec![(0, "x"); 1000]].concat();
+        assert!(taken(&file_of(&flat, &structs(0)), 8 << 20).is_ok());
     }
 
     #[test]

@@ -59,6 +59,22 @@ fn sizes_are_those_of_the_pages_and_not_those_of_the_footer() {
     assert_eq!((read.rows, read.columns.len()), (1, 1));
 }
 
+/// More columns than pandas is asked for, in more row groups than it writes of them.
+#[test]
+fn the_footer_of_a_wide_table_takes_some_megabytes() {
+    let column: ArrayRef = Arc::new(Int32Array::from_iter_values(0..10));
+    let columns = (0..1000).map(|place| (format!("column {place}"), Arc::clone(&column)));
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let body = written(&batch, |properties| properties.set_max_row_group_row_count(Some(1)));
+    let metadata = ParquetMetaDataReader::new().parse_and_finish(&body).unwrap();
+    assert_eq!(metadata.num_row_groups(), 10);
+    // Of 128 MiB that there are for it.
+    let taken = footer::check(&body, &ScoringLimits::default()).unwrap();
+    assert!((metadata.memory_size()..16 << 20).contains(&taken), "{taken} bytes");
+    let table = read(body, &ScoringLimits::default()).unwrap();
+    assert_eq!((table.rows, table.columns.len()), (10, 1000));
+}
+
 #[test]
 fn a_column_is_where_no_other_is() {
     let batch = RecordBatch::try_from_iter([

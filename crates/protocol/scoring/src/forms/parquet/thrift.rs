@@ -52,16 +52,23 @@ pub(super) fn damaged() -> ScoringError {
 #[derive(Debug)]
 pub(super) struct Walk<'a> {
     rest: &'a [u8],
+    /// Elements of lists that were walked over whole.
+    elements: usize,
 }
 
 impl<'a> Walk<'a> {
     pub(super) fn new(rest: &'a [u8]) -> Self {
-        Self { rest }
+        Self { rest, elements: 0 }
     }
 
     /// Bytes that are left.
     pub(super) fn left(&self) -> usize {
         self.rest.len()
+    }
+
+    /// Elements of the lists that [`pass`](Self::pass) has walked over.
+    pub(super) fn elements(&self) -> usize {
+        self.elements
     }
 
     /// Walks over so many bytes.
@@ -159,7 +166,11 @@ impl<'a> Walk<'a> {
             Wire::I16 | Wire::I32 | Wire::I64 => self.unsigned().map(|_| ()),
             Wire::Double => self.over(8),
             Wire::Binary => self.binary(),
-            Wire::List(of) => (0..self.list(*of)?).try_for_each(|_| self.pass(*of)),
+            Wire::List(of) => {
+                let count = self.list(*of)?;
+                self.elements = self.elements.saturating_add(count);
+                (0..count).try_for_each(|_| self.pass(*of))
+            }
             Wire::Struct(fields) => self.fields(fields, |walk, _, wire| walk.pass(wire)),
         }
     }
