@@ -17,6 +17,11 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::arguments::{Arguments, Command};
 
+/// What long-lived servers need: freed memory goes back to the system, whichever thread it was of. docs/adr/021-allocator.md.
+#[cfg(not(target_env = "msvc"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Most threads of a server that answer requests.
 const SERVER_THREADS: usize = 4;
 /// Most threads of a server that wait for the disk.
