@@ -207,15 +207,13 @@ impl ProtocolError {
 
     /// The status over gRPC.
     pub fn grpc_code(&self) -> Code {
-        match (self, self.fault()) {
-            // What tonic says of a message that becomes too large, too: it would be read if it came as it is.
-            (Self::NoRoom { .. }, _) => Code::ResourceExhausted,
-            (_, Fault::Request | Fault::TooLarge) => Code::InvalidArgument,
-            (_, Fault::NotFound) => Code::NotFound,
+        match self.fault() {
+            Fault::Request | Fault::TooLarge => Code::InvalidArgument,
+            Fault::NotFound => Code::NotFound,
             // Not RESOURCE_EXHAUSTED: Triton's clients, and gRPC's own retries, come again on UNAVAILABLE.
-            (_, Fault::Overloaded | Fault::Unavailable) => Code::Unavailable,
-            (_, Fault::Late) => Code::DeadlineExceeded,
-            (_, Fault::Server) => Code::Internal,
+            Fault::Overloaded | Fault::Unavailable => Code::Unavailable,
+            Fault::Late => Code::DeadlineExceeded,
+            Fault::Server => Code::Internal,
         }
     }
 }
@@ -327,6 +325,6 @@ mod tests {
         let large = ProtocolError::TooLarge { limit: 1 };
         assert_eq!((large.status(), large.grpc_code()), (StatusCode::PAYLOAD_TOO_LARGE, Code::InvalidArgument));
         let packed = ProtocolError::NoRoom { bytes: 1 };
-        assert_eq!((packed.status(), packed.grpc_code()), (StatusCode::SERVICE_UNAVAILABLE, Code::ResourceExhausted));
+        assert_eq!((packed.status(), packed.grpc_code()), (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable));
     }
 }

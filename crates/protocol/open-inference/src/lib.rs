@@ -11,9 +11,9 @@
 //! - Every error over HTTP is `{"error": "…"}`: 400 for a wrong request, 404 for what is not here, 408 for a body
 //!   that does not come, 413 for what is too large, 415 for an encoding that we do not read, 429 for a model whose
 //!   queue is full and 503 for a server that is busy or not ready, both with `Retry-After`. 500 means that we failed.
-//!   Over gRPC: INVALID_ARGUMENT, NOT_FOUND, UNAVAILABLE (with `grpc-retry-pushback-ms`), INTERNAL, RESOURCE_EXHAUSTED
-//!   for a message that there is no room to decompress, and tonic's own OUT_OF_RANGE for one over the limit. In a
-//!   stream, the text stands in the answer's place.
+//!   Over gRPC: INVALID_ARGUMENT, NOT_FOUND, UNAVAILABLE (with `grpc-retry-pushback-ms`), INTERNAL, and for
+//!   a message over the limit tonic's own OUT_OF_RANGE or, where it is over it once decompressed, RESOURCE_EXHAUSTED.
+//!   In a stream, the text stands in the answer's place.
 //! - A server or model that is not ready answers 503, as KServe does.
 //! - `null`, `"NaN"`, `"Infinity"` and `"-Infinity"` are elements of FP16, FP32 and FP64 tensors in JSON, and so
 //!   they are written ([`ropewalk_serving::json`]). `null` is a missing value.

@@ -10,7 +10,7 @@ pub struct ProtocolLimits {
     /// HTTP inference requests that are read, answered or written at the same time; past that, 503.
     pub requests: usize,
     /// Bytes that the bodies of HTTP requests and the messages of gRPC take together once they are decompressed; past
-    /// that, 503 and RESOURCE_EXHAUSTED. Those that come as they are are counted by who listens.
+    /// that, 503 and UNAVAILABLE. Those that come as they are are counted by who listens.
     pub memory_bytes: usize,
 }
 

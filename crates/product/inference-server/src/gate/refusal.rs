@@ -68,12 +68,14 @@ impl Refusal {
 
     fn code(&self) -> (StatusCode, Code) {
         match self {
-            Self::Starting | Self::Stopping | Self::Requests | Self::Memory | Self::Connections => {
-                (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable)
-            }
+            Self::Starting
+            | Self::Stopping
+            | Self::Requests
+            | Self::Memory
+            | Self::Decompressed(_)
+            | Self::Connections => (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable),
             Self::Host(_) | Self::Origin(_) | Self::Forbidden(_) => (StatusCode::FORBIDDEN, Code::PermissionDenied),
             Self::Unknown | Self::Wrong(_) => (StatusCode::UNAUTHORIZED, Code::Unauthenticated),
-            Self::Decompressed(bytes) => no_room(*bytes),
             Self::Rate(_) => (StatusCode::TOO_MANY_REQUESTS, Code::ResourceExhausted),
             Self::TooLong(_) => (StatusCode::PAYLOAD_TOO_LARGE, Code::OutOfRange),
             Self::Late => (StatusCode::REQUEST_TIMEOUT, Code::DeadlineExceeded),
@@ -134,12 +136,6 @@ impl Refusal {
         }
         response
     }
-}
-
-/// As the protocol itself has it.
-fn no_room(bytes: usize) -> (StatusCode, Code) {
-    let refused = ProtocolError::NoRoom { bytes };
-    (refused.status(), refused.grpc_code())
 }
 
 /// What is answered where there are more connections than may be: that the server lives, and nothing else.
