@@ -9,6 +9,9 @@ use ropewalk_scoring::ScoringLimits;
 
 use crate::{AccessLogOptions, ApiKeys, Environment, InferenceServerError, JwtVerifier, Rate};
 
+/// Bytes that tables may take for each byte that bodies may.
+const TABLES: usize = 8;
+
 /// Where to listen, whom to let in, and what is written down.
 #[derive(Clone, Debug)]
 pub struct ServerOptions {
@@ -89,6 +92,7 @@ impl ServerOptions {
             body_bytes: self.limits.body_bytes,
             body_time: Duration::from_secs(self.limits.body_seconds),
             requests: self.limits.requests,
+            table_bytes: self.limits.memory_bytes.saturating_mul(TABLES),
             ..ScoringLimits::default()
         }
     }
@@ -127,8 +131,10 @@ mod tests {
     fn the_protocol_has_the_limits_that_are_set() {
         let mut serve = Serve::default();
         (serve.limits.body_bytes, serve.limits.memory_bytes, serve.limits.requests) = (1, 2, 3);
-        let limits = ServerOptions::of(&serve, &Environment::new()).expect("options").protocol_limits();
+        let options = ServerOptions::of(&serve, &Environment::new()).expect("options");
+        let (limits, scoring) = (options.protocol_limits(), options.scoring_limits());
         assert_eq!((limits.message_bytes, limits.memory_bytes, limits.requests), (1, 2, 3));
+        assert_eq!((scoring.body_bytes, scoring.table_bytes, scoring.requests), (1, 16, 3));
     }
 
     #[test]

@@ -156,6 +156,12 @@ pub enum ScoringError {
         /// Requests that are taken at once.
         requests: usize,
     },
+    /// As much memory is taken by tables that are being scored as may be.
+    #[error("tables that are being scored take up the {bytes} bytes that there are for them, no more are taken")]
+    NoRoom {
+        /// Bytes that they may take at once.
+        bytes: usize,
+    },
     /// The path does not take this method.
     #[error("{method} is not allowed here")]
     Method {
@@ -184,7 +190,9 @@ impl ScoringError {
             Self::TooManyCells { .. } | Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "BAD_REQUEST"),
             Self::Slow(_) => (StatusCode::REQUEST_TIMEOUT, "BAD_REQUEST"),
             Self::Method { .. } => (StatusCode::METHOD_NOT_ALLOWED, "BAD_REQUEST"),
-            Self::NoModel | Self::Busy { .. } => (StatusCode::SERVICE_UNAVAILABLE, "TEMPORARILY_UNAVAILABLE"),
+            Self::NoModel | Self::Busy { .. } | Self::NoRoom { .. } => {
+                (StatusCode::SERVICE_UNAVAILABLE, "TEMPORARILY_UNAVAILABLE")
+            }
             Self::Failed => (StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR"),
             Self::Serving(problem) => {
                 let fault = problem.fault();
@@ -199,7 +207,7 @@ impl ScoringError {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Serving(problem) => problem.retry_after(),
-            Self::NoModel | Self::Busy { .. } => Some(RETRY),
+            Self::NoModel | Self::Busy { .. } | Self::NoRoom { .. } => Some(RETRY),
             _ => None,
         }
     }
@@ -250,6 +258,7 @@ impl Diagnose for ScoringError {
             Self::TooLarge { .. } => "scoring.too_large",
             Self::Slow(_) => "scoring.slow",
             Self::Busy { .. } => "scoring.busy",
+            Self::NoRoom { .. } => "scoring.no_room",
             Self::Method { .. } => "scoring.method",
             Self::Failed => "scoring.failed",
             Self::Serving(problem) => problem.code(),
@@ -273,6 +282,7 @@ impl Diagnose for ScoringError {
             Self::TooManyCells { .. } | Self::TooLarge { .. } => "send the rows in several requests",
             Self::NoChoice { .. } => "or post to /models/{model}/invocations",
             Self::NoModel | Self::Busy { .. } => "try again after a moment",
+            Self::NoRoom { .. } => "try again after a moment, or send the rows in several requests",
             Self::NoInputs { .. } | Self::NotRows { .. } => "ask this model over /v2/models/{model}/infer",
             Self::Slow(_) => "send the body without a pause, or in several requests",
             Self::Failed => "this is a defect: report it with the request",

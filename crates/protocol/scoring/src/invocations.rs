@@ -11,7 +11,7 @@ use ropewalk_inference::EngineName;
 use crate::answer::Answer;
 use crate::columns::tensors;
 use crate::forms::{Asked, Asking, Kind};
-use crate::service::{Named, Place, Scoring, answered};
+use crate::service::{Growth, Named, Place, Scoring, answered};
 use crate::table::listed;
 use crate::{MLFLOW_VERSION, ScoringError, off_reactor};
 
@@ -54,10 +54,9 @@ async fn answer(scoring: &Scoring, place: Place<'_>, request: Request) -> Result
     let _entered = scoring.enter()?;
     let request = request.into_parts();
     let kind = Kind::of(&request.0.headers)?;
-    // A Parquet file may grow by a thousand times, so its length says little about the work.
-    let work = if kind == Kind::Parquet { usize::MAX } else { 0 };
+    let grows = if kind == Kind::Parquet { Growth::Any } else { Growth::Text };
     let (answer, read, told) = scoring
-        .score(place, request, work, move |body, target, limits| {
+        .score(place, request, grows, move |body, target, limits| {
             let Asking { table, asked, has_params } = kind.read(body, limits)?;
             let inputs = tensors(&table, target.model().as_str(), target.signature())?;
             Ok((inputs, Read { asked, rows: table.rows, has_params }))
@@ -66,10 +65,10 @@ async fn answer(scoring: &Scoring, place: Place<'_>, request: Request) -> Result
     let started = Instant::now();
     // MLflow has maps by class, too, where the graph makes such (ZipMap).
     let whole = Answer::new(&scoring.host, answer, true);
-    let (asked, rows) = (read.asked, read.rows);
+    let (asked, rows, engine) = (read.asked, read.rows, told.engine);
     let (whole, text) = off_reactor(whole.size(), move || {
         let mut text = String::from("{\"predictions\":");
-        match (asked, whole.only().filter(|_| told.engine == EngineName::Python)) {
+        match (asked, whole.only().filter(|_| engine == EngineName::Python)) {
             (_, Some(only)) => only.push_column(&mut text),
             (Asked::Frame, None) => whole.push_rows(rows, &mut text)?,
             (Asked::Tensors, None) => whole.push_columns(&mut text),

@@ -36,6 +36,7 @@ pub mod fuzzing;
 mod invocations;
 mod json;
 mod limits;
+mod memory;
 mod openapi;
 mod predict;
 mod records;

@@ -15,6 +15,8 @@ pub struct ScoringLimits {
     pub cells: usize,
     /// Bytes of a Parquet file without its compression, as its pages say it. Its footer may become half as many.
     pub parquet_bytes: usize,
+    /// Bytes that all tables may take at once, by what their bodies may become; past that, 503.
+    pub table_bytes: usize,
     /// Requests that are read, answered or written at the same time; past that, 503.
     pub requests: usize,
 }
@@ -28,6 +30,7 @@ impl Default for ScoringLimits {
             columns: 1 << 14,
             cells: 16 << 20,
             parquet_bytes: 256 << 20,
+            table_bytes: 2 << 30,
             requests: 1024,
         }
     }

@@ -11,7 +11,7 @@ use crate::answer::Answer;
 use crate::cells::Reading;
 use crate::columns::tensors;
 use crate::json::JSON;
-use crate::service::{Named, Place, Scoring, answered};
+use crate::service::{Growth, Named, Place, Scoring, answered};
 use crate::table::Table;
 use crate::{ScoringError, off_reactor, records};
 
@@ -28,7 +28,7 @@ async fn answer(scoring: &Scoring, place: Place<'_>, request: Request) -> Result
     let request = request.into_parts();
     let foreign = foreign_type(&request.0);
     let by_label = by_label(&request.0)?;
-    let read = scoring.score(place, request, 0, |body, target, limits| {
+    let read = scoring.score(place, request, Growth::Text, |body, target, limits| {
         let (records, alone) = records::read(&body)?;
         records::check(&records, target.signature())?;
         let table = Table::of_records(records, Reading::Typed, limits)?;

@@ -15,6 +15,7 @@ use ropewalk_serving::{InferenceRequest, InferenceResponse, ModelHost, RequestCo
 use serde::Deserialize;
 use tokio::sync::Semaphore;
 
+use crate::memory::{Memory, Room};
 use crate::{ScoringError, ScoringLimits, body, docs, invocations, off_reactor, openapi, predict};
 
 /// Tells the name of the client that the product has authenticated, from the request's extensions.
@@ -30,6 +31,7 @@ pub struct Scoring {
     client: ClientOf,
     may_ask: MayAsk,
     places: Arc<Semaphore>,
+    memory: Memory,
 }
 
 /// [`Scoring::router`] of a host alone.
@@ -41,7 +43,7 @@ impl Scoring {
     /// Scoring for clients without names.
     pub fn new(host: Arc<ModelHost>, limits: ScoringLimits) -> Self {
         let places = Arc::new(Semaphore::new(limits.requests.clamp(1, Semaphore::MAX_PERMITS)));
-        Self { host, limits, client: |_| None, may_ask: |_, _| true, places }
+        Self { host, limits, client: |_| None, may_ask: |_, _| true, places, memory: Memory::new(&limits) }
     }
 
     /// Logs answers under the name that this finds.
@@ -78,12 +80,13 @@ impl Scoring {
             .with_state(self.clone())
     }
 
-    /// Reads a body for the version that it goes to, and asks that version; the middle is the host's.
+    /// Reads a body for the version that it goes to, and asks that version; the middle is the host's. How much a body
+    /// `grows` is known of texts.
     pub(crate) async fn score<Form, Read>(
         &self,
         place: Place<'_>,
         request: (Parts, Body),
-        work: usize,
+        grows: Growth,
         read: Read,
     ) -> Result<(InferenceResponse, Form, Told), ScoringError>
     where
@@ -94,16 +97,24 @@ impl Scoring {
         // What is not here is refused before its body is waited for, during which no version is held.
         self.host.signature(place.model, place.version)?;
         let body = body::read(&parts.headers, body, &self.limits).await?;
-        let (started, length, limits) = (Instant::now(), body.len().max(work), self.limits);
+        let (started, limits) = (Instant::now(), self.limits);
+        let (length, room) = match grows {
+            Growth::Text => (body.len(), self.memory.of_text(body.len())?),
+            Growth::Any => (usize::MAX, self.memory.of_any(&limits)?),
+        };
         let context = self.context(&parts);
         let entered = self.host.enter(place.model, place.version, None, &context)?;
         let target = entered.target().clone();
-        let read = off_reactor(length, move || read(body, &target, &limits)).await;
-        let (inputs, form) = read.inspect_err(|_| self.host.count_unread(&entered))?;
+        let read = off_reactor(length, move || {
+            let (inputs, form) = read(body, &target, &limits)?;
+            // Given back from here, so that it is held also where the client has gone away meanwhile.
+            Ok((inputs, form, room))
+        });
+        let (inputs, form, room) = read.await.inspect_err(|_| self.host.count_unread(&entered))?;
         let (reading, engine) = (started.elapsed(), entered.target().engine());
         let request = InferenceRequest { inputs, context, ..InferenceRequest::default() };
         let answer = self.host.infer_entered(entered, request).await?;
-        Ok((answer, form, Told { engine, reading }))
+        Ok((answer, form, Told { engine, reading, _room: room }))
     }
 
     /// Room for one more request, or the refusal.
@@ -144,12 +155,22 @@ impl Named {
     }
 }
 
-/// What is known of an answer beside it.
-#[derive(Clone, Copy, Debug)]
+/// How much a body becomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Growth {
+    /// Its length says it.
+    Text,
+    /// It may grow by a thousand times, so its length says little about the work or the memory.
+    Any,
+}
+
+/// What is known of an answer beside it, and the room of its request, which it has until it is written.
+#[derive(Debug)]
 pub(crate) struct Told {
     pub(crate) engine: ropewalk_inference::EngineName,
     /// How long it took to read the request.
     pub(crate) reading: std::time::Duration,
+    _room: Room,
 }
 
 async fn other_method(request: Request) -> Response {

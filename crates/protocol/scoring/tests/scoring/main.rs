@@ -3,6 +3,7 @@
 
 mod described;
 mod invocations;
+mod memory;
 mod predict;
 mod routed;
 mod world;
