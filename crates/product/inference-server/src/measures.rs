@@ -85,7 +85,7 @@ mod tests {
         }
         measures.answered(Wire::Grpc, "/inference.GRPCInferenceService/ModelInfer", 3, Duration::from_micros(5));
         measures.refused(&Refusal::Rate(Duration::ZERO));
-        let log = SinkCounts { logged: 7, logging: 1, lost: 2 };
+        let log = SinkCounts { logged: 7, logging: 1, lost: 2, failing: true };
         let text = measures.text(&HostStatistics { log, ..HostStatistics::default() });
         for expected in [
             "http_server_requests_total{http_route=\"/v2/models/{model}/infer\",http_response_status_code=\"200\"} 2\n",
@@ -96,6 +96,7 @@ mod tests {
             "ropewalk_requests_refused_total{reason=\"rate\"} 1\n",
             "ropewalk_predictions_logged_total 7\n",
             "ropewalk_predictions_lost_total 2\n",
+            "ropewalk_predictions_failing 1\n",
         ] {
             assert!(text.contains(expected), "{expected} is not in\n{text}");
         }

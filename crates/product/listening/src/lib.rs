@@ -1,4 +1,5 @@
-//! What every listener of the product does alike: connections that are bounded in number and time, TLS, secrets.
+//! What every listener of the product does alike: connections that are bounded in number and time, TLS, secrets, and what it tells
+//! its operator.
 //!
 //! It knows no path and no protocol above HTTP, and asks for no credentials: who is let in is said by the router that it is
 //! given. What is beyond the bound of connections is answered by a router of its own, and never queued.
@@ -7,6 +8,7 @@ mod connection;
 mod error;
 mod secret;
 mod stalling;
+mod telling;
 mod tls;
 mod unread;
 
@@ -14,4 +16,5 @@ pub use connection::{Acceptor, ConnectionCounts, ConnectionTimes, Peer, Present,
 pub use error::ListeningError;
 pub use secret::{Secret, private_text};
 pub use stalling::{Incoming, Rest};
+pub use telling::{RUST_LOG, tell};
 pub use tls::{TlsFiles, acceptor};

@@ -14,6 +14,7 @@ use ropewalk_inference_server::{
     Ended, InferenceServerError, ServeArguments, Signals, Started, SystemAmbient, begin, engines, serve_file,
     until_signalled,
 };
+use ropewalk_listening::{RUST_LOG, tell};
 use ropewalk_serving::NoPredictionLog;
 use tokio::runtime::Builder;
 
@@ -62,6 +63,7 @@ async fn run(arguments: &ServeArguments) -> Result<Ended, InferenceServerError> 
     let environment: BTreeMap<String, String> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
+    tell(environment.get(RUST_LOG).map(String::as_str))?;
     let configured = arguments.config.as_deref().map(serve_file).transpose()?.unwrap_or_default();
     let serve = arguments.over(configured);
     check(&serve)?;

@@ -37,6 +37,12 @@ pub enum LogState {
     },
 }
 
+impl LogState {
+    fn is_failing(&self) -> bool {
+        matches!(self, Self::Broken { .. } | Self::Lost { .. })
+    }
+}
+
 /// What the log has done so far.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogReport {
@@ -227,7 +233,8 @@ impl PredictionSink for PredictionLog {
         let counts = &self.shared.counts;
         let logged = counts.logged.load(Ordering::Acquire);
         let logging = counts.taken.load(Ordering::Acquire).saturating_sub(logged);
-        SinkCounts { logged, logging, lost: counts.lost.load(Ordering::Relaxed) }
+        let failing = self.shared.progress.borrow().state.is_failing() || self.shared.finished.problem().is_some();
+        SinkCounts { logged, logging, lost: counts.lost.load(Ordering::Relaxed), failing }
     }
 
     fn flush(&self) -> BoxFuture<'_, Result<(), ServingError>> {

@@ -62,6 +62,8 @@ pub struct SinkCounts {
     pub logging: u64,
     /// Records given up because there was no room for them.
     pub lost: u64,
+    /// Whether records cannot be written, or what was written not be put in order, at this moment.
+    pub failing: bool,
 }
 
 /// Takes a record of every answered request.

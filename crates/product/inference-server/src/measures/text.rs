@@ -49,6 +49,8 @@ impl Measures {
         page.single("ropewalk_predictions_logged_total", "counter", "Predictions that are kept.", log.logged);
         page.single("ropewalk_predictions_logging", "gauge", "Predictions on their way there.", log.logging);
         page.single("ropewalk_predictions_lost_total", "counter", "Predictions given up for lack of room.", log.lost);
+        let failing = "1 while predictions cannot be written, or what was written not be put in order.";
+        page.single("ropewalk_predictions_failing", "gauge", failing, u8::from(log.failing));
         self.endpoints_write(&mut page);
         self.counts_write(&mut page);
         let process = Process::now();

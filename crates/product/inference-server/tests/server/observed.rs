@@ -52,6 +52,7 @@ async fn requests_are_measured_and_written_down() {
         "http_server_requests_total{http_route=\"/v2/models/{model}\",http_response_status_code=\"404\"} 1\n",
         "rpc_server_requests_total{rpc_method=\"inference.GRPCInferenceService/ServerMetadata\",rpc_grpc_status_code=\"0\"} 1\n",
         "ropewalk_predictions_lost_total 0\n",
+        "ropewalk_predictions_failing 0\n",
         "process_resident_memory_bytes",
     ] {
         assert!(text.contains(expected), "{expected} is not in\n{text}");

@@ -2,6 +2,7 @@ use std::process::ExitCode;
 
 use ropewalk_config::Serve as Configured;
 use ropewalk_inference_server::{Ended, serve_file};
+use ropewalk_listening::RUST_LOG;
 use ropewalk_server::{ModelServer, ServerError, serve_files};
 use serde_json::json;
 
@@ -13,6 +14,7 @@ use crate::{commands, output, terminal};
 pub(super) async fn run(shared: &Shared, arguments: Serve) -> Ending {
     let Serve { kept, flags } = arguments;
     let environment = commands::environment();
+    ropewalk_listening::tell(environment.get(RUST_LOG).map(String::as_str))?;
     let file = flags.config.as_deref().map(serve_file).transpose()?;
     if kept.data.is_none() && flags.needs_no_project() {
         let serve = checked(flags.over(file.clone().unwrap_or_default()))?;

@@ -1,5 +1,6 @@
 use std::process::ExitCode;
 
+use ropewalk_listening::RUST_LOG;
 use ropewalk_server::{ApiOptions, ApiServer, CredentialSources, Credentials, ServerError, ServerLimits, TlsFiles};
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -12,7 +13,9 @@ use crate::{commands, output, terminal};
 const TOKEN: &str = "ROPEWALK_SERVER_TOKEN";
 
 pub(super) async fn run(shared: &Shared, arguments: Server) -> Ending {
-    let token = commands::environment().remove(TOKEN).filter(|token| !token.is_empty());
+    let mut environment = commands::environment();
+    ropewalk_listening::tell(environment.get(RUST_LOG).map(String::as_str))?;
+    let token = environment.remove(TOKEN).filter(|token| !token.is_empty());
     let (token_file, users_file) = (arguments.token_file, arguments.users_file);
     let credentials = Credentials::read(&CredentialSources { token, token_file, users_file })?;
     let tls = arguments.tls_cert.zip(arguments.tls_key).map(|(certificate, key)| TlsFiles { certificate, key });

@@ -154,7 +154,12 @@ impl Writer {
                         self.lost = Some((before + frames.records, problem));
                         break false;
                     }
-                    self.progress.send_modify(|progress| progress.state = LogState::Broken { problem });
+                    self.progress.send_modify(|progress| {
+                        if progress.state == LogState::Working {
+                            tracing::warn!("predictions cannot be written, and wait in memory: {problem}");
+                        }
+                        progress.state = LogState::Broken { problem };
+                    });
                     if closing {
                         std::thread::sleep(self.settings.retry);
                     } else {
@@ -174,6 +179,9 @@ impl Writer {
         self.progress.send_modify(|progress| {
             progress.done += count;
             if written {
+                if progress.state != LogState::Working {
+                    tracing::warn!("predictions are written again");
+                }
                 progress.state = LogState::Working;
             }
         });

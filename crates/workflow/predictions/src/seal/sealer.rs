@@ -82,7 +82,12 @@ impl Finished {
 
     /// Tells of what went wrong beside the sealing of this process's journals.
     pub(crate) fn tell(&self, problem: Option<String>) {
-        self.lock().problem = problem;
+        told("what was logged cannot be put in order", &mut self.lock().problem, problem);
+    }
+
+    /// Tells of what keeps journals of this process from being sealed.
+    fn tell_unsealed(&self, problem: Option<String>) {
+        told("what is logged stays in its journals, which cannot be sealed", &mut self.lock().unsealed, problem);
     }
 
     /// The first journal that waits behind `last`: they come in the order of their names.
@@ -143,7 +148,7 @@ impl Sealer {
         if round || rest.is_some() {
             self.finished.tell(rest);
         }
-        self.finished.lock().unsealed = own;
+        self.finished.tell_unsealed(own);
         went
     }
 
@@ -221,6 +226,16 @@ impl Sealer {
         }
         Ok(())
     }
+}
+
+/// Puts what is wrong in the place of what was, and tells the operator where that is news.
+fn told(what: &str, before: &mut Option<String>, now: Option<String>) {
+    match (&before, &now) {
+        (_, Some(problem)) if before.as_ref() != Some(problem) => tracing::warn!("{what}: {problem}"),
+        (Some(_), None) => tracing::warn!("{what}: no longer so"),
+        _ => {}
+    }
+    *before = now;
 }
 
 fn before(now: Timestamp, keep: Duration) -> Timestamp {

@@ -1,6 +1,7 @@
 //! The disk of a project is full while its models are served.
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -49,9 +50,12 @@ impl Disk {
         self.run(&[&[env!("CARGO_BIN_EXE_ropewalk")], words].concat())
     }
 
-    fn serve(&self) -> Served {
+    /// What it tells goes to the file `said`, which is elsewhere.
+    fn serve(&self, said: &Path) -> Served {
         let binary = env!("CARGO_BIN_EXE_ropewalk");
-        Served::of(self.command(&[binary, "serve", "--port", "0", "--grpc-port", "0", "--output", "json"]))
+        let mut command = self.command(&[binary, "serve", "--port", "0", "--grpc-port", "0", "--output", "json"]);
+        command.env_remove("RUST_LOG").stderr(File::create(said).expect("a file"));
+        Served::of(command)
     }
 
     /// The ids of all predictions in the log; none is there twice.
@@ -99,13 +103,19 @@ impl Client {
 
     /// Logged, on their way, lost; by `/metrics`.
     fn counts(&mut self) -> [usize; 3] {
+        self.measured(["logged_total", "logging", "lost_total"])
+    }
+
+    fn is_failing(&mut self) -> bool {
+        self.measured(["failing"]) == [1]
+    }
+
+    fn measured<const N: usize>(&mut self, names: [&str; N]) -> [usize; N] {
         let answer = self.connection.ask("GET", "/metrics", "").expect("an answer");
-        ["ropewalk_predictions_logged_total", "ropewalk_predictions_logging", "ropewalk_predictions_lost_total"].map(
-            |name| {
-                let value = answer.body.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
-                value.unwrap_or_else(|| panic!("no {name} in {}", answer.body))
-            },
-        )
+        names.map(|name| {
+            let of = |line: &str| line.strip_prefix("ropewalk_predictions_")?.strip_prefix(name)?.trim().parse().ok();
+            answer.body.lines().find_map(of).unwrap_or_else(|| panic!("no {name} in {}", answer.body))
+        })
     }
 }
 
@@ -119,13 +129,17 @@ fn on_a_full_disk_requests_are_answered_and_what_is_lost_is_counted() {
         "printf '[project]\\nname = \"p\"\\n[serve]\\nmodels = [\"flights=m.onnx\"]\\n' > ropewalk.toml",
     ]);
     disk.run(&["cp", MODEL, "m.onnx"]);
-    let server = disk.serve();
+    let elsewhere = tempfile::tempdir().expect("folder");
+    let said = elsewhere.path().join("said");
+    let server = disk.serve(&said);
+    let said = || std::fs::read_to_string(&said).expect("what it said");
     let (mut large, mut small) = (Client::new(server.address(), ROWS), Client::new(server.address(), 1));
     for _ in 0..5 {
         large.ask();
         small.ask();
     }
     until("what had room is logged", || large.counts() == [10, 0, 0]);
+    assert_eq!((large.is_failing(), said().as_str()), (false, ""));
 
     disk.run(&["sh", "-c", "cat /dev/zero > filler 2> /dev/null; test -s filler"]);
     until("memory is full, too", || {
@@ -138,13 +152,16 @@ fn on_a_full_disk_requests_are_answered_and_what_is_lost_is_counted() {
         let ready = small.connection.ask("GET", "/v2/health/ready", "").expect("an answer");
         assert_eq!(ready.status, 200, "it can answer, and so it is ready");
     }
+    assert!(large.is_failing());
+    assert!(said().contains("predictions cannot be written, and wait in memory"), "{}", said());
     let full = large.counts();
     let [logged, waiting, lost] = full;
     assert_eq!(logged + waiting + lost, large.predictions.len() + small.predictions.len(), "{full:?}");
     assert!(waiting > 10 && lost >= 20, "{full:?}");
 
     disk.run(&["rm", "filler"]);
-    until("it goes on by itself", || large.counts() == [logged + waiting, 0, lost]);
+    until("it goes on by itself", || large.counts() == [logged + waiting, 0, lost] && !large.is_failing());
+    assert!(said().contains("predictions are written again"), "{}", said());
     large.ask();
     until("what comes then is logged", || large.counts() == [logged + waiting + 1, 0, lost]);
     let answered: BTreeSet<String> = large.predictions.union(&small.predictions).cloned().collect();
