@@ -6,8 +6,9 @@ use arrow::array::{
 use arrow::datatypes::Int32Type;
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, Encoding};
-use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaDataReader, ParquetMetaDataWriter};
+use parquet::file::metadata::{ColumnChunkMetaData, KeyValue, ParquetMetaDataReader, ParquetMetaDataWriter};
 use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder};
 
 use super::*;
@@ -57,6 +58,21 @@ fn sizes_are_those_of_the_pages_and_not_those_of_the_footer() {
     assert_eq!(refused(lying.clone(), &limits), "the table has more than 50000 bytes without compression");
     let read = read(lying, &ScoringLimits::default()).unwrap();
     assert_eq!((read.rows, read.columns.len()), (1, 1));
+}
+
+#[test]
+fn the_schema_of_arrow_is_not_read() {
+    let batch = RecordBatch::try_from_iter([("x", Arc::new(Int32Array::from(vec![7])) as ArrayRef)]).unwrap();
+    let said = KeyValue::new("ARROW:schema".to_owned(), "no flatbuffer in base64".to_owned());
+    let properties = WriterProperties::builder().set_key_value_metadata(Some(vec![said])).build();
+    let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
+    let mut body = Vec::new();
+    let mut writer = ArrowWriter::try_new_with_options(&mut body, batch.schema(), options).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    let body = Bytes::from(body);
+    assert!(ArrowReaderMetadata::load(&body, ArrowReaderOptions::new()).is_err(), "the crate would read it");
+    assert_eq!(read(body, &ScoringLimits::default()).unwrap().columns, [[Json::Int(7)]]);
 }
 
 /// More columns than pandas is asked for, in more row groups than it writes of them.
