@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ropewalk_inference::{Engines, InferenceError, Model, NamedTensor};
+use ropewalk_inference::{Engines, InferenceError, Model, ModelSource, NamedTensor};
 use ropewalk_open_inference::proto::infer_parameter::ParameterChoice;
 use ropewalk_open_inference::proto::model_infer_request::InferInputTensor;
 use ropewalk_open_inference::proto::{InferParameter, ModelInferRequest};
@@ -13,7 +13,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tonic::{Code, Request};
 
 use crate::grpc::connect;
-use crate::world::OneModel;
+use crate::world::Makes;
 
 /// Tells that an evaluation has begun, and ends it when the test says so or is over.
 #[derive(Debug)]
@@ -40,7 +40,8 @@ impl Model for Held {
 async fn impatient(begun: UnboundedSender<()>, go: Receiver<()>) -> Arc<ModelHost> {
     let x = vec![TensorSpec { name: "x".to_owned(), datatype: ElementType::Fp32, shape: vec![-1] }];
     let signature = Signature { inputs: x.clone(), outputs: x };
-    let engines = Engines::new(vec![Arc::new(OneModel(Arc::new(Held { signature, begun, go: Mutex::new(go) })))]);
+    let held: Arc<dyn Model> = Arc::new(Held { signature, begun, go: Mutex::new(go) });
+    let engines = Engines::new(vec![Arc::new(Makes(move |_: &ModelSource| Arc::clone(&held)))]);
     let (log, ambient) = (Arc::new(NoPredictionLog), Arc::new(ManualAmbient::default()));
     let host = ModelHost::new(engines, log, ambient, HostLimits::for_cores(2));
     let timeout = Some(Duration::from_millis(2));

@@ -7,7 +7,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use bytes::Bytes;
-use ropewalk_inference::{Engine, EngineName, Engines, InferenceError, LoadOptions, Model, ModelSource, NamedTensor};
+use ropewalk_inference::{Engines, InferenceError, Model, ModelSource, NamedTensor};
 use ropewalk_open_inference::proto::infer_parameter::ParameterChoice;
 use ropewalk_open_inference::proto::model_infer_request::{InferInputTensor, InferRequestedOutputTensor};
 use ropewalk_open_inference::proto::{InferParameter, InferTensorContents, ModelInferRequest};
@@ -20,36 +20,23 @@ use serde_json::{Value, json};
 
 use crate::grpc::server;
 use crate::rest::{LENGTH, post, send};
+use crate::world::Makes;
 
 const INFER: &str = "/v2/models/m/infer";
 
-/// Makes models that answer `y` with their input `x`; the bytes say the type and the shape of both.
-#[derive(Debug)]
-struct Echoes;
-
+/// Answers `y` with its input `x`.
 #[derive(Debug)]
 struct Echo(Signature);
 
-impl Engine for Echoes {
-    fn name(&self) -> EngineName {
-        EngineName::Embedded
-    }
-
-    fn available(&self) -> Result<String, InferenceError> {
-        Ok("test".to_owned())
-    }
-
-    fn takes(&self, _source: &ModelSource) -> bool {
-        true
-    }
-
-    fn load(&self, source: &ModelSource, _options: &LoadOptions) -> Result<Arc<dyn Model>, InferenceError> {
+impl Echo {
+    /// The bytes say the type and the shape of both.
+    fn of(source: &ModelSource) -> Arc<dyn Model> {
         let ModelSource::Onnx { bytes, .. } = source else { panic!("bytes are given") };
         let mut words = std::str::from_utf8(bytes).unwrap().split(' ');
         let datatype: ElementType = words.next().unwrap().parse().unwrap();
         let shape: Vec<i64> = words.map(|extent| extent.parse().unwrap()).collect();
         let spec = |name: &str| TensorSpec { name: name.to_owned(), datatype, shape: shape.clone() };
-        Ok(Arc::new(Echo(Signature { inputs: vec![spec("x")], outputs: vec![spec("y")] })))
+        Arc::new(Self(Signature { inputs: vec![spec("x")], outputs: vec![spec("y")] }))
     }
 }
 
@@ -65,7 +52,7 @@ impl Model for Echo {
 
 /// A host of the model `m` with versions of these kinds, of which the first is the default one, and a route.
 async fn host(kinds: [&'static str; 2], route: Value) -> Arc<ModelHost> {
-    let engines = Engines::new(vec![Arc::new(Echoes)]);
+    let engines = Engines::new(vec![Arc::new(Makes(Echo::of))]);
     let (log, ambient) = (Arc::new(NoPredictionLog), Arc::new(ManualAmbient::default()));
     let host = ModelHost::new(engines, log, ambient, HostLimits::for_cores(2));
     let name = ModelName::new("m").unwrap();

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -13,11 +14,16 @@ use ropewalk_serving::{
 };
 use ropewalk_types::{Digest, ElementType, ManualAmbient, ModelName, Signature, TensorSpec};
 
-/// An engine that has one model, whatever it is asked to load.
-#[derive(Debug)]
-pub(crate) struct OneModel(pub(crate) Arc<dyn Model>);
+/// An engine whose models this makes.
+pub(crate) struct Makes<F>(pub(crate) F);
 
-impl Engine for OneModel {
+impl<F> fmt::Debug for Makes<F> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Makes")
+    }
+}
+
+impl<F: Fn(&ModelSource) -> Arc<dyn Model> + Send + Sync> Engine for Makes<F> {
     fn name(&self) -> EngineName {
         EngineName::Embedded
     }
@@ -30,8 +36,8 @@ impl Engine for OneModel {
         true
     }
 
-    fn load(&self, _source: &ModelSource, _options: &LoadOptions) -> Result<Arc<dyn Model>, InferenceError> {
-        Ok(Arc::clone(&self.0))
+    fn load(&self, source: &ModelSource, _options: &LoadOptions) -> Result<Arc<dyn Model>, InferenceError> {
+        Ok((self.0)(source))
     }
 }
 
@@ -123,7 +129,7 @@ pub(crate) async fn host() -> Arc<ModelHost> {
 /// The same host on a log that is given.
 pub(crate) async fn host_on(log: Arc<dyn PredictionSink>) -> Arc<ModelHost> {
     let limits = HostLimits { rows: 1000, ..HostLimits::for_cores(2) };
-    let engines = Engines::new(vec![Arc::new(OneModel(Arc::new(TestModel::new())))]);
+    let engines = Engines::new(vec![Arc::new(Makes(|_: &ModelSource| Arc::new(TestModel::new()) as Arc<dyn Model>))]);
     let host = ModelHost::new(engines, log, Arc::new(ManualAmbient::default()), limits);
     for version in [1, 3] {
         load(&host, "flight delays", version).await;
