@@ -61,6 +61,14 @@ fn sizes_are_those_of_the_pages_and_not_those_of_the_footer() {
 }
 
 #[test]
+fn what_the_crate_asserts_is_the_files_mistake() {
+    // A page whose indices into the dictionary have more bits than there are.
+    let wide = include_bytes!("../../../../../../fuzz/inference/seeds/invocations/parquet_wide_indices");
+    let refusal = refused(Bytes::from_static(wide).slice(1..), &ScoringLimits::default());
+    assert_eq!(refusal, "cannot read the request as Parquet: its data is damaged");
+}
+
+#[test]
 fn the_schema_of_arrow_is_not_read() {
     let batch = RecordBatch::try_from_iter([("x", Arc::new(Int32Array::from(vec![7])) as ArrayRef)]).unwrap();
     let said = KeyValue::new("ARROW:schema".to_owned(), "no flatbuffer in base64".to_owned());
