@@ -155,14 +155,18 @@ impl InferenceServer {
     pub fn watch(&mut self, repository: Arc<ModelRepository>, period: Duration) {
         let mut stopped = self.stop.subscribe();
         self.watcher = Some(tokio::spawn(async move {
+            let mut told = Vec::new();
             loop {
                 tokio::select! {
                     _ = stopped.wait_for(|stopped| *stopped) => return,
                     () = tokio::time::sleep(period) => {}
                 }
-                for problem in repository.poll().await {
+                // What is as it was the last time is no news.
+                let problems = repository.poll().await;
+                for problem in problems.iter().filter(|problem| !told.contains(*problem)) {
                     tracing::warn!("a look at the folders of models: {problem}");
                 }
+                told = problems;
             }
         }));
     }
