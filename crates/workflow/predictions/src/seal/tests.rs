@@ -102,8 +102,21 @@ async fn notes(home: &PredictionHome) -> i64 {
     query("SELECT COUNT(*) FROM prediction_journal").read_one(&home.catalog).await.unwrap()
 }
 
+/// How many of its steps the sealing waits for hangs on the machine, so that it is done again where they were few.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_journal_is_sealed_once_whatever_step_it_is_killed_at() {
+    let mut most = 0;
+    for _ in 0..50 {
+        most = most.max(sealed_once_whatever_step_it_is_killed_at().await);
+        if most > 5 {
+            return;
+        }
+    }
+    panic!("{most}: it was killed at few steps");
+}
+
+/// Says at how many steps it was killed until it was not.
+async fn sealed_once_whatever_step_it_is_killed_at() -> u32 {
     let all = [1, 2, 3, 5];
     for steps in 0.. {
         let folder = tempfile::tempdir().unwrap();
@@ -120,11 +133,10 @@ async fn a_journal_is_sealed_once_whatever_step_it_is_killed_at() {
         if let Some(sealed) = ended {
             assert_eq!(sealed.unwrap(), Sealed { journals: 1, records: 4, ..Sealed::default() });
             assert_eq!(again, Sealed::default(), "there was nothing left to do");
-            // How many of its steps it waits for hangs on the machine.
-            assert!(steps > 1, "{steps}: it was killed at no step");
-            return;
+            return steps;
         }
     }
+    unreachable!("it ends when it is killed at no step")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
